@@ -1,0 +1,100 @@
+"""Meshes: this one and the remote ones, reduced to what decisions and rendering need.
+
+Defaults are filled in and nothing here is optional, unlike the API's types, which mirror what people write.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from meshfed.model.identity import SpiffeID
+
+FDS_PORT: Final = 15080
+"""The port of the federation discovery service."""
+FDS_PORT_NAME: Final = "grpc"
+FDS_SERVICE_PREFIX: Final = "federation-discovery-service-"
+
+
+class IngressType(StrEnum):
+    """How traffic from other meshes reaches a federation ingress gateway."""
+
+    ISTIO = "istio"
+    OPENSHIFT_ROUTER = "openshift-router"
+
+
+class LocalMesh(msgspec.Struct, frozen=True):
+    """This mesh.
+
+    ``namespace`` and ``owner`` (the MeshFederation's name) say whose the written objects are;
+    ``controller_selector`` finds the controller's own pods.
+    """
+
+    name: str
+    namespace: str
+    network: str
+    trust_domain: str
+    cluster_domain: str
+    control_plane_namespace: str
+    ingress_type: IngressType
+    gateway_selector: dict[str, str]
+    gateway_port_name: str
+    gateway_port: int
+    controller_selector: dict[str, str]
+    metrics_port: int = 8080
+    health_port: int = 8081
+
+    @property
+    def fds_service(self) -> str:
+        """The name of the Service in front of this mesh's controller."""
+        return FDS_SERVICE_PREFIX + self.name
+
+    @property
+    def fds_host(self) -> str:
+        """The host under which other meshes know this mesh's controller."""
+        return f"{self.fds_service}.{self.namespace}.svc.{self.cluster_domain}"
+
+    @property
+    def identity(self) -> SpiffeID:
+        """The identity of this mesh's controller by default."""
+        return SpiffeID.of_workload(self.trust_domain, self.namespace, "federation-controller")
+
+
+class Remote(msgspec.Struct, frozen=True):
+    """A remote mesh: where its ingress is, who its controller is, how its hosts are named."""
+
+    name: str
+    addresses: tuple[str, ...]
+    port: int
+    network: str
+    ingress_type: IngressType
+    trust_domain: str
+    cluster_domain: str
+    identity: SpiffeID
+    discovery_namespace: str
+    discovery_port: int = FDS_PORT
+    discovery_address: str = ""
+    locality: str = ""
+    priority: int = 0
+
+    @property
+    def fds_host(self) -> str:
+        """The host of the remote's discovery service, as its own mesh names it."""
+        return f"{FDS_SERVICE_PREFIX}{self.name}.{self.discovery_namespace}.svc.{self.cluster_domain}"
+
+    @property
+    def has_only_ips(self) -> bool:
+        """Whether every address is an IP, so that resolution can be STATIC."""
+        return all(is_ip(address) for address in self.addresses)
+
+
+def is_ip(address: str) -> bool:
+    """Whether ``address`` is an IPv4 or IPv6 address rather than a host name."""
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return True

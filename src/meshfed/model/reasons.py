@@ -1,0 +1,140 @@
+"""Every condition type and reason that Meshfed writes: closed lists, each with the sentence that documents it.
+
+The documentation's table of reasons is generated from here.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final, Literal
+
+import msgspec
+
+ConditionStatus = Literal["True", "False", "Unknown"]
+
+
+class ConditionType(StrEnum):
+    """What a condition speaks of."""
+
+    READY = "Ready"
+    GATEWAY_READY = "GatewayReady"
+    EXPORTS_READY = "ExportsReady"
+    CONNECTED = "Connected"
+    SYNCED = "Synced"
+    ACCEPTED = "Accepted"
+    APPLIED = "Applied"
+
+
+class Reason(StrEnum):
+    """Why a condition is as it is."""
+
+    # common
+    READY = "Ready"
+    NOT_READY = "NotReady"
+    INVALID = "Invalid"
+    NOT_OWNED = "NotOwned"
+    DRIFT_CONFLICT = "DriftConflict"
+    WRITE_FAILED = "WriteFailed"
+    APPLIED = "Applied"
+    PENDING = "Pending"
+    # MeshFederation
+    DUPLICATE = "Duplicate"
+    EXPORTING = "Exporting"
+    NOTHING_EXPORTED = "NothingExported"
+    # RemoteMesh
+    CONNECTED = "Connected"
+    CONNECTING = "Connecting"
+    UNREACHABLE = "Unreachable"
+    PERMISSION_DENIED = "PermissionDenied"
+    SYNCED = "Synced"
+    NOT_SYNCED = "NotSynced"
+    WITHDRAWAL_HELD = "WithdrawalHeld"
+    THROTTLED = "Throttled"
+    STALE = "Stale"
+    PUBLISH_ONLY = "PublishOnly"
+    NAME_CONFLICT = "NameConflict"
+    IDENTITY_AMBIGUOUS = "IdentityAmbiguous"
+    # FederatedService
+    ACCEPTED = "Accepted"
+    REMOTE_MISSING = "RemoteMissing"
+    NOT_IMPORTED = "NotImported"
+    DENIED_BY_RULE = "DeniedByRule"
+    PROTECTED_NAMESPACE = "ProtectedNamespace"
+    LIMIT_EXCEEDED = "LimitExceeded"
+    INVALID_HOST = "InvalidHost"
+    INVALID_PORTS = "InvalidPorts"
+    PORT_CONFLICT = "PortConflict"
+    SNI_CONFLICT = "SNIConflict"
+    SNI_OVERRIDDEN = "SNIOverridden"
+    SELECTOR_SHARED = "SelectorShared"
+    LOCAL_SERVICE_EXISTS = "LocalServiceExists"
+    LOCAL_SERVICE_UNUSABLE = "LocalServiceUnusable"
+    ALREADY_IMPORTED = "AlreadyImported"
+    IDENTITY_MISMATCH = "IdentityMismatch"
+    PLAINTEXT_ENDPOINTS = "PlaintextEndpoints"
+    TCP_NOT_ALLOWED = "TCPNotAllowed"
+    UNRESOLVED = "Unresolved"
+
+
+REASONS: Final[dict[Reason, str]] = {
+    Reason.READY: "Everything that was asked for is in place.",
+    Reason.NOT_READY: "Something below is not in place yet; the message and the other conditions say what.",
+    Reason.INVALID: "The object's spec cannot be used; the message names the field, the value and the remedy.",
+    Reason.NOT_OWNED: "An object of that name exists and is not ours; it is never overwritten.",
+    Reason.DRIFT_CONFLICT: "Something else keeps changing the object back; it is tried again ever more slowly.",
+    Reason.WRITE_FAILED: "The Kubernetes API refused or failed a write; it is tried again, and the message says what it answered.",
+    Reason.APPLIED: "The Istio objects are in place; the message lists them.",
+    Reason.PENDING: "The Istio objects are being written.",
+    Reason.DUPLICATE: "An older MeshFederation in this namespace is in force; this one does nothing.",
+    Reason.EXPORTING: "Services are exported; the message counts them.",
+    Reason.NOTHING_EXPORTED: "No Service matches the export rules, or there are none.",
+    Reason.CONNECTED: "The remote's discovery service is connected.",
+    Reason.CONNECTING: "The first connection is being made.",
+    Reason.UNREACHABLE: "The remote's discovery service cannot be reached; its imports stay as they are.",
+    Reason.PERMISSION_DENIED: "The remote does not know our identity: it needs a RemoteMesh that names it.",
+    Reason.SYNCED: "All that the remote offers has been received.",
+    Reason.NOT_SYNCED: "The remote's whole offer has not been received on this connection yet.",
+    Reason.WITHDRAWAL_HELD: "The remote withdrew so much at once that it is held for a while; the message says until when and how to let it through.",
+    Reason.THROTTLED: "The remote changes its offers faster than they are taken.",
+    Reason.STALE: "The remote has been away for longer than its staleness policy allows.",
+    Reason.PUBLISH_ONLY: "The RemoteMesh has no `import`, so nothing is imported from it.",
+    Reason.NAME_CONFLICT: "The RemoteMesh has the name or the network of this mesh or of an older RemoteMesh.",
+    Reason.IDENTITY_AMBIGUOUS: "Another RemoteMesh, or this mesh, has the same identity, so callers cannot be told apart.",
+    Reason.ACCEPTED: "The offer is imported.",
+    Reason.REMOTE_MISSING: "There is no RemoteMesh of that name.",
+    Reason.NOT_IMPORTED: "The RemoteMesh imports nothing.",
+    Reason.DENIED_BY_RULE: "An import rule denies the host, or there are rules and none matches.",
+    Reason.PROTECTED_NAMESPACE: "Remotes may not put hosts into that namespace unless an import rule names it outright.",
+    Reason.LIMIT_EXCEEDED: "The remote has as many imported hosts as `import.limit` allows.",
+    Reason.INVALID_HOST: "The host is not a Service of the remote's cluster domain, and no rule says what it becomes.",
+    Reason.INVALID_PORTS: "The announced ports cannot be used.",
+    Reason.PORT_CONFLICT: "Another remote offered the host first, with other ports.",
+    Reason.SNI_CONFLICT: "Another remote offered the host first, behind an ingress of another type; one DestinationRule cannot serve both.",
+    Reason.SNI_OVERRIDDEN: "A DestinationRule that is not ours replaces the one that the import needs.",
+    Reason.SELECTOR_SHARED: "Another Service or ServiceEntry selects the same labels and would pick up the remote's endpoints.",
+    Reason.LOCAL_SERVICE_EXISTS: "A local Service has that name, and `merge` is not set.",
+    Reason.LOCAL_SERVICE_UNUSABLE: "The local Service of that name cannot take endpoints from a WorkloadEntry.",
+    Reason.ALREADY_IMPORTED: "The host is imported from another remote, and `merge` is not set.",
+    Reason.IDENTITY_MISMATCH: "The identities that serve the host cannot be stated on a WorkloadEntry of the local Service.",
+    Reason.PLAINTEXT_ENDPOINTS: "The local Service has endpoints without a sidecar, which the needed DestinationRule would cut off.",
+    Reason.TCP_NOT_ALLOWED: "A port is plain TCP, and `allowTCP` is not set.",
+    Reason.UNRESOLVED: "The remote's address is a host name that has not been resolved yet.",
+}
+"""What each reason means, for the documentation."""
+
+
+class Condition(msgspec.Struct, frozen=True):
+    """What holds of an object, not yet stamped with a time: ``status``, a reason, and a message for a person."""
+
+    type: ConditionType
+    status: ConditionStatus
+    reason: Reason
+    message: str = ""
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """Yes or no with a reason and a sentence."""
+
+    accepted: bool
+    reason: Reason
+    message: str = ""

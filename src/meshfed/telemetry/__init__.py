@@ -1,0 +1,1 @@
+"""Metrics and logs that every room above may use."""

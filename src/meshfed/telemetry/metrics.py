@@ -1,0 +1,135 @@
+"""Metrics: every series Meshfed exposes, in one place, so that the documentation's table can be generated.
+
+One ``Metrics`` is made per process and handed down; there is no global registry, so tests and several
+controllers in one process do not share counters. Label values that come from a remote are never used raw.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import generate_latest
+
+_FAST = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+class Metrics:
+    """The process's metrics, as attributes."""
+
+    def __init__(self) -> None:
+        registry = CollectorRegistry(auto_describe=True)
+        self.registry = registry
+        self.api_requests = Counter(
+            "meshfed_kube_requests",
+            "Requests to the Kubernetes API, by verb, resource and HTTP status (0: no answer).",
+            ["verb", "resource", "status"],
+            registry=registry,
+        )
+        self.api_writes = Counter(
+            "meshfed_kube_writes",
+            "Writes that reached the Kubernetes API, by verb and resource; still in the steady state.",
+            ["verb", "resource"],
+            registry=registry,
+        )
+        self.watch_events = Counter(
+            "meshfed_kube_watch_events",
+            "Watch events received, by resource and type.",
+            ["resource", "type"],
+            registry=registry,
+        )
+        self.watch_restarts = Counter(
+            "meshfed_kube_watch_restarts",
+            "Watches that ended and were opened again, by resource and cause.",
+            ["resource", "cause"],
+            registry=registry,
+        )
+        self.store_objects = Gauge(
+            "meshfed_kube_store_objects",
+            "Objects held in memory, by resource.",
+            ["resource"],
+            registry=registry,
+        )
+        self.engine_pending = Gauge(
+            "meshfed_engine_pending", "Objects whose desired and observed states differ.", registry=registry
+        )
+        self.engine_failures = Counter(
+            "meshfed_engine_failures",
+            "Writes of desired objects that failed, by resource and cause.",
+            ["resource", "cause"],
+            registry=registry,
+        )
+        self.reconcile_seconds = Histogram(
+            "meshfed_reconcile_seconds",
+            "Time to work out one key, by kind of key.",
+            ["kind"],
+            buckets=_FAST,
+            registry=registry,
+        )
+        self.queue_depth = Gauge("meshfed_queue_depth", "Keys waiting to be worked out.", registry=registry)
+        self.fds_subscribers = Gauge(
+            "meshfed_fds_subscribers",
+            "Streams that subscribe to this mesh's exports, by dialect.",
+            ["dialect"],
+            registry=registry,
+        )
+        self.fds_pushes = Counter(
+            "meshfed_fds_pushes",
+            "Responses with content sent to subscribers, by dialect.",
+            ["dialect"],
+            registry=registry,
+        )
+        self.fds_heartbeats_sent = Counter(
+            "meshfed_fds_heartbeats_sent", "Empty heartbeats sent to subscribers.", registry=registry
+        )
+        self.fds_refused = Counter(
+            "meshfed_fds_refused", "Callers and streams refused, by reason.", ["reason"], registry=registry
+        )
+        self.fds_connected = Gauge(
+            "meshfed_fds_connected",
+            "1 while the remote's discovery stream is up and synced, by remote.",
+            ["remote"],
+            registry=registry,
+        )
+        self.fds_connects = Counter(
+            "meshfed_fds_connects",
+            "Attempts to reach a remote's discovery service, by remote and outcome.",
+            ["remote", "outcome"],
+            registry=registry,
+        )
+        self.fds_received = Counter(
+            "meshfed_fds_received",
+            "Services received from a remote, by remote and what became of them.",
+            ["remote", "outcome"],
+            registry=registry,
+        )
+        self.fds_last_message = Gauge(
+            "meshfed_fds_last_message_timestamp_seconds",
+            "When the remote was last heard, in Unix seconds.",
+            ["remote"],
+            registry=registry,
+        )
+        self.fds_divergences = Counter(
+            "meshfed_fds_divergences",
+            "Times a remote's set and ours differed and were resynchronised.",
+            ["remote"],
+            registry=registry,
+        )
+        self.exported_services = Gauge("meshfed_exported_services", "Services this mesh exports.", registry=registry)
+        self.imported_services = Gauge(
+            "meshfed_imported_services", "Offers accepted from a remote.", ["remote"], registry=registry
+        )
+        self.denied_services = Gauge(
+            "meshfed_denied_services",
+            "Offers of a remote that are not imported.",
+            ["remote"],
+            registry=registry,
+        )
+        self.withdrawals_held = Gauge(
+            "meshfed_withdrawals_held",
+            "Withdrawals of a remote that the guard holds back.",
+            ["remote"],
+            registry=registry,
+        )
+
+    def exposition(self) -> bytes:
+        """Everything, in the Prometheus text format."""
+        return generate_latest(self.registry)

@@ -96,5 +96,5 @@ def _glob(pattern: str) -> re.Pattern[str]:
 
 
 def glob_matches(pattern: str, text: str) -> bool:
-    """Whether ``pattern`` matches all of ``text``; ``*`` is any run of characters, dots too, and nothing else is special."""
+    """Whether ``pattern`` matches all of ``text``; ``*`` is any run of characters, nothing else is special."""
     return _glob(pattern).fullmatch(text) is not None

@@ -46,7 +46,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JSONFormatter(logging.Formatter):
-    """One JSON object a line: ``time``, ``level``, ``logger``, ``message``, the fields, ``error`` where there is one."""
+    """One JSON object a line: ``time``, ``level``, ``logger``, ``message``, fields, ``error`` if there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Write one record."""

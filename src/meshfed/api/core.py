@@ -1,0 +1,42 @@
+"""Projections of the built-in kinds that decisions look at: Service, Namespace.
+
+Only the fields that matter are decoded, which is what keeps ten thousand of them cheap.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from meshfed.api.meta import ObjectMeta
+
+
+class ServicePort(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """A port of a Service; ``target_port`` is a number, a name, or absent."""
+
+    port: int
+    name: str = ""
+    protocol: str = "TCP"
+    app_protocol: str = ""
+    target_port: int | str | None = None
+
+
+class ServiceSpec(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """What of a Service's spec decides anything here. ``cluster_ip`` is ``None`` (text) for a headless one."""
+
+    type: str = "ClusterIP"
+    cluster_ip: str = msgspec.field(default="", name="clusterIP")
+    selector: dict[str, str] | None = None
+    ports: tuple[ServicePort, ...] = ()
+
+
+class Service(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """A Service."""
+
+    metadata: ObjectMeta
+    spec: ServiceSpec = ServiceSpec()
+
+
+class Namespace(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """A Namespace; its labels are what selectors look at."""
+
+    metadata: ObjectMeta

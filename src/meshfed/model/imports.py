@@ -1,0 +1,61 @@
+"""Imports: a host that remote meshes serve in this one, and the local Service it may join.
+
+These are the values that decisions hand to rendering: everything is decided, nothing is rendered yet.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from meshfed.model.meshes import IngressType, Remote
+from meshfed.model.names import ServiceHost
+from meshfed.model.offers import Port
+
+
+class Backend(msgspec.Struct, frozen=True):
+    """One remote that serves an imported host.
+
+    ``labels`` are already safe to copy to endpoints; ``sni_host`` is the exporter's own host, which its gateway
+    answers to; ``identities`` are the SPIFFE IDs announced for it, all in the remote's trust domain.
+    """
+
+    remote: Remote
+    sni_host: str
+    labels: dict[str, str] = {}
+    identities: tuple[str, ...] = ()
+
+
+class Import(msgspec.Struct, frozen=True):
+    """A host imported from one remote or several, all of which agree on its ports.
+
+    ``backends`` stand in a stable order. ``outlier_detection`` has Istio's own field names, or is ``None``.
+    """
+
+    host: str
+    ports: tuple[Port, ...]
+    backends: tuple[Backend, ...]
+    export_to: tuple[str, ...] = ("*",)
+    outlier_detection: dict[str, str | int | bool] | None = None
+
+    @property
+    def ingress_type(self) -> IngressType:
+        """The ingress type that all backends share."""
+        return self.backends[0].remote.ingress_type
+
+
+class LocalPort(msgspec.Struct, frozen=True):
+    """A port of a local Service, as istiod will look WorkloadEntry ports up: by name or by ``target_port`` name."""
+
+    number: int
+    name: str = ""
+    target_port: int | str | None = None
+
+
+class LocalService(msgspec.Struct, frozen=True):
+    """What of a local Service decides how remote endpoints join it."""
+
+    host: ServiceHost
+    selector: dict[str, str]
+    ports: tuple[LocalPort, ...]
+    headless: bool = False
+    external_name: bool = False

@@ -202,7 +202,7 @@ def beside_local(
     if selector_shared_with:
         return _refused(
             Reason.SELECTOR_SHARED,
-            f"the selector of Service {selector_shared_with} matches all that the selector of Service {service} does, so "
+            f"the selector of Service {selector_shared_with} matches all that that of Service {service} does, so "
             "it would take the remote's endpoints too; make it more specific",
         )
     return None

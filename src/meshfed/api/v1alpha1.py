@@ -241,7 +241,10 @@ class RemoteMesh(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"
 
 
 class FederatedServiceSpec(_Spec, frozen=True):
-    """What one remote offers under one host, as announced, and since when."""
+    """What one remote offers under one host, as announced, and since when.
+
+    ``problem`` says what of the last announcement could not be used; the rest then stands as it was before.
+    """
 
     remote: str
     host: str
@@ -251,6 +254,7 @@ class FederatedServiceSpec(_Spec, frozen=True):
     identities: tuple[str, ...] = ()
     locality: str = ""
     first_offered: str = ""
+    problem: str = ""
 
 
 class FederatedServiceStatus(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):

@@ -1,1 +1,34 @@
-"""plan."""
+"""The plan: Kubernetes objects in, and out, key by key, the objects that should exist and the statuses that hold."""
+
+from meshfed.plan.keys import (
+    ExportKey,
+    GatewayKey,
+    ImportKey,
+    Key,
+    MeshKey,
+    MeshStatusKey,
+    OfferKey,
+    RemoteKey,
+    RemoteStatusKey,
+)
+from meshfed.plan.planner import Planner
+from meshfed.plan.values import Applied, Connection, Outputs, Published, Settings, StatusUpdate
+
+__all__ = [
+    "Applied",
+    "Connection",
+    "ExportKey",
+    "GatewayKey",
+    "ImportKey",
+    "Key",
+    "MeshKey",
+    "MeshStatusKey",
+    "OfferKey",
+    "Outputs",
+    "Planner",
+    "Published",
+    "RemoteKey",
+    "RemoteStatusKey",
+    "Settings",
+    "StatusUpdate",
+]

@@ -1,0 +1,83 @@
+"""The values that go into and come out of the plan, beside the Kubernetes objects themselves."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from meshfed.istio.metadata import Manifest
+from meshfed.model.offers import Offer
+from meshfed.model.reasons import Condition, Decision, Reason
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What this installation knows without asking the cluster.
+
+    ``namespace`` is where the controller, its MeshFederation and its RemoteMeshes are; ``controller_selector``
+    finds the controller's own pods.
+    """
+
+    namespace: str = "istio-system"
+    controller_selector: dict[str, str] = {"app.kubernetes.io/name": "federation-controller"}
+    metrics_port: int = 8080
+    health_port: int = 8081
+
+
+class Connection(msgspec.Struct, frozen=True):
+    """How the discovery of one remote stands. Changes only with a transition, so ``since`` may be a time (RFC 3339).
+
+    ``reason`` and ``message`` speak of the connection (Connected, Connecting, Unreachable, PermissionDenied);
+    ``sync_reason`` and ``sync_message`` of what came over it (Synced, NotSynced, WithdrawalHeld, Throttled, Stale).
+    ``offered`` and ``denied_unrecorded`` count offers, the latter those that got no FederatedService.
+    """
+
+    connected: bool = False
+    synced: bool = False
+    reason: Reason = Reason.CONNECTING
+    message: str = "the first connection is being made"
+    sync_reason: Reason = Reason.NOT_SYNCED
+    sync_message: str = "its whole offer has not been received yet"
+    dialect: str = ""
+    identity: str = ""
+    since: str = ""
+    last_connected: str = ""
+    last_sync: str = ""
+    denied_unrecorded: int = 0
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """The engine's verdict on the objects of one key: all in place, being written, or failing."""
+
+    state: Literal["applied", "pending", "failed"]
+    reason: Reason = Reason.APPLIED
+    message: str = ""
+
+
+class Published(msgspec.Struct, frozen=True):
+    """What one Service offers to other meshes, and to which: ``audience`` names remotes, ``None`` is all of them."""
+
+    offer: Offer
+    audience: frozenset[str] | None = None
+
+
+class StatusUpdate(msgspec.Struct, frozen=True):
+    """What the status of one of our objects should say; conditions are stamped with times by whoever writes them."""
+
+    kind: Literal["MeshFederation", "RemoteMesh", "FederatedService", "ServiceExport"]
+    namespace: str
+    name: str
+    observed_generation: int = 0
+    conditions: tuple[Condition, ...] = ()
+    fields: dict[str, str | int | tuple[str, ...]] = {}
+    """The other status fields, under their names in the API (``importedServices``, ``importedAs``, ``objects``)."""
+
+
+class Outputs(msgspec.Struct, frozen=True):
+    """Everything that one key wants: equal inputs give equal outputs, and a key without inputs gives none."""
+
+    objects: tuple[Manifest, ...] = ()
+    export: Published | None = None
+    export_decision: Decision | None = None
+    """For an ExportKey: why the Service is exported or not; ``None`` where there is no Service."""
+    statuses: tuple[StatusUpdate, ...] = ()

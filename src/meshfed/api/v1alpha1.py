@@ -345,7 +345,7 @@ class RemoteMesh(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"
 
 
 class FederatedServiceSpec(_Spec, frozen=True):
-    """What one remote offers under one host, as announced: also what cannot be used is recorded here."""
+    """What one remote offers under one host, as announced, and since when."""
 
     remote: str
     """The RemoteMesh that offers the service."""
@@ -363,6 +363,8 @@ class FederatedServiceSpec(_Spec, frozen=True):
     """Where the service is, as announced; shown only, the RemoteMesh's locality is what counts."""
     first_offered: Timestamp = ""
     """When the remote offered the host first; decides conflicts between remotes of one priority."""
+    problem: str = ""
+    """What of the last announcement could not be used; the rest then stands as it was before."""
 
 
 class FederatedServiceStatus(_Status, frozen=True):

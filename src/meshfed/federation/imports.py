@@ -91,35 +91,12 @@ def _matches(rule: ImportRule, service: ServiceHost | None, offer: Offer) -> boo
     return rule.labels is None or rule.labels.matches(offer.labels)
 
 
-def alias_problem(rule: ImportRule) -> str | None:
-    """Return what is wrong with a rule's alias: without placeholders, several hosts would become one."""
-    if rule.as_ is None:
-        return None
-    rest = rule.as_.host.replace("{name}", "").replace("{namespace}", "")
-    if "{" in rest or "}" in rest:
-        return f"`as.host: {rule.as_.host}` has a placeholder other than {{name}} and {{namespace}}"
-    if rule.hosts is not None and len(rule.hosts) == 1 and "*" not in rule.hosts[0]:
-        return None
-    one_namespace = rule.namespaces is not None and len(rule.namespaces) == 1 and "*" not in rule.namespaces[0]
-    missing = [
-        placeholder
-        for placeholder in ("{name}", "{namespace}")
-        if placeholder not in rule.as_.host and not (placeholder == "{namespace}" and one_namespace)
-    ]
-    if missing:
-        return (
-            f"`as.host: {rule.as_.host}` lacks {' and '.join(missing)}, and the rule can match several hosts: "
-            f"add it, or give the rule exactly one host in `hosts`"
-        )
-    return None
-
-
 def _imported_host(
     remote: Remote, rule: ImportRule | None, service: ServiceHost | None, offer: Offer
 ) -> str | Decision:
     """Return the host that the offer becomes in this mesh."""
     alias = rule.as_ if rule is not None else None
-    if rule is None or alias is None:
+    if alias is None:
         if service is None:
             return _refused(
                 Reason.INVALID_HOST,
@@ -127,9 +104,6 @@ def _imported_host(
                 f"an import rule's `as` can say what it becomes",
             )
         return offer.host
-    problem = alias_problem(rule)
-    if problem is not None:
-        return _refused(Reason.INVALID_HOST, problem)
     if service is None and "{" in alias.host:
         return _refused(
             Reason.INVALID_HOST,

@@ -1,0 +1,212 @@
+"""What one remote offers, as we remember it: the step between hearing a remote and writing FederatedServices.
+
+A remote's word is turned into the FederatedServices that should exist. Whatever came before stays until it was
+really withdrawn: an update that is not complete removes only what it names, and a withdrawal of too much at once
+is held for a while (the guard), since failures look just like that. Restarting loses nothing: the ledger starts
+from the FederatedServices that the last process left.
+
+Time comes in as arguments: ``now`` in seconds of any steady clock, ``stamp`` as RFC 3339 for people.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+import msgspec
+
+from meshfed.api.v1alpha1 import FederatedServiceSpec
+from meshfed.model.offers import Offer, Refusal, checked
+
+WINDOW: Final = 60.0
+"""Withdrawals this many seconds apart or less count as one, so that a mass withdrawal in small steps is one too."""
+MAX_DENIED: Final = 100
+"""The most FederatedServices kept for offers that the rules refuse; the others are only counted."""
+
+
+class Guard(msgspec.Struct, frozen=True):
+    """A withdrawal of over ``max_percent`` of all and at least ``min_services`` is held, for ``hold`` seconds."""
+
+    max_percent: int = 50
+    min_services: int = 20
+    hold: float = 300.0
+
+
+class Hold(msgspec.Struct, frozen=True):
+    """A held withdrawal: how many hosts, until when (steady seconds), and the word that lets it through."""
+
+    hosts: int
+    until: float
+    token: str
+
+
+class Ledger:
+    """The offers of one remote. Not shared between tasks; every method is O(what it is given)."""
+
+    def __init__(
+        self,
+        remote: str,
+        *,
+        trust_domain: str,
+        guard: Guard = Guard(),  # noqa: B008 - immutable
+        admits: Callable[[FederatedServiceSpec], bool] = lambda _spec: True,
+    ) -> None:
+        self._remote = remote
+        self._trust_domain = trust_domain
+        self._guard = guard
+        self._admits = admits
+        self._offers: dict[str, FederatedServiceSpec] = {}
+        self._denied: dict[str, None] = {}
+        self._shown: dict[str, None] = {}
+        self._held: dict[str, None] = {}
+        self._held_until = 0.0
+        self._token = ""
+        self._recent: deque[tuple[float, int]] = deque()
+        self.unusable = 0
+        self.dropped_labels = 0
+        self.dropped_identities = 0
+
+    def __len__(self) -> int:
+        return len(self._offers)
+
+    def desired(self, host: str) -> FederatedServiceSpec | None:
+        """The FederatedService that should exist for ``host``; ``None`` where none should."""
+        if host in self._denied and host not in self._shown:
+            return None
+        return self._offers.get(host)
+
+    @property
+    def denied(self) -> int:
+        """How many offers the rules refuse, those without a FederatedService included."""
+        return len(self._denied)
+
+    def remember(self, specs: Iterable[FederatedServiceSpec]) -> None:
+        """Start from what an earlier process wrote."""
+        for spec in specs:
+            self._put(spec)
+
+    def forget(self, host: str) -> None:
+        """A person deleted the FederatedService while the remote was away: it stands until it is offered again."""
+        self._drop(host)
+
+    def update(
+        self,
+        upserts: Iterable[Offer],
+        removals: Iterable[str] = (),
+        *,
+        complete: bool,
+        announces_identities: bool,
+        now: float,
+        stamp: str,
+    ) -> set[str]:
+        """Take in what the remote said; returns the hosts whose desired FederatedService changed.
+
+        ``complete`` says that ``upserts`` is all there is, so that whatever is missing from it was withdrawn.
+        ``announces_identities`` is false in a dialect that cannot carry them, which then clears nothing.
+        """
+        changed: set[str] = set()
+        offered: set[str] = set()
+        for offer in upserts:
+            offered.add(offer.host)
+            self._held.pop(offer.host, None)
+            spec = self._spec(offer, stamp, announces_identities=announces_identities)
+            if spec is None:
+                self.unusable += 1
+                continue
+            before = self.desired(offer.host)
+            self._put(spec)
+            if self.desired(offer.host) != before:
+                changed.add(offer.host)
+        gone = [
+            host for host in (self._offers if complete else removals) if host in self._offers and host not in offered
+        ]
+        return changed | self._withdraw(gone, now=now, stamp=stamp)
+
+    def hold(self) -> Hold | None:
+        """The withdrawal that is being held, if any."""
+        if not self._held:
+            return None
+        return Hold(hosts=len(self._held), until=self._held_until, token=self._token)
+
+    def release(self, *, now: float, token: str | None = None) -> set[str]:
+        """Carry out the held withdrawal where its time is up or ``token`` names it; returns the hosts that went."""
+        if not self._held or (now < self._held_until and token != self._token):
+            return set()
+        gone = set(self._held)
+        for host in gone:
+            self._drop(host)
+        self._held.clear()
+        self._recent.clear()
+        return gone
+
+    def rejudge(self, *, trust_domain: str, guard: Guard, admits: Callable[[FederatedServiceSpec], bool]) -> set[str]:
+        """The RemoteMesh changed: judge every offer again; returns the hosts whose desired state changed."""
+        before: Mapping[str, FederatedServiceSpec | None] = {host: self.desired(host) for host in self._offers}
+        self._trust_domain, self._guard, self._admits = trust_domain, guard, admits
+        self._denied.clear()
+        shown, self._shown = self._shown, {}
+        for host in sorted(self._offers, key=lambda host: host not in shown):
+            self._put(self._offers[host])
+        return {host for host, spec in before.items() if self.desired(host) != spec}
+
+    def _withdraw(self, gone: list[str], *, now: float, stamp: str) -> set[str]:
+        gone = [host for host in gone if host not in self._held]
+        if not gone:
+            return set()
+        while self._recent and now - self._recent[0][0] > WINDOW:
+            self._recent.popleft()
+        recent = sum(count for _, count in self._recent)
+        total = len(self._offers) + recent
+        withdrawn = recent + len(gone) + len(self._held)
+        if withdrawn >= self._guard.min_services and withdrawn * 100 > self._guard.max_percent * total:
+            if not self._held:
+                self._held_until = now + self._guard.hold
+                self._token = stamp
+            self._held.update(dict.fromkeys(gone))
+            return set()
+        self._recent.append((now, len(gone)))
+        for host in gone:
+            self._drop(host)
+        return set(gone)
+
+    def _put(self, spec: FederatedServiceSpec) -> None:
+        self._offers[spec.host] = spec
+        if self._admits(spec):
+            self._denied.pop(spec.host, None)
+            self._shown.pop(spec.host, None)
+            return
+        self._denied[spec.host] = None
+        if len(self._shown) < MAX_DENIED:
+            self._shown[spec.host] = None
+
+    def _drop(self, host: str) -> None:
+        self._offers.pop(host, None)
+        self._denied.pop(host, None)
+        self._shown.pop(host, None)
+        self._held.pop(host, None)
+
+    def _spec(self, offer: Offer, stamp: str, *, announces_identities: bool) -> FederatedServiceSpec | None:
+        """What to remember of ``offer``; ``None`` where its host is no host, so nothing can be named after it."""
+        known = self._offers.get(offer.host)
+        first_offered = known.first_offered if known is not None and known.first_offered else stamp
+        verdict = checked(offer, self._trust_domain)
+        if isinstance(verdict, Refusal):
+            if verdict.field == "host":
+                return None
+            # An announcement that makes no sense is an error, and an error takes nothing away: what was good stays.
+            known = known or FederatedServiceSpec(remote=self._remote, host=offer.host, first_offered=first_offered)
+            return msgspec.structs.replace(known, problem=verdict.message[:1024])
+        self.dropped_labels += verdict.dropped_labels
+        self.dropped_identities += verdict.dropped_identities
+        usable = verdict.offer
+        return FederatedServiceSpec(
+            remote=self._remote,
+            host=usable.host,
+            ports=usable.ports,
+            labels=usable.labels,
+            sni_host=usable.sni_host,
+            identities=usable.identities if announces_identities or known is None else known.identities,
+            locality=usable.locality,
+            first_offered=first_offered,
+        )

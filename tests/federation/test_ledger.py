@@ -1,0 +1,174 @@
+"""What is remembered of a remote's offers, and what it takes to make us forget."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from meshfed.api.v1alpha1 import FederatedServiceSpec
+from meshfed.federation.ledger import MAX_DENIED, WINDOW, Guard, Ledger
+from meshfed.model.offers import Offer, Port
+
+HTTP = (Port(number=80, name="http", protocol="HTTP", target_port=8080),)
+
+
+def offer(name: str, **changes: object) -> Offer:
+    base = Offer(host=f"{name}.shop.svc.cluster.local", ports=HTTP, labels={"app": name})
+    return msgspec.structs.replace(base, **changes)
+
+
+def host(name: str) -> str:
+    return f"{name}.shop.svc.cluster.local"
+
+
+def ledger(hold: float = 300) -> Ledger:
+    return Ledger("west", trust_domain="west.local", guard=Guard(hold=hold))
+
+
+def hear(
+    book: Ledger,
+    *offers: Offer,
+    gone: tuple[str, ...] = (),
+    complete: bool = False,
+    now: float = 0.0,
+    full: bool = True,
+) -> set[str]:
+    stamp = f"2026-01-01T00:00:{int(now) % 60:02d}Z"
+    return book.update(offers, gone, complete=complete, announces_identities=full, now=now, stamp=stamp)
+
+
+def many(count: int) -> list[Offer]:
+    return [offer(f"s{index}") for index in range(count)]
+
+
+def test_an_offer_becomes_a_federated_service() -> None:
+    book = ledger()
+    announced = offer("ratings", identities=("spiffe://west.local/ns/shop/sa/ratings",), locality="eu/a")
+    assert hear(book, announced) == {host("ratings")}
+    assert book.desired(host("ratings")) == FederatedServiceSpec(
+        remote="west",
+        host=host("ratings"),
+        ports=HTTP,
+        labels={"app": "ratings"},
+        identities=("spiffe://west.local/ns/shop/sa/ratings",),
+        locality="eu/a",
+        first_offered="2026-01-01T00:00:00Z",
+    )
+
+
+def test_repeating_an_offer_changes_nothing_and_keeps_when_it_was_first_made() -> None:
+    book = ledger()
+    hear(book, offer("ratings"), now=1)
+    assert hear(book, offer("ratings"), now=50) == set()
+    spec = book.desired(host("ratings"))
+    assert spec is not None
+    assert spec.first_offered == "2026-01-01T00:00:01Z"
+
+
+def test_a_restart_starts_from_what_was_written_and_a_partial_update_takes_nothing_away() -> None:
+    before = ledger()
+    hear(before, offer("ratings"), offer("reviews"))
+    after = ledger()
+    specs = [spec for name in ("ratings", "reviews") if (spec := before.desired(host(name)))]
+    after.remember(specs)
+    assert hear(after, offer("details")) == {host("details")}
+    assert [after.desired(spec.host) for spec in specs] == specs
+
+
+def test_only_a_complete_update_withdraws_what_it_does_not_name() -> None:
+    book = ledger()
+    hear(book, offer("ratings"), offer("reviews"))
+    assert hear(book, offer("reviews"), complete=True) == {host("ratings")}
+    assert book.desired(host("ratings")) is None
+    assert hear(book, gone=(host("reviews"), host("unheard-of"))) == {host("reviews")}
+
+
+@pytest.mark.parametrize(
+    ("total", "withdrawn", "held"),
+    [
+        (10, 10, False),
+        (19, 19, False),
+        (20, 20, True),
+        (40, 20, False),
+        (40, 21, True),
+        (100, 50, False),
+        (100, 51, True),
+    ],
+)
+def test_the_guard_holds_more_than_half_and_at_least_twenty(total: int, withdrawn: int, held: bool) -> None:
+    book = ledger()
+    hear(book, *many(total), complete=True)
+    gone = hear(book, *many(total)[withdrawn:], complete=True, now=100)
+    assert (len(gone) == 0) == held
+    hold = book.hold()
+    assert (hold.hosts if hold else 0) == (withdrawn if held else 0)
+
+
+def test_a_held_withdrawal_ends_by_itself_by_its_token_or_by_a_new_offer() -> None:
+    book = ledger(hold=300)
+    hear(book, *many(30), complete=True)
+    hear(book, complete=True, now=100)
+    hold = book.hold()
+    assert hold is not None
+    assert hold.until == 400
+    assert hear(book, complete=True, now=200) == set(), "hearing it again does not extend or carry out the hold"
+    assert book.release(now=399.9) == set()
+    assert book.release(now=200, token="an older token") == set()
+    hear(book, offer("s3"), now=250)
+    assert book.release(now=250, token=hold.token) == {host(f"s{index}") for index in range(30) if index != 3}
+    assert book.hold() is None
+    assert len(book) == 1
+
+
+def test_small_steps_add_up_to_a_mass_withdrawal_unless_they_are_far_apart() -> None:
+    hasty, patient = ledger(), ledger()
+    for book, pause in ((hasty, 0.1), (patient, WINDOW + 1)):
+        hear(book, *many(40), complete=True)
+        for index in range(30):
+            hear(book, gone=(host(f"s{index}"),), now=index * pause)
+    hold = hasty.hold()
+    assert hold is not None
+    assert (len(hasty), hold.hosts) == (20, 10)
+    assert len(patient) == 10
+
+
+def test_nonsense_takes_nothing_away_and_is_said() -> None:
+    book = ledger()
+    hear(book, offer("ratings"))
+    twice = (Port(number=80, name="a"), Port(number=80, name="b"))
+    hear(book, offer("ratings", ports=twice), offer("new", ports=twice), Offer(host="*.evil", ports=HTTP))
+    kept, fresh = book.desired(host("ratings")), book.desired(host("new"))
+    assert kept is not None
+    assert fresh is not None
+    assert (kept.ports, fresh.ports) == (HTTP, ())
+    assert "port number 80" in kept.problem
+    assert "port number 80" in fresh.problem
+    assert (book.unusable, len(book)) == (1, 2)
+
+
+def test_a_dialect_without_identities_clears_none() -> None:
+    book = ledger()
+    named = offer("ratings", identities=("spiffe://west.local/ns/shop/sa/ratings",))
+    hear(book, named)
+    assert hear(book, offer("ratings"), full=False) == set()
+    assert hear(book, offer("ratings"), full=True) == {host("ratings")}
+
+
+def test_refused_offers_are_shown_up_to_a_limit_and_come_back_when_the_rules_change() -> None:
+    guard = Guard()
+    book = Ledger("west", trust_domain="west.local", guard=guard, admits=lambda spec: spec.host == host("s0"))
+    hear(book, *many(MAX_DENIED + 51), complete=True)
+    assert book.denied == MAX_DENIED + 50
+    shown = [one.host for one in many(MAX_DENIED + 51) if book.desired(one.host)]
+    assert len(shown) == MAX_DENIED + 1
+    changed = book.rejudge(trust_domain="west.local", guard=guard, admits=lambda _spec: True)
+    assert len(changed) == 50
+    assert book.denied == 0
+
+
+def test_what_a_person_deleted_while_the_remote_was_away_stays_away_until_offered_again() -> None:
+    book = ledger()
+    hear(book, offer("ratings"))
+    book.forget(host("ratings"))
+    assert book.desired(host("ratings")) is None
+    assert hear(book, offer("ratings")) == {host("ratings")}

@@ -24,6 +24,7 @@ class ConditionType(StrEnum):
     IDENTITY_UNIQUE = "IdentityUnique"
     ACCEPTED = "Accepted"
     APPLIED = "Applied"
+    VALID = "Valid"
 
 
 class Reason(StrEnum):
@@ -49,6 +50,7 @@ class Reason(StrEnum):
     NO_USABLE_PORTS = "NoUsablePorts"
     HOST_TAKEN = "HostTaken"
     NAME_TOO_LONG = "NameTooLong"
+    NO_SERVICE = "NoService"
     # RemoteMesh
     CONNECTED = "Connected"
     CONNECTING = "Connecting"
@@ -104,6 +106,7 @@ REASONS: Final[dict[Reason, str]] = {
     Reason.NO_USABLE_PORTS: "The Service has no TCP port; UDP does not pass the gateway.",
     Reason.HOST_TAKEN: "Another Service is exported under the same host; the message names it.",
     Reason.NAME_TOO_LONG: "The OpenShift router cannot serve the host: a DNS label of its SNI would be over 63 characters.",
+    Reason.NO_SERVICE: "There is no Service of the ServiceExport's name.",
     Reason.CONNECTED: "The remote's discovery service is connected.",
     Reason.CONNECTING: "The first connection is being made.",
     Reason.UNREACHABLE: "The remote's discovery service cannot be reached; its imports stay as they are.",
@@ -120,7 +123,7 @@ REASONS: Final[dict[Reason, str]] = {
     Reason.ACCEPTED: "The offer is imported.",
     Reason.REMOTE_MISSING: "There is no RemoteMesh of that name.",
     Reason.NOT_IMPORTED: "The RemoteMesh imports nothing.",
-    Reason.DENIED_BY_RULE: "An import rule denies the host, or there are rules and none matches.",
+    Reason.DENIED_BY_RULE: "A rule denies it, or there are rules and none matches.",
     Reason.PROTECTED_NAMESPACE: "Remotes may not put hosts into that namespace unless an import rule names it outright.",
     Reason.LIMIT_EXCEEDED: "The remote has as many imported hosts as `import.limit` allows.",
     Reason.INVALID_HOST: "The host is not a Service of the remote's cluster domain, and no rule says what it becomes.",

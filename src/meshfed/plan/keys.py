@@ -70,6 +70,18 @@ class MeshStatusKey(msgspec.Struct, frozen=True, order=True):
 Key = ExportKey | ImportKey | MeshKey | RemoteKey | GatewayKey | OfferKey | RemoteStatusKey | MeshStatusKey
 
 
-def batch(keys: set[Key]) -> list[Key]:
-    """The keys in the order in which they are best worked out; the same set gives the same list."""
-    return sorted(keys, key=lambda key: (key.rank, msgspec.structs.astuple(key)))
+class DirtyKeys:
+    """The keys that wait to be worked out, each once."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[int, set[Key]] = {}
+
+    def add(self, key: Key) -> None:
+        """Let ``key`` wait, if it does not already."""
+        self._waiting.setdefault(key.rank, set()).add(key)
+
+    def take(self) -> list[Key]:
+        """Return the keys of the lowest rank, sorted, and forget them; empty where none waits."""
+        if not self._waiting:
+            return []
+        return sorted(self._waiting.pop(min(self._waiting)), key=msgspec.structs.astuple)

@@ -17,7 +17,6 @@ from meshfed.model.reasons import Decision, Reason
 from meshfed.plan import meshes
 from meshfed.plan.keys import Key, MeshKey, MeshStatusKey, RemoteKey, RemoteStatusKey
 
-
 _Shared = TypeVar("_Shared", SpiffeID, str)
 
 
@@ -66,7 +65,7 @@ class Remotes:
         return True
 
     def _reindex(self, name: str, before: Peer | None, after: Peer | None) -> None:
-        """Move a remote between the indexes, and mark whoever it shared, or now shares, an identity or a network with."""
+        """Move a remote in the indexes, and mark whoever it shared or now shares an identity or a network with."""
         if before is not None:
             self._leave(self._by_identity, before.remote.identity, name)
             self._leave(self._by_network, before.remote.network, name)
@@ -120,8 +119,8 @@ class Remotes:
             return Decision(
                 accepted=False,
                 reason=Reason.NAME_CONFLICT,
-                message=f"RemoteMesh {name} has the name of this mesh itself (MeshFederation {mesh.name}); a remote mesh "
-                "is named as its own MeshFederation",
+                message=f"RemoteMesh {name} has the name of this mesh itself (MeshFederation {mesh.name}); a remote "
+                "mesh is named as its own MeshFederation",
             )
         if remote.network and remote.network == mesh.network:
             return Decision(

@@ -19,7 +19,9 @@ class Settings(msgspec.Struct, frozen=True):
     """
 
     namespace: str = "istio-system"
-    controller_selector: dict[str, str] = {"app.kubernetes.io/name": "federation-controller"}
+    controller_selector: dict[str, str] = msgspec.field(
+        default_factory=lambda: {"app.kubernetes.io/name": "federation-controller"}
+    )
     metrics_port: int = 8080
     health_port: int = 8081
 

@@ -1,0 +1,428 @@
+"""What is imported, kept up offer by offer: what its remote's rules say, whether it fits, what its host becomes.
+
+An offer is judged by itself when it, its remote or the local Service of its host changes. What the offers of
+several remotes mean for each other is worked out per host, when the host is asked for.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+
+import msgspec
+
+from meshfed import istio
+from meshfed.api.core import Service
+from meshfed.api.v1alpha1 import FederatedService, FederatedServiceSpec
+from meshfed.federation.imports import Verdict, beside_local, judge
+from meshfed.federation.limits import Quota, Standing, standing
+from meshfed.federation.merging import Candidate, merge
+from meshfed.model.imports import Import, LocalService
+from meshfed.model.meshes import LocalMesh, is_ip
+from meshfed.model.names import ServiceHost
+from meshfed.model.offers import Offer, Refusal, checked
+from meshfed.model.reasons import Decision, Reason
+from meshfed.plan import meshes
+from meshfed.plan.keys import ImportKey, Key, MeshStatusKey, OfferKey, RemoteStatusKey
+from meshfed.plan.remotes import Peer, Remotes
+from meshfed.plan.selecting import Selectors
+
+Place = tuple[str, str]
+
+
+class _Entry(msgspec.Struct, frozen=True):
+    """One offer by itself: the host it would be imported as, and why it is not, or what it brings."""
+
+    remote: str
+    standing: Standing
+    host: str = ""
+    refusal: Decision | None = None
+    candidate: Candidate | None = None
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of a host: each offer's decision, the import, its objects as ``Kind namespace/name``."""
+
+    decisions: dict[str, Decision] = {}
+    imported: Import | None = None
+    objects: tuple[str, ...] = ()
+    names: frozenset[str] = frozenset()
+    """Host names of remotes that WorkloadEntries need the IPs of."""
+    unresolved: frozenset[str] = frozenset()
+    """Remotes that serve the host and have no endpoint yet, for want of an address."""
+
+
+class Imports:
+    """The offers of all remotes, and the hosts that they become."""
+
+    def __init__(self, mark: Callable[[Key], None], services: Mapping[Place, Service], remotes: Remotes) -> None:
+        self._mark = mark
+        self._services = services
+        self._remotes = remotes
+        self._mesh: LocalMesh | None = None
+        self._offers: dict[str, FederatedService] = {}
+        self._entries: dict[str, _Entry] = {}
+        self._by_host: dict[str, set[str]] = {}
+        self._by_remote: dict[str, set[str]] = {}
+        self._quotas: dict[str, Quota] = {}
+        self._locals: dict[Place, LocalService] = {}
+        self._selectors = Selectors()
+        self._resolved: dict[str, tuple[str, ...]] = {}
+        self._needing: dict[str, set[str]] = {}
+        self._outcomes: dict[str, Outcome] = {}
+        self._stale: set[str] = set()
+        self._accepted: Counter[str] = Counter()
+        self._imported = 0
+
+    # --- inputs -----------------------------------------------------------------------------------
+
+    def configure(self, mesh: LocalMesh | None) -> None:
+        """Take in this mesh; a change of it asks about every offer."""
+        if mesh == self._mesh:
+            return
+        self._mesh = mesh
+        self._locals.clear()
+        if mesh is not None:
+            for place, service in self._services.items():
+                self._locals[place] = meshes.local_service(service, mesh.cluster_domain)
+        for host in self._by_host:
+            self._touch(host)
+        for record in self._offers:
+            self._mark(OfferKey(record))
+            self._refresh(record)
+
+    def remote_changed(self, name: str) -> None:
+        """Take note of a change to a remote that its imports depend on."""
+        peer = self._remotes.get(name)
+        quota = self._quotas.setdefault(name, Quota())
+        limit = peer.rules.limit if peer is not None and peer.rules is not None else 0
+        self._displaced(quota.resize(limit))
+        for record in sorted(self._by_remote.get(name, ())):
+            self._refresh(record)
+        if peer is None and not quota:
+            del self._quotas[name]
+
+    def offer_changed(self, record: str, offer: FederatedService | None) -> None:
+        """Take in a FederatedService; its status, which we write ourselves, changes nothing."""
+        before = self._offers.get(record)
+        if offer is None or offer.metadata.deletion_timestamp:
+            self._offers.pop(record, None)
+        else:
+            self._offers[record] = offer
+            if before is not None and before.spec == offer.spec and _head(before) == _head(offer):
+                return
+        self._mark(OfferKey(record))
+        self._refresh(record)
+
+    def service_changed(self, place: Place) -> None:
+        """Take note of a change to a local Service: its own host, and those whose endpoints it would take too."""
+        namespace, name = place
+        service = self._services.get(place)
+        before = self._locals.pop(place, None)
+        after = None
+        if service is not None and self._mesh is not None:
+            after = self._locals[place] = meshes.local_service(service, self._mesh.cluster_domain)
+        selector = _selector(service)
+        old_selector = self._selectors.of(namespace, name)
+        affected: set[str] = set()
+        if selector != old_selector:
+            affected |= set(self._selectors.selected_by(namespace, old_selector))
+            self._selectors.change(namespace, name, selector)
+            affected |= set(self._selectors.selected_by(namespace, selector))
+        if before != after:
+            affected.add(name)
+        for changed in affected:
+            self._local_changed((namespace, changed))
+
+    def _local_changed(self, place: Place) -> None:
+        if self._mesh is None:
+            return
+        host = ServiceHost(name=place[1], namespace=place[0], domain=self._mesh.cluster_domain).fqdn
+        if host in self._by_host:
+            self._touch(host)
+            for record in sorted(self._by_host[host]):
+                self._refresh(record)
+
+    def resolution_changed(self, host_name: str, addresses: tuple[str, ...]) -> None:
+        """Take in an answer of DNS; no answer keeps the last one."""
+        answers = tuple(sorted(set(addresses)))
+        if answers and answers != self._resolved.get(host_name):
+            self._resolved[host_name] = answers
+            for host in self._needing.get(host_name, ()):
+                self._touch(host)
+
+    # --- one offer by itself ----------------------------------------------------------------------
+
+    def _refresh(self, record: str) -> None:
+        """Judge an offer again, and mark whatever that changes."""
+        before = self._entries.get(record)
+        offer = self._offers.get(record)
+        after = self._judge(record, offer) if offer is not None else None
+        if before == after:
+            return
+        if before is not None:
+            self._forget(record, before, after)
+        if after is not None:
+            self._entries[record] = after
+            self._by_remote.setdefault(after.remote, set()).add(record)
+            if after.host:
+                self._by_host.setdefault(after.host, set()).add(record)
+                self._touch(after.host)
+            if after.refusal is None and not _queues_as(before, after):
+                self._displaced(self._quota(after.remote).add(after.standing))
+        self._mark(OfferKey(record))
+        for entry in (before, after):
+            if entry is not None:
+                self._mark(RemoteStatusKey(entry.remote))
+
+    def _forget(self, record: str, entry: _Entry, successor: _Entry | None) -> None:
+        del self._entries[record]
+        self._discard(self._by_remote, entry.remote, record)
+        if entry.host:
+            self._discard(self._by_host, entry.host, record)
+            self._touch(entry.host)
+        if entry.refusal is None and not _queues_as(successor, entry):
+            self._displaced(self._quota(entry.remote).remove(entry.standing))
+
+    @staticmethod
+    def _discard(index: dict[str, set[str]], key: str, record: str) -> None:
+        index[key].discard(record)
+        if not index[key]:
+            del index[key]
+
+    def _quota(self, remote: str) -> Quota:
+        return self._quotas.setdefault(remote, Quota())
+
+    def _displaced(self, records: Iterable[str]) -> None:
+        """Mark the offers that the limit now lets in, or no more."""
+        for record in records:
+            self._mark(OfferKey(record))
+            entry = self._entries.get(record)
+            if entry is not None:
+                self._touch(entry.host)
+
+    def _judge(self, record: str, offer: FederatedService) -> _Entry:
+        spec = offer.spec
+        place = standing(spec.first_offered, record)
+        accepted = self._admitted_by_rules(spec)
+        if isinstance(accepted, Decision):
+            return _Entry(remote=spec.remote, standing=place, refusal=accepted)
+        peer, verdict, announced = accepted
+        candidate = Candidate(
+            record=record,
+            remote=peer.remote,
+            offer=announced,
+            merge=verdict.merge,
+            first_offered=spec.first_offered,
+            export_to=peer.rules.export_to if peer.rules is not None else ("*",),
+            outlier_detection=peer.outlier_detection,
+        )
+        refusal = self._obstacle_beside_local(verdict, candidate)
+        return _Entry(
+            remote=spec.remote,
+            standing=place,
+            host=verdict.host,
+            refusal=refusal,
+            candidate=candidate if refusal is None else None,
+        )
+
+    def _admitted_by_rules(self, spec: FederatedServiceSpec) -> tuple[Peer, Verdict, Offer] | Decision:
+        if self._mesh is None:
+            return _refused(Reason.NO_MESH_FEDERATION, "there is no MeshFederation, so nothing is imported")
+        peer = self._remotes.get(spec.remote)
+        if peer is None:
+            return _refused(Reason.REMOTE_MISSING, f"there is no RemoteMesh {spec.remote}")
+        ourselves = self._remotes.is_ourselves(self._mesh, spec.remote)
+        if ourselves is not None:
+            return ourselves
+        judged = checked(_offer(spec), peer.remote.trust_domain)
+        if isinstance(judged, Refusal):
+            reason = Reason.INVALID_PORTS if judged.field == "ports" else Reason.INVALID_HOST
+            return _refused(reason, spec.problem or judged.message)
+        verdict = judge(self._mesh, peer.remote, peer.rules, judged.offer)
+        return (peer, verdict, judged.offer) if verdict.decision.accepted else verdict.decision
+
+    def judge(self, spec: FederatedServiceSpec) -> Decision:
+        """Return what the rules of its remote make of an offer that need not be recorded."""
+        accepted = self._admitted_by_rules(spec)
+        return accepted if isinstance(accepted, Decision) else accepted[1].decision
+
+    def _obstacle_beside_local(self, verdict: Verdict, candidate: Candidate) -> Decision | None:
+        """Return why the offer cannot join the local Service of its host, where there is one."""
+        local = self._local(verdict.host)
+        if local is None or self._mesh is None:
+            return None
+        shared = self._selectors.also_selecting(local.host.namespace, local.host.name)
+        refusal = beside_local(candidate.remote, verdict, local.host, selector_shared_with=shared)
+        if refusal is not None:
+            return refusal
+        alone = merge(verdict.host, [candidate]).imported
+        joined = istio.workload_entries(self._mesh, alone, local, {}) if alone is not None else []
+        return joined if isinstance(joined, Decision) and joined.reason is not Reason.UNRESOLVED else None
+
+    def _local(self, host: str) -> LocalService | None:
+        service = ServiceHost.parse(host, self._mesh.cluster_domain) if self._mesh is not None else None
+        return self._locals.get((service.namespace, service.name)) if service is not None else None
+
+    # --- one host ---------------------------------------------------------------------------------
+
+    def _touch(self, host: str) -> None:
+        self._stale.add(host)
+        self._mark(ImportKey(host))
+
+    def reconcile(self, host: str) -> tuple[istio.Manifest, ...]:
+        """Return the objects that carry a host, and settle what becomes of the offers for it."""
+        entries = [self._entries[record] for record in sorted(self._by_host.get(host, ()))]
+        merged = merge(
+            host,
+            [
+                entry.candidate
+                for entry in entries
+                if entry.candidate is not None and self._quota(entry.remote).admits(entry.standing)
+            ],
+        )
+        objects: tuple[istio.Manifest, ...] = ()
+        outcome = Outcome(decisions=merged.decisions)
+        if merged.imported is not None and self._mesh is not None:
+            objects, outcome = self._render(self._mesh, merged.imported, merged.decisions)
+        self._stale.discard(host)
+        self._record(host, outcome)
+        return objects
+
+    def _render(
+        self, mesh: LocalMesh, imported: Import, decisions: dict[str, Decision]
+    ) -> tuple[tuple[istio.Manifest, ...], Outcome]:
+        local = self._local(imported.host)
+        rule = istio.import_rule(mesh, imported)
+        names: frozenset[str] = frozenset()
+        if local is None:
+            objects = [istio.import_entry(mesh, imported)]
+            reached = {backend.remote.name for backend in imported.backends if backend.remote.addresses}
+        else:
+            entries = istio.workload_entries(mesh, imported, local, self._resolved)
+            objects = entries if not isinstance(entries, Decision) else []
+            names = frozenset(
+                address for backend in imported.backends for address in backend.remote.addresses if not is_ip(address)
+            )
+            reached = {
+                backend.remote.name
+                for backend in imported.backends
+                if any(is_ip(address) or address in self._resolved for address in backend.remote.addresses)
+            }
+        if rule is not None and objects:
+            objects = [*objects, rule]
+        return tuple(objects), Outcome(
+            decisions=decisions,
+            imported=imported,
+            objects=tuple(_reference(manifest) for manifest in objects),
+            names=names,
+            unresolved=frozenset(backend.remote.name for backend in imported.backends) - reached,
+        )
+
+    def _record(self, host: str, after: Outcome) -> None:
+        """Keep what became of a host, and mark who has to be told."""
+        before = self._outcomes.get(host, Outcome())
+        if before == after:
+            return
+        for outcome, sign in ((before, -1), (after, 1)):
+            self._imported += sign * (outcome.imported is not None)
+            for backend in outcome.imported.backends if outcome.imported is not None else ():
+                self._accepted[backend.remote.name] += sign
+                self._mark(RemoteStatusKey(backend.remote.name))
+        for name in before.names - after.names:
+            self._discard(self._needing, name, host)
+        for name in after.names - before.names:
+            self._needing.setdefault(name, set()).add(host)
+        for record in before.decisions.keys() | after.decisions.keys():
+            self._mark(OfferKey(record))
+        self._mark(MeshStatusKey())
+        if after == Outcome():
+            self._outcomes.pop(host, None)
+        else:
+            self._outcomes[host] = after
+
+    # --- for the status ---------------------------------------------------------------------------
+
+    def offer(self, record: str) -> FederatedService | None:
+        """Return the FederatedService of that name."""
+        return self._offers.get(record)
+
+    def decision(self, record: str) -> tuple[Decision, str]:
+        """Return what became of an offer, and the host that it is imported as, empty where it is not."""
+        entry = self._entries[record]
+        if entry.refusal is not None:
+            return entry.refusal, ""
+        quota = self._quota(entry.remote)
+        if not quota.admits(entry.standing):
+            return (
+                _refused(
+                    Reason.LIMIT_EXCEEDED,
+                    f"RemoteMesh {entry.remote} has as many hosts as its `import.limit` of {quota.limit} allows; raise "
+                    "it, or deny others by a rule",
+                ),
+                "",
+            )
+        decision = self.outcome(entry.host).decisions[record]
+        return decision, entry.host if decision.accepted else ""
+
+    def outcome(self, host: str) -> Outcome:
+        """Return what became of a host."""
+        if host in self._stale:
+            self.reconcile(host)
+        return self._outcomes.get(host, Outcome())
+
+    def records(self, host: str) -> Iterable[str]:
+        """Return the names of the FederatedServices that would be imported as a host."""
+        return self._by_host.get(host, ())
+
+    def offered(self, remote: str) -> int:
+        """How many offers of a remote are recorded."""
+        return len(self._by_remote.get(remote, ()))
+
+    def accepted(self, remote: str) -> int:
+        """How many offers of a remote are imported."""
+        return self._accepted[remote]
+
+    @property
+    def count(self) -> int:
+        """How many hosts are imported."""
+        return self._imported
+
+    def names_to_resolve(self) -> frozenset[str]:
+        """Return the host names of remotes that some WorkloadEntry needs the IPs of."""
+        return frozenset(self._needing)
+
+
+def _offer(spec: FederatedServiceSpec) -> Offer:
+    return Offer(
+        host=spec.host,
+        ports=spec.ports,
+        labels=spec.labels,
+        sni_host=spec.sni_host,
+        identities=spec.identities,
+        locality=spec.locality,
+    )
+
+
+def _head(offer: FederatedService) -> tuple[str, int]:
+    return offer.metadata.uid, offer.metadata.generation
+
+
+def _queues_as(one: _Entry | None, other: _Entry) -> bool:
+    """Whether both stand in the same place of the same queue."""
+    return one is not None and one.refusal is None and (one.remote, one.standing) == (other.remote, other.standing)
+
+
+def _selector(service: Service | None) -> dict[str, str]:
+    if service is None or service.spec.type == "ExternalName":
+        return {}
+    return service.spec.selector or {}
+
+
+def _refused(reason: Reason, message: str) -> Decision:
+    return Decision(accepted=False, reason=reason, message=message)
+
+
+def _reference(manifest: istio.Manifest) -> str:
+    meta = manifest["metadata"]
+    return f"{manifest['kind']} {meta['namespace']}/{meta['name']}"

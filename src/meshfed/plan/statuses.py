@@ -1,0 +1,271 @@
+"""What the statuses say, in words for a person: which of the facts decides, and what to do about it.
+
+Facts come in as plain values; conditions come out without times, which belong to whoever writes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from meshfed.model.reasons import Condition, ConditionType, Decision, Reason
+from meshfed.plan.values import Applied, Connection
+
+_SHOWN = 3
+_PENDING = Applied(state="pending", reason=Reason.PENDING, message="the objects are being written")
+
+
+def condition(kind: ConditionType, *, holds: bool, reason: Reason, message: str) -> Condition:
+    """Return a condition that holds or does not."""
+    return Condition(type=kind, status="True" if holds else "False", reason=reason, message=message)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the first few names, and how many more there are."""
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def counted(number: int, noun: str) -> str:
+    """Return ``1 host``, ``2 hosts``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+# --- FederatedService -----------------------------------------------------------------------------
+
+
+def offer_conditions(
+    decision: Decision, *, problem: str, objects: Sequence[str], applied: Applied | None, unresolved: str
+) -> tuple[Condition, ...]:
+    """Say whether an offer is accepted, and whether what carries it is in place."""
+    message = decision.message
+    if problem and decision.accepted:
+        message += f"; as it was before the last announcement, which cannot be used: {problem}"
+    accepted = condition(ConditionType.ACCEPTED, holds=decision.accepted, reason=decision.reason, message=message)
+    if not decision.accepted:
+        carried = condition(
+            ConditionType.APPLIED, holds=False, reason=decision.reason, message="there are no objects for it"
+        )
+    elif unresolved:
+        carried = condition(ConditionType.APPLIED, holds=False, reason=Reason.UNRESOLVED, message=unresolved)
+    else:
+        carried = _applied(ConditionType.APPLIED, applied, message=", ".join(objects))
+    return accepted, carried
+
+
+def _applied(kind: ConditionType, applied: Applied | None, *, message: str) -> Condition:
+    verdict = applied or _PENDING
+    if verdict.state == "applied":
+        return condition(kind, holds=True, reason=Reason.APPLIED, message=message)
+    return condition(kind, holds=False, reason=verdict.reason, message=verdict.message)
+
+
+# --- RemoteMesh -----------------------------------------------------------------------------------
+
+
+class RemoteFacts(msgspec.Struct, frozen=True):
+    """What the status of a RemoteMesh is made of."""
+
+    name: str
+    connection: Connection
+    conflict: Decision | None
+    identity: str
+    shares_identity_with: tuple[str, ...]
+    reachable: bool
+    publish_only: bool
+    offered: int
+    imported: int
+    applied: Applied | None
+    failed: Mapping[str, Applied]
+    """Imported hosts whose objects could not be written."""
+
+
+def remote_conditions(facts: RemoteFacts) -> tuple[Condition, ...]:
+    """Say how a remote mesh stands."""
+    connection = facts.connection
+    return (
+        _remote_ready(facts),
+        condition(
+            ConditionType.CONNECTED,
+            holds=connection.connected,
+            reason=connection.reason,
+            message=connection.message,
+        ),
+        condition(
+            ConditionType.SYNCED,
+            holds=connection.synced,
+            reason=connection.sync_reason,
+            message=connection.sync_message,
+        ),
+        _identity_unique(facts),
+    )
+
+
+def _remote_ready(facts: RemoteFacts) -> Condition:
+    obstacle = _remote_obstacle(facts)
+    if obstacle is not None:
+        reason, message = obstacle
+        return condition(ConditionType.READY, holds=False, reason=reason, message=message)
+    if facts.publish_only:
+        return condition(
+            ConditionType.READY,
+            holds=True,
+            reason=Reason.PUBLISH_ONLY,
+            message=f"connected; none of {counted(facts.offered, 'offered service')} is imported, since the RemoteMesh "
+            "has no `import`",
+        )
+    denied = facts.offered - facts.imported
+    message = f"{facts.imported} of {counted(facts.offered, 'offered service')} imported"
+    if denied:
+        message += f", {denied} not: see `kubectl get federatedservices` for why"
+    return condition(ConditionType.READY, holds=True, reason=Reason.READY, message=message)
+
+
+def _remote_obstacle(facts: RemoteFacts) -> tuple[Reason, str] | None:
+    if facts.conflict is not None:
+        return facts.conflict.reason, facts.conflict.message
+    if not facts.reachable:
+        return (
+            Reason.INVALID,
+            f"RemoteMesh {facts.name} has neither `addresses` nor `discovery.address`, so there is no way to reach it",
+        )
+    if facts.applied is not None and facts.applied.state == "failed":
+        return facts.applied.reason, facts.applied.message
+    connection = facts.connection
+    if not connection.connected:
+        return connection.reason, connection.message
+    if not connection.synced:
+        return connection.sync_reason, connection.sync_message
+    if facts.failed:
+        hosts = sorted(facts.failed)
+        first = facts.failed[hosts[0]]
+        return first.reason, f"objects of {listed(hosts)} are not in place: {first.message}"
+    return None
+
+
+def _identity_unique(facts: RemoteFacts) -> Condition:
+    if not facts.shares_identity_with:
+        return condition(
+            ConditionType.IDENTITY_UNIQUE,
+            holds=True,
+            reason=Reason.IDENTITY_UNIQUE,
+            message=f"callers with the identity {facts.identity} are this remote",
+        )
+    return condition(
+        ConditionType.IDENTITY_UNIQUE,
+        holds=False,
+        reason=Reason.IDENTITY_AMBIGUOUS,
+        message=f"{facts.identity} is also the identity of {listed(facts.shares_identity_with)}; callers with it are "
+        "sent only what all of these may see. Imports are not affected. Give each mesh a trust domain or service "
+        "account of its own, and state it in `identity`",
+    )
+
+
+# --- MeshFederation -------------------------------------------------------------------------------
+
+
+class MeshFacts(msgspec.Struct, frozen=True):
+    """What the status of the MeshFederation in force is made of."""
+
+    exports_anything: bool
+    exported: int
+    imported: int
+    remotes: int
+    left_out: Mapping[Reason, Sequence[str]]
+    """Services that are left out though somebody may expect them, by reason."""
+    gateways: Sequence[Applied | None]
+    """What the engine says of each Gateway and of the discovery service's own objects."""
+    failed_exports: Mapping[str, Applied]
+    """Exported Services whose objects could not be written."""
+
+
+def mesh_conditions(facts: MeshFacts) -> tuple[Condition, ...]:
+    """Say how this mesh stands."""
+    gateway = _gateway_ready(facts.gateways)
+    exports = _exports_ready(facts)
+    obstacle = next((other for other in (gateway, exports) if other.status != "True"), None)
+    if obstacle is not None:
+        ready = condition(
+            ConditionType.READY, holds=False, reason=obstacle.reason, message=f"{obstacle.type}: {obstacle.message}"
+        )
+    else:
+        ready = condition(
+            ConditionType.READY,
+            holds=True,
+            reason=Reason.READY,
+            message=f"exports {counted(facts.exported, 'service')}, imports {counted(facts.imported, 'host')} "
+            f"from {counted(facts.remotes, 'remote mesh').replace('meshs', 'meshes')}",
+        )
+    return ready, gateway, exports
+
+
+def no_mesh_conditions(namespace: str) -> tuple[Condition, ...]:
+    """Say of a RemoteMesh that there is no mesh here for it to federate with."""
+    return (
+        condition(
+            ConditionType.READY,
+            holds=False,
+            reason=Reason.NO_MESH_FEDERATION,
+            message=f"there is no MeshFederation in namespace {namespace}; create one",
+        ),
+    )
+
+
+def duplicate_conditions(in_force: str) -> tuple[Condition, ...]:
+    """Say of a MeshFederation that an older one is in force."""
+    return (
+        condition(
+            ConditionType.READY,
+            holds=False,
+            reason=Reason.DUPLICATE,
+            message=f"MeshFederation {in_force} is older and in force; there is one in a namespace: delete either",
+        ),
+    )
+
+
+def _gateway_ready(gateways: Iterable[Applied | None]) -> Condition:
+    verdicts = [verdict or _PENDING for verdict in gateways]
+    worst = next((verdict for state in ("failed", "pending") for verdict in verdicts if verdict.state == state), None)
+    return _applied(
+        ConditionType.GATEWAY_READY,
+        worst or Applied(state="applied"),
+        message="the gateway's objects are in place",
+    )
+
+
+def _exports_ready(facts: MeshFacts) -> Condition:
+    left_out = "".join(
+        f"; {len(names)} left out as {reason}: {listed(names)}" for reason, names in facts.left_out.items()
+    )
+    if facts.failed_exports:
+        names = sorted(facts.failed_exports)
+        first = facts.failed_exports[names[0]]
+        return condition(
+            ConditionType.EXPORTS_READY,
+            holds=False,
+            reason=first.reason,
+            message=f"objects of {listed(names)} are not in place: {first.message}",
+        )
+    if facts.left_out.get(Reason.NAME_TOO_LONG):
+        return condition(
+            ConditionType.EXPORTS_READY,
+            holds=False,
+            reason=Reason.NAME_TOO_LONG,
+            message=f"the OpenShift router cannot serve {listed(facts.left_out[Reason.NAME_TOO_LONG])}: "
+            "<name>-<port> has to fit into 63 characters; export them under a shorter name",
+        )
+    if not facts.exported:
+        why = "no Service matches `export`" if facts.exports_anything else "the MeshFederation has no `export`"
+        return condition(
+            ConditionType.EXPORTS_READY,
+            holds=True,
+            reason=Reason.NOTHING_EXPORTED,
+            message=f"nothing is exported: {why}{left_out}",
+        )
+    return condition(
+        ConditionType.EXPORTS_READY,
+        holds=True,
+        reason=Reason.EXPORTING,
+        message=f"{counted(facts.exported, 'service')} exported{left_out}",
+    )

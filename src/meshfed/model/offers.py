@@ -15,6 +15,8 @@ from meshfed.model.identity import SpiffeID
 from meshfed.model.names import is_dns_label, is_dns_name, is_label_key, is_label_value
 
 MAX_PORTS: Final = 100
+MAX_PORT_NAME: Final = 62
+"""The longest port name that Istio's CRDs take on an endpoint (a CEL rule), one less than a DNS label."""
 MAX_LABELS: Final = 64
 MAX_IDENTITIES: Final = 64
 TLS_MODE: Final = "security.istio.io/tlsMode"
@@ -111,10 +113,11 @@ def _refusal(offer: Offer) -> Refusal | None:
                 "ports",
                 f"targetPort {port.target_port} of port {port.number} of {shown} is not a port number",
             )
-        if not is_dns_label(port.name):
+        if not is_dns_label(port.name) or len(port.name) > MAX_PORT_NAME:
             return Refusal(
                 "ports",
-                f"port {port.number} of {shown} has the name {port.name[:70]!a}, which is not a DNS label",
+                f"port {port.number} of {shown} has the name {port.name[:70]!a}, which is not a DNS label "
+                f"of at most {MAX_PORT_NAME} characters",
             )
         if port.protocol and port.protocol not in PROTOCOLS:
             return Refusal("ports", f"port {port.number} of {shown} has the unknown protocol {port.protocol[:40]!a}")

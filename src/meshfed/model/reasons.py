@@ -109,7 +109,7 @@ REASONS: Final[dict[Reason, str]] = {
     Reason.INVALID_HOST: "The host is not a Service of the remote's cluster domain, and no rule says what it becomes.",
     Reason.INVALID_PORTS: "The announced ports cannot be used.",
     Reason.PORT_CONFLICT: "Another remote offered the host first, with other ports.",
-    Reason.SNI_CONFLICT: "Another remote offered the host first, behind an ingress of another type; one DestinationRule cannot serve both.",
+    Reason.SNI_CONFLICT: "The exporter answers to another SNI than the host can be called by: it offers the host under an alias where a local Service has it, or another remote behind an ingress of another type offered it first.",
     Reason.SNI_OVERRIDDEN: "A DestinationRule that is not ours replaces the one that the import needs.",
     Reason.SELECTOR_SHARED: "Another Service or ServiceEntry selects the same labels and would pick up the remote's endpoints.",
     Reason.LOCAL_SERVICE_EXISTS: "A local Service has that name, and `merge` is not set.",

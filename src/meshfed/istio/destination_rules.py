@@ -1,0 +1,84 @@
+"""DestinationRule: the SNI under which a remote's ingress knows what is imported from it, and outlier detection.
+
+Needed only where Istio's own SNI for the imported host does not do: behind OpenShift's router, and for a host that
+is imported under another name than its exporter's.
+
+Istio takes port-level settings whole: a field that they leave out has its default there, not the value of the
+level above ("Traffic settings specified at the destination-level will not be inherited when overridden by
+port-level settings", TrafficPolicy.PortTrafficPolicy; ``MergeTrafficPolicy`` in istiod). So outlier detection is
+repeated in them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from meshfed.istio.metadata import NETWORKING, Manifest, manifest, present
+from meshfed.istio.names import discovery_rule_name, import_rule_name
+from meshfed.istio.sni import istio_sni, router_sni
+from meshfed.model.imports import Import
+from meshfed.model.meshes import IngressType, LocalMesh, Remote
+from meshfed.model.names import ServiceHost
+
+
+def discovery_rule(mesh: LocalMesh, remote: Remote) -> Manifest | None:
+    """The SNI of the discovery service of a ``remote`` behind a router.
+
+    ``None`` where none is needed, where discovery bypasses the ingress, or where there is no SNI the router serves.
+    """
+    if remote.ingress_type is not IngressType.OPENSHIFT_ROUTER or not remote.addresses or remote.discovery_address:
+        return None
+    sni = _router_sni(remote, remote.fds_host, remote.discovery_port)
+    if sni is None:
+        return None
+    return _rule(mesh, discovery_rule_name(remote), remote.fds_host, {"tls": _tls(sni)})
+
+
+def import_rule(mesh: LocalMesh, import_: Import) -> Manifest | None:
+    """The SNI of each port of an imported host, and its outlier detection; ``None`` where neither is needed.
+
+    All backends agree on ingress type and exporter's host: one rule can state only one SNI a port. A port whose name
+    leaves no room for a router SNI is left out; it cannot be reached either way.
+    """
+    outliers = dict(sorted((import_.outlier_detection or {}).items()))
+    settings = [
+        present(port={"number": port.number}, outlierDetection=dict(outliers), tls=_tls(sni))
+        for port in sorted(import_.ports, key=lambda port: port.number)
+        if (sni := _import_sni(import_, port.number)) is not None
+    ]
+    policy = present(outlierDetection=outliers, portLevelSettings=settings)
+    if not policy:
+        return None
+    return _rule(mesh, import_rule_name(import_.host), import_.host, policy)
+
+
+def _import_sni(import_: Import, port: int) -> str | None:
+    """The SNI that has to be stated for ``port``; ``None`` where Istio's own does, or none can be served."""
+    backend = import_.backends[0]
+    if import_.ingress_type is IngressType.OPENSHIFT_ROUTER:
+        return _router_sni(backend.remote, backend.sni_host, port)
+    return None if backend.sni_host == import_.host else istio_sni(backend.sni_host, port)
+
+
+def _router_sni(remote: Remote, host: str, port: int) -> str | None:
+    service = ServiceHost.parse(host, remote.cluster_domain)
+    return None if service is None else router_sni(service, port)
+
+
+def _tls(sni: str) -> dict[str, Any]:
+    """Istio's own certificates, as it would use by itself, but with ``sni``.
+
+    Without ``subjectAltNames`` here, those of the ServiceEntry or of the Service's accounts stay in force.
+    """
+    return {"mode": "ISTIO_MUTUAL", "sni": sni}
+
+
+def _rule(mesh: LocalMesh, name: str, host: str, traffic_policy: dict[str, Any]) -> Manifest:
+    return manifest(
+        mesh,
+        api_version=NETWORKING,
+        kind="DestinationRule",
+        name=name,
+        namespace=mesh.control_plane_namespace,
+        spec={"host": host, "trafficPolicy": traffic_policy},
+    )

@@ -1,0 +1,47 @@
+"""What every rendered object has in common: API versions, metadata, and the label that says whose it is.
+
+The owner label is what keeps two installations in one cluster apart, so it is put on here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from meshfed.api.v1alpha1 import OWNER_LABEL
+from meshfed.model.meshes import LocalMesh
+from meshfed.model.names import MAX_LABEL, shortened
+
+Manifest = dict[str, Any]
+"""A whole Kubernetes object as plain data, ready to be written as JSON or YAML."""
+
+NETWORKING: Final = "networking.istio.io/v1"
+NETWORKING_ALPHA: Final = "networking.istio.io/v1alpha3"
+"""Of EnvoyFilters, which Istio serves in no newer version."""
+SECURITY: Final = "security.istio.io/v1"
+ROUTE: Final = "route.openshift.io/v1"
+
+
+def owner(mesh: LocalMesh) -> str:
+    """The value of the owner label: ``<namespace>.<name>`` of the MeshFederation, a digest where that is too long."""
+    return shortened(f"{mesh.namespace}.{mesh.name}", MAX_LABEL)
+
+
+def manifest(
+    mesh: LocalMesh, *, api_version: str, kind: str, name: str, namespace: str, spec: dict[str, Any]
+) -> Manifest:
+    """A complete object that carries our labels."""
+    return {
+        "apiVersion": api_version,
+        "kind": kind,
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "labels": {OWNER_LABEL: owner(mesh), "app.kubernetes.io/managed-by": "meshfed"},
+        },
+        "spec": spec,
+    }
+
+
+def present(**fields: Any) -> dict[str, Any]:
+    """``fields`` without those that are empty, so that no object says the same thing in two ways."""
+    return {name: value for name, value in fields.items() if value not in (None, "", 0, [], {}, ())}

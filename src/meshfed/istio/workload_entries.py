@@ -1,0 +1,195 @@
+"""WorkloadEntry: endpoints in other meshes, joined to a Service that this mesh has too.
+
+istiod treats a WorkloadEntry as a pod of every Service in its namespace whose selector matches its labels. It has no
+way to say that such a "pod" is a gateway of another mesh, so what a local Service cannot express is refused here with
+a reason, rather than written and left to fail for a share of the calls.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping, Sequence
+
+from meshfed.istio.metadata import NETWORKING, Manifest, manifest, present
+from meshfed.istio.names import workload_name
+from meshfed.model.identity import SpiffeID
+from meshfed.model.imports import Backend, Import, LocalPort, LocalService
+from meshfed.model.meshes import LocalMesh, Remote, is_ip
+from meshfed.model.offers import MAX_PORT_NAME, TLS_MODE
+from meshfed.model.reasons import Decision, Reason
+
+
+def workload_entries(
+    mesh: LocalMesh, import_: Import, service: LocalService, resolved: Mapping[str, Sequence[str]]
+) -> list[Manifest] | Decision:
+    """The endpoints of all backends of ``import_``, for ``service``: one per IP and announced account, by name.
+
+    ``resolved`` has the IPs of the remotes' addresses that are names; a backend none of whose addresses is known
+    contributes nothing, and where that leaves nothing at all the answer is UNRESOLVED. A refusal of one backend
+    refuses them all: pass an import of one backend at a time to judge each by itself.
+    """
+    refusal = _unusable(service) or _wrong_host(import_, service)
+    if refusal is not None:
+        return refusal
+    keys = _port_keys(service, offered={port.number for port in import_.ports})
+    if isinstance(keys, Decision):
+        return keys
+    entries: list[Manifest] = []
+    for backend in import_.backends:
+        accounts = _accounts(mesh, backend, service)
+        if isinstance(accounts, Decision):
+            return accounts
+        entries += [
+            _entry(mesh, service, backend.remote, keys=keys, address=address, account=account)
+            for address in _ips(backend.remote, resolved)
+            for account in accounts
+        ]
+    if not entries:
+        return _refused(Reason.UNRESOLVED, _unresolved_message(import_))
+    return sorted(entries, key=lambda entry: str(entry["metadata"]["name"]))
+
+
+def _entry(
+    mesh: LocalMesh, service: LocalService, remote: Remote, *, keys: Iterable[str], address: str, account: str
+) -> Manifest:
+    return manifest(
+        mesh,
+        api_version=NETWORKING,
+        kind="WorkloadEntry",
+        name=workload_name(service.host.fqdn, remote.name, address, account),
+        namespace=service.host.namespace,
+        spec=present(
+            address=address,
+            ports=dict.fromkeys(keys, remote.port),
+            labels={**dict(sorted(service.selector.items())), TLS_MODE: "istio"},
+            network=remote.network,
+            locality=remote.locality,
+            serviceAccount=account,
+        ),
+    )
+
+
+def _unusable(service: LocalService) -> Decision | None:
+    """Services of these kinds take no WorkloadEntries at all."""
+    if service.external_name:
+        why = "is of type ExternalName, which has no endpoints"
+    elif service.headless:
+        why = "is headless (clusterIP None), and Istio adds no WorkloadEntry to those"
+    elif not service.selector:
+        why = "has no selector, and Istio finds WorkloadEntries by it"
+    else:
+        return None
+    return _refused(Reason.LOCAL_SERVICE_UNUSABLE, f"local Service {_shown(service)} {why}")
+
+
+def _wrong_host(import_: Import, service: LocalService) -> Decision | None:
+    """A local Service's endpoints are called by its own SNI, so the exporter has to answer to that."""
+    host = service.host.fqdn
+    for known in (import_.host, *(backend.sni_host for backend in import_.backends)):
+        if known != host:
+            return _refused(
+                Reason.SNI_CONFLICT,
+                f"local Service {_shown(service)} is called as {host}, but the exporter's gateway knows {known}; "
+                "import it under a host that no local Service has",
+            )
+    return None
+
+
+def _port_keys(service: LocalService, offered: set[int]) -> list[str] | Decision:
+    """The names under which istiod looks up the ports of a WorkloadEntry for ``service``, sorted.
+
+    (``serviceInstanceFromWorkloadInstance``:) the targetPort where that is a name, and without such a port no
+    endpoint; else the Service port's name, and without such a port the targetPort's *number*, which at a gateway's
+    address leads nowhere. So a numeric targetPort that is not offered, or whose port has no name, is refused.
+    """
+    keys = {_key(port) for port in service.ports if port.number in offered}
+    if not keys:
+        return _refused(
+            Reason.LOCAL_SERVICE_UNUSABLE,
+            f"local Service {_shown(service)} and the offered one ({_listed(offered)}) have no port in common",
+        )
+    if "" in keys:
+        return _refused(
+            Reason.LOCAL_SERVICE_UNUSABLE,
+            f"local Service {_shown(service)} has a port without a name, for which Istio would dial the targetPort's "
+            "number at the remote's gateway; give the port a name",
+        )
+    too_long = sorted(key for key in keys if len(key) > MAX_PORT_NAME)
+    if too_long:
+        return _refused(
+            Reason.LOCAL_SERVICE_UNUSABLE,
+            f"port name {too_long[0]} of local Service {_shown(service)} is longer than the {MAX_PORT_NAME} "
+            "characters that a WorkloadEntry takes",
+        )
+    for port in service.ports:
+        if port.number not in offered and (_key(port) in keys or not isinstance(port.target_port, str)):
+            return _refused(
+                Reason.LOCAL_SERVICE_UNUSABLE,
+                f"local Service {_shown(service)} has port {port.number}, which is not offered ({_listed(offered)} "
+                "are), and Istio would send its calls to the remote's gateway all the same; export it there, or "
+                "give it a targetPort with a name of its own here",
+            )
+    return sorted(keys)
+
+
+def _key(port: LocalPort) -> str:
+    return port.target_port if isinstance(port.target_port, str) else port.name
+
+
+def _accounts(mesh: LocalMesh, backend: Backend, service: LocalService) -> list[str] | Decision:
+    """The service accounts to state for ``backend``, sorted: ``[""]``, for none, where nothing was announced.
+
+    For a host that a local Service has, a client's proxy expects one of the accounts of its endpoints: istiod reads a
+    WorkloadEntry's as ``spiffe://<our trust domain>/ns/<its namespace>/sa/<serviceAccount>``.
+    """
+    remote = backend.remote
+    if not backend.identities:
+        if remote.trust_domain == mesh.trust_domain:
+            return [""]
+        return _refused(
+            Reason.IDENTITY_MISMATCH,
+            f"remote {remote.name} announced no identities for {_shown(service)} and its trust domain is "
+            f"{remote.trust_domain}, not {mesh.trust_domain}: proxies here would refuse its certificates",
+        )
+    accounts: set[str] = set()
+    for announced in backend.identities:
+        identity = SpiffeID.parse(announced)
+        workload = identity.workload if identity is not None and identity.trust_domain == mesh.trust_domain else None
+        if workload is None or workload[0] != service.host.namespace:
+            return _refused(
+                Reason.IDENTITY_MISMATCH,
+                f"{_shown(service)} is served by {announced} in {remote.name}, but a WorkloadEntry can state only "
+                f"spiffe://{mesh.trust_domain}/ns/{service.host.namespace}/sa/...",
+            )
+        accounts.add(workload[1])
+    return sorted(accounts)
+
+
+def _ips(remote: Remote, resolved: Mapping[str, Sequence[str]]) -> list[str]:
+    """The known IPs of ``remote``, each once, in their canonical form, sorted."""
+    answers = [
+        answer
+        for address in remote.addresses
+        for answer in ((address,) if is_ip(address) else resolved.get(address, ()))
+    ]
+    return sorted({str(ipaddress.ip_address(answer)) for answer in answers})
+
+
+def _unresolved_message(import_: Import) -> str:
+    remotes = sorted({backend.remote.name for backend in import_.backends})
+    names = sorted({address for backend in import_.backends for address in backend.remote.addresses})
+    if not names:
+        return f"no address is known of {', '.join(remotes)}; set spec.addresses of the RemoteMesh"
+    return f"{', '.join(names)} of {', '.join(remotes)} could not be resolved yet"
+
+
+def _refused(reason: Reason, message: str) -> Decision:
+    return Decision(accepted=False, reason=reason, message=message)
+
+
+def _shown(service: LocalService) -> str:
+    return f"{service.host.namespace}/{service.host.name}"
+
+
+def _listed(ports: set[int]) -> str:
+    return ", ".join(map(str, sorted(ports)))

@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from meshfed.api.scalars import Timestamp
+
 
 class ObjectMeta(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     """A projection of ``metadata``: fields we do not use are skipped when decoding."""
@@ -23,11 +25,17 @@ class ObjectMeta(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"
 
 
 class StatusCondition(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """A condition as it stands in ``status.conditions`` (metav1.Condition)."""
+    """A condition (metav1.Condition)."""
 
     type: str
+    """What the condition speaks of."""
     status: Literal["True", "False", "Unknown"]
+    """Whether it holds."""
     reason: str
+    """Why, as one word."""
     message: str = ""
-    last_transition_time: str = ""
+    """Why, as a sentence for a person."""
+    last_transition_time: Timestamp = ""
+    """When `status` last changed."""
     observed_generation: int = 0
+    """The generation of the spec that the condition speaks of."""

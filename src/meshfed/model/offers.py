@@ -27,15 +27,16 @@ _RESERVED_LABELS = ("istio.io", "kubernetes.io", "k8s.io")
 
 
 class Port(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, rename="camel", gc=False):
-    """A port of a Service.
-
-    ``protocol`` is Istio's name in upper case, empty where unknown; ``target_port`` is 0 where it is not a number.
-    """
+    """A port of a Service."""
 
     number: int
+    """The Service's port."""
     name: str = ""
+    """The port's name."""
     protocol: str = ""
+    """Istio's name of the protocol in upper case; empty where unknown."""
     target_port: int = 0
+    """The port of the pods; 0 where it is not a number."""
 
 
 class Offer(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, rename="camel"):

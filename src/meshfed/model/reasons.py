@@ -21,6 +21,7 @@ class ConditionType(StrEnum):
     EXPORTS_READY = "ExportsReady"
     CONNECTED = "Connected"
     SYNCED = "Synced"
+    IDENTITY_UNIQUE = "IdentityUnique"
     ACCEPTED = "Accepted"
     APPLIED = "Applied"
 
@@ -32,6 +33,7 @@ class Reason(StrEnum):
     READY = "Ready"
     NOT_READY = "NotReady"
     INVALID = "Invalid"
+    NO_MESH_FEDERATION = "NoMeshFederation"
     NOT_OWNED = "NotOwned"
     DRIFT_CONFLICT = "DriftConflict"
     WRITE_FAILED = "WriteFailed"
@@ -41,6 +43,12 @@ class Reason(StrEnum):
     DUPLICATE = "Duplicate"
     EXPORTING = "Exporting"
     NOTHING_EXPORTED = "NothingExported"
+    EXPORTED = "Exported"
+    NOT_SELECTED = "NotSelected"
+    EXTERNAL_NAME = "ExternalName"
+    NO_USABLE_PORTS = "NoUsablePorts"
+    HOST_TAKEN = "HostTaken"
+    NAME_TOO_LONG = "NameTooLong"
     # RemoteMesh
     CONNECTED = "Connected"
     CONNECTING = "Connecting"
@@ -53,6 +61,7 @@ class Reason(StrEnum):
     STALE = "Stale"
     PUBLISH_ONLY = "PublishOnly"
     NAME_CONFLICT = "NameConflict"
+    IDENTITY_UNIQUE = "IdentityUnique"
     IDENTITY_AMBIGUOUS = "IdentityAmbiguous"
     # FederatedService
     ACCEPTED = "Accepted"
@@ -80,6 +89,7 @@ REASONS: Final[dict[Reason, str]] = {
     Reason.READY: "Everything that was asked for is in place.",
     Reason.NOT_READY: "Something below is not in place yet; the message and the other conditions say what.",
     Reason.INVALID: "The object's spec cannot be used; the message names the field, the value and the remedy.",
+    Reason.NO_MESH_FEDERATION: "There is no MeshFederation in the namespace, so nothing is exported or imported.",
     Reason.NOT_OWNED: "An object of that name exists and is not ours; it is never overwritten.",
     Reason.DRIFT_CONFLICT: "Something else keeps changing the object back; it is tried again ever more slowly.",
     Reason.WRITE_FAILED: "The Kubernetes API refused or failed a write; it is tried again, and the message says what it answered.",
@@ -88,6 +98,12 @@ REASONS: Final[dict[Reason, str]] = {
     Reason.DUPLICATE: "An older MeshFederation in this namespace is in force; this one does nothing.",
     Reason.EXPORTING: "Services are exported; the message counts them.",
     Reason.NOTHING_EXPORTED: "No Service matches the export rules, or there are none.",
+    Reason.EXPORTED: "The Service is offered to other meshes.",
+    Reason.NOT_SELECTED: "The Service, or its Namespace, does not match what the MeshFederation exports.",
+    Reason.EXTERNAL_NAME: "A Service of type ExternalName has no endpoints that other meshes could reach.",
+    Reason.NO_USABLE_PORTS: "The Service has no TCP port; UDP does not pass the gateway.",
+    Reason.HOST_TAKEN: "Another Service is exported under the same host; the message names it.",
+    Reason.NAME_TOO_LONG: "The OpenShift router cannot serve the host: a DNS label of its SNI would be over 63 characters.",
     Reason.CONNECTED: "The remote's discovery service is connected.",
     Reason.CONNECTING: "The first connection is being made.",
     Reason.UNREACHABLE: "The remote's discovery service cannot be reached; its imports stay as they are.",
@@ -99,6 +115,7 @@ REASONS: Final[dict[Reason, str]] = {
     Reason.STALE: "The remote has been away for longer than its staleness policy allows.",
     Reason.PUBLISH_ONLY: "The RemoteMesh has no `import`, so nothing is imported from it.",
     Reason.NAME_CONFLICT: "The RemoteMesh has the name or the network of this mesh or of an older RemoteMesh.",
+    Reason.IDENTITY_UNIQUE: "Callers with the remote's identity are this remote and no other.",
     Reason.IDENTITY_AMBIGUOUS: "Another RemoteMesh, or this mesh, has the same identity, so callers cannot be told apart.",
     Reason.ACCEPTED: "The offer is imported.",
     Reason.REMOTE_MISSING: "There is no RemoteMesh of that name.",

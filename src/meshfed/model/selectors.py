@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 Operator = Literal["In", "NotIn", "Exists", "DoesNotExist"]
 
 
 class Requirement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename="camel"):
-    """One entry of ``matchExpressions``."""
+    """One requirement of a label selector."""
 
-    key: str
+    key: Annotated[str, Meta(min_length=1, max_length=317)]
+    """The label's key."""
     operator: Operator
-    values: tuple[str, ...] = ()
+    """How the label's value relates to `values`."""
+    values: Annotated[tuple[Annotated[str, Meta(max_length=63)], ...], Meta(max_length=256)] = ()
+    """The values, for In and NotIn; Exists and DoesNotExist take none."""
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Whether ``labels`` meet this requirement; NotIn is met where the key is absent, as in Kubernetes."""
@@ -32,10 +36,12 @@ class Requirement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
 
 
 class LabelSelector(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename="camel"):
-    """``matchLabels`` and ``matchExpressions``, all of them required; an empty selector matches everything."""
+    """A Kubernetes label selector; an empty one matches everything."""
 
-    match_labels: dict[str, str] = {}
-    match_expressions: tuple[Requirement, ...] = ()
+    match_labels: Annotated[dict[str, Annotated[str, Meta(max_length=63)]], Meta(max_length=64)] = {}
+    """Labels that must all be there, with these values."""
+    match_expressions: Annotated[tuple[Requirement, ...], Meta(max_length=64)] = ()
+    """Requirements that must all be met, beside `matchLabels`."""
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Whether ``labels`` meet every part of this selector."""

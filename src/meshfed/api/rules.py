@@ -1,0 +1,163 @@
+"""The rules of the API that no schema can say, each once as CEL and once in Python.
+
+The API server evaluates ``cel``; ``meshfed plan`` and the reference's flags are judged by ``holds``. The two stand
+side by side so that a change to one is seen beside the other, and a test feeds both the same objects. Either sees
+``self`` as the API server does: JSON values with the defaults filled in. CEL keeps to the core language, without
+Kubernetes' own functions, and names that are words of CEL are escaped as Kubernetes does it (``__as__``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from meshfed.api.v1alpha1 import (
+    Discovery,
+    ExportAlias,
+    Import,
+    ImportRule,
+    MeshFederation,
+    OutlierDetection,
+    RemoteMesh,
+    RemoteMeshSpec,
+)
+from meshfed.model.names import MAX_MESH_NAME
+from meshfed.model.selectors import Requirement
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """One rule.
+
+    It holds for every ``on``, or where ``part`` is given for a field of it (``field``, or ``field[]`` for each of its
+    items). ``message`` names what is wrong and the remedy.
+    """
+
+    on: type[msgspec.Struct]
+    part: str
+    cel: str
+    holds: Callable[[Any], bool]
+    message: str
+
+
+_HEX = "[0-9a-fA-F]{1,4}"
+_IPV4 = r"((25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])\.){3}(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_IPV6 = "|".join(
+    [f"({_HEX}:){{7}}{_HEX}", f"({_HEX}:){{1,7}}:"]
+    + [f"({_HEX}:){{1,{7 - n}}}(:{_HEX}){{1,{n}}}" for n in range(1, 7)]
+    + [f":(:{_HEX}){{1,7}}", "::"]
+)
+_NAME = r"([a-z0-9]([-a-z0-9]*[a-z0-9])?\.)*[a-z]([-a-z0-9]*[a-z0-9])?"
+_PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+_ADDRESS: Final = f"^({_IPV4}|{_IPV6}|{_NAME})$"
+_HOST_PORT: Final = rf"^({_IPV4}|\[({_IPV6})\]|{_NAME}):{_PORT}$"
+
+
+def _alias_tells_hosts_apart(rule: dict[str, Any]) -> bool:
+    if "as" not in rule:
+        return True
+    hosts, namespaces, host = rule.get("hosts", []), rule.get("namespaces", []), rule["as"]["host"]
+    if len(hosts) == 1 and "*" not in hosts[0]:
+        return True
+    one_namespace = len(namespaces) == 1 and "*" not in namespaces[0]
+    return "{name}" in host and ("{namespace}" in host or one_namespace)
+
+
+def _is_mesh_name(name: str) -> bool:
+    return len(name) <= MAX_MESH_NAME and "." not in name
+
+
+_MESH_NAME_CEL: Final = f"size(self.metadata.name) <= {MAX_MESH_NAME} && !self.metadata.name.contains('.')"
+_MESH_NAME_MESSAGE: Final = (
+    f"metadata.name must be a DNS label of at most {MAX_MESH_NAME} characters, without dots, since "
+    "federation-discovery-service-<name> has to be one too: choose a shorter name for the mesh"
+)
+
+RULES: Final[tuple[Rule, ...]] = (
+    *(
+        Rule(
+            on=kind,
+            part="",
+            cel=_MESH_NAME_CEL,
+            holds=lambda self: _is_mesh_name(self["metadata"]["name"]),
+            message=_MESH_NAME_MESSAGE,
+        )
+        for kind in (MeshFederation, RemoteMesh)
+    ),
+    Rule(
+        on=Requirement,
+        part="",
+        cel="(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)",
+        holds=lambda self: (self["operator"] in {"In", "NotIn"}) == bool(self.get("values")),
+        message="values must be given for the operators In and NotIn, and left out for Exists and DoesNotExist",
+    ),
+    Rule(
+        on=ExportAlias,
+        part="",
+        cel="has(self.name) || has(self.__namespace__)",
+        holds=lambda self: bool({"name", "namespace"} & self.keys()),
+        message="an export alias must give a name, a namespace or both: name what changes, or remove as",
+    ),
+    Rule(
+        on=RemoteMeshSpec,
+        part="addresses[]",
+        cel=f"self.matches(r'{_ADDRESS}')",
+        holds=lambda self: re.fullmatch(_ADDRESS, self) is not None,
+        message="an address must be an IP address or a lower-case host name, without scheme or path: "
+        "put the port into spec.port",
+    ),
+    Rule(
+        on=RemoteMeshSpec,
+        part="",
+        cel="!has(self.identity) || self.identity.startsWith('spiffe://' + self.trustDomain + '/')",
+        holds=lambda self: self.get("identity", f"spiffe://{self['trustDomain']}/").startswith(
+            f"spiffe://{self['trustDomain']}/"
+        ),
+        message="identity must be in the trust domain that trustDomain names: set trustDomain to that of the identity",
+    ),
+    Rule(
+        on=Discovery,
+        part="address",
+        cel=f"self.matches(r'{_HOST_PORT}')",
+        holds=lambda self: re.fullmatch(_HOST_PORT, self) is not None,
+        message="address must be host:port, with an IPv6 address in brackets and no scheme: "
+        "for instance fds.west.example:15080",
+    ),
+    *(
+        Rule(
+            on=OutlierDetection,
+            part=part,
+            cel="self.matches('[1-9]')",
+            holds=lambda self: re.search("[1-9]", self) is not None,
+            message=f"{part} must be more than zero: leave it out for Istio's default",
+        )
+        for part in ("interval", "baseEjectionTime")
+    ),
+    Rule(
+        on=ImportRule,
+        part="",
+        cel="!has(self.__as__)"
+        " || (has(self.hosts) && size(self.hosts) == 1 && !self.hosts[0].contains('*'))"
+        " || (self.__as__.host.contains('{name}') && (self.__as__.host.contains('{namespace}')"
+        " || (has(self.namespaces) && size(self.namespaces) == 1 && !self.namespaces[0].contains('*'))))",
+        holds=_alias_tells_hosts_apart,
+        message="as.host must contain {name} and {namespace} where the rule can match several hosts; {namespace} may "
+        "be left out where namespaces names a single one: add them, or name a single host in hosts",
+    ),
+    Rule(
+        on=ImportRule,
+        part="",
+        cel="self.action == 'Import' || (!has(self.__as__) && !has(self.merge))",
+        holds=lambda self: self["action"] == "Import" or not {"as", "merge"} & self.keys(),
+        message="as and merge have no meaning where action is Deny: remove them",
+    ),
+    Rule(
+        on=Import,
+        part="exportTo",
+        cel="!('*' in self) || size(self) == 1",
+        holds=lambda self: "*" not in self or len(self) == 1,
+        message="exportTo must not name others beside *, which is everyone already: remove * or the others",
+    ),
+)

@@ -1,0 +1,132 @@
+"""Structural OpenAPI v3 schemas from the API's types, as CustomResourceDefinitions hold them.
+
+msgspec can write JSON Schema itself, but with ``$ref`` and ``anyOf``, which a structural schema must not have, and
+without what Kubernetes adds: list types, CEL rules, and defaults that the API server fills in.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect as source
+import textwrap
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+from msgspec import inspect
+
+from meshfed.api.rules import RULES
+
+Schema = dict[str, Any]
+
+
+def structural(kind: type[msgspec.Struct], *, defaults: bool) -> Schema:
+    """The schema of ``kind``; with ``defaults`` the fields' defaults are part of it.
+
+    Raises TypeError for a type that a structural schema cannot express.
+    """
+    return _schema(inspect.type_info(kind), defaults=defaults)
+
+
+def plain(docstring: str | None) -> str:
+    """A docstring as one line of plain text, for people who do not read reStructuredText."""
+    return " ".join((docstring or "").replace("``", "`").split())
+
+
+@lru_cache
+def field_docs(cls: type[msgspec.Struct]) -> dict[str, str]:
+    """What the string below each field says, by the field's name in Python; inherited fields included."""
+    docs: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        if base is msgspec.Struct or not issubclass(base, msgspec.Struct):
+            continue
+        (definition,) = ast.parse(textwrap.dedent(source.getsource(base))).body
+        if not isinstance(definition, ast.ClassDef):
+            raise TypeError(f"the source of {base.__qualname__} is not a class")
+        for statement, after in zip(definition.body, definition.body[1:], strict=False):
+            match statement, after:
+                case (
+                    ast.AnnAssign(target=ast.Name(id=name)),
+                    ast.Expr(value=ast.Constant(value=str(text))),
+                ):
+                    docs[name] = plain(text)
+    return docs
+
+
+def _schema(type_: inspect.Type, *, defaults: bool) -> Schema:
+    match type_:
+        case inspect.Metadata(type=inner, extra_json_schema=extra):
+            return _schema(inner, defaults=defaults) | (extra or {})
+        case inspect.UnionType(types=types):
+            return _union([member for member in types if not isinstance(member, inspect.NoneType)], defaults=defaults)
+        case inspect.BoolType():
+            return {"type": "boolean"}
+        case inspect.IntType(ge=low, le=high):
+            small = low is not None and high is not None and low >= -(2**31) and high < 2**31
+            return _given(type="integer", format="int32" if small else "int64", minimum=low, maximum=high)
+        case inspect.StrType(min_length=low, max_length=high, pattern=pattern):
+            return _given(type="string", minLength=low, maxLength=high, pattern=pattern)
+        case inspect.LiteralType(values=values):
+            return {"type": "string", "enum": list(values)}
+        case inspect.DictType(value_type=value, min_length=low, max_length=high):
+            return _given(
+                type="object",
+                additionalProperties=_schema(value, defaults=defaults),
+                minProperties=low,
+                maxProperties=high,
+            )
+        case inspect.VarTupleType(item_type=item, min_length=low, max_length=high):
+            kind = {"x-kubernetes-list-type": "atomic"}
+            return _given(type="array", items=_schema(item, defaults=defaults), minItems=low, maxItems=high) | kind
+        case inspect.StructType():
+            return _struct(type_, defaults=defaults)
+        case _:
+            raise TypeError(f"a structural schema cannot express {type_}")
+
+
+def _union(members: list[inspect.Type], *, defaults: bool) -> Schema:
+    if len(members) == 1:
+        return _schema(members[0], defaults=defaults)
+    if {type(member) for member in members} == {inspect.IntType, inspect.StrType}:
+        return {"x-kubernetes-int-or-string": True}
+    raise TypeError(f"a structural schema cannot express a choice between {members}")
+
+
+def _struct(type_: inspect.StructType, *, defaults: bool) -> Schema:
+    docs = field_docs(type_.cls)
+    properties: dict[str, Schema] = {}
+    for field in type_.fields:
+        schema = _schema(field.type, defaults=defaults)
+        properties[field.encode_name] = schema | _given(
+            description=docs.get(field.name),
+            default=_default(field.default) if defaults else None,
+        )
+    result = _given(
+        type="object",
+        description=plain(type_.cls.__doc__),
+        properties=properties,
+        required=[field.encode_name for field in type_.fields if field.required],
+    )
+    _attach_rules(result, type_.cls)
+    return result
+
+
+def _default(value: object) -> object:
+    """What the API server fills in; an empty text or list says no more than an absent one, so it is left out."""
+    if isinstance(value, msgspec.Struct):
+        return {}  # the parts fill themselves in from there
+    return msgspec.to_builtins(value) if value not in (None, inspect.NODEFAULT, "", ()) else None
+
+
+def _attach_rules(schema: Schema, cls: type[msgspec.Struct]) -> None:
+    for rule in RULES:
+        if rule.on is cls:
+            node = schema
+            if rule.part:
+                node = schema["properties"][rule.part.removesuffix("[]")]
+                node = node["items"] if rule.part.endswith("[]") else node
+            node.setdefault("x-kubernetes-validations", []).append({"rule": rule.cel, "message": rule.message})
+
+
+def _given(**entries: object) -> Schema:
+    return {key: value for key, value in entries.items() if value is not None and value != []}

@@ -1,0 +1,73 @@
+"""Homes: which Gateway object lists which exported Service.
+
+istiod skips the whole server of a Gateway in which a host stands that another one has already, so each host has one
+home and keeps it. The history needed for that is in the Gateway objects themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from meshfed.model.names import ServiceHost
+
+HOSTS_PER_GATEWAY: Final = 500
+
+
+class Homes:
+    """The home of every exported Service among the Gateways, numbered from 0.
+
+    Services are known by namespace and name, so that a changed cluster domain moves none of them. Gateway 0 also
+    lists the discovery service of the mesh, and so has room for one Service less.
+    """
+
+    def __init__(self) -> None:
+        self._home: dict[tuple[str, str], int] = {}
+        self._members: dict[int, set[tuple[str, str]]] = {}
+
+    def recover(self, index: int, services: Iterable[tuple[str, str]]) -> None:
+        """Take over what Gateway ``index`` lists, as (namespace, name); what has a home keeps the lower-numbered."""
+        for service in services:
+            known = self._home.get(service)
+            if known is not None:
+                if known <= index:
+                    continue
+                self.leave(service)
+            self._put(service, index)
+
+    def settle(self, service: tuple[str, str]) -> int:
+        """Return the home of ``service``, found in the lowest-numbered Gateway with room where it has none."""
+        home = self._home.get(service)
+        if home is None:
+            home = 0
+            while len(self._members.get(home, ())) >= HOSTS_PER_GATEWAY - (home == 0):
+                home += 1
+            self._put(service, home)
+        return home
+
+    def leave(self, service: tuple[str, str]) -> int | None:
+        """Take ``service`` out of its home, and return which that was."""
+        home = self._home.pop(service, None)
+        if home is not None:
+            members = self._members[home]
+            members.discard(service)
+            if not members:
+                del self._members[home]
+        return home
+
+    def home(self, service: tuple[str, str]) -> int | None:
+        """Return the home of ``service`` where it has one."""
+        return self._home.get(service)
+
+    def hosts(self, index: int, domain: str) -> tuple[str, ...]:
+        """Return the hosts in Gateway ``index`` under ``domain``, sorted."""
+        members = self._members.get(index, ())
+        return tuple(sorted(ServiceHost(name=name, namespace=ns, domain=domain).fqdn for ns, name in members))
+
+    def indexes(self) -> list[int]:
+        """Return the Gateways that list any Service, sorted."""
+        return sorted(self._members)
+
+    def _put(self, service: tuple[str, str], index: int) -> None:
+        self._home[service] = index
+        self._members.setdefault(index, set()).add(service)

@@ -1,0 +1,182 @@
+"""Imports: whether one offer of one remote is taken, and as which host.
+
+Only the offer, its RemoteMesh and this mesh are looked at (`judge`), then whether a local Service has that host
+(`beside_local`). What the offers of several remotes mean for each other is `merging`'s business.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from meshfed.api.v1alpha1 import Import, ImportRule
+from meshfed.federation.protection import (
+    is_api_server,
+    is_discovery_service,
+    is_protected_namespace,
+    names_outright,
+)
+from meshfed.model.meshes import LocalMesh, Remote
+from meshfed.model.names import ServiceHost, glob_matches, is_dns_name, shortened
+from meshfed.model.offers import Offer
+from meshfed.model.reasons import Decision, Reason
+
+_CAPTURE_NOTHING: Final = frozenset({"HTTP", "HTTP2", "GRPC", "GRPC-WEB", "HTTPS", "TLS"})
+"""Protocols that are told apart by host or SNI, so that a port of theirs takes no other host's traffic."""
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What the rules make of an offer: the host it becomes (empty where none), and whether it may join others."""
+
+    decision: Decision
+    host: str = ""
+    merge: bool = False
+
+
+def record_name(host: str, remote: str) -> str:
+    """Return the name of the FederatedService that records what ``remote`` offers under ``host``."""
+    return shortened(f"{host}.{remote}")
+
+
+def judge(mesh: LocalMesh, remote: Remote, rules: Import | None, offer: Offer) -> Verdict:
+    """Judge an offer that passed ``offers.checked`` by the import rules of its remote."""
+    if rules is None:
+        return _no(Reason.NOT_IMPORTED, f"RemoteMesh {remote.name} has no `import`: nothing is imported from it")
+    service = ServiceHost.parse(offer.host, remote.cluster_domain)
+    rule = next((rule for rule in rules.rules if _matches(rule, service, offer)), None)
+    if rules.rules and rule is None:
+        return _no(
+            Reason.DENIED_BY_RULE,
+            f"{offer.host} matches none of the {len(rules.rules)} import rules of RemoteMesh {remote.name}",
+        )
+    if rule is not None and rule.action == "Deny":
+        number = rules.rules.index(rule) + 1
+        return _no(Reason.DENIED_BY_RULE, f"{offer.host} is denied by import rule {number} of RemoteMesh {remote.name}")
+    named = _imported_host(remote, rule, service, offer)
+    if isinstance(named, Decision):
+        return Verdict(named)
+    guard = _protected(mesh, rule, service, named)
+    if guard is not None:
+        return Verdict(guard)
+    captured = [port for port in offer.ports if port.protocol not in _CAPTURE_NOTHING]
+    if captured and not rules.allow_tcp:
+        ports = ", ".join(f"{port.number} ({port.protocol or 'no protocol stated'})" for port in captured)
+        return _no(
+            Reason.TCP_NOT_ALLOWED,
+            f"port {ports} of {named} would take all traffic of the mesh on that number; set `import.allowTCP` of "
+            f"RemoteMesh {remote.name}, or have the exporter state the protocol with `appProtocol`",
+        )
+    merge = rule.merge if rule is not None and rule.merge is not None else rules.merge
+    return Verdict(
+        Decision(accepted=True, reason=Reason.ACCEPTED, message=f"imported as {named}"), host=named, merge=merge
+    )
+
+
+def _no(reason: Reason, message: str) -> Verdict:
+    return Verdict(_refused(reason, message))
+
+
+def _refused(reason: Reason, message: str) -> Decision:
+    return Decision(accepted=False, reason=reason, message=message)
+
+
+def _matches(rule: ImportRule, service: ServiceHost | None, offer: Offer) -> bool:
+    if rule.hosts is not None and not any(glob_matches(glob, offer.host) for glob in rule.hosts):
+        return False
+    if rule.namespaces is not None and (
+        service is None or not any(glob_matches(glob, service.namespace) for glob in rule.namespaces)
+    ):
+        return False
+    return rule.labels is None or rule.labels.matches(offer.labels)
+
+
+def _imported_host(
+    remote: Remote, rule: ImportRule | None, service: ServiceHost | None, offer: Offer
+) -> str | Decision:
+    """Return the host that the offer becomes in this mesh."""
+    alias = rule.as_ if rule is not None else None
+    if alias is None:
+        if service is None:
+            return _refused(
+                Reason.INVALID_HOST,
+                f"{offer.host} is not <name>.<namespace>.svc.{remote.cluster_domain}; where it is meant, "
+                f"an import rule's `as` can say what it becomes",
+            )
+        return offer.host
+    if service is None and "{" in alias.host:
+        return _refused(
+            Reason.INVALID_HOST,
+            f"{offer.host} is not <name>.<namespace>.svc.{remote.cluster_domain}, so `as.host: {alias.host}` "
+            f"has nothing to put in; write the host in full",
+        )
+    host = alias.host
+    if service is not None:
+        host = host.replace("{name}", service.name).replace("{namespace}", service.namespace)
+    if not is_dns_name(host) or "." not in host:
+        return _refused(Reason.INVALID_HOST, f"`as.host: {alias.host}` makes {host}, which is not a DNS name")
+    return host
+
+
+def _place(host: str) -> tuple[str, str] | None:
+    """Return the (namespace, name) that ``host`` would speak for, in whatever domain."""
+    labels = host.split(".")
+    if len(labels) == 2 or labels[2] == "svc":
+        return labels[1], labels[0]
+    return None
+
+
+def _protected(mesh: LocalMesh, rule: ImportRule | None, service: ServiceHost | None, host: str) -> Decision | None:
+    """Return why ``host`` may not be imported into its place; ``None`` where it may."""
+    place = _place(host)
+    if place is None:
+        return None
+    namespace, name = place
+    if is_discovery_service(name):
+        return _refused(Reason.PROTECTED_NAMESPACE, f"{host} is the host of a discovery service, never an import")
+    of_api_server = is_api_server(namespace, name)
+    if not of_api_server and not is_protected_namespace(mesh, namespace):
+        return None
+    if rule is not None and _names_place(rule, service, namespace, host, only_host=of_api_server):
+        return None
+    what = f"{name}.{namespace} is the Kubernetes API" if of_api_server else f"namespace {namespace} is protected"
+    remedy = "`hosts`" if of_api_server else "`namespaces` or `hosts`"
+    return _refused(
+        Reason.PROTECTED_NAMESPACE,
+        f"{what}: to import {host} all the same, name it without a wildcard in {remedy} of an import rule",
+    )
+
+
+def _names_place(rule: ImportRule, service: ServiceHost | None, namespace: str, host: str, *, only_host: bool) -> bool:
+    """Whether the rule names the protected place outright, rather than just not excluding it."""
+    if rule.as_ is not None:
+        written = _place(rule.as_.host)
+        if rule.as_.host == host or (not only_host and written is not None and written[0] == namespace):
+            return True
+    if names_outright(rule.hosts, service.fqdn if service is not None else host):
+        return True
+    return not only_host and names_outright(rule.namespaces, namespace)
+
+
+def beside_local(
+    remote: Remote, verdict: Verdict, local: ServiceHost, *, selector_shared_with: str = ""
+) -> Decision | None:
+    """Return why an accepted offer may not join the local Service of its host; ``None`` where it may.
+
+    ``selector_shared_with`` names another Service that would pick the remote's endpoints up too. Whether Istio can
+    express the join at all is for `istio.workload_entries` to say.
+    """
+    service = f"{local.namespace}/{local.name}"
+    if not verdict.merge:
+        return _refused(
+            Reason.LOCAL_SERVICE_EXISTS,
+            f"Service {service} exists in this mesh; set `merge` in `import` of RemoteMesh {remote.name}, or in a rule "
+            f"for {verdict.host}, for both to serve it",
+        )
+    if selector_shared_with:
+        return _refused(
+            Reason.SELECTOR_SHARED,
+            f"the selector of Service {selector_shared_with} matches all that that of Service {service} does, so "
+            "it would take the remote's endpoints too; make it more specific",
+        )
+    return None

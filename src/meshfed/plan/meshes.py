@@ -1,0 +1,90 @@
+"""Meshes as the decisions see them: the API's objects with every default filled in.
+
+The API's types mirror what people write; everything past this module speaks of `LocalMesh` and `Remote`.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from meshfed.api.core import Service
+from meshfed.api.v1alpha1 import MeshFederation, OutlierDetection, RemoteMesh
+from meshfed.model.identity import SpiffeID
+from meshfed.model.imports import LocalPort, LocalService
+from meshfed.model.meshes import IngressType, LocalMesh, Remote
+from meshfed.model.names import ServiceHost
+from meshfed.plan.values import Settings
+
+_CONTROLLER_ACCOUNT = "federation-controller"
+
+
+def local_mesh(federation: MeshFederation, settings: Settings) -> LocalMesh:
+    """Return this mesh as the MeshFederation describes it."""
+    spec = federation.spec
+    gateway = spec.ingress.gateway
+    return LocalMesh(
+        name=federation.metadata.name,
+        namespace=settings.namespace,
+        network=spec.network,
+        trust_domain=spec.trust_domain,
+        cluster_domain=spec.cluster_domain,
+        control_plane_namespace=spec.control_plane_namespace,
+        ingress_type=IngressType(spec.ingress.type),
+        gateway_selector=gateway.selector,
+        gateway_port_name=gateway.port_config.name,
+        gateway_port=gateway.port_config.number,
+        controller_selector=settings.controller_selector,
+        metrics_port=settings.metrics_port,
+        health_port=settings.health_port,
+    )
+
+
+def remote(mesh: RemoteMesh) -> Remote:
+    """Return a remote mesh as its RemoteMesh describes it."""
+    spec = mesh.spec
+    default = SpiffeID.of_workload(spec.trust_domain, spec.discovery.namespace, _CONTROLLER_ACCOUNT)
+    identity = SpiffeID.parse(spec.identity) if spec.identity is not None else None
+    return Remote(
+        name=mesh.metadata.name,
+        addresses=spec.addresses,
+        port=spec.port,
+        network=spec.network,
+        ingress_type=IngressType(spec.ingress_type),
+        trust_domain=spec.trust_domain,
+        cluster_domain=spec.cluster_domain,
+        identity=identity or default,
+        discovery_namespace=spec.discovery.namespace,
+        discovery_port=spec.discovery.port,
+        discovery_address=spec.discovery.address or "",
+        locality=spec.locality,
+        priority=spec.priority,
+    )
+
+
+def outlier_detection(mesh: RemoteMesh) -> dict[str, str | int | bool] | None:
+    """Return what a RemoteMesh says of outlier detection, under Istio's own field names."""
+    policy = mesh.spec.traffic_policy
+    if policy is None or policy.outlier_detection is None:
+        return None
+    return _fields(policy.outlier_detection)
+
+
+def _fields(detection: OutlierDetection) -> dict[str, str | int | bool] | None:
+    fields: dict[str, str | int | bool] = msgspec.to_builtins(detection)
+    return fields or None
+
+
+def local_service(service: Service, domain: str) -> LocalService:
+    """Return what of a Service of this mesh decides how remote endpoints join it."""
+    meta, spec = service.metadata, service.spec
+    return LocalService(
+        host=ServiceHost(name=meta.name, namespace=meta.namespace, domain=domain),
+        selector=spec.selector or {},
+        ports=tuple(
+            LocalPort(number=port.port, name=port.name, target_port=port.target_port)
+            for port in spec.ports
+            if port.protocol == "TCP"
+        ),
+        headless=spec.cluster_ip == "None",
+        external_name=spec.type == "ExternalName",
+    )

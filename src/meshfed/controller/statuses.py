@@ -115,7 +115,7 @@ class StatusWriter:
             return
         kind, namespace, name = ref
         try:
-            await self._client.patch_status(self._resources[kind], namespace, name, {"status": desired})
+            await self._client.patch_status(self._resources[kind], name, desired, namespace=namespace)
         except NotFound:
             self.forget(ref)
             return

@@ -186,7 +186,7 @@ async def staged(directory: Path, kubeconfigs: Sequence[tuple[str, Path]]) -> As
         watching = await stack.enter_async_context(asyncio.TaskGroup())
         tasks: list[asyncio.Task[None]] = []
         for number, (name, kubeconfig) in enumerate(kubeconfigs, start=1):
-            client = await stack.enter_async_context(Client(load_kubeconfig(str(kubeconfig))))
+            client = await stack.enter_async_context(Client(load_kubeconfig(str(kubeconfig), None, os.environ)))
             observer = Observer(client, stage.notice)
             tasks.append(watching.create_task(observer.run()))
             controller = ControllerProcess(name, kubeconfig, directory / f"{name}-controller.log")

@@ -4,7 +4,7 @@
 
     DiscoveryError
     ├── Unreachable     no connection, or it was lost, or nothing was heard for too long
-    ├── NotReady        the service answered that it is unavailable (its own lists are not in sync yet, or a proxy's word)
+    ├── NotReady        the service answered that it is unavailable (not in sync yet; or a proxy's word)
     ├── Refused         the service does not know our identity, or may not serve it
     └── ProtocolError   the service said something that cannot be understood or taken
         └── Unsupported     the service does not speak the dialect that was asked for

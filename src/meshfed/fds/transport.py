@@ -13,7 +13,7 @@ import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 from grpclib.const import Status
@@ -324,11 +324,10 @@ class _Acceptor(AbstractHandler):
             self._idle.cancel()
 
     def accept(self, stream: GrpclibStream, headers: Headers, release_stream: Callable[[], Any]) -> None:
-        assert isinstance(stream, Stream)
         self._running += 1
         if self._idle is not None:
             self._idle.cancel()
-        task = self._tasks.create_task(self._listener.serve(stream, headers, release_stream))
+        task = self._tasks.create_task(self._listener.serve(cast("Stream", stream), headers, release_stream))
         task.add_done_callback(self._done)
 
     def _done(self, _: asyncio.Task[None]) -> None:

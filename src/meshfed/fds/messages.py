@@ -102,7 +102,7 @@ def decode(data: bytes) -> Offer:
     try:
         message = pb.FederatedService.FromString(data)
     except DecodeError:
-        host = _host_of(data)
+        host = host_of(data)
         raise MalformedError(host, "it is not a FederatedService message with text in valid UTF-8") from None
     if not message.hostname:
         raise MalformedError("", "it names no host")
@@ -121,7 +121,8 @@ def decode(data: bytes) -> Offer:
     )
 
 
-def _host_of(data: bytes) -> str:
+def host_of(data: bytes) -> str:
+    """Read the host alone, of a FederatedService that need not be well-formed; empty where that fails."""
     try:
         return pb.FederatedServiceName.FromString(data).hostname.decode()
     except (DecodeError, UnicodeDecodeError):

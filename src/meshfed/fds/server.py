@@ -11,7 +11,7 @@ import asyncio
 import logging
 import random
 import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -20,7 +20,7 @@ from meshfed.fds import identity
 from meshfed.fds._streams import DeltaStream, Service, SotwStream, Timing
 from meshfed.fds.exports import ExportSet, Subscriber
 from meshfed.fds.messages import DELTA_METHOD, SOTW_METHOD, Dialect
-from meshfed.fds.transport import Bounds, Call, Listener, ServerCall, Status, StatusError, StreamClosed
+from meshfed.fds.transport import Bounds, Call, Listener, ServerCall, Status, StatusError, StreamClosed, together
 from meshfed.model.identity import SpiffeID
 from meshfed.telemetry.logs import Seldom
 from meshfed.telemetry.metrics import Metrics
@@ -162,7 +162,7 @@ class DiscoveryServer:
         gauge.inc()
         _log.log(level, "a discovery subscriber came", extra=fields)
         try:
-            await _first_to_end(stream.read(), stream.write(), _raise_when(ended))
+            await together(stream.read(), stream.write(), _raise_when(ended))
         except (StreamClosed, StatusError) as error:
             _log.log(level, "a discovery subscriber left: %s", error, extra=fields)
             raise
@@ -174,13 +174,3 @@ class DiscoveryServer:
 
 async def _raise_when(ended: asyncio.Future[StatusError]) -> None:
     raise await ended
-
-
-async def _first_to_end(*parts: Coroutine[None, None, None]) -> None:
-    """Run ``parts`` together until one fails, and raise its error alone."""
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            for part in parts:
-                tasks.create_task(part)
-    except BaseExceptionGroup as group:
-        raise group.exceptions[0] from None

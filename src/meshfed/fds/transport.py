@@ -11,7 +11,7 @@ import asyncio
 import logging
 import ssl
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, cast
 
@@ -25,7 +25,7 @@ from h2.exceptions import ProtocolError as H2ProtocolError
 
 from meshfed.fds._h2 import Bounds, Connection, Headers, Protocol, Stream, StreamClosed
 
-__all__ = ["Bounds", "Call", "Listener", "Status", "StatusError", "StreamClosed", "Target", "connect"]
+__all__ = ["Bounds", "Call", "Listener", "Status", "StatusError", "StreamClosed", "Target", "connect", "together"]
 
 _log = logging.getLogger(__name__)
 _PREFIX: Final = struct.Struct(">BI")
@@ -477,3 +477,13 @@ async def connect(target: Target, *, bounds: Bounds | None = None, timeout: floa
         protocol.connection.go_away()
         protocol.connection.abort()
         await lost
+
+
+async def together(*parts: Coroutine[None, None, None]) -> None:
+    """Run the parts of a call at the same time until one fails, and raise its error alone."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for part in parts:
+                tasks.create_task(part)
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from None

@@ -11,7 +11,8 @@ import logging
 import random
 import ssl
 import time
-from typing import Literal, Never
+from contextlib import AbstractAsyncContextManager
+from typing import Literal, Never, Protocol
 
 import msgspec
 from google.protobuf.message import DecodeError
@@ -49,6 +50,13 @@ _ERRORS: dict[Status, type[DiscoveryError]] = {
 }
 
 
+class Dial(Protocol):
+    """Opens connections, as ``transport.connect`` does."""
+
+    def __call__(self, target: Target, *, bounds: Bounds, timeout: float) -> AbstractAsyncContextManager[Channel]:
+        """Connect to ``target`` while the context is open."""
+
+
 class Patience(msgspec.Struct, frozen=True):
     """How long a client waits, in seconds.
 
@@ -83,6 +91,7 @@ class DiscoveryClient:
         bounds: Bounds | None = None,
         patience: Patience | None = None,
         rng: random.Random | None = None,
+        dial: Dial = connect,
     ) -> None:
         self._name = name
         self._target = target
@@ -93,6 +102,7 @@ class DiscoveryClient:
         self._bounds = bounds or Bounds()
         self._patience = patience or Patience()
         self._rng = rng or random.Random()  # noqa: S311 - jitter
+        self._dial = dial
         self._mailbox = Mailbox()
         count: Count = lambda outcome: metrics.fds_received.labels(remote=name, outcome=outcome).inc()  # noqa: E731
         self._delta = DeltaKnowledge(limits or Limits(), count)
@@ -143,7 +153,7 @@ class DiscoveryClient:
         """Connect and follow until that fails; raises why, a ``DiscoveryError``."""
         where = f"{self._target.host}:{self._target.port}"
         try:
-            async with connect(self._target, bounds=self._bounds, timeout=self._patience.connect) as channel:
+            async with self._dial(self._target, bounds=self._bounds, timeout=self._patience.connect) as channel:
                 await self._follow(channel)
         except ssl.SSLCertVerificationError as error:
             raise Refused(f"the certificate of {where} was not accepted: {error}") from error

@@ -58,7 +58,7 @@ class Kind(msgspec.Struct, frozen=True):
         schema["properties"] |= {
             "apiVersion": {"type": "string", "description": "The group and version of the API."},
             "kind": {"type": "string", "description": "The kind of the object."},
-            "metadata": {"type": "object"},
+            "metadata": {"type": "object", "properties": {"name": {"type": "string"}}},
         }
         # The controller compares the status it wrote with the one it reads, so nothing may be filled in there.
         schema["properties"]["status"] = structural(self.type, defaults=False)["properties"]["status"]

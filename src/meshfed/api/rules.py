@@ -32,7 +32,8 @@ class Rule(msgspec.Struct, frozen=True):
     """One rule.
 
     It holds for every ``on``, or where ``part`` is given for a field of it (``field``, or ``field[]`` for each of its
-    items). ``message`` names what is wrong and the remedy.
+    items). ``message`` names what is wrong and the remedy; ``field`` is the path from there to what is at fault, as
+    ``.name``, where the rule looks at several fields.
     """
 
     on: type[msgspec.Struct]
@@ -40,6 +41,7 @@ class Rule(msgspec.Struct, frozen=True):
     cel: str
     holds: Callable[[Any], bool]
     message: str
+    field: str = ""
 
 
 _HEX = "[0-9a-fA-F]{1,4}"
@@ -83,6 +85,7 @@ RULES: Final[tuple[Rule, ...]] = (
             cel=_MESH_NAME_CEL,
             holds=lambda self: _is_mesh_name(self["metadata"]["name"]),
             message=_MESH_NAME_MESSAGE,
+            field=".metadata.name",
         )
         for kind in (MeshFederation, RemoteMesh)
     ),
@@ -92,6 +95,7 @@ RULES: Final[tuple[Rule, ...]] = (
         cel="(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)",
         holds=lambda self: (self["operator"] in {"In", "NotIn"}) == bool(self.get("values")),
         message="values must be given for the operators In and NotIn, and left out for Exists and DoesNotExist",
+        field=".values",
     ),
     Rule(
         on=ExportAlias,
@@ -116,6 +120,7 @@ RULES: Final[tuple[Rule, ...]] = (
             f"spiffe://{self['trustDomain']}/"
         ),
         message="identity must be in the trust domain that trustDomain names: set trustDomain to that of the identity",
+        field=".identity",
     ),
     Rule(
         on=Discovery,
@@ -145,6 +150,7 @@ RULES: Final[tuple[Rule, ...]] = (
         holds=_alias_tells_hosts_apart,
         message="as.host must contain {name} and {namespace} where the rule can match several hosts; {namespace} may "
         "be left out where namespaces names a single one: add them, or name a single host in hosts",
+        field=".as.host",
     ),
     Rule(
         on=ImportRule,

@@ -21,31 +21,121 @@ _LABEL: Final = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _PLACEHOLDER: Final = r"(\{name\}|\{namespace\}|[a-z0-9])"
 _ALIAS_LABEL: Final = f"{_PLACEHOLDER}(-*{_PLACEHOLDER})*"
 
-DnsLabel = Annotated[str, Meta(pattern=f"^{_LABEL}$", min_length=1, max_length=63)]
-DnsName = Annotated[str, Meta(pattern=rf"^{_LABEL}(\.{_LABEL})*$", min_length=1, max_length=253)]
-MeshName = Annotated[str, Meta(pattern=f"^{_LABEL}$", min_length=1, max_length=MAX_MESH_NAME)]
-ServiceName = Annotated[str, Meta(pattern="^[a-z]([-a-z0-9]*[a-z0-9])?$", min_length=1, max_length=63)]
-LabelValue = Annotated[str, Meta(pattern="^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$", max_length=63)]
-Network = Annotated[str, Meta(pattern="^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$", min_length=1, max_length=63)]
-TrustDomain = Annotated[str, Meta(pattern="^[a-z0-9._-]+$", min_length=1, max_length=255)]
-SpiffeUri = Annotated[str, Meta(pattern="^spiffe://[a-z0-9._-]+(/[A-Za-z0-9._-]+)+$", max_length=2048)]
-Locality = Annotated[str, Meta(pattern="^([A-Za-z0-9._-]+(/[A-Za-z0-9._-]+){0,2})?$", max_length=253)]
-PortNumber = Annotated[int, Meta(ge=1, le=65535)]
-PortName = Annotated[str, Meta(pattern=f"^{_LABEL}$", min_length=1, max_length=63)]
-Percent = Annotated[int, Meta(ge=0, le=100)]
+DnsLabel = Annotated[
+    str,
+    Meta(
+        title="DNS label: lower-case letters, digits and dashes, at most 63",
+        pattern=f"^{_LABEL}$",
+        min_length=1,
+        max_length=63,
+    ),
+]
+DnsName = Annotated[
+    str, Meta(title="lower-case DNS name", pattern=rf"^{_LABEL}(\.{_LABEL})*$", min_length=1, max_length=253)
+]
+MeshName = Annotated[
+    str,
+    Meta(
+        title="name of a mesh: a DNS label of at most 34 characters",
+        pattern=f"^{_LABEL}$",
+        min_length=1,
+        max_length=MAX_MESH_NAME,
+    ),
+]
+ServiceName = Annotated[
+    str,
+    Meta(
+        title="name of a Service: a DNS label that starts with a letter",
+        pattern="^[a-z]([-a-z0-9]*[a-z0-9])?$",
+        min_length=1,
+        max_length=63,
+    ),
+]
+LabelValue = Annotated[
+    str, Meta(title="label value", pattern="^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$", max_length=63)
+]
+Network = Annotated[
+    str,
+    Meta(
+        title="network name, which has to be a label value",
+        pattern="^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$",
+        min_length=1,
+        max_length=63,
+    ),
+]
+TrustDomain = Annotated[
+    str,
+    Meta(
+        title="SPIFFE trust domain: lower-case letters, digits, dots, dashes and underscores",
+        pattern="^[a-z0-9._-]+$",
+        min_length=1,
+        max_length=255,
+    ),
+]
+SpiffeUri = Annotated[
+    str,
+    Meta(
+        title="SPIFFE ID, such as spiffe://cluster.local/ns/istio-system/sa/federation-controller",
+        pattern="^spiffe://[a-z0-9._-]+(/[A-Za-z0-9._-]+)+$",
+        max_length=2048,
+    ),
+]
+Locality = Annotated[
+    str,
+    Meta(
+        title="locality: region, region/zone or region/zone/subzone",
+        pattern="^([A-Za-z0-9._-]+(/[A-Za-z0-9._-]+){0,2})?$",
+        max_length=253,
+    ),
+]
+PortNumber = Annotated[int, Meta(title="port number", ge=1, le=65535)]
+PortName = Annotated[
+    str,
+    Meta(
+        title="port name: lower-case letters, digits and dashes, at most 63",
+        pattern=f"^{_LABEL}$",
+        min_length=1,
+        max_length=63,
+    ),
+]
+Percent = Annotated[int, Meta(title="percentage", ge=0, le=100)]
 Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Duration = Annotated[
-    str, Meta(pattern="^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?([0-9]{1,6}ms)?$", min_length=2, max_length=32)
+    str,
+    Meta(
+        title="duration, such as 10m, 1h30m or 500ms",
+        pattern="^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?([0-9]{1,6}ms)?$",
+        min_length=2,
+        max_length=32,
+    ),
 ]
 Timestamp = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
-Glob = Annotated[str, Meta(pattern="^[a-z0-9.*-]+$", min_length=1, max_length=253)]
+Glob = Annotated[
+    str,
+    Meta(
+        title="glob: lower-case letters, digits, dots, dashes and *",
+        pattern="^[a-z0-9.*-]+$",
+        min_length=1,
+        max_length=253,
+    ),
+]
 Globs = Annotated[tuple[Glob, ...], Meta(min_length=1, max_length=256, extra_json_schema=SET)]
-Address = Annotated[str, Meta(min_length=1, max_length=253)]
-HostPort = Annotated[str, Meta(min_length=1, max_length=260)]
-AliasHost = Annotated[str, Meta(pattern=rf"^{_ALIAS_LABEL}(\.{_ALIAS_LABEL})+$", max_length=253)]
+Address = Annotated[str, Meta(title="IP address or host name", min_length=1, max_length=253)]
+HostPort = Annotated[str, Meta(title="host:port", min_length=1, max_length=260)]
+AliasHost = Annotated[
+    str,
+    Meta(
+        title="host name in which {name} and {namespace} may stand for the offered ones",
+        pattern=rf"^{_ALIAS_LABEL}(\.{_ALIAS_LABEL})+$",
+        max_length=253,
+    ),
+]
 Selector = Annotated[dict[str, LabelValue], Meta(min_length=1, max_length=64, extra_json_schema=ATOMIC)]
 ExportTo = Annotated[
-    tuple[Annotated[str, Meta(pattern=rf"^(\*|\.|{_LABEL})$", min_length=1, max_length=63)], ...],
+    tuple[
+        Annotated[str, Meta(title="namespace, * or .", pattern=rf"^(\*|\.|{_LABEL})$", min_length=1, max_length=63)],
+        ...,
+    ],
     Meta(min_length=1, max_length=64, extra_json_schema=SET),
 ]
 IngressKind = Literal["istio", "openshift-router"]

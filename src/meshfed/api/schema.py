@@ -115,7 +115,7 @@ def _default(value: object) -> object:
     """What the API server fills in; an empty text or list says no more than an absent one, so it is left out."""
     if isinstance(value, msgspec.Struct):
         return {}  # the parts fill themselves in from there
-    return msgspec.to_builtins(value) if value not in (None, inspect.NODEFAULT, "", ()) else None
+    return msgspec.to_builtins(value) if value not in (None, msgspec.NODEFAULT, "", ()) else None
 
 
 def _attach_rules(schema: Schema, cls: type[msgspec.Struct]) -> None:
@@ -125,7 +125,8 @@ def _attach_rules(schema: Schema, cls: type[msgspec.Struct]) -> None:
             if rule.part:
                 node = schema["properties"][rule.part.removesuffix("[]")]
                 node = node["items"] if rule.part.endswith("[]") else node
-            node.setdefault("x-kubernetes-validations", []).append({"rule": rule.cel, "message": rule.message})
+            entry = _given(rule=rule.cel, message=rule.message, fieldPath=rule.field or None)
+            node.setdefault("x-kubernetes-validations", []).append(entry)
 
 
 def _given(**entries: object) -> Schema:

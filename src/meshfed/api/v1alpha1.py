@@ -8,7 +8,7 @@ whose absence means *all* is ``None`` or empty when absent, and never empty in a
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal, cast
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta, field
@@ -59,7 +59,7 @@ Conditions = Annotated[
 
 def _shown_at_zero() -> int:
     # From a factory, a default is not omitted: a count of zero is written, and so stands in its printer column.
-    return cast("int", field(default_factory=int))
+    return field(default_factory=int)
 
 
 class _Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename="camel"):

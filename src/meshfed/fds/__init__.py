@@ -1,1 +1,45 @@
-"""fds."""
+"""The federation discovery service on the wire: what meshes tell each other of the services they export.
+
+``DiscoveryServer`` serves an ``ExportSet``, ``DiscoveryClient`` follows a remote's server and reports to a ``Sink``.
+Both speak the incremental dialect among Meshfed controllers and the reference's state-of-the-world dialect with others.
+Nothing here knows Kubernetes, and nothing decides what is exported or imported.
+"""
+
+from meshfed.fds._known import Limits
+from meshfed.fds._streams import Timing
+from meshfed.fds.client import DiscoveryClient, Patience
+from meshfed.fds.errors import DiscoveryError, NotReady, ProtocolError, Refused, Unreachable, Unsupported
+from meshfed.fds.exports import Audience, ExportSet, Subscriber
+from meshfed.fds.identity import TRUSTED_PROXIES, Bundles, TrustedProxies, server_verifier
+from meshfed.fds.messages import Dialect
+from meshfed.fds.server import Authorize, DiscoveryServer
+from meshfed.fds.transport import Bounds, Target
+from meshfed.fds.updates import Rejected, Sink, Update
+
+__all__ = [
+    "TRUSTED_PROXIES",
+    "Audience",
+    "Authorize",
+    "Bounds",
+    "Bundles",
+    "Dialect",
+    "DiscoveryClient",
+    "DiscoveryError",
+    "DiscoveryServer",
+    "ExportSet",
+    "Limits",
+    "NotReady",
+    "Patience",
+    "ProtocolError",
+    "Refused",
+    "Rejected",
+    "Sink",
+    "Subscriber",
+    "Target",
+    "Timing",
+    "TrustedProxies",
+    "Unreachable",
+    "Unsupported",
+    "Update",
+    "server_verifier",
+]

@@ -1,1 +1,76 @@
-"""kube."""
+"""A Kubernetes client that knows nothing of federation.
+
+Connection and credentials (``config``, ``kubeconfig``), requests by verb (``client``, ``discovery``), list and watch
+into memory (``store``, ``reflector``), a work queue by key (``queue``), and the engine that makes what exists equal
+to what is wanted (``engine``).
+"""
+
+from __future__ import annotations
+
+from meshfed.kube.backoff import Backoff
+from meshfed.kube.client import Client, PatchType, WatchEvent
+from meshfed.kube.config import ClusterConfig, detect, in_cluster
+from meshfed.kube.discovery import Discovery, ServerVersion, discover, server_version
+from meshfed.kube.errors import (
+    AlreadyExists,
+    APIError,
+    BadRequest,
+    ConfigError,
+    Conflict,
+    Forbidden,
+    Gone,
+    Invalid,
+    KubeError,
+    MalformedAnswer,
+    NotFound,
+    ServerFailure,
+    TooManyRequests,
+    TransportError,
+    Unauthorized,
+)
+from meshfed.kube.kubeconfig import load_kubeconfig
+from meshfed.kube.queue import QueueStatistics, WorkQueue
+from meshfed.kube.reflector import Reflector, ReflectorState, ReflectorStatistics
+from meshfed.kube.resources import Manifest, ObjectKey, ObjectMeta, Resource
+from meshfed.kube.store import Key, Store
+
+__all__ = [
+    "APIError",
+    "AlreadyExists",
+    "Backoff",
+    "BadRequest",
+    "Client",
+    "ClusterConfig",
+    "ConfigError",
+    "Conflict",
+    "Discovery",
+    "Forbidden",
+    "Gone",
+    "Invalid",
+    "Key",
+    "KubeError",
+    "MalformedAnswer",
+    "Manifest",
+    "NotFound",
+    "ObjectKey",
+    "ObjectMeta",
+    "PatchType",
+    "QueueStatistics",
+    "Reflector",
+    "ReflectorState",
+    "ReflectorStatistics",
+    "Resource",
+    "ServerFailure",
+    "ServerVersion",
+    "Store",
+    "TooManyRequests",
+    "TransportError",
+    "Unauthorized",
+    "WatchEvent",
+    "WorkQueue",
+    "detect",
+    "discover",
+    "in_cluster",
+    "load_kubeconfig",
+    "server_version",
+]

@@ -1,0 +1,57 @@
+"""What the controller answers over plain HTTP: metrics for Prometheus, health for the kubelet."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from meshfed.controller.options import Address
+from meshfed.telemetry.metrics import Metrics
+
+
+def metrics_app(metrics: Metrics) -> web.Application:
+    """``/metrics`` in the Prometheus text format."""
+
+    async def expose(_request: web.Request) -> web.Response:
+        return web.Response(body=metrics.exposition(), headers={"Content-Type": "text/plain; version=0.0.4"})
+
+    app = web.Application()
+    app.router.add_get("/metrics", expose)
+    return app
+
+
+def health_app(unready: Callable[[], str | None]) -> web.Application:
+    """``/healthz`` says that the process answers; ``/readyz`` that ``unready`` has nothing to complain of."""
+
+    async def alive(_request: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def ready(_request: web.Request) -> web.Response:
+        complaint = unready()
+        return web.Response(text=f"{complaint or 'ok'}\n", status=503 if complaint else 200)
+
+    app = web.Application()
+    app.router.add_get("/healthz", alive)
+    app.router.add_get("/readyz", ready)
+    return app
+
+
+@asynccontextmanager
+async def served(app: web.Application, address: Address) -> AsyncIterator[None]:
+    """Serve ``app`` at ``address`` while the context lasts; port 0 serves nothing, as in other controllers.
+
+    Raises:
+        OSError: the address cannot be bound.
+    """
+    if address.port == 0:
+        yield
+        return
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, address.host or None, address.port, reuse_address=True).start()
+        yield
+    finally:
+        await runner.cleanup()

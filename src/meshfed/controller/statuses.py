@@ -1,0 +1,130 @@
+"""Statuses: written when they change and only then, each object by itself, stamped with when they turned.
+
+The plan says what should hold; here it is compared with what stands in the watched object. A status that
+differs is patched into the status subresource; one that could not be written is tried again with backoff.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from meshfed.api.meta import ObjectMeta, StatusCondition
+from meshfed.api.v1alpha1 import FederatedServiceStatus, MeshFederationStatus, RemoteMeshStatus
+from meshfed.kube import Client, KubeError, NotFound, Resource, WorkQueue
+from meshfed.model.reasons import Condition
+from meshfed.plan.values import StatusUpdate
+
+_log = logging.getLogger(__name__)
+
+Ref = tuple[str, str, str]
+"""Kind, namespace, name."""
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """An object as the watch last showed it."""
+
+    metadata: ObjectMeta
+    status: MeshFederationStatus | RemoteMeshStatus | FederatedServiceStatus
+
+
+def stamped(
+    wanted: Iterable[Condition], present: Sequence[StatusCondition], *, generation: int, now: str
+) -> tuple[StatusCondition, ...]:
+    """``wanted`` as stored conditions: the time moves only where the status turns; others' types stay as they are."""
+    known = {condition.type: condition for condition in present}
+    result: dict[str, StatusCondition] = dict(known)
+    for condition in wanted:
+        before = known.get(condition.type)
+        result[condition.type] = StatusCondition(
+            type=str(condition.type),
+            status=condition.status,
+            reason=str(condition.reason),
+            message=condition.message,
+            last_transition_time=(
+                before.last_transition_time if before is not None and before.status == condition.status else now
+            ),
+            observed_generation=generation,
+        )
+    return tuple(result[kind] for kind in sorted(result))
+
+
+class StatusWriter:
+    """Brings the statuses of our objects to what the plan says."""
+
+    def __init__(
+        self,
+        client: Client,
+        resources: Mapping[str, Resource],
+        stored: Callable[[Ref], Stored | None],
+        *,
+        stamp: Callable[[], str],
+    ) -> None:
+        self._client = client
+        self._resources = resources
+        self._stored = stored
+        self._stamp = stamp
+        self._wanted: dict[Ref, StatusUpdate] = {}
+        self._echoes: dict[Ref, tuple[str, dict[str, Any]]] = {}
+        self.queue: WorkQueue[Ref] = WorkQueue()
+
+    def want(self, update: StatusUpdate) -> None:
+        """State what the status of an object should say; replaces what was stated before."""
+        ref = (update.kind, update.namespace, update.name)
+        self._wanted[ref] = update
+        self.queue.add(ref)
+
+    def forget(self, ref: Ref) -> None:
+        """The object is gone, and with it whatever was to be said of it."""
+        self._wanted.pop(ref, None)
+        self._echoes.pop(ref, None)
+
+    async def run(self, workers: int = 4) -> None:
+        """Write until cancelled."""
+        await self.queue.run(self._write, workers=workers)
+
+    async def _write(self, ref: Ref) -> None:
+        update, stored = self._wanted.get(ref), self._stored(ref)
+        if update is None or stored is None:
+            return
+        version = stored.metadata.resource_version
+        present: dict[str, Any] = msgspec.to_builtins(stored.status)
+        echo = self._echoes.get(ref)
+        if echo is not None:
+            if echo[0] == version:
+                # The watch has not shown our own last write yet.
+                present = echo[1]
+            else:
+                del self._echoes[ref]
+        conditions = stamped(
+            update.conditions,
+            msgspec.convert(present.get("conditions", ()), tuple[StatusCondition, ...]),
+            generation=update.observed_generation,
+            now=self._stamp(),
+        )
+        desired = {
+            **present,
+            "observedGeneration": update.observed_generation,
+            "conditions": msgspec.to_builtins(conditions),
+            **msgspec.to_builtins(update.fields),
+        }
+        if _plain(desired) == _plain(present):
+            return
+        kind, namespace, name = ref
+        try:
+            await self._client.patch_status(self._resources[kind], name, desired, namespace=namespace)
+        except NotFound:
+            self.forget(ref)
+            return
+        except KubeError as error:
+            _log.warning("cannot write the status of %s %s/%s: %s", kind, namespace, name, error)
+            raise
+        self._echoes[ref] = (version, desired)
+
+
+def _plain(status: dict[str, Any]) -> dict[str, Any]:
+    """``status`` without what is empty, since an empty count and an absent one say the same."""
+    return {key: value for key, value in status.items() if value not in (0, "", (), [], {}, None)}

@@ -1,0 +1,270 @@
+"""One subscriber's stream, in either dialect: what it is sent, and when."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import random
+from typing import Final
+
+import msgspec
+from google.protobuf.message import DecodeError, Message
+
+from meshfed.fds.exports import ExportSet, Subscriber
+from meshfed.fds.messages import DELTA_TYPE, SOTW_TYPE, Dialect
+from meshfed.fds.pb import discovery_pb2 as pb
+from meshfed.fds.transport import Call, Status, StatusError
+from meshfed.telemetry.logs import Seldom
+from meshfed.telemetry.metrics import Metrics
+
+_log = logging.getLogger(__name__)
+CHUNK: Final = 256 * 1024
+"""The bytes of resources after which an incremental response is sent and the next begun."""
+_MAX_TYPES: Final = 16
+_MAX_CLAIMS: Final = 100_000
+_KNOWN_TYPES: Final = frozenset({SOTW_TYPE, DELTA_TYPE})
+
+
+class Timing(msgspec.Struct, frozen=True):
+    """When things are sent, in seconds.
+
+    ``gather``: how long changes are gathered before they are sent. ``heartbeat``: the range of the time between
+    heartbeats. ``answer``: how often one stream's requests for the whole list are answered.
+    """
+
+    gather: float = 0.05
+    heartbeat: tuple[float, float] = (20.0, 30.0)
+    answer: float = 1.0
+
+
+class Service(msgspec.Struct, frozen=True):
+    """What all streams of a server work with."""
+
+    exports: ExportSet
+    metrics: Metrics
+    timing: Timing
+    rng: random.Random
+    seldom: Seldom
+
+
+class _Stream:
+    """What both dialects share: a place in the export set, and a wake-up for the writer."""
+
+    dialect: Dialect
+
+    def __init__(self, call: Call, subscriber: Subscriber, service: Service) -> None:
+        self._call = call
+        self._subscriber = subscriber
+        self._exports = service.exports
+        self._timing = service.timing
+        self._service = service
+        self._wake = asyncio.Event()
+        self._view = self._exports.hold(subscriber.remotes, self._wake)
+        self._nonces = itertools.count(1)
+        self._unknown: list[str] = []
+        self._types: set[str] = set()
+
+    def close(self) -> None:
+        """Give the place in the export set back."""
+        self._exports.release(self._view, self._wake)
+
+    def _nonce(self) -> str:
+        return str(next(self._nonces))
+
+    async def _send(self, message: Message) -> None:
+        await self._call.send(message.SerializeToString())
+
+    def _pushed(self) -> None:
+        self._service.metrics.fds_pushes.labels(dialect=self.dialect.value).inc()
+
+    def _note_type(self, type_url: str) -> None:
+        """Remember a type that is not ours, to be answered with an empty list of it, as the reference does."""
+        if len(self._types) >= _MAX_TYPES:
+            raise StatusError(Status.RESOURCE_EXHAUSTED, f"more than {_MAX_TYPES} types were asked for on one stream")
+        self._types.add(type_url)
+        self._unknown.append(type_url)
+        self._wake.set()
+
+    def _nacked(self, nonce: str, why: str) -> None:
+        self._service.metrics.fds_refused.labels(reason="nack").inc()
+        if not self._service.seldom.ready(("nack", self._subscriber.name)):
+            return
+        _log.warning(
+            "a subscriber did not take what it was sent: %s",
+            why[:300],
+            extra={"subscriber": self._subscriber.name, "nonce": nonce[:20]},
+        )
+
+
+class SotwStream(_Stream):
+    """The reference's dialect: the whole list, when asked for and when it has changed."""
+
+    dialect = Dialect.SOTW
+
+    def __init__(self, call: Call, subscriber: Subscriber, service: Service) -> None:
+        super().__init__(call, subscriber, service)
+        self._asked = ""
+        self._answer_due = False
+        self._sent = ""
+
+    async def read(self) -> None:
+        """Take requests until the stream ends. A half-close ends nothing: the subscriber still listens."""
+        while (data := await self._call.receive()) is not None:
+            try:
+                request = pb.DiscoveryRequest.FromString(data)
+            except DecodeError:
+                raise StatusError(Status.INVALID_ARGUMENT, "the message is not a DiscoveryRequest") from None
+            if request.type_url not in _KNOWN_TYPES:
+                if not request.version_info and request.type_url not in self._types:
+                    self._note_type(request.type_url)
+            elif request.HasField("error_detail"):
+                self._nacked(request.response_nonce, request.error_detail.message)
+            elif not request.version_info:
+                # The first request and every poll; the nonce may be anything. One that carries a version is an ACK.
+                self._asked = request.type_url
+                self._answer_due = True
+                self._wake.set()
+        await self._call.closed()
+
+    async def write(self) -> None:
+        """Send the list whenever it is due."""
+        loop = asyncio.get_running_loop()
+        answered = loop.time() - self._timing.answer
+        while True:
+            await self._wake.wait()
+            await asyncio.sleep(self._timing.gather)
+            self._wake.clear()
+            while self._unknown:
+                type_url = self._unknown.pop()
+                await self._send(pb.DiscoveryResponse(version_info="0", type_url=type_url, nonce=self._nonce()))
+            if not self._asked:
+                continue
+            if self._answer_due:
+                # Whoever asks in a loop is answered now and then.
+                await asyncio.sleep(max(0.0, answered + self._timing.answer - loop.time()))
+                answered = loop.time()
+            elif str(self._view.snapshot_digest) == self._sent:
+                continue
+            self._answer_due = False
+            self._sent = str(self._view.snapshot_digest)
+            response = pb.DiscoveryResponse(
+                version_info=self._sent[:32],
+                resources=self._exports.snapshot(self._view),
+                type_url=self._asked,
+                nonce=self._nonce(),
+            )
+            self._pushed()
+            await self._send(response)
+
+
+class DeltaStream(_Stream):
+    """Meshfed's dialect: what changed since the stream's position, in chunks, and heartbeats."""
+
+    dialect = Dialect.DELTA
+
+    def __init__(self, call: Call, subscriber: Subscriber, service: Service) -> None:
+        super().__init__(call, subscriber, service)
+        self._subscribed = False
+        self._claims: dict[str, str] = {}
+        self._stale: list[str] = []
+        self._position = 0
+        self._start = 0
+        self._caught_up = False
+
+    async def read(self) -> None:
+        """Take requests until the stream ends: the subscription, then ACKs and NACKs."""
+        while (data := await self._call.receive()) is not None:
+            try:
+                request = pb.DeltaDiscoveryRequest.FromString(data)
+            except DecodeError:
+                raise StatusError(Status.INVALID_ARGUMENT, "the message is not a DeltaDiscoveryRequest") from None
+            if request.HasField("error_detail"):
+                self._nacked(request.response_nonce, request.error_detail.message)
+            elif request.type_url != DELTA_TYPE:
+                if request.type_url not in self._types:
+                    self._note_type(request.type_url)
+            elif not self._subscribed:
+                self._subscribe(request)
+        await self._call.closed()
+
+    def _subscribe(self, request: pb.DeltaDiscoveryRequest) -> None:
+        names = request.resource_names_subscribe
+        if names and "*" not in names:
+            raise StatusError(Status.INVALID_ARGUMENT, "subscribe to everything: with no resource names, or with '*'")
+        if len(request.initial_resource_versions) > _MAX_CLAIMS:
+            raise StatusError(Status.RESOURCE_EXHAUSTED, f"more than {_MAX_CLAIMS} initial_resource_versions")
+        self._subscribed = True
+        self._claims = dict(request.initial_resource_versions)
+        self._start = self._exports.sequence
+        self._stale = [name for name in self._claims if not self._visible(name)]
+        self._wake.set()
+
+    def _visible(self, host: str) -> bool:
+        entry = self._exports.get(host)
+        return entry is not None and entry.visible(self._view.remotes)
+
+    async def write(self) -> None:
+        """Send what is due, or a heartbeat where nothing was for a while."""
+        while True:
+            try:
+                async with asyncio.timeout(self._service.rng.uniform(*self._timing.heartbeat)):
+                    await self._wake.wait()
+            except TimeoutError:
+                if self._subscribed and not self._wake.is_set():
+                    self._service.metrics.fds_heartbeats_sent.inc()
+                    await self._send(self._response(last=True))
+                continue
+            await asyncio.sleep(self._timing.gather)
+            self._wake.clear()
+            while self._unknown:
+                await self._send(pb.DeltaDiscoveryResponse(type_url=self._unknown.pop(), nonce=self._nonce()))
+            while self._subscribed and (response := self._next_chunk()) is not None:
+                self._pushed()
+                await self._send(response)
+
+    def _response(self, *, last: bool) -> pb.DeltaDiscoveryResponse:
+        return pb.DeltaDiscoveryResponse(
+            type_url=DELTA_TYPE, nonce=self._nonce(), system_version_info=str(self._view.digest) if last else ""
+        )
+
+    def _next_chunk(self) -> pb.DeltaDiscoveryResponse | None:
+        """Make the next chunk from the state of this moment, ``None`` where the subscriber has everything.
+
+        The first last chunk is sent even if it is empty: it tells the subscriber that it is in sync. At the end of
+        the log the subscriber holds exactly what it may see, hence the set's digest there and nowhere before.
+        """
+        if self._exports.floor > max(self._position, self._start):
+            raise StatusError(Status.UNAVAILABLE, "you are too far behind: subscribe anew")
+        resources: list[bytes] = []
+        removed: list[bytes] = []
+        size = 0
+        while self._stale and size < CHUNK:
+            name = self._stale.pop()
+            if not self._visible(name):
+                removed.append(name.encode())
+                size += len(name)
+        last = not self._stale
+        for entry in self._exports.after(self._position) if last else ():
+            visible = entry.visible(self._view.remotes)
+            cost = len(entry.resource) if visible else len(entry.host)
+            if size and size + cost > CHUNK:
+                last = False
+                break
+            self._position = entry.sequence
+            if visible:
+                if entry.sequence > self._start or self._claims.get(entry.host) != entry.version:
+                    resources.append(entry.resource)
+                    size += cost
+            elif entry.sequence > self._start and entry.was_visible(self._view.remotes):
+                removed.append(entry.host.encode())
+                size += cost
+        if last:
+            self._claims = {}
+            if self._caught_up and not resources and not removed:
+                return None
+            self._caught_up = True
+        response = self._response(last=last)
+        response.resources.extend(resources)
+        response.removed_resources.extend(removed)
+        return response

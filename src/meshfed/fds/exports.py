@@ -1,0 +1,233 @@
+"""What this mesh offers, to whom, and what changed since when: the state behind every subscriber's stream.
+
+Nothing is queued per subscriber. Changes are entries in one log, in which a host appears once, where it changed last;
+a stream is a position in that log. So a burst of changes to one host is one entry, a slow subscriber costs a number,
+and a change costs the same however many hosts there are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_right
+from collections.abc import Iterator
+from operator import itemgetter
+
+import msgspec
+
+from meshfed.fds import messages
+from meshfed.fds.messages import Dialect, SetDigest
+from meshfed.model.offers import Offer
+
+Audience = frozenset[str] | None
+"""The remotes that may see a host; ``None``: everyone, anonymous callers too."""
+
+
+class Subscriber(msgspec.Struct, frozen=True):
+    """Who a stream is sent to: a name for logs, and the remotes it stands for.
+
+    One remote as a rule; none for an anonymous caller; several where they share an identity, who are sent only what
+    all of them may see.
+    """
+
+    name: str
+    remotes: frozenset[str]
+
+
+def _visible(audience: Audience, remotes: frozenset[str]) -> bool:
+    return audience is None or (bool(remotes) and remotes <= audience)
+
+
+class Entry:
+    """A host: what is sent of it, or that it is offered no more (``offered`` is false), and when it changed last."""
+
+    __slots__ = (
+        "audience",
+        "former",
+        "host",
+        "offered",
+        "packed",
+        "resource",
+        "sequence",
+        "snapshot_term",
+        "term",
+        "version",
+    )
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+        self.offered = False
+        self.audience: Audience = frozenset()
+        self.former: Audience = frozenset()
+        self.sequence = 0
+        self.version = ""
+        self.resource = b""
+        self.packed = b""
+        self.term = 0
+        self.snapshot_term = 0
+
+    def visible(self, remotes: frozenset[str]) -> bool:
+        """Whether it is offered to ``remotes``."""
+        return self.offered and _visible(self.audience, remotes)
+
+    def was_visible(self, remotes: frozenset[str]) -> bool:
+        """Whether it may have been offered to ``remotes`` before: only they are told that it is gone."""
+        return _visible(self.former, remotes)
+
+    def encode(self, offer: Offer, version: str) -> None:
+        """Write the offer for both dialects; the reference's has no aliases."""
+        name = self.host.encode()
+        self.version = version
+        self.resource = messages.resource(self.host, version, messages.encode(offer, Dialect.DELTA))
+        self.term = SetDigest.term(name, version.encode())
+        self.packed = b"" if offer.sni_host else messages.packed(messages.encode(offer, Dialect.SOTW))
+        self.snapshot_term = SetDigest.term(name, self.packed) if self.packed else 0
+
+
+class View:
+    """What one audience sees, as digests that are kept up change by change."""
+
+    def __init__(self, remotes: frozenset[str]) -> None:
+        self.remotes = remotes
+        self.digest = SetDigest()
+        self.snapshot_digest = SetDigest()
+        self.holders = 0
+        self.snapshot: tuple[str, list[bytes]] | None = None
+
+    def count(self, entry: Entry) -> None:
+        """Count a visible entry in."""
+        if entry.visible(self.remotes):
+            self.digest.add(entry.term)
+            self.snapshot_digest.add(entry.snapshot_term)
+
+    def discount(self, entry: Entry) -> None:
+        """Count a visible entry out, before it changes."""
+        if entry.visible(self.remotes):
+            self.digest.discard(entry.term)
+            self.snapshot_digest.discard(entry.snapshot_term)
+
+
+class ExportSet:
+    """The offers of this mesh. Not for several threads. Until ``mark_ready`` nobody is told anything.
+
+    ``withdrawals``: how many withdrawn hosts are remembered; a stream that is further behind starts anew.
+    """
+
+    def __init__(self, *, withdrawals: int = 4096) -> None:
+        self._entries: dict[str, Entry] = {}
+        self._withdrawn: dict[str, Entry] = {}
+        self._max_withdrawn = withdrawals
+        self._log: list[tuple[int, Entry]] = []
+        self._sequence = 0
+        self._floor = 0
+        self._views: dict[frozenset[str], View] = {}
+        self._waiters: set[asyncio.Event] = set()
+        self._ready = False
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the set is complete, so that subscribers may be told."""
+        return self._ready
+
+    def mark_ready(self) -> None:
+        """Say that the set is complete: every offer that should be in it is."""
+        self._ready = True
+
+    def set(self, offer: Offer, audience: Audience) -> None:
+        """Offer a service to the remotes in ``audience``; tells subscribers where something they see changes.
+
+        Raises ``ValueError`` where the offer cannot be encoded; what was offered before then stays.
+        """
+        version = messages.version_of(offer)
+        entry = self._entries.get(offer.host)
+        if entry is not None and entry.version == version and entry.audience == audience:
+            entry.encode(offer, version)  # a new subscriber is told the newest times; nobody is told of them alone
+            return
+        fresh = Entry(offer.host)
+        fresh.encode(offer, version)
+        entry = entry or self._withdrawn.pop(offer.host, None) or Entry(offer.host)
+        for view in self._views.values():
+            view.discount(entry)
+        former = entry.former
+        fresh.offered, fresh.audience = True, audience
+        fresh.former = None if former is None or audience is None else former | audience
+        self._entries[offer.host] = fresh
+        self._changed(fresh)
+
+    def remove(self, host: str) -> None:
+        """Offer a service no more; does nothing where it is not offered."""
+        entry = self._entries.pop(host, None)
+        if entry is None:
+            return
+        for view in self._views.values():
+            view.discount(entry)
+        gone = Entry(host)
+        gone.former = entry.former
+        self._withdrawn[host] = gone
+        while len(self._withdrawn) > self._max_withdrawn:
+            oldest = next(iter(self._withdrawn))
+            self._floor = max(self._floor, self._withdrawn.pop(oldest).sequence)
+        self._changed(gone)
+
+    def _changed(self, entry: Entry) -> None:
+        self._sequence += 1
+        entry.sequence = self._sequence
+        self._log.append((entry.sequence, entry))
+        for view in self._views.values():
+            view.count(entry)
+        if len(self._log) > 2 * (len(self._entries) + len(self._withdrawn)) + 1000:
+            self._log = [item for item in self._log if self._current(item[1])]
+        for waiter in self._waiters:
+            waiter.set()
+
+    def _current(self, entry: Entry) -> bool:
+        return (self._entries if entry.offered else self._withdrawn).get(entry.host) is entry
+
+    @property
+    def sequence(self) -> int:
+        """The number of the last change."""
+        return self._sequence
+
+    @property
+    def floor(self) -> int:
+        """The last change that is forgotten: a stream before it has missed a withdrawal."""
+        return self._floor
+
+    def get(self, host: str) -> Entry | None:
+        """Look up what is offered under ``host``."""
+        return self._entries.get(host)
+
+    def after(self, position: int) -> Iterator[Entry]:
+        """Go through what changed after ``position``, in that order; not to be held over an ``await``."""
+        for index in range(bisect_right(self._log, position, key=itemgetter(0)), len(self._log)):
+            entry = self._log[index][1]
+            if self._current(entry):
+                yield entry
+
+    def snapshot(self, view: View) -> list[bytes]:
+        """Everything that a state-of-the-world subscriber of ``view`` is sent, by host; kept until it changes."""
+        key = str(view.snapshot_digest)
+        if view.snapshot is None or view.snapshot[0] != key:
+            entries = (entry for entry in self._entries.values() if entry.packed and entry.visible(view.remotes))
+            view.snapshot = key, [entry.packed for entry in sorted(entries, key=lambda entry: entry.host)]
+        return view.snapshot[1]
+
+    def hold(self, remotes: frozenset[str], waiter: asyncio.Event) -> View:
+        """Begin to watch as ``remotes``: ``waiter`` is set at every change, until ``release``."""
+        view = self._views.get(remotes)
+        if view is None:
+            view = self._views[remotes] = View(remotes)
+            for entry in self._entries.values():
+                view.count(entry)
+        view.holders += 1
+        self._waiters.add(waiter)
+        return view
+
+    def release(self, view: View, waiter: asyncio.Event) -> None:
+        """Stop watching."""
+        self._waiters.discard(waiter)
+        view.holders -= 1
+        if not view.holders:
+            del self._views[view.remotes]

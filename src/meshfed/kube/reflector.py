@@ -1,0 +1,294 @@
+"""Keeps a store equal to what the API server holds: lists, then watches, for as long as it runs.
+
+What it promises, whatever the server and the network do:
+
+- A failure changes nothing in the store. Only an object's event, or a list that came in whole, does; a list that
+  came in whole and is empty is the truth.
+- No deletion is lost: after a gap that the server cannot replay (410), a new list is compared with the store.
+- It never spins: between any two tries lies a growing, jittered delay, which starts over only after a watch held.
+- It never waits for ever on a silent server: each watch has an end asked of the server, a deadline of our own
+  somewhat later, and TCP keepalive below.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Final, Generic, TypeVar, Unpack
+
+import msgspec
+
+from meshfed.kube.backoff import Backoff
+from meshfed.kube.client import PAGE_SIZE, Client, Selection, WatchEvent
+from meshfed.kube.errors import APIError, Gone, KubeError, MalformedAnswer, NotFound
+from meshfed.kube.resources import ObjectMeta, Resource
+from meshfed.kube.store import Key, Store
+
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_WATCH_SECONDS: Final = 300
+"""A watch is asked to end after this to twice this, so that watches of one moment do not end in one."""
+_BACKOFF: Final = (0.2, 30.0)
+_HEALTHY: Final = 5.0
+"""Seconds a watch must hold before the next delay is the shortest again."""
+_ABSENT_PERIOD: Final = 30.0
+_FAILURES_TO_RELIST: Final = 3
+
+
+class ReflectorState(StrEnum):
+    """What a reflector is about."""
+
+    STARTING = "starting"
+    LISTING = "listing"
+    WATCHING = "watching"
+    WAITING = "waiting"
+    """After a failure, or between two watches."""
+    ABSENT = "absent"
+    """The server does not know the resource; it is asked again every half minute or so."""
+
+
+class ReflectorStatistics(msgspec.Struct, frozen=True):
+    """How a reflector is doing; ``last_error`` is empty while all is well."""
+
+    state: ReflectorState
+    lists: int
+    watches: int
+    events: int
+    objects: int
+    undecodable: int
+    resource_version: str
+    last_error: str
+
+
+class _Partial(msgspec.Struct):
+    metadata: ObjectMeta
+
+
+_decode_partial: Final = msgspec.json.Decoder(_Partial).decode
+_UNDECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError)
+
+
+class Reflector(Generic[T]):
+    """Lists and watches ``resource`` into ``store``, each object decoded ``into`` a (projected, frozen) type.
+
+    ``decode`` replaces that where the record is worked out rather than projected; what it raises of msgspec's
+    ``ValidationError`` marks the object as undecodable. ``optional``: the store counts as synced, and empty, while
+    the server does not know the resource and never did.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        resource: Resource,
+        into: type[T],
+        store: Store[T],
+        *,
+        optional: bool = False,
+        decode: Callable[[msgspec.Raw], T] | None = None,
+        rng: Callable[[], float] = random.random,
+        **selection: Unpack[Selection],
+    ) -> None:
+        self._client = client
+        self.resource = resource
+        self._store = store
+        self._selection = selection
+        self._optional = optional
+        self._decode = decode or msgspec.json.Decoder(into).decode
+        self._rng = rng
+        self._backoff = Backoff(base=_BACKOFF[0], cap=_BACKOFF[1], rng=rng)
+        self.resource_version = ""
+        """The state of the server that the store shows; empty while only a new list can tell."""
+        self.state = ReflectorState.STARTING
+        self._gauge = client.metrics.store_objects.labels(str(resource))
+        self._whole_lists = False
+        self._failures = 0
+        self._lists = self._watches = self._events = 0
+        self._last_error = ""
+
+    def statistics(self) -> ReflectorStatistics:
+        """How it is doing."""
+        return ReflectorStatistics(
+            state=self.state,
+            lists=self._lists,
+            watches=self._watches,
+            events=self._events,
+            objects=len(self._store),
+            undecodable=len(self._store.undecodable),
+            resource_version=self.resource_version,
+            last_error=self._last_error,
+        )
+
+    async def run(self) -> None:
+        """Keep the store current until cancelled; no failure ends it."""
+        while True:
+            retry_after: float | None = None
+            try:
+                await self._follow()
+                self._failures = 0
+                cause = "ended"
+            except NotFound as error:
+                cause = "absent"
+                retry_after = self._absent(error)
+            except KubeError as error:
+                cause = self._failed(error)
+                retry_after = error.retry_after
+            self._client.metrics.watch_restarts.labels(str(self.resource), cause).inc()
+            await asyncio.sleep(self._backoff.next(at_least=retry_after))
+
+    async def _follow(self) -> None:
+        """One list, if one is needed, and one watch."""
+        if self.resource_version and await self._went_back():
+            self._forget("the server's state is older than ours: it was restored, or is another one")
+        if not self.resource_version:
+            await self._list()
+        await self._watch()
+
+    def _absent(self, error: NotFound) -> float:
+        if self.state is not ReflectorState.ABSENT:
+            _log.warning("the API does not serve %s (%s); asking again later", self.resource, error.message)
+        self.state = ReflectorState.ABSENT
+        self._last_error = str(error)
+        self.resource_version = ""
+        # A server that restarts may deny a resource for a moment, so 404 empties nothing. Where the resource really
+        # went, the server deleted its objects first, and the watch said so.
+        if self._optional and not self._store.synced:
+            self._store.replace_all({}, {})
+        return _ABSENT_PERIOD * (0.5 + self._rng())
+
+    def _failed(self, error: KubeError) -> str:
+        self.state = ReflectorState.WAITING
+        self._failures += 1
+        self._last_error = str(error)
+        if isinstance(error, Gone | MalformedAnswer) or (
+            isinstance(error, APIError) and self._failures >= _FAILURES_TO_RELIST
+        ):
+            self._forget(str(error))
+        if isinstance(error, Gone):
+            return "expired"
+        _log.warning("list or watch of %s failed: %s", self.resource, error, extra={"failures": self._failures})
+        return "failed"
+
+    def _forget(self, why: str) -> None:
+        if self.resource_version:
+            _log.info("listing %s again: %s", self.resource, why)
+        self.resource_version = ""
+
+    # --- list
+
+    async def _list(self) -> None:
+        self.state = ReflectorState.LISTING
+        objects: dict[Key, T] = {}
+        undecodable: dict[Key, str] = {}
+        version = ""
+        try:
+            # Neither resourceVersion 0 (any cache, possibly one from before what we saw) nor the last one seen (an
+            # error after a restore): without one, the answer is the state of now.
+            async for page in self._client.pages(
+                self.resource, limit=0 if self._whole_lists else PAGE_SIZE, **self._selection
+            ):
+                version = page.resource_version
+                for item in page.items:
+                    self._take(item, objects, undecodable)
+        except Gone:
+            # Its pages took longer than the server keeps history; in one piece it cannot expire.
+            self._whole_lists = True
+            raise
+        self._whole_lists = False
+        self._lists += 1
+        self._store.replace_all(objects, undecodable)
+        self._gauge.set(len(self._store))
+        self.resource_version = version
+        self._last_error = ""
+
+    def _take(self, item: msgspec.Raw, objects: dict[Key, T], undecodable: dict[Key, str]) -> None:
+        metadata = _metadata(item)
+        key = Key(metadata.namespace, metadata.name)
+        try:
+            objects[key] = self._decode(item)
+        except _UNDECODABLE as error:
+            undecodable[key] = str(error)
+            if self._store.undecodable.get(key) != str(error):
+                self._report(key, error)
+
+    # --- watch
+
+    async def _went_back(self) -> bool:
+        """Whether the server's present state is older than ours, as after a restore from a backup.
+
+        It would then accept a watch from our resourceVersion and say nothing until it has come that far again.
+        """
+        page = await self._client.page(self.resource, limit=1, **self._selection)
+        return _number(page.resource_version) < _number(self.resource_version)
+
+    async def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        self.state = ReflectorState.WATCHING
+        self._watches += 1
+        seconds = int(_WATCH_SECONDS * (1.0 + self._rng()))
+        stream = self._client.watch(
+            self.resource, resource_version=self.resource_version, timeout_seconds=seconds, **self._selection
+        )
+        try:
+            async with contextlib.aclosing(stream):
+                async for event in stream:
+                    self._apply(event)
+        finally:
+            if loop.time() - began >= _HEALTHY:
+                self._backoff.reset()
+                self._failures = 0
+        self.state = ReflectorState.WAITING
+
+    def _apply(self, event: WatchEvent) -> None:
+        self._events += 1
+        self._client.metrics.watch_events.labels(str(self.resource), event.type).inc()
+        metadata = _metadata(event.object)
+        version = metadata.resource_version
+        if _number(version) < _number(self.resource_version):
+            raise MalformedAnswer(f"an event of state {version} came after state {self.resource_version}")
+        key = Key(metadata.namespace, metadata.name)
+        match event.type:
+            case "ADDED" | "MODIFIED":
+                self._put(key, event.object)
+            case "DELETED":
+                self._store.delete(key)
+            case "BOOKMARK":
+                pass
+            case other:
+                raise MalformedAnswer(f"a watch event of the unknown type {other!r}")
+        self.resource_version = version
+        self._gauge.set(len(self._store))
+
+    def _put(self, key: Key, data: msgspec.Raw) -> None:
+        try:
+            record = self._decode(data)
+        except _UNDECODABLE as error:
+            if self._store.put_undecodable(key, str(error)):
+                self._report(key, error)
+        else:
+            self._store.put(key, record)
+
+    def _report(self, key: Key, error: Exception) -> None:
+        _log.warning(
+            "an object of %s cannot be understood (%s); its last good state, if any, stays in use",
+            self.resource,
+            error,
+            extra={"object": "/".join(key).lstrip("/")},
+        )
+
+
+def _metadata(data: msgspec.Raw) -> ObjectMeta:
+    try:
+        return _decode_partial(data).metadata
+    except _UNDECODABLE as error:
+        raise MalformedAnswer(f"an object without usable metadata: {error}") from error
+
+
+def _number(version: str) -> int:
+    """A resourceVersion as the number it is, since Kubernetes 1.35 by contract; 0, which orders nothing, if not."""
+    return int(version) if version.isdecimal() else 0

@@ -1,0 +1,98 @@
+"""Names of things in a Kubernetes API: which resource, which object, which path.
+
+Building paths is kept apart from sending requests, so that it needs no connection to be tested.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+import msgspec
+
+Manifest = dict[str, Any]
+"""An object as the API speaks of it, as plain data."""
+
+_VERSION: Final = re.compile(r"v(\d+)(?:(alpha|beta)(\d+))?")
+
+
+class Resource(msgspec.Struct, frozen=True, order=True):
+    """A kind of object as one version of the API serves it; ``group`` is empty for the core group."""
+
+    group: str
+    version: str
+    plural: str
+    kind: str
+    namespaced: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    @property
+    def api_version(self) -> str:
+        """``group/version``, or the version alone in the core group."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
+        """The URL path of the collection (in all namespaces where none is given), an object or its subresource.
+
+        Raises ``ValueError`` where a name without a namespace, or a namespace for a cluster's object, is asked for:
+        such a path would mean something else.
+        """
+        if namespace and not self.namespaced:
+            raise ValueError(f"{self} are not namespaced, so {namespace!r} cannot hold one")
+        if name is not None and (not name or (self.namespaced and not namespace)):
+            raise ValueError(f"one of {self} needs a name and, where namespaced, a namespace: {namespace!r}, {name!r}")
+        parts = ["apis", self.group, self.version] if self.group else ["api", self.version]
+        if namespace:
+            parts += ["namespaces", namespace]
+        parts.append(self.plural)
+        if name is not None:
+            parts.append(name)
+            if subresource:
+                parts.append(subresource)
+        return "/" + "/".join(quote(part, safe="") for part in parts)
+
+
+class ObjectKey(msgspec.Struct, frozen=True, order=True):
+    """An object in a cluster, whatever the version it is spoken of in; ``namespace`` is empty for a cluster's."""
+
+    group: str
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        place = f"{self.namespace}/{self.name}" if self.namespace else self.name
+        return f"{self.kind} {place}"
+
+    @classmethod
+    def of(cls, manifest: Mapping[str, Any]) -> ObjectKey:
+        """The key of ``manifest``; ``KeyError`` where apiVersion, kind or name is missing."""
+        metadata = manifest["metadata"]
+        group = manifest["apiVersion"].rpartition("/")[0]
+        return cls(group, manifest["kind"], metadata.get("namespace") or "", metadata["name"])
+
+
+class ObjectMeta(msgspec.Struct, frozen=True, rename="camel"):
+    """The least that identifies one state of an object; a base for callers' own projections.
+
+    Nothing is required, since a bookmark's object has a resourceVersion alone.
+    """
+
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+
+
+def version_rank(version: str) -> tuple[int, int, int]:
+    """Sorts API versions as Kubernetes ranks them: v2 above v1 above v1beta2 above v1alpha1, anything else last."""
+    match = _VERSION.fullmatch(version)
+    if match is None:
+        return (-1, 0, 0)
+    major, stage, minor = match.groups()
+    stability = {None: 2, "beta": 1, "alpha": 0}[stage]
+    return (stability, int(major), int(minor or 0))

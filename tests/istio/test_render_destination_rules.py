@@ -1,0 +1,151 @@
+"""DestinationRule: for remotes behind OpenShift's router, for aliases, and for outlier detection."""
+
+from __future__ import annotations
+
+from textwrap import indent
+
+import pytest
+from rendering_values import HTTP, RATINGS, ROUTER, backend, imported, manifest, mesh, remote
+
+from meshfed.istio import discovery_rule, import_rule
+from meshfed.model.imports import Import
+from meshfed.model.meshes import Remote
+from meshfed.model.offers import Port
+
+OUTLIERS: dict[str, str | int | bool] = {"interval": "5s", "consecutive5xxErrors": 0}
+TCP = Port(number=9090, name="tcp")
+BEHIND_ROUTER = backend(remote(ingress_type=ROUTER))
+ALIAS = "ratings.bookinfo.svc.west.mesh"
+
+
+def test_discovery_behind_a_router() -> None:
+    of = remote(ingress_type=ROUTER, cluster_domain="west.internal", discovery_port=16080)
+
+    assert discovery_rule(mesh(), of) == manifest(
+        "networking.istio.io/v1",
+        "DestinationRule",
+        "mtls-sni.federation-discovery-service-west",
+        """
+        host: federation-discovery-service-west.federation.svc.west.internal
+        trafficPolicy:
+          tls:
+            mode: ISTIO_MUTUAL
+            sni: federation-discovery-service-west-16080.federation.svc.west.internal
+        """,
+    )
+
+
+@pytest.mark.parametrize(
+    "of",
+    [
+        pytest.param(remote(), id="Istio's own SNI does"),
+        pytest.param(remote(ingress_type=ROUTER, addresses=()), id="no addresses"),
+        pytest.param(remote(ingress_type=ROUTER, discovery_address="fds:1"), id="discovery bypasses the ingress"),
+        pytest.param(remote("m" * 34, ingress_type=ROUTER), id="no room for the port in a DNS label"),
+    ],
+)
+def test_no_discovery_rule(of: Remote) -> None:
+    assert discovery_rule(mesh(), of) is None
+
+
+@pytest.mark.parametrize(
+    ("import_", "policy"),
+    [
+        pytest.param(
+            imported(BEHIND_ROUTER, ports=(TCP, HTTP)),
+            """
+            portLevelSettings:
+            - port: {number: 9080}
+              tls: {mode: ISTIO_MUTUAL, sni: ratings-9080.bookinfo.svc.cluster.local}
+            - port: {number: 9090}
+              tls: {mode: ISTIO_MUTUAL, sni: ratings-9090.bookinfo.svc.cluster.local}
+            """,
+            id="behind a router",
+        ),
+        pytest.param(
+            imported(BEHIND_ROUTER, outlier_detection=OUTLIERS),
+            """
+            outlierDetection: {consecutive5xxErrors: 0, interval: 5s}
+            portLevelSettings:
+            - port: {number: 9080}
+              outlierDetection: {consecutive5xxErrors: 0, interval: 5s}
+              tls: {mode: ISTIO_MUTUAL, sni: ratings-9080.bookinfo.svc.cluster.local}
+            """,
+            id="behind a router, with outlier detection, which port-level settings would switch off",
+        ),
+        pytest.param(
+            imported(outlier_detection=OUTLIERS),
+            "outlierDetection: {consecutive5xxErrors: 0, interval: 5s}",
+            id="outlier detection alone",
+        ),
+    ],
+)
+def test_import(import_: Import, policy: str) -> None:
+    assert import_rule(mesh(), import_) == manifest(
+        "networking.istio.io/v1",
+        "DestinationRule",
+        f"mtls-sni.{RATINGS}",
+        f"host: {RATINGS}\ntrafficPolicy:\n{indent(policy, '  ')}",
+    )
+
+
+@pytest.mark.parametrize(
+    ("of", "sni"),
+    [
+        pytest.param(remote(), f"outbound_.9080_._.{RATINGS}", id="Istio's ingress"),
+        pytest.param(remote(ingress_type=ROUTER), "ratings-9080.bookinfo.svc.cluster.local", id="router"),
+    ],
+)
+def test_an_alias_is_reached_under_the_exporters_own_sni(of: Remote, sni: str) -> None:
+    assert import_rule(mesh(), imported(backend(of), host=ALIAS)) == manifest(
+        "networking.istio.io/v1",
+        "DestinationRule",
+        f"mtls-sni.{ALIAS}",
+        f"""
+        host: {ALIAS}
+        trafficPolicy:
+          portLevelSettings:
+          - port: {{number: 9080}}
+            tls: {{mode: ISTIO_MUTUAL, sni: {sni}}}
+        """,
+    )
+
+
+def test_a_port_that_the_router_cannot_serve_is_left_out_and_nothing_else() -> None:
+    host = f"{'r' * 60}.bookinfo.svc.cluster.local"
+    import_ = imported(
+        backend(remote(ingress_type=ROUTER), sni_host=host),
+        host=host,
+        ports=(Port(number=80, name="http"), Port(number=443, name="https")),
+        outlier_detection=OUTLIERS,
+    )
+
+    assert import_rule(mesh(), import_) == manifest(
+        "networking.istio.io/v1",
+        "DestinationRule",
+        f"mtls-sni.{host}",
+        f"""
+        host: {host}
+        trafficPolicy:
+          outlierDetection: {{consecutive5xxErrors: 0, interval: 5s}}
+          portLevelSettings:
+          - port: {{number: 80}}
+            outlierDetection: {{consecutive5xxErrors: 0, interval: 5s}}
+            tls: {{mode: ISTIO_MUTUAL, sni: {"r" * 60}-80.bookinfo.svc.cluster.local}}
+        """,
+    )
+
+
+@pytest.mark.parametrize(
+    "import_",
+    [
+        pytest.param(imported(), id="Istio's own SNI does"),
+        pytest.param(imported(outlier_detection={}), id="empty outlier detection"),
+        pytest.param(
+            imported(backend(remote(ingress_type=ROUTER, cluster_domain="west.internal"))),
+            id="a host that is no Service of the remote's domain has no router SNI",
+        ),
+    ],
+)
+def test_no_import_rule(import_: Import) -> None:
+    assert import_rule(mesh(), import_) is None

@@ -1,0 +1,75 @@
+"""PeerAuthentication and AuthorizationPolicy: in the controller's namespace, on its pods, always."""
+
+from __future__ import annotations
+
+import pytest
+from rendering_values import manifest, mesh
+
+from meshfed.istio import Manifest, authorization_policy, owner, peer_authentication
+from meshfed.model.identity import SpiffeID
+
+WEST = SpiffeID.of_workload("west.local", "meshfed", "federation-controller")
+CENTRAL = SpiffeID(trust_domain="central.local", path="/controller")
+
+
+def policy(rules: str) -> Manifest:
+    return manifest(
+        "security.istio.io/v1",
+        "AuthorizationPolicy",
+        "fds-known-remotes",
+        f"""
+        selector: {{matchLabels: {{app: meshfed, app.kubernetes.io/name: federation-controller}}}}
+        action: ALLOW
+        rules: {rules}
+        """,
+        namespace="meshfed",
+    )
+
+
+@pytest.mark.parametrize("port", [8080, 9090])
+def test_mtls_is_strict_but_on_the_metrics_port(port: int) -> None:
+    assert peer_authentication(mesh(metrics_port=port)) == manifest(
+        "security.istio.io/v1",
+        "PeerAuthentication",
+        "fds-strict-mtls",
+        f"""
+        selector: {{matchLabels: {{app: meshfed, app.kubernetes.io/name: federation-controller}}}}
+        mtls: {{mode: STRICT}}
+        portLevelMtls: {{"{port}": {{mode: PERMISSIVE}}}}
+        """,
+        namespace="meshfed",
+    )
+
+
+def test_only_the_remotes_reach_discovery_and_everybody_the_other_ports() -> None:
+    assert authorization_policy(mesh(), [WEST, CENTRAL, WEST]) == policy(
+        """
+        - from: [{source: {principals: [central.local/controller, west.local/ns/meshfed/sa/federation-controller]}}]
+          to: [{operation: {ports: ["15080"]}}]
+        - to: [{operation: {notPorts: ["15080"]}}]
+        """
+    )
+
+
+def test_without_remotes_nobody_reaches_discovery() -> None:
+    assert authorization_policy(mesh(), []) == policy("""[{to: [{operation: {notPorts: ["15080"]}}]}]""")
+
+
+@pytest.mark.parametrize(
+    ("namespace", "name", "value"),
+    [
+        ("meshfed", "east", "meshfed.east"),
+        ("n" * 30, "m" * 32, f"{'n' * 30}.{'m' * 32}"),
+        ("n" * 30, "m" * 33, f"{'n' * 30}.{'m' * 15}.f0bee2542a2dd817"),
+        ("n" * 63, "m" * 34, f"{'n' * 46}.ae9750fa5357b394"),
+    ],
+)
+def test_the_owner_label_holds_a_label_value(namespace: str, name: str, value: str) -> None:
+    rendered = peer_authentication(mesh(namespace=namespace, name=name))
+
+    assert rendered["metadata"]["labels"] == {
+        "federation.openshift-service-mesh.io/owner": value,
+        "app.kubernetes.io/managed-by": "meshfed",
+    }
+    assert owner(mesh(namespace=namespace, name=name)) == value
+    assert len(value) <= 63

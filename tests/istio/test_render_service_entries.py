@@ -1,0 +1,213 @@
+"""ServiceEntry: of each remote's discovery service, and of each imported host that no local Service has."""
+
+from __future__ import annotations
+
+import pytest
+from rendering_values import HTTP, backend, imported, manifest, mesh, remote
+
+from meshfed.istio import Manifest, discovery_entry, import_entry
+from meshfed.model.imports import Import
+from meshfed.model.meshes import Remote
+from meshfed.model.offers import Port
+
+
+def discovery(spec: str) -> Manifest:
+    return manifest("networking.istio.io/v1", "ServiceEntry", "federation-discovery-service-west", spec)
+
+
+def entry(spec: str) -> Manifest:
+    return manifest("networking.istio.io/v1", "ServiceEntry", "import.ratings.bookinfo.svc.cluster.local", spec)
+
+
+@pytest.mark.parametrize(
+    ("of", "spec"),
+    [
+        pytest.param(
+            remote("west", "192.0.2.11", "2001:db8::1", "192.0.2.10"),
+            """
+            hosts: [federation-discovery-service-west.federation.svc.cluster.local]
+            ports: [{number: 15080, name: grpc, protocol: GRPC}]
+            location: MESH_INTERNAL
+            resolution: STATIC
+            endpoints:
+            - address: 192.0.2.10
+              ports: {grpc: 15444}
+              labels: {security.istio.io/tlsMode: istio}
+              network: west-network
+            - address: 192.0.2.11
+              ports: {grpc: 15444}
+              labels: {security.istio.io/tlsMode: istio}
+              network: west-network
+            - address: "2001:db8::1"
+              ports: {grpc: 15444}
+              labels: {security.istio.io/tlsMode: istio}
+              network: west-network
+            subjectAltNames: [spiffe://west.local/ns/meshfed/sa/federation-controller]
+            """,
+            id="IPs",
+        ),
+        pytest.param(
+            remote("west", "gw.west.example", "192.0.2.10", cluster_domain="west.internal", discovery_port=16080),
+            """
+            hosts: [federation-discovery-service-west.federation.svc.west.internal]
+            ports: [{number: 16080, name: grpc, protocol: GRPC}]
+            location: MESH_INTERNAL
+            resolution: DNS
+            endpoints:
+            - address: 192.0.2.10
+              ports: {grpc: 15444}
+              labels: {security.istio.io/tlsMode: istio}
+              network: west-network
+            - address: gw.west.example
+              ports: {grpc: 15444}
+              labels: {security.istio.io/tlsMode: istio}
+              network: west-network
+            subjectAltNames: [spiffe://west.local/ns/meshfed/sa/federation-controller]
+            """,
+            id="a name among them, another cluster domain and port",
+        ),
+        pytest.param(
+            remote(network="", locality="us-west1/us-west1-a", port=443),
+            """
+            hosts: [federation-discovery-service-west.federation.svc.cluster.local]
+            ports: [{number: 15080, name: grpc, protocol: GRPC}]
+            location: MESH_INTERNAL
+            resolution: STATIC
+            endpoints:
+            - address: 192.0.2.10
+              ports: {grpc: 443}
+              labels: {security.istio.io/tlsMode: istio}
+              locality: us-west1/us-west1-a
+            subjectAltNames: [spiffe://west.local/ns/meshfed/sa/federation-controller]
+            """,
+            id="no network, a locality",
+        ),
+    ],
+)
+def test_discovery(of: Remote, spec: str) -> None:
+    assert discovery_entry(mesh(), of) == discovery(spec)
+
+
+@pytest.mark.parametrize(
+    "of",
+    [
+        pytest.param(remote(addresses=()), id="no addresses"),
+        pytest.param(remote(discovery_address="fds.west.example:15080"), id="an address of its own"),
+    ],
+)
+def test_no_discovery_entry_where_the_ingress_is_not_the_way(of: Remote) -> None:
+    assert discovery_entry(mesh(), of) is None
+
+
+WEST = remote("west")
+CENTRAL = remote("central", "198.51.100.1", "198.51.100.2", port=15443, locality="us-east1")
+
+
+@pytest.mark.parametrize(
+    ("import_", "spec"),
+    [
+        pytest.param(
+            imported(backend(WEST, labels={"team": "b", "app": "ratings"})),
+            """
+            hosts: [ratings.bookinfo.svc.cluster.local]
+            ports: [{number: 9080, name: http, protocol: HTTP, targetPort: 8080}]
+            location: MESH_INTERNAL
+            resolution: STATIC
+            endpoints:
+            - address: 192.0.2.10
+              ports: {http: 15444}
+              labels: {app: ratings, team: b, security.istio.io/tlsMode: istio}
+              network: west-network
+            """,
+            id="one remote",
+        ),
+        pytest.param(
+            imported(
+                backend(WEST, labels={"app": "ratings"}, identities=("spiffe://w/ns/b/sa/v2", "spiffe://w/ns/b/sa/v1")),
+                backend(CENTRAL, identities=("spiffe://c/ns/b/sa/v1", "spiffe://w/ns/b/sa/v1")),
+                ports=(Port(number=9090, name="metrics", protocol="TCP"), HTTP),
+            ),
+            """
+            hosts: [ratings.bookinfo.svc.cluster.local]
+            ports:
+            - {number: 9080, name: http, protocol: HTTP, targetPort: 8080}
+            - {number: 9090, name: metrics, protocol: TCP}
+            location: MESH_INTERNAL
+            resolution: STATIC
+            endpoints:
+            - address: 198.51.100.1
+              ports: {http: 15443, metrics: 15443}
+              labels: {security.istio.io/tlsMode: istio}
+              network: central-network
+              locality: us-east1
+            - address: 198.51.100.2
+              ports: {http: 15443, metrics: 15443}
+              labels: {security.istio.io/tlsMode: istio}
+              network: central-network
+              locality: us-east1
+            - address: 192.0.2.10
+              ports: {http: 15444, metrics: 15444}
+              labels: {app: ratings, security.istio.io/tlsMode: istio}
+              network: west-network
+            subjectAltNames: [spiffe://c/ns/b/sa/v1, spiffe://w/ns/b/sa/v1, spiffe://w/ns/b/sa/v2]
+            """,
+            id="two remotes, several ports, all identities announced",
+        ),
+        pytest.param(
+            imported(
+                backend(WEST, identities=("spiffe://w/ns/b/sa/v1",)),
+                backend(remote("central", "gw.central.example", network="")),
+                ports=(Port(number=9080, name="http"),),
+                export_to=("bookinfo", "."),
+            ),
+            """
+            hosts: [ratings.bookinfo.svc.cluster.local]
+            ports: [{number: 9080, name: http}]
+            location: MESH_INTERNAL
+            resolution: DNS
+            endpoints:
+            - address: gw.central.example
+              ports: {http: 15444}
+              labels: {security.istio.io/tlsMode: istio}
+            - address: 192.0.2.10
+              ports: {http: 15444}
+              labels: {security.istio.io/tlsMode: istio}
+              network: west-network
+            exportTo: [., bookinfo]
+            """,
+            id="a name among the addresses, identities of one remote only, no protocol, exportTo",
+        ),
+        pytest.param(
+            imported(
+                backend(WEST, identities=("spiffe://w/ns/b/sa/v1",)),
+                backend(remote("central", addresses=())),
+                export_to=("bookinfo", "*"),
+            ),
+            """
+            hosts: [ratings.bookinfo.svc.cluster.local]
+            ports: [{number: 9080, name: http, protocol: HTTP, targetPort: 8080}]
+            location: MESH_INTERNAL
+            resolution: STATIC
+            endpoints:
+            - address: 192.0.2.10
+              ports: {http: 15444}
+              labels: {security.istio.io/tlsMode: istio}
+              network: west-network
+            subjectAltNames: [spiffe://w/ns/b/sa/v1]
+            """,
+            id="a remote without addresses contributes nothing",
+        ),
+        pytest.param(
+            imported(backend(remote(addresses=()))),
+            """
+            hosts: [ratings.bookinfo.svc.cluster.local]
+            ports: [{number: 9080, name: http, protocol: HTTP, targetPort: 8080}]
+            location: MESH_INTERNAL
+            resolution: STATIC
+            """,
+            id="no addresses at all: never DNS, which would resolve the host itself",
+        ),
+    ],
+)
+def test_import(import_: Import, spec: str) -> None:
+    assert import_entry(mesh(), import_) == entry(spec)

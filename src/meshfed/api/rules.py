@@ -73,8 +73,17 @@ def _is_mesh_name(name: str) -> bool:
 
 _MESH_NAME_CEL: Final = f"size(self.metadata.name) <= {MAX_MESH_NAME} && !self.metadata.name.contains('.')"
 _MESH_NAME_MESSAGE: Final = (
-    f"metadata.name must be a DNS label of at most {MAX_MESH_NAME} characters, without dots, since "
+    f"the name must be a DNS label of at most {MAX_MESH_NAME} characters, without dots, since "
     "federation-discovery-service-<name> has to be one too: choose a shorter name for the mesh"
+)
+
+ADDRESS: Final = Rule(
+    on=RemoteMeshSpec,
+    part="addresses[]",
+    cel=f"self.matches(r'{_ADDRESS}')",
+    holds=lambda self: re.fullmatch(_ADDRESS, self) is not None,
+    message="an address must be an IP address or a lower-case host name, without scheme or path: "
+    "the port goes into the field port beside addresses",
 )
 
 RULES: Final[tuple[Rule, ...]] = (
@@ -104,14 +113,7 @@ RULES: Final[tuple[Rule, ...]] = (
         holds=lambda self: bool({"name", "namespace"} & self.keys()),
         message="an export alias must give a name, a namespace or both: name what changes, or remove as",
     ),
-    Rule(
-        on=RemoteMeshSpec,
-        part="addresses[]",
-        cel=f"self.matches(r'{_ADDRESS}')",
-        holds=lambda self: re.fullmatch(_ADDRESS, self) is not None,
-        message="an address must be an IP address or a lower-case host name, without scheme or path: "
-        "put the port into spec.port",
-    ),
+    ADDRESS,
     Rule(
         on=RemoteMeshSpec,
         part="",

@@ -27,6 +27,18 @@ class ConditionType(StrEnum):
     VALID = "Valid"
 
 
+CONDITIONS: Final[dict[ConditionType, str]] = {
+    ConditionType.READY: "Whether all that the object asks for is in place; the first to look at.",
+    ConditionType.GATEWAY_READY: "On a MeshFederation: whether the federation ingress gateway is there as `spec.ingress` says.",
+    ConditionType.EXPORTS_READY: "On a MeshFederation: whether what is exported can be reached through the gateway.",
+    ConditionType.CONNECTED: "On a RemoteMesh: whether its discovery service is connected.",
+    ConditionType.SYNCED: "On a RemoteMesh: whether all that it offers has been received on this connection.",
+    ConditionType.ACCEPTED: "On a FederatedService: whether the offer is imported, and if not, why.",
+    ConditionType.APPLIED: "On a FederatedService: whether the Istio objects of the import are in place.",
+}
+"""What each condition type speaks of, for the documentation."""
+
+
 class Reason(StrEnum):
     """Why a condition is as it is."""
 

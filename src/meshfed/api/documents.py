@@ -1,0 +1,150 @@
+"""Kubernetes objects out of YAML and JSON text, read the way kubectl reads it.
+
+PyYAML's own loader differs from kubectl's where it matters: it takes the last of two equal keys in silence, makes
+dates of timestamps and numbers of ``1:30``. So nodes are composed by PyYAML and turned into JSON values here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+from meshfed.api.errors import InvalidDocument, shown
+
+_LOADER = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
+_TRUE = re.compile("y|yes|true|on", re.IGNORECASE)
+_FALSE = re.compile("n|no|false|off", re.IGNORECASE)
+_INT = re.compile(r"[-+]?(?:0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|0|[1-9][0-9_]*)")
+_DEEPEST = 100
+
+
+def decode_documents(text: str, source: str) -> list[dict[str, Any]]:
+    """The objects in ``text``, YAML documents or JSON, with Lists flattened, in their order.
+
+    ``source`` names the file in errors. Raises InvalidDocument.
+    """
+    documents = _json(text, source) if text.lstrip()[:1] == "{" else None
+    if documents is None:
+        documents = _yaml(text, source)
+    return [item for document in documents for item in _flattened(document, source)]
+
+
+def _flattened(document: object, source: str) -> Iterator[dict[str, Any]]:
+    if not isinstance(document, dict):
+        raise InvalidDocument(source, f"a document is {shown(document)}, not a Kubernetes object")
+    kind, items = document.get("kind"), document.get("items")
+    if not isinstance(kind, str) or not kind.endswith("List") or not isinstance(items, list | None):
+        yield document
+        return
+    for item in items or []:
+        # Items of a typed list, as the API serves them, leave out what the list says already.
+        inherited = {"apiVersion": document.get("apiVersion"), "kind": kind.removesuffix("List")}
+        yield from _flattened(inherited | item if isinstance(item, dict) and kind != "List" else item, source)
+
+
+def _json(text: str, source: str) -> list[Any] | None:
+    """JSON documents one after another; ``None`` where it is not JSON, so may be YAML in flow style."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in values:
+                raise InvalidDocument(source, f"the key {shown(key)} stands twice in one object: remove one")
+            values[key] = value
+        return values
+
+    decoder = json.JSONDecoder(object_pairs_hook=unique)
+    documents, position = [], 0
+    try:
+        while position < len(text.rstrip()):
+            start = position + len(text[position:]) - len(text[position:].lstrip())
+            document, position = decoder.raw_decode(text, start)
+            documents.append(document)
+    except json.JSONDecodeError:
+        return None
+    except RecursionError:
+        raise InvalidDocument(source, "it is nested too deeply to be a Kubernetes object") from None
+    return documents
+
+
+def _yaml(text: str, source: str) -> list[Any]:
+    try:
+        nodes = list(yaml.compose_all(text, Loader=_LOADER))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        reason = " ".join(part for part in (error.context, error.problem) if part)
+        raise InvalidDocument(source, f"not YAML: {reason}", line=mark.line + 1 if mark else 0) from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise InvalidDocument(source, f"not YAML: {error}") from None
+    values = [_value(node, source, 0) for node in nodes]
+    return [value for value in values if value is not None]
+
+
+def _value(node: yaml.Node, source: str, depth: int) -> Any:
+    if depth > _DEEPEST:  # an alias may contain itself
+        raise InvalidDocument(source, "it is nested too deeply to be a Kubernetes object", line=_line(node))
+    match node:
+        case yaml.ScalarNode():
+            return _scalar(node, source)
+        case yaml.SequenceNode():
+            return [_value(item, source, depth + 1) for item in node.value]
+        case yaml.MappingNode():
+            return _mapping(node, source, depth)
+        case _:
+            raise InvalidDocument(source, f"an unknown kind of YAML node: {node.tag}", line=_line(node))
+
+
+def _mapping(node: yaml.MappingNode, source: str, depth: int) -> dict[str, Any]:
+    own: dict[str, Any] = {}
+    merged: dict[str, Any] = {}
+    for key_node, value_node in node.value:
+        value = _value(value_node, source, depth + 1)
+        if key_node.tag.endswith(":merge"):
+            for other in value if isinstance(value, list) else [value]:
+                if not isinstance(other, dict):
+                    raise InvalidDocument(source, "<< must be followed by a mapping", line=_line(key_node))
+                merged = other | merged
+            continue
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise InvalidDocument(source, "a key must be a text", line=_line(key_node))
+        if key_node.value in own:
+            raise InvalidDocument(
+                source, f"the key {shown(key_node.value)} stands twice in one mapping: remove one", line=_line(key_node)
+            )
+        own[key_node.value] = value
+    return merged | own
+
+
+def _scalar(node: yaml.ScalarNode, source: str) -> Any:
+    text, tag = node.value, node.tag.rpartition(":")[2]
+    plain = node.style not in {"'", '"', "|", ">"}
+    match tag:
+        case "null":
+            return None
+        case "bool":
+            return _TRUE.fullmatch(text) is not None
+        case "int" if _INT.fullmatch(text):
+            digits = text.replace("_", "").lower()
+            octal = re.fullmatch(r"[-+]?0[0-7]+", digits)
+            return int(digits, 8) if octal else int(digits, 0)
+        case "float" if ":" not in text:
+            return _float(text)
+        case "binary":
+            raise InvalidDocument(source, "!!binary has no place in a Kubernetes object", line=_line(node))
+        case "str" if plain and (_TRUE.fullmatch(text) or _FALSE.fullmatch(text)):
+            return _TRUE.fullmatch(text) is not None  # y and n, which kubectl takes for booleans and PyYAML does not
+        case _:
+            return text
+
+
+def _float(text: str) -> float:
+    digits = text.replace("_", "").lower()
+    return float(digits.replace(".inf", "inf").replace(".nan", "nan"))
+
+
+def _line(node: yaml.Node) -> int:
+    return node.start_mark.line + 1 if node.start_mark else 0

@@ -69,8 +69,9 @@ async def _served(client: Client) -> Served:
             found_differences = differences(crd)
             if found_differences:
                 raise Lacking(
-                    f"the CRD {resource.plural}.{GROUP} is not Meshfed's ({'; '.join(found_differences[:3])}), so objects could "
-                    "be stored without their contents: run `meshfed crds | kubectl apply --server-side --force-conflicts -f -`"
+                    f"the CRD {resource.plural}.{GROUP} is not Meshfed's ({'; '.join(found_differences[:3])}), so "
+                    "objects could be stored without their contents: run "
+                    "`meshfed crds | kubectl apply --server-side --force-conflicts -f -`"
                 )
     route = found.find(*ROUTE)
     return Served(
@@ -118,7 +119,9 @@ class Inputs:
             "FederatedService": self.offers,
             "Service": self.services,
             "Namespace": self.namespaces,
-        } | ({} if fixed else {"MeshFederation": self.federations, "RemoteMesh": self.remotes})
+        }
+        if not fixed:
+            self._watched |= {"MeshFederation": self.federations, "RemoteMesh": self.remotes}
 
     async def run(self) -> None:
         """Watch until cancelled."""

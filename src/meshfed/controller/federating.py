@@ -159,7 +159,7 @@ class Federating:
         """Read from the cluster which Gateway each exported host has its home in, so that none moves."""
         resource = next(found for found in self._found.written if found.kind == "Gateway")
         selector = ",".join(f"{key}={value}" for key, value in self._owner.items())
-        for gateway in await self._client.list(resource, type=_Gateway, label_selector=selector):
+        for gateway in await self._client.list(resource, into=_Gateway, label_selector=selector):
             index = gateway_index(gateway.metadata.name)
             if index is not None:
                 hosts = [host for server in gateway.spec.servers for host in server.hosts]
@@ -188,7 +188,7 @@ class Federating:
         try:
             outputs = self._planner.reconcile(key)
             self._send(key, outputs)
-        except Exception:  # one key's fault, which is ours, must not stop the work on all others
+        except Exception:  # noqa: BLE001 - one key's fault, which is ours, must not stop the work on all others
             _log.exception("working out %s failed; what it led to stays, and it is tried again", key)
             asyncio.get_running_loop().call_later(RETRY_SECONDS, self._work_out, key)
         self._metrics.reconcile_seconds.labels(kind=type(key).__name__).observe(time.perf_counter() - started)

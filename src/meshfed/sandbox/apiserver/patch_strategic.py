@@ -188,7 +188,8 @@ def _without_directives(value: Any) -> Any:
     if isinstance(value, dict):
         if _DIRECTIVE in value:
             return _GONE
-        kept = {k: _without_directives(v) for k, v in value.items() if v is not None and not k.startswith("$")}
+        directives = (_RETAIN, _ORDER, _DELETE)
+        kept = {k: _without_directives(v) for k, v in value.items() if v is not None and not k.startswith(directives)}
         return {k: v for k, v in kept.items() if v is not _GONE}
     if isinstance(value, list):
         return [kept for item in value if (kept := _without_directives(item)) is not _GONE]

@@ -63,6 +63,7 @@ class Schema:
         self._check: Callable[[object], bool] = _as_predicate(node)
         self._clean = compile_clean(node)
         self._fill = compile_default(node)
+        self._empty = _always_there(node) if self.builtin else {}
 
     @classmethod
     def compile(cls, openapi_v3: JsonObject) -> Schema:
@@ -80,6 +81,13 @@ class Schema:
         metadata = node.properties.get("metadata")
         node.properties = {**node.properties, "metadata": _merged_metadata(metadata)}
         return cls(node, rules)
+
+    def empty(self) -> JsonObject:
+        """What an object of this kind has before anybody set anything; do not change it.
+
+        Kinds of Kubernetes have fields that are always there, if only as `{}`; custom resources have nothing.
+        """
+        return self._empty
 
     def prune(self, obj: JsonObject) -> list[str]:
         """Removes what the schema does not know, in place; returns the paths, sorted, e.g. `spec.ports[0].bar`."""
@@ -125,3 +133,7 @@ def _merged_metadata(own: Node | None) -> Node:
     if own is None or not own.properties:
         return _METADATA
     return replace(_METADATA, properties=_METADATA.properties | own.properties)
+
+
+def _always_there(node: Node) -> JsonObject:
+    return {name: _always_there(prop) for name, prop in node.properties.items() if prop.raw.get("default") == {}}

@@ -1,1 +1,5 @@
-"""An embedded Kubernetes API server, so that federation can be shown and tested where there is no cluster."""
+"""An embedded Kubernetes API server: in memory, in this process, and true enough that ``kubectl`` cannot tell."""
+
+from meshfed.sandbox.apiserver.server import APIServer, Counters
+
+__all__ = ["APIServer", "Counters"]

@@ -11,8 +11,8 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from meshfed.sandbox.apiserver import discovery, errors, objects, openapi, reads, rendering, requests, reviews
-from meshfed.sandbox.apiserver.collector import Collector
+from meshfed.sandbox.apiserver import discovery, errors, openapi, reads, rendering, requests, reviews
+from meshfed.sandbox.apiserver.causes import Cause, not_supported
 from meshfed.sandbox.apiserver.errors import StatusError
 from meshfed.sandbox.apiserver.faults import Fault
 from meshfed.sandbox.apiserver.rendering import JSON, Form
@@ -47,7 +47,9 @@ class Handler:
         self._token = token
         self._bookmark_every = bookmark_every
         self._openapi = openapi.Documents(registry)
-        self._verbs: dict[str, Callable[[web.Request, Target, Mapping[str, str]], Awaitable[web.StreamResponse]]] = {
+        self._verbs: dict[
+            str, Callable[[web.BaseRequest, Target, Mapping[str, str]], Awaitable[web.StreamResponse]]
+        ] = {
             "get": self._get,
             "list": self._list,
             "watch": self._watch,
@@ -60,9 +62,9 @@ class Handler:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
+        if self._token and request.headers.get("Authorization") != f"Bearer {self._token}":
+            return _refusal(StatusError(401, "Unauthorized", "Unauthorized"))
         try:
-            if self._token and request.headers.get("Authorization") != f"Bearer {self._token}":
-                raise StatusError(401, "Unauthorized", "Unauthorized")
             return await self._routed(request)
         except StatusError as error:
             return _refusal(error)
@@ -181,7 +183,7 @@ class Handler:
         form, options = _form(request, query), _write_options(request, query)
         obj = await _body(request, where)
         key = Key(where.namespace, where.name)
-        outcome = self.writer.replace(where.resource, key, obj, options, where.subresource)
+        outcome = self.writer.replace(where.resource, key, obj, options, subresource=where.subresource)
         return _written(form, where, outcome.stored, 201 if outcome.created else 200, outcome.warnings)
 
     async def _patch(self, request: web.BaseRequest, where: Target, query: Mapping[str, str]) -> web.StreamResponse:
@@ -193,11 +195,11 @@ class Handler:
                 raise _patch_options(
                     "fieldManager", "Required value: is required for apply patch", "FieldValueRequired"
                 )
-            outcome = self.writer.apply(where.resource, key, patch, options, where.subresource)
+            outcome = self.writer.apply(where.resource, key, patch, options, subresource=where.subresource)
         elif "force" in query:
             raise _patch_options("force", "Forbidden: may not be specified for non-apply patch", "FieldValueForbidden")
         else:
-            outcome = self.writer.patch(where.resource, key, media, patch, options, where.subresource)
+            outcome = self.writer.patch(where.resource, key, media, patch, options, subresource=where.subresource)
         return _written(form, where, outcome.stored, 201 if outcome.created else 200, outcome.warnings)
 
     async def _delete(self, request: web.BaseRequest, where: Target, query: Mapping[str, str]) -> web.StreamResponse:
@@ -245,7 +247,7 @@ def _write_options(request: web.BaseRequest, query: Mapping[str, str]) -> WriteO
 
 
 def _patch_options(field: str, message: str, reason: str) -> StatusError:
-    return errors.InvalidError("meta.k8s.io", "PatchOptions", "", [errors.Cause(reason, message, field)])
+    return errors.InvalidError("meta.k8s.io", "PatchOptions", "", [Cause(reason, message, field)])
 
 
 def _delete_options(body: JSONObject, query: Mapping[str, str]) -> DeleteOptions:
@@ -254,9 +256,7 @@ def _delete_options(body: JSONObject, query: Mapping[str, str]) -> DeleteOptions
     if query.get("orphanDependents") == "true" or body.get("orphanDependents"):
         propagation = "Orphan"
     if propagation not in _PROPAGATIONS:
-        cause = errors.unsupported_value(
-            "propagationPolicy", propagation, ("Foreground", "Background", "Orphan", "nil")
-        )
+        cause = not_supported("propagationPolicy", propagation, ["Foreground", "Background", "Orphan", "nil"])
         raise errors.InvalidError("meta.k8s.io", "DeleteOptions", "", [cause])
     return DeleteOptions(
         propagation=propagation,

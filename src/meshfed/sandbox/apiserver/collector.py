@@ -149,10 +149,10 @@ class Collector:
     def _delete_all(self, storage: Storage, namespace: str) -> bool:
         """Delete all objects of a collection, or those in ``namespace``; whether none of them is left waiting."""
         collection = self._store.collection(*storage)
-        for stored in collection.list(namespace):
+        for stored in collection.items(namespace):
             if not stored.metadata.get("deletionTimestamp"):
                 self._delete(storage, stored.key)
-        return not collection.list(namespace)
+        return not collection.items(namespace)
 
     def _delete(self, storage: Storage, key: Key) -> None:
         resource = self._registry.stored().get(storage)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from meshfed.sandbox.apiserver.errors import invalid_value, required_value
+from meshfed.sandbox.apiserver.causes import Cause, invalid, required
 from meshfed.sandbox.apiserver.resources import Column, Resource
-from meshfed.sandbox.apiserver.schema import Cause, Schema
+from meshfed.sandbox.apiserver.schema import Schema, SchemaError
 
 JSONObject = dict[str, Any]
 
@@ -40,22 +40,22 @@ def check(new: JSONObject, old: JSONObject | None) -> list[Cause]:
     """What is wrong with a CRD."""
     spec: JSONObject = new["spec"]
     names: JSONObject = spec["names"]
-    causes = [required_value(f"spec.{field}") for field in ("group", "scope") if not spec.get(field)]
-    causes += [required_value(f"spec.names.{field}") for field in ("plural", "kind") if not names.get(field)]
+    causes = [required(f"spec.{field}") for field in ("group", "scope") if not spec.get(field)]
+    causes += [required(f"spec.names.{field}") for field in ("plural", "kind") if not names.get(field)]
     wanted = f"{names.get('plural')}.{spec.get('group')}"
     if new["metadata"].get("name") != wanted:
         message = 'must be spec.names.plural+"."+spec.group'
-        causes.append(invalid_value("metadata.name", new["metadata"].get("name"), message))
+        causes.append(invalid("metadata.name", new["metadata"].get("name"), message))
     if spec.get("scope") not in {None, "", "Namespaced", "Cluster"}:
         message = f'Unsupported value: "{spec["scope"]}": supported values: "Cluster", "Namespaced"'
         causes.append(Cause("FieldValueNotSupported", message, "spec.scope"))
     causes += _version_causes(spec.get("versions") or [])
     strategy = spec["conversion"].get("strategy")
     if strategy != "None":
-        causes.append(invalid_value("spec.conversion.strategy", strategy, "this server converts between no versions"))
+        causes.append(invalid("spec.conversion.strategy", strategy, "this server converts between no versions"))
     if old is not None:
         causes += [
-            invalid_value(f"spec.{field}", spec.get(field), "field is immutable")
+            invalid(f"spec.{field}", spec.get(field), "field is immutable")
             for field in ("group", "scope")
             if spec.get(field) != old["spec"].get(field)
         ]
@@ -63,15 +63,21 @@ def check(new: JSONObject, old: JSONObject | None) -> list[Cause]:
 
 
 def _version_causes(versions: list[JSONObject]) -> list[Cause]:
-    causes = [
-        required_value(f"spec.versions[{index}].schema.openAPIV3Schema", "schemas are required")
-        for index, version in enumerate(versions)
-        if not (version.get("schema") or {}).get("openAPIV3Schema")
-    ]
+    causes: list[Cause] = []
+    for index, version in enumerate(versions):
+        openapi = (version.get("schema") or {}).get("openAPIV3Schema")
+        if not openapi:
+            causes.append(required(f"spec.versions[{index}].schema.openAPIV3Schema", "schemas are required"))
+            continue
+        try:
+            Schema.compile(openapi)
+        except SchemaError as error:
+            where = f"spec.versions[{index}].schema."
+            causes += [Cause(cause.reason, cause.message, where + cause.field) for cause in error.causes]
     stored = [version for version in versions if version.get("storage")]
     if len(stored) != 1:
         message = "must have exactly one version marked as storage version"
-        causes.append(invalid_value("spec.versions", [v.get("name") for v in versions], message))
+        causes.append(invalid("spec.versions", [v.get("name") for v in versions], message))
     return causes
 
 

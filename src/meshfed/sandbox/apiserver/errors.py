@@ -10,12 +10,12 @@ The wording follows apimachinery's ``api/errors`` and ``util/validation/field`` 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from meshfed.sandbox.apiserver.schema import Cause
+from meshfed.sandbox.apiserver.causes import Cause, go_quote
+from meshfed.sandbox.apiserver.managed_fields import ApplyConflict
 
 JSONObject = dict[str, Any]
 
@@ -79,35 +79,7 @@ class InvalidError(StatusError):
             "causes": [{"reason": cause.reason, "message": cause.message, "field": cause.field} for cause in causes],
         }
         qualified = f"{kind}.{group}" if group else kind
-        super().__init__(422, "Invalid", f"{qualified} {quoted(name)} is invalid: {listed}", details)
-
-
-def quoted(text: str) -> str:
-    """``text`` as Go's ``%q`` would print it, near enough for names and values."""
-    return json.dumps(text, ensure_ascii=False)
-
-
-def invalid_value(field: str, value: object, message: str) -> Cause:
-    """A ``FieldValueInvalid`` cause, worded as ``field.Invalid`` does."""
-    shown = quoted(value) if isinstance(value, str) else json.dumps(value)
-    return Cause("FieldValueInvalid", f"Invalid value: {shown}: {message}", field)
-
-
-def required_value(field: str, message: str = "") -> Cause:
-    """A ``FieldValueRequired`` cause."""
-    return Cause("FieldValueRequired", f"Required value: {message}" if message else "Required value", field)
-
-
-def forbidden_value(field: str, message: str) -> Cause:
-    """A ``FieldValueForbidden`` cause."""
-    return Cause("FieldValueForbidden", f"Forbidden: {message}", field)
-
-
-def unsupported_value(field: str, value: object, supported: Iterable[str]) -> Cause:
-    """A ``FieldValueNotSupported`` cause, listing what is supported."""
-    shown = quoted(value) if isinstance(value, str) else json.dumps(value)
-    listed = ", ".join(quoted(word) for word in supported)
-    return Cause("FieldValueNotSupported", f"Unsupported value: {shown}: supported values: {listed}", field)
+        super().__init__(422, "Invalid", f"{qualified} {go_quote(name)} is invalid: {listed}", details)
 
 
 def _named(group: str, plural: str, name: str) -> JSONObject:
@@ -123,7 +95,7 @@ def _qualified(group: str, plural: str) -> str:
 
 def not_found(group: str, plural: str, name: str) -> StatusError:
     """404: no such object."""
-    message = f"{_qualified(group, plural)} {quoted(name)} not found"
+    message = f"{_qualified(group, plural)} {go_quote(name)} not found"
     return StatusError(404, "NotFound", message, _named(group, plural, name))
 
 
@@ -134,13 +106,13 @@ def no_such_resource() -> StatusError:
 
 def already_exists(group: str, plural: str, name: str) -> StatusError:
     """409: creation of what exists."""
-    message = f"{_qualified(group, plural)} {quoted(name)} already exists"
+    message = f"{_qualified(group, plural)} {go_quote(name)} already exists"
     return StatusError(409, "AlreadyExists", message, _named(group, plural, name))
 
 
 def conflict(group: str, plural: str, name: str, why: str) -> StatusError:
     """409: a write based on something that is no longer so."""
-    message = f"Operation cannot be fulfilled on {_qualified(group, plural)} {quoted(name)}: {why}"
+    message = f"Operation cannot be fulfilled on {_qualified(group, plural)} {go_quote(name)}: {why}"
     return StatusError(409, "Conflict", message, _named(group, plural, name))
 
 
@@ -150,31 +122,13 @@ def stale(group: str, plural: str, name: str) -> StatusError:
     return conflict(group, plural, name, why)
 
 
-def apply_conflict(conflicts: Sequence[tuple[str, str]], api_version: str) -> StatusError:
-    """409: a server-side apply that touches what others own; ``conflicts`` are (manager, field path)."""
-    by_manager: dict[str, list[str]] = {}
-    for manager, path in conflicts:
-        by_manager.setdefault(manager, []).append(path)
+def apply_conflict(refused: ApplyConflict) -> StatusError:
+    """409: a server-side apply that touches what others own."""
     causes = [
-        {
-            "reason": "FieldManagerConflict",
-            "message": f"conflict with {quoted(manager)} using {api_version}",
-            "field": path,
-        }
-        for manager, path in conflicts
+        {"reason": "FieldManagerConflict", "message": f"conflict with {manager}", "field": conflict.field}
+        for conflict, manager in zip(refused.conflicts, refused.managers, strict=True)
     ]
-    texts = [_manager_conflict(manager, paths, api_version) for manager, paths in by_manager.items()]
-    plural = "s" if len(conflicts) > 1 else ""
-    body = "\n".join(texts) if len(texts) > 1 else texts[0]
-    head = f"Apply failed with {len(conflicts)} conflict{plural}: "
-    return StatusError(409, "Conflict", head + ("conflicts " if len(texts) > 1 else "") + body, {"causes": causes})
-
-
-def _manager_conflict(manager: str, paths: list[str], api_version: str) -> str:
-    if len(paths) == 1:
-        return f"conflict with {quoted(manager)} using {api_version}: {paths[0]}"
-    lines = "".join(f"\n- {path}" for path in paths)
-    return f"conflicts with {quoted(manager)} using {api_version}:{lines}"
+    return StatusError(409, "Conflict", str(refused), {"causes": causes})
 
 
 def bad_request(message: str) -> StatusError:
@@ -184,7 +138,7 @@ def bad_request(message: str) -> StatusError:
 
 def forbidden(group: str, plural: str, name: str, why: str) -> StatusError:
     """403: understood, and not allowed."""
-    message = f"{_qualified(group, plural)} {quoted(name)} is forbidden: {why}"
+    message = f"{_qualified(group, plural)} {go_quote(name)} is forbidden: {why}"
     return StatusError(403, "Forbidden", message, _named(group, plural, name))
 
 

@@ -13,8 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from meshfed.sandbox.apiserver import crds
-from meshfed.sandbox.apiserver.errors import invalid_value, required_value
-from meshfed.sandbox.apiserver.schema import Cause
+from meshfed.sandbox.apiserver.causes import Cause, invalid, required
 from meshfed.sandbox.apiserver.store import Event
 
 JSONObject = dict[str, Any]
@@ -79,7 +78,10 @@ class Addresses:
         except ValueError:
             return "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
         if parsed not in self._network:
-            return f"failed to allocate IP {address}: the provided IP is not in the valid range. The range of valid IPs is {self._network}"
+            return (
+                f"failed to allocate IP {address}: the provided IP is not in the valid range. "
+                f"The range of valid IPs is {self._network}"
+            )
         if address in self._used:
             return f"failed to allocate IP {address}: provided IP is already allocated"
         return ""
@@ -121,29 +123,29 @@ class _Services:
     def check(self, new: JSONObject, old: JSONObject | None) -> list[Cause]:
         spec = new["spec"]
         if spec["type"] == "ExternalName":
-            return [] if spec.get("externalName") else [required_value("spec.externalName")]
+            return [] if spec.get("externalName") else [required("spec.externalName")]
         causes = _port_causes(spec)
         before, address = (old or {}).get("spec", {}).get("clusterIP"), spec.get("clusterIP")
         if before and address != before:
-            causes.append(invalid_value("spec.clusterIPs[0]", spec["clusterIPs"], "may not change once set"))
+            causes.append(invalid("spec.clusterIPs[0]", spec["clusterIPs"], "may not change once set"))
         elif not before and address != "None" and (problem := self._addresses.problem(address)):
-            causes.append(invalid_value("spec.clusterIPs", spec["clusterIPs"], problem))
+            causes.append(invalid("spec.clusterIPs", spec["clusterIPs"], problem))
         return causes
 
 
 def _port_causes(spec: JSONObject) -> list[Cause]:
     ports = spec.get("ports") or []
     if not ports and spec.get("clusterIP") != "None":
-        return [required_value("spec.ports")]
+        return [required("spec.ports")]
     causes: list[Cause] = []
     names: set[str] = set()
     numbers: set[tuple[object, object]] = set()
     for index, port in enumerate(ports):
         field, name, number = f"spec.ports[{index}]", port.get("name", ""), port.get("port", 0)
         if not isinstance(number, int) or not 0 < number < 65536:
-            causes.append(invalid_value(f"{field}.port", number, "must be between 1 and 65535, inclusive"))
+            causes.append(invalid(f"{field}.port", number, "must be between 1 and 65535, inclusive"))
         if not name and len(ports) > 1:
-            causes.append(required_value(f"{field}.name"))
+            causes.append(required(f"{field}.name"))
         elif name and name in names:
             causes.append(Cause("FieldValueDuplicate", f'Duplicate value: "{name}"', f"{field}.name"))
         if (number, port.get("protocol")) in numbers:
@@ -175,7 +177,7 @@ def _prepare_secret(new: JSONObject, old: JSONObject | None) -> None:
 
 def _check_secret(new: JSONObject, old: JSONObject | None) -> list[Cause]:
     if old is not None and new["type"] != old["type"]:
-        return [invalid_value("type", new["type"], "field is immutable")]
+        return [invalid("type", new["type"], "field is immutable")]
     return _check_immutable_data(new, old)
 
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from meshfed.sandbox.apiserver.errors import forbidden_value, invalid_value, quoted, required_value
-from meshfed.sandbox.apiserver.schema import Cause
+from meshfed.sandbox.apiserver.causes import Cause, forbidden, go_quote, invalid, required
 
 JSONObject = dict[str, Any]
 
@@ -35,15 +34,18 @@ _SUBDOMAIN_MESSAGE = (
 )
 _LABEL_1035_MESSAGE = (
     "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, "
-    f"and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '{_LABEL_1035}')"
+    f"and end with an alphanumeric character "
+    f"(e.g. 'my-name',  or 'abc-123', regex used for validation is '{_LABEL_1035}')"
 )
-_QUALIFIED_MESSAGE = (
-    "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric "
-    f"character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '{_QUALIFIED}')"
+_QUALIFIED_RULE = (
+    "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character "
+    f"(e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '{_QUALIFIED}')"
 )
+_QUALIFIED_MESSAGE = f"name part {_QUALIFIED_RULE}"
 _VALUE_MESSAGE = (
-    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end "
-    f"with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '{_VALUE}')"
+    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and "
+    "end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', "
+    f"regex used for validation is '{_VALUE}')"
 )
 
 ANNOTATIONS_LIMIT: Final = 256 * 1024
@@ -78,9 +80,7 @@ def _qualified_problems(key: str) -> list[str]:
     prefix, slash, name = key.rpartition("/")
     if key.count("/") > 1:
         return [
-            "a qualified name must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
-            f"alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
-            f"'{_QUALIFIED}') with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+            f"a qualified name {_QUALIFIED_RULE} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
         ]
     problems = []
     if slash and not prefix:
@@ -100,17 +100,17 @@ def label_causes(labels: JSONObject, field: str) -> list[Cause]:
     """What is wrong with a set of labels."""
     causes: list[Cause] = []
     for key, value in labels.items():
-        causes += [invalid_value(field, key, problem) for problem in _qualified_problems(key)]
+        causes += [invalid(field, key, problem) for problem in _qualified_problems(key)]
         if len(value) > 63:
-            causes.append(invalid_value(field, value, "must be no more than 63 bytes"))
+            causes.append(invalid(field, value, "must be no more than 63 bytes"))
         if not _VALUE_RE.fullmatch(value):
-            causes.append(invalid_value(field, value, _VALUE_MESSAGE))
+            causes.append(invalid(field, value, _VALUE_MESSAGE))
     return causes
 
 
 def _annotation_causes(annotations: JSONObject) -> list[Cause]:
     field = "metadata.annotations"
-    causes = [invalid_value(field, key, problem) for key in annotations for problem in _qualified_problems(key.lower())]
+    causes = [invalid(field, key, problem) for key in annotations for problem in _qualified_problems(key.lower())]
     if sum(len(key.encode()) + len(value.encode()) for key, value in annotations.items()) > ANNOTATIONS_LIMIT:
         causes.append(Cause("FieldValueTooLong", f"Too long: may not be more than {ANNOTATIONS_LIMIT} bytes", field))
     return causes
@@ -121,7 +121,7 @@ def _owner_causes(owners: list[JSONObject]) -> list[Cause]:
     field = "metadata.ownerReferences"
     for owner in owners:
         causes += [
-            invalid_value(f"{field}.{name}", owner.get(name, ""), "must not be empty")
+            invalid(f"{field}.{name}", owner.get(name, ""), "must not be empty")
             for name in ("apiVersion", "kind", "name", "uid")
             if not owner.get(name)
         ]
@@ -138,9 +138,9 @@ def causes_on_create(group: str, kind: str, metadata: JSONObject) -> list[Cause]
     name = metadata.get("name", "")
     causes: list[Cause] = []
     if not name:
-        causes.append(required_value("metadata.name", "name or generateName is required"))
+        causes.append(required("metadata.name", "name or generateName is required"))
     else:
-        causes += [invalid_value("metadata.name", name, problem) for problem in name_problems(group, kind, name)]
+        causes += [invalid("metadata.name", name, problem) for problem in name_problems(group, kind, name)]
     return causes + _common_causes(metadata)
 
 
@@ -153,7 +153,7 @@ def _common_causes(metadata: JSONObject) -> list[Cause]:
     if owners := metadata.get("ownerReferences"):
         causes += _owner_causes(owners)
     for finalizer in metadata.get("finalizers") or ():
-        causes += [invalid_value("metadata.finalizers", finalizer, p) for p in _qualified_problems(finalizer)]
+        causes += [invalid("metadata.finalizers", finalizer, p) for p in _qualified_problems(finalizer)]
     return causes
 
 
@@ -163,9 +163,9 @@ def causes_on_update(new: JSONObject, old: JSONObject) -> list[Cause]:
     if old.get("deletionTimestamp"):
         added = sorted(set(new.get("finalizers") or ()) - set(old.get("finalizers") or ()))
         if added:
-            shown = ", ".join(quoted(finalizer) for finalizer in added)
+            shown = ", ".join(go_quote(finalizer) for finalizer in added)
             causes.append(
-                forbidden_value(
+                forbidden(
                     "metadata.finalizers",
                     "no new finalizers can be added if the object is being deleted, "
                     f"found new finalizers []string{{{shown}}}",
@@ -176,43 +176,27 @@ def causes_on_update(new: JSONObject, old: JSONObject) -> list[Cause]:
 
 _STRINGS: Final = ("name", "generateName", "namespace", "uid", "resourceVersion", "creationTimestamp")
 _MAPS: Final = ("labels", "annotations")
-_KNOWN: Final = frozenset(
-    {
-        *_STRINGS,
-        *_MAPS,
-        "selfLink",
-        "generation",
-        "deletionTimestamp",
-        "deletionGracePeriodSeconds",
-        "ownerReferences",
-        "finalizers",
-        "managedFields",
-    }
-)
 _GO_NAMES: Final = {dict: "object", list: "array", bool: "bool", int: "number", float: "number", str: "string"}
 
 
-def normalise(metadata: JSONObject) -> tuple[list[str], str]:
-    """Bring ``metadata`` into its typed form in place, as decoding into Go's ObjectMeta would.
+def normalise(metadata: JSONObject) -> str:
+    """Drop what is empty from ``metadata``, in place, as Go's ObjectMeta would.
 
-    Returns the unknown fields it dropped, and what makes the rest undecodable (empty where nothing does).
+    Returns what makes it undecodable; empty where nothing does.
     """
-    unknown = [key for key in metadata if key not in _KNOWN]
-    for key in unknown:
-        del metadata[key]
     for key in [key for key, value in metadata.items() if value is None or value in ("", {}, [])]:
         del metadata[key]
     for key in _STRINGS:
         if key in metadata and not isinstance(metadata[key], str):
-            return unknown, _mistyped(metadata[key], f"ObjectMeta.metadata.{key}", "string")
+            return _mistyped(metadata[key], f"ObjectMeta.metadata.{key}", "string")
     for key in _MAPS:
         values = metadata.get(key, {})
         if not isinstance(values, dict):
-            return unknown, _mistyped(values, f"ObjectMeta.metadata.{key}", "map[string]string")
+            return _mistyped(values, f"ObjectMeta.metadata.{key}", "map[string]string")
         for value in values.values():
             if not isinstance(value, str):
-                return unknown, _mistyped(value, f"ObjectMeta.metadata.{key}", "string")
-    return unknown, ""
+                return _mistyped(value, f"ObjectMeta.metadata.{key}", "string")
+    return ""
 
 
 def _mistyped(value: object, field: str, wanted: str) -> str:

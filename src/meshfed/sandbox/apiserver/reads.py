@@ -10,9 +10,9 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from meshfed.sandbox.apiserver import errors, selectors
-from meshfed.sandbox.apiserver.errors import InvalidError, StatusError, forbidden_value, required_value
+from meshfed.sandbox.apiserver.causes import Cause, forbidden, required
+from meshfed.sandbox.apiserver.errors import InvalidError, StatusError
 from meshfed.sandbox.apiserver.resources import Resource
-from meshfed.sandbox.apiserver.schema import Cause
 from meshfed.sandbox.apiserver.store import Collection, Key, Stored
 
 JSONObject = dict[str, Any]
@@ -75,29 +75,27 @@ def _causes(options: ListOptions, query: Mapping[str, str]) -> list[Cause]:
     if options.watch:
         if "sendInitialEvents" in query and options.match != "NotOlderThan":
             why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
-            return [forbidden_value(field, why)]
+            return [forbidden(field, why)]
         if options.match and "sendInitialEvents" not in query:
             return [
-                forbidden_value(
-                    field, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
-                )
+                forbidden(field, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")
             ]
         if options.initial_events and not options.bookmarks:
-            return [required_value("allowWatchBookmarks", "sendInitialEvents requires setting allowWatchBookmarks")]
+            return [required("allowWatchBookmarks", "sendInitialEvents requires setting allowWatchBookmarks")]
         return []
     if "sendInitialEvents" in query:
-        return [forbidden_value("sendInitialEvents", "sendInitialEvents is forbidden for list")]
+        return [forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list")]
     if not options.match:
         return []
     if options.version is None:
-        return [forbidden_value(field, "resourceVersionMatch is forbidden unless resourceVersion is provided")]
+        return [forbidden(field, "resourceVersionMatch is forbidden unless resourceVersion is provided")]
     if options.token:
-        return [forbidden_value(field, "resourceVersionMatch is forbidden when continue is provided")]
+        return [forbidden(field, "resourceVersionMatch is forbidden when continue is provided")]
     if options.match not in {"Exact", "NotOlderThan"}:
         message = f'Unsupported value: "{options.match}": supported values: "Exact", "NotOlderThan"'
         return [Cause("FieldValueNotSupported", message, field)]
     if options.match == "Exact" and options.version == 0:
-        return [forbidden_value(field, 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"')]
+        return [forbidden(field, 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"')]
     return []
 
 
@@ -137,7 +135,7 @@ def page(collection: Collection, namespace: str, options: ListOptions) -> Page:
     if (options.version or 0) > collection.latest:
         raise errors.too_large_version(options.version or 0, collection.latest)
     try:
-        items = collection.list(namespace) if version == collection.latest else collection.list_at(version, namespace)
+        items = collection.items(namespace) if version == collection.latest else collection.items_at(version, namespace)
     except StatusError as error:
         if error.code == 410 and start is not None:
             raise errors.expired(_TOO_OLD, continue_token=_encode_token(start, -1)) from error

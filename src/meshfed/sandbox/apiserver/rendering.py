@@ -41,9 +41,11 @@ class WholeForm:
     key: Final = "whole"
 
     def one(self, resource: Resource, stored: Stored) -> bytes:
+        """One object."""
         return objects.encoded(resource, stored)
 
     def many(self, resource: Resource, items: Sequence[Stored], meta: JSONObject) -> bytes:
+        """A list."""
         head = b'{"kind":"%b","apiVersion":"%b","metadata":%b,"items":[' % (
             (resource.list_kind or f"{resource.kind}List").encode(),
             resource.api_version.encode(),
@@ -52,6 +54,7 @@ class WholeForm:
         return head + b",".join([objects.encoded_item(resource, stored) for stored in items]) + b"]}"
 
     def bookmark(self, resource: Resource, meta: JSONObject) -> bytes:
+        """A bookmark."""
         return _encode({"kind": resource.kind, "apiVersion": resource.api_version, "metadata": meta})
 
 
@@ -61,10 +64,12 @@ class PartialForm:
     key: Final = "partial"
 
     def one(self, resource: Resource, stored: Stored) -> bytes:
+        """One object."""
         del resource
         return _encode(objects.partial(stored))
 
     def many(self, resource: Resource, items: Sequence[Stored], meta: JSONObject) -> bytes:
+        """A list."""
         del resource
         return _encode(
             {
@@ -76,6 +81,7 @@ class PartialForm:
         )
 
     def bookmark(self, resource: Resource, meta: JSONObject) -> bytes:
+        """A bookmark."""
         del resource
         return _encode({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": meta})
 
@@ -88,13 +94,16 @@ class TableForm:
         self.key = ("table", include)
 
     def one(self, resource: Resource, stored: Stored) -> bytes:
+        """One object."""
         return self.many(resource, [stored], {"resourceVersion": str(stored.version)})
 
     def many(self, resource: Resource, items: Sequence[Stored], meta: JSONObject) -> bytes:
+        """A list."""
         rows = [self._row(resource, stored) for stored in items]
         return _encode(self._table(resource, rows, meta))
 
     def bookmark(self, resource: Resource, meta: JSONObject) -> bytes:
+        """A bookmark."""
         subject = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": meta}
         row = {"cells": ["" for _ in tables.columns(resource)], "object": subject}
         return _encode(self._table(resource, [row], {"resourceVersion": meta["resourceVersion"]}))

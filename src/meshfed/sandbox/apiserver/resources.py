@@ -12,8 +12,8 @@ from meshfed.sandbox.apiserver.schema import Schema
 
 JSONObject = dict[str, Any]
 
-ALL_VERBS: Final = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
-_REVIEW: Final = ("create",)
+ALL_VERBS: Final[tuple[str, ...]] = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+_REVIEW: Final[tuple[str, ...]] = ("create",)
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -83,7 +83,8 @@ class _Builtin(msgspec.Struct, frozen=True):
 
 
 # Flags: c cluster-scoped, s has a status subresource, g counts generations, u a PUT creates what is absent,
-# r a PUT needs a resourceVersion, d a DELETE answers with the object, n cannot be deleted as a collection, v a review: only created, never stored.
+# r a PUT needs a resourceVersion, d a DELETE answers with the object, n cannot be deleted as a collection,
+# v a review: only created, never stored.
 _EVENT_FIELDS = (
     *(
         f"involvedObject.{f}"
@@ -146,13 +147,16 @@ _BUILTINS: Final = (
 )
 
 
+_ANYTHING: Final[JSONObject] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+
+
 def schema_key(group: str, version: str, kind: str) -> str:
     """The key of a built-in kind's schema: ``group/version/Kind``, ``v1/Kind`` in the core group."""
     return f"{group}/{version}/{kind}" if group else f"{version}/{kind}"
 
 
 def _builtin(row: _Builtin) -> Resource:
-    openapi = BUILTIN_SCHEMAS.get(schema_key(row.group, "v1", row.kind), {"type": "object"})
+    openapi = BUILTIN_SCHEMAS.get(schema_key(row.group, "v1", row.kind), _ANYTHING)
     verbs = _REVIEW if "v" in row.flags else ALL_VERBS
     if "n" in row.flags:
         verbs = tuple(verb for verb in verbs if verb != "deletecollection")

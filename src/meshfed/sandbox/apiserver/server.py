@@ -17,7 +17,7 @@ from meshfed.sandbox.apiserver.app import Handler
 from meshfed.sandbox.apiserver.collector import Collector
 from meshfed.sandbox.apiserver.faults import Action, Fault
 from meshfed.sandbox.apiserver.resources import Registry
-from meshfed.sandbox.apiserver.store import Event, Key, Store
+from meshfed.sandbox.apiserver.store import Event, Store
 from meshfed.sandbox.apiserver.writes import WriteOptions, Writer
 
 JSONObject = dict[str, Any]
@@ -169,7 +169,7 @@ class APIServer:
         found = []
         for storage, resource in sorted(self._registry.stored().items()):
             if not plurals or resource.plural in plurals or resource.qualified in plurals:
-                stored = self._store.collection(*storage).list()
+                stored = self._store.collection(*storage).items()
                 found += [objects.from_stored(resource, item.copy()) for item in stored]
         return found
 

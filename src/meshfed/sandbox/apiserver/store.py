@@ -134,7 +134,7 @@ class Collection:
         """The object there now."""
         return self._objects.get(key.namespace, {}).get(key.name)
 
-    def list(self, namespace: str = "") -> list[Stored]:
+    def items(self, namespace: str = "") -> list[Stored]:
         """All objects, or a namespace's, in the order of namespace and name."""
         if namespace:
             return [stored for _, stored in sorted(self._objects.get(namespace, {}).items())]
@@ -143,13 +143,13 @@ class Collection:
             self._sorted = sorted(everything, key=lambda stored: stored.key)
         return self._sorted
 
-    def list_at(self, version: int, namespace: str = "") -> list[Stored]:
+    def items_at(self, version: int, namespace: str = "") -> list[Stored]:
         """The objects as they were at ``version``; ``StatusError`` 410 where that is forgotten."""
         if version < self._forgotten:
             raise errors.expired(
                 f"The provided resource version {version} is too old: events up to {self._forgotten} were compacted"
             )
-        past = {stored.key: stored for stored in self.list(namespace)}
+        past = {stored.key: stored for stored in self.items(namespace)}
         for event in reversed(self._ring):
             if event.version <= version:
                 break
@@ -226,15 +226,7 @@ class Store:
             collection = self._collections[group, plural] = Collection(self, (group, plural))
         return collection
 
-    def drop(self, group: str, plural: str) -> None:
-        """Forget a resource that is no longer served."""
-        self._collections.pop((group, plural), None)
-
     def compact(self) -> None:
         """Forget every past event of every resource."""
         for collection in self._collections.values():
             collection.compact()
-
-    def items(self) -> Iterator[tuple[tuple[str, str], Collection]]:
-        """Every collection under its (group, plural)."""
-        return iter(list(self._collections.items()))

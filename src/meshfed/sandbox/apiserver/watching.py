@@ -50,7 +50,7 @@ class Watcher:
         A version too far back is answered as a real server does: an ERROR event, and the end.
         """
         if options.initial_events or (options.initial_events is None and not options.version):
-            items = collection.list(self._namespace)
+            items = collection.items(self._namespace)
             if self._selects is not None:
                 items = [stored for stored in items if self._selects(stored.object)]
             lines = [rendering.watch_line("ADDED", self.form.one(self.resource, stored)) for stored in items]

@@ -15,10 +15,10 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from meshfed.sandbox.apiserver import errors, managed_fields, metadata, objects, patches
+from meshfed.sandbox.apiserver.causes import Cause, invalid
 from meshfed.sandbox.apiserver.errors import InvalidError, StatusError
 from meshfed.sandbox.apiserver.kinds import IMMORTAL, Behaviour
 from meshfed.sandbox.apiserver.resources import Resource
-from meshfed.sandbox.apiserver.schema import Cause
 from meshfed.sandbox.apiserver.store import Collection, Key, Store, Stored
 
 JSONObject = dict[str, Any]
@@ -106,6 +106,7 @@ class Writer:
             meta.pop(field, None)
         resource.schema.default(obj)
         self._stamp(resource, meta)
+        self._conform(resource, obj, None)
         obj = managed_fields.update(
             None,
             obj,
@@ -118,7 +119,7 @@ class Writer:
         return self._insert(resource, namespace, obj, options, warnings)
 
     def replace(
-        self, resource: Resource, key: Key, obj: JSONObject, options: WriteOptions, subresource: str = ""
+        self, resource: Resource, key: Key, obj: JSONObject, options: WriteOptions, *, subresource: str = ""
     ) -> Outcome:
         """Put ``obj`` in the place of what is there."""
         warnings = self._decoded(resource, key.namespace, obj, options)
@@ -130,14 +131,12 @@ class Writer:
                 return self.create(resource, key.namespace, obj, options)
             raise errors.not_found(resource.group, resource.plural, key.name)
         if not obj["metadata"].get("resourceVersion") and not resource.unconditional_update:
-            cause = Cause(
-                "FieldValueInvalid", "Invalid value: 0: must be specified for an update", "metadata.resourceVersion"
-            )
+            cause = invalid("metadata.resourceVersion", 0, "must be specified for an update")
             raise InvalidError(resource.group, resource.kind, key.name, [cause])
         return self._update(resource, stored, obj, options, subresource=subresource, warnings=warnings)
 
     def patch(
-        self, resource: Resource, key: Key, media: str, patch: Any, options: WriteOptions, subresource: str = ""
+        self, resource: Resource, key: Key, media: str, patch: Any, options: WriteOptions, *, subresource: str = ""
     ) -> Outcome:
         """Change what is there by a JSON, merge or strategic merge patch (``media`` says which)."""
         stored = self._collection(resource).get(key)
@@ -152,13 +151,14 @@ class Writer:
             else:
                 patched = patches.strategic_merge_patch(live, patch, resource.schema)
         except patches.PatchError as error:
-            raise StatusError(422, "Invalid", str(error)) from error
+            reason = {400: "BadRequest", 422: "Invalid", 500: ""}[error.status]
+            raise StatusError(error.status, reason, error.public) from error
         warnings = self._decoded(resource, key.namespace, patched, options)
         self._same_name(key, patched["metadata"])
         return self._update(resource, stored, patched, options, subresource=subresource, warnings=warnings)
 
     def apply(
-        self, resource: Resource, key: Key, applied: JSONObject, options: WriteOptions, subresource: str = ""
+        self, resource: Resource, key: Key, applied: JSONObject, options: WriteOptions, *, subresource: str = ""
     ) -> Outcome:
         """Server-side apply: merge ``applied`` by field ownership, creating the object where it is absent."""
         warnings = self._decoded(resource, key.namespace, applied, options)
@@ -192,12 +192,13 @@ class Writer:
                 now=self._now(),
             )
         except managed_fields.ApplyConflict as error:
-            raise errors.apply_conflict(error.conflicts, resource.api_version) from error
+            raise errors.apply_conflict(error) from error
         if stored is None:
             if resource.has_status:
                 merged.pop("status", None)
             resource.schema.default(merged)
             self._stamp(resource, merged["metadata"])
+            self._conform(resource, merged, None)
             return self._insert(resource, key.namespace, merged, options, warnings)
         merged["metadata"]["resourceVersion"] = version
         return self._update(resource, stored, merged, options, subresource=subresource, warnings=warnings, tracked=True)
@@ -268,7 +269,8 @@ class Writer:
         cannot = f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
         if not isinstance(meta, dict):
             raise errors.bad_request(cannot + "json: cannot unmarshal into Go struct field metadata of type ObjectMeta")
-        unknown, mistyped = metadata.normalise(meta)
+        paths = resource.schema.prune(obj)
+        mistyped = metadata.normalise(meta)
         if mistyped:
             raise errors.bad_request(cannot + mistyped)
         given = meta.get("namespace", "")
@@ -278,7 +280,6 @@ class Writer:
             )
         if namespace:
             meta["namespace"] = namespace
-        paths = [*resource.schema.prune(obj), *(f"metadata.{field}" for field in unknown)]
         problems = tuple(f'unknown field "{path}"' for path in paths)
         if problems and options.validation == "Strict":
             raise errors.bad_request(f"{cannot}strict decoding error: {', '.join(problems)}")
@@ -313,6 +314,12 @@ class Writer:
         else:
             meta.pop("generation", None)
 
+    def _conform(self, resource: Resource, obj: JSONObject, old: JSONObject | None) -> None:
+        causes = resource.schema.validate(obj, old)
+        if causes:
+            causes = _metadata_causes(resource, obj, old) + causes
+            raise InvalidError(resource.group, resource.kind, obj["metadata"].get("name", ""), causes)
+
     def _insert(
         self, resource: Resource, namespace: str, obj: JSONObject, options: WriteOptions, warnings: tuple[str, ...]
     ) -> Outcome:
@@ -320,9 +327,7 @@ class Writer:
         self._admit(resource, namespace, name)
         behaviour = self._behaviours.get((resource.group, resource.kind), self._default_behaviour)
         behaviour.prepare(obj, None)
-        causes = metadata.causes_on_create(resource.group, resource.kind, obj["metadata"])
-        causes += resource.schema.validate(obj)
-        causes += behaviour.check(obj, None) if not causes else []
+        causes = _metadata_causes(resource, obj, None) + behaviour.check(obj, None)
         if causes:
             raise InvalidError(resource.group, resource.kind, name, causes)
         key, collection = Key(namespace, name), self._collection(resource)
@@ -367,6 +372,7 @@ class Writer:
         self._check_basis(resource, stored, new["metadata"])
         self._carry_over(resource, old, new, subresource=subresource)
         resource.schema.default(new)
+        self._conform(resource, new, old)
         if not tracked:
             new = managed_fields.update(
                 old,
@@ -381,9 +387,7 @@ class Writer:
         behaviour.prepare(new, old)
         if (resource.has_generation or resource.custom) and _desire(resource, new) != _desire(resource, old):
             new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
-        causes = metadata.causes_on_update(new["metadata"], old["metadata"])
-        causes += resource.schema.validate(new, old)
-        causes += behaviour.check(new, old) if not causes else []
+        causes = _metadata_causes(resource, new, old) + behaviour.check(new, old)
         if causes:
             raise InvalidError(resource.group, resource.kind, stored.key.name, causes)
         return self._store_update(resource, stored, new, options, warnings)
@@ -447,6 +451,12 @@ class Writer:
 
     def _now(self) -> str:
         return self._clock().strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _metadata_causes(resource: Resource, new: JSONObject, old: JSONObject | None) -> list[Cause]:
+    if old is None:
+        return metadata.causes_on_create(resource.group, resource.kind, new["metadata"])
+    return metadata.causes_on_update(new["metadata"], old["metadata"])
 
 
 def _desire(resource: Resource, obj: JSONObject) -> JSONObject:

@@ -4,9 +4,6 @@ PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
 
-# Each writes its generated files; with --check it only says whether they are what it would write.
-GENERATORS := tools/draw_architecture.py
-
 .DEFAULT_GOAL := help
 .PHONY: help setup demo sandbox test lint format unit generate lock clean
 
@@ -35,8 +32,8 @@ lint: setup ## Check format, style, types, layers, dependencies and generated fi
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/deptry .
-	@for generator in $(GENERATORS); do echo "$(BIN)/python $$generator --check"; $(BIN)/python $$generator --check || exit 1; done
+	$(BIN)/deptry src
+	$(BIN)/python tools/generate.py --check
 
 format: setup ## Format the code, and repair what can be repaired by itself
 	$(BIN)/ruff check --fix-only
@@ -46,7 +43,7 @@ unit: setup ## Run the tests alone, stopping at the first failure (ARGS='tests/m
 	$(BIN)/pytest --exitfirst $(ARGS)
 
 generate: setup ## Write all generated files again
-	@for generator in $(GENERATORS); do echo "$(BIN)/python $$generator"; $(BIN)/python $$generator || exit 1; done
+	$(BIN)/python tools/generate.py
 
 lock: setup ## Resolve pyproject.toml into requirements-dev.lock (ARGS=--upgrade: take the newest of everything)
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --extra sandbox --extra uvloop --group dev \

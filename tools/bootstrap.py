@@ -2,13 +2,13 @@
 
 Debian and Ubuntu ship a Python that can neither make a virtual environment with pip in it nor install anything, until
 someone with root adds packages. This gets along without them, because "first install these five things" is where most
-people who try a project give up. It uses the standard library only, and its syntax is old enough for a Python that is too
+people who try a project give up. It uses the standard library only, and a syntax old enough for a Python that is too
 old for Meshfed to say so.
 
 An environment is either complete (it carries a stamp of what it was made from) or made again from nothing, so that an
-interrupted set-up heals and a changed lock never leaves a mixture. Everything installed is checked against the hashes in
-``requirements-dev.lock``. The installer is the first that works of: ``uv``, Python's own ``ensurepip``, a pip found on the
-machine, and the pip that the distribution packages, fetched through apt into ``.tools`` without root.
+interrupted set-up heals and a changed lock never leaves a mixture. Everything installed is checked against the hashes
+in ``requirements-dev.lock``. The installer is the first that works of: ``uv``, Python's own ``ensurepip``, a pip found
+on the machine, and the pip that the distribution packages, fetched through apt into ``.tools`` without root.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Iterator
 
 OLDEST = (3, 11)
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,20 +29,31 @@ VENV = ROOT / ".venv"
 VENV_PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "complete"
 TOOLS = ROOT / ".tools"
+DISTRIBUTION = TOOLS / "distribution"
 LOCK = ROOT / "requirements-dev.lock"
 SYSTEM_WHEELS = Path("/usr/share/python-wheels")
 SYSTEM_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 LOCAL_CERTIFICATES = Path("/usr/local/share/ca-certificates")
 
 PIP_OPTIONS = ["--quiet", "--disable-pip-version-check", "--no-input"]
+# The distribution's pip insists on the system's certificates, also where there are none; this changes that default
+# alone, so that whatever pip is configured with still counts.
+PIP_WITH_CERTIFICATES = """
+import runpy, sys
+wheel, bundle = sys.argv.pop(1), sys.argv.pop(1)
+sys.path.insert(0, wheel)
+import pip._vendor.certifi
+pip._vendor.certifi.where = lambda: bundle
+runpy.run_module("pip", run_name="__main__", alter_sys=True)
+"""
 NO_INSTALLER = (
     "there is no way here to install Python packages: install one of them (on Debian and Ubuntu: "
     "apt-get install python3-venv), or name another Python with PYTHON=/path/to/python3"
 )
 INSTALL_FAILED = (
-    "the locked dependencies could not be installed; the lines above say why. Behind a proxy or a mirror, configure pip as "
-    "usual (pip config, PIP_INDEX_URL, PIP_CERT, HTTPS_PROXY); where no wheel fits, name another Python with PYTHON=; then run "
-    "this again"
+    "the locked dependencies could not be installed; the lines above say why. Behind a proxy or a mirror, configure "
+    "pip as usual (pip config, PIP_INDEX_URL, PIP_CERT, HTTPS_PROXY); where no wheel fits, name another Python with "
+    "PYTHON=; then run this again"
 )
 
 
@@ -63,10 +75,10 @@ def main() -> int:
                 if not is_complete():
                     set_up()
     except SetupError as error:
-        print("setup: failed: {}".format(error), file=sys.stderr)
-    except PermissionError as error:
-        advice = "make the folder yours (chown), or run as the user who owns it"
-        print("setup: failed: {}: {}; {}".format(error.filename, error.strerror, advice), file=sys.stderr)
+        print(f"setup: failed: {error}", file=sys.stderr)
+    except OSError as error:
+        needs = f"{ROOT} has to belong to the user who runs this, with half a gigabyte free"
+        print(f"setup: failed: {error}; {needs}", file=sys.stderr)
     except KeyboardInterrupt:
         print("\nsetup: interrupted; the next run starts over", file=sys.stderr)
         return 130
@@ -80,14 +92,13 @@ def require_python() -> None:
     if sys.version_info >= OLDEST:
         return
     for minor in range(OLDEST[1], 30):
-        newer = shutil.which("python3.{}".format(minor))
+        newer = shutil.which(f"python3.{minor}")
         if newer and succeeds([newer, "-c", ""]):
-            say("Python {} is too old, going on with {}".format(python_version(), newer))
+            say(f"Python {python_version()} is too old, going on with {newer}")
             os.execv(newer, [newer, *sys.argv])
     raise SetupError(
-        "Python {}.{} or newer is needed, found {}: {}. Install one, or name it with PYTHON=/path/to/python3".format(
-            *OLDEST, python_version(), sys.executable
-        )
+        f"Python 3.{OLDEST[1]} or newer is needed, found {python_version()}: {sys.executable}. "
+        "Install one, or name it with PYTHON=/path/to/python3"
     )
 
 
@@ -121,7 +132,7 @@ def is_complete() -> bool:
 
 
 @contextlib.contextmanager
-def one_at_a_time():
+def one_at_a_time() -> Iterator[None]:
     """Hold off a second set-up of this checkout; the kernel lets go of the lock however this process ends."""
     TOOLS.mkdir(exist_ok=True)
     with (TOOLS / "setup.lock").open("w") as lock:
@@ -135,7 +146,8 @@ def one_at_a_time():
 
 def set_up() -> None:
     """Make ``.venv`` from nothing."""
-    say("making .venv with Python {} (once, and again when the lock changes)".format(python_version()))
+    made_from = stamp()
+    say(f"making .venv with Python {python_version()} (once, and again when the lock changes)")
     if VENV.is_symlink():
         VENV.unlink()
     elif VENV.exists():
@@ -146,7 +158,7 @@ def set_up() -> None:
         raise SetupError(NO_INSTALLER)
     run([base_python, "-m", "venv", "--without-pip", str(VENV)], NO_INSTALLER)
     install(base_python)
-    STAMP.write_text(stamp(), encoding="utf-8")
+    STAMP.write_text(made_from, encoding="utf-8")
     say("done")
 
 
@@ -158,14 +170,16 @@ def install(base_python: str) -> None:
 
     uv = shutil.which("uv")
     if uv:
-        say("installing {} locked packages with uv".format(count))
+        say(f"installing {count} locked packages with uv")
         with_uv = [uv, "pip", "install", "--quiet", "--python", str(VENV_PYTHON)]
         if succeeds([*with_uv, *locked], quiet=False) and succeeds([*with_uv, *project], quiet=False):
             return
         say("uv could not do it, trying pip")
 
+    # A person's habit of installing for themselves has no place in an environment.
+    os.environ["PIP_USER"] = "0"
     pip = [*find_pip(base_python), "install", *PIP_OPTIONS]
-    say("installing {} locked packages with pip, about half a minute".format(count))
+    say(f"installing {count} locked packages with pip, about half a minute")
     run([*pip, "--progress-bar=off", *locked], INSTALL_FAILED)
     run([*pip, *project], INSTALL_FAILED)
 
@@ -178,18 +192,27 @@ def find_pip(base_python: str) -> list[str]:
         on_environment = [*pip, "--python", str(VENV_PYTHON)]
         if shutil.which(pip[0]) and succeeds([*on_environment, "--version"]):
             return on_environment
-    for wheels in (SYSTEM_WHEELS, TOOLS / "distribution" / SYSTEM_WHEELS.relative_to("/")):
-        found = sorted(wheels.glob("pip-*.whl"))
-        if found:
-            break
-    else:
-        found = [fetch_distribution_pip()]
-    provide_certificates()
-    return [str(VENV_PYTHON), str(found[-1] / "pip")]
+    wheel = find_pip_wheel()
+    if wheel is None:
+        fetch_distribution_pip()
+        wheel = find_pip_wheel()
+    if wheel is None:
+        raise SetupError(NO_INSTALLER)
+    fetched = DISTRIBUTION / "usr" / "share" / "ca-certificates"
+    if SYSTEM_CERTIFICATES.exists() or not fetched.exists():
+        return [str(VENV_PYTHON), str(wheel / "pip")]
+    return [str(VENV_PYTHON), "-c", PIP_WITH_CERTIFICATES, str(wheel), str(gather_certificates(fetched))]
 
 
-def fetch_distribution_pip() -> Path:
-    """Unpack the distribution's own pip into ``.tools``, and the certificates it relies on where the system has none."""
+def find_pip_wheel() -> Path | None:
+    """The distribution's pip, where it is installed or was fetched before."""
+    fetched = DISTRIBUTION / SYSTEM_WHEELS.relative_to("/")
+    wheels = [*sorted(SYSTEM_WHEELS.glob("pip-*.whl")), *sorted(fetched.glob("pip-*.whl"))]
+    return wheels[0] if wheels else None
+
+
+def fetch_distribution_pip() -> None:
+    """Unpack the distribution's own pip into ``.tools``, with the certificates it relies on if the system has none."""
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
         raise SetupError(NO_INSTALLER)
     say("fetching the distribution's pip through apt, into .tools")
@@ -207,35 +230,28 @@ def fetch_distribution_pip() -> Path:
     packages = ["python3-pip-whl"] if SYSTEM_CERTIFICATES.exists() else ["python3-pip-whl", "ca-certificates"]
     if not succeeds([*apt, "download", *packages], cwd=work / "packages"):
         advice = "the lines above say why; or as root: apt-get install python3-venv"
-        run([*apt, *own_lists, "update"], "apt could not read its package lists: {}".format(advice))
+        run([*apt, *own_lists, "update"], f"apt could not read its package lists: {advice}")
         run(
             [*apt, *own_lists, "download", *packages],
             "apt could not fetch {}: {}".format(" and ".join(packages), advice),
             cwd=work / "packages",
         )
-    target = TOOLS / "distribution"
+    target = work / "unpacked"
     for package in (work / "packages").glob("*.deb"):
-        run(["dpkg-deb", "--extract", str(package), str(target)], "{} does not unpack".format(package.name))
+        run(["dpkg-deb", "--extract", str(package), str(target)], f"{package.name} does not unpack")
+    # Moved into place when it is whole: what is there is taken to be good by later runs.
+    shutil.rmtree(str(DISTRIBUTION), ignore_errors=True)
+    target.rename(DISTRIBUTION)
     shutil.rmtree(str(work))
-    wheels = sorted((target / SYSTEM_WHEELS.relative_to("/")).glob("pip-*.whl"))
-    if not wheels:
-        raise SetupError(NO_INSTALLER)
-    return wheels[-1]
 
 
-def provide_certificates() -> None:
-    """Point pip at fetched certificates where the system has none: the distribution's pip brings none of its own.
-
-    They are gathered as the distribution would gather them, local ones included. REQUESTS_CA_BUNDLE ranks below whatever pip
-    itself is configured with, so it overrides nobody.
-    """
-    fetched = TOOLS / "distribution" / "usr" / "share" / "ca-certificates"
-    if SYSTEM_CERTIFICATES.exists() or not fetched.exists():
-        return
+def gather_certificates(fetched: Path) -> Path:
+    """Gather fetched certificates as the distribution would, local ones included; returns the bundle."""
     certificates = sorted(fetched.rglob("*.crt")) + sorted(LOCAL_CERTIFICATES.rglob("*.crt"))
     bundle = TOOLS / "ca-certificates.crt"
-    bundle.write_text("\n".join(path.read_text(encoding="ascii", errors="replace") for path in certificates))
-    os.environ.setdefault("REQUESTS_CA_BUNDLE", str(bundle))
+    text = "\n".join(path.read_text(encoding="ascii", errors="replace") for path in certificates)
+    bundle.write_text(text, encoding="ascii", errors="replace")
+    return bundle
 
 
 def run(command: list[str], advice: str, cwd: Path = ROOT) -> None:
@@ -248,9 +264,10 @@ def succeeds(command: list[str], quiet: bool = True, cwd: Path = ROOT) -> bool:
     """Whether a command runs and ends well."""
     output = subprocess.DEVNULL if quiet else None
     try:
-        return subprocess.run(command, cwd=str(cwd), stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False).returncode == 0
+        code = subprocess.call(command, cwd=str(cwd), stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     except OSError:
         return False
+    return code == 0
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_page_shows_what_is_rendered(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, str(ROOT / "tools" / "render_resource_examples.py"), str(tmp_path)], check=True)
+    subprocess.run([sys.executable, str(ROOT / "tools" / "generate_resource_examples.py"), str(tmp_path)], check=True)
 
     assert (ROOT / "docs" / "resources.md").read_text() == (tmp_path / "resources.md").read_text(), (
-        "docs/resources.md is not what its generator writes: run python tools/render_resource_examples.py docs"
+        "docs/resources.md is not what its generator writes: run python tools/generate_resource_examples.py docs"
     )

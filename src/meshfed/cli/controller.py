@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
 import os
 import signal
@@ -13,11 +14,11 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from meshfed.api.errors import InvalidInput
-from meshfed.api.reference_config import from_flags
+from meshfed.api.reference_config import reference_config
 from meshfed.cli.exits import BadInput, Exit, OutOfReach
 from meshfed.controller.controller import Controller
 from meshfed.controller.options import Address, Fixed, Options
-from meshfed.kube import Client, ConfigError, detect
+from meshfed.kube import Client, ClusterConfig, ConfigError, detect
 from meshfed.telemetry import logs
 from meshfed.telemetry.metrics import Metrics
 
@@ -95,5 +96,81 @@ def controller(
     return _run(config=config, options=options)
 
 
-def _run(*, config: object, options: Options) -> int:
-    raise NotImplementedError
+def _run(*, config: ClusterConfig, options: Options) -> int:
+    try:
+        return asyncio.run(_until_signalled(config, options))
+    except* ConfigError as errors:
+        raise BadInput(_sentences(errors)) from errors
+    except* OSError as errors:
+        raise OutOfReach(_sentences(errors)) from errors
+
+
+async def _until_signalled(config: ClusterConfig, options: Options) -> int:
+    """Run the controller until it is told to stop; a second signal does not wait for it."""
+    loop = asyncio.get_running_loop()
+    metrics = Metrics()
+    async with Client(config, metrics=metrics) as client:
+        running = loop.create_task(Controller(client, options, metrics).run(), name="controller")
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, _stop, running, number)
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+    return Exit.OK
+
+
+def _stop(running: asyncio.Task[None], number: int) -> None:
+    if running.cancelling():
+        _log.warning("second %s: leaving at once", signal.Signals(number).name)
+        os._exit(128 + number)
+    _log.info("%s: stopping", signal.Signals(number).name)
+    running.cancel()
+
+
+def _sentences(group: BaseExceptionGroup[BaseException]) -> str:
+    parts = [_sentences(one) if isinstance(one, BaseExceptionGroup) else str(one) for one in group.exceptions]
+    return "; ".join(parts)
+
+
+def _pod_namespace() -> str:
+    """The controller's namespace, found as the reference finds it."""
+    named = os.environ.get("POD_NAMESPACE")
+    if named:
+        return named
+    with contextlib.suppress(OSError):
+        return _NAMESPACE_FILE.read_text().strip()
+    return "istio-system"
+
+
+def _address(flag: str, text: str) -> Address:
+    try:
+        return Address.parse(text)
+    except ValueError as error:
+        raise BadInput(f"{flag}: {error}") from error
+
+
+def _cidrs(text: str) -> tuple[str, ...]:
+    cidrs = tuple(part.strip() for part in text.split(",") if part.strip())
+    for cidr in cidrs:
+        try:
+            ipaddress.ip_network(cidr)
+        except ValueError as error:
+            raise BadInput(f"--trusted-proxy-cidrs: {error}; write CIDRs such as 127.0.0.0/8") from error
+    return cidrs
+
+
+def _fixed(peers: str | None, exported: str | None, imported: str | None, namespace: str) -> Fixed | None:
+    if peers is None and exported is None and imported is None:
+        return None
+    if peers is None or exported is None:
+        raise BadInput("--meshPeers and --exportedServiceSet go together: give both (`null` is accepted), or neither")
+    try:
+        config = reference_config(
+            mesh_peers=peers, exported_service_set=exported, imported_service_set=imported or "", namespace=namespace
+        )
+    except InvalidInput as error:
+        raise BadInput(str(error)) from error
+    for warning in config.warnings:
+        _log.warning("%s", warning)
+    if config.mesh is None:
+        raise BadInput("--meshPeers: `local` is missing, so this mesh has no name and no gateway; describe it there")
+    return Fixed(config.mesh, config.remotes)

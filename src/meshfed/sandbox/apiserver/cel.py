@@ -25,8 +25,29 @@ __all__ = ["RuleTree", "compile_rules"]
 _SELF: Final = re.compile(r"\b(?:oldSelf|self)\b(?:\.([A-Za-z_]\w*)(?!\w*\s*\())?")
 _ESCAPES: Final = (("__", "__underscores__"), (".", "__dot__"), ("-", "__dash__"), ("/", "__slash__"))
 _RESERVED: Final = frozenset(
-    "true false null in as break const continue else for function if import let loop package namespace return var void "
-    "while".split()
+    [
+        "true",
+        "false",
+        "null",
+        "in",
+        "as",
+        "break",
+        "const",
+        "continue",
+        "else",
+        "for",
+        "function",
+        "if",
+        "import",
+        "let",
+        "loop",
+        "package",
+        "namespace",
+        "return",
+        "var",
+        "void",
+        "while",
+    ]
 )
 _FAULTS: Final = {
     "FieldValueForbidden": lambda path, _, text: forbidden(path, text),

@@ -14,9 +14,45 @@ from .schema_formats import compile_pattern
 __all__ = ["BUILT_IN", "EXTENSION"]
 
 BUILT_IN: Final = frozenset(
-    "bool bytes contains double duration dyn endsWith getDate getDayOfMonth getDayOfWeek getDayOfYear getFullYear "
-    "getHours getMilliseconds getMinutes getMonth getSeconds has hasValue int matches max min optional or orValue size "
-    "startsWith string timestamp type uint value none of optional.none optional.of".split()
+    [
+        "bool",
+        "bytes",
+        "contains",
+        "double",
+        "duration",
+        "dyn",
+        "endsWith",
+        "getDate",
+        "getDayOfMonth",
+        "getDayOfWeek",
+        "getDayOfYear",
+        "getFullYear",
+        "getHours",
+        "getMilliseconds",
+        "getMinutes",
+        "getMonth",
+        "getSeconds",
+        "has",
+        "hasValue",
+        "int",
+        "matches",
+        "max",
+        "min",
+        "optional",
+        "or",
+        "orValue",
+        "size",
+        "startsWith",
+        "string",
+        "timestamp",
+        "type",
+        "uint",
+        "value",
+        "none",
+        "of",
+        "optional.none",
+        "optional.of",
+    ]
 )
 """Functions of the CEL library itself; operators start with `_`, `!`, `-` or `@`."""
 

@@ -282,7 +282,7 @@ def _with_last_applied(merged: JsonObject, applied: JsonObject) -> JsonObject:
 def _claimed(live: JsonObject | None, new: JsonObject, subresource: str) -> _Ownership:
     """The ownership to start from: what the writer sent, else what is stored; nothing ends tracking."""
     sent = (new.get("metadata") or {}).get("managedFields")
-    if subresource or sent is None or live is None and not sent:
+    if subresource or sent is None or (live is None and not sent):
         return _entries(live) if live is not None else {}
     if sent in ([], [{}]):
         return {}

@@ -149,7 +149,9 @@ def _compile_list(node: Node, *, exact: bool) -> Check:
                 if not test(item):
                     return False
         count = len(value)
-        return count >= fewest and (most is None or count <= most) and (count < 2 or not keyed or is_unique(node, value))
+        return (
+            count >= fewest and (most is None or count <= most) and (count < 2 or not keyed or is_unique(node, value))
+        )
 
     return check
 
@@ -168,7 +170,9 @@ def _with_junctors(node: Node, check: Check) -> Check:
     tests: list[Check] = [check]
     if allowed := node.raw.get("enum"):
         strings = frozenset(v for v in allowed if isinstance(v, str))
-        tests.append(lambda v: v in strings if v.__class__ is str else any(v == a and type(v) is type(a) for a in allowed))
+        tests.append(
+            lambda v: v in strings if v.__class__ is str else any(v == a and type(v) is type(a) for a in allowed)
+        )
     tests.extend(_callable(n) for n in node.all_of)
     if node.any_of:
         any_of = [_callable(n) for n in node.any_of]
@@ -229,7 +233,11 @@ def compile_default(node: Node) -> Default | None:
     """Puts defaults into a value, in place. None where there are none at or below this schema."""
     if node.items:
         return _default_list(compile_default(node.items))
-    own = [(name, prop.raw["default"], prop) for name, prop in node.properties.items() if prop.raw.get("default") is not None]
+    own = [
+        (name, prop.raw["default"], prop)
+        for name, prop in node.properties.items()
+        if prop.raw.get("default") is not None
+    ]
     below = {name: fill for name, prop in node.properties.items() if (fill := compile_default(prop))}
     other = compile_default(node.additional) if isinstance(node.additional, Node) else None
     if not own and not below and other is None:

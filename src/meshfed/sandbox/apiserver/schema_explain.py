@@ -102,8 +102,10 @@ def _number_faults(node: Node, value: float, path: str) -> list[Cause]:
     raw, causes = node.raw, list[Cause]()
 
     def bound(number: float) -> str:
-        return f"{int(number) if isinstance(value, int) else number:g}".replace("e+0", "e+") if abs(number) > 1e20 else (
-            str(int(number)) if number == int(number) or isinstance(value, int) else str(number)
+        return (
+            f"{int(number) if isinstance(value, int) else number:g}".replace("e+0", "e+")
+            if abs(number) > 1e20
+            else (str(int(number)) if number == int(number) or isinstance(value, int) else str(number))
         )
 
     factor, high, low = raw.get("multipleOf"), raw.get("maximum"), raw.get("minimum")

@@ -1,7 +1,7 @@
 """Put a freshly rendered example of each object into the page that explains them, so that no example goes stale.
 
 The page's own text is written by hand. Each example stands between ``<!-- example: NAME -->`` and ``<!-- end -->``;
-what is between is replaced. Usage: ``python tools/render_resource_examples.py OUTPUT_DIRECTORY``.
+what is between is replaced. Usage: ``python tools/generate_resource_examples.py OUTPUT_DIRECTORY``.
 """
 
 from __future__ import annotations
@@ -117,5 +117,5 @@ def filled(page: str) -> str:
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
-        sys.exit("usage: python tools/render_resource_examples.py OUTPUT_DIRECTORY")
+        sys.exit("usage: python tools/generate_resource_examples.py OUTPUT_DIRECTORY")
     Path(sys.argv[1], PAGE).write_text(filled(SOURCE.read_text(encoding="utf-8")), encoding="utf-8")

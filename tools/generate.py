@@ -30,8 +30,8 @@ def _reasons() -> str:
             "",
             "<!-- Generated from src/meshfed/model/reasons.py by tools/generate.py. -->",
             "",
-            "Every condition that Meshfed writes has one of these types and one of these reasons. The message says the "
-            "rest: which field, which value, what to do.",
+            "Every condition that Meshfed writes has one of these types and reasons; its message says which",
+            "field, which value, and what to do.",
             "",
             "## Condition types",
             "",
@@ -58,49 +58,58 @@ def _api() -> str:
         "",
         "<!-- Generated from the types in src/meshfed/api/v1alpha1.py by tools/generate.py. -->",
         "",
-        f"Everything is in `{API_VERSION}` and namespaced. `kubectl get federation` shows all kinds, "
-        "`kubectl explain <kind>.spec` what stands here. A field with neither default nor *required* may be left out, "
+        f"Everything is in `{API_VERSION}` and namespaced. `kubectl get federation` shows all kinds,",
+        "`kubectl explain <kind>.spec` what stands here. A field with neither default nor *required* may be left out,",
         "and its description says what that means. Unknown fields are refused.",
         "",
     ]
+    shown: dict[str, str] = {}
     for kind in KINDS:
-        lines += _kind(kind)
+        lines += _kind(kind, shown)
     return "\n".join(lines)
 
 
-def _kind(kind: Kind) -> Iterator[str]:
+def _kind(kind: Kind, shown: dict[str, str]) -> Iterator[str]:
     names = ", ".join(f"`{name}`" for name in (kind.plural, *kind.short_names))
     yield from (f"## {kind.name}", "", kind.schema["description"], "", f"Names for kubectl: {names}.", "")
     for rule in kind.schema.get("x-kubernetes-validations", ()):
         yield from (f"`{rule.get('fieldPath', '').lstrip('.')}`: {rule['message']}.", "")
     for part in ("spec", "status"):
-        yield from _section(part, kind.schema["properties"][part])
+        yield from _section(f"{kind.name}.{part}", kind.schema["properties"][part], shown)
 
 
-def _section(path: str, schema: Mapping[str, Any]) -> Iterator[str]:
+def _section(path: str, schema: Mapping[str, Any], shown: dict[str, str]) -> Iterator[str]:
+    """The fields of an object and, after it, of the objects in it; what ``shown`` has already is only referred to."""
     yield from (f"### `{path}`", "", schema["description"], "")
     yield from ("| Field | Type | Default | Description |", "|---|---|---|---|")
-    inner: list[tuple[str, Mapping[str, Any]]] = []
+    inner: dict[str, Mapping[str, Any]] = {}
     for name, field in schema["properties"].items():
+        element = field.get("items", field)
+        text, kind = field["description"], _type(field)
+        if "properties" in element:
+            fingerprint = json.dumps(element["properties"])
+            if fingerprint not in shown:
+                shown[fingerprint] = f"{path}.{name}"
+                inner[f"{path}.{name}"] = element
+            kind += f": [`{shown[fingerprint]}`](#{_anchor(shown[fingerprint])})"
+        else:  # an object's rules stand below its own table
+            text = " ".join([text, *_rules(field), *(_rules(element) if element is not field else ())])
         default = "*required*" if name in schema.get("required", ()) else _default(field)
-        remarks = [field["description"], *(f"Rule: {message}." for message in _messages(field))]
-        yield f"| `{name}` | {_cell(_type(field))} | {default} | {_cell(' '.join(remarks))} |"
-        deeper = field.get("items", field)
-        if "properties" in deeper:
-            inner.append((f"{path}.{name}{'[]' if deeper is not field else ''}", deeper))
+        yield f"| `{name}` | {_cell(kind)} | {default} | {_cell(text)} |"
     yield ""
-    for message in _messages(schema):
-        yield from (f"Rule: {message}.", "")
-    for inner_path, inner_schema in inner:
-        yield from _section(inner_path, inner_schema)
+    for rule in _rules(schema):
+        yield from (rule, "")
+    for inner_path, inner_schema in inner.items():
+        yield from _section(inner_path, inner_schema, shown)
 
 
-def _messages(schema: Mapping[str, Any]) -> Iterator[str]:
-    """The messages of the rules of a field and of a list's plain items; those of objects stand in their sections."""
-    for node in (schema, schema.get("items", {})):
-        if "properties" not in node or node is schema:
-            for rule in node.get("x-kubernetes-validations", ()):
-                yield rule["message"]
+def _rules(schema: Mapping[str, Any]) -> list[str]:
+    return [f"Rule: {rule['message']}." for rule in schema.get("x-kubernetes-validations", ())]
+
+
+def _anchor(heading: str) -> str:
+    """The anchor that Markdown renderers give to a heading."""
+    return "".join(letter for letter in heading.lower() if letter.isalnum() or letter in "-_")
 
 
 def _default(schema: Mapping[str, Any]) -> str:

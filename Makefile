@@ -31,7 +31,7 @@ lint: setup ## Check format, style, types, layers, dependencies and generated fi
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/deptry src
 	$(BIN)/python tools/generate.py --check
 

@@ -36,14 +36,20 @@ SYSTEM_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 LOCAL_CERTIFICATES = Path("/usr/local/share/ca-certificates")
 
 PIP_OPTIONS = ["--quiet", "--disable-pip-version-check", "--no-input"]
-# The distribution's pip insists on the system's certificates, also where there are none; this changes that default
-# alone, so that whatever pip is configured with still counts.
-PIP_WITH_CERTIFICATES = """
-import runpy, sys
-wheel, bundle = sys.argv.pop(1), sys.argv.pop(1)
+# The distribution's pip insists on the system's certificates, also where there are none, and an old one needs modules
+# of distutils that are packaged apart. Only defaults change, so that whatever pip is configured with still counts.
+PIP_FROM_DISTRIBUTION = """
+import os, runpy, sys
+wheel, distutils_modules, certificates = sys.argv[1:4]
+del sys.argv[1:4]
 sys.path.insert(0, wheel)
-import pip._vendor.certifi
-pip._vendor.certifi.where = lambda: bundle
+import pip # first: setuptools, once installed, replaces distutils, but not under pip
+if os.path.isdir(distutils_modules):
+    import distutils
+    distutils.__path__.append(distutils_modules)
+if certificates:
+    import pip._vendor.certifi
+    pip._vendor.certifi.where = lambda: certificates
 runpy.run_module("pip", run_name="__main__", alter_sys=True)
 """
 NO_INSTALLER = (
@@ -198,10 +204,9 @@ def find_pip(base_python: str) -> list[str]:
         wheel = find_pip_wheel()
     if wheel is None:
         raise SetupError(NO_INSTALLER)
-    fetched = DISTRIBUTION / "usr" / "share" / "ca-certificates"
-    if SYSTEM_CERTIFICATES.exists() or not fetched.exists():
-        return [str(VENV_PYTHON), str(wheel / "pip")]
-    return [str(VENV_PYTHON), "-c", PIP_WITH_CERTIFICATES, str(wheel), str(gather_certificates(fetched))]
+    modules = DISTRIBUTION / "usr" / "lib" / "python{}.{}".format(*sys.version_info) / "distutils"
+    pip_from_wheel = [str(VENV_PYTHON), "-W", "ignore", "-c", PIP_FROM_DISTRIBUTION]
+    return [*pip_from_wheel, str(wheel), str(modules), gather_certificates()]
 
 
 def find_pip_wheel() -> Path | None:
@@ -212,7 +217,7 @@ def find_pip_wheel() -> Path | None:
 
 
 def fetch_distribution_pip() -> None:
-    """Unpack the distribution's own pip into ``.tools``, with the certificates it relies on if the system has none."""
+    """Unpack the distribution's own pip into ``.tools``, with what it relies on and the system lacks."""
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
         raise SetupError(NO_INSTALLER)
     say("fetching the distribution's pip through apt, into .tools")
@@ -227,7 +232,11 @@ def fetch_distribution_pip() -> None:
         *("-o", "Dir::State::status=/var/lib/dpkg/status"),
         *("-o", "Dir::Cache={}".format(work / "cache")),
     ]
-    packages = ["python3-pip-whl"] if SYSTEM_CERTIFICATES.exists() else ["python3-pip-whl", "ca-certificates"]
+    packages = ["python3-pip-whl"]
+    if not SYSTEM_CERTIFICATES.exists():
+        packages.append("ca-certificates")
+    if sys.version_info < (3, 12) and not succeeds([str(VENV_PYTHON), "-c", "import distutils.cmd"]):
+        packages.append("python3-distutils")
     if not succeeds([*apt, "download", *packages], cwd=work / "packages"):
         advice = "the lines above say why; or as root: apt-get install python3-venv"
         run([*apt, *own_lists, "update"], f"apt could not read its package lists: {advice}")
@@ -245,13 +254,15 @@ def fetch_distribution_pip() -> None:
     shutil.rmtree(str(work))
 
 
-def gather_certificates(fetched: Path) -> Path:
-    """Gather fetched certificates as the distribution would, local ones included; returns the bundle."""
+def gather_certificates() -> str:
+    """Make one file of the fetched certificates and the machine's own, as the distribution does; "" where it did."""
+    if SYSTEM_CERTIFICATES.exists():
+        return ""
+    fetched = DISTRIBUTION / "usr" / "share" / "ca-certificates"
     certificates = sorted(fetched.rglob("*.crt")) + sorted(LOCAL_CERTIFICATES.rglob("*.crt"))
     bundle = TOOLS / "ca-certificates.crt"
-    text = "\n".join(path.read_text(encoding="ascii", errors="replace") for path in certificates)
-    bundle.write_text(text, encoding="ascii", errors="replace")
-    return bundle
+    bundle.write_text("\n".join(path.read_text(encoding="utf-8") for path in certificates), encoding="utf-8")
+    return str(bundle)
 
 
 def run(command: list[str], advice: str, cwd: Path = ROOT) -> None:

@@ -189,6 +189,11 @@ class Planner:
             case MeshStatusKey():
                 return Outputs(statuses=self._mesh_status())
 
+    @property
+    def mesh(self) -> LocalMesh | None:
+        """This mesh as the MeshFederation in force describes it; ``None`` where there is none."""
+        return self._mesh
+
     def judge(self, spec: FederatedServiceSpec) -> Decision:
         """Return what the import rules of its remote say of an offer, recorded or not; the limit is not theirs."""
         return self._imports.judge(spec)

@@ -11,6 +11,7 @@ from meshfed.plan.keys import (
     RemoteKey,
     RemoteStatusKey,
 )
+from meshfed.plan.offline import Inputs, Plan, drain, feed, plan_all, record_manifest
 from meshfed.plan.planner import Planner
 from meshfed.plan.values import Applied, Connection, Outputs, Published, Settings, StatusUpdate
 
@@ -20,15 +21,21 @@ __all__ = [
     "ExportKey",
     "GatewayKey",
     "ImportKey",
+    "Inputs",
     "Key",
     "MeshKey",
     "MeshStatusKey",
     "OfferKey",
     "Outputs",
+    "Plan",
     "Planner",
     "Published",
     "RemoteKey",
     "RemoteStatusKey",
     "Settings",
     "StatusUpdate",
+    "drain",
+    "feed",
+    "plan_all",
+    "record_manifest",
 ]

@@ -1,0 +1,272 @@
+"""``meshfed plan``: what the controller would have in a cluster, worked out from files alone.
+
+The decisions and the rendering are the controller's own. Nothing is contacted, so what only a cluster or a remote
+knows is given: FederatedServices and Gateways for what depends on history, ``--remote`` for what a remote offers,
+``--resolve`` for DNS.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
+
+from cyclopts import Parameter
+
+from meshfed.cli.exits import BadInput, Exit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from meshfed.model.offers import Offer
+    from meshfed.plan import Inputs, Plan
+
+_SUFFIXES = frozenset({".yaml", ".yml", ".json"})
+_DEFAULT_NAMESPACE = "istio-system"
+
+
+def plan(
+    *more: Annotated[str, Parameter(show=False)],
+    file: Annotated[list[str], Parameter(name=["--file", "-f"], negative="", allow_leading_hyphen=True)],
+    remote: Annotated[list[str] | None, Parameter(name="--remote", negative="", consume_multiple=True)] = None,
+    resolve: Annotated[list[str] | None, Parameter(name="--resolve", negative="", consume_multiple=True)] = None,
+    namespace: Annotated[str | None, Parameter(name=["--namespace", "-n"])] = None,
+    output: Annotated[Literal["yaml", "json"], Parameter(name=["--output", "-o"])] = "yaml",
+) -> int:
+    """Print every object the controller would have in a cluster; nothing is contacted.
+
+    Parameters
+    ----------
+    more
+        What follows the first file, so that a shell's `-f *.yaml` works.
+    file
+        A file or folder with MeshFederation, RemoteMeshes, Services and Namespaces as YAML or JSON, `-` for standard
+        input. FederatedServices and Gateways of the cluster may be among them: they record what depends on history.
+        Other kinds are skipped.
+    remote
+        NAME=FILE: what the RemoteMesh NAME offers, a YAML list of `{host, ports: [{name, number, protocol,
+        targetPort}], labels}`.
+    resolve
+        NAME=IP: an answer of DNS for a remote's address; may be given several times.
+    namespace
+        The controller's namespace; by default that of the MeshFederation.
+    output
+        A YAML stream, or a List in JSON.
+    """
+    from meshfed.plan import Settings, plan_all
+
+    inputs, controller_namespace = _read([*file, *more], remote or (), resolve or (), namespace)
+    result = plan_all(inputs, Settings(namespace=controller_namespace))
+    for warning in _warnings(inputs, result, controller_namespace):
+        print(f"warning: {warning}", file=sys.stderr)
+    _print(result, output, sys.stdout)
+    return Exit.OK
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+def _read(
+    files: Sequence[str], remotes: Sequence[str], answers: Sequence[str], namespace: str | None
+) -> tuple[Inputs, str]:
+    import msgspec
+
+    from meshfed.api.errors import InvalidInput
+
+    try:
+        documents = [document for source, text in _texts(files) for document in _documents(source, text)]
+    except InvalidInput as error:
+        raise BadInput(str(error)) from error
+    controller_namespace = namespace or _namespace_of_mesh(documents)
+    try:
+        inputs = _sorted_out(documents, controller_namespace)
+    except InvalidInput as error:
+        raise BadInput(str(error)) from error
+    known = sorted(mesh.metadata.name for mesh in inputs.remotes)
+    return (
+        msgspec.structs.replace(inputs, offers=_offers(remotes, known), resolved=_resolved(answers)),
+        controller_namespace,
+    )
+
+
+def _texts(files: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield each file's name and text; of a folder, the YAML and JSON files below it, by name."""
+    for name in files:
+        if name == "-":
+            yield "standard input", sys.stdin.read()
+            continue
+        path = Path(name)
+        found = sorted(file for file in path.rglob("*") if file.suffix in _SUFFIXES and file.is_file())
+        if path.is_dir() and not found:
+            raise BadInput(f"-f {name}: the folder holds no .yaml, .yml or .json file")
+        for file in found if path.is_dir() else [path]:
+            try:
+                yield str(file), file.read_text(encoding="utf-8")
+            except OSError as error:
+                raise BadInput(f"-f {file}: {error.strerror}") from error
+            except UnicodeDecodeError as error:
+                raise BadInput(f"-f {file}: not UTF-8 text: {error}") from error
+
+
+def _documents(source: str, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    from meshfed.api.documents import decode_documents
+
+    for document in decode_documents(text, source):
+        yield source, document
+
+
+def _namespace_of_mesh(documents: Sequence[tuple[str, dict[str, Any]]]) -> str:
+    """Return the namespace of the MeshFederation, where that says which controller is meant."""
+    found = {
+        _metadata(document).get("namespace") or _DEFAULT_NAMESPACE
+        for _, document in documents
+        if document.get("kind") == "MeshFederation"
+    }
+    if len(found) > 1:
+        raise BadInput(
+            f"there are MeshFederations in the namespaces {', '.join(sorted(map(str, found)))}: say with --namespace "
+            "which controller is meant"
+        )
+    return str(next(iter(found), _DEFAULT_NAMESPACE))
+
+
+def _sorted_out(documents: Sequence[tuple[str, dict[str, Any]]], namespace: str) -> Inputs:
+    """Return the objects that the controller of ``namespace`` would look at; of one that comes twice, the last."""
+    from meshfed.api.core import Namespace, Service
+    from meshfed.api.objects import decode_object, type_of
+    from meshfed.api.v1alpha1 import FederatedService, MeshFederation, RemoteMesh
+    from meshfed.istio import gateway_index
+    from meshfed.plan import Inputs
+
+    found: dict[type[Any], dict[tuple[str, str], Any]] = {
+        kind: {} for kind in (MeshFederation, RemoteMesh, FederatedService, Service, Namespace)
+    }
+    gateways: dict[int, tuple[str, ...]] = {}
+    service_exports: set[tuple[str, str]] = set()
+    for source, document in documents:
+        meta = _metadata(document)
+        name = str(meta.get("name", ""))
+        kind = type_of(document)
+        if kind is None:
+            _refuse_strangers(source, document)
+            index = gateway_index(name)
+            group = str(document.get("apiVersion", "")).partition("/")[0]
+            if (group, document.get("kind")) == ("networking.istio.io", "Gateway") and index is not None:
+                gateways[index] = _gateway_hosts(document)
+            elif (group, document.get("kind")) == ("multicluster.x-k8s.io", "ServiceExport"):
+                service_exports.add((str(meta.get("namespace") or "default"), name))
+            continue
+        place = "" if kind is Namespace else "default" if kind is Service else namespace
+        given = document | {"metadata": {"namespace": place} | meta} if meta and place else document
+        decoded: Any = decode_object(given, kind, source=source)
+        if place != namespace or kind is Service or decoded.metadata.namespace == namespace:
+            found[kind][decoded.metadata.namespace, name] = decoded
+    return Inputs(
+        federations=tuple(found[MeshFederation].values()),
+        remotes=tuple(found[RemoteMesh].values()),
+        namespaces=tuple(found[Namespace].values()),
+        services=tuple(found[Service].values()),
+        records=tuple(found[FederatedService].values()),
+        gateways=tuple(sorted(gateways.items())),
+        service_exports=tuple(sorted(service_exports)),
+    )
+
+
+def _metadata(document: dict[str, Any]) -> dict[str, Any]:
+    metadata = document.get("metadata")
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def _refuse_strangers(source: str, document: dict[str, Any]) -> None:
+    """A kind of our own group that we do not know is a slip of the pen, not somebody else's object."""
+    from meshfed.api.v1alpha1 import API_VERSION, GROUP
+
+    version, kind = document.get("apiVersion"), document.get("kind")
+    if not version or not kind:
+        raise BadInput(f"{source}: a document has no apiVersion or no kind, so it is not a Kubernetes object")
+    if str(version).partition("/")[0] == GROUP:
+        raise BadInput(
+            f"{source}: {kind} of apiVersion {version} is unknown; {API_VERSION} has MeshFederation, RemoteMesh and "
+            "FederatedService"
+        )
+
+
+def _gateway_hosts(document: dict[str, Any]) -> tuple[str, ...]:
+    spec = document.get("spec")
+    servers = spec.get("servers") if isinstance(spec, dict) else None
+    return tuple(
+        str(host) for server in servers or () if isinstance(server, dict) for host in server.get("hosts") or ()
+    )
+
+
+def _pairs(option: str, entries: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for entry in entries:
+        name, equals, value = entry.partition("=")
+        if not name or not equals or not value:
+            raise BadInput(f"{option} {entry}: it has to be NAME={'FILE' if option == '--remote' else 'IP'}")
+        yield name, value
+
+
+def _offers(entries: Sequence[str], known: Sequence[str]) -> dict[str, tuple[Offer, ...]]:
+    from meshfed.cli.fds import read_offers
+
+    offers: dict[str, tuple[Offer, ...]] = {}
+    for name, path in _pairs("--remote", entries):
+        if name not in known:
+            there = f"there are: {', '.join(known)}" if known else "there are none"
+            raise BadInput(f"--remote {name}: the input has no RemoteMesh of that name ({there})")
+        if name in offers:
+            raise BadInput(f"--remote {name}: it is given twice; put all that {name} offers into one file")
+        try:
+            offers[name] = tuple(read_offers(Path(path)))
+        except ValueError as error:
+            raise BadInput(f"--remote {name}: {error}") from error
+    return offers
+
+
+def _resolved(entries: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    from meshfed.model.meshes import is_ip
+
+    resolved: dict[str, tuple[str, ...]] = {}
+    for name, address in _pairs("--resolve", entries):
+        if not is_ip(address):
+            raise BadInput(f"--resolve {name}: {address} is not an IP address")
+        resolved[name] = (*resolved.get(name, ()), address)
+    return resolved
+
+
+# --- writing --------------------------------------------------------------------------------------
+
+
+def _warnings(inputs: Inputs, result: Plan, namespace: str) -> Iterator[str]:
+    """Yield what a person should know beside the objects."""
+    from meshfed.model.reasons import Reason
+
+    if not inputs.federations:
+        yield f"there is no MeshFederation in namespace {namespace}, so the controller would write nothing"
+    for name in sorted(result.unresolved):
+        yield f"no IP of {name} is known, so it gets no WorkloadEntries: give it with --resolve {name}=IP"
+    for status in result.statuses:
+        for condition in status.conditions:
+            if condition.reason in {Reason.DUPLICATE, Reason.NAME_CONFLICT, Reason.INVALID, Reason.NAME_TOO_LONG}:
+                yield f"{status.kind} {status.namespace}/{status.name}: {condition.reason}: {condition.message}"
+                break
+
+
+def _print(result: Plan, output: str, stream: TextIO) -> None:
+    if output == "json":
+        document = {"apiVersion": "v1", "kind": "List", "items": list(result.objects)}
+        json.dump(document, stream, indent=2, ensure_ascii=False)
+        stream.write("\n")
+        return
+    import yaml
+
+    class Plain(yaml.SafeDumper):
+        """Writes every value out: an anchor that two objects share would be lost when they are taken apart."""
+
+        def ignore_aliases(self, data: Any) -> bool:
+            return True
+
+    if result.objects:
+        yaml.dump_all(result.objects, stream, Dumper=Plain, sort_keys=False, explicit_start=True, allow_unicode=True)

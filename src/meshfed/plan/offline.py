@@ -1,0 +1,176 @@
+"""The whole plan at once, for `meshfed plan` and for tests: the same planner, worked until nothing is left to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from meshfed import istio
+from meshfed.api.core import Namespace, Service
+from meshfed.api.v1alpha1 import (
+    API_VERSION,
+    REMOTE_LABEL,
+    FederatedService,
+    FederatedServiceSpec,
+    MeshFederation,
+    RemoteMesh,
+)
+from meshfed.federation.imports import record_name
+from meshfed.federation.ledger import Guard, Ledger
+from meshfed.istio.metadata import manifest
+from meshfed.model.meshes import LocalMesh
+from meshfed.model.offers import Offer
+from meshfed.plan.keys import ExportKey, Key
+from meshfed.plan.planner import Planner
+from meshfed.plan.values import Outputs, Published, Settings, StatusUpdate
+
+
+class Inputs(msgspec.Struct, frozen=True):
+    """A cluster's objects, and what remotes offer: what is recorded already, and what is to be added to that.
+
+    ``gateways`` pairs the number of each existing Gateway with its hosts; ``service_exports`` are namespaces and
+    names; ``offers`` is all that a remote offers, where that is known.
+    """
+
+    federations: tuple[MeshFederation, ...] = ()
+    remotes: tuple[RemoteMesh, ...] = ()
+    namespaces: tuple[Namespace, ...] = ()
+    services: tuple[Service, ...] = ()
+    service_exports: tuple[tuple[str, str], ...] = ()
+    records: tuple[FederatedService, ...] = ()
+    gateways: tuple[tuple[int, tuple[str, ...]], ...] = ()
+    resolved: dict[str, tuple[str, ...]] = {}
+    offers: dict[str, tuple[Offer, ...]] = {}
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What the controller would have in the cluster, sorted, and what it would say and offer."""
+
+    objects: tuple[istio.Manifest, ...]
+    statuses: tuple[StatusUpdate, ...]
+    exports: tuple[Published, ...]
+    unresolved: frozenset[str]
+    """Host names of remotes whose IPs WorkloadEntries need, and which are not known."""
+
+
+def drain(planner: Planner) -> dict[Key, Outputs]:
+    """Work until nothing is left to do; returns the last outputs of each key that was worked out."""
+    outputs: dict[Key, Outputs] = {}
+    while keys := planner.take_dirty():
+        for key in keys:
+            outputs[key] = planner.reconcile(key)
+    return outputs
+
+
+def feed(planner: Planner, inputs: Inputs) -> None:
+    """Give the planner everything but the offers that are not recorded yet."""
+    for federation in inputs.federations:
+        planner.federation_changed(federation.metadata.name, federation)
+    for remote in inputs.remotes:
+        planner.remote_changed(remote.metadata.name, remote)
+    for namespace in inputs.namespaces:
+        planner.namespace_changed(namespace.metadata.name, namespace)
+    for service in inputs.services:
+        planner.service_changed(service.metadata.namespace, service.metadata.name, service)
+    for place in inputs.service_exports:
+        planner.service_export_changed(*place, 1)
+    for record in inputs.records:
+        planner.offer_changed(record.metadata.name, record)
+    for index, hosts in inputs.gateways:
+        planner.gateway_observed(index, hosts)
+    for name, addresses in inputs.resolved.items():
+        planner.resolution_changed(name, addresses)
+
+
+def plan_all(inputs: Inputs, settings: Settings) -> Plan:
+    """Work out everything for a cluster that holds ``inputs``."""
+    planner = Planner(settings)
+    feed(planner, inputs)
+    records = {record.metadata.name: record for record in inputs.records}
+    for remote in inputs.remotes:
+        name = remote.metadata.name
+        if name in inputs.offers:
+            given = [record for record in records.values() if record.spec.remote == name]
+            for record in given:
+                planner.offer_changed(record.metadata.name, None)
+                del records[record.metadata.name]
+            for record in _recorded(planner, remote, given, inputs.offers[name], settings.namespace):
+                records[record.metadata.name] = record
+                planner.offer_changed(record.metadata.name, record)
+    outputs = drain(planner)
+    statuses = tuple(status for key in outputs for status in outputs[key].statuses)
+    objects = [manifest for result in outputs.values() for manifest in result.objects]
+    if planner.mesh is not None:
+        known = {remote.metadata.name for remote in inputs.remotes}
+        objects += _with_status(planner.mesh, (r for r in records.values() if r.spec.remote in known), statuses)
+    exports = [
+        result.export for key, result in outputs.items() if isinstance(key, ExportKey) and result.export is not None
+    ]
+    return Plan(
+        objects=tuple(sorted(objects, key=_order)),
+        statuses=tuple(sorted(statuses, key=lambda status: (status.kind, status.namespace, status.name))),
+        exports=tuple(sorted(exports, key=lambda published: published.offer.host)),
+        unresolved=planner.names_to_resolve() - inputs.resolved.keys(),
+    )
+
+
+def _recorded(
+    planner: Planner, remote: RemoteMesh, given: Iterable[FederatedService], offers: Iterable[Offer], namespace: str
+) -> list[FederatedService]:
+    """Return the FederatedServices of a remote once it has offered ``offers``, all at once and after all others."""
+    ledger = Ledger(
+        remote.metadata.name,
+        trust_domain=remote.spec.trust_domain,
+        guard=Guard(max_percent=100),
+        admits=lambda spec: planner.judge(spec).accepted,
+    )
+    ledger.remember(record.spec for record in given)
+    hosts = sorted(offers, key=lambda offer: offer.host)
+    ledger.update(hosts, complete=True, announces_identities=True, now=0.0, stamp="")
+    specs = [spec for offer in hosts if (spec := ledger.desired(offer.host)) is not None]
+    return [
+        msgspec.convert(
+            {"metadata": {"name": record_name(spec.host, spec.remote), "namespace": namespace}, "spec": spec},
+            FederatedService,
+            from_attributes=True,
+        )
+        for spec in specs
+    ]
+
+
+def record_manifest(mesh: LocalMesh, spec: FederatedServiceSpec) -> istio.Manifest:
+    """Return the FederatedService that records an offer, as it is written."""
+    record = manifest(
+        mesh,
+        api_version=API_VERSION,
+        kind="FederatedService",
+        name=record_name(spec.host, spec.remote),
+        namespace=mesh.namespace,
+        spec=msgspec.to_builtins(spec),
+    )
+    record["metadata"]["labels"][REMOTE_LABEL] = spec.remote
+    return record
+
+
+def _with_status(
+    mesh: LocalMesh, records: Iterable[FederatedService], statuses: Iterable[StatusUpdate]
+) -> list[istio.Manifest]:
+    """Return the FederatedServices with what was decided about them; whether it is applied, nobody knows offline."""
+    decided: Mapping[str, StatusUpdate] = {
+        status.name: status for status in statuses if status.kind == "FederatedService"
+    }
+    manifests = []
+    for record in records:
+        update = decided[record.metadata.name]
+        accepted: list[Any] = msgspec.to_builtins(update.conditions[:1])
+        status: dict[str, Any] = {"conditions": accepted}
+        if update.fields["importedAs"]:
+            status |= msgspec.to_builtins(update.fields)
+        manifests.append(record_manifest(mesh, record.spec) | {"status": status})
+    return manifests
+
+
+def _order(manifest: istio.Manifest) -> tuple[str, str, str]:
+    return manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"]

@@ -191,11 +191,7 @@ class Planner:
 
     @property
     def mesh(self) -> LocalMesh | None:
-<<<<<<< HEAD
-        """This mesh, as the MeshFederation in force describes it."""
-=======
         """This mesh as the MeshFederation in force describes it; ``None`` where there is none."""
->>>>>>> core
         return self._mesh
 
     def judge(self, spec: FederatedServiceSpec) -> Decision:

@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from meshfed.api.crds import KINDS, Kind, all_crds, crd_yaml
 from meshfed.api.v1alpha1 import API_VERSION
@@ -29,8 +29,10 @@ def _reasons() -> str:
             "",
             "<!-- Generated from src/meshfed/model/reasons.py by tools/generate_api.py. -->",
             "",
-            "Every condition that Meshfed writes has one of these types and one of these reasons. The message says the "
-            "rest: which field, which value, what to do.",
+            (
+                "Every condition that Meshfed writes has one of these types and one of these reasons. The message says "
+                "the rest: which field, which value, what to do."
+            ),
             "",
             "## Condition types",
             "",
@@ -57,9 +59,11 @@ def _api() -> str:
         "",
         "<!-- Generated from the types in src/meshfed/api/v1alpha1.py by tools/generate_api.py. -->",
         "",
-        f"Everything is in `{API_VERSION}` and namespaced. `kubectl get federation` shows all kinds, "
-        "`kubectl explain <kind>.spec` what stands here. A field with neither default nor *required* may be left out, "
-        "and its description says what that means. Unknown fields are refused.",
+        (
+            f"Everything is in `{API_VERSION}` and namespaced. `kubectl get federation` shows all kinds, "
+            "`kubectl explain <kind>.spec` what stands here. A field with neither default nor *required* may be left "
+            "out, and its description says what that means. Unknown fields are refused."
+        ),
         "",
     ]
     for kind in KINDS:

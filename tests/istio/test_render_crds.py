@@ -18,11 +18,11 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rendering_values import ROUTER, mesh
-from test_render_properties import everything, worlds
 
 from meshfed.istio import Manifest, route
 from meshfed.model.names import ServiceHost
+from tests.istio.rendering_values import ROUTER, mesh
+from tests.istio.test_render_properties import everything, worlds
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = Path(os.environ.get("MESHFED_PUBLISHED_CRDS") or ROOT.parent / "shared" / "data")

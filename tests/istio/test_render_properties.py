@@ -11,7 +11,6 @@ import msgspec
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rendering_strategies import addresses, dns_labels, hosts, imports, local_services, meshes, remotes
 
 from meshfed.istio import (
     Manifest,
@@ -32,6 +31,7 @@ from meshfed.model.identity import SpiffeID
 from meshfed.model.imports import Import, LocalService
 from meshfed.model.meshes import IngressType, LocalMesh
 from meshfed.model.names import ServiceHost
+from tests.istio.rendering_strategies import addresses, dns_labels, hosts, imports, local_services, meshes, remotes
 
 # apimachinery's IsDNS1123Subdomain, which every object name has to pass
 OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")

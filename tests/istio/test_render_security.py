@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from rendering_values import manifest, mesh
 
 from meshfed.istio import Manifest, authorization_policy, peer_authentication
 from meshfed.model.identity import SpiffeID
+from tests.istio.rendering_values import manifest, mesh
 
 WEST = SpiffeID.of_workload("west.local", "meshfed", "federation-controller")
 CENTRAL = SpiffeID(trust_domain="central.local", path="/controller")

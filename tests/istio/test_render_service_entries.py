@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from rendering_values import HTTP, backend, imported, manifest, mesh, remote
 
 from meshfed.istio import Manifest, discovery_entry, import_entry
 from meshfed.model.imports import Import
 from meshfed.model.meshes import Remote
 from meshfed.model.offers import Port
+from tests.istio.rendering_values import HTTP, backend, imported, manifest, mesh, remote
 
 
 def discovery(spec: str) -> Manifest:

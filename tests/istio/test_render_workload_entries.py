@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from rendering_values import HTTP, RATINGS, backend, imported, local, manifest, mesh, remote
 
 from meshfed.istio import Manifest, workload_entries
 from meshfed.model.imports import Import, LocalPort, LocalService
 from meshfed.model.names import ServiceHost
 from meshfed.model.offers import Port
 from meshfed.model.reasons import Decision, Reason
+from tests.istio.rendering_values import HTTP, RATINGS, backend, imported, local, manifest, mesh, remote
 
 SA = "spiffe://cluster.local/ns/bookinfo/sa/"
 GRPC = Port(number=9090, name="grpc", protocol="GRPC")

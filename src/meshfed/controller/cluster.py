@@ -60,9 +60,7 @@ async def _served(client: Client) -> Served:
     written = {pair: found.find(*pair) for pair in ISTIO_KINDS}
     absent = [f"{kind}.{group}" for (group, kind), resource in written.items() if resource is None]
     if absent:
-        raise Lacking(
-            f"the cluster does not serve Istio's {', '.join(absent)}: install Istio's CRDs (istioctl, or its base chart)"
-        )
+        raise Lacking(f"the cluster does not serve Istio's {', '.join(absent)}: install Istio, or its base chart")
     for resource in ours.values():
         if resource is not None:
             crd: dict[str, Any] = await client.get(CRDS, f"{resource.plural}.{GROUP}")

@@ -122,7 +122,9 @@ class StatusWriter:
             self.forget(ref)
         except KubeError as error:
             delay = self.queue.retry(ref)
-            _log.warning("cannot write the status of %s %s/%s, again in %.1f s: %s", kind, namespace, name, delay, error)
+            _log.warning(
+                "cannot write the status of %s %s/%s, again in %.1f s: %s", kind, namespace, name, delay, error
+            )
         else:
             self.queue.forget(ref)
             self._echoes[ref] = (version, desired)

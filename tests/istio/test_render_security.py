@@ -10,6 +10,8 @@ from tests.istio.rendering_values import manifest, mesh
 
 WEST = SpiffeID.of_workload("west.local", "meshfed", "federation-controller")
 CENTRAL = SpiffeID(trust_domain="central.local", path="/controller")
+NORTH = SpiffeID(trust_domain="north.local", path="/controller")
+SOUTH = SpiffeID(trust_domain="south.local", path="/controller")
 
 
 def policy(rules: str) -> Manifest:
@@ -42,9 +44,15 @@ def test_mtls_is_strict_but_on_the_metrics_port(port: int) -> None:
 
 
 def test_only_the_remotes_reach_discovery_and_everybody_the_other_ports() -> None:
-    assert authorization_policy(mesh(), [WEST, CENTRAL, WEST]) == policy(
+    assert authorization_policy(mesh(), [WEST, NORTH, CENTRAL, SOUTH, WEST]) == policy(
         """
-        - from: [{source: {principals: [central.local/controller, west.local/ns/meshfed/sa/federation-controller]}}]
+        - from:
+          - source:
+              principals:
+              - central.local/controller
+              - north.local/controller
+              - south.local/controller
+              - west.local/ns/meshfed/sa/federation-controller
           to: [{operation: {ports: ["15080"]}}]
         - to: [{operation: {notPorts: ["15080"]}}]
         """

@@ -7,13 +7,17 @@ part that a test does not speak of has a plain value.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from meshfed.api.core import Namespace, Service
 from meshfed.api.v1alpha1 import FederatedService, MeshFederation, RemoteMesh
 from meshfed.federation.imports import record_name
+from meshfed.model.meshes import LocalMesh
+from meshfed.plan import Settings, meshes
+
+T = TypeVar("T")
 
 CONTROL_PLANE = "istio-system"
 EXPORTED = {"export-service": "true"}
@@ -100,3 +104,13 @@ def offer(
         "firstOffered": first_offered,
     }
     return msgspec.convert({"metadata": meta, "spec": body | spec}, FederatedService)
+
+
+def local(federation: MeshFederation | None = None) -> LocalMesh:
+    """Return this mesh as decisions see it."""
+    return meshes.local_mesh(federation or mesh(), Settings())
+
+
+def convert(kind: type[T], plain: object) -> T:
+    """Make a value of the API from what a person would write."""
+    return msgspec.convert(plain, kind)

@@ -1,0 +1,145 @@
+"""What the offers of several remotes for one host become together, and which of them fit at all."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from typing import Any
+
+import pytest
+
+from meshfed.federation.limits import Quota, standing
+from meshfed.federation.merging import Candidate, merge
+from meshfed.model.imports import Backend, Import
+from meshfed.model.offers import Offer, Port
+from meshfed.model.reasons import Reason
+from meshfed.plan import meshes
+from tests.world import host, remote
+
+HOST = host("ratings")
+HTTP = Port(number=9080, name="http", protocol="HTTP")
+
+
+def candidate(name: str, *, first: str = "2026-01-01", ports: tuple[Port, ...] = (HTTP,), **parts: Any) -> Candidate:
+    spec = {key: parts.pop(key) for key in ("priority", "ingressType") if key in parts}
+    sni_host = parts.pop("sni_host", "")
+    return Candidate(
+        record=parts.pop("record", name),
+        remote=meshes.remote(remote(name, **spec)),
+        offer=Offer(host=HOST, ports=ports, labels={"app": "ratings"}, sni_host=sni_host),
+        first_offered=first,
+        **parts,
+    )
+
+
+def reasons(*candidates: Candidate) -> dict[str, Reason]:
+    """The reasons, which are the same in whatever order the candidates are given."""
+    outcomes = [merge(HOST, order) for order in permutations(candidates)]
+    assert all(outcome == outcomes[0] for outcome in outcomes)
+    return {record: decision.reason for record, decision in outcomes[0].decisions.items()}
+
+
+def test_one_remote_alone_serves_the_host() -> None:
+    outcome = merge(HOST, [candidate("west", export_to=(".",))])
+    assert outcome.imported == Import(
+        host=HOST,
+        ports=(HTTP,),
+        backends=(Backend(remote=meshes.remote(remote("west")), sni_host=HOST, labels={"app": "ratings"}),),
+        export_to=(".",),
+    )
+    assert {record: decision.accepted for record, decision in outcome.decisions.items()} == {"west": True}
+
+
+def test_several_remotes_serve_one_host_where_the_later_ones_merge() -> None:
+    outcome = merge(HOST, [candidate("north", first="2026-02-01", merge=True), candidate("west")])
+    assert outcome.imported is not None
+    assert [backend.remote.name for backend in outcome.imported.backends] == ["north", "west"]
+
+
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [
+        pytest.param([candidate("north", first="2026-02-01")], Reason.ALREADY_IMPORTED, id="it does not merge"),
+        pytest.param(
+            [
+                candidate(
+                    "north", first="2026-02-01", merge=True, ports=(Port(number=80, name="http", protocol="HTTP"),)
+                )
+            ],
+            Reason.PORT_CONFLICT,
+            id="other port numbers",
+        ),
+        pytest.param(
+            [
+                candidate(
+                    "north", first="2026-02-01", merge=True, ports=(Port(number=9080, name="http", protocol="TCP"),)
+                )
+            ],
+            Reason.PORT_CONFLICT,
+            id="other protocols",
+        ),
+        pytest.param(
+            [candidate("north", first="2026-02-01", merge=True, ingressType="openshift-router")],
+            Reason.SNI_CONFLICT,
+            id="another type of ingress",
+        ),
+        pytest.param(
+            [candidate("north", first="2026-02-01", merge=True, sni_host=host("other"))],
+            Reason.SNI_CONFLICT,
+            id="another name at the exporter",
+        ),
+        pytest.param(
+            [
+                candidate(
+                    "north", first="2026-02-01", merge=True, ports=(Port(number=9080, name="web", protocol="HTTP"),)
+                )
+            ],
+            Reason.ACCEPTED,
+            id="port names may differ",
+        ),
+    ],
+)
+def test_who_comes_later_has_to_agree(others: list[Candidate], expected: Reason) -> None:
+    assert reasons(candidate("west"), *others) == {"west": Reason.ACCEPTED, "north": expected}
+
+
+def test_priority_comes_before_age_and_age_before_name() -> None:
+    older, newer = candidate("a", first="2026-01-01"), candidate("b", first="2026-02-01")
+    assert reasons(newer, older) == {"a": Reason.ACCEPTED, "b": Reason.ALREADY_IMPORTED}
+    preferred = candidate("b", first="2026-02-01", priority=1)
+    assert reasons(preferred, older) == {"a": Reason.ALREADY_IMPORTED, "b": Reason.ACCEPTED}
+    unrecorded = candidate("a", first="")
+    assert reasons(newer, unrecorded) == {"a": Reason.ALREADY_IMPORTED, "b": Reason.ACCEPTED}
+    assert reasons(candidate("b", first=""), candidate("a", first="")) == {
+        "a": Reason.ACCEPTED,
+        "b": Reason.ALREADY_IMPORTED,
+    }
+
+
+def test_one_remote_serves_a_host_once_whatever_its_rules_alias() -> None:
+    twice = [candidate("west", record="r1", merge=True), candidate("west", record="r2", merge=True)]
+    assert reasons(*twice) == {"r1": Reason.ACCEPTED, "r2": Reason.ALREADY_IMPORTED}
+
+
+def test_outlier_detection_is_the_first_that_any_of_them_states() -> None:
+    outcome = merge(HOST, [candidate("west"), candidate("north", merge=True, outlier_detection={"interval": "5s"})])
+    assert outcome.imported is not None
+    assert outcome.imported.outlier_detection == {"interval": "5s"}
+
+
+def test_nobody_offers_it() -> None:
+    assert (merge(HOST, []).imported, merge(HOST, []).decisions) == (None, {})
+
+
+def test_the_limit_admits_who_was_first_and_says_whose_standing_changes() -> None:
+    a, b, c = standing("2026-01-01", "a"), standing("2026-01-02", "b"), standing("", "c")
+    quota = Quota(2)
+    assert [quota.add(c), quota.add(b)] == [[], []]
+    assert quota.add(a) == ["c"]
+    assert [quota.admits(entry) for entry in (a, b, c)] == [True, True, False]
+    assert quota.remove(b) == ["c"]
+    assert [quota.admits(entry) for entry in (a, b, c)] == [True, False, True]
+    assert quota.resize(0) == ["a", "c"]
+    assert [quota.admits(entry) for entry in (a, c)] == [False, False]
+    assert quota.resize(5) == ["a", "c"]
+    assert quota.remove(a) == []
+    assert len(quota) == 1

@@ -1,0 +1,195 @@
+"""From Services to Gateways, to what the router needs, and to what remotes are told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from meshfed.federation.homes import HOSTS_PER_GATEWAY
+from meshfed.model.reasons import Reason
+from meshfed.plan import ExportKey, GatewayKey, MeshKey, MeshStatusKey
+from tests.world import World, exported, host, mesh, namespace, service
+
+ROUTER: dict[str, Any] = {
+    "ingress": {
+        "type": "openshift-router",
+        "gateway": {"selector": {"app": "federation-ingress-gateway"}, "portConfig": {"number": 443, "name": "tls"}},
+    }
+}
+
+
+def rules(*given: dict[str, Any]) -> dict[str, Any]:
+    return {"rules": list(given)}
+
+
+def test_a_mesh_that_exports_nothing_has_its_discovery_service_guarded_and_reachable() -> None:
+    world = World(mesh(), service("reviews"))
+    assert world.manifests == {
+        "Gateway istio-system/federation-ingress-gateway": {
+            "selector": {"app": "federation-ingress-gateway"},
+            "servers": [
+                {
+                    "port": {"number": 15443, "name": "tls-passthrough", "protocol": "TLS"},
+                    "hosts": ["federation-discovery-service-east.istio-system.svc.cluster.local"],
+                    "tls": {"mode": "AUTO_PASSTHROUGH"},
+                }
+            ],
+        },
+        "PeerAuthentication istio-system/fds-strict-mtls": {
+            "selector": {"matchLabels": {"app.kubernetes.io/name": "federation-controller"}},
+            "mtls": {"mode": "STRICT"},
+            "portLevelMtls": {"8080": {"mode": "PERMISSIVE"}},
+        },
+        "AuthorizationPolicy istio-system/fds-known-remotes": {
+            "selector": {"matchLabels": {"app.kubernetes.io/name": "federation-controller"}},
+            "action": "ALLOW",
+            "rules": [{"to": [{"operation": {"notPorts": ["15080"]}}]}],
+        },
+    }
+    assert world.published == {}
+
+
+def test_a_labelled_service_is_offered_and_listed_and_unlabelled_it_is_neither() -> None:
+    world = World(mesh(), exported("reviews"), service("details"))
+    assert (world.gateways, world.published) == ([[host("reviews")]], {host("reviews"): None})
+
+    world.put(service("reviews"), exported("details"))
+    assert (world.gateways, world.published) == ([[host("details")]], {host("details"): None})
+
+    world.remove(exported("details"))
+    assert (world.gateways, world.published) == ([[]], {})
+
+
+def test_a_change_to_the_labels_of_a_namespace_reaches_its_services() -> None:
+    prod = {"namespaceSelectors": {"matchLabels": {"env": "prod"}}}
+    world = World(mesh(export=prod), service("a.one"), service("b.two"), namespace("one", env="prod"))
+    assert world.gateways == [[host("a.one")]]
+    world.put(namespace("one"), namespace("two", env="prod"))
+    assert world.gateways == [[host("b.two")]]
+    world.remove(namespace("two"))
+    assert world.gateways == [[]]
+
+
+def test_a_namespace_is_known_by_its_name_even_before_it_is_seen() -> None:
+    named = {"namespaceSelectors": {"matchLabels": {"kubernetes.io/metadata.name": "one"}}}
+    assert World(mesh(export=named), service("a.one"), service("b.two")).gateways == [[host("a.one")]]
+
+
+def test_changed_rules_reach_every_service() -> None:
+    world = World(mesh(), exported("a"), service("b"))
+    assert world.gateways == [[host("a")]]
+    world.put(mesh(export=rules({"action": "Export", "names": ["b"], "remotes": ["west"]})))
+    assert (world.gateways, world.published) == ([[host("b")]], {host("b"): frozenset({"west"})})
+    world.put(mesh(export=None))
+    assert (world.gateways, world.published) == ([[]], {})
+
+
+def test_an_alias_is_offered_and_the_gateway_lists_the_services_own_host() -> None:
+    world = World(mesh(export=rules({"action": "Export", "as": {"name": "pay"}})), service("a"))
+    assert (world.gateways, list(world.published)) == ([[host("a")]], [host("pay")])
+
+
+def test_two_services_under_one_host_the_older_has_it_and_the_other_takes_over() -> None:
+    alias = {"action": "Export", "names": ["a", "b"], "as": {"name": "pay"}}
+    world = World(
+        mesh(export=rules(alias, {"action": "Export"})),
+        service("a", created="2026-02-01T00:00:00Z"),
+        service("b", created="2026-01-01T00:00:00Z"),
+    )
+    assert world.gateways == [[host("b")]]
+    refused = world.outputs[ExportKey("default", "a")].export_decision
+    assert refused is not None
+    assert refused.reason is Reason.HOST_TAKEN
+
+    world.put(service("pay", created="2026-03-01T00:00:00Z"))
+    assert world.gateways == [[host("pay")]]
+    world.remove(service("pay"), service("b"))
+    assert world.gateways == [[host("a")]]
+
+
+def test_behind_a_router_each_port_has_a_filter_and_a_route_and_so_has_discovery() -> None:
+    ports = [{"name": "http", "port": 80}, {"name": "grpc", "port": 81}]
+    world = World(mesh(**ROUTER), exported("a", ports=ports))
+    fds = "federation-discovery-service-east.istio-system.svc.cluster.local.15080"
+    a = host("a")
+    assert sorted(name for name in world.manifests if name.startswith(("EnvoyFilter", "Route"))) == sorted(
+        [f"EnvoyFilter istio-system/sni.{end}" for end in (fds, f"{a}.80", f"{a}.81")]
+        + [f"Route istio-system/federation-ingress-gateway.{end}" for end in (fds, f"{a}.80", f"{a}.81")]
+    )
+    world.put(mesh())
+    assert not [name for name in world.manifests if name.startswith(("EnvoyFilter", "Route"))]
+
+
+def test_a_name_that_the_router_cannot_serve_is_said_and_harms_nothing_else() -> None:
+    long = "a" * 60
+    world = World(mesh(**ROUTER), exported(long), exported("b"))
+    assert world.gateways == [sorted([host(long), host("b")])]
+    assert not [name for name in world.manifests if long in name]
+    assert world.conditions("MeshFederation", "east")["ExportsReady"] == "False NameTooLong"
+    world.put(mesh())
+    assert world.conditions("MeshFederation", "east")["ExportsReady"] == "True Exporting"
+
+
+def test_a_service_export_exports_and_is_told_so() -> None:
+    world = World(mesh(export={"serviceExports": True, "serviceSelectors": {"matchLabels": {"x": "y"}}}), service("a"))
+    assert world.gateways == [[]]
+    world.planner.service_export_changed("default", "a", 3)
+    world.planner.service_export_changed("default", "nobody", 1)
+    assert world.gateways == [[host("a")]]
+    assert world.statuses["ServiceExport a"].observed_generation == 3
+    assert world.conditions("ServiceExport", "a") == {"Valid": "True Exported"}
+    assert world.conditions("ServiceExport", "nobody") == {"Valid": "False NoService"}
+    world.planner.service_export_changed("default", "a", None)
+    assert world.gateways == [[]]
+    assert "ServiceExport a" not in world.statuses
+
+
+def test_long_lists_are_spread_over_gateways_that_keep_their_hosts() -> None:
+    names = [f"s{number:04}" for number in range(HOSTS_PER_GATEWAY + 10)]
+    world = World(mesh(), *map(exported, names))
+    assert [len(hosts) for hosts in world.gateways] == [HOSTS_PER_GATEWAY - 1, 11]
+    world.remove(*map(exported, names[:20]))
+    assert [len(hosts) for hosts in world.gateways] == [HOSTS_PER_GATEWAY - 21, 11]
+    world.remove(*map(exported, names[-11:]))
+    assert [len(hosts) for hosts in world.gateways] == [HOSTS_PER_GATEWAY - 21]
+
+
+def test_the_homes_of_a_previous_life_are_kept_and_what_is_gone_leaves() -> None:
+    world = World(mesh(), exported("a"), exported("b"))
+    world.planner.gateway_observed(1, [host("a"), host("gone")])
+    world.planner.gateway_observed(0, ["federation-discovery-service-east.istio-system.svc.cluster.local"])
+    assert world.gateways == [[host("b")], [host("a")]]
+
+
+def test_a_change_that_decides_nothing_marks_nothing() -> None:
+    world = World(mesh(), exported("a"), service("b"))
+    world.settle()
+    world.put(exported("a"), service("b", labels={"irrelevant": "label"}), namespace("default", any="label"), mesh())
+    assert world.settle() == []
+
+
+def test_a_new_export_touches_its_own_key_its_gateway_and_the_counts() -> None:
+    world = World(mesh(), *(exported(f"s{number}") for number in range(20)))
+    world.settle()
+    world.put(exported("new"))
+    assert world.settle() == [ExportKey("default", "new"), GatewayKey(0), MeshStatusKey()]
+    world.put(exported("new", ports=[{"name": "http", "port": 81}]))
+    assert world.settle() == [ExportKey("default", "new"), MeshStatusKey()]
+
+
+def test_without_a_mesh_federation_there_is_nothing_and_a_deleted_one_leaves_nothing() -> None:
+    world = World(exported("a"))
+    assert (world.manifests, world.published, world.statuses) == ({}, {}, {})
+    world.put(mesh())
+    assert len(world.manifests) == 3
+    world.put(mesh(deleted="2026-01-02T00:00:00Z"))
+    assert (world.manifests, world.published, world.statuses) == ({}, {}, {})
+    assert MeshKey() in world.outputs
+
+
+def test_the_oldest_mesh_federation_is_in_force_and_the_next_takes_over() -> None:
+    world = World(mesh("younger", created="2026-02-01T00:00:00Z"), mesh("older", created="2026-01-01T00:00:00Z"))
+    assert world.conditions("MeshFederation", "younger") == {"Ready": "False Duplicate"}
+    assert "federation-discovery-service-older.istio-system.svc.cluster.local" in str(world.manifests)
+    world.remove(mesh("older"))
+    assert world.conditions("MeshFederation", "younger")["ExportsReady"] == "True NothingExported"
+    assert "federation-discovery-service-younger.istio-system.svc.cluster.local" in str(world.manifests)

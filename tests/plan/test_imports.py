@@ -1,0 +1,347 @@
+"""From what remotes offer to ServiceEntries, WorkloadEntries and DestinationRules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from meshfed.model.reasons import Reason
+from meshfed.plan import ImportKey, MeshStatusKey, OfferKey, RemoteStatusKey
+from tests.world import World, host, mesh, offer, remote, service
+
+RATINGS = host("ratings")
+ENTRY = f"ServiceEntry istio-system/import.{RATINGS}"
+JOINED = f"WorkloadEntry default/{RATINGS}.west.192.0.2.10"
+MERGE: dict[str, Any] = {"import": {"merge": True}}
+TCP = {"number": 9080, "name": "tcp", "protocol": "TCP"}
+
+
+def record(name: str, by: str = "west") -> str:
+    return f"{host(name)}.{by}"
+
+
+def importing(**rules: Any) -> dict[str, Any]:
+    return {"import": rules}
+
+
+def test_what_exists_only_remotely_becomes_a_service_entry() -> None:
+    world = World(mesh(), remote(), offer("west", "ratings"))
+    assert world.carriers == [ENTRY]
+    assert world.manifests[ENTRY] == {
+        "hosts": [RATINGS],
+        "ports": [{"number": 9080, "name": "http", "protocol": "HTTP"}],
+        "location": "MESH_INTERNAL",
+        "resolution": "STATIC",
+        "endpoints": [
+            {
+                "address": "192.0.2.10",
+                "ports": {"http": 15443},
+                "labels": {"app": "ratings", "security.istio.io/tlsMode": "istio"},
+                "network": "west-network",
+            }
+        ],
+    }
+
+
+def test_what_exists_in_both_becomes_a_workload_entry_of_the_local_service() -> None:
+    world = World(
+        mesh(), remote(**MERGE), service("ratings", selector={"app": "r", "tier": "x"}), offer("west", "ratings")
+    )
+    assert world.carriers == [JOINED]
+    assert world.manifests[JOINED] == {
+        "address": "192.0.2.10",
+        "ports": {"http": 15443},
+        "labels": {"app": "r", "tier": "x", "security.istio.io/tlsMode": "istio"},
+        "network": "west-network",
+    }
+
+
+def test_an_import_moves_with_the_local_service_that_comes_and_goes() -> None:
+    world = World(mesh(), remote(**MERGE), offer("west", "ratings"))
+    assert world.carriers == [ENTRY]
+    world.put(service("ratings"))
+    assert world.carriers == [JOINED]
+    world.remove(service("ratings"))
+    assert world.carriers == [ENTRY]
+
+
+def test_without_merge_the_local_service_stays_alone() -> None:
+    world = World(mesh(), remote(), offer("west", "ratings"), service("ratings"))
+    assert (world.carriers, world.accepted()) == ([], {record("ratings"): "LocalServiceExists"})
+    world.remove(service("ratings"))
+    assert (world.carriers, world.accepted()) == ([ENTRY], {record("ratings"): "Accepted"})
+
+
+def test_an_import_goes_with_its_offer_its_remote_or_the_mesh() -> None:
+    given = mesh(), remote(), offer("west", "ratings")
+    for part in given:
+        world = World(*given)
+        assert world.carriers == [ENTRY]
+        world.remove(part)
+        assert world.carriers == []
+        world.put(part)
+        assert world.carriers == [ENTRY]
+    world = World(*given).put(remote(deleted="2026-02-01T00:00:00Z"))
+    assert world.accepted() == {record("ratings"): "RemoteMissing"}
+    assert not [name for name in world.manifests if "west" in name]
+
+
+def test_a_changed_offer_changes_its_import() -> None:
+    world = World(mesh(), remote(), offer("west", "ratings"))
+    world.put(offer("west", "ratings", ports=[{"number": 80, "name": "web", "protocol": "HTTP"}], labels={"v": "2"}))
+    spec = world.manifests[ENTRY]
+    assert spec["ports"] == [{"number": 80, "name": "web", "protocol": "HTTP"}]
+    assert spec["endpoints"][0]["labels"] == {"v": "2", "security.istio.io/tlsMode": "istio"}
+
+
+def test_a_changed_remote_changes_its_imports_and_how_it_is_reached() -> None:
+    world = World(mesh(), remote(), offer("west", "ratings"))
+    world.put(remote(addresses=["192.0.2.20", "gw.west.example"], port=443, network="moved", locality="r1/z1"))
+    discovery = world.manifests["ServiceEntry istio-system/federation-discovery-service-west"]
+    for spec in (world.manifests[ENTRY], discovery):
+        assert spec["resolution"] == "DNS"
+        assert [(e["address"], *e["ports"].values(), e["network"]) for e in spec["endpoints"]] == [
+            ("192.0.2.20", 443, "moved"),
+            ("gw.west.example", 443, "moved"),
+        ]
+    assert world.manifests[ENTRY]["endpoints"][0]["locality"] == "r1/z1"
+
+
+def test_visibility_and_outlier_detection_reach_what_is_written() -> None:
+    policy = {"outlierDetection": {"consecutive5xxErrors": 3, "interval": "5s"}}
+    world = World(mesh(), remote(**importing(exportTo=["shop"]), trafficPolicy=policy), offer("west", "ratings"))
+    assert world.manifests[ENTRY]["exportTo"] == ["shop"]
+    rule = world.manifests[f"DestinationRule istio-system/mtls-sni.{RATINGS}"]
+    assert rule["trafficPolicy"]["outlierDetection"] == {"consecutive5xxErrors": 3, "interval": "5s"}
+
+
+def test_an_alias_is_asked_for_by_the_exporters_own_name() -> None:
+    alias = {"action": "Import", "as": {"host": "{name}.{namespace}.svc.west.mesh"}}
+    world = World(mesh(), remote(**importing(rules=[alias])), offer("west", "ratings"))
+    assert world.carriers == [
+        "DestinationRule istio-system/mtls-sni.ratings.default.svc.west.mesh",
+        "ServiceEntry istio-system/import.ratings.default.svc.west.mesh",
+    ]
+    settings = world.manifests[world.carriers[0]]["trafficPolicy"]["portLevelSettings"]
+    assert [setting["tls"]["sni"] for setting in settings] == [f"outbound_.9080_._.{RATINGS}"]
+    assert (
+        world.statuses[f"FederatedService {record('ratings')}"].fields["importedAs"] == "ratings.default.svc.west.mesh"
+    )
+
+
+def test_an_alias_onto_a_local_service_is_refused_since_one_host_is_asked_for_by_one_name() -> None:
+    alias = {"action": "Import", "hosts": [host("old")], "as": {"host": RATINGS}}
+    world = World(mesh(), remote(**importing(rules=[alias], merge=True)), offer("west", "old"), service("ratings"))
+    assert (world.carriers, world.accepted()) == ([], {record("old"): "SNIConflict"})
+
+
+def test_behind_a_router_the_rule_states_the_routers_name() -> None:
+    world = World(mesh(), remote(ingressType="openshift-router"), offer("west", "ratings"))
+    assert world.carriers == [f"DestinationRule istio-system/mtls-sni.{RATINGS}", ENTRY]
+    assert "DestinationRule istio-system/mtls-sni.federation-discovery-service-west" in world.manifests
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        pytest.param(offer("west", "a.b.c.example"), Reason.INVALID_HOST, id="not of its cluster domain"),
+        pytest.param(offer("west", "UPPER.ns.svc.cluster.local"), Reason.INVALID_HOST, id="not a DNS name"),
+        pytest.param(offer("west", "ratings", ports=[]), Reason.INVALID_PORTS, id="no ports"),
+        pytest.param(offer("west", "a.kube-system"), Reason.PROTECTED_NAMESPACE, id="protected"),
+        pytest.param(offer("west", "ratings", ports=[TCP]), Reason.TCP_NOT_ALLOWED, id="TCP"),
+        pytest.param(offer("north", "ratings"), Reason.REMOTE_MISSING, id="of a remote that is not there"),
+    ],
+)
+def test_a_refused_offer_says_why_and_carries_nothing(given: Any, reason: Reason) -> None:
+    world = World(mesh(), remote(), given)
+    assert (world.carriers, list(world.accepted().values())) == ([], [str(reason)])
+    assert world.conditions("FederatedService", given.metadata.name)["Applied"] == f"False {reason}"
+
+
+def test_a_remote_without_import_is_only_published_to() -> None:
+    world = World(mesh(), remote(import_=None), offer("west", "ratings"))
+    assert (world.carriers, world.accepted()) == ([], {record("ratings"): "NotImported"})
+
+
+def test_rules_that_change_let_offers_in_and_out() -> None:
+    world = World(mesh(), remote(), offer("west", "ratings"), offer("west", "details"))
+    world.put(remote(**importing(rules=[{"action": "Import", "hosts": ["details.*"]}])))
+    assert world.accepted() == {record("ratings"): "DeniedByRule", record("details"): "Accepted"}
+    world.put(remote(**importing(rules=[{"action": "Deny", "hosts": ["details.*"]}, {"action": "Import"}])))
+    assert world.accepted() == {record("ratings"): "Accepted", record("details"): "DeniedByRule"}
+
+
+def test_a_local_service_that_takes_no_workload_entries_says_so() -> None:
+    world = World(mesh(), remote(**MERGE), offer("west", "ratings"), service("ratings", clusterIP="None"))
+    assert (world.carriers, world.accepted()) == ([], {record("ratings"): "LocalServiceUnusable"})
+    world.put(service("ratings"))
+    assert world.carriers == [JOINED]
+
+
+def test_identities_that_a_workload_entry_cannot_state_are_a_mismatch() -> None:
+    elsewhere = "spiffe://cluster.local/ns/elsewhere/sa/ratings"
+    world = World(mesh(), remote(**MERGE), offer("west", "ratings", identities=[elsewhere]), service("ratings"))
+    assert (world.carriers, world.accepted()) == ([], {record("ratings"): "IdentityMismatch"})
+    here = "spiffe://cluster.local/ns/default/sa/ratings"
+    world.put(offer("west", "ratings", identities=[here]))
+    assert world.carriers == [f"{JOINED}.ratings"]
+    assert world.manifests[f"{JOINED}.ratings"]["serviceAccount"] == "ratings"
+
+
+def test_a_service_that_selects_the_same_pods_stops_the_join_until_it_is_gone() -> None:
+    world = World(
+        mesh(), remote(**MERGE), offer("west", "ratings"), service("ratings", selector={"app": "r", "v": "1"})
+    )
+    assert world.carriers == [JOINED]
+    for wider in ({"app": "r"}, {"app": "r", "v": "1"}, {"security.istio.io/tlsMode": "istio"}):
+        world.put(service("wide", selector=wider))
+        assert (world.carriers, world.accepted()) == ([], {record("ratings"): "SelectorShared"}), wider
+        world.put(service("wide", selector={"app": "other"}))
+        assert world.carriers == [JOINED]
+    for harmless in ({"app": "r", "v": "1", "w": "2"}, {}, {"app": "x"}):
+        world.put(service("wide", selector=harmless), service("ratings.other", selector={"app": "r"}))
+        assert world.carriers == [JOINED], harmless
+
+
+def test_the_limit_keeps_the_longest_standing_and_lets_others_in_as_they_go() -> None:
+    first, second, third = (
+        offer("west", name, first_offered=f"2026-01-0{day}T00:00:00Z") for name, day in (("c", 1), ("b", 2), ("a", 3))
+    )
+    world = World(mesh(), remote(**importing(limit=2)), third, second, first)
+    assert world.accepted() == {record("c"): "Accepted", record("b"): "Accepted", record("a"): "LimitExceeded"}
+    world.remove(first)
+    assert world.accepted() == {record("b"): "Accepted", record("a"): "Accepted"}
+    world.put(remote(**importing(limit=1)), first)
+    assert world.accepted() == {record("c"): "Accepted", record("b"): "LimitExceeded", record("a"): "LimitExceeded"}
+    world.put(remote(**importing(limit=3)))
+    assert set(world.accepted().values()) == {"Accepted"}
+
+
+def test_what_cannot_join_a_local_service_takes_no_place_in_the_limit() -> None:
+    world = World(mesh(), remote(**importing(limit=1)), offer("west", "a"), offer("west", "b"), service("a"))
+    assert world.accepted() == {record("a"): "LocalServiceExists", record("b"): "Accepted"}
+
+
+# --- several remotes ------------------------------------------------------------------------------
+
+
+def west_and_north(**north: Any) -> World:
+    return World(
+        mesh(),
+        remote("west"),
+        remote("north", **({"addresses": ["192.0.2.30"]} | MERGE | north)),
+        offer("west", "ratings", first_offered="2026-01-01T00:00:00Z"),
+        offer("north", "ratings", first_offered="2026-01-02T00:00:00Z"),
+    )
+
+
+def endpoints(world: World) -> list[tuple[str, str]]:
+    return [(entry["address"], entry["network"]) for entry in world.manifests[ENTRY]["endpoints"]]
+
+
+def test_several_remotes_behind_one_host_are_one_service_entry() -> None:
+    world = west_and_north()
+    assert world.carriers == [ENTRY]
+    assert endpoints(world) == [("192.0.2.30", "north-network"), ("192.0.2.10", "west-network")]
+
+
+def test_one_by_ip_and_one_by_name() -> None:
+    world = west_and_north(addresses=["gw.north.example"])
+    assert world.manifests[ENTRY]["resolution"] == "DNS"
+    assert endpoints(world) == [("gw.north.example", "north-network"), ("192.0.2.10", "west-network")]
+
+
+def test_when_the_first_goes_the_other_takes_over() -> None:
+    world = west_and_north(**{"import": {}})
+    assert world.accepted() == {record("ratings"): "Accepted", record("ratings", "north"): "AlreadyImported"}
+    world.remove(offer("west", "ratings"))
+    assert endpoints(world) == [("192.0.2.30", "north-network")]
+
+
+def test_ports_that_disagree_leave_running_traffic_alone() -> None:
+    world = west_and_north()
+    world.put(
+        offer(
+            "north",
+            "ratings",
+            first_offered="2026-01-02T00:00:00Z",
+            ports=[{"number": 80, "name": "http", "protocol": "HTTP"}],
+        )
+    )
+    assert endpoints(world) == [("192.0.2.10", "west-network")]
+    assert world.accepted() == {record("ratings"): "Accepted", record("ratings", "north"): "PortConflict"}
+
+
+def test_remotes_behind_different_ingresses_do_not_break_each_other() -> None:
+    world = west_and_north(ingressType="openshift-router")
+    assert world.carriers == [ENTRY]
+    assert world.accepted() == {record("ratings"): "Accepted", record("ratings", "north"): "SNIConflict"}
+
+
+def test_priority_decides_before_age() -> None:
+    world = west_and_north(priority=1, **{"import": {}})
+    assert world.accepted() == {record("ratings"): "AlreadyImported", record("ratings", "north"): "Accepted"}
+
+
+def test_remotes_join_one_local_service_each_by_itself() -> None:
+    world = west_and_north().put(remote("west", **MERGE), service("ratings"))
+    assert world.carriers == [f"WorkloadEntry default/{RATINGS}.north.192.0.2.30", JOINED]
+    world.put(remote("north", addresses=["192.0.2.30"], trustDomain="north.local", **MERGE))
+    assert world.carriers == [JOINED]
+    assert world.accepted() == {record("ratings"): "Accepted", record("ratings", "north"): "IdentityMismatch"}
+
+
+# --- names ----------------------------------------------------------------------------------------
+
+
+def test_names_are_resolved_only_where_workload_entries_need_them() -> None:
+    world = World(mesh(), remote(addresses=["gw.west.example"], **MERGE), offer("west", "ratings"))
+    world.settle()
+    assert world.planner.names_to_resolve() == frozenset()
+
+    world.put(service("ratings"))
+    assert world.carriers == []
+    assert world.planner.names_to_resolve() == {"gw.west.example"}
+    assert world.conditions("FederatedService", record("ratings")) == {
+        "Accepted": "True Accepted",
+        "Applied": "False Unresolved",
+    }
+
+    world.planner.resolution_changed("gw.west.example", ("192.0.2.7", "192.0.2.8"))
+    entries = [f"WorkloadEntry default/{RATINGS}.west.192.0.2.{end}" for end in (7, 8)]
+    assert world.carriers == entries
+    for unchanged in (("192.0.2.8", "192.0.2.7"), ()):
+        world.planner.resolution_changed("gw.west.example", unchanged)
+        assert world.settle() == []
+    world.planner.resolution_changed("gw.west.example", ("192.0.2.8",))
+    assert world.carriers == entries[1:]
+
+    world.remove(service("ratings"))
+    world.settle()
+    assert world.planner.names_to_resolve() == frozenset()
+
+
+# --- what a change touches ------------------------------------------------------------------------
+
+
+def test_a_new_offer_touches_its_host_and_who_reports_it() -> None:
+    world = World(mesh(), remote(), *(offer("west", f"s{number}") for number in range(20)))
+    world.settle()
+    world.put(offer("west", "new"))
+    assert world.settle() == [
+        ImportKey(host("new")),
+        OfferKey(record("new")),
+        RemoteStatusKey("west"),
+        MeshStatusKey(),
+    ]
+    world.put(offer("west", "new"))
+    assert world.settle() == []
+
+
+def test_working_a_key_out_again_gives_the_same() -> None:
+    world = west_and_north().put(service("ratings"), service("a"))
+    world.settle()
+    for key, outputs in list(world.outputs.items()):
+        assert world.planner.reconcile(key) == outputs
+    assert world.settle() == []

@@ -1,0 +1,187 @@
+"""The planner arrives where a fresh one would start, whatever happened on the way, and looks no further than needed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from meshfed.api.core import Namespace, Service
+from meshfed.api.v1alpha1 import FederatedService, MeshFederation, RemoteMesh
+from meshfed.plan import GatewayKey, MeshStatusKey, Outputs
+from tests.world import Object, World, exported, host, mesh, namespace, offer, remote, service
+
+NAMES = ["a", "b", "pay"]
+REMOTES = ["west", "north", "east"]
+SELECTORS: list[dict[str, str]] = [{"app": "a"}, {"app": "a", "v": "1"}, {"app": "b"}, {}]
+PORTS = [[{"number": 80, "name": "http", "protocol": "HTTP"}], [{"number": 9080, "name": "x", "protocol": "TCP"}]]
+EXPORTS: list[Any] = [
+    None,
+    {},
+    {"serviceSelectors": {"matchLabels": {"export-service": "true"}}},
+    {"namespaceSelectors": {"matchLabels": {"env": "prod"}}},
+    {"rules": [{"action": "Export", "names": ["a"], "as": {"name": "pay"}}, {"action": "Export", "remotes": ["west"]}]},
+]
+IMPORTS: list[Any] = [
+    None,
+    {},
+    {"merge": True, "limit": 2},
+    {"merge": True, "allowTCP": True},
+    {"limit": 1, "rules": [{"action": "Deny", "hosts": ["b.*"]}, {"action": "Import", "merge": True}]},
+    {"rules": [{"action": "Import", "as": {"host": "{name}.{namespace}.svc.west.mesh"}}]},
+]
+
+meshes = st.builds(
+    mesh,
+    st.sampled_from(["east", "other"]),
+    export=st.sampled_from(EXPORTS),
+    network=st.sampled_from(["east-network", "west-network"]),
+    ingress=st.sampled_from(["istio", "openshift-router"]).map(
+        lambda kind: {"type": kind, "gateway": {"selector": {"app": "gateway"}}}
+    ),
+    created=st.sampled_from(["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"]),
+    deleted=st.sampled_from(["", "", "", "2026-02-01T00:00:00Z"]),
+)
+remotes = st.builds(
+    remote,
+    st.sampled_from(REMOTES),
+    import_=st.sampled_from(IMPORTS),
+    addresses=st.sampled_from([[], ["192.0.2.10"], ["gw.example"], ["192.0.2.11", "gw.example"]]),
+    ingressType=st.sampled_from(["istio", "openshift-router"]),
+    trustDomain=st.sampled_from(["cluster.local", "remote.local"]),
+    network=st.sampled_from(["west-network", "north-network"]),
+    priority=st.integers(0, 1),
+    created=st.sampled_from(["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"]),
+    deleted=st.sampled_from(["", "", "", "2026-02-01T00:00:00Z"]),
+)
+services = st.builds(
+    service,
+    st.sampled_from([*NAMES, "a.kube-system"]),
+    labels=st.sampled_from([{}, {"export-service": "true"}]),
+    selector=st.sampled_from(SELECTORS),
+    ports=st.sampled_from([[{"name": "http", "port": 80}], [{"port": 80}], []]),
+    created=st.sampled_from(["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"]),
+)
+namespaces = st.builds(namespace, st.just("default"), env=st.sampled_from(["prod", "test"]))
+offers = st.builds(
+    offer,
+    st.sampled_from(REMOTES),
+    st.sampled_from([*NAMES, "a.kube-system", "x.example.com"]),
+    ports=st.sampled_from(PORTS),
+    first_offered=st.sampled_from(["", "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"]),
+)
+resolutions = st.tuples(st.just("gw.example"), st.sampled_from([(), ("192.0.2.7",), ("192.0.2.8", "192.0.2.7")]))
+changes = st.lists(
+    st.tuples(st.sampled_from(["put", "put", "remove"]), st.one_of(meshes, remotes, services, namespaces, offers))
+    | st.tuples(st.just("resolve"), resolutions)
+    | st.tuples(st.just("settle"), st.none()),
+    max_size=40,
+)
+
+
+def end_state(world: World) -> dict[str, Outputs]:
+    world.settle()
+    return {repr(key): outputs for key, outputs in world.outputs.items() if outputs != Outputs()}
+
+
+def identity(given: Object) -> tuple[type[Object], str, str]:
+    return type(given), given.metadata.namespace, given.metadata.name
+
+
+@settings(max_examples=300, deadline=None)
+@given(changes)
+def test_what_happened_on_the_way_does_not_matter(steps: list[tuple[str, Any]]) -> None:
+    world = World()
+    present: dict[Any, Object] = {}
+    resolved: dict[str, tuple[str, ...]] = {}
+    for action, what in steps:
+        match action, what:
+            case "put", MeshFederation() | RemoteMesh() | Service() | Namespace() | FederatedService():
+                world.put(what)
+                present[identity(what)] = what
+            case "remove", MeshFederation() | RemoteMesh() | Service() | Namespace() | FederatedService():
+                world.remove(what)
+                present.pop(identity(what), None)
+            case "resolve", (name, addresses):
+                world.planner.resolution_changed(name, addresses)
+                resolved[name] = addresses or resolved.get(name, ())
+            case _:
+                world.settle()
+    arrived = end_state(world)
+
+    fresh = World(*present.values())
+    for name, addresses in resolved.items():
+        fresh.planner.resolution_changed(name, addresses)
+    assert end_state(fresh) == arrived
+    assert fresh.planner.names_to_resolve() == world.planner.names_to_resolve()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 1100)), min_size=600, max_size=900))
+def test_with_its_gateways_given_a_fresh_planner_keeps_every_home(steps: list[tuple[bool, int]]) -> None:
+    world = World(mesh())
+    present: dict[str, Service] = {}
+    for exports, number in steps:
+        given = exported(f"s{number}")
+        (world.put if exports else world.remove)(given)
+        if exports:
+            present[given.metadata.name] = given
+        else:
+            present.pop(given.metadata.name, None)
+    gateways = {
+        key.index: outputs.objects[0]["spec"]["servers"][0]["hosts"]
+        for key, outputs in (world.settle(), world.outputs)[1].items()
+        if isinstance(key, GatewayKey) and outputs.objects
+    }
+    fresh = World(mesh(), *present.values())
+    for index, hosts in gateways.items():
+        fresh.planner.gateway_observed(index, hosts)
+    assert end_state(fresh) == end_state(world)
+
+
+def crowd(services: int, remotes: int) -> World:
+    """A settled mesh of many Services and many remotes, each of which offers one host of its own and one shared."""
+    names = [f"r{number}" for number in range(remotes)]
+    world = World(
+        mesh(),
+        *(remote(name, trustDomain=f"{name}.local") for name in names),
+        *(exported(f"s{number}") for number in range(services)),
+        *(offer(name, f"of-{name}") for name in names),
+    )
+    world.settle()
+    return world
+
+
+CHANGES: dict[str, list[Object]] = {
+    "a Service is exported": [exported("new")],
+    "a Service changes": [exported("s1", ports=[{"name": "http", "port": 81}])],
+    "a Service is no longer exported": [service("s1")],
+    "a host is offered": [offer("r1", "new")],
+    "an offer changes": [offer("r1", "of-r1", labels={"v": "2"})],
+    "a local Service appears under an imported host": [service("of-r1")],
+    "a remote appears": [remote("new", trustDomain="new.local")],
+    "a remote changes": [remote("r1", trustDomain="r1.local", port=443)],
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_costs_the_same_in_a_small_world_and_in_a_large_one(change: str) -> None:
+    def cost(world: World) -> Counter[str]:
+        world.put(*CHANGES[change])
+        return Counter(type(key).__name__ for key in world.settle())
+
+    small, large = cost(crowd(10, 10)), cost(crowd(490, 490))
+    assert small == large
+    assert sum(small.values()) <= 6
+
+
+def test_a_burst_is_reported_once() -> None:
+    world = World(mesh(), remote())
+    world.settle()
+    world.put(*(offer("west", f"s{number}") for number in range(100)))
+    assert world.settle().count(MeshStatusKey()) == 1
+    assert len(world.carriers) == 100
+    assert f"ServiceEntry istio-system/import.{host('s99')}" in world.carriers

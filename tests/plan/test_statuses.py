@@ -1,0 +1,264 @@
+"""What the statuses of our three kinds say, and when they are worked out again."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from meshfed.model.identity import SpiffeID
+from meshfed.model.reasons import REASONS, Condition, ConditionType, Reason
+from meshfed.plan import (
+    Applied,
+    Connection,
+    ExportKey,
+    GatewayKey,
+    ImportKey,
+    MeshKey,
+    MeshStatusKey,
+    OfferKey,
+    RemoteKey,
+    RemoteStatusKey,
+)
+from tests.world import World, exported, host, mesh, offer, remote, service
+
+IN_PLACE = Applied(state="applied")
+REFUSED = Applied(state="failed", reason=Reason.WRITE_FAILED, message="admission webhook said no")
+UP = Connection(
+    connected=True,
+    synced=True,
+    reason=Reason.CONNECTED,
+    message="connected",
+    sync_reason=Reason.SYNCED,
+    sync_message="all received",
+    dialect="delta",
+    last_connected="2026-01-01T00:00:00Z",
+)
+OWN_IDENTITY = "spiffe://west.local/ns/istio-system/sa/federation-controller"
+RATINGS = ImportKey(host("ratings"))
+
+
+def running() -> World:
+    """East, which exports one Service and imports one of the two that west offers, all in place."""
+    world = World(
+        mesh(),
+        remote(trustDomain="west.local"),
+        exported("reviews"),
+        offer("west", "ratings"),
+        offer("west", "reviews"),
+    )
+    world.settle()
+    for key in (MeshKey(), GatewayKey(0), RemoteKey("west"), RATINGS):
+        world.planner.applied_changed(key, IN_PLACE)
+    world.planner.connection_changed("west", UP)
+    world.settle()
+    return world
+
+
+def told(world: World, kind: str, name: str) -> list[str]:
+    return [f"{c.type} {c.status} {c.reason}: {c.message}" for c in world.statuses[f"{kind} {name}"].conditions]
+
+
+def test_all_is_well() -> None:
+    world = running()
+    assert told(world, "MeshFederation", "east") == [
+        "Ready True Ready: exports 1 service, imports 1 host from 1 remote mesh",
+        "GatewayReady True Applied: the gateway's objects are in place",
+        "ExportsReady True Exporting: 1 service exported",
+    ]
+    assert world.statuses["MeshFederation east"].fields == {
+        "exportedServices": 1,
+        "importedServices": 1,
+        "remoteMeshes": 1,
+    }
+    assert told(world, "RemoteMesh", "west") == [
+        "Ready True Ready: 1 of 2 offered services imported, 1 not: see `kubectl get federatedservices` for why",
+        "Connected True Connected: connected",
+        "Synced True Synced: all received",
+        f"IdentityUnique True IdentityUnique: callers with the identity {OWN_IDENTITY} are this remote",
+    ]
+    assert world.statuses["RemoteMesh west"].fields == {
+        "offeredServices": 2,
+        "importedServices": 1,
+        "deniedServices": 1,
+        "lastConnected": "2026-01-01T00:00:00Z",
+        "lastSync": "",
+        "dialect": "delta",
+        "identity": "",
+    }
+    assert told(world, "FederatedService", f"{host('ratings')}.west") == [
+        f"Accepted True Accepted: imported as {host('ratings')}",
+        f"Applied True Applied: ServiceEntry istio-system/import.{host('ratings')}",
+    ]
+    assert told(world, "FederatedService", f"{host('reviews')}.west")[0].startswith(
+        "Accepted False LocalServiceExists: Service default/reviews exists in this mesh; set `merge`"
+    )
+    assert all(status.observed_generation == 1 for status in world.statuses.values())
+
+
+def test_what_is_left_out_of_an_export_is_named() -> None:
+    world = World(mesh(export={}), service("a"), *(service(f"s{n}.kube-system") for n in range(5)))
+    assert told(world, "MeshFederation", "east")[-1] == (
+        "ExportsReady True Exporting: 1 service exported; 5 left out as ProtectedNamespace: "
+        "kube-system/s0, kube-system/s1, kube-system/s2 and 2 more"
+    )
+    world.remove(service("a"))
+    assert told(world, "MeshFederation", "east")[-1].startswith(
+        "ExportsReady True NothingExported: nothing is exported: no Service matches `export`; 5 left out"
+    )
+
+
+def test_a_failed_write_shows_where_it_matters_until_it_succeeds() -> None:
+    world = running()
+    world.planner.applied_changed(RATINGS, REFUSED)
+    assert world.settle() == [OfferKey(f"{host('ratings')}.west"), RemoteStatusKey("west")]
+    assert world.conditions("RemoteMesh", "west")["Ready"] == "False WriteFailed"
+    assert world.conditions("FederatedService", f"{host('ratings')}.west")["Applied"] == "False WriteFailed"
+    world.planner.applied_changed(RATINGS, IN_PLACE)
+    assert world.conditions("RemoteMesh", "west")["Ready"] == "True Ready"
+
+    world.planner.applied_changed(GatewayKey(0), REFUSED)
+    assert world.settle() == [MeshStatusKey()]
+    assert told(world, "MeshFederation", "east")[0] == (
+        "Ready False WriteFailed: GatewayReady: admission webhook said no"
+    )
+    world.planner.applied_changed(GatewayKey(0), IN_PLACE)
+    world.planner.applied_changed(ExportKey("default", "reviews"), REFUSED)
+    assert world.conditions("MeshFederation", "east") == {
+        "Ready": "False WriteFailed",
+        "GatewayReady": "True Applied",
+        "ExportsReady": "False WriteFailed",
+    }
+    world.planner.applied_changed(ExportKey("default", "reviews"), None)
+    assert world.conditions("MeshFederation", "east")["Ready"] == "True Ready"
+
+
+@pytest.mark.parametrize(
+    ("change", "ready", "connected", "synced"),
+    [
+        ({}, "True Ready", "True Connected", "True Synced"),
+        (
+            {"connected": False, "reason": Reason.UNREACHABLE},
+            "False Unreachable",
+            "False Unreachable",
+            "True Synced",
+        ),
+        (
+            {"synced": False, "sync_reason": Reason.WITHDRAWAL_HELD},
+            "False WithdrawalHeld",
+            "True Connected",
+            "False WithdrawalHeld",
+        ),
+    ],
+)
+def test_how_the_connection_stands(change: dict[str, object], ready: str, connected: str, synced: str) -> None:
+    world = running()
+    world.planner.connection_changed("west", msgspec.structs.replace(UP, **change))
+    assert world.conditions("RemoteMesh", "west") == {
+        "Ready": ready,
+        "Connected": connected,
+        "Synced": synced,
+        "IdentityUnique": "True IdentityUnique",
+    }
+    world.planner.connection_changed("west", msgspec.structs.replace(UP, **change))
+    assert world.settle() == []
+
+
+def test_offers_that_were_not_recorded_are_counted_too() -> None:
+    world = running()
+    world.planner.connection_changed("west", msgspec.structs.replace(UP, denied_unrecorded=40))
+    assert (
+        world.statuses["RemoteMesh west"].fields["offeredServices"],
+        world.statuses["RemoteMesh west"].fields["deniedServices"],
+    ) == (42, 41)
+
+
+def test_with_everything_on_defaults_identities_are_ambiguous_and_imports_work_all_the_same() -> None:
+    world = World(mesh(), remote("west"), remote("north"), offer("west", "ratings"))
+    ours = SpiffeID.of_workload("cluster.local", "istio-system", "federation-controller")
+    assert world.planner.remotes_with_identity(ours) == ("north", "west")
+    (unique,) = (c for c in world.statuses["RemoteMesh west"].conditions if c.type == "IdentityUnique")
+    assert (unique.status, unique.reason) == ("False", Reason.IDENTITY_AMBIGUOUS)
+    assert "this mesh, RemoteMesh north" in unique.message
+    assert world.accepted() == {f"{host('ratings')}.west": "Accepted"}
+
+    world.put(remote("north", identity="spiffe://north.local/ns/x/sa/y"), mesh(trustDomain="east.local"))
+    assert world.conditions("RemoteMesh", "west")["IdentityUnique"] == "True IdentityUnique"
+    assert world.planner.remotes_with_identity(ours) == ("west",)
+    assert world.planner.remotes_with_identity(SpiffeID.of_workload("x", "y", "z")) == ()
+
+
+@pytest.mark.parametrize("ourselves", [remote("east"), remote("west", network="east-network")])
+def test_a_remote_that_is_ourselves_is_given_nothing(ourselves: object) -> None:
+    assert hasattr(ourselves, "metadata")
+    name = ourselves.metadata.name
+    world = World(mesh(), ourselves, offer(name, "ratings"))  # type: ignore[arg-type]  # pytest hands on objects
+    assert world.conditions("RemoteMesh", name)["Ready"] == "False NameConflict"
+    assert world.accepted() == {f"{host('ratings')}.{name}": "NameConflict"}
+    assert [key for key in world.manifests if key.startswith("ServiceEntry")] == []
+    world.put(mesh("other"))
+    world.remove(mesh())
+    assert world.accepted() == {f"{host('ratings')}.{name}": "Accepted"}
+
+
+def test_of_two_remotes_with_one_network_the_younger_is_told_and_keeps_its_imports() -> None:
+    world = World(
+        mesh(),
+        remote("west", network="shared", created="2026-01-01T00:00:00Z"),
+        remote("north", network="shared", created="2026-02-01T00:00:00Z"),
+        offer("north", "ratings"),
+    )
+    assert world.conditions("RemoteMesh", "north")["Ready"] == "False NameConflict"
+    assert world.conditions("RemoteMesh", "west")["Ready"] == "False Connecting"
+    assert world.accepted() == {f"{host('ratings')}.north": "Accepted"}
+    world.put(remote("west"))
+    assert world.conditions("RemoteMesh", "north")["Ready"] == "False Connecting"
+
+
+def test_a_remote_without_an_address_cannot_be_reached() -> None:
+    world = World(mesh(), remote(addresses=[]))
+    assert world.conditions("RemoteMesh", "west")["Ready"] == "False Invalid"
+    world.put(remote(addresses=[], discovery={"address": "fds.west.example:15080"}))
+    assert world.conditions("RemoteMesh", "west")["Ready"] == "False Connecting"
+
+
+def test_publish_only_is_ready_too() -> None:
+    world = World(mesh(), remote(import_=None), offer("west", "ratings"))
+    world.settle()
+    world.planner.connection_changed("west", UP)
+    assert world.conditions("RemoteMesh", "west")["Ready"] == "True PublishOnly"
+
+
+def test_a_remote_waits_for_a_mesh_federation() -> None:
+    assert World(remote()).conditions("RemoteMesh", "west") == {"Ready": "False NoMeshFederation"}
+
+
+def test_an_announcement_that_makes_no_sense_is_shown_beside_what_still_holds() -> None:
+    world = World(mesh(), remote(), offer("west", "ratings", problem="port number 0 is not between 1 and 65535"))
+    assert told(world, "FederatedService", f"{host('ratings')}.west")[0].endswith(
+        "as it was before the last announcement, which cannot be used: port number 0 is not between 1 and 65535"
+    )
+    world.put(offer("west", "ratings", ports=[], problem="no sense at all"))
+    assert told(world, "FederatedService", f"{host('ratings')}.west")[0] == (
+        "Accepted False InvalidPorts: no sense at all"
+    )
+
+
+def test_our_own_writes_of_a_status_mark_nothing() -> None:
+    world = running()
+    world.settle()
+    given = offer("west", "ratings")
+    status = msgspec.structs.replace(given.status, imported_as="x", observed_generation=7)
+    world.put(msgspec.structs.replace(given, status=status))
+    world.put(msgspec.structs.replace(mesh(), status=msgspec.structs.replace(mesh().status, remote_meshes=9)))
+    west = remote(trustDomain="west.local")
+    world.put(msgspec.structs.replace(west, status=msgspec.structs.replace(west.status, dialect="x")))
+    assert world.settle() == []
+
+
+def test_every_reason_is_documented_and_every_condition_speaks_to_a_person() -> None:
+    assert set(REASONS) == set(Reason)
+    for status in running().statuses.values():
+        for condition in status.conditions:
+            assert isinstance(condition, Condition)
+            assert isinstance(condition.type, ConditionType)
+            assert condition.message

@@ -129,7 +129,8 @@ async def following(port: int, sink: Any, *, authority: str = "", **options: Any
     """Follow the service on ``port`` of this machine while the context is open."""
     options.setdefault("metrics", Metrics())
     options.setdefault("patience", Patience(first=0.05, most=0.2))
-    client = DiscoveryClient("east", Target(host="127.0.0.1", port=port, authority=authority), sink, **options)
+    target = options.pop("target", None) or Target(host="127.0.0.1", port=port, authority=authority)
+    client = DiscoveryClient("east", target, sink, **options)
     task = asyncio.create_task(client.run())
     try:
         yield client

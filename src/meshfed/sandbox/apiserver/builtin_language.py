@@ -147,4 +147,4 @@ def _qualifier(word: str, schema: JsonObject) -> JsonObject:
 def _literal(text: str, schema: JsonObject) -> Any:
     if schema.get("type") == "boolean":
         return text == "true"
-    return int(text) if text.lstrip("-").isdigit() and schema.get("type") != "string" else text
+    return int(text) if schema.get("type") == "integer" else text

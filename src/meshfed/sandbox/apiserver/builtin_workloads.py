@@ -103,7 +103,7 @@ StatefulSetUpdateStrategy: How pods are replaced.
   type string OnDelete|RollingUpdate =RollingUpdate # By itself or when deleted.
 RollingUpdateStatefulSetStrategy: Details of a rolling update.
   maxUnavailable intstr # How many fewer than wanted there may be.
-  partition int 0.. =0 # Pods below this number stay as they are.
+  partition int 0.. # Pods below this number stay as they are.
 PersistentVolumeClaim: A claim for storage.
   apiVersion string =v1 # v1 here.
   kind string =PersistentVolumeClaim # PersistentVolumeClaim here.
@@ -146,7 +146,7 @@ JobSpec: How a job should be.
   podReplacementPolicy string Failed|TerminatingOrFailed # When a pod is replaced.
   selector LabelSelector # Which pods are its own; set by the server.
   successPolicy SuccessPolicy # When it has succeeded early.
-  suspend bool =false # Whether it waits.
+  suspend bool # Whether it waits.
   template! PodTemplateSpec {} # What its pods are made from.
   ttlSecondsAfterFinished int 0.. # Seconds until it is deleted when done.
 PodFailurePolicy: What a failed pod means.

@@ -63,6 +63,10 @@ def _pod(obj: JsonObject) -> None:
     _pod_spec(obj["spec"])
     obj["spec"].setdefault("enableServiceLinks", True)
     obj["status"].setdefault("phase", "Pending")
+    for container in _containers(obj["spec"]):
+        resources = container.get("resources") or {}
+        for name, limit in (resources.get("limits") or {}).items():
+            resources.setdefault("requests", {}).setdefault(name, limit)
 
 
 def _template(obj: JsonObject) -> None:
@@ -80,9 +84,8 @@ def _pod_spec(spec: JsonObject) -> None:
         for port in container.get("ports") or ():
             if spec.get("hostNetwork"):
                 port.setdefault("hostPort", port.get("containerPort"))
-        resources = container.get("resources") or {}
-        for name, limit in (resources.get("limits") or {}).items():
-            resources.setdefault("requests", {}).setdefault(name, limit)
+        for amounts in (container.get("resources") or {}).values():
+            _as_quantities(amounts)
 
 
 def _containers(spec: JsonObject) -> Iterator[JsonObject]:
@@ -90,6 +93,14 @@ def _containers(spec: JsonObject) -> Iterator[JsonObject]:
         for container in spec.get(kind) or ():
             if isinstance(container, dict):
                 yield container
+
+
+def _as_quantities(amounts: Any) -> None:
+    """Numbers become strings, as the API server writes quantities: 1 is "1", and 0.5 is "500m"."""
+    if isinstance(amounts, dict):
+        for name, amount in amounts.items():
+            if isinstance(amount, int | float):
+                amounts[name] = str(int(amount)) if amount == int(amount) else f"{round(amount * 1000)}m"
 
 
 def _pull_policy(image: str) -> str:
@@ -117,7 +128,7 @@ def _stateful_set(obj: JsonObject) -> None:
     spec = obj["spec"]
     spec.setdefault("persistentVolumeClaimRetentionPolicy", {"whenDeleted": "Retain", "whenScaled": "Retain"})
     if spec["updateStrategy"].get("type") == "RollingUpdate":
-        _rolling(spec["updateStrategy"], partition=0)
+        _rolling(spec["updateStrategy"], partition=0, maxUnavailable=1)
 
 
 def _rolling(strategy: JsonObject, **defaults: Any) -> None:
@@ -132,6 +143,7 @@ def _job(obj: JsonObject) -> None:
     if "completions" not in spec and "parallelism" not in spec:
         spec["completions"] = 1
     spec.setdefault("parallelism", 1)
+    spec.setdefault("suspend", False)
     spec.setdefault("backoffLimit", 2**31 - 1 if "backoffLimitPerIndex" in spec else 6)
     spec.setdefault("podReplacementPolicy", "Failed" if "podFailurePolicy" in spec else "TerminatingOrFailed")
 

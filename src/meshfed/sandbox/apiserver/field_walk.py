@@ -26,6 +26,8 @@ def _shape(node: Node | None, value: Any) -> Literal["map", "list", "leaf"]:
 
 def _children(node: Node | None, value: Any) -> Iterable[tuple[str, Node | None, Any]]:
     """The path element, schema and value of each child of a map or keyed list."""
+    if value is None:
+        return
     if isinstance(value, dict):
         for key, item in value.items():
             yield f"f:{key}", node.child(key) if node else None, item
@@ -44,8 +46,8 @@ def compare(node: Node | None, old: Any, new: Any, changed: FieldSet, removed: F
         _, previous = before.pop(key)
         if previous is item or previous == item:
             continue
-        shape = _shape(child, item)
-        if shape == "leaf" or shape != _shape(child, previous):
+        shape, before_shape = _shape(child, item), _shape(child, previous)
+        if shape == "leaf" if previous is None else shape == "leaf" or shape != before_shape:
             changed[key] = _whole(child, item)
             continue
         changed_below: FieldSet = {}

@@ -123,6 +123,8 @@ def update(
     if not ownership and live is not None:
         return _with_entries(new, [])
     changed, removed = _compare(live, new, schema)
+    if live is None and schema.builtin and not subresource:
+        changed.pop("f:status", None)  # what creates an object of these kinds has no say in its status
     if not changed and not removed and live is not None and "managedFields" not in new.get("metadata", {}):
         return _with_entries(new, live["metadata"]["managedFields"])
     me = _Manager(manager, "Update", api_version, subresource)

@@ -58,7 +58,7 @@ class Schema:
 
     def __init__(self, node: Node, rules: RuleTree | None) -> None:
         self.node = node
-        self.builtin = "x-kubernetes-group-version-kind" in node.raw
+        self.builtin = node.native
         self._rules = rules
         self._check: Callable[[object], bool] = _as_predicate(node)
         self._clean = compile_clean(node)
@@ -72,7 +72,7 @@ class Schema:
         Raises:
             SchemaError: a validation rule or pattern in it does not compile.
         """
-        node = parse(openapi_v3)
+        node = parse(openapi_v3, native=_is_builtin(openapi_v3))
         node.embedded = True
         problems: list[Cause] = []
         rules = compile_rules(node, "openAPIV3Schema", problems)
@@ -123,6 +123,11 @@ class Schema:
         return causes
 
 
+def _is_builtin(openapi_v3: JsonObject) -> bool:
+    # A CustomResourceDefinition may not say this; the published schemas of built-in kinds do.
+    return "x-kubernetes-group-version-kind" in openapi_v3
+
+
 def _as_predicate(node: Node) -> Callable[[object], bool]:
     check = compile_check(node)
     return (lambda v: v.__class__ is check) if isinstance(check, type) else check
@@ -136,4 +141,12 @@ def _merged_metadata(own: Node | None) -> Node:
 
 
 def _always_there(node: Node) -> JsonObject:
-    return {name: _always_there(prop) for name, prop in node.properties.items() if prop.raw.get("default") == {}}
+    """Fields whose default is the zero of their type are no pointers in Kubernetes, nor are lists that must be given."""
+    found: JsonObject = {}
+    for name, prop in node.properties.items():
+        default = prop.raw.get("default")
+        if default in ({}, "", 0, False):
+            found[name] = _always_there(prop) if default == {} else default
+        elif "array" in prop.types and name in node.required:
+            found[name] = None
+    return found

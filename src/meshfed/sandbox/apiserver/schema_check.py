@@ -137,7 +137,7 @@ def _compile_list(node: Node, *, exact: bool) -> Check:
     raw = node.raw
     test = compile_check(node.items, exact=exact) if node.items else _yes
     fewest, most = raw.get("minItems", 0), raw.get("maxItems")
-    keyed = node.list_type != "atomic"
+    keyed = node.list_type != "atomic" and (not node.native or raw.get("uniqueItems") is True)
 
     def check(value: list[Any]) -> bool:
         if test.__class__ is type:

@@ -90,7 +90,9 @@ class Session:
     @contextmanager
     def running(self, *args: str) -> Iterator[subprocess.Popen[str]]:
         """Kubectl that runs meanwhile, with its standard output to read from."""
-        with subprocess.Popen([*self._base, *args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        with subprocess.Popen(
+            [*self._base, *args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process:
             try:
                 yield process
             finally:

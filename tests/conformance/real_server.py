@@ -18,7 +18,7 @@ from tests.conformance.cluster import Cluster
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-_TOKEN = "conformance"  # noqa: S105  # of a server that lives as long as the tests
+_TOKEN = "conformance"
 
 
 def _free_port() -> int:

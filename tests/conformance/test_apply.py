@@ -136,7 +136,7 @@ def test_server_side_apply_conflicts_with_an_update(widgets: Session) -> None:
         "apiVersion": "v1",
         "metadata": {},
         "status": "Failure",
-        "message": "Apply failed with 2 conflicts: conflicts with \"hand\" using conformance.example.com/v1:\n"
+        "message": 'Apply failed with 2 conflicts: conflicts with "hand" using conformance.example.com/v1:\n'
         "- .spec.limit\n- .spec.size",
         "reason": "Conflict",
         "details": {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import yaml
 from tests.conformance.cluster import Session, eventually
 
 GROUP = "conformance.example.com/v1"
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+ROOT = Path(__file__).resolve().parents[2]
+PUBLISHED = Path(os.environ.get("MESHFED_PUBLISHED_CRDS") or ROOT.parent / "shared" / "data")
+"""A folder of manifests as other projects publish them."""
 
 
 def widget(**spec: Any) -> dict[str, Any]:
@@ -20,7 +23,7 @@ def widget(**spec: Any) -> dict[str, Any]:
 
 
 def published(name: str) -> Path:
-    path = DATA / name
+    path = PUBLISHED / name
     if not path.exists():
         pytest.skip(f"{path} is not there")
     return path
@@ -61,9 +64,10 @@ def test_what_the_schema_refuses(widgets: Session, spec: dict[str, Any], message
 
 def test_what_a_rule_refuses(widgets: Session) -> None:
     complaint = widgets.refused("create", "-f", "-", stdin=json.dumps(widget(size=5, limit=4)))
-    assert complaint == (
-        'The Widget "gear" is invalid: spec: Invalid value: size may not exceed limit'
-    ) or "size may not exceed limit" in complaint
+    assert (
+        complaint == ('The Widget "gear" is invalid: spec: Invalid value: size may not exceed limit')
+        or "size may not exceed limit" in complaint
+    )
 
 
 def test_a_rule_over_the_old_object(widgets: Session) -> None:
@@ -103,7 +107,12 @@ def crd(name: str, **schema: Any) -> dict[str, Any]:
             "scope": "Cluster",
             "names": {"plural": f"{name}s", "kind": name.title()},
             "versions": [
-                {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema or {"type": "object"}}}
+                {
+                    "name": "v1",
+                    "served": True,
+                    "storage": True,
+                    "schema": {"openAPIV3Schema": schema or {"type": "object"}},
+                }
             ],
         },
     }
@@ -115,7 +124,9 @@ def conditions(k: Session, name: str) -> dict[str, str]:
 
 
 def test_the_life_of_a_crd(k: Session) -> None:
-    definition = crd("gizmo", type="object", properties={"spec": {"type": "object", "properties": {"a": {"type": "string"}}}})
+    definition = crd(
+        "gizmo", type="object", properties={"spec": {"type": "object", "properties": {"a": {"type": "string"}}}}
+    )
     name = definition["metadata"]["name"]
     k.kubectl("create", "-f", "-", stdin=json.dumps(definition))
     eventually(
@@ -132,9 +143,16 @@ def test_the_life_of_a_crd(k: Session) -> None:
     assert found["status"]["storedVersions"] == ["v1"]
     path = "/apis/gizmo.example.com/v1/gizmos"
     eventually(lambda: k.http("GET", path).code == 200, "the new resource")
-    gizmo = {"apiVersion": "gizmo.example.com/v1", "kind": "Gizmo", "metadata": {"name": "g"}, "spec": {"a": "x", "b": 1}}
+    gizmo = {
+        "apiVersion": "gizmo.example.com/v1",
+        "kind": "Gizmo",
+        "metadata": {"name": "g"},
+        "spec": {"a": "x", "b": 1},
+    }
     assert k.http("POST", path, gizmo).json["spec"] == {"a": "x"}
-    found["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["b"] = {"type": "integer"}
+    found["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["b"] = {
+        "type": "integer"
+    }
     k.kubectl("replace", "-f", "-", stdin=json.dumps(found))
 
     def takes_b() -> bool:

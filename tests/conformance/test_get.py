@@ -22,7 +22,7 @@ def rows(printed: str) -> list[list[str]]:
 def fleet(k: Session) -> Session:
     """Five ConfigMaps with labels."""
     manifest = "".join(
-        f"---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c{n}, labels: {{n: '{n}', odd: '{n % 2}'}}}}\n"
+        f"---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c{n}, labels: {{num: '{n}', odd: '{n % 2}'}}}}\n"
         for n in range(5)
     )
     k.apply(manifest)
@@ -150,12 +150,12 @@ def test_what_cannot_be_shown_so(fleet: Session) -> None:
     ("selector", "names"),
     [
         ("odd=1", "c1 c3"),
-        ("odd==1,n!=1", "c3"),
-        ("n in (0, 4)", "c0 c4"),
-        ("n notin (0,1,2)", "c3 c4"),
+        ("odd==1,num!=1", "c3"),
+        ("num in (0, 4)", "c0 c4"),
+        ("num notin (0,1,2)", "c3 c4"),
         ("odd,!even", "c0 c1 c2 c3 c4"),
         ("even", ""),
-        ("n>2", "c3 c4"),
+        ("num>2", "c3 c4"),
     ],
 )
 def test_label_selectors(fleet: Session, selector: str, names: str) -> None:
@@ -229,9 +229,7 @@ def test_the_shape_of_lists(widgets: Session) -> None:
     built_in = widgets.http("GET", widgets.path("configmaps")).json
     assert (built_in["kind"], built_in["apiVersion"]) == ("ConfigMapList", "v1")
     assert "kind" not in built_in["items"][0]
-    widgets.apply(
-        "apiVersion: conformance.example.com/v1\nkind: Widget\nmetadata: {name: gear}\nspec: {size: 1}\n"
-    )
+    widgets.apply("apiVersion: conformance.example.com/v1\nkind: Widget\nmetadata: {name: gear}\nspec: {size: 1}\n")
     custom = widgets.http("GET", widgets.path("widgets", group="conformance.example.com/v1beta1")).json
     assert (custom["kind"], custom["apiVersion"]) == ("WidgetList", "conformance.example.com/v1beta1")
     assert (custom["items"][0]["kind"], custom["items"][0]["apiVersion"]) == (
@@ -270,7 +268,11 @@ def test_events_in_both_apis(k: Session) -> None:
         },
     )
     core = k.get("events.v1.", "e1")
-    assert (core["involvedObject"]["name"], core["message"], core["reportingComponent"]) == ("p", "it went well", "tests")
+    assert (core["involvedObject"]["name"], core["message"], core["reportingComponent"]) == (
+        "p",
+        "it went well",
+        "tests",
+    )
     assert "note" not in core
     newer = k.http("GET", k.path("events", "e1", group="events.k8s.io/v1")).json
     assert (newer["regarding"]["name"], newer["note"]) == ("p", "it went well")

@@ -27,7 +27,9 @@ def label(k: Session, name: str, **labels: str | None) -> JSONObject:
 
 
 def seen(events: Iterator[JSONObject], count: int) -> list[tuple[str, str]]:
-    return [(event["type"], event["object"]["metadata"]["name"]) for event, _ in zip(events, range(count), strict=False)]
+    return [
+        (event["type"], event["object"]["metadata"]["name"]) for _, event in zip(range(count), events, strict=False)
+    ]
 
 
 def version(obj: JSONObject) -> str:

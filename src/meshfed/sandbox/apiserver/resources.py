@@ -62,6 +62,11 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.group}/{self.version}" if self.group else self.version
 
     @property
+    def key(self) -> str:
+        """``group/version/Kind``, with an empty group for the core."""
+        return f"{self.group}/{self.version}/{self.kind}"
+
+    @property
     def path(self) -> str:
         """The path of its group and version, below the server's root."""
         return f"apis/{self.group}/{self.version}" if self.group else f"api/{self.version}"
@@ -122,11 +127,9 @@ _BUILTINS: Final = (
     _Builtin("apps", "DaemonSet", "daemonsets", "sg", ("ds",), ("all",)),
     _Builtin("apps", "StatefulSet", "statefulsets", "sg", ("sts",), ("all",)),
     _Builtin("batch", "Job", "jobs", "sg", (), ("all",), ("status.successful",)),
-    _Builtin("batch", "CronJob", "cronjobs", "s", ("cj",), ("all",)),
     _Builtin("coordination.k8s.io", "Lease", "leases", "ur"),
     _Builtin("discovery.k8s.io", "EndpointSlice", "endpointslices", "g"),
     _Builtin("networking.k8s.io", "NetworkPolicy", "networkpolicies", "g", ("netpol",)),
-    _Builtin("networking.k8s.io", "Ingress", "ingresses", "sg", ("ing",)),
     _Builtin("policy", "PodDisruptionBudget", "poddisruptionbudgets", "sgr", ("pdb",)),
     _Builtin(_RBAC, "Role", "roles", "u"),
     _Builtin(_RBAC, "RoleBinding", "rolebindings", "u"),
@@ -150,13 +153,8 @@ _BUILTINS: Final = (
 _ANYTHING: Final[JSONObject] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 
 
-def schema_key(group: str, version: str, kind: str) -> str:
-    """The key of a built-in kind's schema: ``group/version/Kind``, ``v1/Kind`` in the core group."""
-    return f"{group}/{version}/{kind}" if group else f"{version}/{kind}"
-
-
 def _builtin(row: _Builtin) -> Resource:
-    openapi = BUILTIN_SCHEMAS.get(schema_key(row.group, "v1", row.kind), _ANYTHING)
+    openapi = BUILTIN_SCHEMAS.get(f"{row.group}/v1/{row.kind}", _ANYTHING)
     verbs = _REVIEW if "v" in row.flags else ALL_VERBS
     if "n" in row.flags:
         verbs = tuple(verb for verb in verbs if verb != "deletecollection")

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from meshfed.sandbox.apiserver import errors, managed_fields, metadata, objects, patches
+from meshfed.sandbox.apiserver.builtins import complete
 from meshfed.sandbox.apiserver.causes import Cause, invalid
 from meshfed.sandbox.apiserver.errors import InvalidError, StatusError
 from meshfed.sandbox.apiserver.kinds import IMMORTAL, Behaviour
@@ -104,7 +105,6 @@ class Writer:
             if field == "resourceVersion" and meta.get(field):
                 raise StatusError(500, "", "resourceVersion should not be set on objects to be created")
             meta.pop(field, None)
-        resource.schema.default(obj)
         self._stamp(resource, meta)
         self._conform(resource, obj, None)
         obj = managed_fields.update(
@@ -196,7 +196,6 @@ class Writer:
         if stored is None:
             if resource.has_status:
                 merged.pop("status", None)
-            resource.schema.default(merged)
             self._stamp(resource, merged["metadata"])
             self._conform(resource, merged, None)
             return self._insert(resource, key.namespace, merged, options, warnings)
@@ -250,13 +249,16 @@ class Writer:
         return Stored(stored.key, obj, stored.version) if options.dry_run else collection.put(stored.key, obj)
 
     def _preconditions(self, resource: Resource, stored: Stored, options: DeleteOptions) -> None:
-        for what, wanted, actual in (
-            ("UID", options.uid, stored.uid),
-            ("ResourceVersion", options.version, str(stored.version)),
+        for what, wanted, actual, likely in (
+            ("UID", options.uid, stored.uid, "deleted and then recreated"),
+            ("ResourceVersion", options.version, str(stored.version), "modified"),
         ):
             if wanted and wanted != actual:
-                why = f"Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {actual}"
-                raise errors.conflict(resource.group, resource.plural, stored.key.name, why)
+                why = (
+                    f"the {what} in the precondition ({wanted}) does not match the {what} in record ({actual}). "
+                    f"The object might have been {likely}"
+                )
+                raise errors.conflict(resource.group, resource.kind, stored.key.name, why)
 
     def _decoded(self, resource: Resource, namespace: str, obj: Any, options: WriteOptions) -> tuple[str, ...]:
         """Check that ``obj`` is an object of ``resource``, and drop in place what the resource does not know."""
@@ -315,10 +317,13 @@ class Writer:
             meta.pop("generation", None)
 
     def _conform(self, resource: Resource, obj: JSONObject, old: JSONObject | None) -> None:
+        """Bring ``obj`` into its full form, in place; ``InvalidError`` where it breaks its schema."""
+        resource.schema.default(obj)
         causes = resource.schema.validate(obj, old)
         if causes:
             causes = _metadata_causes(resource, obj, old) + causes
             raise InvalidError(resource.group, resource.kind, obj["metadata"].get("name", ""), causes)
+        complete(resource.key, obj)
 
     def _insert(
         self, resource: Resource, namespace: str, obj: JSONObject, options: WriteOptions, warnings: tuple[str, ...]
@@ -371,7 +376,6 @@ class Writer:
         old = objects.from_stored(resource, stored.object)
         self._check_basis(resource, stored, new["metadata"])
         self._carry_over(resource, old, new, subresource=subresource)
-        resource.schema.default(new)
         self._conform(resource, new, old)
         if not tracked:
             new = managed_fields.update(

@@ -20,10 +20,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.conformance.cluster import Cluster, Session
-from tests.conformance.real_server import real_server
 
 from meshfed.sandbox.apiserver import APIServer
+from tests.conformance.cluster import Cluster, Session
+from tests.conformance.real_server import real_server
 
 WIDGETS = Path(__file__).with_name("widgets.yaml")
 _numbers = itertools.count(1)

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import trustme
 import yaml
-from tests.conformance.cluster import Cluster
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from tests.conformance.cluster import Cluster
 
 _TOKEN = "conformance"
 

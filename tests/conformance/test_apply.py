@@ -183,7 +183,7 @@ def test_apply_needs_a_manager(k: Session) -> None:
 
 
 def test_apply_of_yaml_by_hand(k: Session) -> None:
-    body = b"apiVersion: v1\nkind: ConfigMap\ndata: {a: b}\n"
+    body = b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: plain}\ndata: {a: b}\n"
     path = k.path("configmaps", "plain") + "?fieldManager=me"
     created = k.http("PATCH", path, body, media="application/apply-patch+yaml")
     assert (created.code, created.json["data"]) == (201, {"a": "b"})
@@ -191,14 +191,14 @@ def test_apply_of_yaml_by_hand(k: Session) -> None:
 
 
 def test_diff_shows_what_apply_would_change_and_changes_nothing(k: Session) -> None:
-    k.apply(SERVICE)
-    assert k.run("diff", "-f", "-", stdin=SERVICE).returncode == 0
+    k.apply(CONFIG)
+    assert k.run("diff", "-f", "-", stdin=CONFIG).returncode == 0
     for mode in ((), ("--server-side", "--force-conflicts")):
-        done = k.run("diff", *mode, "-f", "-", stdin=SERVICE.replace("9080", "9081"))
+        done = k.run("diff", *mode, "-f", "-", stdin=CONFIG.replace("red", "blue"))
         assert done.returncode == 1, done.stderr
-        assert "\n-    port: 9080\n" in done.stdout
-        assert "\n+    port: 9081\n" in done.stdout
-    assert k.get("service", "reviews")["spec"]["ports"][0]["port"] == 9080
+        assert "\n-  colour: red\n" in done.stdout
+        assert "\n+  colour: blue\n" in done.stdout
+    assert k.get("configmap", "settings")["data"] == {"colour": "red"}
 
 
 def test_apply_as_a_trial_on_the_server(widgets: Session) -> None:

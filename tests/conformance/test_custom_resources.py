@@ -18,6 +18,9 @@ PUBLISHED = Path(os.environ.get("MESHFED_PUBLISHED_CRDS") or ROOT.parent / "shar
 """A folder of manifests as other projects publish them."""
 
 
+SCHEMA = {"openAPIV3Schema": {"type": "object"}}
+
+
 def widget(**spec: Any) -> dict[str, Any]:
     return {"apiVersion": GROUP, "kind": "Widget", "metadata": {"name": "gear"}, "spec": spec}
 
@@ -169,7 +172,14 @@ def test_the_life_of_a_crd(k: Session) -> None:
     [
         ({"metadata": {"name": "other.example.com"}}, 'must be spec.names.plural+"."+spec.group'),
         ({"spec": {"scope": "Everywhere"}}, 'spec.scope: Unsupported value: "Everywhere": supported values: '),
-        ({"spec": {"versions": []}}, "spec.versions: Invalid value"),
+        (
+            {"spec": {"versions": [{"name": "v1", "served": True, "storage": False, "schema": SCHEMA}]}},
+            "must have exactly one version marked as storage version",
+        ),
+        (
+            {"spec": {"versions": [{"name": "v1", "served": True, "storage": True}]}},
+            "spec.versions[0].schema.openAPIV3Schema: Required value: schemas are required",
+        ),
     ],
 )
 def test_crds_that_are_refused(k: Session, change: dict[str, Any], message: str) -> None:

@@ -58,7 +58,7 @@ def test_the_columns_of_services(k: Session) -> None:
         apiVersion: v1
         kind: Service
         metadata: {name: a}
-        spec: {selector: {app: a, v: b}, ports: [{name: x, port: 80}, {name: y, port: 53, protocol: UDP}]}
+        spec: {selector: {app: a, v: b}, ports: [{name: x, port: 80}, {name: dns, port: 53, protocol: UDP}]}
         ---
         apiVersion: v1
         kind: Service

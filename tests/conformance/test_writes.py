@@ -97,43 +97,42 @@ def test_create_as_a_trial(k: Session) -> None:
 
 
 @pytest.mark.parametrize(
-    ("obj", "causes"),
+    ("obj", "message"),
     [
         (
             config("Upper"),
-            [
+            (
                 'metadata.name: Invalid value: "Upper": a lowercase RFC 1123 subdomain must consist of lower case '
                 "alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. "
                 "'example.com', regex used for validation is "
                 "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
-            ],
+            ),
         ),
-        (config(""), ["name or generateName is required"]),
+        (config(""), "name or generateName is required"),
         (
             config("c", labels={"a": "b c"}),
-            [
+            (
                 'metadata.labels: Invalid value: "b c": a valid label must be an empty string or consist of '
                 "alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. "
                 "'MyValue',  or 'my_value',  or '12345', regex used for validation is "
                 "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
-            ],
+            ),
         ),
         (
             config("c", labels={"a b": "c"}),
-            [
+            (
                 "metadata.labels: Invalid value: \"a b\": name part must consist of alphanumeric characters, '-', "
                 "'_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or "
                 "'123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
-            ],
+            ),
         ),
     ],
 )
-def test_metadata_that_is_refused(k: Session, obj: dict[str, Any], causes: list[str]) -> None:
+def test_metadata_that_is_refused(k: Session, obj: dict[str, Any], message: str) -> None:
     answer = k.http("POST", k.path("configmaps"), obj)
     assert answer.code == 422
     assert answer.json["reason"] == "Invalid"
-    for cause in causes:
-        assert cause in answer.json["message"]
+    assert message in answer.json["message"]
 
 
 def test_objects_of_another_place_or_kind(k: Session) -> None:
@@ -215,8 +214,10 @@ def test_a_put_without_a_version(widgets: Session) -> None:
     answer = widgets.http("PUT", path, widget(size=5))
     assert (answer.code, answer.json["message"]) == (
         422,
-        'widgets.conformance.example.com "gear" is invalid: metadata.resourceVersion: Invalid value: 0: '
-        "must be specified for an update",
+        (
+            'widgets.conformance.example.com "gear" is invalid: metadata.resourceVersion: Invalid value: 0: '
+            "must be specified for an update"
+        ),
     )
     widgets.http("POST", widgets.path("configmaps"), config("c"))
     assert widgets.http("PUT", widgets.path("configmaps", "c"), {**config("c"), "data": {"a": "b"}}).code == 200
@@ -296,8 +297,8 @@ def test_delete_under_preconditions(k: Session) -> None:
     wrong = k.http("DELETE", k.path("configmaps", "c"), {"preconditions": {"resourceVersion": "1"}})
     assert (wrong.code, wrong.json["reason"]) == (409, "Conflict")
     assert wrong.json["message"] == (
-        'Operation cannot be fulfilled on ConfigMap "c": the ResourceVersion in the precondition (1) does not match the '
-        f"ResourceVersion in record ({meta['resourceVersion']}). The object might have been modified"
+        'Operation cannot be fulfilled on ConfigMap "c": the ResourceVersion in the precondition (1) does not match '
+        f"the ResourceVersion in record ({meta['resourceVersion']}). The object might have been modified"
     )
     right = k.http("DELETE", k.path("configmaps", "c"), {"preconditions": {"uid": meta["uid"]}})
     assert right.code == 200

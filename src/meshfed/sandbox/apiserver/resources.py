@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any, Final
 
 import msgspec
@@ -181,6 +182,12 @@ def _builtin(row: _Builtin) -> Resource:
     )
 
 
+@cache
+def _builtins() -> tuple[Resource, ...]:
+    """The built-in resources, the same immutable ones for all servers: compiling their schemas takes a while."""
+    return tuple(_builtin(row) for row in _BUILTINS)
+
+
 class Registry:
     """The resources served now, found by their place in the URL.
 
@@ -190,7 +197,7 @@ class Registry:
     def __init__(self) -> None:
         self.generation = 0
         self._resources: dict[tuple[str, str, str], Resource] = {}
-        self.add(_builtin(row) for row in _BUILTINS)
+        self.add(_builtins())
 
     def __iter__(self) -> Iterator[Resource]:
         return iter(self._resources.values())
@@ -198,6 +205,10 @@ class Registry:
     def find(self, group: str, version: str, plural: str) -> Resource | None:
         """The resource at ``/apis/<group>/<version>/.../<plural>``."""
         return self._resources.get((group, version, plural))
+
+    def is_builtin_group(self, path: str) -> bool:
+        """Whether ``path`` is below a group of built-in resources, where what is missing is said in a Status."""
+        return any(path.startswith(f"/{resource.path.rpartition('/')[0]}/") for resource in _builtins())
 
     def add(self, resources: Iterable[Resource]) -> None:
         """Serve ``resources``."""

@@ -113,7 +113,7 @@ class Collection:
         self._storage = storage
         self._objects: dict[str, dict[str, Stored]] = {}
         self._ring: deque[Event] = deque()
-        self._forgotten = 0
+        self._forgotten = store.version
         self._sorted: list[Stored] | None = None
         self.listeners: set[Listener] = set()
 

@@ -132,7 +132,8 @@ class Writer:
             raise errors.not_found(resource.group, resource.plural, key.name)
         if not obj["metadata"].get("resourceVersion") and not resource.unconditional_update:
             cause = invalid("metadata.resourceVersion", 0, "must be specified for an update")
-            raise InvalidError(resource.group, resource.kind, key.name, [cause])
+            # A real server names the resource here, where it names the kind elsewhere.
+            raise InvalidError(resource.group, resource.plural, key.name, [cause])
         return self._update(resource, stored, obj, options, subresource=subresource, warnings=warnings)
 
     def patch(
@@ -166,7 +167,9 @@ class Writer:
         if meta.get("managedFields"):
             raise errors.bad_request("metadata.managedFields must be nil")
         if not meta.get("name"):
-            meta["name"] = key.name
+            raise errors.bad_request(
+                f"the name of the object ({key.name} based on URL) was undeterminable: name must be provided"
+            )
         self._same_name(key, meta)
         stored = self._collection(resource).get(key)
         if stored is None and subresource:
@@ -224,9 +227,7 @@ class Writer:
     def release(self, collection: Collection, stored: Stored, changes: JSONObject) -> None:
         """Write back ``stored`` with its metadata changed by ``changes``; remove it where nothing holds it any more."""
         obj = stored.copy()
-        obj["metadata"] |= changes
-        if not obj["metadata"].get("finalizers"):
-            obj["metadata"].pop("finalizers", None)
+        obj["metadata"] = {key: value for key, value in (obj["metadata"] | changes).items() if value != []}
         if self._is_done(obj):
             collection.remove(stored.key)
         else:

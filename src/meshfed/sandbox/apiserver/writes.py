@@ -245,7 +245,7 @@ class Writer:
             meta["finalizers"] = finalizers
         if collection is self._namespaces:
             obj["status"] = {**obj.get("status", {}), "phase": "Terminating"}
-        if obj == stored.object:
+        if obj == stored.copy():
             return stored
         return Stored(stored.key, obj, stored.version) if options.dry_run else collection.put(stored.key, obj)
 
@@ -374,7 +374,7 @@ class Writer:
         warnings: tuple[str, ...],
         tracked: bool = False,
     ) -> Outcome:
-        old = objects.from_stored(resource, stored.object)
+        old = objects.from_stored(resource, stored.copy())
         self._check_basis(resource, stored, new["metadata"])
         self._carry_over(resource, old, new, subresource=subresource)
         self._conform(resource, new, old)
@@ -395,15 +395,14 @@ class Writer:
         causes = _metadata_causes(resource, new, old) + behaviour.check(new, old)
         if causes:
             raise InvalidError(resource.group, resource.kind, stored.key.name, causes)
+        if _unchanged(new, old):
+            return Outcome(stored, warnings=warnings)
         return self._store_update(resource, stored, new, options, warnings)
 
     def _store_update(
         self, resource: Resource, stored: Stored, new: JSONObject, options: WriteOptions, warnings: tuple[str, ...]
     ) -> Outcome:
         obj = objects.to_stored(resource, new)
-        obj["metadata"]["resourceVersion"] = str(stored.version)
-        if _unchanged(obj, stored.object):
-            return Outcome(stored, warnings=warnings)
         if options.dry_run:
             return Outcome(Stored(stored.key, obj, stored.version), warnings=warnings)
         collection = self._collection(resource)
@@ -419,6 +418,7 @@ class Writer:
         version = meta.get("resourceVersion")
         if version and version != str(stored.version):
             raise errors.stale(resource.group, resource.plural, stored.key.name)
+        meta["resourceVersion"] = str(stored.version)
 
     def _carry_over(self, resource: Resource, old: JSONObject, new: JSONObject, *, subresource: str) -> None:
         """Restore in ``new`` what this kind of update may not change."""

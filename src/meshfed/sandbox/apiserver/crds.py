@@ -105,7 +105,6 @@ def _resource(spec: JSONObject, version: JSONObject) -> Resource:
         singular=names.get("singular") or names["kind"].lower(),
         namespaced=spec["scope"] == "Namespaced",
         storage=(spec["group"], names["plural"]),
-        schema=Schema.compile(openapi),
         openapi=openapi,
         short_names=tuple(names.get("shortNames") or ()),
         categories=tuple(names.get("categories") or ()),

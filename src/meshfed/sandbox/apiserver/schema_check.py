@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from .schema_formats import FORMATS, compile_pattern
-from .schema_node import META_FIELDS, Node
+from .schema_node import METADATA_NODE, Node
 
 __all__ = ["Check", "Default", "compile_check", "compile_clean", "compile_default", "has_null", "is_unique"]
 
@@ -114,7 +114,7 @@ def _compile_object(node: Node, *, exact: bool) -> Check:
     raw = node.raw
     children = {name: compile_check(prop, exact=exact) for name, prop in node.properties.items()}
     other = compile_check(node.additional, exact=exact) if isinstance(node.additional, Node) else None
-    required = frozenset(node.required)
+    required = frozenset((*node.required, "apiVersion", "kind") if node.embedded else node.required)
     fewest, most = raw.get("minProperties", 0), raw.get("maxProperties")
     get = children.get
 
@@ -195,7 +195,7 @@ def compile_clean(node: Node) -> Check | None:
         return None
     children: dict[str, Check | None] = {name: compile_clean(prop) for name, prop in node.properties.items()}
     if node.embedded:
-        children |= dict.fromkeys(META_FIELDS)
+        children |= {"apiVersion": None, "kind": None, "metadata": compile_clean(METADATA_NODE)}
     other: Check | None = None if node.preserve_unknown else _no
     if isinstance(node.additional, Node):
         other = compile_clean(node.additional)

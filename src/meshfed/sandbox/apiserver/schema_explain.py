@@ -7,12 +7,13 @@ after its schema became stricter ("ratcheting").
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final
 
 from .causes import Cause, duplicate, go_float, invalid, not_supported, required, too_long, too_many, type_invalid, wrong_type
 from .schema_check import is_unique
 from .schema_formats import FORMATS, compile_pattern
-from .schema_node import META_FIELDS, JsonObject, Node
+from .schema_node import META_FIELDS, METADATA_NODE, JsonObject, Node
 
 __all__ = ["drop_nulls", "explain", "explain_lists", "prune", "same"]
 
@@ -167,7 +168,7 @@ def _object_faults(node: Node, value: JsonObject, old: Any, path: str) -> list[C
     for key, prop in node.properties.items():
         if key in value:
             causes += explain(prop, value[key], old=before.get(key, _NONE), path=_join(path, key))
-    for key in node.required:
+    for key in (*node.required, "apiVersion", "kind") if node.embedded else node.required:
         if key not in value:
             causes += _missing(node.properties.get(key), _join(path, key))
     return causes
@@ -243,7 +244,7 @@ def explain_lists(node: Node, value: Any, path: str = "") -> list[Cause]:
     causes: list[Cause] = []
     if isinstance(value, list):
         keyed = node.list_type != "atomic" and (not node.native or node.raw.get("uniqueItems") is True)
-        if keyed and len(value) > 1 and not is_unique(node, value):
+        if keyed:
             causes += _duplicates(node, value, path)
         if node.items:
             for index, item in enumerate(value):
@@ -259,19 +260,18 @@ def explain_lists(node: Node, value: Any, path: str = "") -> list[Cause]:
 
 def _duplicates(node: Node, value: list[Any], path: str) -> list[Cause]:
     causes: list[Cause] = []
-    seen: list[Any] = []
-    reported: list[Any] = []
+    seen: dict[str, int] = {}
     for index, item in enumerate(value):
         if node.list_type == "map" and not isinstance(item, dict):
             return [invalid(f"{path}[{index}]", item, "must be an object for an array of list-type map")]
         key = {k: item[k] for k in node.list_keys if k in item} if node.list_type == "map" else item
-        if any(same(key, s) for s in seen) and not any(same(key, r) for r in reported):
+        identity = json.dumps(key, sort_keys=True)
+        seen[identity] = seen.get(identity, 0) + 1
+        if seen[identity] == 2:
             if node.native and isinstance(key, dict) and len(key) == 1:
                 causes += [duplicate(f"{path}[{index}].{name}", value) for name, value in key.items()]
             else:
                 causes.append(duplicate(f"{path}[{index}]", key))
-            reported.append(key)
-        seen.append(key)
     return causes
 
 
@@ -288,6 +288,8 @@ def prune(node: Node | None, value: Any, path: str, found: list[str]) -> None:
         return
     for key in list(value):
         if node and node.embedded and key in META_FIELDS:
+            if key == "metadata":
+                prune(METADATA_NODE, value[key], _join(path, key), found)
             continue
         if node and (key in node.properties or node.additional is not None):
             prune(node.child(key), value[key], _join(path, key), found)

@@ -101,7 +101,7 @@ def _is_base64(text: str) -> bool:
     return text != ""
 
 
-_RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ](\d\d:\d\d:\d\d)(\.\d+)?([zZ]|[+-]\d\d:\d\d)?", re.ASCII)
+_RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ](\d\d:\d\d:\d\d)(\.\d+)?([zZ]|[+-]\d\d:\d\d)", re.ASCII)
 
 
 def _is_datetime(text: str) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
-__all__ = ["METADATA", "META_FIELDS", "JsonObject", "Node", "parse"]
+__all__ = ["METADATA", "METADATA_NODE", "META_FIELDS", "JsonObject", "Node", "parse"]
 
 JsonObject: TypeAlias = dict[str, Any]
 
@@ -152,3 +152,5 @@ METADATA: Final[JsonObject] = {
     },
 }
 """The schema of `metadata`, the same for every kind."""
+
+METADATA_NODE: Final = parse(METADATA)

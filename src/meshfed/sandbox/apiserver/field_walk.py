@@ -46,8 +46,9 @@ def compare(node: Node | None, old: Any, new: Any, changed: FieldSet, removed: F
         _, previous = before.pop(key)
         if previous is item or previous == item:
             continue
-        shape, before_shape = _shape(child, item), _shape(child, previous)
-        if shape == "leaf" if previous is None else shape == "leaf" or shape != before_shape:
+        # A null is whatever the other side is, and empty.
+        shape = _shape(child, previous if item is None else item)
+        if shape == "leaf" or (None not in (item, previous) and shape != _shape(child, previous)):
             changed[key] = _whole(child, item)
             continue
         changed_below: FieldSet = {}
@@ -144,25 +145,21 @@ def _merge_items(node: Node, live: list[Any], applied: list[Any]) -> list[Any]:
 
 
 def remove(node: Node | None, value: Any, fields: FieldSet) -> Any:
-    """`value` without the paths in `fields`; None where nothing is left."""
+    """`value` without the paths in `fields`; null where nothing is left.
+
+    What is below a path stays as a null, since somebody may own the path itself.
+    """
     if not fields:
         return value
     if _shape(node, value) == "leaf":
         return None
-    if isinstance(value, dict):
-        kept_map: JsonObject = {}
-        for key, child, item in _children(node, value):
-            kept = _kept(child, item, fields.get(key))
-            if kept is not None:
-                kept_map[key[2:]] = kept
-        return kept_map or None
-    kept_items = [_kept(child, item, fields.get(key)) for key, child, item in _children(node, value)]
-    return [item for item in kept_items if item is not None] or None
-
-
-def _kept(node: Node | None, item: Any, below: FieldSet | None) -> Any:
-    if below is None:
-        return item
-    if not below or MEMBER in below:
+    kept: JsonObject = {}
+    for key, child, item in _children(node, value):
+        below = fields.get(key)
+        if below is None:
+            kept[key] = item
+        elif below and MEMBER not in below:
+            kept[key] = remove(child, item, below)
+    if not kept:
         return None
-    return remove(node, item, below)
+    return {key[2:]: item for key, item in kept.items()} if isinstance(value, dict) else list(kept.values())

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from .builtin_rules import RULES
 from .causes import Cause
 from .cel import RuleTree, compile_rules
 from .schema_check import compile_check, compile_clean, compile_default, has_null
@@ -59,6 +60,7 @@ class Schema:
         self.node = node
         self.builtin = node.native
         self._rules = rules
+        self._native_rule = RULES.get(_kind_key(node.raw)) if node.native else None
         self._check: Callable[[object], bool] = _as_predicate(node)
         self._clean = compile_clean(node)
         self._fill = compile_default(node)
@@ -116,6 +118,9 @@ class Schema:
             causes = explain(self.node, obj, **before)
             if old is None or not explain_lists(self.node, old):
                 causes += explain_lists(self.node, obj)
+        if self._native_rule is not None:
+            known = {cause.field for cause in causes}
+            causes += [cause for cause in self._native_rule(obj, old) if cause.field not in known]
         if self._rules is not None:
             if any(cause.reason in _BLOCKING for cause in causes):
                 causes.append(_UNCHECKED)
@@ -138,6 +143,11 @@ def _default_faults(node: Node, path: str) -> list[Cause]:
     if isinstance(node.additional, Node):
         causes += _default_faults(node.additional, f"{path}.additionalProperties")
     return causes + (_default_faults(node.items, f"{path}.items") if node.items else [])
+
+
+def _kind_key(openapi_v3: JsonObject) -> str:
+    (kind,) = openapi_v3["x-kubernetes-group-version-kind"]
+    return f"{kind['group']}/{kind['version']}/{kind['kind']}"
 
 
 def _is_builtin(openapi_v3: JsonObject) -> bool:

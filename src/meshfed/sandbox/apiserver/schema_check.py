@@ -226,13 +226,17 @@ def _clean_list(test: Check | None) -> Check | None:
 
 
 def compile_default(node: Node) -> Default | None:
-    """Puts defaults into a value, in place. None where there are none at or below this schema."""
+    """Brings a value into its stored form, in place: defaults are put in, what its kind never writes empty goes.
+
+    None where there is nothing to do at or below this schema.
+    """
     if node.items:
         return _default_list(compile_default(node.items))
     own = [(name, prop.raw["default"], prop) for name, prop in node.properties.items() if prop.raw.get("default") is not None]
     below = {name: fill for name, prop in node.properties.items() if (fill := compile_default(prop))}
     other = compile_default(node.additional) if isinstance(node.additional, Node) else None
-    if not own and not below and other is None:
+    dropped = _dropped_when_empty(node)
+    if not own and not below and other is None and not dropped:
         return None
     scalars = [(k, v, p.nullable) for k, v, p in own if not isinstance(v, dict | list)]
     compounds = [(k, v, p.nullable) for k, v, p in own if isinstance(v, dict | list)]
@@ -254,8 +258,21 @@ def compile_default(node: Node) -> Default | None:
             for key, item in value.items():
                 if key not in known:
                     other(item)
+        if dropped:
+            for key in [k for k, v in value.items() if (v.__class__ is dict or v.__class__ is list) and not v]:
+                if key in dropped:
+                    del value[key]
 
     return fill
+
+
+def _dropped_when_empty(node: Node) -> frozenset[str]:
+    """Maps and lists that Kubernetes' own types leave out where they are empty."""
+    return frozenset(
+        name
+        for name, prop in node.properties.items()
+        if prop.native and name not in node.required and ("array" in prop.types or isinstance(prop.additional, Node))
+    )
 
 
 def _default_list(fill: Default | None) -> Default | None:

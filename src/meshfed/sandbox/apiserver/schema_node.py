@@ -153,4 +153,4 @@ METADATA: Final[JsonObject] = {
 }
 """The schema of `metadata`, the same for every kind."""
 
-METADATA_NODE: Final = parse(METADATA)
+METADATA_NODE: Final = parse(METADATA, native=True)

@@ -16,14 +16,18 @@ from typing import Any, Final, TypeAlias
 import cel
 
 from .causes import OMITTED, Cause, duplicate, forbidden, invalid, required
-from .cel_functions import BUILT_IN, EXTENSION
-from .schema_explain import same
+from .cel_functions import BUILT_IN, EXTENSION, MATCHES
+from .schema_check import same
 from .schema_node import JsonObject, Node
 
 __all__ = ["RuleTree", "compile_rules"]
 
+_REMEMBERED: Final = 4096
+_CALL_OF_MATCHES: Final = re.compile(r"\bmatches(?=\s*\()")
 _BOUND: Final = re.compile(r"\.(?:all|exists|exists_one|existsOne|map|filter)\(\s*(\w+)\s*,")
-_GLOBALS: Final = frozenset("self oldSelf bool bytes double duration google int list map optional string timestamp type uint".split())
+_GLOBALS: Final = frozenset(
+    "self oldSelf bool bytes double duration google int list map optional string timestamp type uint".split()
+)
 _SELF: Final = re.compile(r"\b(?:oldSelf|self)\b(?:\.([A-Za-z_]\w*)(?!\w*\s*\())?")
 _ESCAPES: Final = (("__", "__underscores__"), (".", "__dot__"), ("-", "__dash__"), ("/", "__slash__"))
 _RESERVED: Final = frozenset(
@@ -57,13 +61,14 @@ class RuleTree:
 
     node: Node
     rules: list[_Rule] = field(default_factory=list)
-    fields: frozenset[str] | None = None
+    fields: tuple[tuple[str, str], ...] | None = None
     functions: frozenset[str] = frozenset()
     converts: dict[str, Convert] = field(default_factory=dict)
     convert: Convert | None = None
     properties: dict[str, RuleTree] = field(default_factory=dict)
     additional: RuleTree | None = None
     items: RuleTree | None = None
+    accepted: set[tuple[type, Any]] = field(default_factory=set)
 
     def validate(self, value: Any, old: Any, path: str = "", *, unchanged: bool = False) -> Iterator[Cause]:
         """What the rules have against `value`, given that it was `old` before (None: it was not)."""
@@ -88,6 +93,24 @@ class RuleTree:
                 yield from self.items.validate(item, before_item, f"{path}[{index}]", unchanged=same_list)
 
     def _evaluate(self, value: Any, old: Any, path: str, unchanged: bool) -> Iterator[Cause]:
+        if not isinstance(value, dict | list) and not any(rule.uses_old for rule in self.rules):
+            yield from self._evaluate_scalar(value, old, path, unchanged)
+        else:
+            yield from self._run_all(value, old, path, unchanged)
+
+    def _evaluate_scalar(self, value: Any, old: Any, path: str, unchanged: bool) -> Iterator[Cause]:
+        """The same ports, modes and names come again and again: remembers what was found good."""
+        key = (value.__class__, value)
+        if key in self.accepted:
+            return
+        faults = list(self._run_all(value, old, path, unchanged))
+        if not faults and old is None and not unchanged:
+            if len(self.accepted) >= _REMEMBERED:
+                self.accepted.clear()
+            self.accepted.add(key)
+        yield from faults
+
+    def _run_all(self, value: Any, old: Any, path: str, unchanged: bool) -> Iterator[Cause]:
         context: cel.Context | None = None
         for rule in self.rules:
             if rule.uses_old and old is None and not rule.optional_old:
@@ -109,8 +132,7 @@ class RuleTree:
 
     def _shown(self, value: Any) -> Any:
         if self.fields is not None and isinstance(value, dict):
-            names = [(name, _unescape(name)) for name in self.fields]
-            value = {name: value[key] for name, key in names if key in value}
+            value = {name: value[key] for name, key in self.fields if key in value}
             for name, convert in self.converts.items():
                 if name in value:
                     value[name] = convert(value[name])
@@ -201,9 +223,9 @@ def _prepare(tree: RuleTree) -> None:
     if None in names or "object" not in tree.node.types or not tree.node.properties:
         tree.convert = _conversion(tree.node)
         return
-    tree.fields = frozenset(name for name in names if name)
-    for name in tree.fields:
-        prop = tree.node.child(_unescape(name))
+    tree.fields = tuple((name, _unescape(name)) for name in names if name)
+    for name, key in tree.fields:
+        prop = tree.node.child(key)
         if prop and (convert := _conversion(prop)):
             tree.converts[name] = convert
 
@@ -256,7 +278,7 @@ def _compile(node: Node, raw: JsonObject, key: str, where: str, problems: list[C
             detail = _at(text, match.start(1) - 1, f"undefined field '{name}'")
             problems.append(_uncompiled(where, raw, f"{prefix}: {detail}"))
             return None
-    return program
+    return cel.compile(_CALL_OF_MATCHES.sub(MATCHES, text)) if "matches" in program.functions() else program
 
 
 def _at(text: str, column: int, what: str) -> str:

@@ -11,7 +11,7 @@ from cel.stdlib import EXTENSIONS
 
 from .schema_formats import compile_pattern
 
-__all__ = ["BUILT_IN", "EXTENSION"]
+__all__ = ["BUILT_IN", "EXTENSION", "MATCHES"]
 
 BUILT_IN: Final = frozenset(
     "bool bytes contains double duration dyn endsWith getDate getDayOfMonth getDayOfWeek getDayOfYear getFullYear "
@@ -19,6 +19,9 @@ BUILT_IN: Final = frozenset(
     "startsWith string timestamp type uint value none of optional.none optional.of".split()
 )
 """Functions of the CEL library itself; operators start with `_`, `!`, `-` or `@`."""
+
+MATCHES: Final = "matchesCompiled"
+"""Our `matches`: the library's own compiles its pattern again in every call, which takes 15 microseconds."""
 
 
 def _url(text: str) -> dict[str, str]:
@@ -72,6 +75,10 @@ def _find_all(text: str, pattern: str, limit: int = -1) -> list[str]:
     return found if limit < 0 else found[:limit]
 
 
+def _matches(text: str, pattern: str) -> bool:
+    return compile_pattern(pattern).search(text) is not None
+
+
 def _position(items: Any, item: Any) -> int:
     if isinstance(items, str):
         return items.find(item)
@@ -93,6 +100,7 @@ EXTENSION: Final[dict[str, Callable[..., Any]]] = {
     "indexOf": _position,
     "lastIndexOf": _last_position,
     "find": _find,
+    MATCHES: _matches,
     "findAll": _find_all,
     "isURL": _is_url,
     "url": _url,

@@ -53,7 +53,7 @@ def union(one: FieldSet, other: FieldSet) -> FieldSet:
             result[key] = theirs
         elif ours != theirs:
             result[key] = _union_node(ours, theirs)
-    return result
+    return result if len(result) == len(one) else {key: result[key] for key in sorted(result)}
 
 
 def _union_node(one: FieldSet, other: FieldSet) -> FieldSet:
@@ -134,6 +134,10 @@ def item_element(node: Node, item: Any) -> str:
     for name in sorted(node.list_keys):
         if name in item:
             keys[name] = item[name]
-        elif node.items and (field := node.items.properties.get(name)) and (default := field.raw.get("default")) is not None:
+        elif (
+            node.items
+            and (field := node.items.properties.get(name))
+            and (default := field.raw.get("default")) is not None
+        ):
             keys[name] = default
     return "k:" + json.dumps(keys, ensure_ascii=False, separators=(",", ":"))

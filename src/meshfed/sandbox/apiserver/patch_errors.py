@@ -1,9 +1,9 @@
 """Why a patch could not be applied.
 
-    PatchError
-    ├── MalformedPatch     the patch is not one (400)
-    ├── PatchDoesNotApply  it is well-formed, but not for this object: a missing path, a failed `test` (422)
-    └── PatchNotMergeable  a strategic merge patch contradicts itself or the schema (500, as the real server has it)
+PatchError
+├── MalformedPatch     the patch is not one (400)
+├── PatchDoesNotApply  it is well-formed, but not for this object: a missing path, a failed `test` (422)
+└── PatchNotMergeable  a strategic merge patch contradicts itself or the schema (500, as the real server has it)
 """
 
 from __future__ import annotations

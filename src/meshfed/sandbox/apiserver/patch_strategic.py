@@ -167,7 +167,9 @@ def _check_order(patch: Any, order: list[Any], key: str) -> None:
     for item in patch:
         if isinstance(item, dict) and _DIRECTIVE in item:
             continue
-        if not any((o.get(key) == item.get(key)) if isinstance(o, dict) and isinstance(item, dict) else o == item for o in rest):
+        if not any(
+            (o.get(key) == item.get(key)) if isinstance(o, dict) and isinstance(item, dict) else o == item for o in rest
+        ):
             shown = go_print(patch), go_print(order)
             raise PatchNotMergeable("The order in patch list:\n%s\n doesn't match $setElementOrder list:\n%s\n" % shown)
 

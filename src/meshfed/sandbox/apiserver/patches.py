@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from .patch_errors import MalformedPatch, PatchDoesNotApply, PatchError, PatchNotMergeable
 from .patch_strategic import strategic_merge_patch
-from .schema_explain import same
+from .schema_check import same
 from .schema_node import JsonObject
 
 __all__ = [
@@ -161,7 +161,9 @@ def _add(holder: JsonObject, path: str, value: Any, verb: str) -> None:
             bad = f"error in {verb} for path: '{path}': value was not a proper array index: '{key}'"
             raise PatchDoesNotApply(bad) from None
         if not -len(parent) - 1 <= index <= len(parent):
-            bad = f"error in {verb} for path: '{path}': Unable to access invalid index: {index}: invalid index referenced"
+            bad = (
+                f"error in {verb} for path: '{path}': Unable to access invalid index: {index}: invalid index referenced"
+            )
             raise PatchDoesNotApply(bad)
         parent.insert(index if index >= 0 else index + len(parent) + 1, value)
 

@@ -10,12 +10,23 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from .causes import Cause, duplicate, go_float, invalid, not_supported, required, too_long, too_many, type_invalid, wrong_type
-from .schema_check import is_unique
+from .causes import (
+    Cause,
+    duplicate,
+    go_float,
+    invalid,
+    not_supported,
+    required,
+    too_long,
+    too_many,
+    type_invalid,
+    wrong_type,
+)
+from .schema_check import same
 from .schema_formats import FORMATS, compile_pattern
 from .schema_node import META_FIELDS, METADATA_NODE, JsonObject, Node
 
-__all__ = ["drop_nulls", "explain", "explain_lists", "prune", "same"]
+__all__ = ["drop_nulls", "explain", "explain_lists", "prune"]
 
 _NONE: Final = object()
 """There is no old value to compare with."""
@@ -36,17 +47,6 @@ def explain(node: Node, value: Any, *, old: Any = _NONE, path: str = "") -> list
     """Everything that is wrong with `value`, but for what is also in `old`, unchanged."""
     causes = _faults(node, value, old, path)
     return [] if causes and old is not _NONE and same(value, old) else causes
-
-
-def same(one: Any, other: Any) -> bool:
-    """Equal as JSON: true is not 1."""
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(same(v, other[k]) for k, v in one.items())
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(same, one, other))
-    return bool(one == other)
 
 
 def _faults(node: Node, value: Any, old: Any, path: str) -> list[Cause]:

@@ -10,11 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
-__all__ = ["METADATA", "METADATA_NODE", "META_FIELDS", "JsonObject", "Node", "parse"]
+__all__ = ["INT_OR_STRING", "METADATA", "METADATA_NODE", "META_FIELDS", "JsonObject", "Node", "parse"]
 
 JsonObject: TypeAlias = dict[str, Any]
 
 META_FIELDS: Final = frozenset({"apiVersion", "kind", "metadata"})
+
+INT_OR_STRING: Final = [{"type": "integer"}, {"type": "string"}]
+"""The `anyOf` that often stands beside `x-kubernetes-int-or-string`."""
 
 ListType = Literal["atomic", "set", "map"]
 

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 from .causes import Cause, forbidden, invalid, not_supported, required
 from .schema_formats import compile_pattern
-from .schema_node import JsonObject
+from .schema_node import INT_OR_STRING, JsonObject
 
 __all__ = ["structural_faults"]
 
@@ -37,7 +37,6 @@ _NOT_IN_BRANCHES: Final = {
     "x-kubernetes-map-type": "must be undefined to be structural",
     "x-kubernetes-validations": "must be empty to be structural",
 }
-_INT_OR_STRING: Final = [{"type": "integer"}, {"type": "string"}]
 
 Level = Literal["root", "field", "item"]
 
@@ -63,7 +62,9 @@ def _faults(raw: JsonObject, path: str, level: Level) -> list[Cause]:
         slow = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic"
         causes.append(forbidden(f"{path}.uniqueItems", slow))
     if additional is not None and properties:
-        causes.append(forbidden(f"{path}.additionalProperties", "additionalProperties and properties are mutual exclusive"))
+        causes.append(
+            forbidden(f"{path}.additionalProperties", "additionalProperties and properties are mutual exclusive")
+        )
     if additional is False:
         causes.append(forbidden(f"{path}.additionalProperties", "additionalProperties cannot be set to false"))
     if raw.get("x-kubernetes-preserve-unknown-fields") is False:
@@ -119,7 +120,9 @@ def _list_faults(raw: JsonObject, path: str) -> list[Cause]:
             detail = "entries must all be names of item properties"
             causes.append(invalid(f"{path}.x-kubernetes-list-map-keys", keys, detail))
         elif "default" not in prop and key not in (items.get("required") or ()):
-            detail = "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property"
+            detail = (
+                "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property"
+            )
             causes.append(required(f"{where}.default", detail))
         elif prop.get("type") in ("object", "array"):
             detail = "must be a scalar type if parent array's x-kubernetes-list-type is map"
@@ -137,7 +140,7 @@ def _value_faults(raw: JsonObject, path: str) -> list[Cause]:
             detail = f"must be a valid regular expression, but isn't: error parsing regexp: {error}"
             causes.append(invalid(f"{path}.pattern", pattern, detail))
     for junctor in ("anyOf", "allOf", "oneOf"):
-        if raw.get("x-kubernetes-int-or-string") and raw.get(junctor) == _INT_OR_STRING:
+        if raw.get("x-kubernetes-int-or-string") and raw.get(junctor) == INT_OR_STRING:
             continue
         for index, branch in enumerate(raw.get(junctor) or ()):
             wrapped = index == 0 and junctor == "allOf" and raw.get("x-kubernetes-int-or-string")

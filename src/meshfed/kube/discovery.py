@@ -6,7 +6,6 @@ is down (an aggregated API) is named in ``failed`` and hides nothing else.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from typing import Final, TypeVar
 
@@ -106,9 +105,7 @@ class _LegacyResources(msgspec.Struct):
 
 async def discover(client: Client) -> Discovery:
     """Ask the server what it serves. ``TransportError`` or ``APIError`` where it does not answer at all."""
-    async with asyncio.TaskGroup() as tasks:
-        parts = [tasks.create_task(_root(client, root)) for root in ("/api", "/apis")]
-    found = [part.result() for part in parts]
+    found = [await _root(client, root) for root in ("/api", "/apis")]
     return Discovery(
         tuple(resource for part in found for resource in part.resources),
         tuple(name for part in found for name in part.failed),

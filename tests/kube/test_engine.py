@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Hashable
+from random import Random
 from typing import Any
 
 import pytest
@@ -66,7 +67,9 @@ class Running:
 @contextlib.asynccontextmanager
 async def running(cluster: Cluster | None = None, **arguments: Any) -> AsyncIterator[Running]:
     cluster = cluster or Cluster(served={GATEWAYS, ENTRIES})
-    engine = Engine(MemoryClient(cluster), [GATEWAYS, OLD_ENTRIES, ENTRIES], owner_labels=OWNER, **arguments)
+    engine = Engine(
+        MemoryClient(cluster), [GATEWAYS, OLD_ENTRIES, ENTRIES], owner_labels=OWNER, rng=Random(7).random, **arguments
+    )
     task = asyncio.create_task(engine.run())
     try:
         yield Running(cluster, engine)
@@ -234,7 +237,7 @@ async def test_one_failing_object_holds_up_no_other() -> None:
 
 @pytest.mark.parametrize(
     ("status", "outcome", "at_most"),
-    [(422, Outcome.INVALID, 15), (400, Outcome.INVALID, 15), (403, Outcome.FAILED, 60), (404, Outcome.FAILED, 60)],
+    [(422, Outcome.INVALID, 20), (400, Outcome.INVALID, 20), (403, Outcome.FAILED, 60), (404, Outcome.FAILED, 60)],
 )
 async def test_what_only_a_person_can_mend_is_tried_seldom(status: int, outcome: Outcome, at_most: int) -> None:
     cluster = Cluster(served={GATEWAYS, ENTRIES})
@@ -392,7 +395,7 @@ async def test_something_that_keeps_changing_it_back() -> None:
             while fighting:
                 if found.specs() == {"a": {"port": 1}}:
                     found.edit("a", lambda live: live["spec"].update(port=2))
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.5)
 
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(fight())

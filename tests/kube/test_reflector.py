@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from random import Random
 from typing import Any
 
 import msgspec
@@ -40,7 +41,7 @@ class Following:
 @contextlib.asynccontextmanager
 async def following(cluster: Cluster, **arguments: Any) -> AsyncIterator[Following]:
     store: Store[Service] = Store()
-    reflector = Reflector(MemoryClient(cluster), SERVICES, Service, store, **arguments)
+    reflector = Reflector(MemoryClient(cluster), SERVICES, Service, store, rng=Random(7).random, **arguments)
     found = Following(cluster, store, reflector)
     task = asyncio.create_task(reflector.run())
     try:

@@ -105,11 +105,7 @@ class _LegacyResources(msgspec.Struct):
 
 async def discover(client: Client) -> Discovery:
     """Ask the server what it serves. ``TransportError`` or ``APIError`` where it does not answer at all."""
-    found = [await _root(client, root) for root in ("/api", "/apis")]
-    return Discovery(
-        tuple(resource for part in found for resource in part.resources),
-        tuple(name for part in found for name in part.failed),
-    )
+    return _joined([await _root(client, root) for root in ("/api", "/apis")])
 
 
 async def server_version(client: Client) -> ServerVersion:
@@ -124,7 +120,10 @@ async def _root(client: Client, root: str) -> Discovery:
         return _aggregated(_convert(body, _Aggregated))
     answer = _convert(body, _Legacy)
     names = [*(answer.versions or ()), *(name for group in answer.groups or () for name in _versions(group))]
-    parts = [await _group_version(client, root, name) for name in names]
+    return _joined([await _group_version(client, root, name) for name in names])
+
+
+def _joined(parts: list[Discovery]) -> Discovery:
     return Discovery(
         tuple(resource for part in parts for resource in part.resources),
         tuple(name for part in parts for name in part.failed),

@@ -144,22 +144,9 @@ def test_what_the_schema_allows_goes_through_the_types_unchanged(drawn: tuple[Ki
             decode_object(obj, kind.type)
         return
     decoded = decode_object(obj, kind.type)
-    again = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], **msgspec.to_builtins(decoded)}
+    again = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], **msgspec.json.decode(msgspec.json.encode(decoded))}
     assert decode_object(again, kind.type) == decoded
     assert check(filled, schema) == (filled, [])
-    assert check(again, schema)[0]["spec"] == _without_emptiness(filled["spec"])
-
-
-def _without_emptiness(value: Any) -> Any:
-    """``value`` without what is as good as absent: the types do not write it."""
-    match value:
-        case dict():
-            kept = {key: _without_emptiness(inner) for key, inner in value.items()}
-            return {key: inner for key, inner in kept.items() if inner not in ("", [], {}, None, 0) or inner is False}
-        case list():
-            return [_without_emptiness(inner) for inner in value]
-        case _:
-            return value
 
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])

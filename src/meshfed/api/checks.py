@@ -81,7 +81,7 @@ def _check_object(
                 result[key], _ = _check(inner_schema["default"], inner_schema, inner, strict)
             elif key in schema.get("required", ()):
                 meaning = inner_schema.get("description", "")
-                problems.append(Problem(inner, f"it is required, and missing. {meaning}".strip()))
+                problems.append(Problem(inner, f"it is required, and missing: {meaning}".rstrip(": ")))
     return result, problems
 
 

@@ -17,8 +17,11 @@ from meshfed.api.errors import InvalidDocument, shown
 
 _LOADER = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 _TRUE = re.compile("y|yes|true|on", re.IGNORECASE)
-_FALSE = re.compile("n|no|false|off", re.IGNORECASE)
-_INT = re.compile(r"[-+]?(?:0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|0|[1-9][0-9_]*)")
+_BOOL = re.compile("y|yes|true|on|n|no|false|off", re.IGNORECASE)
+_INT = re.compile("[-+]?(?:0b[01]+|0o[0-7]+|0[0-7]+|0x[0-9a-f]+|0|[1-9][0-9]*)")
+_FLOAT = re.compile(r"[-+]?(?:[.][0-9]+|[0-9]+(?:[.][0-9]*)?)(?:e[-+]?[0-9]+)?")
+_MISSED = re.compile(r"[-+]?(?:0o[0-7_]+|0[0-9]*[89][0-9]*|[.][0-9]+|[0-9.]+e[-+]?[0-9]+)", re.IGNORECASE)
+"""Numbers for kubectl that PyYAML takes for texts."""
 _DEEPEST = 100
 
 
@@ -121,29 +124,33 @@ def _mapping(node: yaml.MappingNode, source: str, depth: int) -> dict[str, Any]:
 
 def _scalar(node: yaml.ScalarNode, source: str) -> Any:
     text, tag = node.value, node.tag.rpartition(":")[2]
-    plain = node.style not in {"'", '"', "|", ">"}
+    if tag == "str" and node.style not in {"'", '"', "|", ">"}:
+        tag = "bool" if _BOOL.fullmatch(text) else "float" if _MISSED.fullmatch(text) else tag
     match tag:
         case "null":
             return None
         case "bool":
             return _TRUE.fullmatch(text) is not None
-        case "int" if _INT.fullmatch(text):
-            digits = text.replace("_", "").lower()
-            octal = re.fullmatch(r"[-+]?0[0-7]+", digits)
-            return int(digits, 8) if octal else int(digits, 0)
-        case "float" if ":" not in text:
-            return _float(text)
+        case "int" | "float":
+            return _number(text.replace("_", "").lower(), node, source)
         case "binary":
             raise InvalidDocument(source, "!!binary has no place in a Kubernetes object", line=_line(node))
-        case "str" if plain and (_TRUE.fullmatch(text) or _FALSE.fullmatch(text)):
-            return _TRUE.fullmatch(text) is not None  # y and n, which kubectl takes for booleans and PyYAML does not
         case _:
             return text
 
 
-def _float(text: str) -> float:
-    digits = text.replace("_", "").lower()
-    return float(digits.replace(".inf", "inf").replace(".nan", "nan"))
+def _number(digits: str, node: yaml.ScalarNode, source: str) -> int | float | str:
+    if _INT.fullmatch(digits):
+        octal = re.fullmatch("([-+]?)0([0-7]+)", digits)
+        return int(octal.expand(r"\g<1>0o\g<2>") if octal else digits, 0)
+    if not _FLOAT.fullmatch(digits):
+        if ":" in digits:
+            return str(node.value)  # PyYAML counts 1:30 in sixties
+        raise InvalidDocument(source, f"{node.value} is not a number JSON knows", line=_line(node))
+    number = float(digits)
+    if number in (float("inf"), float("-inf")):
+        raise InvalidDocument(source, f"{node.value} is not a number JSON knows", line=_line(node))
+    return int(number) if number.is_integer() else number
 
 
 def _line(node: yaml.Node) -> int:

@@ -10,6 +10,13 @@ from meshfed.api.documents import decode_documents
 from meshfed.api.errors import InvalidDocument
 
 A = {"kind": "A", "metadata": {"name": "a"}}
+LISTS = """
+kind: List
+items:
+- kind: List
+  items: [{kind: A, metadata: {name: a}}]
+- {kind: B, metadata: {name: b}}
+"""
 B = {"kind": "B", "metadata": {"name": "b"}}
 
 
@@ -22,11 +29,7 @@ B = {"kind": "B", "metadata": {"name": "b"}}
         ('{"kind": "A", "metadata": {"name": "a"}}\n{"kind": "B", "metadata": {"name": "b"}}\n', [A, B]),
         ('{\n\t"kind": "A",\n\t"metadata": {"name": "a"}\n}', [A]),
         ("{kind: A, metadata: {name: a}}", [A]),
-        (
-            "kind: List\nitems:\n- {kind: A, metadata: {name: a}}\n"
-            "- {kind: List, items: [{kind: B, metadata: {name: b}}]}",
-            [A, B],
-        ),
+        (LISTS, [A, B]),
         ("kind: List\nitems:\n", []),
         (
             "apiVersion: v1\nkind: ServiceList\nitems: [{metadata: {name: a}}]",

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from meshfed.api.checks import check
 from meshfed.api.crds import KINDS
+from meshfed.api.objects import manifest_schema
 from meshfed.api.rules import ADDRESS, RULES, Rule
 
 from .cases import BAD, GOOD, Bad
@@ -47,7 +48,7 @@ def _subjects(schema: dict[str, Any], value: Any) -> list[tuple[str, Any]]:
     return [*found, *(subject for item_schema, item in inner for subject in _subjects(item_schema, item))]
 
 
-SCHEMAS = {kind.name: kind.schema for kind in KINDS}
+SCHEMAS = {kind.name: manifest_schema(kind.type) for kind in KINDS}
 BY_CEL = {rule.cel: rule for rule in RULES}
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshfed.api.documents import decode_documents
+from meshfed.api.documents import decode_documents, encode_documents
 from meshfed.api.errors import InvalidDocument
 
 A = {"kind": "A", "metadata": {"name": "a"}}
@@ -113,3 +113,21 @@ def test_no_text_does_anything_else(text: str) -> None:
     except InvalidDocument:
         return
     assert all(isinstance(document, dict) for document in documents)
+
+
+@pytest.mark.parametrize(
+    "text", ["y", "N", "yes", "1e3", "1", "0o10", "089", "+.5", "1:30", "2026-01-31", "null", "~", "", " a", "*"]
+)
+def test_a_text_that_looks_like_something_else_is_written_in_quotes(text: str) -> None:
+    assert decode_documents(encode_documents([{text: text}]), "a.yaml") == [{text: text}]
+    assert encode_documents([{"a": text}]) in {f"---\na: '{text}'\n", f'---\na: "{text}"\n'}
+
+
+def test_what_stands_in_several_places_is_written_out() -> None:
+    shared = {"c": [1]}
+    assert encode_documents([{"b": shared, "a": shared}, {}]) == "---\nb:\n  c:\n  - 1\na:\n  c:\n  - 1\n---\n{}\n"
+
+
+@given(st.dictionaries(st.text(max_size=5), st.text(max_size=8) | st.text("yn0123456789.+-eox_: ", max_size=8)))
+def test_what_is_written_is_read_back(obj: dict[str, str]) -> None:
+    assert decode_documents(encode_documents([obj]), "a.yaml") == [obj]

@@ -1,14 +1,15 @@
-"""Kubernetes objects out of YAML and JSON text, read the way kubectl reads it.
+"""Kubernetes objects out of YAML and JSON text and into YAML, as kubectl reads it.
 
 PyYAML's own loader differs from kubectl's where it matters: it takes the last of two equal keys in silence, makes
-dates of timestamps and numbers of ``1:30``. So nodes are composed by PyYAML and turned into JSON values here.
+dates of timestamps and numbers of ``1:30``. So nodes are composed by PyYAML and turned into JSON values here. In the
+other direction it leaves a text such as ``n`` without quotes, which kubectl reads as false.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import yaml
@@ -20,7 +21,7 @@ _TRUE = re.compile("y|yes|true|on", re.IGNORECASE)
 _BOOL = re.compile("y|yes|true|on|n|no|false|off", re.IGNORECASE)
 _INT = re.compile("[-+]?(?:0b[01]+|0o[0-7]+|0[0-7]+|0x[0-9a-f]+|0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(?:[.][0-9]+|[0-9]+(?:[.][0-9]*)?)(?:e[-+]?[0-9]+)?")
-_MISSED = re.compile(r"[-+]?(?:0o[0-7_]+|0[0-9]*[89][0-9]*|[.][0-9]+|[0-9.]+e[-+]?[0-9]+)", re.IGNORECASE)
+_MISSED = re.compile(r"^[-+]?(?:0o[0-7_]+|0[0-9]*[89][0-9]*|[.][0-9]+|[0-9.]+e[-+]?[0-9]+)$", re.IGNORECASE)
 """Numbers for kubectl that PyYAML takes for texts."""
 _DEEPEST = 100
 
@@ -34,6 +35,27 @@ def decode_documents(text: str, source: str) -> list[dict[str, Any]]:
     if documents is None:
         documents = _yaml(text, source)
     return [item for document in documents for item in _flattened(document, source)]
+
+
+def encode_documents(objects: Iterable[dict[str, Any]]) -> str:
+    """``objects`` as YAML documents, keys in their order, in the form that kubectl reads back as it was."""
+    return "".join(f"---\n{encode_document(obj)}" for obj in objects)
+
+
+def encode_document(obj: dict[str, Any], *, sort_keys: bool = False) -> str:
+    """One of them, without the line that separates documents."""
+    return yaml.dump(obj, Dumper=_Dumper, sort_keys=sort_keys, width=120)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what kubectl would take for a boolean or a number, and writes out in each place what stands in several."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^[yYnN]$"), list("yYnN"))
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", _MISSED, list("+-.0123456789"))
 
 
 def _flattened(document: object, source: str) -> Iterator[dict[str, Any]]:

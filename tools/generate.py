@@ -1,148 +1,59 @@
-"""Writes what is generated from the types: ``deploy/crds/*.yaml``, ``docs/api.md``, ``docs/reasons.md``.
+"""Write every generated file of the repository, or check that each is what its generator would write.
 
-Run it after a change of ``src/meshfed/api`` or ``src/meshfed/model/reasons.py``; a test holds the files to it.
+A generator is a program in ``tools`` that takes an output directory and writes its files below it; the table says
+which directory that is in the repository. ``--check`` lets it write somewhere else and compares, so that a generated
+file that was edited by hand, or whose source was changed without it, is found before it misleads anyone.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
-from typing import Any, Final
 
-from meshfed.api.crds import KINDS, Kind, all_crds, crd_yaml
-from meshfed.api.v1alpha1 import API_VERSION
-from meshfed.model.reasons import CONDITIONS, REASONS
-
-ROOT: Final = Path(__file__).resolve().parents[1]
-
-
-def generated() -> dict[Path, str]:
-    """What every generated file should hold, by its path from the project's root."""
-    crds = {Path("deploy/crds", f"{crd['spec']['names']['plural']}.yaml"): crd_yaml(crd) for crd in all_crds()}
-    return crds | {Path("docs/api.md"): _api(), Path("docs/reasons.md"): _reasons()}
+ROOT = Path(__file__).resolve().parent.parent
+GENERATORS = {
+    "draw_architecture.py": "docs",
+    "generate_api.py": ".",
+    "generate_protos.py": "src",
+    "generate_resource_examples.py": "docs",
+}
 
 
-def _reasons() -> str:
-    return "\n".join(
-        [
-            "# Conditions and reasons",
-            "",
-            "<!-- Generated from src/meshfed/model/reasons.py by tools/generate.py. -->",
-            "",
-            "Every condition that Meshfed writes has one of these types and one of these reasons. The message says the "
-            "rest: which field, which value, what to do.",
-            "",
-            "## Condition types",
-            "",
-            *_table(("Type", "What it says"), CONDITIONS),
-            "",
-            "## Reasons",
-            "",
-            *_table(("Reason", "What it means"), REASONS),
-            "",
-        ]
-    )
+def main() -> int:
+    """Generate, or with ``--check`` compare; returns the exit code, 1 where something differs."""
+    if sys.argv[1:] not in ([], ["--check"]):
+        print("usage: python tools/generate.py [--check]", file=sys.stderr)
+        return 2
+    if not sys.argv[1:]:
+        for generator, directory in GENERATORS.items():
+            run(generator, ROOT / directory)
+        return 0
+    stale = [path for generator, directory in GENERATORS.items() for path in differing(generator, directory)]
+    for path in stale:
+        print(f"{path} is not what its generator writes: run make generate, and commit the result", file=sys.stderr)
+    print(f"generated files: {len(GENERATORS)} generator(s) run, {len(stale)} file(s) differ")
+    return 1 if stale else 0
 
 
-def _table(head: tuple[str, str], rows: Mapping[Any, str]) -> Iterator[str]:
-    yield f"| {head[0]} | {head[1]} |"
-    yield "|---|---|"
-    for name, sentence in rows.items():
-        yield f"| `{name}` | {_cell(sentence)} |"
+def run(generator: str, output: Path) -> None:
+    """Run one generator; raises ``CalledProcessError`` where it fails."""
+    subprocess.run([sys.executable, str(ROOT / "tools" / generator), str(output)], check=True)
 
 
-def _api() -> str:
-    lines = [
-        "# API reference",
-        "",
-        "<!-- Generated from the types in src/meshfed/api/v1alpha1.py by tools/generate.py. -->",
-        "",
-        f"Everything is in `{API_VERSION}` and namespaced. `kubectl get federation` shows all kinds, "
-        "`kubectl explain <kind>.spec` what stands here. A field with neither default nor *required* may be left out, "
-        "and its description says what that means. Unknown fields are refused.",
-        "",
+def differing(generator: str, directory: str) -> list[str]:
+    """The files, relative to the repository, that are not what the generator writes."""
+    with tempfile.TemporaryDirectory() as scratch:
+        run(generator, Path(scratch))
+        written = {path.relative_to(scratch): path.read_bytes() for path in Path(scratch).rglob("*") if path.is_file()}
+    committed = {path: ROOT / directory / path for path in written}
+    return [
+        str(Path(directory, path))
+        for path, content in sorted(written.items())
+        if not committed[path].is_file() or committed[path].read_bytes() != content
     ]
-    for kind in KINDS:
-        lines += _kind(kind)
-    return "\n".join(lines)
-
-
-def _kind(kind: Kind) -> Iterator[str]:
-    names = ", ".join(f"`{name}`" for name in (kind.plural, *kind.short_names))
-    yield from (f"## {kind.name}", "", kind.schema["description"], "", f"Names for kubectl: {names}.", "")
-    for rule in kind.schema.get("x-kubernetes-validations", ()):
-        yield from (f"`{rule.get('fieldPath', '').lstrip('.')}`: {rule['message']}.", "")
-    for part in ("spec", "status"):
-        yield from _section(part, kind.schema["properties"][part])
-
-
-def _section(path: str, schema: Mapping[str, Any]) -> Iterator[str]:
-    yield from (f"### `{path}`", "", schema["description"], "")
-    yield from ("| Field | Type | Default | Description |", "|---|---|---|---|")
-    inner: list[tuple[str, Mapping[str, Any]]] = []
-    for name, field in schema["properties"].items():
-        default = "*required*" if name in schema.get("required", ()) else _default(field)
-        remarks = [field["description"], *(f"Rule: {message}." for message in _messages(field))]
-        yield f"| `{name}` | {_cell(_type(field))} | {default} | {_cell(' '.join(remarks))} |"
-        deeper = field.get("items", field)
-        if "properties" in deeper:
-            inner.append((f"{path}.{name}{'[]' if deeper is not field else ''}", deeper))
-    yield ""
-    for message in _messages(schema):
-        yield from (f"Rule: {message}.", "")
-    for inner_path, inner_schema in inner:
-        yield from _section(inner_path, inner_schema)
-
-
-def _messages(schema: Mapping[str, Any]) -> Iterator[str]:
-    """The messages of the rules of a field and of a list's plain items; those of objects stand in their sections."""
-    for node in (schema, schema.get("items", {})):
-        if "properties" not in node or node is schema:
-            for rule in node.get("x-kubernetes-validations", ()):
-                yield rule["message"]
-
-
-def _default(schema: Mapping[str, Any]) -> str:
-    default = schema.get("default")
-    return f"`{json.dumps(default)}`" if default is not None and default != {} else ""
-
-
-def _type(schema: Mapping[str, Any]) -> str:
-    bounds = ""
-    if "minimum" in schema or "maximum" in schema:
-        bounds = f", {schema.get('minimum', '')} to {schema.get('maximum', '')}"
-    match schema:
-        case {"enum": values}:
-            return ", ".join(f"`{value}`" for value in values)
-        case {"type": "array", "items": items}:
-            return f"list of: {_type(items)}"
-        case {"additionalProperties": values}:
-            return f"map to: {_type(values)}"
-        case {"title": title}:
-            return f"{title}{bounds}"
-        case {"format": "date-time"}:
-            return "time"
-        case {"type": kind}:
-            return f"{kind}{bounds}"
-        case _:
-            raise TypeError(f"no words for the type of {schema}")
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
-
-
-def main() -> None:
-    """Write all of it, and say what changed."""
-    for path, text in generated().items():
-        target = ROOT / path
-        if target.exists() and target.read_text(encoding="utf-8") == text:
-            continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8")
-        print(f"wrote {path}")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -82,7 +82,8 @@ def manifest(api_version: str, kind: str, name: str, spec: str, *, namespace: st
             "name": name,
             "namespace": namespace,
             "labels": {
-                "federation.openshift-service-mesh.io/owner": "meshfed.east",
+                "federation.openshift-service-mesh.io/owner-namespace": "meshfed",
+                "federation.openshift-service-mesh.io/owner": "east",
                 "app.kubernetes.io/managed-by": "meshfed",
             },
         },

@@ -5,12 +5,12 @@ from __future__ import annotations
 from textwrap import indent
 
 import pytest
-from rendering_values import HTTP, RATINGS, ROUTER, backend, imported, manifest, mesh, remote
 
 from meshfed.istio import discovery_rule, import_rule
 from meshfed.model.imports import Import
 from meshfed.model.meshes import Remote
 from meshfed.model.offers import Port
+from tests.istio.rendering_values import HTTP, RATINGS, ROUTER, backend, imported, manifest, mesh, remote
 
 OUTLIERS: dict[str, str | int | bool] = {"interval": "5s", "consecutive5xxErrors": 0}
 TCP = Port(number=9090, name="tcp")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from rendering_values import manifest, mesh
 
 from meshfed.istio import gateway, gateway_index, gateway_name
+from tests.istio.rendering_values import manifest, mesh
 
 
 def test_hosts_are_sorted_and_each_stands_once() -> None:

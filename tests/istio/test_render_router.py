@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from rendering_values import ROUTER, manifest, mesh
 
 from meshfed.istio import istio_sni, passthrough_filter, route, router_sni
 from meshfed.model.names import ServiceHost
+from tests.istio.rendering_values import ROUTER, manifest, mesh
 
 RATINGS = ServiceHost("ratings", "bookinfo", "cluster.local")
 

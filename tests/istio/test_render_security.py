@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from rendering_values import manifest, mesh
 
-from meshfed.istio import Manifest, authorization_policy, owner, peer_authentication
+from meshfed.istio import Manifest, authorization_policy, peer_authentication
 from meshfed.model.identity import SpiffeID
+from tests.istio.rendering_values import manifest, mesh
 
 WEST = SpiffeID.of_workload("west.local", "meshfed", "federation-controller")
 CENTRAL = SpiffeID(trust_domain="central.local", path="/controller")
+NORTH = SpiffeID(trust_domain="north.local", path="/controller")
+SOUTH = SpiffeID(trust_domain="south.local", path="/controller")
 
 
 def policy(rules: str) -> Manifest:
@@ -42,9 +44,15 @@ def test_mtls_is_strict_but_on_the_metrics_port(port: int) -> None:
 
 
 def test_only_the_remotes_reach_discovery_and_everybody_the_other_ports() -> None:
-    assert authorization_policy(mesh(), [WEST, CENTRAL, WEST]) == policy(
+    assert authorization_policy(mesh(), [WEST, NORTH, CENTRAL, SOUTH, WEST]) == policy(
         """
-        - from: [{source: {principals: [central.local/controller, west.local/ns/meshfed/sa/federation-controller]}}]
+        - from:
+          - source:
+              principals:
+              - central.local/controller
+              - north.local/controller
+              - south.local/controller
+              - west.local/ns/meshfed/sa/federation-controller
           to: [{operation: {ports: ["15080"]}}]
         - to: [{operation: {notPorts: ["15080"]}}]
         """
@@ -55,21 +63,15 @@ def test_without_remotes_nobody_reaches_discovery() -> None:
     assert authorization_policy(mesh(), []) == policy("""[{to: [{operation: {notPorts: ["15080"]}}]}]""")
 
 
-@pytest.mark.parametrize(
-    ("namespace", "name", "value"),
-    [
-        ("meshfed", "east", "meshfed.east"),
-        ("n" * 30, "m" * 32, f"{'n' * 30}.{'m' * 32}"),
-        ("n" * 30, "m" * 33, f"{'n' * 30}.{'m' * 15}.f0bee2542a2dd817"),
-        ("n" * 63, "m" * 34, f"{'n' * 46}.ae9750fa5357b394"),
-    ],
-)
-def test_the_owner_label_holds_a_label_value(namespace: str, name: str, value: str) -> None:
-    rendered = peer_authentication(mesh(namespace=namespace, name=name))
+def test_the_owner_labels_hold_the_longest_names() -> None:
+    rendered = peer_authentication(mesh(namespace="n" * 63, name="m" * 34))
 
     assert rendered["metadata"]["labels"] == {
-        "federation.openshift-service-mesh.io/owner": value,
+        "federation.openshift-service-mesh.io/owner-namespace": "n" * 63,
+        "federation.openshift-service-mesh.io/owner": "m" * 34,
         "app.kubernetes.io/managed-by": "meshfed",
     }
-    assert owner(mesh(namespace=namespace, name=name)) == value
-    assert len(value) <= 63
+
+
+def test_a_metrics_port_of_zero_needs_no_exception() -> None:
+    assert "portLevelMtls" not in peer_authentication(mesh(metrics_port=0))["spec"]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from rendering_values import HTTP, backend, imported, manifest, mesh, remote
 
 from meshfed.istio import Manifest, discovery_entry, import_entry
 from meshfed.model.imports import Import
 from meshfed.model.meshes import Remote
 from meshfed.model.offers import Port
+from tests.istio.rendering_values import HTTP, backend, imported, manifest, mesh, remote
 
 
 def discovery(spec: str) -> Manifest:
@@ -23,7 +23,7 @@ def entry(spec: str) -> Manifest:
     ("of", "spec"),
     [
         pytest.param(
-            remote("west", "192.0.2.11", "2001:db8::1", "192.0.2.10"),
+            remote("west", "192.0.2.11", "2001:db8::1", "192.0.2.10", "192.0.2.11"),
             """
             hosts: [federation-discovery-service-west.federation.svc.cluster.local]
             ports: [{number: 15080, name: grpc, protocol: GRPC}]
@@ -67,7 +67,7 @@ def entry(spec: str) -> Manifest:
             id="a name among them, another cluster domain and port",
         ),
         pytest.param(
-            remote(network="", locality="us-west1/us-west1-a", port=443),
+            remote(network="", locality="us-west1/us-west1-a", port=443, identity_configured=False),
             """
             hosts: [federation-discovery-service-west.federation.svc.cluster.local]
             ports: [{number: 15080, name: grpc, protocol: GRPC}]
@@ -78,9 +78,8 @@ def entry(spec: str) -> Manifest:
               ports: {grpc: 443}
               labels: {security.istio.io/tlsMode: istio}
               locality: us-west1/us-west1-a
-            subjectAltNames: [spiffe://west.local/ns/meshfed/sa/federation-controller]
             """,
-            id="no network, a locality",
+            id="no network, a locality, an identity that nobody configured",
         ),
     ],
 )
@@ -158,7 +157,7 @@ CENTRAL = remote("central", "198.51.100.1", "198.51.100.2", port=15443, locality
                 backend(WEST, identities=("spiffe://w/ns/b/sa/v1",)),
                 backend(remote("central", "gw.central.example", network="")),
                 ports=(Port(number=9080, name="http"),),
-                export_to=("bookinfo", "."),
+                export_to=("bookinfo", ".", "bookinfo"),
             ),
             """
             hosts: [ratings.bookinfo.svc.cluster.local]

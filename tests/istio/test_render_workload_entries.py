@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from rendering_values import HTTP, RATINGS, backend, imported, local, manifest, mesh, remote
 
 from meshfed.istio import Manifest, workload_entries
 from meshfed.model.imports import Import, LocalPort, LocalService
 from meshfed.model.names import ServiceHost
 from meshfed.model.offers import Port
 from meshfed.model.reasons import Decision, Reason
+from tests.istio.rendering_values import HTTP, RATINGS, backend, imported, local, manifest, mesh, remote
 
 SA = "spiffe://cluster.local/ns/bookinfo/sa/"
 GRPC = Port(number=9090, name="grpc", protocol="GRPC")
@@ -246,17 +246,20 @@ ONLY = "bookinfo/ratings is served by {} in west, but a WorkloadEntry can state 
             id="an identity that is no service account's",
         ),
         pytest.param(
-            imported(backend(remote("west", "gw.west.example", "gw2.west.example"))),
+            imported(
+                backend(remote("west", "gw.west.example")),
+                backend(remote("central", "gw.central.example", "gw.west.example")),
+            ),
             local(),
             Reason.UNRESOLVED,
-            "gw.west.example, gw2.west.example of west could not be resolved yet",
+            "gw.central.example, gw.west.example of central, west could not be resolved yet",
             id="names that were not resolved",
         ),
         pytest.param(
-            imported(backend(remote(addresses=()))),
+            imported(backend(remote(addresses=())), backend(remote("central", addresses=()))),
             local(),
             Reason.UNRESOLVED,
-            "no address is known of west; set spec.addresses of the RemoteMesh",
+            "no address is known of central, west; set spec.addresses of the RemoteMesh",
             id="no addresses",
         ),
     ],

@@ -158,8 +158,10 @@ def differences(crd: dict[str, Any]) -> tuple[str, ...]:
         found.append(f"it is {crd['spec']['scope']}, not {ours['spec']['scope']}")
     if "status" not in served[0].get("subresources", {}):
         found.append("it has no status subresource")
-    expected = ours["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-    found += _lacking(expected, served[0].get("schema", {}).get("openAPIV3Schema", {}), path="")
+    expected = ours["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
+    given = served[0].get("schema", {}).get("openAPIV3Schema", {}).get("properties", {})
+    for part in ("spec", "status"):
+        found += _lacking(expected[part], given.get(part, {}), path=part)
     return tuple(found)
 
 
@@ -170,14 +172,10 @@ def is_ours(crd: dict[str, Any]) -> bool:
 
 def _lacking(ours: Schema, theirs: Schema, *, path: str) -> Iterator[str]:
     if ours.get("type") != theirs.get("type"):
-        yield f"{path} is of type {theirs.get('type')}, not {ours.get('type')}"
+        yield f"{path} is of type {theirs['type']}, not {ours.get('type')}" if "type" in theirs else f"it has no {path}"
         return
     for name, schema in ours.get("properties", {}).items():
-        inner = f"{path}.{name}" if path else name
-        if name not in theirs.get("properties", {}):
-            yield f"it has no {inner}"
-        else:
-            yield from _lacking(schema, theirs["properties"][name], path=inner)
+        yield from _lacking(schema, theirs.get("properties", {}).get(name, {}), path=f"{path}.{name}")
     for inside, mark in (("items", "[]"), ("additionalProperties", ".*")):
         if inside in ours:
             yield from _lacking(ours[inside], theirs.get(inside) or {}, path=path + mark)

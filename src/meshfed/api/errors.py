@@ -31,7 +31,7 @@ class Problem(msgspec.Struct, frozen=True):
         return f"{subject}: {self.reason}" if subject else self.reason
 
 
-class InvalidInput(Exception):  # noqa: N818  it reads as its kinds do, which name what is invalid
+class InvalidInput(Exception):
     """Input that cannot be used."""
 
 

@@ -63,7 +63,7 @@ def _schema(type_: type[msgspec.Struct]) -> Schema:
     envelope = {
         "apiVersion": {"type": "string"},
         "kind": {"type": "string"},
-        "metadata": structural(ObjectMeta, defaults=False),
+        "metadata": structural(ObjectMeta, defaults=False) | {"required": ["name"]},
     }
     required = ["apiVersion", "kind", "metadata", *own["required"]]
     return own | {"properties": own["properties"] | envelope, "required": list(dict.fromkeys(required))}
@@ -71,10 +71,8 @@ def _schema(type_: type[msgspec.Struct]) -> Schema:
 
 def _metadata_problems(metadata: dict[str, Any]) -> list[Problem]:
     problems = []
-    name, namespace = metadata.get("name", ""), metadata.get("namespace", "")
-    if not name:
-        problems.append(Problem("metadata.name", "it is required, and missing"))
-    elif not is_dns_name(name):
+    name, namespace = metadata["name"], metadata.get("namespace", "")
+    if not is_dns_name(name):
         problems.append(Problem("metadata.name", "it must be a lower-case DNS name", shown(name)))
     if namespace and not is_dns_label(namespace):
         problems.append(Problem("metadata.namespace", "it must be a DNS label", shown(namespace)))

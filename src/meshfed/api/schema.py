@@ -115,7 +115,9 @@ def _default(value: object) -> object:
     """What the API server fills in; an empty text or list says no more than an absent one, so it is left out."""
     if isinstance(value, msgspec.Struct):
         return {}  # the parts fill themselves in from there
-    return msgspec.to_builtins(value) if value not in (None, msgspec.NODEFAULT, "", ()) else None
+    if value in (None, msgspec.NODEFAULT, "", ()):
+        return None
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _attach_rules(schema: Schema, cls: type[msgspec.Struct]) -> None:

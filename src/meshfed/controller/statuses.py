@@ -114,15 +114,20 @@ class StatusWriter:
         if _plain(desired) == _plain(present):
             return
         kind, namespace, name = ref
+        # A merge patch: null takes a field away, which is how a time or a text becomes absent again.
+        patch = {key: None if value in ("", (), []) else value for key, value in desired.items()}
         try:
-            await self._client.patch_status(self._resources[kind], name, desired, namespace=namespace)
+            await self._client.patch_status(self._resources[kind], name, patch, namespace=namespace)
         except NotFound:
             self.forget(ref)
-            return
         except KubeError as error:
-            _log.warning("cannot write the status of %s %s/%s: %s", kind, namespace, name, error)
-            raise
-        self._echoes[ref] = (version, desired)
+            delay = self.queue.retry(ref)
+            _log.warning(
+                "cannot write the status of %s %s/%s, again in %.1f s: %s", kind, namespace, name, delay, error
+            )
+        else:
+            self.queue.forget(ref)
+            self._echoes[ref] = (version, desired)
 
 
 def _plain(status: dict[str, Any]) -> dict[str, Any]:

@@ -49,7 +49,7 @@ _KEEPALIVE: Final = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 20, "TCP_KEEPCNT": 3}
 Headers = list[tuple[str, str]]
 
 
-class StreamClosed(Exception):  # noqa: N818 - it reports a normal event
+class StreamClosed(Exception):
     """The stream or its connection is gone; the message says why."""
 
 

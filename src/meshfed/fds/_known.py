@@ -38,7 +38,7 @@ class Limits(msgspec.Struct, frozen=True):
     size: int = 64 * 1024 * 1024
 
 
-class Diverged(ProtocolError):  # noqa: N818 - as its siblings
+class Diverged(ProtocolError):
     """What the remote says it sent and what was received differ; what was known is forgotten, to be sent again."""
 
 

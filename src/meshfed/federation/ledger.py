@@ -81,6 +81,22 @@ class Ledger:
         """How many offers the rules refuse, those without a FederatedService included."""
         return len(self._denied)
 
+    @property
+    def shown(self) -> int:
+        """How many refused offers have a FederatedService all the same, to say why."""
+        return len(self._shown)
+
+    def hosts(self) -> tuple[str, ...]:
+        """Every host that is remembered."""
+        return tuple(self._offers)
+
+    def clear(self) -> set[str]:
+        """Drop everything; returns the hosts that went."""
+        gone = set(self._offers)
+        for host in gone:
+            self._drop(host)
+        return gone
+
     def remember(self, specs: Iterable[FederatedServiceSpec]) -> None:
         """Start from what an earlier process wrote."""
         for spec in specs:

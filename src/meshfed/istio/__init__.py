@@ -9,7 +9,7 @@ stored equals what was rendered.
 from meshfed.istio.destination_rules import discovery_rule, import_rule
 from meshfed.istio.envoy_filters import passthrough_filter
 from meshfed.istio.gateway import gateway
-from meshfed.istio.metadata import Manifest, owner
+from meshfed.istio.metadata import Manifest, owner_labels
 from meshfed.istio.names import gateway_index, gateway_name
 from meshfed.istio.routes import route
 from meshfed.istio.security import authorization_policy, peer_authentication
@@ -28,7 +28,7 @@ __all__ = [
     "import_entry",
     "import_rule",
     "istio_sni",
-    "owner",
+    "owner_labels",
     "passthrough_filter",
     "peer_authentication",
     "route",

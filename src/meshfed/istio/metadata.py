@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from meshfed.api.v1alpha1 import OWNER_LABEL
+from meshfed.api.v1alpha1 import OWNER_LABEL, OWNER_NAMESPACE_LABEL
 from meshfed.model.meshes import LocalMesh
-from meshfed.model.names import MAX_LABEL, shortened
 
 Manifest = dict[str, Any]
 """A whole Kubernetes object as plain data, ready to be written as JSON or YAML."""
@@ -21,9 +20,13 @@ SECURITY: Final = "security.istio.io/v1"
 ROUTE: Final = "route.openshift.io/v1"
 
 
-def owner(mesh: LocalMesh) -> str:
-    """The value of the owner label: ``<namespace>.<name>`` of the MeshFederation, a digest where that is too long."""
-    return shortened(f"{mesh.namespace}.{mesh.name}", MAX_LABEL)
+def owner_labels(mesh: LocalMesh) -> dict[str, str]:
+    """The labels of everything we write: whose it is (namespace and name of the MeshFederation), and what wrote it."""
+    return {
+        OWNER_NAMESPACE_LABEL: mesh.namespace,
+        OWNER_LABEL: mesh.name,
+        "app.kubernetes.io/managed-by": "meshfed",
+    }
 
 
 def manifest(
@@ -36,7 +39,7 @@ def manifest(
         "metadata": {
             "name": name,
             "namespace": namespace,
-            "labels": {OWNER_LABEL: owner(mesh), "app.kubernetes.io/managed-by": "meshfed"},
+            "labels": owner_labels(mesh),
         },
         "spec": spec,
     }

@@ -29,7 +29,7 @@ def peer_authentication(mesh: LocalMesh) -> Manifest:
         spec={
             "selector": _controller(mesh),
             "mtls": {"mode": "STRICT"},
-            "portLevelMtls": {str(mesh.metrics_port): {"mode": "PERMISSIVE"}},
+            **({"portLevelMtls": {str(mesh.metrics_port): {"mode": "PERMISSIVE"}}} if mesh.metrics_port else {}),
         },
     )
 

@@ -21,7 +21,7 @@ def discovery_entry(mesh: LocalMesh, remote: Remote) -> Manifest | None:
 
     ``None`` where it is not reached that way: the remote has no address, or its discovery has one of its own.
     ``subjectAltNames`` is the only check of the server's identity, since behind a sidecar the controller never
-    sees a certificate.
+    sees a certificate. A default identity is not held against the server: nobody said that it is its own.
     """
     if not remote.addresses or remote.discovery_address:
         return None
@@ -31,14 +31,14 @@ def discovery_entry(mesh: LocalMesh, remote: Remote) -> Manifest | None:
         kind="ServiceEntry",
         name=discovery_name(remote),
         namespace=mesh.control_plane_namespace,
-        spec={
-            "hosts": [remote.fds_host],
-            "ports": [{"number": remote.discovery_port, "name": FDS_PORT_NAME, "protocol": "GRPC"}],
-            "location": "MESH_INTERNAL",
-            "resolution": _resolution([remote]),
-            "endpoints": _endpoints(remote, port_names=(FDS_PORT_NAME,), labels={}),
-            "subjectAltNames": [str(remote.identity)],
-        },
+        spec=present(
+            hosts=[remote.fds_host],
+            ports=[{"number": remote.discovery_port, "name": FDS_PORT_NAME, "protocol": "GRPC"}],
+            location="MESH_INTERNAL",
+            resolution=_resolution([remote]),
+            endpoints=_endpoints(remote, port_names=(FDS_PORT_NAME,), labels={}),
+            subjectAltNames=[str(remote.identity)] if remote.identity_configured else [],
+        ),
     )
 
 
@@ -86,11 +86,11 @@ def _endpoints(remote: Remote, *, port_names: Iterable[str], labels: Mapping[str
     The tlsMode label makes proxies speak mTLS to the address, which has no sidecar that istiod knows of; the network
     keeps gateways of this mesh from sending traffic of others on.
     """
-    ports = dict.fromkeys(port_names, remote.port)
+    names = tuple(port_names)
     return [
         present(
             address=address,
-            ports=dict(ports),
+            ports=dict.fromkeys(names, remote.port),
             labels={**dict(sorted(labels.items())), TLS_MODE: "istio"},
             network=remote.network,
             locality=remote.locality,

@@ -114,11 +114,11 @@ def _port_keys(service: LocalService, offered: set[int]) -> list[str] | Decision
             f"local Service {_shown(service)} has a port without a name, for which Istio would dial the targetPort's "
             "number at the remote's gateway; give the port a name",
         )
-    too_long = sorted(key for key in keys if len(key) > MAX_PORT_NAME)
-    if too_long:
+    longest = max(keys, key=lambda key: (len(key), key))
+    if len(longest) > MAX_PORT_NAME:
         return _refused(
             Reason.LOCAL_SERVICE_UNUSABLE,
-            f"port name {too_long[0]} of local Service {_shown(service)} is longer than the {MAX_PORT_NAME} "
+            f"port name {longest} of local Service {_shown(service)} is longer than the {MAX_PORT_NAME} "
             "characters that a WorkloadEntry takes",
         )
     for port in service.ports:
@@ -136,8 +136,8 @@ def _key(port: LocalPort) -> str:
     return port.target_port if isinstance(port.target_port, str) else port.name
 
 
-def _accounts(mesh: LocalMesh, backend: Backend, service: LocalService) -> list[str] | Decision:
-    """The service accounts to state for ``backend``, sorted: ``[""]``, for none, where nothing was announced.
+def _accounts(mesh: LocalMesh, backend: Backend, service: LocalService) -> set[str] | Decision:
+    """The service accounts to state for ``backend``; the empty one, for none, where nothing was announced.
 
     For a host that a local Service has, a client's proxy expects one of the accounts of its endpoints: istiod reads a
     WorkloadEntry's as ``spiffe://<our trust domain>/ns/<its namespace>/sa/<serviceAccount>``.
@@ -145,7 +145,7 @@ def _accounts(mesh: LocalMesh, backend: Backend, service: LocalService) -> list[
     remote = backend.remote
     if not backend.identities:
         if remote.trust_domain == mesh.trust_domain:
-            return [""]
+            return {""}
         return _refused(
             Reason.IDENTITY_MISMATCH,
             f"remote {remote.name} announced no identities for {_shown(service)} and its trust domain is "
@@ -162,17 +162,17 @@ def _accounts(mesh: LocalMesh, backend: Backend, service: LocalService) -> list[
                 f"spiffe://{mesh.trust_domain}/ns/{service.host.namespace}/sa/...",
             )
         accounts.add(workload[1])
-    return sorted(accounts)
+    return accounts
 
 
-def _ips(remote: Remote, resolved: Mapping[str, Sequence[str]]) -> list[str]:
-    """The known IPs of ``remote``, each once, in their canonical form, sorted."""
+def _ips(remote: Remote, resolved: Mapping[str, Sequence[str]]) -> set[str]:
+    """The known IPs of ``remote``, in their canonical form."""
     answers = [
         answer
         for address in remote.addresses
         for answer in ((address,) if is_ip(address) else resolved.get(address, ()))
     ]
-    return sorted({str(ipaddress.ip_address(answer)) for answer in answers})
+    return {str(ipaddress.ip_address(answer)) for answer in answers}
 
 
 def _unresolved_message(import_: Import) -> str:

@@ -11,6 +11,7 @@ from meshfed.kube.backoff import Backoff
 from meshfed.kube.client import Client, PatchType, WatchEvent
 from meshfed.kube.config import ClusterConfig, detect, in_cluster
 from meshfed.kube.discovery import Discovery, ServerVersion, discover, server_version
+from meshfed.kube.engine import Engine, EngineStatistics
 from meshfed.kube.errors import (
     AlreadyExists,
     APIError,
@@ -32,6 +33,7 @@ from meshfed.kube.kubeconfig import load_kubeconfig
 from meshfed.kube.queue import QueueStatistics, WorkQueue
 from meshfed.kube.reflector import Reflector, ReflectorState, ReflectorStatistics
 from meshfed.kube.resources import Manifest, ObjectKey, ObjectMeta, Resource
+from meshfed.kube.sources import ObjectState, Outcome, SourceState
 from meshfed.kube.store import Key, Store
 
 __all__ = [
@@ -44,6 +46,8 @@ __all__ = [
     "ConfigError",
     "Conflict",
     "Discovery",
+    "Engine",
+    "EngineStatistics",
     "Forbidden",
     "Gone",
     "Invalid",
@@ -54,6 +58,8 @@ __all__ = [
     "NotFound",
     "ObjectKey",
     "ObjectMeta",
+    "ObjectState",
+    "Outcome",
     "PatchType",
     "QueueStatistics",
     "Reflector",
@@ -62,6 +68,7 @@ __all__ = [
     "Resource",
     "ServerFailure",
     "ServerVersion",
+    "SourceState",
     "Store",
     "TooManyRequests",
     "TransportError",

@@ -55,7 +55,7 @@ class TransportError(KubeError):
     retryable = True
 
 
-class MalformedAnswer(TransportError):  # noqa: N818 - it names what came, as the API's own reasons do
+class MalformedAnswer(TransportError):
     """Bytes came that are not what the API promises."""
 
 
@@ -89,51 +89,51 @@ class APIError(KubeError):
         super().__init__(f"{message} ({status} {reason})")
 
 
-class BadRequest(APIError):  # noqa: N818 - these carry the names of the API's reasons
+class BadRequest(APIError):
     """400: the server could not make sense of the request."""
 
 
-class Unauthorized(APIError):  # noqa: N818
+class Unauthorized(APIError):
     """401: the credentials were not accepted."""
 
     retryable = True
 
 
-class Forbidden(APIError):  # noqa: N818
+class Forbidden(APIError):
     """403: the credentials do not allow this; a Role or a quota stands in the way."""
 
 
-class NotFound(APIError):  # noqa: N818
+class NotFound(APIError):
     """404: no such object, or the server does not know the resource."""
 
 
-class AlreadyExists(APIError):  # noqa: N818
+class AlreadyExists(APIError):
     """409 on create: an object of that name exists."""
 
 
-class Conflict(APIError):  # noqa: N818
+class Conflict(APIError):
     """409: the object is not the one the request was about any more."""
 
     retryable = True
 
 
-class Gone(APIError):  # noqa: N818
+class Gone(APIError):
     """410: the resourceVersion or continue token is too old; only a new list helps."""
 
     retryable = True
 
 
-class Invalid(APIError):  # noqa: N818
+class Invalid(APIError):
     """422: the object breaks the schema or an admission rule; ``causes`` say where."""
 
 
-class TooManyRequests(APIError):  # noqa: N818
+class TooManyRequests(APIError):
     """429: the server sheds load; ``retry_after`` says for how long, where it knows."""
 
     retryable = True
 
 
-class ServerFailure(APIError):  # noqa: N818
+class ServerFailure(APIError):
     """5xx: the server, or something behind it such as an admission webhook, failed."""
 
     retryable = True

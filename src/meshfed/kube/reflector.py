@@ -70,7 +70,7 @@ class _Partial(msgspec.Struct):
 
 
 _decode_partial: Final = msgspec.json.Decoder(_Partial).decode
-_UNDECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError)
+_UNDECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class Reflector(Generic[T]):

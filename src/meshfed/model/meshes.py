@@ -64,7 +64,10 @@ class LocalMesh(msgspec.Struct, frozen=True):
 
 
 class Remote(msgspec.Struct, frozen=True):
-    """A remote mesh: where its ingress is, who its controller is, how its hosts are named."""
+    """A remote mesh: where its ingress is, who its controller is, how its hosts are named.
+
+    ``identity_configured`` says that a person stated ``identity``, so that no other may answer in its place.
+    """
 
     name: str
     addresses: tuple[str, ...]
@@ -79,6 +82,7 @@ class Remote(msgspec.Struct, frozen=True):
     discovery_address: str = ""
     locality: str = ""
     priority: int = 0
+    identity_configured: bool = True
 
     @property
     def fds_host(self) -> str:

@@ -35,6 +35,8 @@ CONDITIONS: Final[dict[ConditionType, str]] = {
     ConditionType.SYNCED: "On a RemoteMesh: whether all that it offers has been received on this connection.",
     ConditionType.ACCEPTED: "On a FederatedService: whether the offer is imported, and if not, why.",
     ConditionType.APPLIED: "On a FederatedService: whether the Istio objects of the import are in place.",
+    ConditionType.IDENTITY_UNIQUE: "On a RemoteMesh: whether callers with its identity can be told from all others.",
+    ConditionType.VALID: "On a ServiceExport of the multi-cluster services API: whether its Service can be exported.",
 }
 """What each condition type speaks of, for the documentation."""
 

@@ -53,6 +53,7 @@ def remote(mesh: RemoteMesh) -> Remote:
         trust_domain=spec.trust_domain,
         cluster_domain=spec.cluster_domain,
         identity=identity or default,
+        identity_configured=identity is not None,
         discovery_namespace=spec.discovery.namespace,
         discovery_port=spec.discovery.port,
         discovery_address=spec.discovery.address or "",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 from collections.abc import Callable
 from typing import Final
@@ -244,22 +243,3 @@ class Play:
                     for seen in actor.see.all("WorkloadEntry")
                 },
             )
-
-
-async def perform(stage: Stage, screen: Screen) -> None:
-    """Play the demo on a stage that is set.
-
-    Raises:
-        StepFailed: something that was shown does not hold.
-    """
-    await Play(stage, screen).perform()
-
-
-async def linger() -> None:
-    """Stay until interrupted."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(NotImplementedError):
-            loop.add_signal_handler(name, stop.set)
-    await stop.wait()

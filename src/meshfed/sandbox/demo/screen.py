@@ -35,6 +35,24 @@ class Screen:
         """Show what did not hold."""
         self._console.print(f"   [red]✗[/] {why}", soft_wrap=True, highlight=False)
 
+    def logs(self, logs: Mapping[str, str]) -> None:
+        """Show the ends of the controllers' logs, where something did not hold."""
+        for name, text in logs.items():
+            self._console.print(f"\n   the end of {name}'s controller's log:")
+            self._console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+    def explore(self, kubeconfigs: Mapping[str, object]) -> None:
+        """Say how to go on from here, with everything left up."""
+        self._console.print("\n[bold]Everything is left up. Try, in another terminal:[/]")
+        for name, kubeconfig in kubeconfigs.items():
+            self._console.print(
+                f"   kubectl --kubeconfig {kubeconfig} get federation,gateways,serviceentries,workloadentries -A"
+                f"   # {name}",
+                soft_wrap=True,
+                highlight=False,
+            )
+        self._console.print("   Ctrl-C ends it all.", highlight=False)
+
     def mesh(
         self,
         name: str,

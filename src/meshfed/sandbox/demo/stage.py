@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -19,6 +18,7 @@ from meshfed.kube import Client, load_kubeconfig
 from meshfed.sandbox.demo.cast import SYSTEM_NAMESPACE, Place
 from meshfed.sandbox.demo.observer import Observer
 from meshfed.sandbox.kubectl import kubectl_path
+from meshfed.sandbox.ports import free_port
 
 PATIENCE: Final = 30.0
 """Seconds after which a step has failed; what takes longer than a second on an idle machine is a fault already."""
@@ -26,13 +26,6 @@ PATIENCE: Final = 30.0
 
 class StepFailed(Exception):
     """A step of the demo did not hold; the message says which and what was seen instead."""
-
-
-def free_port() -> int:
-    """A TCP port on the loopback that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class ControllerProcess:

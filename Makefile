@@ -1,0 +1,54 @@
+# Every target sets up what it needs by itself; see tools/bootstrap.py.
+SHELL := /bin/sh
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo sandbox test lint format unit generate lock clean
+
+help: ## List the targets
+	@echo 'Meshfed: what one can do here. PYTHON= names the Python to use, ARGS= adds arguments.'
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+setup: ## Make .venv from the lock, once for each lock (all other targets do this first)
+	@command -v '$(PYTHON)' >/dev/null || { \
+	    echo 'setup: failed: there is no $(PYTHON) here: install Python 3.11 or newer, or name it with PYTHON=/path/to/python3' >&2; \
+	    exit 1; }
+	@'$(PYTHON)' tools/bootstrap.py
+
+demo: setup ## Federate two meshes on this machine and show what appears where
+	@$(BIN)/meshfed demo $(ARGS)
+
+sandbox: setup ## Bring up Kubernetes APIs for two meshes, to explore with kubectl
+	@$(BIN)/meshfed sandbox $(ARGS)
+
+test: lint ## Run everything that guards the project: all of lint, then all tests
+	$(BIN)/pytest --numprocesses 2 --dist worksteal $(ARGS)
+
+lint: setup ## Check format, style, types, layers, dependencies and generated files
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/deptry src
+	$(BIN)/python tools/generate.py --check
+
+format: setup ## Format the code, and repair what can be repaired by itself
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+unit: setup ## Run the tests alone, stopping at the first failure (ARGS='tests/model -k name' narrows)
+	$(BIN)/pytest --exitfirst $(ARGS)
+
+generate: setup ## Write all generated files again
+	$(BIN)/python tools/generate.py
+
+lock: setup ## Resolve pyproject.toml into requirements-dev.lock (ARGS=--upgrade: take the newest of everything)
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --extra sandbox --extra uvloop --group dev \
+	    --no-emit-index-url --custom-compile-command "make lock" --quiet --output-file requirements-dev.lock $(ARGS) pyproject.toml
+
+clean: ## Remove the environment and all caches
+	rm -rf .venv .tools build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

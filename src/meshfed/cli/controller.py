@@ -1,0 +1,176 @@
+"""``meshfed controller``: one mesh's controller, in a pod or against a kubeconfig."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import os
+import signal
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from meshfed.api.errors import InvalidInput
+from meshfed.api.reference_config import reference_config
+from meshfed.cli.exits import BadInput, Exit, OutOfReach
+from meshfed.controller.controller import Controller
+from meshfed.controller.options import Address, Fixed, Options
+from meshfed.kube import Client, ClusterConfig, ConfigError, detect
+from meshfed.telemetry import logs
+from meshfed.telemetry.metrics import Metrics
+
+_log = logging.getLogger(__name__)
+
+_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+
+def controller(
+    *,
+    kubeconfig: str | None = None,
+    context: str | None = None,
+    namespace: str | None = None,
+    discovery_bind_address: str = ":15080",
+    metrics_bind_address: str = ":8080",
+    health_probe_bind_address: str = ":8081",
+    trusted_proxy_cidrs: str = "127.0.0.0/8,::1/128,::6/128",
+    allow_unauthenticated_peers: Annotated[bool, Parameter(negative="")] = False,
+    log_format: Literal["text", "json"] = "text",
+    log_level: Literal["debug", "info", "warning", "error"] = "info",
+    mesh_peers: Annotated[str | None, Parameter(name="--meshPeers")] = None,
+    exported_service_set: Annotated[str | None, Parameter(name="--exportedServiceSet")] = None,
+    imported_service_set: Annotated[str | None, Parameter(name="--importedServiceSet")] = None,
+) -> int:
+    """Run the controller of one mesh.
+
+    It reads its MeshFederation and RemoteMeshes from the cluster, or from the reference's JSON flags, and runs until
+    SIGINT or SIGTERM.
+
+    Parameters
+    ----------
+    kubeconfig
+        The kubeconfig file. Without it: $KUBECONFIG, then the pod's service account, then ~/.kube/config.
+    context
+        The kubeconfig's context to use.
+    namespace
+        Where the MeshFederation and RemoteMeshes are. Without it: $POD_NAMESPACE, then the service account's
+        namespace, then istio-system.
+    discovery_bind_address
+        Where remote controllers are served.
+    metrics_bind_address
+        Where /metrics is served; 0 serves none.
+    health_probe_bind_address
+        Where /healthz and /readyz are served; 0 serves none.
+    trusted_proxy_cidrs
+        The proxies whose x-forwarded-client-cert is believed, as comma-separated CIDRs: the pod's own sidecar.
+    allow_unauthenticated_peers
+        Admit callers without an identity. For trials on loopback: whoever reaches the port is told the exports.
+    log_format
+        One line a record for people, or one JSON object a line for machines.
+    log_level
+        The least severe records to write.
+    mesh_peers
+        The reference's JSON: this mesh and its remotes, instead of the MeshFederation and RemoteMeshes.
+    exported_service_set
+        The reference's JSON: what is exported. Needs --meshPeers.
+    imported_service_set
+        The reference's JSON: parsed and warned about, not applied, as there. Needs --meshPeers.
+    """
+    logs.configure(level=log_level, log_format=log_format)
+    place = namespace or _pod_namespace()
+    options = Options(
+        namespace=place,
+        discovery=_address("--discovery-bind-address", discovery_bind_address),
+        metrics=_address("--metrics-bind-address", metrics_bind_address),
+        health=_address("--health-probe-bind-address", health_probe_bind_address),
+        allow_unauthenticated_peers=allow_unauthenticated_peers,
+        trusted_proxies=_cidrs(trusted_proxy_cidrs),
+        fixed=_fixed(mesh_peers, exported_service_set, imported_service_set, place),
+    )
+    try:
+        config = detect(environ=os.environ, path=kubeconfig, context=context)
+    except ConfigError as error:
+        raise BadInput(str(error)) from error
+    return _run(config=config, options=options)
+
+
+def _run(*, config: ClusterConfig, options: Options) -> int:
+    try:
+        return asyncio.run(_until_signalled(config, options))
+    except* ConfigError as errors:
+        raise BadInput(_sentences(errors)) from errors
+    except* OSError as errors:
+        raise OutOfReach(_sentences(errors)) from errors
+
+
+async def _until_signalled(config: ClusterConfig, options: Options) -> int:
+    """Run the controller until it is told to stop; a second signal does not wait for it."""
+    loop = asyncio.get_running_loop()
+    metrics = Metrics()
+    async with Client(config, metrics=metrics) as client:
+        running = loop.create_task(Controller(client, options, metrics).run(), name="controller")
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, _stop, running, number)
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+    return Exit.OK
+
+
+def _stop(running: asyncio.Task[None], number: int) -> None:
+    if running.cancelling():
+        _log.warning("second %s: leaving at once", signal.Signals(number).name)
+        os._exit(128 + number)
+    _log.info("%s: stopping", signal.Signals(number).name)
+    running.cancel()
+
+
+def _sentences(group: BaseExceptionGroup[BaseException]) -> str:
+    parts = [_sentences(one) if isinstance(one, BaseExceptionGroup) else str(one) for one in group.exceptions]
+    return "; ".join(parts)
+
+
+def _pod_namespace() -> str:
+    """The controller's namespace, found as the reference finds it."""
+    named = os.environ.get("POD_NAMESPACE")
+    if named:
+        return named
+    with contextlib.suppress(OSError):
+        return _NAMESPACE_FILE.read_text().strip()
+    return "istio-system"
+
+
+def _address(flag: str, text: str) -> Address:
+    try:
+        return Address.parse(text)
+    except ValueError as error:
+        raise BadInput(f"{flag}: {error}") from error
+
+
+def _cidrs(text: str) -> tuple[str, ...]:
+    cidrs = tuple(part.strip() for part in text.split(",") if part.strip())
+    for cidr in cidrs:
+        try:
+            ipaddress.ip_network(cidr)
+        except ValueError as error:
+            raise BadInput(f"--trusted-proxy-cidrs: {error}; write CIDRs such as 127.0.0.0/8") from error
+    return cidrs
+
+
+def _fixed(peers: str | None, exported: str | None, imported: str | None, namespace: str) -> Fixed | None:
+    if peers is None and exported is None and imported is None:
+        return None
+    if peers is None or exported is None:
+        raise BadInput("--meshPeers and --exportedServiceSet go together: give both (`null` is accepted), or neither")
+    try:
+        config = reference_config(
+            mesh_peers=peers, exported_service_set=exported, imported_service_set=imported or "", namespace=namespace
+        )
+    except InvalidInput as error:
+        raise BadInput(str(error)) from error
+    for warning in config.warnings:
+        _log.warning("%s", warning)
+    if config.mesh is None:
+        raise BadInput("--meshPeers: `local` is missing, so this mesh has no name and no gateway; describe it there")
+    return Fixed(config.mesh, config.remotes)

@@ -1,0 +1,152 @@
+"""What the cluster must serve before the controller may act, and the watches whose objects decisions depend on."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from meshfed.api.core import Namespace, Service
+from meshfed.api.crds import differences
+from meshfed.api.v1alpha1 import GROUP, FederatedService, MeshFederation, RemoteMesh
+from meshfed.kube import Client, KubeError, Reflector, Resource, Store, discover
+
+_log = logging.getLogger(__name__)
+
+NETWORKING: Final = "networking.istio.io"
+SECURITY: Final = "security.istio.io"
+API_KINDS: Final = ("MeshFederation", "RemoteMesh", "FederatedService")
+ISTIO_KINDS: Final = (
+    (NETWORKING, "Gateway"),
+    (NETWORKING, "ServiceEntry"),
+    (NETWORKING, "WorkloadEntry"),
+    (NETWORKING, "DestinationRule"),
+    (NETWORKING, "EnvoyFilter"),
+    (SECURITY, "PeerAuthentication"),
+    (SECURITY, "AuthorizationPolicy"),
+)
+ROUTE: Final = ("route.openshift.io", "Route")
+"""Served by OpenShift only, and needed only behind its router."""
+SERVICES: Final = Resource("", "v1", "services", "Service")
+NAMESPACES: Final = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
+CRDS: Final = Resource(
+    "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False
+)
+
+RETRY_SECONDS: Final = 5.0
+
+
+class Served(msgspec.Struct, frozen=True):
+    """The resources of a cluster that has all it needs, by kind, each in the version to speak."""
+
+    ours: Mapping[str, Resource]
+    written: tuple[Resource, ...]
+    """What is rendered: Istio's kinds, and Routes where they are served."""
+
+
+class Lacking(Exception):
+    """The cluster lacks something; the message says what, and the command that mends it."""
+
+
+async def _served(client: Client) -> Served:
+    found = await discover(client)
+    ours = {kind: found.find(GROUP, kind) for kind in API_KINDS}
+    missing = [kind for kind, resource in ours.items() if resource is None]
+    if missing:
+        raise Lacking(f"the cluster does not serve {', '.join(missing)}: run `meshfed crds | kubectl apply -f -`")
+    written = {pair: found.find(*pair) for pair in ISTIO_KINDS}
+    absent = [f"{kind}.{group}" for (group, kind), resource in written.items() if resource is None]
+    if absent:
+        raise Lacking(f"the cluster does not serve Istio's {', '.join(absent)}: install Istio, or its base chart")
+    for resource in ours.values():
+        if resource is not None:
+            crd: dict[str, Any] = await client.get(CRDS, f"{resource.plural}.{GROUP}")
+            found_differences = differences(crd)
+            if found_differences:
+                raise Lacking(
+                    f"the CRD {resource.plural}.{GROUP} is not Meshfed's ({'; '.join(found_differences[:3])}), so "
+                    "objects could be stored without their contents: run "
+                    "`meshfed crds | kubectl apply --server-side --force-conflicts -f -`"
+                )
+    route = found.find(*ROUTE)
+    return Served(
+        ours={kind: resource for kind, resource in ours.items() if resource is not None},
+        written=tuple(resource for resource in (*written.values(), route) if resource is not None),
+    )
+
+
+async def wait_until_served(client: Client, complain: Callable[[str], None]) -> Served:
+    """Wait until the cluster answers and serves all that is needed; ``complain`` hears what is still wrong."""
+    said = ""
+    while True:
+        try:
+            return await _served(client)
+        except (KubeError, Lacking) as error:
+            complain(str(error))
+            if str(error) != said:
+                said = str(error)
+                _log.error("waiting: %s", said)
+        await asyncio.sleep(RETRY_SECONDS)
+
+
+class Inputs:
+    """The stores that decisions depend on, and the reflectors that keep them current."""
+
+    def __init__(self, client: Client, served: Served, *, namespace: str, fixed: bool) -> None:
+        self.federations: Store[MeshFederation] = Store()
+        self.remotes: Store[RemoteMesh] = Store()
+        self.offers: Store[FederatedService] = Store()
+        self.services: Store[Service] = Store()
+        self.namespaces: Store[Namespace] = Store()
+        self.offers.add_index("remote", lambda offer: (offer.spec.remote,))
+        ours = served.ours
+        self._reflectors: list[Reflector[Any]] = [
+            Reflector(client, ours["FederatedService"], FederatedService, self.offers, namespace=namespace),
+            Reflector(client, SERVICES, Service, self.services),
+            Reflector(client, NAMESPACES, Namespace, self.namespaces),
+        ]
+        if not fixed:
+            self._reflectors += [
+                Reflector(client, ours["MeshFederation"], MeshFederation, self.federations, namespace=namespace),
+                Reflector(client, ours["RemoteMesh"], RemoteMesh, self.remotes, namespace=namespace),
+            ]
+        self._watched: dict[str, Store[Any]] = {
+            "FederatedService": self.offers,
+            "Service": self.services,
+            "Namespace": self.namespaces,
+        }
+        if not fixed:
+            self._watched |= {"MeshFederation": self.federations, "RemoteMesh": self.remotes}
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for reflector in self._reflectors:
+                tasks.create_task(reflector.run())
+
+    def unsynced(self) -> Iterator[str]:
+        """What is not known yet, in words: kinds not listed so far, and objects that could not be understood.
+
+        Nothing may be decided while there is any: an object that is not understood is not an object that is gone.
+        """
+        for kind, store in self._watched.items():
+            if not store.synced:
+                yield f"{kind} objects are not listed yet"
+            for (namespace, name), error in store.undecodable.items():
+                yield f"{kind} {namespace}/{name} cannot be understood: {error}"
+
+    async def wait_synced(self, complain: Callable[[str], None]) -> None:
+        """Wait until everything is known and understood; ``complain`` hears what is not."""
+        for kind, store in self._watched.items():
+            complain(f"{kind} objects are not listed yet")
+            await store.wait_synced()
+        said: list[str] = []
+        while complaints := list(self.unsynced()):
+            complain("; ".join(complaints))
+            if complaints != said:
+                said = complaints
+                _log.error("waiting: %s", "; ".join(complaints))
+            await asyncio.sleep(RETRY_SECONDS)

@@ -1,0 +1,235 @@
+"""A controller at work: inputs to planner, planner to engine, discovery and statuses.
+
+The order in which it starts is what makes a restart harmless. First every watch is in sync and every object
+understood; then the FederatedServices that exist are wanted again, remote by remote; then every key is worked out
+once. Only now may anything be deleted, are subscribers told anything, and are remotes listened to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Hashable
+from typing import Final
+
+import msgspec
+
+from meshfed.api.meta import ObjectMeta
+from meshfed.api.v1alpha1 import OWNER_NAMESPACE_LABEL, FederatedService, MeshFederation, RemoteMesh
+from meshfed.controller.cluster import Inputs, Served
+from meshfed.controller.listener import Listener
+from meshfed.controller.options import Options
+from meshfed.controller.outcomes import verdict
+from meshfed.controller.publisher import Publisher
+from meshfed.controller.resolver import Resolver
+from meshfed.controller.statuses import Ref, StatusWriter, Stored
+from meshfed.istio.names import gateway_index
+from meshfed.kube import Client, Engine
+from meshfed.kube import Key as ObjectName
+from meshfed.plan import (
+    ExportKey,
+    GatewayKey,
+    ImportKey,
+    Key,
+    MeshKey,
+    MeshStatusKey,
+    OfferKey,
+    Outputs,
+    Planner,
+    RemoteKey,
+    RemoteStatusKey,
+    StatusUpdate,
+)
+from meshfed.telemetry.metrics import Metrics
+
+_log = logging.getLogger(__name__)
+
+BATCH: Final = 64
+"""Keys worked out between two looks at everything else the process has to do."""
+RETRY_SECONDS: Final = 30.0
+"""After which a key that could not be worked out, which only a fault of ours can cause, is tried again."""
+
+_KEYS: Final = (ExportKey, ImportKey, MeshKey, RemoteKey, GatewayKey, OfferKey, RemoteStatusKey, MeshStatusKey)
+
+
+class _Gateway(msgspec.Struct, frozen=True):
+    """A Gateway of ours, as far as it is history: which hosts have their home in it."""
+
+    class Spec(msgspec.Struct, frozen=True):
+        class Server(msgspec.Struct, frozen=True):
+            hosts: tuple[str, ...] = ()
+
+        servers: tuple[Server, ...] = ()
+
+    metadata: ObjectMeta
+    spec: Spec = Spec()
+
+
+class Federating:
+    """Everything that runs once the cluster is known to serve what is needed."""
+
+    def __init__(
+        self,
+        *,
+        client: Client,
+        options: Options,
+        metrics: Metrics,
+        planner: Planner,
+        publisher: Publisher,
+        found: Served,
+        dirty: asyncio.Event,
+        stamp: Callable[[], str],
+        complain: Callable[[str | None], None],
+    ) -> None:
+        self._client = client
+        self._options = options
+        self._metrics = metrics
+        self._planner = planner
+        self._publisher = publisher
+        self._found = found
+        self._dirty = dirty
+        self._complain = complain
+        self._inputs = Inputs(client, found, namespace=options.namespace, fixed=options.fixed is not None)
+        self._owner = {OWNER_NAMESPACE_LABEL: options.namespace}
+        self._engine = Engine(client, (*found.written, found.ours["FederatedService"]), owner_labels=self._owner)
+        self._statuses = StatusWriter(client, found.ours, self._stored, stamp=stamp)
+        self._resolver = Resolver(planner.names_to_resolve, planner.resolution_changed)
+        self._listener = Listener(
+            planner=planner,
+            engine=self._engine,
+            offers=self._inputs.offers,
+            metrics=metrics,
+            stamp=stamp,
+            namespace=options.namespace,
+        )
+
+    async def run(self) -> None:
+        """Federate until cancelled."""
+        self._engine.subscribe(self._on_engine)
+        self._feed_planner()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._inputs.run())
+            await self._inputs.wait_synced(self._complain)
+            await self._recall_gateways()
+            tasks.create_task(self._engine.run())
+            tasks.create_task(self._statuses.run())
+            self._complain("working out what should exist")
+            self._listener.recall()
+            await self._work_out_all()
+            self._publisher.ready()
+            self._engine.allow_deletes()
+            tasks.create_task(self._listener.run())
+            tasks.create_task(self._resolver.run())
+            self._complain(None)
+            await self._reconcile()
+
+    # --- inputs to the planner
+
+    def _feed_planner(self) -> None:
+        planner, inputs = self._planner, self._inputs
+        inputs.services.subscribe(lambda key, _old, new: planner.service_changed(key.namespace, key.name, new))
+        inputs.namespaces.subscribe(lambda key, _old, new: planner.namespace_changed(key.name, new))
+        inputs.offers.subscribe(self._on_offer)
+        fixed = self._options.fixed
+        if fixed is None:
+            inputs.federations.subscribe(self._on_federation)
+            inputs.remotes.subscribe(self._on_remote)
+            return
+        self._on_federation(ObjectName("", fixed.federation.metadata.name), None, fixed.federation)
+        for remote in fixed.remotes:
+            self._on_remote(ObjectName("", remote.metadata.name), None, remote)
+
+    def _on_federation(self, key: ObjectName, _old: MeshFederation | None, new: MeshFederation | None) -> None:
+        self._planner.federation_changed(key.name, new)
+        self._listener.federation_changed()
+
+    def _on_remote(self, key: ObjectName, _old: RemoteMesh | None, new: RemoteMesh | None) -> None:
+        self._planner.remote_changed(key.name, new)
+        self._listener.remote_changed(key.name, new)
+
+    def _on_offer(self, key: ObjectName, old: FederatedService | None, new: FederatedService | None) -> None:
+        self._planner.offer_changed(key.name, new)
+        if new is None:
+            self._statuses.forget(("FederatedService", key.namespace, key.name))
+            if old is not None:
+                self._listener.record_removed(old.spec.remote, old.spec.host)
+
+    async def _recall_gateways(self) -> None:
+        """Read from the cluster which Gateway each exported host has its home in, so that none moves."""
+        resource = next(found for found in self._found.written if found.kind == "Gateway")
+        selector = ",".join(f"{key}={value}" for key, value in self._owner.items())
+        for gateway in await self._client.list(resource, into=_Gateway, label_selector=selector):
+            index = gateway_index(gateway.metadata.name)
+            if index is not None:
+                hosts = [host for server in gateway.spec.servers for host in server.hosts]
+                self._planner.gateway_observed(index, hosts)
+
+    # --- keys to outputs
+
+    async def _work_out_all(self) -> None:
+        while keys := self._planner.take_dirty():
+            self._metrics.queue_depth.set(len(keys))
+            for number, key in enumerate(keys, start=1):
+                self._work_out(key)
+                if number % BATCH == 0:
+                    await asyncio.sleep(0)
+            self._metrics.queue_depth.set(0)
+
+    async def _reconcile(self) -> None:
+        while True:
+            await self._dirty.wait()
+            self._dirty.clear()
+            await self._work_out_all()
+            self._resolver.poke()
+
+    def _work_out(self, key: Key) -> None:
+        started = time.perf_counter()
+        try:
+            outputs = self._planner.reconcile(key)
+            self._send(key, outputs)
+        except Exception:  # noqa: BLE001 - one key's fault, which is ours, must not stop the work on all others
+            _log.exception("working out %s failed; what it led to stays, and it is tried again", key)
+            asyncio.get_running_loop().call_later(RETRY_SECONDS, self._work_out, key)
+        self._metrics.reconcile_seconds.labels(kind=type(key).__name__).observe(time.perf_counter() - started)
+
+    def _send(self, key: Key, outputs: Outputs) -> None:
+        self._engine.want(key, outputs.objects)
+        if isinstance(key, ExportKey):
+            self._publisher.publish(key, outputs.export)
+        if isinstance(key, MeshKey | RemoteKey):
+            self._publisher.reevaluate()
+        for status in outputs.statuses:
+            self._statuses.want(status)
+            self._measure(status)
+
+    def _measure(self, status: StatusUpdate) -> None:
+        if status.kind == "RemoteMesh":
+            for gauge, field in (
+                (self._metrics.imported_services, "importedServices"),
+                (self._metrics.denied_services, "deniedServices"),
+            ):
+                value = status.fields.get(field)
+                if isinstance(value, int):
+                    gauge.labels(remote=status.name).set(value)
+
+    # --- verdicts and statuses
+
+    def _on_engine(self, source: Hashable) -> None:
+        if isinstance(source, _KEYS):
+            self._planner.applied_changed(source, verdict(self._engine.source_state(source)))
+
+    def _stored(self, ref: Ref) -> Stored | None:
+        kind, namespace, name = ref
+        inputs = self._inputs
+        found: MeshFederation | RemoteMesh | FederatedService | None = None
+        match kind:
+            case "MeshFederation":
+                found = inputs.federations.get((namespace, name))
+            case "RemoteMesh":
+                found = inputs.remotes.get((namespace, name))
+            case "FederatedService":
+                found = inputs.offers.get((namespace, name))
+            case _:
+                return None
+        return None if found is None else Stored(found.metadata, found.status)

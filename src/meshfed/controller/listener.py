@@ -1,0 +1,128 @@
+"""The remotes that are listened to: one session for each RemoteMesh that imports, come and gone as they change."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from meshfed.api.v1alpha1 import FederatedService, FederatedServiceSpec, RemoteMesh
+from meshfed.controller import records
+from meshfed.controller.records import Record
+from meshfed.controller.sessions import Reports, Session
+from meshfed.istio.metadata import owner_labels
+from meshfed.kube import Engine, Store
+from meshfed.plan import Planner
+from meshfed.telemetry.metrics import Metrics
+
+_log = logging.getLogger(__name__)
+
+
+class Listener:
+    """Keeps a session for every remote that something is imported from."""
+
+    def __init__(
+        self,
+        *,
+        planner: Planner,
+        engine: Engine,
+        offers: Store[FederatedService],
+        metrics: Metrics,
+        stamp: Callable[[], str],
+        namespace: str,
+    ) -> None:
+        self._planner = planner
+        self._engine = engine
+        self._offers = offers
+        self._metrics = metrics
+        self._stamp = stamp
+        self._namespace = namespace
+        self._meshes: dict[str, RemoteMesh] = {}
+        self._sessions: dict[str, Session] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._recalled = False
+        self._look = asyncio.Event()
+
+    # --- what changes
+
+    def remote_changed(self, name: str, mesh: RemoteMesh | None) -> None:
+        """A RemoteMesh is as given now."""
+        if mesh is None or mesh.metadata.deletion_timestamp:
+            self._meshes.pop(name, None)
+        else:
+            self._meshes[name] = mesh
+        if self._recalled:
+            self._arrange(name)
+
+    def federation_changed(self) -> None:
+        """The MeshFederation changed, and with it, perhaps, what may be imported from anybody."""
+        if self._recalled:
+            for name in {*self._meshes, *self._sessions}:
+                self._arrange(name, rejudge=True)
+
+    def record_removed(self, remote: str, host: str) -> None:
+        """A FederatedService was deleted by someone, or by us."""
+        session = self._sessions.get(remote)
+        if session is not None and session.removed_by_hand(host):
+            self._desire(remote, host, None)
+
+    # --- life
+
+    def recall(self) -> None:
+        """Every input is in sync: want again what earlier processes wrote for the remotes that are still there."""
+        self._recalled = True
+        for name in self._meshes:
+            self._arrange(name)
+
+    async def run(self) -> None:
+        """Listen to every remote until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                self._look.clear()
+                for name, session in self._sessions.items():
+                    if name not in self._tasks:
+                        self._tasks[name] = tasks.create_task(session.run(), name=f"session {name}")
+                await self._look.wait()
+
+    def _arrange(self, name: str, *, rejudge: bool = False) -> None:
+        """Bring the session of one remote to what its RemoteMesh says."""
+        mesh, session = self._meshes.get(name), self._sessions.get(name)
+        if mesh is None or mesh.spec.import_ is None or self._planner.mesh is None:
+            if session is not None:
+                _log.info("nothing is imported from this remote any more", extra={"remote": name})
+                self._end(name).forget_all()
+                self._planner.connection_changed(name, None)
+            return
+        if session is not None and session.reconfigure(mesh, rejudge=rejudge):
+            return
+        if session is not None:
+            _log.info("this remote's discovery service is elsewhere now: connecting anew", extra={"remote": name})
+            self._end(name)
+        self._sessions[name] = self._begin(mesh, node=self._planner.mesh.name)
+        self._look.set()
+
+    def _begin(self, mesh: RemoteMesh, *, node: str) -> Session:
+        name = mesh.metadata.name
+        session = Session(
+            mesh,
+            reports=Reports(desire=self._desire, connection=self._planner.connection_changed),
+            admits=lambda spec: self._planner.judge(spec).accepted,
+            metrics=self._metrics,
+            stamp=self._stamp,
+            node=node,
+        )
+        session.remember(offer.spec for offer in self._offers.by_index("remote", name))
+        return session
+
+    def _end(self, name: str) -> Session:
+        task = self._tasks.pop(name, None)
+        if task is not None:
+            task.cancel()
+        return self._sessions.pop(name)
+
+    def _desire(self, remote: str, host: str, spec: FederatedServiceSpec | None) -> None:
+        wanted = () if spec is None else (records.manifest(spec, namespace=self._namespace, owner=self._owner()),)
+        self._engine.want(Record(remote, host), wanted)
+
+    def _owner(self) -> dict[str, str]:
+        return {} if self._planner.mesh is None else owner_labels(self._planner.mesh)

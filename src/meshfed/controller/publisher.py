@@ -1,0 +1,72 @@
+"""What this mesh tells its subscribers, and who may be one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from meshfed.controller.options import Options
+from meshfed.fds import DiscoveryServer, ExportSet, Subscriber, TrustedProxies
+from meshfed.model.identity import SpiffeID
+from meshfed.plan import ExportKey, Planner, Published
+from meshfed.telemetry.metrics import Metrics
+
+_log = logging.getLogger(__name__)
+
+_ANONYMOUS: Final = Subscriber("anonymous", frozenset())
+
+
+class Publisher:
+    """The exports of this mesh as its discovery service offers them."""
+
+    def __init__(self, planner: Planner, options: Options, metrics: Metrics) -> None:
+        self._planner = planner
+        self._options = options
+        self._metrics = metrics
+        self._exports = ExportSet()
+        self._hosts: dict[ExportKey, str] = {}
+        self._owners: dict[str, ExportKey] = {}
+        self._server = DiscoveryServer(
+            self._exports, self._authorize, metrics, trusted_proxies=TrustedProxies(options.trusted_proxies)
+        )
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """Serve while the context lasts; subscribers wait until ``ready``.
+
+        Raises:
+            OSError: the address cannot be bound.
+        """
+        address = self._options.discovery
+        async with self._server.listen(address.host or None, address.port) as port:
+            _log.info("serving discovery on port %d", port)
+            yield
+
+    def publish(self, key: ExportKey, published: Published | None) -> None:
+        """Offer what ``key`` exports now, and no more what it exported before."""
+        before = self._hosts.pop(key, None)
+        if published is not None:
+            host = published.offer.host
+            self._exports.set(published.offer, published.audience)
+            self._hosts[key] = host
+            self._owners[host] = key
+        if before is not None and self._owners.get(before) == key and before != self._hosts.get(key):
+            del self._owners[before]
+            self._exports.remove(before)
+        self._metrics.exported_services.set(len(self._hosts))
+
+    def ready(self) -> None:
+        """Everything that is exported was published: subscribers may be told."""
+        self._exports.mark_ready()
+
+    def reevaluate(self) -> None:
+        """Remotes or their identities changed: look again at who subscribes."""
+        self._server.reevaluate()
+
+    def _authorize(self, identity: SpiffeID | None) -> Subscriber | None:
+        remotes = self._planner.remotes_with_identity(identity) if identity is not None else ()
+        if remotes:
+            return Subscriber("+".join(remotes), frozenset(remotes))
+        return _ANONYMOUS if self._options.allow_unauthenticated_peers else None

@@ -1,0 +1,309 @@
+"""The remote meshes we listen to: for each a discovery client, and the ledger between it and the FederatedServices.
+
+What a remote says goes into its ledger, and from there into FederatedService objects, and no further: everything
+else in the controller derives from the watch on those objects. So a restart, an outage and normal operation take
+the same path. The crash story: a FederatedService is written first and the Istio objects follow from the watch; a
+withdrawal deletes it and they go because nothing wants them any more. Whatever moment a crash comes at, the next
+process starts from the FederatedServices that exist and hears the remote out before it takes anything away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import msgspec
+
+from meshfed.api.durations import parse_duration
+from meshfed.api.v1alpha1 import GROUP, FederatedServiceSpec, RemoteMesh
+from meshfed.fds import Dialect, DiscoveryClient, DiscoveryError, NotReady, Refused, Target, Update
+from meshfed.federation.ledger import Guard, Ledger
+from meshfed.model.meshes import FDS_PORT
+from meshfed.model.reasons import Reason
+from meshfed.plan import Connection
+from meshfed.telemetry.metrics import Metrics
+
+_log = logging.getLogger(__name__)
+
+ACCEPT_WITHDRAWAL: Final = f"{GROUP}/accept-withdrawal"
+"""Annotation on a RemoteMesh that lets a held withdrawal through: its value is the token of the hold."""
+
+Admits = Callable[[FederatedServiceSpec], bool]
+"""Whether the import rules admit an offer."""
+
+
+class Reports(msgspec.Struct, frozen=True):
+    """Where a session reports to; every call returns at once."""
+
+    desire: Callable[[str, str, FederatedServiceSpec | None], None]
+    """Remote, host, and the FederatedService that should exist for them (``None``: none)."""
+    connection: Callable[[str, Connection], None]
+    """Remote, and how its discovery stands now."""
+
+
+class Session:
+    """One remote mesh, from its discovery stream to its FederatedServices. A sink of its ``DiscoveryClient``."""
+
+    def __init__(
+        self,
+        mesh: RemoteMesh,
+        *,
+        reports: Reports,
+        admits: Admits,
+        metrics: Metrics,
+        stamp: Callable[[], str],
+        node: str,
+    ) -> None:
+        self._mesh = mesh
+        self._name = mesh.metadata.name
+        self._reports = reports
+        self._admits = admits
+        self._metrics = metrics
+        self._stamp = stamp
+        self._node = node
+        self._connection = Connection()
+        self._dialect = Dialect.DELTA
+        self._ledger = Ledger(self._name, trust_domain=mesh.spec.trust_domain, guard=_guard(mesh), admits=self._admits)
+        self._changed = asyncio.Event()
+        self._lost_at: float | None = None
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the remote's stream is up."""
+        return self._connection.connected
+
+    def remember(self, specs: Iterable[FederatedServiceSpec]) -> None:
+        """Start from the FederatedServices that exist: they stay until the remote was heard and says otherwise."""
+        self._ledger.remember(specs)
+        self._say(self._ledger.hosts())
+
+    def forget_all(self) -> None:
+        """Nothing is imported from this remote any more: what it offered goes."""
+        self._say(self._ledger.clear())
+
+    def reconfigure(self, mesh: RemoteMesh, *, rejudge: bool = False) -> bool:
+        """The RemoteMesh changed: take the change in; returns false where only a new session can.
+
+        ``rejudge``: something else changed that the import rules' verdicts depend on.
+        """
+        before, self._mesh = self._mesh, mesh
+        if _target(mesh) != _target(before):
+            return False
+        if mesh.spec == before.spec and not rejudge:
+            self._changed.set()
+            return True
+        self._say(self._ledger.rejudge(trust_domain=mesh.spec.trust_domain, guard=_guard(mesh), admits=self._admits))
+        self._changed.set()
+        return True
+
+    def removed_by_hand(self, host: str) -> bool:
+        """Someone deleted a FederatedService; returns whether that stands, as it does while the remote is away."""
+        if self.is_connected:
+            return False
+        self._ledger.forget(host)
+        return True
+
+    async def run(self) -> None:
+        """Listen until cancelled; a session that ends leaves everything as it is."""
+        target = _target(self._mesh)
+        self._report(self._connection)
+        if target is None:
+            # Without an address there is nobody to listen to, which the plan says on the RemoteMesh.
+            await asyncio.Event().wait()
+            return
+        client = DiscoveryClient(self._name, target, self, metrics=self._metrics, node=self._node)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(client.run())
+            tasks.create_task(self._keep_time())
+
+    # --- what the client reports (a ``Sink``)
+
+    async def connected(self, dialect: Dialect) -> None:
+        """The stream is up."""
+        self._dialect = dialect
+        self._lost_at = None
+        now = self._stamp()
+        self._report(
+            msgspec.structs.replace(
+                self._connection,
+                connected=True,
+                synced=False,
+                reason=Reason.CONNECTED,
+                message=f"connected since {now}, {_DIALECTS[dialect]}",
+                sync_reason=Reason.NOT_SYNCED,
+                sync_message="connected; its whole offer has not been received on this connection yet",
+                dialect=dialect.value,
+                identity=str(self._mesh.spec.identity or ""),
+                since=now,
+                last_connected=now,
+            )
+        )
+        self._changed.set()
+
+    async def update(self, update: Update) -> None:
+        """The remote said what it offers, or what of that changed."""
+        for rejected in update.rejected:
+            _log.warning(
+                "an offer is not usable: %s", rejected.why, extra={"remote": self._name, "host": rejected.host}
+            )
+        kept = {rejected.host for rejected in update.rejected}
+        removals: Iterable[str] = update.removals
+        complete = update.complete
+        if complete and kept:
+            # A host that came mangled was not withdrawn; where even its name is lost, nothing is taken away.
+            complete = False
+            removals = () if "" in kept else [host for host in self._ledger.hosts() if host not in kept]
+            removals = [host for host in removals if host not in {offer.host for offer in update.upserts}]
+        changed = self._ledger.update(
+            update.upserts,
+            removals,
+            complete=complete,
+            announces_identities=self._dialect is Dialect.DELTA,
+            now=asyncio.get_running_loop().time(),
+            stamp=self._stamp(),
+        )
+        self._say(changed)
+        if update.synced:
+            self._report(self._synced())
+        self._changed.set()
+
+    async def disconnected(self, error: DiscoveryError) -> None:
+        """An attempt failed, or the stream is gone: nothing is withdrawn by that."""
+        loop = asyncio.get_running_loop()
+        if self._lost_at is None:
+            self._lost_at = loop.time()
+        before = self._connection
+        reason = Reason.PERMISSION_DENIED if isinstance(error, Refused) else Reason.UNREACHABLE
+        hint = "; it is starting, or not in sync yet" if isinstance(error, NotReady) else ""
+        since = before.since if not before.connected and before.since else self._stamp()
+        self._report(
+            msgspec.structs.replace(
+                before,
+                connected=False,
+                synced=False,
+                reason=reason,
+                message=f"since {since}: {error}{hint}; what was imported stays, and it is tried again",
+                sync_reason=Reason.NOT_SYNCED if before.sync_reason is not Reason.STALE else Reason.STALE,
+                sync_message="not connected; what was imported stays as it was",
+                since=since,
+            )
+        )
+        self._changed.set()
+
+    # --- inside
+
+    def _say(self, hosts: Iterable[str]) -> None:
+        for host in hosts:
+            self._reports.desire(self._name, host, self._ledger.desired(host))
+
+    def _report(self, connection: Connection) -> None:
+        if connection != self._connection or not connection.since:
+            self._connection = connection
+            self._reports.connection(self._name, connection)
+
+    def _synced(self) -> Connection:
+        """The connection as it stands once everything the remote had to say was received."""
+        hold = self._ledger.hold()
+        connection = self._connection
+        unrecorded = max(self._ledger.denied - self._ledger.shown, 0)
+        if hold is None:
+            reason, message = Reason.SYNCED, "all that it offers has been received"
+        else:
+            reason = Reason.WITHDRAWAL_HELD
+            message = (
+                f"it withdrew {hold.hosts} services at once, which is held for {self._mesh.spec.withdrawal.hold} since "
+                f"{hold.token}; to let it through now: kubectl annotate remotemesh {self._name} "
+                f"-n {self._mesh.metadata.namespace} --overwrite {ACCEPT_WITHDRAWAL}={hold.token}"
+            )
+        if self._ledger.unusable:
+            message += f"; {self._ledger.unusable} announcements were no usable host names"
+        self._metrics.withdrawals_held.labels(remote=self._name).set(hold.hosts if hold else 0)
+        return msgspec.structs.replace(
+            connection,
+            synced=True,
+            sync_reason=reason,
+            sync_message=message,
+            last_sync=connection.last_sync if connection.synced else self._stamp(),
+            denied_unrecorded=unrecorded,
+        )
+
+    async def _keep_time(self) -> None:
+        """Carry out what time or a person decides: the end of a hold, and staleness."""
+        loop = asyncio.get_running_loop()
+        while True:
+            self._changed.clear()
+            now = loop.time()
+            token = self._mesh.metadata.annotations.get(ACCEPT_WITHDRAWAL)
+            gone = self._ledger.release(now=now, token=token)
+            if gone:
+                _log.info("carrying out the withdrawal of %d services", len(gone), extra={"remote": self._name})
+                self._say(gone)
+                if self._connection.synced:
+                    self._report(self._synced())
+            stale_at = self._stale_at()
+            if stale_at is not None and now >= stale_at:
+                self._remove_stale()
+                stale_at = None
+            hold = self._ledger.hold()
+            deadlines = [at for at in (hold.until if hold else None, stale_at) if at is not None]
+            pause = min(deadlines) - now if deadlines else None
+            try:
+                await asyncio.wait_for(self._changed.wait(), pause)
+            except TimeoutError:
+                continue
+
+    def _stale_at(self) -> float | None:
+        if self._lost_at is None or self._connection.sync_reason is Reason.STALE:
+            return None
+        return self._lost_at + parse_duration(self._mesh.spec.staleness.after)
+
+    def _remove_stale(self) -> None:
+        """The remote has been away for longer than its policy allows."""
+        policy = self._mesh.spec.staleness
+        removed = self._ledger.clear() if policy.action == "Remove" else set()
+        _log.warning(
+            "the remote has been away for more than %s: %s",
+            policy.after,
+            f"removed {len(removed)} services" if policy.action == "Remove" else "what it exported is kept",
+            extra={"remote": self._name},
+        )
+        self._say(removed)
+        done = "what it exported was removed" if policy.action == "Remove" else "what it exported is kept"
+        self._report(
+            msgspec.structs.replace(
+                self._connection,
+                sync_reason=Reason.STALE,
+                sync_message=f"away for more than {policy.after}; {done} (staleness.action: {policy.action})",
+            )
+        )
+
+
+_DIALECTS: Final = {
+    Dialect.DELTA: "incrementally",
+    Dialect.SOTW: "in the reference's dialect, whole lists at a time",
+}
+
+
+def _guard(mesh: RemoteMesh) -> Guard:
+    policy = mesh.spec.withdrawal
+    return Guard(max_percent=policy.max_percent, min_services=policy.min_services, hold=parse_duration(policy.hold))
+
+
+def _target(mesh: RemoteMesh) -> Target | None:
+    """Where the remote's discovery service is dialled.
+
+    Behind sidecars the authority decides where a call goes, so any address that leads into the mesh's own proxy
+    will do: the remote's first one, on the discovery port, which the discovery ServiceEntry knows.
+    """
+    spec = mesh.spec
+    authority = (
+        f"federation-discovery-service-{mesh.metadata.name}.{spec.discovery.namespace}.svc.{spec.cluster_domain}"
+    )
+    if spec.discovery.address is not None:
+        host, _, port = spec.discovery.address.rpartition(":")
+        return Target(host.strip("[]"), int(port), authority=authority)
+    if not spec.addresses:
+        return None
+    return Target(spec.addresses[0], FDS_PORT, authority=authority)

@@ -1,0 +1,293 @@
+"""HTTP: from a request to the read, write or watch it asks for, and from what comes of it to an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+
+from meshfed.sandbox.apiserver import discovery, errors, openapi, reads, rendering, requests, reviews
+from meshfed.sandbox.apiserver.causes import Cause, not_supported
+from meshfed.sandbox.apiserver.errors import StatusError
+from meshfed.sandbox.apiserver.faults import Fault
+from meshfed.sandbox.apiserver.rendering import JSON, Form
+from meshfed.sandbox.apiserver.requests import Target
+from meshfed.sandbox.apiserver.resources import Registry
+from meshfed.sandbox.apiserver.store import Key, Store, Stored
+from meshfed.sandbox.apiserver.watching import Watcher
+from meshfed.sandbox.apiserver.writes import APPLY_PATCH, DeleteOptions, WriteOptions, Writer
+
+JSONObject = dict[str, Any]
+
+_encode: Final = msgspec.json.Encoder().encode
+_NO_QUERY: Final[Mapping[str, str]] = {}
+_HEALTH: Final = frozenset({"/healthz", "/livez", "/readyz"})
+_PROPAGATIONS: Final = ("Background", "Foreground", "Orphan")
+
+
+def _json(body: bytes, code: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    return web.Response(body=body, status=code, content_type=JSON, headers=headers)
+
+
+class Handler:
+    """Answers requests about ``store``; ``watchers`` are the watches now open, ``faults`` what tests injected."""
+
+    def __init__(self, store: Store, registry: Registry, writer: Writer, *, token: str, bookmark_every: float) -> None:
+        self.store = store
+        self.registry = registry
+        self.writer = writer
+        self.watchers: set[Watcher] = set()
+        self.faults: list[Fault] = []
+        self.requests: Counter[tuple[str, str]] = Counter()
+        self._token = token
+        self._bookmark_every = bookmark_every
+        self._openapi = openapi.Documents(registry)
+        self._verbs: dict[
+            str, Callable[[web.BaseRequest, Target, Mapping[str, str]], Awaitable[web.StreamResponse]]
+        ] = {
+            "get": self._get,
+            "list": self._list,
+            "watch": self._watch,
+            "create": self._create,
+            "update": self._update,
+            "patch": self._patch,
+            "delete": self._delete,
+            "deletecollection": self._delete_collection,
+        }
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request."""
+        if self._token and request.headers.get("Authorization") != f"Bearer {self._token}":
+            return _refusal(StatusError(401, "Unauthorized", "Unauthorized"))
+        try:
+            return await self._routed(request)
+        except StatusError as error:
+            return _refusal(error)
+
+    async def _routed(self, request: web.BaseRequest) -> web.StreamResponse:
+        query = request.query if request.query_string else _NO_QUERY
+        where = requests.target(self.registry, request.path)
+        if where is None:
+            return self._static(request, query)
+        verb = requests.verb(request.method, where, watch=reads.flag(query, "watch"))
+        name = where.resource.qualified + (f"/{where.subresource}" if where.subresource else "")
+        self.requests[verb, name] += 1
+        fault = next((fault for fault in self.faults if fault.strikes(verb, name, where.name)), None)
+        if fault is not None:
+            await self._suffer(fault, request)
+        if verb == "watch":
+            return await self._watch(request, where, query, half_line=fault is not None)
+        return await self._verbs[verb](request, where, query)
+
+    async def _suffer(self, fault: Fault, request: web.BaseRequest) -> None:
+        if fault.action == "refuse":
+            raise fault.error()
+        if fault.action == "hang":
+            await asyncio.get_running_loop().create_future()
+        if fault.action == "drop" and request.transport is not None:
+            request.transport.abort()
+            raise asyncio.CancelledError
+
+    def _static(self, request: web.BaseRequest, query: Mapping[str, str]) -> web.StreamResponse:
+        """What is not about a resource: health, version, discovery, OpenAPI."""
+        path, accept = request.path.rstrip("/"), request.headers.get("Accept", "")
+        if path in _HEALTH:
+            return web.Response(text="ok")
+        if path == "/version":
+            return _json(_encode(discovery.VERSION))
+        if path.startswith("/openapi/"):
+            return self._openapi.answer(path, query, accept)
+        if path in {"/api", "/apis"} and "as=APIGroupDiscoveryList" in accept and "v=v2" in accept:
+            body = _encode(discovery.aggregated(self.registry, core=path == "/api"))
+            return web.Response(body=body, headers={"Content-Type": discovery.AGGREGATED, "Vary": "Accept"})
+        found = self._discovered(path, request.host)
+        if found is not None:
+            return _json(_encode(found))
+        if path.startswith(("/api/", "/apis/")):
+            raise errors.no_such_resource()
+        return web.Response(text="404 page not found\n", status=404)
+
+    def _discovered(self, path: str, address: str) -> JSONObject | None:
+        match path.split("/")[1:]:
+            case ["api"]:
+                return discovery.core_versions(address)
+            case ["apis"]:
+                return discovery.group_list(self.registry)
+            case ["apis", group]:
+                return discovery.group(self.registry, group)
+            case ["api", version]:
+                return discovery.resource_list(self.registry, "", version)
+            case ["apis", group, version]:
+                return discovery.resource_list(self.registry, group, version)
+        return None
+
+    async def _get(self, request: web.BaseRequest, where: Target, query: Mapping[str, str]) -> web.StreamResponse:
+        form = _form(request, query)
+        stored = self._find(where)
+        wanted = query.get("resourceVersion", "")
+        if wanted.isdigit() and int(wanted) > self.store.version:
+            raise errors.too_large_version(int(wanted), self.store.version)
+        return _json(form.one(where.resource, stored))
+
+    def _find(self, where: Target) -> Stored:
+        resource = where.resource
+        stored = self.store.collection(*resource.storage).get(Key(where.namespace, where.name))
+        if stored is None:
+            raise errors.not_found(resource.group, resource.plural, where.name)
+        return stored
+
+    async def _list(self, request: web.BaseRequest, where: Target, query: Mapping[str, str]) -> web.StreamResponse:
+        form, options = _form(request, query), reads.list_options(where.resource, query)
+        page = reads.page(self.store.collection(*where.resource.storage), where.namespace, options)
+        return _json(form.many(where.resource, page.items, page.meta))
+
+    async def _watch(
+        self, request: web.BaseRequest, where: Target, query: Mapping[str, str], *, half_line: bool = False
+    ) -> web.StreamResponse:
+        form = _form(request, query)
+        options = reads.list_options(where.resource, query, where.name)
+        collection = self.store.collection(*where.resource.storage)
+        watcher = Watcher(where.resource, form, namespace=where.namespace, selects=options.selects, half_line=half_line)
+        watcher.begin(collection, options)
+        collection.listeners.add(watcher.offer)
+        self.watchers.add(watcher)
+        try:
+            return await watcher.run(
+                request,
+                collection,
+                lifetime=options.timeout or random.uniform(1800, 3600),  # noqa: S311  # spreads reconnects
+                bookmark_every=self._bookmark_every if options.bookmarks else 0,
+            )
+        except ConnectionError:
+            # The client left, or was cut off; there is nobody to answer.
+            raise asyncio.CancelledError from None
+        finally:
+            collection.listeners.discard(watcher.offer)
+            self.watchers.discard(watcher)
+
+    async def _create(self, request: web.BaseRequest, where: Target, query: Mapping[str, str]) -> web.StreamResponse:
+        form, options = _form(request, query), _write_options(request, query)
+        obj = await _body(request, where)
+        review = reviews.answer(where.resource, obj)
+        if review is not None:
+            return _json(_encode(review), 201)
+        outcome = self.writer.create(where.resource, where.namespace, obj, options)
+        return _written(form, where, outcome.stored, 201, outcome.warnings)
+
+    async def _update(self, request: web.BaseRequest, where: Target, query: Mapping[str, str]) -> web.StreamResponse:
+        form, options = _form(request, query), _write_options(request, query)
+        obj = await _body(request, where)
+        key = Key(where.namespace, where.name)
+        outcome = self.writer.replace(where.resource, key, obj, options, subresource=where.subresource)
+        return _written(form, where, outcome.stored, 201 if outcome.created else 200, outcome.warnings)
+
+    async def _patch(self, request: web.BaseRequest, where: Target, query: Mapping[str, str]) -> web.StreamResponse:
+        form, options, media = _form(request, query), _write_options(request, query), request.content_type
+        patch = requests.decoded_patch(await request.read(), media, where.resource)
+        key = Key(where.namespace, where.name)
+        if media == APPLY_PATCH:
+            if not query.get("fieldManager"):
+                raise _patch_options(
+                    "fieldManager", "Required value: is required for apply patch", "FieldValueRequired"
+                )
+            outcome = self.writer.apply(where.resource, key, patch, options, subresource=where.subresource)
+        elif "force" in query:
+            raise _patch_options("force", "Forbidden: may not be specified for non-apply patch", "FieldValueForbidden")
+        else:
+            outcome = self.writer.patch(where.resource, key, media, patch, options, subresource=where.subresource)
+        return _written(form, where, outcome.stored, 201 if outcome.created else 200, outcome.warnings)
+
+    async def _delete(self, request: web.BaseRequest, where: Target, query: Mapping[str, str]) -> web.StreamResponse:
+        resource, options = where.resource, _delete_options(await _optional_body(request), query)
+        form = _form(request, query)
+        deletion = self.writer.delete(resource, Key(where.namespace, where.name), options)
+        if not deletion.gone or resource.returns_deleted:
+            return _json(form.one(resource, deletion.stored))
+        details: JSONObject = {"name": where.name, "group": resource.group, "kind": resource.plural}
+        details["uid"] = deletion.stored.uid
+        if not resource.group:
+            del details["group"]
+        return _json(
+            _encode({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
+        )
+
+    async def _delete_collection(
+        self, request: web.BaseRequest, where: Target, query: Mapping[str, str]
+    ) -> web.StreamResponse:
+        resource, options = where.resource, _delete_options(await _optional_body(request), query)
+        form = _form(request, query)
+        page = reads.page(
+            self.store.collection(*resource.storage), where.namespace, reads.list_options(resource, query)
+        )
+        deleted = [self.writer.delete(resource, stored.key, options).stored for stored in page.items]
+        return _json(form.many(resource, deleted, {"resourceVersion": str(self.store.version)}))
+
+
+def _form(request: web.BaseRequest, query: Mapping[str, str]) -> Form:
+    return rendering.negotiated(request.headers.get("Accept", "*/*"), query.get("includeObject", ""))
+
+
+def _write_options(request: web.BaseRequest, query: Mapping[str, str]) -> WriteOptions:
+    dry_run = query.get("dryRun", "")
+    if dry_run not in {"", "All"}:
+        raise _patch_options(
+            "dryRun", f'Unsupported value: "{dry_run}": supported values: "All"', "FieldValueNotSupported"
+        )
+    return WriteOptions(
+        manager=requests.manager(query, request.headers.get("User-Agent", "")),
+        dry_run=bool(dry_run),
+        validation=query.get("fieldValidation") or "Warn",
+        force=reads.flag(query, "force"),
+    )
+
+
+def _patch_options(field: str, message: str, reason: str) -> StatusError:
+    return errors.InvalidError("meta.k8s.io", "PatchOptions", "", [Cause(reason, message, field)])
+
+
+def _delete_options(body: JSONObject, query: Mapping[str, str]) -> DeleteOptions:
+    preconditions = body.get("preconditions") or {}
+    propagation = query.get("propagationPolicy") or body.get("propagationPolicy") or "Background"
+    if query.get("orphanDependents") == "true" or body.get("orphanDependents"):
+        propagation = "Orphan"
+    if propagation not in _PROPAGATIONS:
+        cause = not_supported("propagationPolicy", propagation, ["Foreground", "Background", "Orphan", "nil"])
+        raise errors.InvalidError("meta.k8s.io", "DeleteOptions", "", [cause])
+    return DeleteOptions(
+        propagation=propagation,
+        uid=preconditions.get("uid", ""),
+        version=preconditions.get("resourceVersion", ""),
+        dry_run=bool(query.get("dryRun") or body.get("dryRun")),
+    )
+
+
+async def _body(request: web.BaseRequest, where: Target) -> Any:
+    return requests.decoded(await request.read(), request.content_type, where.resource.kind)
+
+
+async def _optional_body(request: web.BaseRequest) -> JSONObject:
+    body = await request.read()
+    options = requests.decoded(body, request.content_type, "DeleteOptions") if body else {}
+    if not isinstance(options, dict):
+        raise errors.bad_request("the object provided is unrecognized (must be of type DeleteOptions)")
+    return options
+
+
+def _written(form: Form, where: Target, stored: Stored, code: int, warnings: tuple[str, ...]) -> web.Response:
+    response = _json(form.one(where.resource, stored), code)
+    for warning in warnings:
+        text = warning.replace("\\", "\\\\").replace('"', '\\"')
+        response.headers.add("Warning", f'299 - "{text}"')
+    return response
+
+
+def _refusal(error: StatusError) -> web.Response:
+    headers = {}
+    if error.details and "retryAfterSeconds" in error.details:
+        headers["Retry-After"] = str(error.details["retryAfterSeconds"])
+    return _json(_encode(error.status()), error.code, headers)

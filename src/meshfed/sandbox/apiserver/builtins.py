@@ -1,0 +1,5 @@
+"""Stand-in."""
+
+from typing import Any
+
+BUILTIN_SCHEMAS: dict[str, dict[str, Any]] = {}

@@ -1,0 +1,330 @@
+"""Validation rules of a schema (`x-kubernetes-validations`), in CEL.
+
+Rules are compiled once, with the schema; one that does not compile is refused there, as the API server refuses the
+CustomResourceDefinition. Handing a value to CEL means copying it, which costs far more than the rule itself. So a rule
+is given only those fields of `self` that it mentions, and all rules of a level share one copy.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final, TypeAlias
+
+import cel
+
+from .causes import OMITTED, Cause, duplicate, forbidden, invalid, required
+from .cel_functions import BUILT_IN, EXTENSION
+from .schema_explain import same
+from .schema_node import JsonObject, Node
+
+__all__ = ["RuleTree", "compile_rules"]
+
+_SELF: Final = re.compile(r"\b(?:oldSelf|self)\b(?:\.([A-Za-z_]\w*)(?!\w*\s*\())?")
+_ESCAPES: Final = (("__", "__underscores__"), (".", "__dot__"), ("-", "__dash__"), ("/", "__slash__"))
+_RESERVED: Final = frozenset(
+    [
+        "true",
+        "false",
+        "null",
+        "in",
+        "as",
+        "break",
+        "const",
+        "continue",
+        "else",
+        "for",
+        "function",
+        "if",
+        "import",
+        "let",
+        "loop",
+        "package",
+        "namespace",
+        "return",
+        "var",
+        "void",
+        "while",
+    ]
+)
+_FAULTS: Final = {
+    "FieldValueForbidden": lambda path, _, text: forbidden(path, text),
+    "FieldValueRequired": lambda path, _, text: required(path, text),
+    "FieldValueDuplicate": lambda path, value, _: duplicate(path, value),
+}
+
+Convert: TypeAlias = Callable[[Any], Any]
+
+
+@dataclass(slots=True, frozen=True, eq=False)
+class _Rule:
+    text: str
+    program: cel.Program
+    message_program: cel.Program | None
+    message: str
+    reason: str
+    field_path: str
+    uses_old: bool
+    optional_old: bool
+
+
+@dataclass(slots=True, eq=False)
+class RuleTree:
+    """The rules of one level of a schema and of everything below it."""
+
+    node: Node
+    rules: list[_Rule] = field(default_factory=list)
+    fields: frozenset[str] | None = None
+    functions: frozenset[str] = frozenset()
+    converts: dict[str, Convert] = field(default_factory=dict)
+    convert: Convert | None = None
+    properties: dict[str, RuleTree] = field(default_factory=dict)
+    additional: RuleTree | None = None
+    items: RuleTree | None = None
+
+    def validate(self, value: Any, old: Any, path: str = "", *, unchanged: bool = False) -> Iterator[Cause]:
+        """What the rules have against `value`, given that it was `old` before (None: it was not)."""
+        if value is None:
+            return
+        if self.rules:
+            yield from self._evaluate(value, old, path, unchanged)
+        if isinstance(value, dict):
+            before = old if isinstance(old, dict) else {}
+            for key, tree in self.properties.items():
+                if key in value:
+                    yield from tree.validate(value[key], before.get(key), f"{path}.{key}" if path else key)
+            if self.additional:
+                for key, item in value.items():
+                    if key not in self.node.properties:
+                        yield from self.additional.validate(item, before.get(key), f"{path}[{key}]")
+        elif isinstance(value, list) and self.items:
+            keyed = self.node.list_type == "map" and isinstance(old, list)
+            same_list = old is not None and same(value, old)
+            for index, item in enumerate(value):
+                before_item = _keyed(self.node, item, old) if keyed else None
+                yield from self.items.validate(item, before_item, f"{path}[{index}]", unchanged=same_list)
+
+    def _evaluate(self, value: Any, old: Any, path: str, unchanged: bool) -> Iterator[Cause]:
+        context: cel.Context | None = None
+        for rule in self.rules:
+            if rule.uses_old and old is None and not rule.optional_old:
+                continue
+            if context is None:
+                context = self._context(value, old, optional=False)
+            used = self._context(value, old, optional=True) if rule.optional_old else context
+            fault = self._run(rule, used, value, path)
+            if fault and (rule.uses_old or not (unchanged or (old is not None and same(value, old)))):
+                yield fault
+
+    def _context(self, value: Any, old: Any, *, optional: bool) -> cel.Context:
+        variables = {"self": self._shown(value)}
+        if optional:
+            variables["oldSelf"] = cel.OptionalValue.none() if old is None else cel.OptionalValue.of(self._shown(old))
+        elif old is not None and any(rule.uses_old for rule in self.rules):
+            variables["oldSelf"] = self._shown(old)
+        return cel.Context(variables=variables, functions={name: EXTENSION[name] for name in self.functions})
+
+    def _shown(self, value: Any) -> Any:
+        if self.fields is not None and isinstance(value, dict):
+            names = [(name, _unescape(name)) for name in self.fields]
+            value = {name: value[key] for name, key in names if key in value}
+            for name, convert in self.converts.items():
+                if name in value:
+                    value[name] = convert(value[name])
+            return value
+        return self.convert(value) if self.convert else value
+
+    def _run(self, rule: _Rule, context: cel.Context, value: Any, path: str) -> Cause | None:
+        try:
+            result = rule.program.execute(context)
+        except (KeyError, IndexError, ValueError, RuntimeError, TypeError, ArithmeticError) as error:
+            return invalid(path, self.node.raw.get("type", ""), _failure(error, rule.message or rule.text))
+        if result is True:
+            return None
+        where = path + rule.field_path if path else rule.field_path.removeprefix(".")
+        fault = _FAULTS.get(rule.reason, invalid)
+        shown = OMITTED if isinstance(value, dict | list) else value
+        return fault(where, shown, self._message(rule, context))
+
+    def _message(self, rule: _Rule, context: cel.Context) -> str:
+        if rule.message_program:
+            try:
+                text = rule.message_program.execute(context)
+            except (KeyError, IndexError, ValueError, RuntimeError, TypeError, ArithmeticError):
+                text = ""
+            if isinstance(text, str) and text.strip() and "\n" not in text.strip():
+                return text.strip()
+        return rule.message or f"failed rule: {rule.text}"
+
+
+def _failure(error: Exception, shown: str) -> str:
+    match error:
+        case KeyError():
+            return f"no such key: {error.args[0]} evaluating rule: {shown}"
+        case TypeError():
+            return (
+                "'no such overload': call arguments did not match a supported operator, function or macro signature "
+                f"for rule: {shown}"
+            )
+        case ZeroDivisionError():
+            return f"division by zero evaluating rule: {shown}"
+        case _:
+            return f"{error} evaluating rule: {shown}"
+
+
+def _keyed(node: Node, item: Any, old: list[Any]) -> Any:
+    if not isinstance(item, dict):
+        return None
+    key = [item.get(k) for k in node.list_keys]
+    return next((o for o in old if isinstance(o, dict) and [o.get(k) for k in node.list_keys] == key), None)
+
+
+def compile_rules(node: Node, path: str, problems: list[Cause]) -> RuleTree | None:
+    """Compiles the rules at and below `node`; None where there are none.
+
+    Args:
+        node: the schema.
+        path: where it is in the CustomResourceDefinition, for causes.
+        problems: takes a cause for each rule that does not compile.
+    """
+    tree = RuleTree(node)
+    sources: list[tuple[str, JsonObject]] = []
+    for owner, where in [(node, path), *((n, f"{path}.allOf[{i}]") for i, n in enumerate(node.all_of))]:
+        for index, raw in enumerate(owner.raw.get("x-kubernetes-validations") or ()):
+            sources.append((f"{where}.x-kubernetes-validations[{index}]", raw))
+    tree.rules = [rule for where, raw in sources if (rule := _compile_rule(node, raw, where, problems))]
+    for name, prop in node.properties.items():
+        if below := compile_rules(prop, f"{path}.properties[{name}]", problems):
+            tree.properties[name] = below
+    if isinstance(node.additional, Node):
+        tree.additional = compile_rules(node.additional, f"{path}.additionalProperties", problems)
+    if node.items:
+        tree.items = compile_rules(node.items, f"{path}.items", problems)
+    if not (tree.rules or tree.properties or tree.additional or tree.items):
+        return None
+    _prepare(tree)
+    return tree
+
+
+def _prepare(tree: RuleTree) -> None:
+    names = {
+        m.group(1)
+        for rule in tree.rules
+        for text in (rule.text, rule.message_program.source if rule.message_program else "")
+        for m in _SELF.finditer(text)
+    }
+    programs = [p for rule in tree.rules for p in (rule.program, rule.message_program) if p]
+    tree.functions = frozenset(f for p in programs for f in p.functions() if f in EXTENSION)
+    if None in names or "object" not in tree.node.types or not tree.node.properties:
+        tree.convert = _conversion(tree.node)
+        return
+    tree.fields = frozenset(name for name in names if name)
+    for name in tree.fields:
+        prop = tree.node.child(_unescape(name))
+        if prop and (convert := _conversion(prop)):
+            tree.converts[name] = convert
+
+
+def _compile_rule(node: Node, raw: JsonObject, where: str, problems: list[Cause]) -> _Rule | None:
+    text = raw.get("rule", "").strip()
+    if not text:
+        problems.append(required(f"{where}.rule", "rule is not specified"))
+        return None
+    program = _compile(node, text, f"{where}.rule", "compilation failed", problems)
+    expression = raw.get("messageExpression", "")
+    failed = "messageExpression compilation failed"
+    message = _compile(node, expression, f"{where}.messageExpression", failed, problems) if expression else None
+    if program is None:
+        return None
+    return _Rule(
+        text=text,
+        program=program,
+        message_program=message,
+        message=raw.get("message", "").strip(),
+        reason=raw.get("reason", ""),
+        field_path=raw.get("fieldPath", ""),
+        uses_old="oldSelf" in program.variables(),
+        optional_old=raw.get("optionalOldSelf") is True,
+    )
+
+
+def _compile(node: Node, text: str, where: str, prefix: str, problems: list[Cause]) -> cel.Program | None:
+    try:
+        program = cel.compile(text)
+    except ValueError as error:
+        _, _, syntax = str(error).partition("ERROR: ")
+        problems.append(invalid(where, text, f"{prefix}: ERROR: {syntax}"))
+        return None
+    for name in program.functions():
+        if name not in EXTENSION and name not in BUILT_IN and name[0] not in "_!-@":
+            problems.append(invalid(where, text, f"{prefix}: {_at(text, name, 'undeclared reference to')}"))
+            return None
+    known = {_escape(name) for name in node.properties}
+    if node.embedded:
+        known |= {"apiVersion", "kind", "metadata"}
+    for match in _SELF.finditer(text):
+        name = match.group(1)
+        closed = node.properties and not node.preserve_unknown and node.additional is None
+        if name and closed and name not in known:
+            problems.append(invalid(where, text, f"{prefix}: {_at(text, name, 'undefined field')}"))
+            return None
+    return program
+
+
+def _at(text: str, name: str, what: str) -> str:
+    column = max(text.find(name) - (what == "undefined field"), 0)
+    return f"ERROR: <input>:1:{column + 1}: {what} '{name}'\n | {text}\n | {'.' * column}^"
+
+
+def _escape(name: str) -> str:
+    if name in _RESERVED:
+        return f"__{name}__"
+    for plain, escaped in _ESCAPES:
+        name = name.replace(plain, escaped)
+    return name
+
+
+def _unescape(name: str) -> str:
+    if name.startswith("__") and name[2:-2] in _RESERVED:
+        return name[2:-2]
+    for plain, escaped in reversed(_ESCAPES):
+        name = name.replace(escaped, plain)
+    return name
+
+
+def _conversion(node: Node) -> Convert | None:
+    """How a value of this schema is shown to CEL; None: as it is."""
+    if node.types == ("number",):
+        return lambda v: float(v) if isinstance(v, int) else v
+    if node.types == ("string",) and node.format == "datetime":
+        return lambda v: datetime.fromisoformat(v) if isinstance(v, str) else v
+    if node.types == ("string",) and node.format == "duration":
+        return lambda v: _duration(v) if isinstance(v, str) else v
+    if node.items and (each := _conversion(node.items)):
+        return lambda v: [each(item) for item in v] if isinstance(v, list) else v
+    if isinstance(node.additional, Node) and (every := _conversion(node.additional)):
+        return lambda v: {k: every(item) for k, item in v.items()} if isinstance(v, dict) else v
+    fields = {name: (_escape(name), _conversion(prop)) for name, prop in node.properties.items()}
+    if all(name == escaped and convert is None for name, (escaped, convert) in fields.items()):
+        return None
+
+    def convert_object(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        shown = {}
+        for key, item in value.items():
+            name, convert = fields.get(key, (key, None))
+            shown[name] = convert(item) if convert else item
+        return shown
+
+    return convert_object
+
+
+_UNITS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def _duration(text: str) -> timedelta:
+    seconds = sum(float(n) * _UNITS[u] for n, u in re.findall(r"([\d.]+)(ns|us|µs|ms|s|m|h)", text))
+    return timedelta(seconds=-seconds if text.startswith("-") else seconds)

@@ -1,0 +1,166 @@
+"""Walks objects by their schema, in terms of field paths: what differs, what is said, what is merged, what is removed.
+
+These are the four primitives of server-side apply (https://kubernetes.io/docs/reference/using-api/server-side-apply/).
+What counts as one field is the schema's decision: a map or list marked atomic is one field, a keyed list is merged
+item by item, and what the schema does not describe is merged map by map, with its lists atomic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from .field_sets import MEMBER, FieldSet, item_element
+from .schema_node import JsonObject, Node
+
+__all__ = ["compare", "merge", "remove", "said", "with_named_fields"]
+
+
+def _shape(node: Node | None, value: Any) -> Literal["map", "list", "leaf"]:
+    if isinstance(value, dict):
+        return "leaf" if node and node.map_atomic else "map"
+    if isinstance(value, list):
+        return "list" if node and node.list_type != "atomic" else "leaf"
+    return "leaf"
+
+
+def _children(node: Node | None, value: Any) -> Iterable[tuple[str, Node | None, Any]]:
+    """The path element, schema and value of each child of a map or keyed list."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield f"f:{key}", node.child(key) if node else None, item
+    elif node:
+        for item in value:
+            yield item_element(node, item), node.items, item
+
+
+def compare(node: Node | None, old: Any, new: Any, changed: FieldSet, removed: FieldSet) -> None:
+    """Adds to `changed` the paths that were added or got another value, to `removed` those that are gone."""
+    before = {key: (child, item) for key, child, item in _children(node, old)}
+    for key, child, item in _children(node, new):
+        if key not in before:
+            changed[key] = _whole(child, item)
+            continue
+        _, previous = before.pop(key)
+        if previous is item or previous == item:
+            continue
+        shape = _shape(child, item)
+        if shape == "leaf" or shape != _shape(child, previous):
+            changed[key] = _whole(child, item)
+            continue
+        changed_below: FieldSet = {}
+        removed_below: FieldSet = {}
+        compare(child, previous, item, changed_below, removed_below)
+        if changed_below:
+            changed[key] = changed_below
+        if removed_below:
+            removed[key] = removed_below
+    for key, (child, previous) in before.items():
+        removed[key] = _whole(child, previous)
+
+
+def _whole(node: Node | None, value: Any) -> FieldSet:
+    """The set of a value that was not there before (or is not any more): itself and everything in it."""
+    if _shape(node, value) == "leaf" or not value:
+        return {}
+    fields: FieldSet = {MEMBER: {}}
+    for key, child, item in _children(node, value):
+        fields[key] = {} if key in fields else _whole(child, item)
+    return fields
+
+
+def said(node: Node | None, value: Any) -> FieldSet:
+    """The paths that an applied object speaks of: its leaves, items of lists, and entries of maps."""
+    fields: FieldSet = {}
+    for key, child, item in _children(node, value):
+        shape = _shape(child, item)
+        below = {} if shape == "leaf" else said(child, item)
+        named = key[0] == "f" and node is not None and key[2:] in node.properties
+        if shape == "leaf" or not named or item == {}:
+            fields[key] = {MEMBER: {}, **below} if below else {}
+        elif below:
+            fields[key] = below
+    return fields
+
+
+def with_named_fields(node: Node | None, fields: FieldSet) -> FieldSet:
+    """The set with the fields added that are parents in it and that the schema names."""
+    result: FieldSet = {}
+    for key, below in fields.items():
+        if key == MEMBER:
+            result[key] = below
+            continue
+        child = _child_by_element(node, key)
+        named = key[0] == "f" and node is not None and key[2:] in node.properties
+        deeper = with_named_fields(child, below)
+        result[key] = {MEMBER: {}, **deeper} if deeper and named else deeper
+    return result
+
+
+def _child_by_element(node: Node | None, key: str) -> Node | None:
+    if node is None:
+        return None
+    return node.child(key[2:]) if key[0] == "f" else node.items
+
+
+def merge(node: Node | None, live: Any, applied: Any) -> Any:
+    """`live` with what `applied` says put over it."""
+    shape = _shape(node, applied)
+    if shape == "leaf" or shape != _shape(node, live):
+        return applied
+    if shape == "map":
+        merged = dict(live)
+        for key, item in applied.items():
+            merged[key] = merge(node.child(key) if node else None, live[key], item) if key in live else item
+        return merged
+    assert node is not None  # only a schema makes a list more than a leaf
+    return _merge_items(node, live, applied)
+
+
+def _merge_items(node: Node, live: list[Any], applied: list[Any]) -> list[Any]:
+    """Items in the applied order, with those that only the live list has where they were among the shared ones."""
+    ours = {item_element(node, item): item for item in live}
+    theirs = {item_element(node, item): item for item in applied}
+    pending = list(ours)
+    shared = [key for key in theirs if key in ours]
+    merged: list[Any] = []
+    for key, item in theirs.items():
+        while pending and pending[0] != key:
+            if pending[0] not in theirs:
+                merged.append(ours[pending.pop(0)])
+            elif shared and pending[0] == shared[0]:
+                break
+            else:
+                pending.pop(0)
+        if key in ours:
+            shared.remove(key)
+            pending = pending[1:] if pending and pending[0] == key else pending
+            merged.append(merge(node.items, ours[key], item))
+        else:
+            merged.append(item)
+    return merged + [ours[key] for key in pending if key not in theirs]
+
+
+def remove(node: Node | None, value: Any, fields: FieldSet) -> Any:
+    """`value` without the paths in `fields`; None where nothing is left."""
+    if not fields:
+        return value
+    if _shape(node, value) == "leaf":
+        return None
+    if isinstance(value, dict):
+        kept_map: JsonObject = {}
+        for key, child, item in _children(node, value):
+            kept = _kept(child, item, fields.get(key))
+            if kept is not None:
+                kept_map[key[2:]] = kept
+        return kept_map or None
+    kept_items = [_kept(child, item, fields.get(key)) for key, child, item in _children(node, value)]
+    return [item for item in kept_items if item is not None] or None
+
+
+def _kept(node: Node | None, item: Any, below: FieldSet | None) -> Any:
+    if below is None:
+        return item
+    if not below or MEMBER in below:
+        return None
+    return remove(node, item, below)

@@ -1,0 +1,139 @@
+"""The schema of a kind: prunes, defaults and validates objects as the API server does.
+
+The pieces live next door: `schema_node` reads a schema, `schema_check` compiles it into fast predicates,
+`schema_explain` finds the words when a predicate says no, `cel` runs the validation rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from .causes import Cause
+from .cel import RuleTree, compile_rules
+from .schema_check import compile_check, compile_clean, compile_default, has_null
+from .schema_explain import drop_nulls, explain, explain_lists, prune
+from .schema_node import METADATA, JsonObject, Node, parse
+
+__all__ = ["Cause", "Schema", "SchemaError"]
+
+_BLOCKING = frozenset(
+    {
+        "FieldValueNotSupported",
+        "FieldValueRequired",
+        "FieldValueTooLong",
+        "FieldValueTooMany",
+        "FieldValueTypeInvalid",
+    }
+)
+_UNCHECKED = Cause(
+    "FieldValueInvalid",
+    "Invalid value: null: some validation rules were not checked because the object was invalid; "
+    "correct the existing errors to complete validation",
+    "<nil>",
+)
+_METADATA = parse(METADATA)
+_clean_metadata = compile_clean(_METADATA) or bool
+
+
+class SchemaError(Exception):
+    """A schema that cannot be used, such as one with a rule that does not compile.
+
+    Attributes:
+        causes: what is wrong with it; fields start with `openAPIV3Schema`.
+    """
+
+    def __init__(self, causes: list[Cause]) -> None:
+        super().__init__("; ".join(map(str, causes)))
+        self.causes = tuple(causes)
+
+
+class Schema:
+    """A compiled structural schema. Stateless: one serves any number of objects.
+
+    Attributes:
+        node: the schema as a tree, for what walks objects by themselves (patches, field ownership).
+        builtin: it is a kind of Kubernetes itself, whose fields without a pointer are always there.
+    """
+
+    def __init__(self, node: Node, rules: RuleTree | None) -> None:
+        self.node = node
+        self.builtin = "x-kubernetes-group-version-kind" in node.raw
+        self._rules = rules
+        self._check: Callable[[object], bool] = _as_predicate(node)
+        self._clean = compile_clean(node)
+        self._fill = compile_default(node)
+        self._empty = _always_there(node) if self.builtin else {}
+
+    @classmethod
+    def compile(cls, openapi_v3: JsonObject) -> Schema:
+        """Compiles the schema of a kind: a CRD's `openAPIV3Schema` or one of `BUILTIN_SCHEMAS`.
+
+        Raises:
+            SchemaError: a validation rule or pattern in it does not compile.
+        """
+        node = parse(openapi_v3)
+        node.embedded = True
+        problems: list[Cause] = []
+        rules = compile_rules(node, "openAPIV3Schema", problems)
+        if problems:
+            raise SchemaError(problems)
+        metadata = node.properties.get("metadata")
+        node.properties = {**node.properties, "metadata": _merged_metadata(metadata)}
+        return cls(node, rules)
+
+    def empty(self) -> JsonObject:
+        """What an object of this kind has before anybody set anything; do not change it.
+
+        Kinds of Kubernetes have fields that are always there, if only as `{}`; custom resources have nothing.
+        """
+        return self._empty
+
+    def prune(self, obj: JsonObject) -> list[str]:
+        """Removes what the schema does not know, in place; returns the paths, sorted, e.g. `spec.ports[0].bar`."""
+        found: list[str] = []
+        if self._clean is not None and not self._clean(obj):
+            prune(self.node, obj, "", found)
+        metadata = obj.get("metadata")
+        if isinstance(metadata, dict) and not _clean_metadata(metadata):
+            prune(_METADATA, metadata, "metadata", found)
+        found.sort()
+        return found
+
+    def default(self, obj: JsonObject) -> None:
+        """Fills in defaults and drops nulls that mean nothing, in place."""
+        if has_null(obj):
+            drop_nulls(self.node, obj)
+        if self._fill is not None:
+            self._fill(obj)
+
+    def validate(self, obj: JsonObject, old: JsonObject | None = None) -> list[Cause]:
+        """What is wrong with `obj`; on an update, faults that `old` has in the same place are forgiven."""
+        causes: list[Cause] = []
+        if not self._check(obj):
+            before = {} if old is None else {"old": old}
+            causes = explain(self.node, obj, **before)
+            if old is None or not explain_lists(self.node, old):
+                causes += explain_lists(self.node, obj)
+        if self._rules is not None:
+            if any(cause.reason in _BLOCKING for cause in causes):
+                causes.append(_UNCHECKED)
+            else:
+                causes += self._rules.validate(obj, old)
+        return causes
+
+
+def _as_predicate(node: Node) -> Callable[[object], bool]:
+    check = compile_check(node)
+    return (lambda v: v.__class__ is check) if isinstance(check, type) else check
+
+
+def _merged_metadata(own: Node | None) -> Node:
+    """What every object's metadata may hold, and what this schema asks of the name besides."""
+    if own is None or not own.properties:
+        return _METADATA
+    return replace(_METADATA, properties=_METADATA.properties | own.properties)
+
+
+def _always_there(node: Node) -> JsonObject:
+    return {name: _always_there(prop) for name, prop in node.properties.items() if prop.raw.get("default") == {}}

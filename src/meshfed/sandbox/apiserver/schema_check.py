@@ -1,0 +1,294 @@
+"""The fast half of a schema: closures that say yes to a good object without naming a single path.
+
+Nearly every object a server sees is valid, has no unknown fields and wants few defaults. So a schema is compiled to
+predicates that only answer yes or no; where one says no, `schema_explain` walks the object again and says why. A
+predicate may say no too often (the explanation then finds nothing), but never yes to what is wrong.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from .schema_formats import FORMATS, compile_pattern
+from .schema_node import META_FIELDS, Node
+
+__all__ = ["Check", "Default", "compile_check", "compile_clean", "compile_default", "has_null", "is_unique"]
+
+Check: TypeAlias = Callable[[Any], bool]
+Default: TypeAlias = Callable[[Any], None]
+
+_JSON_TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "integer": (int, float),
+    "number": (int, float),
+    "boolean": (bool,),
+    "object": (dict,),
+    "array": (list,),
+}
+
+
+def _yes(_: object) -> bool:
+    return True
+
+
+def _no(_: object) -> bool:
+    return False
+
+
+def compile_check(node: Node, *, exact: bool = False) -> Check | type:
+    """Is a value valid? A bare type stands for "any value of exactly this type".
+
+    Args:
+        node: the schema.
+        exact: the answer must be right both ways, as branches of `oneOf` and `not` need it.
+    """
+    plain = not (node.raw.get("enum") or node.any_of or node.one_of or node.all_of or node.negated)
+    if plain and not node.nullable and len(node.types) == 1 and not _constrained(node):
+        (kind,) = node.types
+        if kind in ("string", "boolean") or (kind == "integer" and not exact):
+            return _JSON_TYPES[kind][0]
+    table: dict[type, Check] = {}
+    for kind in node.types or _JSON_TYPES:
+        for cls in _JSON_TYPES.get(kind, ()):
+            table[cls] = _compile_kind(node, cls, exact=exact)
+    if "integer" in node.types and "number" not in node.types:
+        inner = table[float]
+        table[float] = lambda v: v.is_integer() and inner(v)
+    if node.nullable or not node.types:
+        table[type(None)] = _yes
+    get = table.get
+
+    def check(value: Any) -> bool:
+        return get(value.__class__, _no)(value)
+
+    return check if plain else _with_junctors(node, check)
+
+
+def _constrained(node: Node) -> bool:
+    raw = node.raw
+    keys = ("pattern", "minLength", "maxLength", "minimum", "maximum", "multipleOf")
+    return node.format in FORMATS or any(k in raw for k in keys)
+
+
+def _compile_kind(node: Node, cls: type, *, exact: bool) -> Check:
+    if cls is dict:
+        return _compile_object(node, exact=exact)
+    if cls is list:
+        return _compile_list(node, exact=exact)
+    tests = _string_tests(node) if cls is str else _number_tests(node) if cls is not bool else []
+    if not tests:
+        return _yes
+    if len(tests) == 1:
+        return tests[0]
+    return lambda v: all(test(v) for test in tests)
+
+
+def _string_tests(node: Node) -> list[Check]:
+    raw, tests = node.raw, list[Check]()
+    if (longest := raw.get("maxLength")) is not None:
+        tests.append(lambda v: len(v) <= longest)
+    if (shortest := raw.get("minLength")) is not None:
+        tests.append(lambda v: len(v) >= shortest)
+    if raw.get("pattern"):
+        search = compile_pattern(raw["pattern"]).search
+        tests.append(lambda v: search(v) is not None)
+    if node.format in FORMATS:
+        tests.append(FORMATS[node.format])
+    return tests
+
+
+def _number_tests(node: Node) -> list[Check]:
+    raw, tests = node.raw, list[Check]()
+    if (low := raw.get("minimum")) is not None:
+        tests.append((lambda v: v > low) if raw.get("exclusiveMinimum") else (lambda v: v >= low))
+    if (high := raw.get("maximum")) is not None:
+        tests.append((lambda v: v < high) if raw.get("exclusiveMaximum") else (lambda v: v <= high))
+    if (factor := raw.get("multipleOf")) is not None:
+        tests.append(lambda v: v % factor == 0)
+    return tests
+
+
+def _compile_object(node: Node, *, exact: bool) -> Check:
+    raw = node.raw
+    children = {name: compile_check(prop, exact=exact) for name, prop in node.properties.items()}
+    other = compile_check(node.additional, exact=exact) if isinstance(node.additional, Node) else None
+    required = frozenset(node.required)
+    fewest, most = raw.get("minProperties", 0), raw.get("maxProperties")
+    get = children.get
+
+    def check(value: dict[str, Any]) -> bool:
+        for key, item in value.items():
+            test = get(key, other)
+            if test is None:
+                continue
+            if test.__class__ is type:
+                if item.__class__ is not test:
+                    return False
+            elif not test(item):
+                return False
+        return required <= value.keys() and len(value) >= fewest and (most is None or len(value) <= most)
+
+    return check
+
+
+def _compile_list(node: Node, *, exact: bool) -> Check:
+    raw = node.raw
+    test = compile_check(node.items, exact=exact) if node.items else _yes
+    fewest, most = raw.get("minItems", 0), raw.get("maxItems")
+    keyed = node.list_type != "atomic"
+
+    def check(value: list[Any]) -> bool:
+        if test.__class__ is type:
+            for item in value:
+                if item.__class__ is not test:
+                    return False
+        else:
+            for item in value:
+                if not test(item):
+                    return False
+        count = len(value)
+        return (
+            count >= fewest and (most is None or count <= most) and (count < 2 or not keyed or is_unique(node, value))
+        )
+
+    return check
+
+
+def is_unique(node: Node, value: list[Any]) -> bool:
+    """Do the items of a set, or the keys of the items of a map, differ from one another?"""
+    if node.list_type == "set":
+        seen = [v if isinstance(v, str) else repr(v) for v in value]
+    else:
+        keys = node.list_keys
+        seen = [repr([v.get(k) for k in keys]) if isinstance(v, dict) else repr(v) for v in value]
+    return len(set(seen)) == len(seen)
+
+
+def _with_junctors(node: Node, check: Check) -> Check:
+    tests: list[Check] = [check]
+    if allowed := node.raw.get("enum"):
+        strings = frozenset(v for v in allowed if isinstance(v, str))
+        tests.append(
+            lambda v: v in strings if v.__class__ is str else any(v == a and type(v) is type(a) for a in allowed)
+        )
+    tests.extend(_callable(n) for n in node.all_of)
+    if node.any_of:
+        any_of = [_callable(n) for n in node.any_of]
+        tests.append(lambda v: any(test(v) for test in any_of))
+    if node.one_of:
+        one_of = [_callable(n) for n in node.one_of]
+        tests.append(lambda v: sum(test(v) for test in one_of) == 1)
+    if node.negated:
+        negated = _callable(node.negated)
+        tests.append(lambda v: not negated(v))
+    return lambda v: all(test(v) for test in tests)
+
+
+def _callable(node: Node) -> Check:
+    test = compile_check(node, exact=True)
+    return (lambda v: v.__class__ is test) if isinstance(test, type) else test
+
+
+def compile_clean(node: Node) -> Check | None:
+    """Is every field known? None where a value of this schema cannot hold an unknown field."""
+    if node.items:
+        return _clean_list(compile_clean(node.items))
+    if not (node.properties or node.additional is not None or "object" in node.types):
+        return None
+    children: dict[str, Check | None] = {name: compile_clean(prop) for name, prop in node.properties.items()}
+    if node.embedded:
+        children |= dict.fromkeys(META_FIELDS)
+    other: Check | None = None if node.preserve_unknown else _no
+    if isinstance(node.additional, Node):
+        other = compile_clean(node.additional)
+    if other is None and not any(children.values()):
+        return None
+    get = children.get
+
+    def clean(value: Any) -> bool:
+        if value.__class__ is not dict:
+            return value.__class__ is not list
+        for key, item in value.items():
+            test = get(key, other)
+            if test is not None and not test(item):
+                return False
+        return True
+
+    return clean
+
+
+def _clean_list(test: Check | None) -> Check | None:
+    if test is None:
+        return None
+
+    def clean(value: Any) -> bool:
+        return value.__class__ is not list or all(map(test, value))
+
+    return clean
+
+
+def compile_default(node: Node) -> Default | None:
+    """Puts defaults into a value, in place. None where there are none at or below this schema."""
+    if node.items:
+        return _default_list(compile_default(node.items))
+    own = [
+        (name, prop.raw["default"], prop)
+        for name, prop in node.properties.items()
+        if prop.raw.get("default") is not None
+    ]
+    below = {name: fill for name, prop in node.properties.items() if (fill := compile_default(prop))}
+    other = compile_default(node.additional) if isinstance(node.additional, Node) else None
+    if not own and not below and other is None:
+        return None
+    scalars = [(k, v, p.nullable) for k, v, p in own if not isinstance(v, dict | list)]
+    compounds = [(k, v, p.nullable) for k, v, p in own if isinstance(v, dict | list)]
+    known = node.properties.keys()
+
+    def fill(value: Any) -> None:
+        if value.__class__ is not dict:
+            return
+        for key, default, nullable in scalars:
+            if key not in value or (value[key] is None and not nullable):
+                value[key] = default
+        for key, default, nullable in compounds:
+            if key not in value or (value[key] is None and not nullable):
+                value[key] = copy.deepcopy(default) if default else type(default)()
+        for key, deeper in below.items():
+            if key in value:
+                deeper(value[key])
+        if other is not None:
+            for key, item in value.items():
+                if key not in known:
+                    other(item)
+
+    return fill
+
+
+def _default_list(fill: Default | None) -> Default | None:
+    if fill is None:
+        return None
+
+    def fill_items(value: Any) -> None:
+        if value.__class__ is list:
+            for item in value:
+                fill(item)
+
+    return fill_items
+
+
+def has_null(value: Any) -> bool:
+    """Is there a null anywhere in `value`?"""
+    cls = value.__class__
+    if cls is dict:
+        value = value.values()
+    elif cls is not list:
+        return value is None
+    for item in value:
+        cls = item.__class__
+        if cls is str or cls is int or cls is bool:
+            continue
+        if has_null(item):
+            return True
+    return False

@@ -1,0 +1,189 @@
+"""The embedded Kubernetes API server as its users hold it: started, addressed, disturbed on purpose, stopped."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+from typing import Any, Self
+
+import msgspec
+from aiohttp import web
+
+from meshfed.sandbox.apiserver import crds as definitions
+from meshfed.sandbox.apiserver import kinds, objects
+from meshfed.sandbox.apiserver.app import Handler
+from meshfed.sandbox.apiserver.collector import Collector
+from meshfed.sandbox.apiserver.faults import Action, Fault
+from meshfed.sandbox.apiserver.resources import Registry
+from meshfed.sandbox.apiserver.store import Event, Store
+from meshfed.sandbox.apiserver.writes import WriteOptions, Writer
+
+JSONObject = dict[str, Any]
+
+_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
+_OWN = WriteOptions(manager="kube-apiserver")
+
+
+class Counters(msgspec.Struct, frozen=True):
+    """What the server has done so far.
+
+    ``requests`` counts by (verb, resource), such as ``("patch", "serviceentries.networking.istio.io")`` or
+    ``("update", "services/status")``; ``writes`` counts changes of the store, each of which watchers saw.
+    """
+
+    requests: Counter[tuple[str, str]]
+    writes: int
+    watches: int
+
+
+class APIServer:
+    """A Kubernetes API server in this process; an async context manager.
+
+    ``port`` 0 picks one, which it keeps over ``stop`` and ``start``. ``crds`` are installed before it answers.
+    With a ``token`` every request has to carry it. ``bookmark_every`` is in seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        crds: Iterable[JSONObject] = (),
+        token: str = "",
+        bookmark_every: float = 60.0,
+    ) -> None:
+        self._host = host
+        self._port = port
+        self._token = token
+        self._store = Store()
+        self._registry = Registry()
+        addresses = kinds.Addresses()
+        self._writer = Writer(self._store, kinds.behaviours(addresses))
+        self._collector = Collector(self._store, self._registry, self._writer)
+        self._handler = Handler(self._store, self._registry, self._writer, token=token, bookmark_every=bookmark_every)
+        self._store.listeners.append(self._collector.follow)
+        self._store.collection("", "services").listeners.add(addresses.follow)
+        self._store.collection(definitions.GROUP, definitions.PLURAL).listeners.add(self._follow_crd)
+        self._runner: web.ServerRunner | None = None
+        self._exit = AsyncExitStack()
+        self._populate()
+        for crd in crds:
+            self.install_crd(crd)
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            tasks = await stack.enter_async_context(asyncio.TaskGroup())
+            collecting = tasks.create_task(self._collector.run(), name="collector")
+            stack.callback(collecting.cancel)
+            await self.start()
+            stack.push_async_callback(self.stop)
+            self._exit = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._exit.__aexit__(None, None, None)
+
+    @property
+    def url(self) -> str:
+        """``http://host:port``."""
+        return f"http://{self._host}:{self._port}"
+
+    @property
+    def counters(self) -> Counters:
+        """What the server has done so far."""
+        return Counters(Counter(self._handler.requests), self._store.writes, len(self._handler.watchers))
+
+    def kubeconfig(self, name: str = "sandbox") -> JSONObject:
+        """A kubeconfig with this server as cluster, user and context ``name``."""
+        return {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": name, "cluster": {"server": self.url}}],
+            "users": [{"name": name, "user": {"token": self._token} if self._token else {}}],
+            "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
+            "current-context": name,
+        }
+
+    async def start(self) -> None:
+        """Listen, on the same port as before."""
+        server = web.Server(self._handler.handle, handler_cancellation=True, access_log=None)
+        self._runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._host, self._port, reuse_address=True)
+        await site.start()
+        self._port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Stop listening and close every connection; what is stored stays."""
+        self.drop_watches()
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    def install_crd(self, crd: JSONObject) -> None:
+        """Create or replace a CustomResourceDefinition."""
+        resource = self._registry.find(definitions.GROUP, "v1", definitions.PLURAL)
+        assert resource is not None  # noqa: S101  # built in
+        copy: JSONObject = msgspec.json.decode(msgspec.json.encode(crd))
+        self._writer.create(resource, "", copy, _OWN)
+
+    def compact(self) -> None:
+        """Forget past events, so that whoever resumes from before now is told 410."""
+        self._store.compact()
+
+    def drop_watches(self) -> None:
+        """Cut the connection of every watch hard."""
+        for watcher in tuple(self._handler.watchers):
+            watcher.cut()
+
+    def fail(
+        self,
+        action: Action = "refuse",
+        *,
+        verb: str = "",
+        resource: str = "",
+        name: str = "",
+        status: int = 500,
+        message: str = "",
+        retry_after: int = 0,
+        times: int = 1,
+    ) -> Fault:
+        """Make the next ``times`` matching requests fail; see ``Fault``. Setting its ``times`` to 0 ends it."""
+        fault = Fault(
+            action,
+            verb=verb,
+            resource=resource,
+            name=name,
+            status=status,
+            message=message,
+            retry_after=retry_after,
+            times=times,
+        )
+        self._handler.faults = [*(old for old in self._handler.faults if old.times > 0), fault]
+        return fault
+
+    def snapshot(self, *plurals: str) -> list[JSONObject]:
+        """Every object, or those of ``plurals`` (``serviceentries`` or ``serviceentries.networking.istio.io``)."""
+        found = []
+        for storage, resource in sorted(self._registry.stored().items()):
+            if not plurals or resource.plural in plurals or resource.qualified in plurals:
+                stored = self._store.collection(*storage).items()
+                found += [objects.from_stored(resource, item.copy()) for item in stored]
+        return found
+
+    def _populate(self) -> None:
+        namespaces = self._registry.find("", "v1", "namespaces")
+        assert namespaces is not None  # noqa: S101  # built in
+        for name in _NAMESPACES:
+            self._writer.create(namespaces, "", {"metadata": {"name": name}}, _OWN)
+
+    def _follow_crd(self, event: Event) -> None:
+        before, after = (stored.object["spec"] if stored else None for stored in (event.before, event.after))
+        if before == after:
+            return
+        if before is not None:
+            self._registry.remove(before["group"], before["names"]["plural"])
+        if event.after is not None:
+            self._registry.add(definitions.resources(event.after.object))

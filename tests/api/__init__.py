@@ -1,0 +1,1 @@
+"""What holds of the API: its types, CRDs, rules, and the reference's flags."""

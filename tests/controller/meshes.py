@@ -1,0 +1,279 @@
+"""Meshes for integration tests: each with an embedded API server, and a controller that can be killed and started.
+
+Everything is real but the network between the meshes, which is the loopback: the controllers speak gRPC to each
+other, and HTTP to their API servers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from meshfed.api.crds import all_crds
+from meshfed.controller.controller import Controller
+from meshfed.controller.options import Address, Fixed, Options
+from meshfed.kube import Client, ClusterConfig, Manifest, NotFound, PatchType, Resource
+from meshfed.sandbox.apiserver import APIServer
+from meshfed.sandbox.istio_crds import istio_crds
+from meshfed.sandbox.ports import free_port
+from meshfed.telemetry.metrics import Metrics
+
+GROUP = "federation.openshift-service-mesh.io"
+SYSTEM = "istio-system"
+PATIENCE = 20.0
+"""Seconds to wait for anything; far more than it takes, so that a busy machine fails no test."""
+
+RESOURCES = {
+    resource.kind: resource
+    for resource in (
+        Resource("", "v1", "services", "Service"),
+        Resource("", "v1", "namespaces", "Namespace", namespaced=False),
+        Resource(GROUP, "v1alpha1", "meshfederations", "MeshFederation"),
+        Resource(GROUP, "v1alpha1", "remotemeshes", "RemoteMesh"),
+        Resource(GROUP, "v1alpha1", "federatedservices", "FederatedService"),
+        Resource("networking.istio.io", "v1", "gateways", "Gateway"),
+        Resource("networking.istio.io", "v1", "serviceentries", "ServiceEntry"),
+        Resource("networking.istio.io", "v1", "workloadentries", "WorkloadEntry"),
+        Resource("networking.istio.io", "v1", "destinationrules", "DestinationRule"),
+        Resource("security.istio.io", "v1", "peerauthentications", "PeerAuthentication"),
+        Resource("security.istio.io", "v1", "authorizationpolicies", "AuthorizationPolicy"),
+    )
+}
+WRITTEN = (
+    "gateways.networking.istio.io",
+    "serviceentries",
+    "workloadentries",
+    "destinationrules",
+    "envoyfilters",
+    "peerauthentications",
+    "authorizationpolicies",
+    "federatedservices",
+)
+"""What controllers write."""
+
+
+class Mesh:
+    """One mesh: its API server, and its controller while that runs."""
+
+    def __init__(self, name: str, server: APIServer, client: Client) -> None:
+        self.name = name
+        self.server = server
+        self.client = client
+        self.metrics = Metrics()
+        self.discovery_port = free_port()
+        self.controller: Controller | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._clients: contextlib.AsyncExitStack | None = None
+
+    async def start(self, *, fixed: Fixed | None = None) -> None:
+        """Start the controller, as a new process would: with nothing in memory."""
+        self.metrics = Metrics()
+        self._clients = contextlib.AsyncExitStack()
+        client = await self._clients.enter_async_context(Client(self.client.config, metrics=self.metrics))
+        options = Options(
+            namespace=SYSTEM,
+            discovery=Address("127.0.0.1", self.discovery_port),
+            metrics=Address("", 0),
+            health=Address("", 0),
+            allow_unauthenticated_peers=True,
+            fixed=fixed,
+        )
+        self.controller = Controller(client, options, self.metrics)
+        self._task = asyncio.create_task(self.controller.run(), name=f"controller {self.name}")
+
+    async def ready(self) -> None:
+        """Wait until the controller is ready."""
+        await eventually(lambda: self.controller is not None and self.controller.complaint is None)
+
+    async def stop(self) -> None:
+        """End the controller at once; it cleans nothing up, as a killed process would not."""
+        task, self._task, self.controller = self._task, None, None
+        if task is not None:
+            if task.done() and not task.cancelled():
+                task.result()
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        if self._clients is not None:
+            await self._clients.aclose()
+            self._clients = None
+
+    # --- what its owner does
+
+    async def apply(self, *manifests: Manifest) -> None:
+        """Create the objects, or replace what of them is there."""
+        for manifest in manifests:
+            resource = RESOURCES[manifest["kind"]]
+            await self.client.patch(
+                resource,
+                manifest["metadata"]["name"],
+                manifest,
+                namespace=manifest["metadata"].get("namespace"),
+                patch_type=PatchType.APPLY,
+                force=True,
+            )
+
+    async def label(self, service: str, **labels: str | None) -> None:
+        """Set labels of a Service in ``default``; ``None`` takes one off."""
+        named = {key.replace("_", "-"): value for key, value in labels.items()}
+        await self.patch("Service", service, {"metadata": {"labels": named}}, namespace="default")
+
+    async def patch(self, kind: str, name: str, patch: Mapping[str, Any], *, namespace: str = SYSTEM) -> None:
+        """Merge-patch an object."""
+        await self.client.patch(RESOURCES[kind], name, patch, namespace=namespace)
+
+    async def delete(self, kind: str, name: str, *, namespace: str = SYSTEM) -> None:
+        """Delete an object that may be gone already."""
+        with contextlib.suppress(NotFound):
+            await self.client.delete(RESOURCES[kind], name, namespace=namespace)
+
+    # --- what it holds
+
+    def all(self, kind: str) -> dict[str, Manifest]:
+        """Every object of a kind, by name."""
+        resource = RESOURCES[kind]
+        plural = f"{resource.plural}.{resource.group}" if resource.group else resource.plural
+        return {found["metadata"]["name"]: found for found in self.server.snapshot(plural)}
+
+    def written(self) -> dict[tuple[str, str], Any]:
+        """The content of everything controllers write, by kind and name."""
+        return {
+            (found["kind"], found["metadata"]["name"]): found["spec"] for found in self.server.snapshot(*WRITTEN)
+        }
+
+    def identities(self, *kinds: str) -> set[tuple[str, str, str]]:
+        """Kind, name and uid of everything of some kinds: equal only where nothing was made anew."""
+        return {
+            (kind, name, found["metadata"]["uid"]) for kind in kinds for name, found in self.all(kind).items()
+        }
+
+    def exported(self) -> list[str]:
+        """The hosts on its gateways, without the discovery service's."""
+        hosts = [
+            host
+            for gateway in self.all("Gateway").values()
+            for server in gateway["spec"]["servers"]
+            for host in server["hosts"]
+        ]
+        return sorted(host for host in hosts if not host.startswith("federation-discovery-service-"))
+
+    def imported(self) -> list[str]:
+        """The hosts that have a ServiceEntry, without the discovery services'."""
+        hosts = [host for entry in self.all("ServiceEntry").values() for host in entry["spec"]["hosts"]]
+        return sorted(host for host in hosts if not host.startswith("federation-discovery-service-"))
+
+    def merged(self) -> list[tuple[str, str]]:
+        """Namespace of each WorkloadEntry and the ``app`` it joins."""
+        return sorted(
+            (entry["metadata"]["namespace"], entry["spec"]["labels"]["app"])
+            for entry in self.all("WorkloadEntry").values()
+        )
+
+    def condition(self, kind: str, name: str, condition: str) -> tuple[str, str]:
+        """Status and reason of a condition; empty where there is none."""
+        found = self.all(kind).get(name, {})
+        for one in found.get("status", {}).get("conditions", []):
+            if one["type"] == condition:
+                return one["status"], one["reason"]
+        return "", ""
+
+    @property
+    def writes(self) -> int:
+        """How many changes its API server has stored."""
+        return self.server.counters.writes
+
+
+async def eventually(holds: Callable[[], bool], what: str = "") -> None:
+    """Wait until ``holds``; fails after ``PATIENCE`` seconds."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + PATIENCE
+    while not holds():
+        assert loop.time() < deadline, what or "it never came to hold"
+        await asyncio.sleep(0.01)
+
+
+def service(name: str, *, exported: bool = False, port: int = 9080, **spec: Any) -> Manifest:
+    """A Service in ``default`` whose pods are labelled ``app: <name>``."""
+    labels = {"app": name} | ({"export-service": "true"} if exported else {})
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": "default", "labels": labels},
+        "spec": {"ports": [{"name": "http", "port": port}], "selector": {"app": name}} | spec,
+    }
+
+
+def namespace(name: str) -> Manifest:
+    """A Namespace."""
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+
+
+def federation(name: str, **spec: Any) -> Manifest:
+    """A MeshFederation that exports what is labelled ``export-service: "true"``."""
+    plain = {
+        "network": f"{name}-network",
+        "ingress": {"gateway": {"selector": {"app": "federation-ingress-gateway"}}},
+        "export": {"serviceSelectors": {"matchLabels": {"export-service": "true"}}},
+    }
+    return _ours("MeshFederation", name, plain | spec)
+
+
+def remote(mesh: Mesh, **spec: Any) -> Manifest:
+    """The RemoteMesh that speaks of ``mesh``."""
+    plain = {
+        "addresses": [f"192.0.2.{10 + sum(map(ord, mesh.name)) % 200}"],
+        "network": f"{mesh.name}-network",
+        "identity": f"spiffe://cluster.local/ns/istio-system/sa/controller-{mesh.name}",
+        "discovery": {"address": f"127.0.0.1:{mesh.discovery_port}"},
+        "import": {"merge": True},
+    }
+    return _ours("RemoteMesh", mesh.name, plain | {key.rstrip("_"): value for key, value in spec.items()})
+
+
+def _ours(kind: str, name: str, spec: dict[str, Any]) -> Manifest:
+    return {
+        "apiVersion": f"{GROUP}/v1alpha1",
+        "kind": kind,
+        "metadata": {"name": name, "namespace": SYSTEM},
+        "spec": spec,
+    }
+
+
+@asynccontextmanager
+async def meshes(*names: str) -> AsyncIterator[list[Mesh]]:
+    """Meshes without controllers yet, each with the namespace of its control plane."""
+    async with contextlib.AsyncExitStack() as stack:
+        found: list[Mesh] = []
+        for name in names:
+            server = await stack.enter_async_context(APIServer(crds=[*all_crds(), *istio_crds()]))
+            client = await stack.enter_async_context(Client(ClusterConfig(server=server.url)))
+            mesh = Mesh(name, server, client)
+            stack.push_async_callback(mesh.stop)
+            await mesh.apply(namespace(SYSTEM))
+            found.append(mesh)
+        yield found
+
+
+@asynccontextmanager
+async def federated(*names: str, services: Mapping[str, Sequence[Manifest]]) -> AsyncIterator[list[Mesh]]:
+    """Meshes that are all federated with one another, with ``services`` in them, connected and in sync."""
+    async with meshes(*names) as found:
+        for mesh in found:
+            await mesh.apply(*services.get(mesh.name, ()), federation(mesh.name))
+            await mesh.apply(*(remote(other) for other in found if other is not mesh))
+            await mesh.start()
+        for mesh in found:
+            await synced(mesh, *(other for other in found if other is not mesh))
+        yield found
+
+
+async def synced(mesh: Mesh, *others: Mesh) -> None:
+    """Wait until ``mesh`` has heard all that ``others`` offer."""
+    for other in others:
+        await eventually(
+            lambda other=other: mesh.condition("RemoteMesh", other.name, "Synced")[0] == "True",  # type: ignore[misc]
+            f"{mesh.name} is not in sync with {other.name}",
+        )

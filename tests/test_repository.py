@@ -1,0 +1,181 @@
+"""What holds for the repository as a whole, and no other tool checks."""
+
+from __future__ import annotations
+
+import ast
+import fnmatch
+import os
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import generate
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "src" / "meshfed"
+GENERATED_CODE = (PACKAGE / "fds" / "pb",)
+
+# Each pattern brackets a letter, so that this file does not match itself.
+FORBIDDEN = {
+    "a registry's host name; whoever installs decides where from": (
+        r"[p]ypi\.org|[p]ythonhosted\.org|[n]pmjs\.(?:org|com)|[c]rates\.io|[p]roxy\.golang\.org|[d]eb\.debian\.org"
+        r"|[a]rchive\.ubuntu\.com|[d]ocker\.io|[g]hcr\.io|[q]uay\.io|\b[g]cr\.io|[r]egistry\.k8s\.io"
+    ),
+    "a path of one particular machine": r"(?<![\w.-])/(?:[w]ork|[r]oot|[o]pt/kbuild)/|\.\./(?:[s]hared|[s]eed)\b",
+    "the number of an issue, which means nothing to who reads the code": r"\b[i]ssue\s+#?\d|(?<![\w&/#;])#\d{1,4}\b",
+    "how it was made": r"\b[A]I\b|\b[L]LMs?\b|\b(?i:[l]anguage model|[c]laude|[c]hatgpt|[c]opilot|[a]nthropic)\b",
+}
+
+# Modules above the limit, and why they are better whole.
+LINE_LIMIT = 500
+LONG_MODULES: dict[str, str] = {}
+
+
+def repository_files() -> list[Path]:
+    """Every file that is, or would be, committed; read off .gitignore, since a fresh machine may have no git."""
+    ignored = [line.rstrip("/") for line in (ROOT / ".gitignore").read_text().splitlines() if line.strip()]
+    files: list[Path] = []
+    for folder, subfolders, names in os.walk(ROOT):
+        kept = [name for name in subfolders if name != ".git" and not any(fnmatch.fnmatch(name, i) for i in ignored)]
+        subfolders[:] = kept
+        files += [Path(folder, name) for name in names if not any(fnmatch.fnmatch(name, i) for i in [*ignored, ".git"])]
+    return files
+
+
+def relative(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def project() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def modules(*folders: Path) -> list[Path]:
+    """The Python files that people write, below the folders."""
+    found = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
+    return [path for path in found if not any(path.is_relative_to(generated) for generated in GENERATED_CODE)]
+
+
+@pytest.mark.parametrize("what", FORBIDDEN)
+def test_no_file_mentions(what: str) -> None:
+    pattern = re.compile(FORBIDDEN[what])
+    found = []
+    for path in repository_files():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+        found += [f"{relative(path)}: {match.group()}" for match in pattern.finditer(text)]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("https://files.[p]ythonhosted.org/x", "a registry's host name; whoever installs decides where from"),
+        ("see /[w]ork/main", "a path of one particular machine"),
+        ("../[s]hared/data", "a path of one particular machine"),
+        ("as [i]ssue 12 says", "the number of an issue, which means nothing to who reads the code"),
+        ("fixes [#]12", "the number of an issue, which means nothing to who reads the code"),
+        ("asked [C]laude", "how it was made"),
+    ],
+)
+def test_forbidden_patterns_find_what_they_are_for(text: str, what: str) -> None:
+    assert re.search(FORBIDDEN[what], re.sub(r"\[(.)\]", r"\1", text))
+
+
+def test_every_module_says_why_it_exists() -> None:
+    silent = [
+        relative(path)
+        for path in modules(PACKAGE, ROOT / "tools")
+        if not ast.get_docstring(ast.parse(path.read_text()))
+    ]
+    assert silent == []
+
+
+def test_no_module_is_too_long_to_read() -> None:
+    lengths = {relative(path): len(path.read_text().splitlines()) for path in modules(PACKAGE, ROOT / "tools")}
+    assert {name for name, length in lengths.items() if length > LINE_LIMIT} == set(LONG_MODULES)
+
+
+def test_every_room_has_its_place_in_the_layers() -> None:
+    contracts = project()["tool"]["importlinter"]["contracts"]
+    layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
+    placed = {room.strip() for layer in layers for room in re.split(r"[|:]", layer)}
+    rooms = {f"meshfed.{path.parent.name}" for path in PACKAGE.glob("*/__init__.py")}
+    assert placed == rooms
+
+
+def locked_versions() -> dict[str, Version]:
+    pins = re.findall(r"^([A-Za-z0-9._-]+)==([^\s;]+)", (ROOT / "requirements-dev.lock").read_text(), re.MULTILINE)
+    return {canonicalize_name(name): Version(version) for name, version in pins}
+
+
+def test_the_lock_satisfies_the_project() -> None:
+    configuration = project()
+    wanted = [
+        *configuration["build-system"]["requires"],
+        *configuration["project"]["dependencies"],
+        *(line for extra in configuration["project"]["optional-dependencies"].values() for line in extra),
+        *configuration["dependency-groups"]["dev"],
+    ]
+    locked = locked_versions()
+    unsatisfied = [
+        line
+        for line in wanted
+        if (version := locked.get(canonicalize_name((requirement := Requirement(line)).name))) is None
+        or version not in requirement.specifier
+    ]
+    assert unsatisfied == [], "run make lock"
+
+
+def test_bare_make_lists_every_target() -> None:
+    make = shutil.which("make")
+    if make is None:
+        pytest.skip("there is no make here")
+    phony = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    listed = subprocess.run([make], cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
+    sentences = dict(re.findall(r"^  make (\S+) +(\S.*)$", listed, re.MULTILINE))
+    assert sorted(sentences) == sorted(target for line in phony for target in line.split())
+
+
+def test_continuous_integration_runs_what_the_readme_says() -> None:
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    assert re.search(r"^exec make test\b", script.read_text(), re.MULTILINE)
+    assert "make test" in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("document", [relative(path) for path in repository_files() if path.suffix == ".md"])
+def test_links_between_documents_lead_somewhere(document: str) -> None:
+    source = ROOT / document
+    targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", source.read_text())
+    local = [target for target in targets if not re.match(r"[a-z]+:", target)]
+    assert [target for target in local if not (source.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("generator", generate.GENERATORS)
+def test_generated_files_are_what_their_generator_writes(generator: str) -> None:
+    assert generate.differing(generator, generate.GENERATORS[generator]) == []
+
+
+def test_every_generator_is_known() -> None:
+    named_so = {path.name for pattern in ("generate_*.py", "draw_*.py") for path in (ROOT / "tools").glob(pattern)}
+    assert named_so == set(generate.GENERATORS)
+
+
+def test_a_generated_file_that_was_edited_is_found(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "tools", tmp_path / "tools")
+    (tmp_path / "docs").mkdir()
+    picture = (ROOT / "docs" / "architecture.svg").read_text()
+    (tmp_path / "docs" / "architecture.svg").write_text(picture.replace("mesh east", "mesh south"))
+    stale = generate.differing("draw_architecture.py", str(tmp_path / "docs"))
+    assert [Path(path).name for path in stale] == ["architecture.svg"]

@@ -208,13 +208,19 @@ def test_the_limit_keeps_the_longest_standing_and_lets_others_in_as_they_go() ->
     first, second, third = (
         offer("west", name, first_offered=f"2026-01-0{day}T00:00:00Z") for name, day in (("c", 1), ("b", 2), ("a", 3))
     )
-    world = World(mesh(), remote(**importing(limit=2)), third, second, first)
+    world = World(mesh(), remote(**importing(limit=2)), third, second)
+    assert world.accepted() == {record("b"): "Accepted", record("a"): "Accepted"}
+    world.put(first)
     assert world.accepted() == {record("c"): "Accepted", record("b"): "Accepted", record("a"): "LimitExceeded"}
+    assert world.carriers == [f"ServiceEntry istio-system/import.{host(name)}" for name in ("b", "c")]
     world.remove(first)
     assert world.accepted() == {record("b"): "Accepted", record("a"): "Accepted"}
+    assert world.carriers == [f"ServiceEntry istio-system/import.{host(name)}" for name in ("a", "b")]
     world.put(remote(**importing(limit=1)), first)
     assert world.accepted() == {record("c"): "Accepted", record("b"): "LimitExceeded", record("a"): "LimitExceeded"}
+    assert world.carriers == [f"ServiceEntry istio-system/import.{host('c')}"]
     world.put(remote(**importing(limit=3)))
+    assert len(world.carriers) == 3
     assert set(world.accepted().values()) == {"Accepted"}
 
 

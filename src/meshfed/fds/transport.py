@@ -245,8 +245,12 @@ class Listener:
                 return handler.protocol
 
             options: dict[str, Any] = {"ssl_handshake_timeout": 10.0} if tls else {}
-            server = await loop.create_server(protocol, host, port, ssl=tls, backlog=128, **options)
+            # Serving starts in a second step: cancelled in the middle of the first, asyncio would leave the socket open.
+            server = await loop.create_server(
+                protocol, host, port, ssl=tls, backlog=128, start_serving=False, **options
+            )
             try:
+                await server.start_serving()
                 yield server.sockets[0].getsockname()[1]
             finally:
                 server.close()

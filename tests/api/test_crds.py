@@ -12,7 +12,7 @@ import yaml
 
 from meshfed.api.crds import DIGEST_ANNOTATION, all_crds, crds_yaml, differences, is_ours
 from meshfed.api.schema import structural
-from meshfed.api.v1alpha1 import GROUP, ExportAlias, Staleness
+from meshfed.api.v1alpha1 import GROUP, ExportAlias, MeshFederationStatus, RemoteMeshStatus, Staleness
 from meshfed.model.reasons import CONDITIONS, REASONS, ConditionType, Reason
 
 ROOT = Path(__file__).parents[2]
@@ -183,6 +183,14 @@ def test_defaults_stand_where_people_write_and_nowhere_else() -> None:
         },
         "FederatedService": {},
     }
+
+
+def test_a_count_of_zero_is_written_so_that_its_column_shows_it() -> None:
+    written = [msgspec.to_builtins(status) for status in (MeshFederationStatus(), RemoteMeshStatus())]
+    assert written == [
+        {"exportedServices": 0, "importedServices": 0, "remoteMeshes": 0},
+        {"offeredServices": 0, "importedServices": 0, "deniedServices": 0},
+    ]
 
 
 def _served(**version: Any) -> dict[str, Any]:

@@ -140,15 +140,11 @@ class Mesh:
 
     def written(self) -> dict[tuple[str, str], Any]:
         """The content of everything controllers write, by kind and name."""
-        return {
-            (found["kind"], found["metadata"]["name"]): found["spec"] for found in self.server.snapshot(*WRITTEN)
-        }
+        return {(found["kind"], found["metadata"]["name"]): found["spec"] for found in self.server.snapshot(*WRITTEN)}
 
     def identities(self, *kinds: str) -> set[tuple[str, str, str]]:
         """Kind, name and uid of everything of some kinds: equal only where nothing was made anew."""
-        return {
-            (kind, name, found["metadata"]["uid"]) for kind in kinds for name, found in self.all(kind).items()
-        }
+        return {(kind, name, found["metadata"]["uid"]) for kind in kinds for name, found in self.all(kind).items()}
 
     def exported(self) -> list[str]:
         """The hosts on its gateways, without the discovery service's."""
@@ -186,10 +182,10 @@ class Mesh:
         return self.server.counters.writes
 
 
-async def eventually(holds: Callable[[], bool], what: str = "") -> None:
-    """Wait until ``holds``; fails after ``PATIENCE`` seconds."""
+async def eventually(holds: Callable[[], bool], what: str = "", *, patience: float = PATIENCE) -> None:
+    """Wait until ``holds``; fails after ``patience`` seconds."""
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + PATIENCE
+    deadline = loop.time() + patience
     while not holds():
         assert loop.time() < deadline, what or "it never came to hold"
         await asyncio.sleep(0.01)

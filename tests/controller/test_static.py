@@ -194,7 +194,7 @@ async def test_an_object_of_that_name_that_is_not_ours_is_never_overwritten() ->
         await eventually(lambda: east.condition("FederatedService", record, "Applied") == ("False", "NotOwned"))
         assert east.imported() == ["somebody.example.com"]
         await east.delete("ServiceEntry", f"import.{host('ratings')}")
-        await eventually(lambda: east.imported() == [host("ratings")])
+        await eventually(lambda: east.imported() == [host("ratings")], patience=90)
 
 
 async def test_a_federated_service_deleted_by_hand_is_put_back_while_the_remote_is_there() -> None:
@@ -204,8 +204,10 @@ async def test_a_federated_service_deleted_by_hand_is_put_back_while_the_remote_
         uid = east.all("FederatedService")[record]["metadata"]["uid"]
         await east.delete("FederatedService", record)
         await eventually(
-            lambda: east.all("FederatedService").get(record, {}).get("metadata", {}).get("uid", uid) != uid
-            and east.imported() == [host("ratings")]
+            lambda: (
+                east.all("FederatedService").get(record, {}).get("metadata", {}).get("uid", uid) != uid
+                and east.imported() == [host("ratings")]
+            )
         )
 
 

@@ -65,6 +65,13 @@ def by_identity(caller: SpiffeID | None) -> Subscriber | None:
     return Subscriber(name=name, remotes=frozenset({name})) if name else None
 
 
+async def eventually(condition: Callable[[], bool], *, timeout: float = 30) -> None:
+    """Wait until ``condition`` holds."""
+    async with asyncio.timeout(timeout):
+        while not condition():  # noqa: ASYNC110 - whatever it is, nobody tells us
+            await asyncio.sleep(0.02)
+
+
 class Recorder:
     """A sink that remembers what it was told, and what the remote offers by it."""
 
@@ -122,7 +129,8 @@ async def following(port: int, sink: Any, *, authority: str = "", **options: Any
     """Follow the service on ``port`` of this machine while the context is open."""
     options.setdefault("metrics", Metrics())
     options.setdefault("patience", Patience(first=0.05, most=0.2))
-    client = DiscoveryClient("east", Target(host="127.0.0.1", port=port, authority=authority), sink, **options)
+    target = options.pop("target", None) or Target(host="127.0.0.1", port=port, authority=authority)
+    client = DiscoveryClient("east", target, sink, **options)
     task = asyncio.create_task(client.run())
     try:
         yield client
@@ -168,30 +176,19 @@ class MemoryCall:
 
 
 class MemoryChannel:
-    """Calls to ``server`` without sockets. ``silent``: what the server sends does not arrive."""
+    """Calls to ``server`` without sockets; with none, it is the test that answers them."""
 
-    def __init__(self, server: DiscoveryServer, headers: dict[str, str], *, silent: bool = False) -> None:
-        self._handlers = {DELTA_METHOD: server._delta, SOTW_METHOD: server._sotw}
+    def __init__(self, server: DiscoveryServer | None, headers: dict[str, str]) -> None:
+        self._server = server
         self._headers = headers
-        self.silent = silent
         self.calls: list[MemoryCall] = []
 
     @asynccontextmanager
     async def call(self, path: str) -> AsyncIterator[MemoryCall]:
         ours, theirs = MemoryCall({}), MemoryCall(self._headers)
-        ours.other, theirs.other = theirs, MemoryCall({}) if self.silent else ours
+        ours.other, theirs.other = theirs, ours
         self.calls.append(theirs)
-
-        async def serve() -> None:
-            handler: Any = self._handlers[path]
-            try:
-                await handler(theirs)
-            except StatusError as error:
-                ours.inbox.put_nowait(error)
-            except StreamClosed as error:
-                ours.inbox.put_nowait(error)
-
-        task = asyncio.create_task(serve())
+        task = asyncio.create_task(self._serve(path, theirs))
         try:
             yield ours
         finally:
@@ -201,17 +198,25 @@ class MemoryChannel:
             await asyncio.wait({task})
             task.result()
 
+    async def _serve(self, path: str, call: MemoryCall) -> None:
+        if self._server is None:
+            return
+        handler: Any = {DELTA_METHOD: self._server._delta, SOTW_METHOD: self._server._sotw}[path]
+        try:
+            await handler(call)
+        except (StatusError, StreamClosed) as error:
+            call.other.inbox.put_nowait(error)
+
 
 class Memory:
     """Dials a server without sockets; ``attempts`` remembers when, ``down`` makes it fail."""
 
-    def __init__(self, server: DiscoveryServer, headers: dict[str, str] | None = None) -> None:
+    def __init__(self, server: DiscoveryServer | None, headers: dict[str, str] | None = None) -> None:
         self.server = server
         self.headers = headers or {}
         self.attempts: list[float] = []
         self.channels: list[MemoryChannel] = []
         self.down = False
-        self.silent = False
 
     @asynccontextmanager
     async def __call__(self, target: Target, *, bounds: Bounds, timeout: float) -> AsyncIterator[Any]:
@@ -219,7 +224,7 @@ class Memory:
         self.attempts.append(asyncio.get_running_loop().time())
         if self.down:
             raise ConnectionRefusedError(111, "refused")
-        channel = MemoryChannel(self.server, self.headers, silent=self.silent)
+        channel = MemoryChannel(self.server, self.headers)
         self.channels.append(channel)
         yield channel
 
@@ -245,6 +250,7 @@ __all__ = [
     "Recorder",
     "Status",
     "by_identity",
+    "eventually",
     "everyone",
     "following",
     "host",

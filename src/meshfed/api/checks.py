@@ -24,19 +24,21 @@ _TYPES: Final[dict[str, tuple[str, tuple[type, ...]]]] = {
     "integer": ("a whole number", (int,)),
     "boolean": ("true or false", (bool,)),
 }
-_OPEN: Final = frozenset({"metadata", "status"})
-"""Parts of an object in which the API server skips or drops what it does not know, rather than refusing it."""
+_OPEN: Final = "status"
+"""The part of an object in which unknown fields are skipped: a newer controller may have written it."""
 
 
 def check(value: Any, schema: Schema, *, strict: bool = True) -> tuple[Any, list[Problem]]:
     """``value`` with the defaults of ``schema`` filled in, and what is wrong with it in the order of its fields.
 
-    With ``strict``, unknown fields are wrong, but for those below metadata and status. ``value`` is left as it is.
+    With ``strict``, unknown fields are wrong, but for those below status. ``value`` is left as it is.
     """
     return _check(value, schema, "", strict)
 
 
 def _check(value: Any, schema: Schema, path: str, strict: bool) -> tuple[Any, list[Problem]]:
+    if schema.get("x-kubernetes-preserve-unknown-fields"):
+        return value, []
     if schema.get("x-kubernetes-int-or-string"):
         fine = isinstance(value, int | str) and not isinstance(value, bool)
         return value, [] if fine else [Problem(path, "it must be a number or a text", shown(value))]
@@ -72,7 +74,7 @@ def _check_object(
         elif key not in properties:
             problems.append(Problem(inner, _unknown(str(key), properties)))
         elif item is not None:  # the API server drops a null
-            result[key], found = _check(item, properties[key], inner, strict and (bool(path) or key not in _OPEN))
+            result[key], found = _check(item, properties[key], inner, strict and (bool(path) or key != _OPEN))
             problems += found
     for key, inner_schema in (properties or {}).items():
         if key not in result and value.get(key) is None:
@@ -81,7 +83,7 @@ def _check_object(
                 result[key], _ = _check(inner_schema["default"], inner_schema, inner, strict)
             elif key in schema.get("required", ()):
                 meaning = inner_schema.get("description", "")
-                problems.append(Problem(inner, f"it is required, and missing. {meaning}".strip()))
+                problems.append(Problem(inner, f"it is required, and missing: {meaning}".rstrip(": ")))
     return result, problems
 
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
-import yaml
 
+from meshfed.api.documents import encode_document
 from meshfed.api.schema import Schema, structural
 from meshfed.api.v1alpha1 import GROUP, VERSION, FederatedService, MeshFederation, RemoteMesh
 
@@ -140,7 +140,7 @@ def crds_yaml() -> str:
 def crd_yaml(crd: dict[str, Any]) -> str:
     """One of them as a YAML document."""
     header = "# Generated from the types in src/meshfed/api/v1alpha1.py.\n"
-    return f"---\n{header}{yaml.dump(crd, Dumper=_Dumper, sort_keys=True, width=120)}"
+    return f"---\n{header}{encode_document(crd, sort_keys=True)}"
 
 
 def differences(crd: dict[str, Any]) -> tuple[str, ...]:
@@ -223,10 +223,3 @@ def _column(column: Column) -> dict[str, Any]:
 
 def _digest(spec: dict[str, Any]) -> str:
     return hashlib.sha256(msgspec.json.encode(spec, order="sorted")).hexdigest()[:16]
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes a part that stands in several places out each time, since kubectl's readers like no anchors."""
-
-    def ignore_aliases(self, data: object) -> bool:
-        return True

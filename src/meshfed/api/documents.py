@@ -1,14 +1,15 @@
-"""Kubernetes objects out of YAML and JSON text, read the way kubectl reads it.
+"""Kubernetes objects out of YAML and JSON text and into YAML, as kubectl reads it.
 
 PyYAML's own loader differs from kubectl's where it matters: it takes the last of two equal keys in silence, makes
-dates of timestamps and numbers of ``1:30``. So nodes are composed by PyYAML and turned into JSON values here.
+dates of timestamps and numbers of ``1:30``. So nodes are composed by PyYAML and turned into JSON values here. In the
+other direction it leaves a text such as ``n`` without quotes, which kubectl reads as false.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import yaml
@@ -17,8 +18,11 @@ from meshfed.api.errors import InvalidDocument, shown
 
 _LOADER = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 _TRUE = re.compile("y|yes|true|on", re.IGNORECASE)
-_FALSE = re.compile("n|no|false|off", re.IGNORECASE)
-_INT = re.compile(r"[-+]?(?:0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|0|[1-9][0-9_]*)")
+_BOOL = re.compile("y|yes|true|on|n|no|false|off", re.IGNORECASE)
+_INT = re.compile("[-+]?(?:0b[01]+|0o[0-7]+|0[0-7]+|0x[0-9a-f]+|0|[1-9][0-9]*)")
+_FLOAT = re.compile(r"[-+]?(?:[.][0-9]+|[0-9]+(?:[.][0-9]*)?)(?:e[-+]?[0-9]+)?")
+_MISSED = re.compile(r"^[-+]?(?:0o[0-7_]+|0[0-9]*[89][0-9]*|[.][0-9]+|[0-9.]+e[-+]?[0-9]+)$", re.IGNORECASE)
+"""Numbers for kubectl that PyYAML takes for texts."""
 _DEEPEST = 100
 
 
@@ -31,6 +35,27 @@ def decode_documents(text: str, source: str) -> list[dict[str, Any]]:
     if documents is None:
         documents = _yaml(text, source)
     return [item for document in documents for item in _flattened(document, source)]
+
+
+def encode_documents(objects: Iterable[dict[str, Any]]) -> str:
+    """``objects`` as YAML documents, keys in their order, in the form that kubectl reads back as it was."""
+    return "".join(f"---\n{encode_document(obj)}" for obj in objects)
+
+
+def encode_document(obj: dict[str, Any], *, sort_keys: bool = False) -> str:
+    """One of them, without the line that separates documents."""
+    return yaml.dump(obj, Dumper=_Dumper, sort_keys=sort_keys, width=120)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what kubectl would take for a boolean or a number, and writes out in each place what stands in several."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^[yYnN]$"), list("yYnN"))
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", _MISSED, list("+-.0123456789"))
 
 
 def _flattened(document: object, source: str) -> Iterator[dict[str, Any]]:
@@ -121,29 +146,33 @@ def _mapping(node: yaml.MappingNode, source: str, depth: int) -> dict[str, Any]:
 
 def _scalar(node: yaml.ScalarNode, source: str) -> Any:
     text, tag = node.value, node.tag.rpartition(":")[2]
-    plain = node.style not in {"'", '"', "|", ">"}
+    if tag == "str" and node.style not in {"'", '"', "|", ">"}:
+        tag = "bool" if _BOOL.fullmatch(text) else "float" if _MISSED.fullmatch(text) else tag
     match tag:
         case "null":
             return None
         case "bool":
             return _TRUE.fullmatch(text) is not None
-        case "int" if _INT.fullmatch(text):
-            digits = text.replace("_", "").lower()
-            octal = re.fullmatch(r"[-+]?0[0-7]+", digits)
-            return int(digits, 8) if octal else int(digits, 0)
-        case "float" if ":" not in text:
-            return _float(text)
+        case "int" | "float":
+            return _number(text.replace("_", "").lower(), node, source)
         case "binary":
             raise InvalidDocument(source, "!!binary has no place in a Kubernetes object", line=_line(node))
-        case "str" if plain and (_TRUE.fullmatch(text) or _FALSE.fullmatch(text)):
-            return _TRUE.fullmatch(text) is not None  # y and n, which kubectl takes for booleans and PyYAML does not
         case _:
             return text
 
 
-def _float(text: str) -> float:
-    digits = text.replace("_", "").lower()
-    return float(digits.replace(".inf", "inf").replace(".nan", "nan"))
+def _number(digits: str, node: yaml.ScalarNode, source: str) -> int | float | str:
+    if _INT.fullmatch(digits):
+        octal = re.fullmatch("([-+]?)0([0-7]+)", digits)
+        return int(octal.expand(r"\g<1>0o\g<2>") if octal else digits, 0)
+    if not _FLOAT.fullmatch(digits):
+        if ":" in digits:
+            return str(node.value)  # PyYAML counts 1:30 in sixties
+        raise InvalidDocument(source, f"{node.value} is not a number JSON knows", line=_line(node))
+    number = float(digits)
+    if number in (float("inf"), float("-inf")):
+        raise InvalidDocument(source, f"{node.value} is not a number JSON knows", line=_line(node))
+    return int(number) if number.is_integer() else number
 
 
 def _line(node: yaml.Node) -> int:

@@ -26,6 +26,14 @@ _TYPES: Final[dict[tuple[str, str], type[msgspec.Struct]]] = {
     ("v1", "Service"): Service,
     ("v1", "Namespace"): Namespace,
 }
+_UNUSED_METADATA: Final = (
+    "deletionGracePeriodSeconds",
+    "generateName",
+    "managedFields",
+    "ownerReferences",
+    "selfLink",
+)
+"""Fields of metadata that Kubernetes knows and we do not use: with them known, a mistyped one can be told."""
 
 
 def type_of(obj: dict[str, Any]) -> type[msgspec.Struct] | None:
@@ -47,7 +55,7 @@ def decode_object(obj: dict[str, Any], type_: type[T], *, source: str = "") -> T
         ((version, kind),) = (key for key, value in _TYPES.items() if value is type_)
         given = f"apiVersion {shown(obj.get('apiVersion'))} and kind {shown(obj.get('kind'))}"
         problems.append(Problem("", f"it has {given}, but must have {version} and {kind}"))
-    filled, found = check(obj, _schema(type_), strict=type_ not in {Service, Namespace})
+    filled, found = check(obj, manifest_schema(type_), strict=type_ not in {Service, Namespace})
     problems += found or _metadata_problems(filled["metadata"])
     if not problems:
         try:
@@ -58,13 +66,12 @@ def decode_object(obj: dict[str, Any], type_: type[T], *, source: str = "") -> T
 
 
 @lru_cache
-def _schema(type_: type[msgspec.Struct]) -> Schema:
+def manifest_schema(type_: type[msgspec.Struct]) -> Schema:
+    """The schema of a whole manifest of ``type_``; a CRD's own leaves metadata to the API server."""
     own = next((kind.schema for kind in KINDS if kind.type is type_), None) or structural(type_, defaults=False)
-    envelope = {
-        "apiVersion": {"type": "string"},
-        "kind": {"type": "string"},
-        "metadata": structural(ObjectMeta, defaults=False) | {"required": ["name"]},
-    }
+    metadata = structural(ObjectMeta, defaults=False) | {"required": ["name"]}
+    metadata["properties"] |= {name: {"x-kubernetes-preserve-unknown-fields": True} for name in _UNUSED_METADATA}
+    envelope = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": metadata}
     required = ["apiVersion", "kind", "metadata", *own["required"]]
     return own | {"properties": own["properties"] | envelope, "required": list(dict.fromkeys(required))}
 

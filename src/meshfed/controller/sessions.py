@@ -66,6 +66,7 @@ class Session:
         self._connection = Connection()
         self._dialect = Dialect.DELTA
         self._ledger = Ledger(self._name, trust_domain=mesh.spec.trust_domain, guard=_guard(mesh), admits=self._admits)
+        self._client: DiscoveryClient | None = None
         self._changed = asyncio.Event()
         self._lost_at: float | None = None
 
@@ -103,6 +104,9 @@ class Session:
         if self.is_connected:
             return False
         self._ledger.forget(host)
+        if self._client is not None:
+            # Else the remote would be told that we have it still, and would not offer it again.
+            self._client.forget()
         return True
 
     async def run(self) -> None:
@@ -113,9 +117,9 @@ class Session:
             # Without an address there is nobody to listen to, which the plan says on the RemoteMesh.
             await asyncio.Event().wait()
             return
-        client = DiscoveryClient(self._name, target, self, metrics=self._metrics, node=self._node)
+        self._client = DiscoveryClient(self._name, target, self, metrics=self._metrics, node=self._node)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(client.run())
+            tasks.create_task(self._client.run())
             tasks.create_task(self._keep_time())
 
     # --- what the client reports (a ``Sink``)

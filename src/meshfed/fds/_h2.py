@@ -29,6 +29,7 @@ from h2.events import (
     StreamReset,
     UnknownFrameReceived,
 )
+from h2.exceptions import FrameTooLargeError
 from h2.exceptions import ProtocolError as H2ProtocolError
 from h2.settings import SettingCodes, Settings
 
@@ -38,7 +39,10 @@ INTERNALS: Final = {
     "EventsProcessor": ("processors", "streams", "register", "process", "close"),
     "H2Protocol": ("connection", "processor", "connection_made", "data_received", "connection_lost"),
 }
-"""The undocumented names of ``grpclib.protocol`` that this module relies on, by class."""
+"""The undocumented names of ``grpclib.protocol`` that this module relies on, by class.
+
+Besides, of h2: ``H2Connection.incoming_buffer`` and its ``_data``.
+"""
 
 _FRAME: Final = 64 * 1024  # the most handed to the socket at once, however large the peer lets frames be
 _CONTROL_BURST: Final = 2000.0
@@ -208,6 +212,12 @@ class Connection(grpclib_protocol.Connection):
         if self._transport.get_write_buffer_size() > self.write_buffer:
             self.abort()
 
+    def refuse_overlong_frame(self) -> None:
+        """Raise for a frame that announces more than is allowed; h2 would gather all of it first, up to 16 MiB."""
+        pending = self._connection.incoming_buffer._data  # noqa: SLF001 - see INTERNALS
+        if len(pending) >= 9 and int.from_bytes(pending[:3], "big") > self._connection.max_inbound_frame_size:
+            raise FrameTooLargeError("a frame announces more than is allowed")
+
     def close(self) -> None:
         """Close in order, and by force where the peer does not take the rest in time."""
         if not self.closed:
@@ -342,6 +352,7 @@ class Protocol(grpclib_protocol.H2Protocol):
             return
         try:
             events = self.connection.feed(data)
+            self.connection.refuse_overlong_frame()
             self.connection.flush()
             for event in events:
                 if self._budget.exceeded(event):

@@ -116,6 +116,10 @@ class DiscoveryClient:
         """Say how much is known of the remote, and how much waits for the sink."""
         return {"known": len(self._delta) + len(self._sotw)} | self._mailbox.statistics()
 
+    def forget(self) -> None:
+        """Rely no more on what was known of the remote: the next stream begins with its whole list."""
+        self._delta.forget()
+
     async def run(self) -> Never:
         """Follow the remote until cancelled. Raises only what the sink raises."""
         await together(self._mailbox.deliver(self._sink), self._attempts())

@@ -6,7 +6,6 @@ is down (an aggregated API) is named in ``failed`` and hides nothing else.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from typing import Final, TypeVar
 
@@ -106,13 +105,7 @@ class _LegacyResources(msgspec.Struct):
 
 async def discover(client: Client) -> Discovery:
     """Ask the server what it serves. ``TransportError`` or ``APIError`` where it does not answer at all."""
-    async with asyncio.TaskGroup() as tasks:
-        parts = [tasks.create_task(_root(client, root)) for root in ("/api", "/apis")]
-    found = [part.result() for part in parts]
-    return Discovery(
-        tuple(resource for part in found for resource in part.resources),
-        tuple(name for part in found for name in part.failed),
-    )
+    return _joined([await _root(client, root) for root in ("/api", "/apis")])
 
 
 async def server_version(client: Client) -> ServerVersion:
@@ -127,7 +120,10 @@ async def _root(client: Client, root: str) -> Discovery:
         return _aggregated(_convert(body, _Aggregated))
     answer = _convert(body, _Legacy)
     names = [*(answer.versions or ()), *(name for group in answer.groups or () for name in _versions(group))]
-    parts = [await _group_version(client, root, name) for name in names]
+    return _joined([await _group_version(client, root, name) for name in names])
+
+
+def _joined(parts: list[Discovery]) -> Discovery:
     return Discovery(
         tuple(resource for part in parts for resource in part.resources),
         tuple(name for part in parts for name in part.failed),

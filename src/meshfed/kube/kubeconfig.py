@@ -223,7 +223,7 @@ def _read(path: Path) -> _File:
         line = f" at line {mark.line + 1}" if mark is not None else ""
         raise ConfigError(f"is not YAML{line}", where=str(path), remedy="correct it") from None
     try:
-        return msgspec.convert(data or {}, _File)
+        return msgspec.convert({} if data is None else data, _File)
     except msgspec.ValidationError as error:
         problem, _, field = str(error).partition(" - at `$.")
         raise ConfigError(problem, where=str(path), field=field.rstrip("`"), remedy="correct it") from None

@@ -262,6 +262,7 @@ class Reflector(Generic[T]):
             case other:
                 raise MalformedAnswer(f"a watch event of the unknown type {other!r}")
         self.resource_version = version
+        self._last_error = ""
         self._gauge.set(len(self._store))
 
     def _put(self, key: Key, data: msgspec.Raw) -> None:

@@ -101,14 +101,14 @@ class Handler:
         if path == "/version":
             return _json(_encode(discovery.VERSION))
         if path.startswith("/openapi/"):
-            return self._openapi.answer(path, query, accept)
+            return self._openapi.answer(path, query)
         if path in {"/api", "/apis"} and "as=APIGroupDiscoveryList" in accept and "v=v2" in accept:
             body = _encode(discovery.aggregated(self.registry, core=path == "/api"))
             return web.Response(body=body, headers={"Content-Type": discovery.AGGREGATED, "Vary": "Accept"})
         found = self._discovered(path, request.host)
         if found is not None:
             return _json(_encode(found))
-        if path.startswith(("/api/", "/apis/")):
+        if self.registry.is_builtin_group(path):
             raise errors.no_such_resource()
         return web.Response(text="404 page not found\n", status=404)
 

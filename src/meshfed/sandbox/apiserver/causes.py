@@ -15,8 +15,10 @@ __all__ = [
     "duplicate",
     "forbidden",
     "go_float",
+    "go_print",
     "go_quote",
     "invalid",
+    "not_found",
     "not_supported",
     "required",
     "too_long",
@@ -69,6 +71,11 @@ def forbidden(field: str, detail: str) -> Cause:
     return Cause("FieldValueForbidden", f"Forbidden: {detail}", field or ROOT)
 
 
+def not_found(field: str, value: Any) -> Cause:
+    """The value names something that is not there."""
+    return Cause("FieldValueNotFound", _with_value("Not found", value, ""), field or ROOT)
+
+
 def duplicate(field: str, value: Any) -> Cause:
     """The value must be unique and is not."""
     return Cause("FieldValueDuplicate", _with_value("Duplicate value", value, ""), field or ROOT)
@@ -95,6 +102,23 @@ def too_many(field: str, found: int, limit: int) -> Cause:
 def go_quote(text: str) -> str:
     """`text` as Go's `%q` shows it."""
     return json.dumps(text, ensure_ascii=False)
+
+
+def go_print(value: Any) -> str:
+    """A JSON value as Go's `%v` shows it."""
+    match value:
+        case dict():
+            return "map[" + " ".join(f"{k}:{go_print(value[k])}" for k in sorted(value)) + "]"
+        case list():
+            return "[" + " ".join(map(go_print, value)) + "]"
+        case bool():
+            return "true" if value else "false"
+        case None:
+            return "<nil>"
+        case float():
+            return go_float(value)
+        case _:
+            return str(value)
 
 
 def go_float(number: float) -> str:
@@ -126,5 +150,7 @@ def _shown(value: Any) -> str:
 
 
 def _go_json(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    # Go's maps are written in the order of their keys, its structures in the order they were declared in.
+    declared = isinstance(value, dict) and "Rule" in value
+    text = json.dumps(value, ensure_ascii=False, sort_keys=not declared, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")

@@ -16,38 +16,23 @@ from typing import Any, Final, TypeAlias
 import cel
 
 from .causes import OMITTED, Cause, duplicate, forbidden, invalid, required
-from .cel_functions import BUILT_IN, EXTENSION
-from .schema_explain import same
+from .cel_functions import BUILT_IN, EXTENSION, MATCHES
+from .schema_check import same
 from .schema_node import JsonObject, Node
 
 __all__ = ["RuleTree", "compile_rules"]
 
+_REMEMBERED: Final = 4096
+_CALL_OF_MATCHES: Final = re.compile(r"\bmatches(?=\s*\()")
+_BOUND: Final = re.compile(r"\.(?:all|exists|exists_one|existsOne|map|filter)\(\s*(\w+)\s*,")
+_GLOBALS: Final = frozenset(
+    "self oldSelf bool bytes double duration google int list map optional string timestamp type uint".split()
+)
 _SELF: Final = re.compile(r"\b(?:oldSelf|self)\b(?:\.([A-Za-z_]\w*)(?!\w*\s*\())?")
 _ESCAPES: Final = (("__", "__underscores__"), (".", "__dot__"), ("-", "__dash__"), ("/", "__slash__"))
 _RESERVED: Final = frozenset(
-    [
-        "true",
-        "false",
-        "null",
-        "in",
-        "as",
-        "break",
-        "const",
-        "continue",
-        "else",
-        "for",
-        "function",
-        "if",
-        "import",
-        "let",
-        "loop",
-        "package",
-        "namespace",
-        "return",
-        "var",
-        "void",
-        "while",
-    ]
+    "true false null in as break const continue else for function if import let loop package namespace return var void "
+    "while".split()
 )
 _FAULTS: Final = {
     "FieldValueForbidden": lambda path, _, text: forbidden(path, text),
@@ -76,13 +61,14 @@ class RuleTree:
 
     node: Node
     rules: list[_Rule] = field(default_factory=list)
-    fields: frozenset[str] | None = None
+    fields: tuple[tuple[str, str], ...] | None = None
     functions: frozenset[str] = frozenset()
     converts: dict[str, Convert] = field(default_factory=dict)
     convert: Convert | None = None
     properties: dict[str, RuleTree] = field(default_factory=dict)
     additional: RuleTree | None = None
     items: RuleTree | None = None
+    accepted: set[tuple[type, Any]] = field(default_factory=set)
 
     def validate(self, value: Any, old: Any, path: str = "", *, unchanged: bool = False) -> Iterator[Cause]:
         """What the rules have against `value`, given that it was `old` before (None: it was not)."""
@@ -107,6 +93,24 @@ class RuleTree:
                 yield from self.items.validate(item, before_item, f"{path}[{index}]", unchanged=same_list)
 
     def _evaluate(self, value: Any, old: Any, path: str, unchanged: bool) -> Iterator[Cause]:
+        if not isinstance(value, dict | list) and not any(rule.uses_old for rule in self.rules):
+            yield from self._evaluate_scalar(value, old, path, unchanged)
+        else:
+            yield from self._run_all(value, old, path, unchanged)
+
+    def _evaluate_scalar(self, value: Any, old: Any, path: str, unchanged: bool) -> Iterator[Cause]:
+        """The same ports, modes and names come again and again: remembers what was found good."""
+        key = (value.__class__, value)
+        if key in self.accepted:
+            return
+        faults = list(self._run_all(value, old, path, unchanged))
+        if not faults and old is None and not unchanged:
+            if len(self.accepted) >= _REMEMBERED:
+                self.accepted.clear()
+            self.accepted.add(key)
+        yield from faults
+
+    def _run_all(self, value: Any, old: Any, path: str, unchanged: bool) -> Iterator[Cause]:
         context: cel.Context | None = None
         for rule in self.rules:
             if rule.uses_old and old is None and not rule.optional_old:
@@ -128,8 +132,7 @@ class RuleTree:
 
     def _shown(self, value: Any) -> Any:
         if self.fields is not None and isinstance(value, dict):
-            names = [(name, _unescape(name)) for name in self.fields]
-            value = {name: value[key] for name, key in names if key in value}
+            value = {name: value[key] for name, key in self.fields if key in value}
             for name, convert in self.converts.items():
                 if name in value:
                     value[name] = convert(value[name])
@@ -220,9 +223,9 @@ def _prepare(tree: RuleTree) -> None:
     if None in names or "object" not in tree.node.types or not tree.node.properties:
         tree.convert = _conversion(tree.node)
         return
-    tree.fields = frozenset(name for name in names if name)
-    for name in tree.fields:
-        prop = tree.node.child(_unescape(name))
+    tree.fields = tuple((name, _unescape(name)) for name in names if name)
+    for name, key in tree.fields:
+        prop = tree.node.child(key)
         if prop and (convert := _conversion(prop)):
             tree.converts[name] = convert
 
@@ -232,10 +235,8 @@ def _compile_rule(node: Node, raw: JsonObject, where: str, problems: list[Cause]
     if not text:
         problems.append(required(f"{where}.rule", "rule is not specified"))
         return None
-    program = _compile(node, text, f"{where}.rule", "compilation failed", problems)
-    expression = raw.get("messageExpression", "")
-    failed = "messageExpression compilation failed"
-    message = _compile(node, expression, f"{where}.messageExpression", failed, problems) if expression else None
+    program = _compile(node, raw, "rule", where, problems)
+    message = _compile(node, raw, "messageExpression", where, problems) if raw.get("messageExpression") else None
     if program is None:
         return None
     return _Rule(
@@ -250,32 +251,51 @@ def _compile_rule(node: Node, raw: JsonObject, where: str, problems: list[Cause]
     )
 
 
-def _compile(node: Node, text: str, where: str, prefix: str, problems: list[Cause]) -> cel.Program | None:
+def _compile(node: Node, raw: JsonObject, key: str, where: str, problems: list[Cause]) -> cel.Program | None:
+    text = raw[key].strip()
+    where = f"{where}.{key}"
+    prefix = "compilation failed" if key == "rule" else "messageExpression compilation failed"
     try:
         program = cel.compile(text)
     except ValueError as error:
         _, _, syntax = str(error).partition("ERROR: ")
-        problems.append(invalid(where, text, f"{prefix}: ERROR: {syntax}"))
+        problems.append(_uncompiled(where, raw, f"{prefix}: ERROR: " + syntax.replace("\n| ", "\n | ")))
         return None
-    for name in program.functions():
-        if name not in EXTENSION and name not in BUILT_IN and name[0] not in "_!-@":
-            problems.append(invalid(where, text, f"{prefix}: {_at(text, name, 'undeclared reference to')}"))
-            return None
-    known = {_escape(name) for name in node.properties}
+    undeclared = [n for n in program.functions() if n not in EXTENSION and n not in BUILT_IN and n[0] not in "_!-@"]
+    undeclared += set(program.variables()) - _GLOBALS - set(_BOUND.findall(text)) - EXTENSION.keys()
+    for name in undeclared:
+        column = text.find(name) + (len(name) if name in program.functions() else 0)
+        detail = _at(text, column, f"undeclared reference to '{name}' (in container '')")
+        problems.append(_uncompiled(where, raw, f"{prefix}: {detail}"))
+        return None
+    known = {_escape(name) for name in node.properties} | node.properties.keys()
     if node.embedded:
         known |= {"apiVersion", "kind", "metadata"}
     for match in _SELF.finditer(text):
         name = match.group(1)
         closed = node.properties and not node.preserve_unknown and node.additional is None
         if name and closed and name not in known:
-            problems.append(invalid(where, text, f"{prefix}: {_at(text, name, 'undefined field')}"))
+            detail = _at(text, match.start(1) - 1, f"undefined field '{name}'")
+            problems.append(_uncompiled(where, raw, f"{prefix}: {detail}"))
             return None
-    return program
+    return cel.compile(_CALL_OF_MATCHES.sub(MATCHES, text)) if "matches" in program.functions() else program
 
 
-def _at(text: str, name: str, what: str) -> str:
-    column = max(text.find(name) - (what == "undefined field"), 0)
-    return f"ERROR: <input>:1:{column + 1}: {what} '{name}'\n | {text}\n | {'.' * column}^"
+def _at(text: str, column: int, what: str) -> str:
+    return f"ERROR: <input>:1:{column + 1}: {what}\n | {text}\n | {'.' * column}^"
+
+
+def _uncompiled(where: str, raw: JsonObject, detail: str) -> Cause:
+    """The cause shows the whole rule, as the API server does."""
+    shown = {
+        "Rule": raw.get("rule", ""),
+        "Message": raw.get("message", ""),
+        "MessageExpression": raw.get("messageExpression", ""),
+        "Reason": raw.get("reason"),
+        "FieldPath": raw.get("fieldPath", ""),
+        "OptionalOldSelf": raw.get("optionalOldSelf"),
+    }
+    return invalid(where, shown, detail)
 
 
 def _escape(name: str) -> str:

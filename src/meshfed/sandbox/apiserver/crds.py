@@ -21,13 +21,9 @@ _NO_SCHEMA: Final = {"type": "object", "x-kubernetes-preserve-unknown-fields": T
 
 
 def prepare(new: JSONObject, old: JSONObject | None) -> None:
-    """Fill in the names and the conversion that a CRD may leave out."""
-    spec = new.setdefault("spec", {})
-    names = spec.setdefault("names", {})
-    if isinstance(kind := names.get("kind"), str):
-        names.setdefault("listKind", f"{kind}List")
-        names.setdefault("singular", kind.lower())
-    spec.setdefault("conversion", {"strategy": "None"})
+    """Establish a CRD, which takes no time here, and hold it until its objects are gone."""
+    spec: JSONObject = new["spec"]
+    names = spec["names"]
     if old is None:
         new["metadata"].setdefault("finalizers", []).append(CLEANUP)
         new["status"] = {"conditions": _conditions(new["metadata"]["creationTimestamp"])}
@@ -109,7 +105,6 @@ def _resource(spec: JSONObject, version: JSONObject) -> Resource:
         singular=names.get("singular") or names["kind"].lower(),
         namespaced=spec["scope"] == "Namespaced",
         storage=(spec["group"], names["plural"]),
-        schema=Schema.compile(openapi),
         openapi=openapi,
         short_names=tuple(names.get("shortNames") or ()),
         categories=tuple(names.get("categories") or ()),

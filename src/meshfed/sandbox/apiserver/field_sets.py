@@ -53,7 +53,7 @@ def union(one: FieldSet, other: FieldSet) -> FieldSet:
             result[key] = theirs
         elif ours != theirs:
             result[key] = _union_node(ours, theirs)
-    return result
+    return result if len(result) == len(one) else {key: result[key] for key in sorted(result)}
 
 
 def _union_node(one: FieldSet, other: FieldSet) -> FieldSet:

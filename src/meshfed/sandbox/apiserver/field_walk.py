@@ -8,12 +8,14 @@ item by item, and what the schema does not describe is merged map by map, with i
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from .field_sets import MEMBER, FieldSet, item_element
 from .schema_node import JsonObject, Node
 
 __all__ = ["compare", "merge", "remove", "said", "with_named_fields"]
+
+_ABSENT: Final = object()
 
 
 def _shape(node: Node | None, value: Any) -> Literal["map", "list", "leaf"]:
@@ -26,6 +28,8 @@ def _shape(node: Node | None, value: Any) -> Literal["map", "list", "leaf"]:
 
 def _children(node: Node | None, value: Any) -> Iterable[tuple[str, Node | None, Any]]:
     """The path element, schema and value of each child of a map or keyed list."""
+    if value is None:
+        return
     if isinstance(value, dict):
         for key, item in value.items():
             yield f"f:{key}", node.child(key) if node else None, item
@@ -35,28 +39,45 @@ def _children(node: Node | None, value: Any) -> Iterable[tuple[str, Node | None,
 
 
 def compare(node: Node | None, old: Any, new: Any, changed: FieldSet, removed: FieldSet) -> None:
-    """Adds to `changed` the paths that were added or got another value, to `removed` those that are gone."""
-    before = {key: (child, item) for key, child, item in _children(node, old)}
-    for key, child, item in _children(node, new):
-        if key not in before:
-            changed[key] = _whole(child, item)
-            continue
-        _, previous = before.pop(key)
-        if previous is item or previous == item:
-            continue
-        shape = _shape(child, item)
-        if shape == "leaf" or shape != _shape(child, previous):
-            changed[key] = _whole(child, item)
-            continue
-        changed_below: FieldSet = {}
-        removed_below: FieldSet = {}
-        compare(child, previous, item, changed_below, removed_below)
-        if changed_below:
-            changed[key] = changed_below
-        if removed_below:
-            removed[key] = removed_below
-    for key, (child, previous) in before.items():
-        removed[key] = _whole(child, previous)
+    """Adds to `changed` the paths that were added or got another value, to `removed` those that are gone.
+
+    Both are maps or both keyed lists; a null is whatever the other is, and empty.
+    """
+    if isinstance(new, dict) or isinstance(old, dict):
+        before = old or {}
+        for key, item in (new or {}).items():
+            previous = before.get(key, _ABSENT)
+            if previous is not item and previous != item:
+                _compare_child(node.child(key) if node else None, f"f:{key}", previous, item, changed, removed)
+        for key in before:
+            if not new or key not in new:
+                removed[f"f:{key}"] = _whole(node.child(key) if node else None, before[key])
+    elif node:
+        kept = {item_element(node, item): item for item in old or ()}
+        for item in new or ():
+            key = item_element(node, item)
+            previous = kept.pop(key, _ABSENT)
+            if previous is not item and previous != item:
+                _compare_child(node.items, key, previous, item, changed, removed)
+        for key, item in kept.items():
+            removed[key] = _whole(node.items, item)
+
+
+def _compare_child(node: Node | None, key: str, previous: Any, item: Any, changed: FieldSet, removed: FieldSet) -> None:
+    if previous is _ABSENT:
+        changed[key] = _whole(node, item)
+        return
+    shape = _shape(node, previous if item is None else item)
+    if shape == "leaf" or (None not in (item, previous) and shape != _shape(node, previous)):
+        changed[key] = _whole(node, item)
+        return
+    changed_below: FieldSet = {}
+    removed_below: FieldSet = {}
+    compare(node, previous, item, changed_below, removed_below)
+    if changed_below:
+        changed[key] = changed_below
+    if removed_below:
+        removed[key] = removed_below
 
 
 def _whole(node: Node | None, value: Any) -> FieldSet:
@@ -142,25 +163,21 @@ def _merge_items(node: Node, live: list[Any], applied: list[Any]) -> list[Any]:
 
 
 def remove(node: Node | None, value: Any, fields: FieldSet) -> Any:
-    """`value` without the paths in `fields`; None where nothing is left."""
+    """`value` without the paths in `fields`; null where nothing is left.
+
+    What is below a path stays as a null, since somebody may own the path itself.
+    """
     if not fields:
         return value
     if _shape(node, value) == "leaf":
         return None
-    if isinstance(value, dict):
-        kept_map: JsonObject = {}
-        for key, child, item in _children(node, value):
-            kept = _kept(child, item, fields.get(key))
-            if kept is not None:
-                kept_map[key[2:]] = kept
-        return kept_map or None
-    kept_items = [_kept(child, item, fields.get(key)) for key, child, item in _children(node, value)]
-    return [item for item in kept_items if item is not None] or None
-
-
-def _kept(node: Node | None, item: Any, below: FieldSet | None) -> Any:
-    if below is None:
-        return item
-    if not below or MEMBER in below:
+    kept: JsonObject = {}
+    for key, child, item in _children(node, value):
+        below = fields.get(key)
+        if below is None:
+            kept[key] = item
+        elif below and MEMBER not in below:
+            kept[key] = remove(child, item, below)
+    if not kept:
         return None
-    return remove(node, item, below)
+    return {key[2:]: item for key, item in kept.items()} if isinstance(value, dict) else list(kept.values())

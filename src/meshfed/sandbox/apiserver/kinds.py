@@ -5,7 +5,6 @@ A kind's ``Behaviour`` prepares an object before it is validated and stored; kin
 
 from __future__ import annotations
 
-import base64
 import ipaddress
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -92,19 +91,12 @@ class _Services:
         self._addresses = addresses
 
     def prepare(self, new: JSONObject, old: JSONObject | None) -> None:
-        spec = new.setdefault("spec", {})
-        spec.setdefault("type", "ClusterIP")
-        spec.setdefault("sessionAffinity", "None")
-        for port in spec.get("ports") or ():
-            port.setdefault("protocol", "TCP")
-            if not port.get("targetPort") and "port" in port:
-                port["targetPort"] = port["port"]
+        spec = new["spec"]
         if spec["type"] == "ExternalName":
             for field in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"):
                 spec.pop(field, None)
         else:
             self._address(spec, (old or {}).get("spec", {}))
-        new.setdefault("status", {}).setdefault("loadBalancer", {})
 
     def _address(self, spec: JSONObject, old: JSONObject) -> None:
         wanted = spec.get("clusterIP") or (spec.get("clusterIPs") or [""])[0] or old.get("clusterIP")
@@ -112,13 +104,8 @@ class _Services:
             wanted = self._addresses.allocate()
         spec["clusterIP"] = wanted
         spec["clusterIPs"] = spec.get("clusterIPs") or [wanted]
-        spec.setdefault("internalTrafficPolicy", "Cluster")
         spec.setdefault("ipFamilies", old.get("ipFamilies") or ["IPv4"])
         spec.setdefault("ipFamilyPolicy", old.get("ipFamilyPolicy") or "SingleStack")
-        if spec["type"] in {"LoadBalancer", "NodePort"}:
-            spec.setdefault("externalTrafficPolicy", "Cluster")
-        if spec["type"] == "LoadBalancer":
-            spec.setdefault("allocateLoadBalancerNodePorts", True)
 
     def check(self, new: JSONObject, old: JSONObject | None) -> list[Cause]:
         spec = new["spec"]
@@ -157,22 +144,7 @@ def _port_causes(spec: JSONObject) -> list[Cause]:
 
 
 def _prepare_namespace(new: JSONObject, old: JSONObject | None) -> None:
-    metadata = new["metadata"]
-    if "name" in metadata:
-        metadata.setdefault("labels", {})["kubernetes.io/metadata.name"] = metadata["name"]
-    if old is None:
-        new["spec"] = {"finalizers": ["kubernetes"]}
-        new["status"] = {"phase": "Active"}
-    else:
-        new["spec"] = old["spec"]
-
-
-def _prepare_secret(new: JSONObject, old: JSONObject | None) -> None:
-    plain = new.pop("stringData", None)
-    if plain:
-        data = new["data"] = new.get("data") or {}
-        data |= {key: base64.b64encode(value.encode()).decode() for key, value in plain.items()}
-    new.setdefault("type", (old or {}).get("type", "Opaque"))
+    new["spec"] = old["spec"] if old else {"finalizers": ["kubernetes"]}
 
 
 def _check_secret(new: JSONObject, old: JSONObject | None) -> list[Cause]:
@@ -197,27 +169,13 @@ def _check_immutable_data(new: JSONObject, old: JSONObject | None) -> list[Cause
     return causes
 
 
-def _prepare_pod(new: JSONObject, old: JSONObject | None) -> None:
-    if old is None:
-        new["status"] = {"phase": "Pending", "qosClass": "BestEffort"}
-
-
-def _empty_status(new: JSONObject, old: JSONObject | None) -> None:
-    if old is None:
-        new["status"] = {}
-
-
 def behaviours(addresses: Addresses) -> Mapping[tuple[str, str], Behaviour]:
     """The behaviours by (group, kind)."""
     services = _Services(addresses)
-    with_status = [("apps", kind) for kind in ("Deployment", "ReplicaSet", "DaemonSet", "StatefulSet")]
-    with_status += [("batch", "Job"), ("batch", "CronJob"), ("policy", "PodDisruptionBudget")]
     return {
         (crds.GROUP, "CustomResourceDefinition"): Behaviour(crds.prepare, crds.check),
         ("", "Namespace"): Behaviour(_prepare_namespace),
         ("", "Service"): Behaviour(services.prepare, services.check),
-        ("", "Secret"): Behaviour(_prepare_secret, _check_secret),
+        ("", "Secret"): Behaviour(check=_check_secret),
         ("", "ConfigMap"): Behaviour(check=_check_immutable_data),
-        ("", "Pod"): Behaviour(_prepare_pod),
-        **{key: Behaviour(_empty_status) for key in with_status},
     }

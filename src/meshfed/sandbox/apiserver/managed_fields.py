@@ -123,11 +123,13 @@ def update(
     if not ownership and live is not None:
         return _with_entries(new, [])
     changed, removed = _compare(live, new, schema)
+    if live is None and schema.builtin and not subresource:
+        changed.pop("f:status", None)  # what creates an object of these kinds has no say in its status
     if not changed and not removed and live is not None and "managedFields" not in new.get("metadata", {}):
         return _with_entries(new, live["metadata"]["managedFields"])
     me = _Manager(manager, "Update", api_version, subresource)
     ownership = {m: kept for m, owned in ownership.items() if (kept := _less(owned, changed, removed))}
-    mine = difference(changed, _STRIPPED)
+    mine = sorted_set(difference(changed, _STRIPPED))
     if mine:
         before = ownership.get(me)
         ownership[me] = _Owned(union(mine, before.fields) if before else mine, api_version, now)
@@ -167,11 +169,12 @@ def apply(
     ownership = _entries(base)
     if not ownership and live is not None:
         first = _Manager(_BEFORE_APPLY, "Update", api_version, subresource)
-        fields = difference(_compare(None, live, schema)[0], _STRIPPED)
-        ownership = {first: _Owned(fields, api_version, now)} if fields else {}
+        everything = sorted_set(difference(_compare(None, live, schema)[0], _STRIPPED))
+        ownership = {first: _Owned(everything, api_version, now)} if everything else {}
     me = _Manager(manager, "Apply", "", subresource)
     last = ownership.pop(me, None)
-    mine = _Owned(difference(said(schema.node, applied), _STRIPPED), api_version, last.time if last else None)
+    fields = sorted_set(difference(said(schema.node, applied), _STRIPPED))
+    mine = _Owned(fields, api_version, last.time if last else None)
     merged = merge(schema.node, _without_entries(base), _without_entries(applied))
     if last:
         merged = _pruned(merged, last.fields, [mine, *ownership.values()], schema.node)
@@ -282,7 +285,7 @@ def _with_last_applied(merged: JsonObject, applied: JsonObject) -> JsonObject:
 def _claimed(live: JsonObject | None, new: JsonObject, subresource: str) -> _Ownership:
     """The ownership to start from: what the writer sent, else what is stored; nothing ends tracking."""
     sent = (new.get("metadata") or {}).get("managedFields")
-    if subresource or sent is None or (live is None and not sent):
+    if subresource or sent is None or live is None and not sent:
         return _entries(live) if live is not None else {}
     if sent in ([], [{}]):
         return {}
@@ -338,7 +341,7 @@ def _encoded(ownership: _Ownership) -> list[JsonObject]:
             "apiVersion": owned.api_version,
             "time": owned.time,
             "fieldsType": "FieldsV1",
-            "fieldsV1": sorted_set(owned.fields),
+            "fieldsV1": owned.fields,
             "subresource": manager.subresource,
         }
         entries.append({key: value for key, value in entry.items() if value not in ("", None)})

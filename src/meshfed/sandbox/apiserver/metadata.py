@@ -79,9 +79,8 @@ def _dns_label(name: str) -> list[str]:
 def _qualified_problems(key: str) -> list[str]:
     prefix, slash, name = key.rpartition("/")
     if key.count("/") > 1:
-        return [
-            f"a qualified name {_QUALIFIED_RULE} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
-        ]
+        optional = "with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+        return [f"a qualified name {_QUALIFIED_RULE} {optional}"]
     problems = []
     if slash and not prefix:
         problems.append("prefix part must be non-empty")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Mapping
+from itertools import zip_longest
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from aiohttp import web
 
 from meshfed.sandbox.apiserver.resources import Registry, Resource
+from meshfed.sandbox.apiserver.schema_node import METADATA
 
 JSONObject = dict[str, Any]
 
@@ -20,61 +22,60 @@ def _query(name: str, kind: str = "string") -> JSONObject:
     return {"name": name, "in": "query", "schema": {"type": kind, "uniqueItems": True}}
 
 
+_OBJECT_META: Final = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
+_TYPE_META: Final = {
+    "apiVersion": {"type": "string", "description": "The group and version of this object's schema."},
+    "kind": {"type": "string", "description": "The name of this object's schema."},
+}
 _WRITE: Final = [_query("dryRun"), _query("fieldManager"), _query("fieldValidation")]
 
 
+class _Document(NamedTuple):
+    resources: tuple[Resource, ...]
+    body: bytes
+    digest: str
+
+
 class Documents:
-    """The documents of what ``registry`` serves, each made when first asked for and after every change."""
+    """The documents of what ``registry`` serves, each made when first asked for and again when its resources change."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._generation = -1
-        self._resources: dict[str, list[Resource]] = {}
-        self._made: dict[str, tuple[bytes, str]] = {}
+        self._made: dict[str, _Document] = {}
 
-    def answer(self, path: str, query: Mapping[str, str], accept: str) -> web.Response:
+    def answer(self, path: str, query: Mapping[str, str]) -> web.Response:
         """The index at ``/openapi/v3`` or a document below it."""
-        del accept
-        self._refresh()
+        resources = {group[0].path: tuple(group) for group in self._registry.group_versions().values()}
         if path == "/openapi/v3":
-            return web.Response(body=self._index(), content_type="application/json")
+            documents = {name: self._document(name, content) for name, content in resources.items()}
+            paths = {
+                name: {"serverRelativeURL": f"/openapi/v3/{name}?hash={document.digest}"}
+                for name, document in documents.items()
+            }
+            return web.Response(body=_encode({"paths": paths}), content_type="application/json")
         name = path.removeprefix("/openapi/v3/")
-        if not path.startswith("/openapi/v3/") or name not in self._resources:
+        if name not in resources:
             return web.Response(text="404 page not found\n", status=404)
-        body, digest = self._document(name)
-        headers = {"ETag": f'"{digest}"', "Vary": "Accept"}
-        if query.get("hash"):
+        document = self._document(name, resources[name])
+        headers = {"ETag": f'"{document.digest}"', "Vary": "Accept"}
+        if query.get("hash") == document.digest:
             headers["Cache-Control"] = "public, immutable"
-        return web.Response(body=body, content_type="application/json", headers=headers)
+        return web.Response(body=document.body, content_type="application/json", headers=headers)
 
-    def _refresh(self) -> None:
-        if self._generation == self._registry.generation:
-            return
-        self._generation = self._registry.generation
-        self._made.clear()
-        self._resources = {resources[0].path: resources for resources in self._registry.group_versions().values()}
-
-    def _index(self) -> bytes:
-        paths = {
-            name: {"serverRelativeURL": f"/openapi/v3/{name}?hash={self._document(name)[1]}"}
-            for name in self._resources
-        }
-        return _encode({"paths": paths})
-
-    def _document(self, name: str) -> tuple[bytes, str]:
+    def _document(self, name: str, resources: tuple[Resource, ...]) -> _Document:
         made = self._made.get(name)
-        if made is None:
-            body = _encode(_document(self._resources[name]))
-            made = self._made[name] = body, hashlib.sha256(body).hexdigest().upper()
+        if made is None or any(old is not new for old, new in zip_longest(made.resources, resources)):
+            body = _encode(_content(resources))
+            made = self._made[name] = _Document(resources, body, hashlib.sha256(body).hexdigest().upper())
         return made
 
 
-def _document(resources: list[Resource]) -> JSONObject:
-    schemas: JSONObject = {}
+def _content(resources: Iterable[Resource]) -> JSONObject:
+    schemas: JSONObject = {_OBJECT_META: METADATA}
     paths: JSONObject = {}
     for resource in resources:
         name = schema_name(resource)
-        schemas[name] = {**resource.openapi, "x-kubernetes-group-version-kind": [_gvk(resource)]}
+        schemas[name] = _schema(resource)
         paths |= _paths(resource, name)
     return {
         "openapi": "3.0.0",
@@ -82,6 +83,15 @@ def _document(resources: list[Resource]) -> JSONObject:
         "paths": paths,
         "components": {"schemas": schemas},
     }
+
+
+def _schema(resource: Resource) -> JSONObject:
+    properties = {
+        **_TYPE_META,
+        **resource.openapi.get("properties", {}),
+        "metadata": {"allOf": [{"$ref": f"#/components/schemas/{_OBJECT_META}"}], "description": "Standard metadata."},
+    }
+    return {**resource.openapi, "properties": properties, "x-kubernetes-group-version-kind": [_gvk(resource)]}
 
 
 def schema_name(resource: Resource) -> str:

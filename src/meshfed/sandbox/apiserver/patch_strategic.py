@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import cmp_to_key
 from typing import TYPE_CHECKING, Any
 
+from .causes import go_print
 from .patch_errors import MalformedPatch, PatchNotMergeable
 from .schema_node import JsonObject, Node
 
@@ -45,7 +46,7 @@ def _merge_map(original: JsonObject, patch: JsonObject, node: Node | None) -> Js
         case "delete":
             return {}
         case directive:
-            raise PatchNotMergeable(f"unknown patch type: {directive} in map: {patch}")
+            raise PatchNotMergeable(f"unknown patch type: {directive} in map: {go_print(patch)}")
     merged = _retained(original, patch)
     for key, value in patch.items():
         if key in (_DIRECTIVE, _RETAIN) or key.startswith((_ORDER, _DELETE)):
@@ -68,13 +69,21 @@ def _merge_map(original: JsonObject, patch: JsonObject, node: Node | None) -> Js
             merged[name] = [item for item in merged[name] if item not in gone]
     for key, value in patch.items():
         name = key.partition("/")[2]
-        if key.startswith(_ORDER) and isinstance(merged.get(name), list):
-            order = _list(value, "invalid patch format of setElementOrder list")
+        if not key.startswith(_ORDER):
+            continue
+        if not isinstance(value, list):
+            raise PatchNotMergeable(f"expected a []interface {{}}, but received a {_go_type(value)}")
+        if isinstance(merged.get(name), list):
             child = node.child(name) if node else None
             merge_key = child.merge_key if child else ""
-            _check_order(patch.get(name), order, merge_key)
-            merged[name] = _ordered(merged[name], order, original.get(name) or [], merge_key)
+            _check_order(patch.get(name), value, merge_key)
+            merged[name] = _ordered(merged[name], value, original.get(name) or [], merge_key)
     return merged
+
+
+def _go_type(value: Any) -> str:
+    names = {str: "string", bool: "bool", int: "int64", float: "float64", dict: "map[string]interface {}"}
+    return names.get(type(value), "nil")
 
 
 def _replaces(node: Node | None) -> bool:
@@ -132,13 +141,13 @@ def _obey_directives(original: list[Any], patch: list[Any], key: str) -> tuple[l
             case "merge":
                 raise PatchNotMergeable("merging lists cannot yet be specified in the patch")
             case directive:
-                raise PatchNotMergeable(f"unknown patch type: {directive} in map: {item}")
+                raise PatchNotMergeable(f"unknown patch type: {directive} in map: {go_print(item)}")
     return ([], wanted) if replace else (kept, wanted)
 
 
 def _merge_value(item: Any, key: str) -> Any:
     if not isinstance(item, dict) or key not in item:
-        raise PatchNotMergeable(f"map: {item} does not contain declared merge key: {key}")
+        raise PatchNotMergeable(f"map: {go_print(item)} does not contain declared merge key: {key}")
     return item[key]
 
 
@@ -161,8 +170,8 @@ def _check_order(patch: Any, order: list[Any], key: str) -> None:
         if not any(
             (o.get(key) == item.get(key)) if isinstance(o, dict) and isinstance(item, dict) else o == item for o in rest
         ):
-            complaint = f"The order in patch list:\n{patch}\n doesn't match $setElementOrder list:\n{order}\n"
-            raise PatchNotMergeable(complaint)
+            shown = go_print(patch), go_print(order)
+            raise PatchNotMergeable("The order in patch list:\n%s\n doesn't match $setElementOrder list:\n%s\n" % shown)
 
 
 def _ordered(merged: list[Any], order: list[Any], live: list[Any], key: str) -> list[Any]:

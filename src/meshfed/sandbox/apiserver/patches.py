@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from .patch_errors import MalformedPatch, PatchDoesNotApply, PatchError, PatchNotMergeable
 from .patch_strategic import strategic_merge_patch
-from .schema_explain import same
+from .schema_check import same
 from .schema_node import JsonObject
 
 __all__ = [
@@ -57,7 +57,9 @@ def json_patch(doc: JsonObject, ops: Any) -> JsonObject:
         PatchDoesNotApply: an operation names what is not there, or a `test` failed; nothing is applied then.
     """
     if not isinstance(ops, list):
-        raise MalformedPatch("json: cannot unmarshal object into Go value of type jsonpatch.Patch")
+        found = {dict: "object", str: "string", bool: "bool"}.get(type(ops), "number")
+        into = "Go value of type []handlers.jsonPatchOp"
+        raise MalformedPatch(f"error decoding patch: json: cannot unmarshal {found} into {into}")
     if len(ops) > _MAX_OPERATIONS:
         found = f"The allowed maximum operations in a JSON patch is {_MAX_OPERATIONS}, got {len(ops)}"
         raise MalformedPatch(found)

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import yaml
 
-from meshfed.sandbox.apiserver import errors
+from meshfed.sandbox.apiserver import errors, protobuf
 from meshfed.sandbox.apiserver.resources import Registry, Resource
 from meshfed.sandbox.apiserver.writes import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH
 
@@ -16,7 +16,7 @@ JSONObject = dict[str, Any]
 
 JSON: Final = "application/json"
 YAML: Final = "application/yaml"
-_BODY_TYPES: Final = (JSON, YAML)
+_BODY_TYPES: Final = (JSON, YAML, protobuf.MEDIA)
 _decode: Final = msgspec.json.Decoder().decode
 
 
@@ -78,11 +78,13 @@ def _loaded_yaml(body: bytes) -> Any:
 
 
 def decoded(body: bytes, media: str, kind: str) -> Any:
-    """A body of ``media``; ``StatusError`` 415 where that is neither JSON nor YAML, 400 where it is malformed."""
+    """A body of ``media``; ``StatusError`` 415 where that is unknown, 400 where it is malformed."""
     if media in {"", JSON}:
         return _parsed(body, f"the object provided is unrecognized (must be of type {kind})")
     if media == YAML:
         return _loaded_yaml(body)
+    if media == protobuf.MEDIA:
+        return protobuf.decoded(body)
     raise errors.unsupported_media_type(_BODY_TYPES)
 
 

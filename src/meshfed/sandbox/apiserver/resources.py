@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Any, Final
 
 import msgspec
@@ -27,7 +29,8 @@ class Column(msgspec.Struct, frozen=True):
     priority: int = 0
 
 
-class Resource(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Resource:
     """One resource in one API version.
 
     ``storage`` is the (group, plural) of the collection that all its versions, and sometimes groups, share;
@@ -41,7 +44,6 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True):
     singular: str
     namespaced: bool
     storage: tuple[str, str]
-    schema: Schema
     openapi: JSONObject
     short_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
@@ -56,10 +58,20 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True):
     columns: tuple[Column, ...] = ()
     selectable_fields: tuple[str, ...] = ()
 
+    @cached_property
+    def schema(self) -> Schema:
+        """The compiled schema; compiling takes a while, and of most kinds nobody ever stores an object."""
+        return Schema.compile(self.openapi)
+
     @property
     def api_version(self) -> str:
         """The ``apiVersion`` of its objects."""
         return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def key(self) -> str:
+        """``group/version/Kind``, with an empty group for the core."""
+        return f"{self.group}/{self.version}/{self.kind}"
 
     @property
     def path(self) -> str:
@@ -122,11 +134,9 @@ _BUILTINS: Final = (
     _Builtin("apps", "DaemonSet", "daemonsets", "sg", ("ds",), ("all",)),
     _Builtin("apps", "StatefulSet", "statefulsets", "sg", ("sts",), ("all",)),
     _Builtin("batch", "Job", "jobs", "sg", (), ("all",), ("status.successful",)),
-    _Builtin("batch", "CronJob", "cronjobs", "s", ("cj",), ("all",)),
     _Builtin("coordination.k8s.io", "Lease", "leases", "ur"),
     _Builtin("discovery.k8s.io", "EndpointSlice", "endpointslices", "g"),
     _Builtin("networking.k8s.io", "NetworkPolicy", "networkpolicies", "g", ("netpol",)),
-    _Builtin("networking.k8s.io", "Ingress", "ingresses", "sg", ("ing",)),
     _Builtin("policy", "PodDisruptionBudget", "poddisruptionbudgets", "sgr", ("pdb",)),
     _Builtin(_RBAC, "Role", "roles", "u"),
     _Builtin(_RBAC, "RoleBinding", "rolebindings", "u"),
@@ -150,13 +160,7 @@ _BUILTINS: Final = (
 _ANYTHING: Final[JSONObject] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 
 
-def schema_key(group: str, version: str, kind: str) -> str:
-    """The key of a built-in kind's schema: ``group/version/Kind``, ``v1/Kind`` in the core group."""
-    return f"{group}/{version}/{kind}" if group else f"{version}/{kind}"
-
-
 def _builtin(row: _Builtin) -> Resource:
-    openapi = BUILTIN_SCHEMAS.get(schema_key(row.group, "v1", row.kind), _ANYTHING)
     verbs = _REVIEW if "v" in row.flags else ALL_VERBS
     if "n" in row.flags:
         verbs = tuple(verb for verb in verbs if verb != "deletecollection")
@@ -168,8 +172,7 @@ def _builtin(row: _Builtin) -> Resource:
         singular=row.kind.lower(),
         namespaced="c" not in row.flags,
         storage=("" if row.kind == "Event" else row.group, row.plural),
-        schema=Schema.compile(openapi),
-        openapi=openapi,
+        openapi=BUILTIN_SCHEMAS.get(f"{row.group}/v1/{row.kind}", _ANYTHING),
         short_names=row.short_names,
         categories=row.categories,
         verbs=verbs,
@@ -183,6 +186,12 @@ def _builtin(row: _Builtin) -> Resource:
     )
 
 
+@cache
+def _builtins() -> tuple[Resource, ...]:
+    """The built-in resources, the same immutable ones for all servers: compiling their schemas takes a while."""
+    return tuple(_builtin(row) for row in _BUILTINS)
+
+
 class Registry:
     """The resources served now, found by their place in the URL.
 
@@ -192,7 +201,7 @@ class Registry:
     def __init__(self) -> None:
         self.generation = 0
         self._resources: dict[tuple[str, str, str], Resource] = {}
-        self.add(_builtin(row) for row in _BUILTINS)
+        self.add(_builtins())
 
     def __iter__(self) -> Iterator[Resource]:
         return iter(self._resources.values())
@@ -200,6 +209,10 @@ class Registry:
     def find(self, group: str, version: str, plural: str) -> Resource | None:
         """The resource at ``/apis/<group>/<version>/.../<plural>``."""
         return self._resources.get((group, version, plural))
+
+    def is_builtin_group(self, path: str) -> bool:
+        """Whether ``path`` is below a group of built-in resources, where what is missing is said in a Status."""
+        return any(path.startswith(f"/{resource.path.rpartition('/')[0]}/") for resource in _builtins())
 
     def add(self, resources: Iterable[Resource]) -> None:
         """Serve ``resources``."""

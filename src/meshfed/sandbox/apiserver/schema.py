@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from .builtin_rules import RULES
 from .causes import Cause
 from .cel import RuleTree, compile_rules
 from .schema_check import compile_check, compile_clean, compile_default, has_null
 from .schema_explain import drop_nulls, explain, explain_lists, prune
-from .schema_node import METADATA, JsonObject, Node, parse
+from .schema_node import METADATA_NODE, JsonObject, Node, parse
+from .schema_structure import structural_faults
 
 __all__ = ["Cause", "Schema", "SchemaError"]
 
@@ -32,8 +34,6 @@ _UNCHECKED = Cause(
     "correct the existing errors to complete validation",
     "<nil>",
 )
-_METADATA = parse(METADATA)
-_clean_metadata = compile_clean(_METADATA) or bool
 
 
 class SchemaError(Exception):
@@ -58,8 +58,9 @@ class Schema:
 
     def __init__(self, node: Node, rules: RuleTree | None) -> None:
         self.node = node
-        self.builtin = "x-kubernetes-group-version-kind" in node.raw
+        self.builtin = node.native
         self._rules = rules
+        self._native_rule = RULES.get(_kind_key(node.raw)) if node.native else None
         self._check: Callable[[object], bool] = _as_predicate(node)
         self._clean = compile_clean(node)
         self._fill = compile_default(node)
@@ -70,12 +71,17 @@ class Schema:
         """Compiles the schema of a kind: a CRD's `openAPIV3Schema` or one of `BUILTIN_SCHEMAS`.
 
         Raises:
-            SchemaError: a validation rule or pattern in it does not compile.
+            SchemaError: it is not structural, or a validation rule, pattern or default in it is wrong.
         """
-        node = parse(openapi_v3)
+        native = _is_builtin(openapi_v3)
+        problems = [] if native else structural_faults(openapi_v3, "openAPIV3Schema")
+        if problems:
+            raise SchemaError(problems)
+        node = parse(openapi_v3, native=native)
         node.embedded = True
-        problems: list[Cause] = []
         rules = compile_rules(node, "openAPIV3Schema", problems)
+        if not native:
+            problems += _default_faults(node, "openAPIV3Schema")
         if problems:
             raise SchemaError(problems)
         metadata = node.properties.get("metadata")
@@ -94,9 +100,6 @@ class Schema:
         found: list[str] = []
         if self._clean is not None and not self._clean(obj):
             prune(self.node, obj, "", found)
-        metadata = obj.get("metadata")
-        if isinstance(metadata, dict) and not _clean_metadata(metadata):
-            prune(_METADATA, metadata, "metadata", found)
         found.sort()
         return found
 
@@ -115,12 +118,41 @@ class Schema:
             causes = explain(self.node, obj, **before)
             if old is None or not explain_lists(self.node, old):
                 causes += explain_lists(self.node, obj)
+        if self._native_rule is not None:
+            known = {cause.field for cause in causes}
+            causes += [cause for cause in self._native_rule(obj, old) if cause.field not in known]
         if self._rules is not None:
             if any(cause.reason in _BLOCKING for cause in causes):
                 causes.append(_UNCHECKED)
             else:
                 causes += self._rules.validate(obj, old)
         return causes
+
+
+def _default_faults(node: Node, path: str) -> list[Cause]:
+    """Defaults must themselves be valid."""
+    causes: list[Cause] = []
+    default = node.raw.get("default")
+    if default is not None:
+        where = f"{path}.default"
+        for cause in explain(node, default):
+            inner = "" if cause.field == "<nil>" else f".{cause.field}"
+            causes.append(cause._replace(field=where + inner))
+    for name, prop in node.properties.items():
+        causes += _default_faults(prop, f"{path}.properties[{name}]")
+    if isinstance(node.additional, Node):
+        causes += _default_faults(node.additional, f"{path}.additionalProperties")
+    return causes + (_default_faults(node.items, f"{path}.items") if node.items else [])
+
+
+def _kind_key(openapi_v3: JsonObject) -> str:
+    (kind,) = openapi_v3["x-kubernetes-group-version-kind"]
+    return f"{kind['group']}/{kind['version']}/{kind['kind']}"
+
+
+def _is_builtin(openapi_v3: JsonObject) -> bool:
+    # A CustomResourceDefinition may not say this; the published schemas of built-in kinds do.
+    return "x-kubernetes-group-version-kind" in openapi_v3
 
 
 def _as_predicate(node: Node) -> Callable[[object], bool]:
@@ -131,9 +163,17 @@ def _as_predicate(node: Node) -> Callable[[object], bool]:
 def _merged_metadata(own: Node | None) -> Node:
     """What every object's metadata may hold, and what this schema asks of the name besides."""
     if own is None or not own.properties:
-        return _METADATA
-    return replace(_METADATA, properties=_METADATA.properties | own.properties)
+        return METADATA_NODE
+    return replace(METADATA_NODE, properties=METADATA_NODE.properties | own.properties)
 
 
 def _always_there(node: Node) -> JsonObject:
-    return {name: _always_there(prop) for name, prop in node.properties.items() if prop.raw.get("default") == {}}
+    """Fields whose default is the zero of their type are no pointers in Kubernetes, nor are lists that must be given."""
+    found: JsonObject = {}
+    for name, prop in node.properties.items():
+        default = prop.raw.get("default")
+        if default in ({}, "", 0, False):
+            found[name] = _always_there(prop) if default == {} else default
+        elif "array" in prop.types and name in node.required:
+            found[name] = None
+    return found

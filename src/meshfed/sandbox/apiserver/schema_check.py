@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from .schema_formats import FORMATS, compile_pattern
-from .schema_node import META_FIELDS, Node
+from .schema_node import INT_OR_STRING, METADATA_NODE, Node
 
-__all__ = ["Check", "Default", "compile_check", "compile_clean", "compile_default", "has_null", "is_unique"]
+__all__ = ["Check", "Default", "compile_check", "compile_clean", "compile_default", "has_null", "is_unique", "same"]
 
 Check: TypeAlias = Callable[[Any], bool]
 Default: TypeAlias = Callable[[Any], None]
@@ -44,32 +44,42 @@ def compile_check(node: Node, *, exact: bool = False) -> Check | type:
         node: the schema.
         exact: the answer must be right both ways, as branches of `oneOf` and `not` need it.
     """
-    plain = not (node.raw.get("enum") or node.any_of or node.one_of or node.all_of or node.negated)
-    if plain and not node.nullable and len(node.types) == 1 and not _constrained(node):
-        (kind,) = node.types
-        if kind in ("string", "boolean") or (kind == "integer" and not exact):
-            return _JSON_TYPES[kind][0]
+    kinds = node.types or tuple(_JSON_TYPES)
     table: dict[type, Check] = {}
-    for kind in node.types or _JSON_TYPES:
+    for kind in kinds:
         for cls in _JSON_TYPES.get(kind, ()):
             table[cls] = _compile_kind(node, cls, exact=exact)
-    if "integer" in node.types and "number" not in node.types:
+    if "integer" in kinds and "number" not in kinds:
         inner = table[float]
         table[float] = lambda v: v.is_integer() and inner(v)
     if node.nullable or not node.types:
         table[type(None)] = _yes
+    junctors = _junctors(node)
+    if not junctors and not node.nullable and len(node.types) == 1:
+        cls = _JSON_TYPES.get(kinds[0], (object,))[0]
+        test = table.get(cls, _no)
+        if test is _yes and (cls in (str, bool) or (cls is int and not exact)):
+            return cls
+        if cls in (dict, list, str):
+            return lambda v: v.__class__ is cls and test(v)
     get = table.get
 
     def check(value: Any) -> bool:
         return get(value.__class__, _no)(value)
 
-    return check if plain else _with_junctors(node, check)
+    return _all([check, *junctors])
 
 
-def _constrained(node: Node) -> bool:
-    raw = node.raw
-    keys = ("pattern", "minLength", "maxLength", "minimum", "maximum", "multipleOf")
-    return node.format in FORMATS or any(k in raw for k in keys)
+def _all(tests: list[Check]) -> Check:
+    match tests:
+        case []:
+            return _yes
+        case [one]:
+            return one
+        case [one, two]:
+            return lambda v: one(v) and two(v)
+        case _:
+            return lambda v: all([test(v) for test in tests])
 
 
 def _compile_kind(node: Node, cls: type, *, exact: bool) -> Check:
@@ -77,12 +87,7 @@ def _compile_kind(node: Node, cls: type, *, exact: bool) -> Check:
         return _compile_object(node, exact=exact)
     if cls is list:
         return _compile_list(node, exact=exact)
-    tests = _string_tests(node) if cls is str else _number_tests(node) if cls is not bool else []
-    if not tests:
-        return _yes
-    if len(tests) == 1:
-        return tests[0]
-    return lambda v: all(test(v) for test in tests)
+    return _all(_string_tests(node) if cls is str else _number_tests(node) if cls is not bool else [])
 
 
 def _string_tests(node: Node) -> list[Check]:
@@ -111,10 +116,11 @@ def _number_tests(node: Node) -> list[Check]:
 
 
 def _compile_object(node: Node, *, exact: bool) -> Check:
+    """For values that are known to be maps."""
     raw = node.raw
     children = {name: compile_check(prop, exact=exact) for name, prop in node.properties.items()}
     other = compile_check(node.additional, exact=exact) if isinstance(node.additional, Node) else None
-    required = frozenset(node.required)
+    required = frozenset((*node.required, "apiVersion", "kind") if node.embedded else node.required)
     fewest, most = raw.get("minProperties", 0), raw.get("maxProperties")
     get = children.get
 
@@ -134,10 +140,11 @@ def _compile_object(node: Node, *, exact: bool) -> Check:
 
 
 def _compile_list(node: Node, *, exact: bool) -> Check:
+    """For values that are known to be lists."""
     raw = node.raw
     test = compile_check(node.items, exact=exact) if node.items else _yes
     fewest, most = raw.get("minItems", 0), raw.get("maxItems")
-    keyed = node.list_type != "atomic"
+    keyed = node.list_type != "atomic" and (not node.native or raw.get("uniqueItems") is True)
 
     def check(value: list[Any]) -> bool:
         if test.__class__ is type:
@@ -166,15 +173,14 @@ def is_unique(node: Node, value: list[Any]) -> bool:
     return len(set(seen)) == len(seen)
 
 
-def _with_junctors(node: Node, check: Check) -> Check:
-    tests: list[Check] = [check]
+def _junctors(node: Node) -> list[Check]:
+    tests = [_callable(n) for n in node.all_of]
     if allowed := node.raw.get("enum"):
         strings = frozenset(v for v in allowed if isinstance(v, str))
-        tests.append(
-            lambda v: v in strings if v.__class__ is str else any(v == a and type(v) is type(a) for a in allowed)
-        )
-    tests.extend(_callable(n) for n in node.all_of)
-    if node.any_of:
+        others = [v for v in allowed if not isinstance(v, str)]
+        tests.append(lambda v: v in strings if v.__class__ is str else any(same(v, a) for a in others))
+    redundant = len(node.types) > 1 and node.raw.get("anyOf") == INT_OR_STRING  # says what the type says
+    if node.any_of and not redundant:
         any_of = [_callable(n) for n in node.any_of]
         tests.append(lambda v: any(test(v) for test in any_of))
     if node.one_of:
@@ -183,7 +189,7 @@ def _with_junctors(node: Node, check: Check) -> Check:
     if node.negated:
         negated = _callable(node.negated)
         tests.append(lambda v: not negated(v))
-    return lambda v: all(test(v) for test in tests)
+    return tests
 
 
 def _callable(node: Node) -> Check:
@@ -199,7 +205,7 @@ def compile_clean(node: Node) -> Check | None:
         return None
     children: dict[str, Check | None] = {name: compile_clean(prop) for name, prop in node.properties.items()}
     if node.embedded:
-        children |= dict.fromkeys(META_FIELDS)
+        children |= {"apiVersion": None, "kind": None, "metadata": compile_clean(METADATA_NODE)}
     other: Check | None = None if node.preserve_unknown else _no
     if isinstance(node.additional, Node):
         other = compile_clean(node.additional)
@@ -230,7 +236,10 @@ def _clean_list(test: Check | None) -> Check | None:
 
 
 def compile_default(node: Node) -> Default | None:
-    """Puts defaults into a value, in place. None where there are none at or below this schema."""
+    """Brings a value into its stored form, in place: defaults are put in, what its kind never writes empty goes.
+
+    None where there is nothing to do at or below this schema.
+    """
     if node.items:
         return _default_list(compile_default(node.items))
     own = [
@@ -240,7 +249,8 @@ def compile_default(node: Node) -> Default | None:
     ]
     below = {name: fill for name, prop in node.properties.items() if (fill := compile_default(prop))}
     other = compile_default(node.additional) if isinstance(node.additional, Node) else None
-    if not own and not below and other is None:
+    dropped = _dropped_when_empty(node)
+    if not own and not below and other is None and not dropped:
         return None
     scalars = [(k, v, p.nullable) for k, v, p in own if not isinstance(v, dict | list)]
     compounds = [(k, v, p.nullable) for k, v, p in own if isinstance(v, dict | list)]
@@ -262,8 +272,21 @@ def compile_default(node: Node) -> Default | None:
             for key, item in value.items():
                 if key not in known:
                     other(item)
+        if dropped:
+            for key in [k for k, v in value.items() if (v.__class__ is dict or v.__class__ is list) and not v]:
+                if key in dropped:
+                    del value[key]
 
     return fill
+
+
+def _dropped_when_empty(node: Node) -> frozenset[str]:
+    """Maps and lists that Kubernetes' own types leave out where they are empty."""
+    return frozenset(
+        name
+        for name, prop in node.properties.items()
+        if prop.native and name not in node.required and ("array" in prop.types or isinstance(prop.additional, Node))
+    )
 
 
 def _default_list(fill: Default | None) -> Default | None:
@@ -276,6 +299,17 @@ def _default_list(fill: Default | None) -> Default | None:
                 fill(item)
 
     return fill_items
+
+
+def same(one: Any, other: Any) -> bool:
+    """Equal as JSON: true is not 1."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(v, other[k]) for k, v in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other)
 
 
 def has_null(value: Any) -> bool:

@@ -7,14 +7,26 @@ after its schema became stricter ("ratcheting").
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final
 
-from .causes import Cause, duplicate, invalid, not_supported, required, too_long, too_many, type_invalid, wrong_type
-from .schema_check import is_unique
+from .causes import (
+    Cause,
+    duplicate,
+    go_float,
+    invalid,
+    not_supported,
+    required,
+    too_long,
+    too_many,
+    type_invalid,
+    wrong_type,
+)
+from .schema_check import same
 from .schema_formats import FORMATS, compile_pattern
-from .schema_node import META_FIELDS, JsonObject, Node
+from .schema_node import META_FIELDS, METADATA_NODE, JsonObject, Node
 
-__all__ = ["drop_nulls", "explain", "explain_lists", "prune", "same"]
+__all__ = ["drop_nulls", "explain", "explain_lists", "prune"]
 
 _NONE: Final = object()
 """There is no old value to compare with."""
@@ -35,17 +47,6 @@ def explain(node: Node, value: Any, *, old: Any = _NONE, path: str = "") -> list
     """Everything that is wrong with `value`, but for what is also in `old`, unchanged."""
     causes = _faults(node, value, old, path)
     return [] if causes and old is not _NONE and same(value, old) else causes
-
-
-def same(one: Any, other: Any) -> bool:
-    """Equal as JSON: true is not 1."""
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(same(v, other[k]) for k, v in one.items())
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(same, one, other))
-    return bool(one == other)
 
 
 def _faults(node: Node, value: Any, old: Any, path: str) -> list[Cause]:
@@ -88,6 +89,8 @@ def _string_faults(node: Node, value: str, path: str) -> list[Cause]:
     longest, shortest, pattern = raw.get("maxLength"), raw.get("minLength"), raw.get("pattern")
     if longest is not None and len(value) > longest:
         causes.append(too_long(path, longest))
+    elif shortest is not None and len(value) < shortest and node.native:
+        causes.append(required(path))
     elif shortest is not None and len(value) < shortest:
         causes.append(invalid(path, value, f"{path} in body should be at least {shortest} chars long"))
     elif pattern and not compile_pattern(pattern).search(value):
@@ -102,12 +105,10 @@ def _number_faults(node: Node, value: float, path: str) -> list[Cause]:
     raw, causes = node.raw, list[Cause]()
 
     def bound(number: float) -> str:
-        return (
-            f"{int(number) if isinstance(value, int) else number:g}".replace("e+0", "e+")
-            if abs(number) > 1e20
-            else (str(int(number)) if number == int(number) or isinstance(value, int) else str(number))
-        )
+        return str(int(number)) if isinstance(value, int) else go_float(number)
 
+    if node.native:
+        return _native_range_faults(raw, value, path)
     factor, high, low = raw.get("multipleOf"), raw.get("maximum"), raw.get("minimum")
     if factor is not None and value % factor:
         causes.append(invalid(path, value, f"{path} in body should be a multiple of {bound(factor)}"))
@@ -120,6 +121,15 @@ def _number_faults(node: Node, value: float, path: str) -> list[Cause]:
     return causes
 
 
+def _native_range_faults(raw: JsonObject, value: float, path: str) -> list[Cause]:
+    low, high = raw.get("minimum"), raw.get("maximum")
+    if (low is None or value >= low) and (high is None or value <= high):
+        return []
+    if high is not None:
+        return [invalid(path, value, f"must be between {low} and {high}, inclusive")]
+    return [invalid(path, value, "must be greater than 0" if low == 1 else f"must be greater than or equal to {low}")]
+
+
 def _list_faults(node: Node, value: list[Any], old: Any, path: str) -> list[Cause]:
     raw, causes = node.raw, list[Cause]()
     if node.items:
@@ -128,7 +138,8 @@ def _list_faults(node: Node, value: list[Any], old: Any, path: str) -> list[Caus
             causes += explain(node.items, item, old=before, path=f"{path}[{index}]")
     fewest, most = raw.get("minItems"), raw.get("maxItems")
     if fewest is not None and len(value) < fewest:
-        causes.append(invalid(path, len(value), f"{path} in body should have at least {fewest} items"))
+        few = invalid(path, len(value), f"{path} in body should have at least {fewest} items")
+        causes.append(required(path) if node.native else few)
     if most is not None and len(value) > most:
         causes.append(too_many(path, len(value), most))
     return causes
@@ -157,8 +168,16 @@ def _object_faults(node: Node, value: JsonObject, old: Any, path: str) -> list[C
     for key, prop in node.properties.items():
         if key in value:
             causes += explain(prop, value[key], old=before.get(key, _NONE), path=_join(path, key))
-    causes += [required(_join(path, key)) for key in node.required if key not in value]
+    for key in (*node.required, "apiVersion", "kind") if node.embedded else node.required:
+        if key not in value:
+            causes += _missing(node.properties.get(key), _join(path, key))
     return causes
+
+
+def _missing(node: Node | None, path: str) -> list[Cause]:
+    if node and node.native and node.types == ("integer",):
+        return _native_range_faults(node.raw, 0, path)  # a number that was not given is 0 there
+    return [required(path)]
 
 
 def _join(path: str, key: str) -> str:
@@ -224,7 +243,8 @@ def explain_lists(node: Node, value: Any, path: str = "") -> list[Cause]:
     """Duplicates in lists that are sets, or maps by key."""
     causes: list[Cause] = []
     if isinstance(value, list):
-        if len(value) > 1 and node.list_type != "atomic" and not is_unique(node, value):
+        keyed = node.list_type != "atomic" and (not node.native or node.raw.get("uniqueItems") is True)
+        if keyed:
             causes += _duplicates(node, value, path)
         if node.items:
             for index, item in enumerate(value):
@@ -240,16 +260,18 @@ def explain_lists(node: Node, value: Any, path: str = "") -> list[Cause]:
 
 def _duplicates(node: Node, value: list[Any], path: str) -> list[Cause]:
     causes: list[Cause] = []
-    seen: list[Any] = []
-    reported: list[Any] = []
+    seen: dict[str, int] = {}
     for index, item in enumerate(value):
         if node.list_type == "map" and not isinstance(item, dict):
             return [invalid(f"{path}[{index}]", item, "must be an object for an array of list-type map")]
         key = {k: item[k] for k in node.list_keys if k in item} if node.list_type == "map" else item
-        if any(same(key, s) for s in seen) and not any(same(key, r) for r in reported):
-            causes.append(duplicate(f"{path}[{index}]", key))
-            reported.append(key)
-        seen.append(key)
+        identity = json.dumps(key, sort_keys=True)
+        seen[identity] = seen.get(identity, 0) + 1
+        if seen[identity] == 2:
+            if node.native and isinstance(key, dict) and len(key) == 1:
+                causes += [duplicate(f"{path}[{index}].{name}", value) for name, value in key.items()]
+            else:
+                causes.append(duplicate(f"{path}[{index}]", key))
     return causes
 
 
@@ -266,6 +288,8 @@ def prune(node: Node | None, value: Any, path: str, found: list[str]) -> None:
         return
     for key in list(value):
         if node and node.embedded and key in META_FIELDS:
+            if key == "metadata":
+                prune(METADATA_NODE, value[key], _join(path, key), found)
             continue
         if node and (key in node.properties or node.additional is not None):
             prune(node.child(key), value[key], _join(path, key), found)

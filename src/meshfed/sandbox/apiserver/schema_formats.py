@@ -12,7 +12,7 @@ import functools
 import ipaddress
 import re
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import date
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -101,14 +101,6 @@ def _is_base64(text: str) -> bool:
     return text != ""
 
 
-_RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ](\d\d:\d\d:\d\d)(\.\d+)?([zZ]|[+-]\d\d:\d\d)?", re.ASCII)
-
-
-def _is_datetime(text: str) -> bool:
-    match = _RFC3339.fullmatch(text)
-    return match is not None and _accepts(datetime.fromisoformat)(text[:10] + "T" + match.group(1))
-
-
 def _is_date(text: str) -> bool:
     return len(text) == 10 and _accepts(date.fromisoformat)(text)
 
@@ -135,7 +127,9 @@ FORMATS: Final[dict[str, Callable[[str], bool]]] = {
     "cidr": _is_cidr,
     "creditcard": _matches(r"[\d -]{12,23}"),
     "date": _is_date,
-    "datetime": _is_datetime,
+    "datetime": _matches(
+        r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])[Tt ]([01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(\.\d+)?([zZ]|[+-]\d\d:\d\d)"
+    ),
     "duration": _matches(
         r"[+-]?(0|((\d+(\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h))+)"
         r"|(\d+\s*(nanoseconds?|nanos?|ns|microseconds?|micros?|us|µs|milliseconds?|millis?|ms|seconds?|secs?|s|"
@@ -149,8 +143,8 @@ FORMATS: Final[dict[str, Callable[[str], bool]]] = {
     "isbn": lambda text: _is_isbn(text, 10) or _is_isbn(text, 13),
     "isbn10": lambda text: _is_isbn(text, 10),
     "isbn13": lambda text: _is_isbn(text, 13),
-    "k8slongname": lambda text: len(text) <= 253 and _matches(rf"{_SHORT_NAME}(\.{_SHORT_NAME})*")(text),
-    "k8sshortname": lambda text: len(text) <= 63 and _matches(_SHORT_NAME)(text),
+    "k8slongname": _matches(rf"(?=.{{1,253}}\Z){_SHORT_NAME}(\.{_SHORT_NAME})*"),
+    "k8sshortname": _matches(rf"(?=.{{1,63}}\Z){_SHORT_NAME}"),
     "mac": _matches("([0-9a-fA-F]{2}[:-]){5,7}[0-9a-fA-F]{2}|([0-9a-fA-F]{4}[.]){2,3}[0-9a-fA-F]{4}"),
     "password": lambda _: True,
     "rgbcolor": _matches(r"rgb\(\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})\s*\)"),

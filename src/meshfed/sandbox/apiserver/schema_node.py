@@ -10,18 +10,25 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
-__all__ = ["METADATA", "META_FIELDS", "JsonObject", "Node", "parse"]
+__all__ = ["INT_OR_STRING", "METADATA", "METADATA_NODE", "META_FIELDS", "JsonObject", "Node", "parse"]
 
 JsonObject: TypeAlias = dict[str, Any]
 
 META_FIELDS: Final = frozenset({"apiVersion", "kind", "metadata"})
+
+INT_OR_STRING: Final = [{"type": "integer"}, {"type": "string"}]
+"""The `anyOf` that often stands beside `x-kubernetes-int-or-string`."""
 
 ListType = Literal["atomic", "set", "map"]
 
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """One level of a schema. Empty `types` means any type; `embedded` a whole object with its own metadata."""
+    """One level of a schema.
+
+    Empty `types` means any type; `embedded` is a whole object with its own metadata; `native` belongs to a kind of
+    Kubernetes itself, whose validation is not by schema there and says things in other words.
+    """
 
     raw: JsonObject
     types: tuple[str, ...] = ()
@@ -43,6 +50,7 @@ class Node:
     one_of: tuple[Node, ...] = ()
     all_of: tuple[Node, ...] = ()
     negated: Node | None = None
+    native: bool = False
 
     def child(self, key: str) -> Node | None:
         """The schema of the field or map entry `key`; None where it is not known."""
@@ -52,7 +60,7 @@ class Node:
         return found
 
 
-def parse(raw: JsonObject) -> Node:
+def parse(raw: JsonObject, *, native: bool = False) -> Node:
     """Reads an OpenAPI v3 schema (no `$ref`s) into a `Node`."""
     int_or_string = raw.get("x-kubernetes-int-or-string") is True
     kind = raw.get("type")
@@ -63,9 +71,9 @@ def parse(raw: JsonObject) -> Node:
         types=("integer", "string") if int_or_string else (kind,) if kind else (),
         format=raw.get("format", "").replace("-", ""),
         nullable=raw.get("nullable") is True,
-        properties={name: parse(prop) for name, prop in raw.get("properties", {}).items()},
-        additional=parse(additional) if isinstance(additional, dict) else additional,
-        items=parse(raw["items"]) if isinstance(raw.get("items"), dict) else None,
+        properties={name: parse(prop, native=native) for name, prop in raw.get("properties", {}).items()},
+        additional=parse(additional, native=native) if isinstance(additional, dict) else additional,
+        items=parse(raw["items"], native=native) if isinstance(raw.get("items"), dict) else None,
         required=tuple(raw.get("required") or ()),
         preserve_unknown=raw.get("x-kubernetes-preserve-unknown-fields") is True,
         embedded=raw.get("x-kubernetes-embedded-resource") is True,
@@ -74,10 +82,11 @@ def parse(raw: JsonObject) -> Node:
         merge_key=raw.get("x-kubernetes-patch-merge-key", ""),
         merge_lists="merge" in strategy,
         retain_keys="retainKeys" in strategy,
-        any_of=tuple(parse(s) for s in raw.get("anyOf") or ()),
-        one_of=tuple(parse(s) for s in raw.get("oneOf") or ()),
-        all_of=tuple(parse(s) for s in raw.get("allOf") or ()),
-        negated=parse(raw["not"]) if isinstance(raw.get("not"), dict) else None,
+        any_of=tuple(parse(s, native=native) for s in raw.get("anyOf") or ()),
+        one_of=tuple(parse(s, native=native) for s in raw.get("oneOf") or ()),
+        all_of=tuple(parse(s, native=native) for s in raw.get("allOf") or ()),
+        negated=parse(raw["not"], native=native) if isinstance(raw.get("not"), dict) else None,
+        native=native,
     )
     list_type = raw.get("x-kubernetes-list-type")
     if list_type in ("set", "map"):
@@ -146,3 +155,5 @@ METADATA: Final[JsonObject] = {
     },
 }
 """The schema of `metadata`, the same for every kind."""
+
+METADATA_NODE: Final = parse(METADATA, native=True)

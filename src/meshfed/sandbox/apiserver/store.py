@@ -31,13 +31,20 @@ class Key(NamedTuple):
 
 
 class Stored:
-    """One version of one object, immutable, with its encoding made once."""
+    """One version of one object, immutable, with its encoding made once.
+
+    Its ``managedFields`` are kept encoded: most of an object's containers are in there, few look at them, and what the
+    garbage collector has to visit decides how fast a full store takes writes. ``copy`` has them as they were.
+    """
 
     __slots__ = ("_body", "key", "object", "version")
 
     def __init__(self, key: Key, obj: JSONObject, version: int) -> None:
+        metadata = obj["metadata"]
+        if "managedFields" in metadata:
+            metadata = {**metadata, "managedFields": msgspec.Raw(_encode(metadata["managedFields"]))}
         self.key = key
-        self.object = obj
+        self.object = {**obj, "metadata": metadata}
         self.version = version
         self._body: bytes | None = None
 
@@ -113,7 +120,7 @@ class Collection:
         self._storage = storage
         self._objects: dict[str, dict[str, Stored]] = {}
         self._ring: deque[Event] = deque()
-        self._forgotten = 0
+        self._forgotten = store.version
         self._sorted: list[Stored] | None = None
         self.listeners: set[Listener] = set()
 

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from meshfed.sandbox.apiserver import errors, managed_fields, metadata, objects, patches
+from meshfed.sandbox.apiserver.builtins import complete
 from meshfed.sandbox.apiserver.causes import Cause, invalid
 from meshfed.sandbox.apiserver.errors import InvalidError, StatusError
 from meshfed.sandbox.apiserver.kinds import IMMORTAL, Behaviour
@@ -104,7 +105,6 @@ class Writer:
             if field == "resourceVersion" and meta.get(field):
                 raise StatusError(500, "", "resourceVersion should not be set on objects to be created")
             meta.pop(field, None)
-        resource.schema.default(obj)
         self._stamp(resource, meta)
         self._conform(resource, obj, None)
         obj = managed_fields.update(
@@ -132,7 +132,8 @@ class Writer:
             raise errors.not_found(resource.group, resource.plural, key.name)
         if not obj["metadata"].get("resourceVersion") and not resource.unconditional_update:
             cause = invalid("metadata.resourceVersion", 0, "must be specified for an update")
-            raise InvalidError(resource.group, resource.kind, key.name, [cause])
+            # A real server names the resource here, where it names the kind elsewhere.
+            raise InvalidError(resource.group, resource.plural, key.name, [cause])
         return self._update(resource, stored, obj, options, subresource=subresource, warnings=warnings)
 
     def patch(
@@ -166,7 +167,9 @@ class Writer:
         if meta.get("managedFields"):
             raise errors.bad_request("metadata.managedFields must be nil")
         if not meta.get("name"):
-            meta["name"] = key.name
+            raise errors.bad_request(
+                f"the name of the object ({key.name} based on URL) was undeterminable: name must be provided"
+            )
         self._same_name(key, meta)
         stored = self._collection(resource).get(key)
         if stored is None and subresource:
@@ -196,7 +199,6 @@ class Writer:
         if stored is None:
             if resource.has_status:
                 merged.pop("status", None)
-            resource.schema.default(merged)
             self._stamp(resource, merged["metadata"])
             self._conform(resource, merged, None)
             return self._insert(resource, key.namespace, merged, options, warnings)
@@ -225,9 +227,7 @@ class Writer:
     def release(self, collection: Collection, stored: Stored, changes: JSONObject) -> None:
         """Write back ``stored`` with its metadata changed by ``changes``; remove it where nothing holds it any more."""
         obj = stored.copy()
-        obj["metadata"] |= changes
-        if not obj["metadata"].get("finalizers"):
-            obj["metadata"].pop("finalizers", None)
+        obj["metadata"] = {key: value for key, value in (obj["metadata"] | changes).items() if value != []}
         if self._is_done(obj):
             collection.remove(stored.key)
         else:
@@ -245,18 +245,21 @@ class Writer:
             meta["finalizers"] = finalizers
         if collection is self._namespaces:
             obj["status"] = {**obj.get("status", {}), "phase": "Terminating"}
-        if obj == stored.object:
+        if obj == stored.copy():
             return stored
         return Stored(stored.key, obj, stored.version) if options.dry_run else collection.put(stored.key, obj)
 
     def _preconditions(self, resource: Resource, stored: Stored, options: DeleteOptions) -> None:
-        for what, wanted, actual in (
-            ("UID", options.uid, stored.uid),
-            ("ResourceVersion", options.version, str(stored.version)),
+        for what, wanted, actual, likely in (
+            ("UID", options.uid, stored.uid, "deleted and then recreated"),
+            ("ResourceVersion", options.version, str(stored.version), "modified"),
         ):
             if wanted and wanted != actual:
-                why = f"Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {actual}"
-                raise errors.conflict(resource.group, resource.plural, stored.key.name, why)
+                why = (
+                    f"the {what} in the precondition ({wanted}) does not match the {what} in record ({actual}). "
+                    f"The object might have been {likely}"
+                )
+                raise errors.conflict(resource.group, resource.kind, stored.key.name, why)
 
     def _decoded(self, resource: Resource, namespace: str, obj: Any, options: WriteOptions) -> tuple[str, ...]:
         """Check that ``obj`` is an object of ``resource``, and drop in place what the resource does not know."""
@@ -315,10 +318,13 @@ class Writer:
             meta.pop("generation", None)
 
     def _conform(self, resource: Resource, obj: JSONObject, old: JSONObject | None) -> None:
+        """Bring ``obj`` into its full form, in place; ``InvalidError`` where it breaks its schema."""
+        resource.schema.default(obj)
         causes = resource.schema.validate(obj, old)
         if causes:
             causes = _metadata_causes(resource, obj, old) + causes
             raise InvalidError(resource.group, resource.kind, obj["metadata"].get("name", ""), causes)
+        complete(resource.key, obj)
 
     def _insert(
         self, resource: Resource, namespace: str, obj: JSONObject, options: WriteOptions, warnings: tuple[str, ...]
@@ -368,10 +374,9 @@ class Writer:
         warnings: tuple[str, ...],
         tracked: bool = False,
     ) -> Outcome:
-        old = objects.from_stored(resource, stored.object)
+        old = objects.from_stored(resource, stored.copy())
         self._check_basis(resource, stored, new["metadata"])
         self._carry_over(resource, old, new, subresource=subresource)
-        resource.schema.default(new)
         self._conform(resource, new, old)
         if not tracked:
             new = managed_fields.update(
@@ -390,15 +395,14 @@ class Writer:
         causes = _metadata_causes(resource, new, old) + behaviour.check(new, old)
         if causes:
             raise InvalidError(resource.group, resource.kind, stored.key.name, causes)
+        if _unchanged(new, old):
+            return Outcome(stored, warnings=warnings)
         return self._store_update(resource, stored, new, options, warnings)
 
     def _store_update(
         self, resource: Resource, stored: Stored, new: JSONObject, options: WriteOptions, warnings: tuple[str, ...]
     ) -> Outcome:
         obj = objects.to_stored(resource, new)
-        obj["metadata"]["resourceVersion"] = str(stored.version)
-        if _unchanged(obj, stored.object):
-            return Outcome(stored, warnings=warnings)
         if options.dry_run:
             return Outcome(Stored(stored.key, obj, stored.version), warnings=warnings)
         collection = self._collection(resource)
@@ -414,6 +418,7 @@ class Writer:
         version = meta.get("resourceVersion")
         if version and version != str(stored.version):
             raise errors.stale(resource.group, resource.plural, stored.key.name)
+        meta["resourceVersion"] = str(stored.version)
 
     def _carry_over(self, resource: Resource, old: JSONObject, new: JSONObject, *, subresource: str) -> None:
         """Restore in ``new`` what this kind of update may not change."""

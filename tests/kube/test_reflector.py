@@ -1,0 +1,279 @@
+"""A reflector's promises, in virtual time against a cluster in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from random import Random
+from typing import Any
+
+import msgspec
+import pytest
+
+from meshfed.kube import Key, Manifest, ObjectMeta, Reflector, ReflectorState, Resource, Store
+from tests.kube.memory import Cluster, MemoryClient, failure
+
+pytestmark = pytest.mark.looptime
+
+SERVICES = Resource("", "v1", "services", "Service")
+
+
+class Service(msgspec.Struct, frozen=True):
+    metadata: ObjectMeta
+    port: int = 0
+
+
+class Following:
+    """A cluster, a store that follows it, and every difference the store told of."""
+
+    def __init__(self, cluster: Cluster, store: Store[Service], reflector: Reflector[Service]) -> None:
+        self.cluster = cluster
+        self.store = store
+        self.reflector = reflector
+        self.heard: list[tuple[str, int | None, int | None]] = []
+        store.subscribe(lambda key, old, new: self.heard.append((key.name, old and old.port, new and new.port)))
+
+    def ports(self) -> dict[str, int]:
+        return {key.name: record.port for key, record in self.store.items()}
+
+
+@contextlib.asynccontextmanager
+async def following(cluster: Cluster, **arguments: Any) -> AsyncIterator[Following]:
+    store: Store[Service] = Store()
+    reflector = Reflector(MemoryClient(cluster), SERVICES, Service, store, rng=Random(7).random, **arguments)
+    found = Following(cluster, store, reflector)
+    task = asyncio.create_task(reflector.run())
+    try:
+        yield found
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        assert cluster.open_watches == 0
+
+
+def service(name: str, port: Any, **metadata: Any) -> Manifest:
+    return {"metadata": {"namespace": "shop", "name": name, **metadata}, "port": port}
+
+
+def cluster_with(**ports: int) -> Cluster:
+    cluster = Cluster(served={SERVICES})
+    for name, port in ports.items():
+        cluster.put(SERVICES, service(name, port))
+    return cluster
+
+
+async def test_lists_then_follows() -> None:
+    cluster = cluster_with(a=1, b=2)
+    async with following(cluster) as found:
+        await found.store.wait_synced()
+        cluster.put(SERVICES, service("c", 3))
+        cluster.put(SERVICES, service("a", 9))
+        cluster.remove(SERVICES, "shop", "b")
+        await asyncio.sleep(1)
+        assert found.ports() == {"a": 9, "c": 3}
+        assert found.heard == [("a", None, 1), ("b", None, 2), ("c", None, 3), ("a", 1, 9), ("b", 2, None)]
+
+
+async def test_a_long_list_comes_in_pages() -> None:
+    cluster = cluster_with(**{f"s{n}": n for n in range(1201)})
+    async with following(cluster) as found:
+        await found.store.wait_synced()
+        assert found.ports() == {f"s{n}": n for n in range(1201)}
+        assert [verb for verb, _ in cluster.calls if verb == "list"] == ["list"] * 3
+
+
+async def test_history_compacted_between_two_pages() -> None:
+    """It starts again with one page of everything, which cannot expire."""
+    cluster = cluster_with(**{f"s{n}": n for n in range(700)})
+
+    def compact(verb: str, _: str) -> None:
+        if cluster.calls.count(("list", "")) == 2 and not cluster.compacted:
+            cluster.put(SERVICES, service("late", 1))
+            cluster.compact()
+
+    cluster.refuse = compact
+    async with following(cluster) as found:
+        await found.store.wait_synced()
+        assert found.ports() == {f"s{n}": n for n in range(700)} | {"late": 1}
+        assert found.reflector.statistics().lists == 1
+
+
+async def test_deletions_missed_while_away_are_told_after_a_410() -> None:
+    cluster = cluster_with(a=1, b=2, c=3)
+    async with following(cluster) as found:
+        await found.store.wait_synced()
+        cluster.down = True
+        cluster.cut()
+        cluster.remove(SERVICES, "shop", "b")
+        cluster.put(SERVICES, service("c", 4))
+        cluster.compact()
+        await asyncio.sleep(300)
+        assert found.ports() == {"a": 1, "b": 2, "c": 3}
+        found.heard.clear()
+        cluster.down = False
+        await asyncio.sleep(60)
+        assert found.heard == [("b", 2, None), ("c", 3, 4)]
+        assert found.reflector.statistics().lists == 2
+
+
+async def test_history_that_is_still_there_is_replayed_without_a_list() -> None:
+    cluster = cluster_with(a=1, b=2)
+    async with following(cluster) as found:
+        await found.store.wait_synced()
+        cluster.cut()
+        cluster.remove(SERVICES, "shop", "a")
+        await asyncio.sleep(60)
+        assert found.ports() == {"b": 2}
+        assert found.reflector.statistics().lists == 1
+
+
+async def test_a_cluster_restored_from_a_backup() -> None:
+    cluster = cluster_with(a=1)
+    backup = cluster.snapshot()
+    async with following(cluster) as found:
+        await found.store.wait_synced()
+        cluster.put(SERVICES, service("b", 2))
+        cluster.put(SERVICES, service("c", 2))
+        await asyncio.sleep(1)
+        cluster.restore(backup)
+        cluster.put(SERVICES, service("d", 4))
+        await asyncio.sleep(60)
+        assert found.ports() == {"a": 1, "d": 4}
+
+
+async def test_an_empty_list_is_the_truth() -> None:
+    cluster = cluster_with(a=1)
+    async with following(cluster) as found:
+        await found.store.wait_synced()
+        cluster.down = True
+        cluster.cut()
+        cluster.remove(SERVICES, "shop", "a")
+        cluster.compact()
+        await asyncio.sleep(100)
+        assert found.ports() == {"a": 1}
+        cluster.down = False
+        await asyncio.sleep(60)
+        assert found.ports() == {}
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 429, 500, 503])
+async def test_an_error_empties_nothing_and_does_not_spin(status: int) -> None:
+    cluster = cluster_with(a=1)
+    async with following(cluster) as found:
+        await found.store.wait_synced()
+        cluster.refuse = lambda _verb, _name: failure(status)
+        cluster.cut()
+        cluster.calls.clear()
+        await asyncio.sleep(600)
+        assert found.ports() == {"a": 1}
+        assert 15 < len(cluster.calls) < 80
+        cluster.refuse = lambda _verb, _name: None
+        cluster.put(SERVICES, service("b", 2))
+        await asyncio.sleep(60)
+        assert found.ports() == {"a": 1, "b": 2}
+
+
+async def test_a_watch_that_always_ends_at_once_does_not_spin() -> None:
+    cluster = cluster_with(a=1)
+
+    def hang_up(verb: str, _: str) -> None:
+        if verb == "watch":
+            asyncio.get_running_loop().call_later(0.01, cluster.cut)
+
+    cluster.refuse = hang_up
+    async with following(cluster):
+        await asyncio.sleep(600)
+        assert len(cluster.calls) < 150
+
+
+async def test_the_first_retry_after_a_watch_that_held_is_quick() -> None:
+    cluster = cluster_with(a=1)
+    async with following(cluster) as found:
+        await asyncio.sleep(100)
+        cluster.put(SERVICES, service("b", 2))
+        cluster.cut()
+        await asyncio.sleep(0.25)
+        assert found.ports() == {"a": 1, "b": 2}
+
+
+async def test_a_server_that_falls_silent_is_left_at_the_deadline() -> None:
+    cluster = cluster_with(a=1)
+    async with following(cluster) as found:
+        await asyncio.sleep(1)
+        cluster.silent = True
+        cluster.cut()
+        await asyncio.sleep(1)
+        cluster.put(SERVICES, service("b", 2))
+        await asyncio.sleep(700)
+        assert found.reflector.statistics().watches >= 3
+        cluster.silent = False
+        cluster.cut()
+        await asyncio.sleep(31)
+        assert found.ports() == {"a": 1, "b": 2}
+
+
+async def test_an_object_that_does_not_decode_keeps_its_last_good_state(caplog: pytest.LogCaptureFixture) -> None:
+    cluster = cluster_with(a=1, b=2)
+    async with following(cluster) as found:
+        await found.store.wait_synced()
+        cluster.put(SERVICES, service("a", "not a number"))
+        cluster.put(SERVICES, service("a", "not a number", labels={"x": "y"}))
+        cluster.put(SERVICES, service("b", 3))
+        await asyncio.sleep(1)
+        key = Key("shop", "a")
+        assert found.ports() == {"a": 1, "b": 3}
+        assert found.store.undecodable == {key: "Expected `int`, got `str` - at `$.port`"}
+        assert [record.getMessage() for record in caplog.records if "understood" in record.getMessage()] == [
+            "an object of services cannot be understood (Expected `int`, got `str` - at `$.port`); "
+            "its last good state, if any, stays in use"
+        ]
+        cluster.compact()  # through a list as well
+        cluster.cut()
+        await asyncio.sleep(60)
+        assert found.ports() == {"a": 1, "b": 3}
+        assert set(found.store.undecodable) == {key}
+        cluster.put(SERVICES, service("a", 5))
+        await asyncio.sleep(1)
+        assert (found.ports(), dict(found.store.undecodable)) == ({"a": 5, "b": 3}, {})
+
+
+async def test_an_undecodable_object_that_is_deleted_is_gone() -> None:
+    cluster = cluster_with(a=1)
+    async with following(cluster) as found:
+        await found.store.wait_synced()
+        cluster.put(SERVICES, service("a", "x"))
+        cluster.remove(SERVICES, "shop", "a")
+        await asyncio.sleep(1)
+        assert (found.ports(), dict(found.store.undecodable)) == ({}, {})
+
+
+async def test_a_resource_that_is_not_served_is_picked_up_when_it_is() -> None:
+    cluster = Cluster()
+    async with following(cluster) as found:
+        await asyncio.sleep(100)
+        assert (found.reflector.state, found.store.synced) == (ReflectorState.ABSENT, False)
+        assert len(cluster.calls) < 8
+        cluster.served.add(SERVICES)
+        cluster.put(SERVICES, service("a", 1))
+        await asyncio.sleep(46)
+        assert (found.reflector.state, found.ports()) == (ReflectorState.WATCHING, {"a": 1})
+
+
+async def test_an_optional_resource_that_is_not_served_is_empty() -> None:
+    cluster = Cluster()
+    async with following(cluster, optional=True) as found:
+        await asyncio.sleep(1)
+        assert (found.reflector.state, found.store.synced, found.ports()) == (ReflectorState.ABSENT, True, {})
+
+
+async def test_only_what_is_selected() -> None:
+    cluster = cluster_with(a=1)
+    cluster.put(SERVICES, service("b", 2, labels={"mine": "yes"}))
+    async with following(cluster, label_selector="mine=yes") as found:
+        await found.store.wait_synced()
+        cluster.edit(SERVICES, "shop", "b", lambda o: o["metadata"].pop("labels"))
+        cluster.edit(SERVICES, "shop", "a", lambda o: o["metadata"].update(labels={"mine": "yes"}))
+        await asyncio.sleep(1)
+        assert found.heard == [("b", None, 2), ("b", 2, None), ("a", None, 1)]

@@ -260,13 +260,6 @@ def _print(result: Plan, output: str, stream: TextIO) -> None:
         json.dump(document, stream, indent=2, ensure_ascii=False)
         stream.write("\n")
         return
-    import yaml
+    from meshfed.api.documents import encode_documents
 
-    class Plain(yaml.SafeDumper):
-        """Writes every value out: an anchor that two objects share would be lost when they are taken apart."""
-
-        def ignore_aliases(self, data: Any) -> bool:
-            return True
-
-    if result.objects:
-        yaml.dump_all(result.objects, stream, Dumper=Plain, sort_keys=False, explicit_start=True, allow_unicode=True)
+    stream.write(encode_documents(result.objects))

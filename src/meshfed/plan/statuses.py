@@ -27,9 +27,9 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
-def counted(number: int, noun: str) -> str:
+def counted(number: int, noun: str, plural: str = "") -> str:
     """Return ``1 host``, ``2 hosts``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
 # --- FederatedService -----------------------------------------------------------------------------
@@ -195,7 +195,7 @@ def mesh_conditions(facts: MeshFacts) -> tuple[Condition, ...]:
             holds=True,
             reason=Reason.READY,
             message=f"exports {counted(facts.exported, 'service')}, imports {counted(facts.imported, 'host')} "
-            f"from {counted(facts.remotes, 'remote mesh').replace('meshs', 'meshes')}",
+            f"from {counted(facts.remotes, 'remote mesh', 'remote meshes')}",
         )
     return ready, gateway, exports
 

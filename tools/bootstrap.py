@@ -139,9 +139,13 @@ def is_complete() -> bool:
 
 @contextlib.contextmanager
 def one_at_a_time() -> Iterator[None]:
-    """Hold off a second set-up of this checkout; the kernel lets go of the lock however this process ends."""
+    """Hold off a second set-up of this checkout.
+
+    The kernel lets go of the lock when this process and those it has started have ended, in whatever way.
+    """
     TOOLS.mkdir(exist_ok=True)
     with (TOOLS / "setup.lock").open("w") as lock:
+        os.set_inheritable(lock.fileno(), True)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -275,7 +279,9 @@ def succeeds(command: list[str], quiet: bool = True, cwd: Path = ROOT) -> bool:
     """Whether a command runs and ends well."""
     output = subprocess.DEVNULL if quiet else None
     try:
-        code = subprocess.call(command, cwd=str(cwd), stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        code = subprocess.call(
+            command, cwd=str(cwd), stdin=subprocess.DEVNULL, stdout=output, stderr=output, close_fds=False
+        )
     except OSError:
         return False
     return code == 0

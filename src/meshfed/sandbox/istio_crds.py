@@ -19,7 +19,7 @@ _ANYTHING: Final[JSONObject] = {"type": "object", "x-kubernetes-preserve-unknown
 
 
 def _object(fields: Mapping[str, JSONObject], *required: str, open_ended: bool = False, rules: str = "") -> JSONObject:
-    """An object of ``fields``; ``open_ended`` keeps others too; ``rules`` are CEL rules, a line each: rule | message."""
+    """An object of ``fields``; ``open_ended`` keeps others too; ``rules`` are in CEL, one a line: rule | message."""
     schema: JSONObject = {"type": "object", "properties": dict(fields)}
     if required:
         schema["required"] = list(required)
@@ -367,6 +367,7 @@ def istio_crds() -> list[JSONObject]:
             "v1",
             "Route",
             _ROUTE,
+            # No router fills in the status here, so the host is the one that is asked for.
             columns=_columns(
                 Host=".spec.host", Admitted=admitted, Service=".spec.to.name", TLS=".spec.tls.termination"
             ),

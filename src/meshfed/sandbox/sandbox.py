@@ -30,7 +30,7 @@ class SandboxError(Exception):
 
 
 def load_crds(path: Path) -> list[JSONObject]:
-    """The CustomResourceDefinitions of a YAML file of one or more documents, or of Lists of them.
+    """The CustomResourceDefinitions of a YAML file of one or more documents.
 
     Raises:
         SandboxError: the file cannot be read, is not YAML, or holds something else.
@@ -41,15 +41,13 @@ def load_crds(path: Path) -> list[JSONObject]:
         raise SandboxError(f"--crds {path}: cannot be read: {error}") from error
     found: list[JSONObject] = []
     for document in documents:
-        is_list = isinstance(document, dict) and document.get("kind") == "List"
-        found += document.get("items") or [] if is_list else [document]
-    for crd in found:
-        kind = crd.get("kind") if isinstance(crd, dict) else type(crd).__name__
-        if kind != "CustomResourceDefinition" or crd.get("apiVersion") != "apiextensions.k8s.io/v1":
+        kind = document.get("kind") if isinstance(document, dict) else type(document).__name__
+        if kind != "CustomResourceDefinition" or document.get("apiVersion") != "apiextensions.k8s.io/v1":
             raise SandboxError(
-                f"--crds {path}: holds a {kind} where only CustomResourceDefinitions of apiextensions.k8s.io/v1 belong; "
-                "apply other objects with kubectl once the sandbox is up"
+                f"--crds {path}: holds a {kind} where only CustomResourceDefinitions of apiextensions.k8s.io/v1 "
+                "belong; apply other objects with kubectl once the sandbox is up"
             )
+        found.append(document)
     return found
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from .builtin_core import COMMON
-from .builtin_language import kinds
-from .schema_node import JsonObject
+from meshfed.sandbox.apiserver.builtin_core import COMMON
+from meshfed.sandbox.apiserver.builtin_language import kinds
+from meshfed.sandbox.apiserver.schema_node import JsonObject
 
 __all__ = ["SCHEMAS"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from .builtin_language import kinds
-from .schema_node import JsonObject
+from meshfed.sandbox.apiserver.builtin_language import kinds
+from meshfed.sandbox.apiserver.schema_node import JsonObject
 
 __all__ = ["COMMON", "SCHEMAS"]
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from .schema_node import METADATA, JsonObject
+from meshfed.sandbox.apiserver.schema_node import METADATA, JsonObject
 
 __all__ = ["kinds"]
 
@@ -46,6 +46,7 @@ _CALL: Final = re.compile(r"(map|merge)\(([\w,]+)\)")
 def kinds(group_version: str, names: list[str], *sources: str) -> dict[str, JsonObject]:
     """The schemas of the kinds `names`, by "group/version/Kind", from types written in the language above."""
     types: dict[str, tuple[JsonObject, list[str]]] = {}
+    fields: list[str] = []
     for line in "\n".join(sources).splitlines():
         if match := _TYPE.fullmatch(line):
             name, atomic, text = match.groups()

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from .causes import OMITTED, Cause, duplicate, forbidden, invalid, not_found, required
-from .schema_formats import FORMATS
-from .schema_node import JsonObject
+from meshfed.sandbox.apiserver.causes import OMITTED, Cause, duplicate, forbidden, invalid, not_found, required
+from meshfed.sandbox.apiserver.schema_formats import FORMATS
+from meshfed.sandbox.apiserver.schema_node import JsonObject
 
 __all__ = ["RULES", "Rule"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from .builtin_language import kinds
-from .builtin_pods import POD_SPEC
-from .schema_node import JsonObject
+from meshfed.sandbox.apiserver.builtin_language import kinds
+from meshfed.sandbox.apiserver.builtin_pods import POD_SPEC
+from meshfed.sandbox.apiserver.schema_node import JsonObject
 
 __all__ = ["SCHEMAS"]
 

@@ -10,11 +10,11 @@ import base64
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from .builtin_cluster import SCHEMAS as _CLUSTER
-from .builtin_core import SCHEMAS as _CORE
-from .builtin_pods import SCHEMAS as _PODS
-from .builtin_workloads import SCHEMAS as _WORKLOADS
-from .schema_node import JsonObject
+from meshfed.sandbox.apiserver.builtin_cluster import SCHEMAS as _CLUSTER
+from meshfed.sandbox.apiserver.builtin_core import SCHEMAS as _CORE
+from meshfed.sandbox.apiserver.builtin_pods import SCHEMAS as _PODS
+from meshfed.sandbox.apiserver.builtin_workloads import SCHEMAS as _WORKLOADS
+from meshfed.sandbox.apiserver.schema_node import JsonObject
 
 __all__ = ["BUILTIN_SCHEMAS", "complete"]
 

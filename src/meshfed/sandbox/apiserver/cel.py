@@ -15,10 +15,10 @@ from typing import Any, Final, TypeAlias
 
 import cel
 
-from .causes import OMITTED, Cause, duplicate, forbidden, invalid, required
-from .cel_functions import BUILT_IN, EXTENSION, MATCHES
-from .schema_check import same
-from .schema_node import JsonObject, Node
+from meshfed.sandbox.apiserver.causes import OMITTED, Cause, duplicate, forbidden, invalid, required
+from meshfed.sandbox.apiserver.cel_functions import BUILT_IN, EXTENSION, MATCHES
+from meshfed.sandbox.apiserver.schema_check import same
+from meshfed.sandbox.apiserver.schema_node import JsonObject, Node
 
 __all__ = ["RuleTree", "compile_rules"]
 
@@ -26,20 +26,51 @@ _REMEMBERED: Final = 4096
 _CALL_OF_MATCHES: Final = re.compile(r"\bmatches(?=\s*\()")
 _BOUND: Final = re.compile(r"\.(?:all|exists|exists_one|existsOne|map|filter)\(\s*(\w+)\s*,")
 _GLOBALS: Final = frozenset(
-    "self oldSelf bool bytes double duration google int list map optional string timestamp type uint".split()
+    [
+        "self",
+        "oldSelf",
+        "bool",
+        "bytes",
+        "double",
+        "duration",
+        "google",
+        "int",
+        "list",
+        "map",
+        "optional",
+        "string",
+        "timestamp",
+        "type",
+        "uint",
+    ]
 )
 _SELF: Final = re.compile(r"\b(?:oldSelf|self)\b(?:\.([A-Za-z_]\w*)(?!\w*\s*\())?")
 _ESCAPES: Final = (("__", "__underscores__"), (".", "__dot__"), ("-", "__dash__"), ("/", "__slash__"))
 _RESERVED: Final = frozenset(
-    "true false null in as break const continue else for function if import let loop package namespace return var void "
-    "while".split()
+    [
+        "true",
+        "false",
+        "null",
+        "in",
+        "as",
+        "break",
+        "const",
+        "continue",
+        "else",
+        "for",
+        "function",
+        "if",
+        "import",
+        "let",
+        "loop",
+        "package",
+        "namespace",
+        "return",
+        "var",
+        "void",
+        "while",
+    ]
 )
-_FAULTS: Final = {
-    "FieldValueForbidden": lambda path, _, text: forbidden(path, text),
-    "FieldValueRequired": lambda path, _, text: required(path, text),
-    "FieldValueDuplicate": lambda path, value, _: duplicate(path, value),
-}
-
 Convert: TypeAlias = Callable[[Any], Any]
 
 
@@ -147,9 +178,17 @@ class RuleTree:
         if result is True:
             return None
         where = path + rule.field_path if path else rule.field_path.removeprefix(".")
-        fault = _FAULTS.get(rule.reason, invalid)
+        message = self._message(rule, context)
         shown = OMITTED if isinstance(value, dict | list) else value
-        return fault(where, shown, self._message(rule, context))
+        match rule.reason:
+            case "FieldValueForbidden":
+                return forbidden(where, message)
+            case "FieldValueRequired":
+                return required(where, message)
+            case "FieldValueDuplicate":
+                return duplicate(where, shown)
+            case _:
+                return invalid(where, shown, message)
 
     def _message(self, rule: _Rule, context: cel.Context) -> str:
         if rule.message_program:

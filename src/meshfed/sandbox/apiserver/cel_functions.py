@@ -3,20 +3,57 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 from cel.stdlib import EXTENSIONS
 
-from .schema_formats import compile_pattern
+from meshfed.sandbox.apiserver.schema_formats import compile_pattern
 
 __all__ = ["BUILT_IN", "EXTENSION", "MATCHES"]
 
 BUILT_IN: Final = frozenset(
-    "bool bytes contains double duration dyn endsWith getDate getDayOfMonth getDayOfWeek getDayOfYear getFullYear "
-    "getHours getMilliseconds getMinutes getMonth getSeconds has hasValue int matches max min optional or orValue size "
-    "startsWith string timestamp type uint value none of optional.none optional.of".split()
+    [
+        "bool",
+        "bytes",
+        "contains",
+        "double",
+        "duration",
+        "dyn",
+        "endsWith",
+        "getDate",
+        "getDayOfMonth",
+        "getDayOfWeek",
+        "getDayOfYear",
+        "getFullYear",
+        "getHours",
+        "getMilliseconds",
+        "getMinutes",
+        "getMonth",
+        "getSeconds",
+        "has",
+        "hasValue",
+        "int",
+        "matches",
+        "max",
+        "min",
+        "optional",
+        "or",
+        "orValue",
+        "size",
+        "startsWith",
+        "string",
+        "timestamp",
+        "type",
+        "uint",
+        "value",
+        "none",
+        "of",
+        "optional.none",
+        "optional.of",
+    ]
 )
 """Functions of the CEL library itself; operators start with `_`, `!`, `-` or `@`."""
 
@@ -95,8 +132,8 @@ EXTENSION: Final[dict[str, Callable[..., Any]]] = {
     **EXTENSIONS["strings"],
     **EXTENSIONS["math"],
     **EXTENSIONS["sets"],
-    "sum": lambda items: sum(items),
-    "isSorted": lambda items: all(a <= b for a, b in zip(items, items[1:], strict=False)),
+    "sum": sum,
+    "isSorted": lambda items: all(a <= b for a, b in itertools.pairwise(items)),
     "indexOf": _position,
     "lastIndexOf": _last_position,
     "find": _find,

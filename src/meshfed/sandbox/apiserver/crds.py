@@ -63,7 +63,7 @@ def _version_causes(versions: list[JSONObject]) -> list[Cause]:
     for index, version in enumerate(versions):
         openapi = (version.get("schema") or {}).get("openAPIV3Schema")
         if not openapi:
-            causes.append(required(f"spec.versions[{index}].schema.openAPIV3Schema", "schemas are required"))
+            causes.append(required(f"spec.versions[{index}].schema.openAPIV3Schema"))
             continue
         try:
             Schema.compile(openapi)

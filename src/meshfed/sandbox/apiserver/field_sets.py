@@ -12,8 +12,8 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final, TypeAlias
 
-from .causes import go_quote
-from .schema_node import Node
+from meshfed.sandbox.apiserver.causes import go_quote
+from meshfed.sandbox.apiserver.schema_node import Node
 
 __all__ = [
     "MEMBER",

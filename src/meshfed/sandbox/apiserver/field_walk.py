@@ -8,12 +8,12 @@ item by item, and what the schema does not describe is merged map by map, with i
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
-from .field_sets import MEMBER, FieldSet, item_element
-from .schema_node import JsonObject, Node
+from meshfed.sandbox.apiserver.field_sets import MEMBER, FieldSet, item_element
+from meshfed.sandbox.apiserver.schema_node import JsonObject, Node
 
-__all__ = ["compare", "merge", "remove", "said", "with_named_fields"]
+__all__ = ["Difference", "compare", "merge", "remove", "said", "with_named_fields"]
 
 _ABSENT: Final = object()
 
@@ -38,46 +38,50 @@ def _children(node: Node | None, value: Any) -> Iterable[tuple[str, Node | None,
             yield item_element(node, item), node.items, item
 
 
-def compare(node: Node | None, old: Any, new: Any, changed: FieldSet, removed: FieldSet) -> None:
-    """Adds to `changed` the paths that were added or got another value, to `removed` those that are gone.
+class Difference(NamedTuple):
+    """The paths that were added or got another value, and those that are gone."""
 
-    Both are maps or both keyed lists; a null is whatever the other is, and empty.
-    """
+    changed: FieldSet
+    removed: FieldSet
+
+
+def compare(node: Node | None, old: Any, new: Any) -> Difference:
+    """What differs. Both are maps or both keyed lists; a null is whatever the other is, and empty."""
+    found = Difference({}, {})
     if isinstance(new, dict) or isinstance(old, dict):
         before = old or {}
         for key, item in (new or {}).items():
             previous = before.get(key, _ABSENT)
             if previous is not item and previous != item:
-                _compare_child(node.child(key) if node else None, f"f:{key}", previous, item, changed, removed)
+                _compare_child(node.child(key) if node else None, f"f:{key}", previous, item, found)
         for key in before:
             if not new or key not in new:
-                removed[f"f:{key}"] = _whole(node.child(key) if node else None, before[key])
+                found.removed[f"f:{key}"] = _whole(node.child(key) if node else None, before[key])
     elif node:
         kept = {item_element(node, item): item for item in old or ()}
         for item in new or ():
             key = item_element(node, item)
             previous = kept.pop(key, _ABSENT)
             if previous is not item and previous != item:
-                _compare_child(node.items, key, previous, item, changed, removed)
+                _compare_child(node.items, key, previous, item, found)
         for key, item in kept.items():
-            removed[key] = _whole(node.items, item)
+            found.removed[key] = _whole(node.items, item)
+    return found
 
 
-def _compare_child(node: Node | None, key: str, previous: Any, item: Any, changed: FieldSet, removed: FieldSet) -> None:
+def _compare_child(node: Node | None, key: str, previous: Any, item: Any, found: Difference) -> None:
     if previous is _ABSENT:
-        changed[key] = _whole(node, item)
+        found.changed[key] = _whole(node, item)
         return
     shape = _shape(node, previous if item is None else item)
     if shape == "leaf" or (None not in (item, previous) and shape != _shape(node, previous)):
-        changed[key] = _whole(node, item)
+        found.changed[key] = _whole(node, item)
         return
-    changed_below: FieldSet = {}
-    removed_below: FieldSet = {}
-    compare(node, previous, item, changed_below, removed_below)
-    if changed_below:
-        changed[key] = changed_below
-    if removed_below:
-        removed[key] = removed_below
+    changed, removed = compare(node, previous, item)
+    if changed:
+        found.changed[key] = changed
+    if removed:
+        found.removed[key] = removed
 
 
 def _whole(node: Node | None, value: Any) -> FieldSet:
@@ -134,8 +138,7 @@ def merge(node: Node | None, live: Any, applied: Any) -> Any:
         for key, item in applied.items():
             merged[key] = merge(node.child(key) if node else None, live[key], item) if key in live else item
         return merged
-    assert node is not None  # only a schema makes a list more than a leaf
-    return _merge_items(node, live, applied)
+    return _merge_items(node, live, applied) if node else applied
 
 
 def _merge_items(node: Node, live: list[Any], applied: list[Any]) -> list[Any]:

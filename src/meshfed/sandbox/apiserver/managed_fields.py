@@ -11,11 +11,11 @@ import json
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
-from .causes import go_quote
-from .field_sets import FieldSet, difference, intersection, paths, sorted_set, union
-from .field_walk import compare, merge, remove, said, with_named_fields
-from .schema import Schema
-from .schema_node import JsonObject, Node
+from meshfed.sandbox.apiserver.causes import go_quote
+from meshfed.sandbox.apiserver.field_sets import FieldSet, difference, intersection, paths, sorted_set, union
+from meshfed.sandbox.apiserver.field_walk import Difference, compare, merge, remove, said, with_named_fields
+from meshfed.sandbox.apiserver.schema import Schema
+from meshfed.sandbox.apiserver.schema_node import JsonObject, Node
 
 __all__ = ["ApplyConflict", "Conflict", "apply", "update"]
 
@@ -51,7 +51,7 @@ class Conflict(NamedTuple):
     field: str
 
 
-class ApplyConflict(Exception):
+class ApplyConflict(Exception):  # noqa: N818 - it is a conflict, as the API calls it
     """An apply was refused because other managers own fields it would change; the object is as it was.
 
     Attributes:
@@ -176,11 +176,12 @@ def apply(
     fields = sorted_set(difference(said(schema.node, applied), _STRIPPED))
     mine = _Owned(fields, api_version, last.time if last else None)
     merged = merge(schema.node, _without_entries(base), _without_entries(applied))
-    if last:
+    if last and difference(last.fields, mine.fields):
         merged = _pruned(merged, last.fields, [mine, *ownership.values()], schema.node)
     changed, removed = _compare(base, merged, schema)
     if not force:
-        _refuse_conflicts(ownership, changed, manager, live, schema, api_version)
+        own = _last_applied_fields(live, schema, api_version) if manager == "kubectl" and live is not None else {}
+        _refuse_conflicts(ownership, difference(changed, own))
     ownership = {m: kept for m, owned in ownership.items() if (kept := _less(owned, changed, removed))}
     if changed or removed or live is None:
         mine = replace(mine, time=now)
@@ -191,12 +192,9 @@ def apply(
     return _with_entries(merged, _encoded(_capped(ownership)))
 
 
-def _compare(live: JsonObject | None, new: JsonObject, schema: Schema) -> tuple[FieldSet, FieldSet]:
+def _compare(live: JsonObject | None, new: JsonObject, schema: Schema) -> Difference:
     """What was added or changed, and what was removed, but for what is never tracked."""
-    changed: FieldSet = {}
-    removed: FieldSet = {}
-    compare(schema.node, _tracked(live or schema.empty()), _tracked(new), changed, removed)
-    return changed, removed
+    return compare(schema.node, _tracked(live or schema.empty()), _tracked(new))
 
 
 def _tracked(obj: JsonObject) -> JsonObject:
@@ -229,15 +227,8 @@ def _pruned(merged: JsonObject, last: FieldSet, owners: list[_Owned], node: Node
     return remove(node, merged, intersection(gone, last)) or {}
 
 
-def _refuse_conflicts(
-    ownership: _Ownership, changed: FieldSet, manager: str, live: JsonObject | None, schema: Schema, api_version: str
-) -> None:
-    contested = {m: both for m, owned in ownership.items() if (both := intersection(owned.fields, changed))}
-    if contested and manager == "kubectl" and live is not None:
-        # What client-side apply last set, and nobody changed since, is kubectl's own whoever is recorded.
-        own = _last_applied_fields(live, schema, api_version)
-        contested = {m: left for m, both in contested.items() if (left := difference(both, own))}
-    found = [(m, path) for m, both in contested.items() for path in paths(both)]
+def _refuse_conflicts(ownership: _Ownership, changed: FieldSet) -> None:
+    found = [(m, path) for m, owned in ownership.items() for path in paths(intersection(owned.fields, changed))]
     if found:
         found.sort(key=lambda entry: entry[0].name)
         raise ApplyConflict(found)
@@ -255,6 +246,7 @@ def _conflict_message(found: list[tuple[_Manager, str]]) -> str:
 
 
 def _last_applied_fields(live: JsonObject, schema: Schema, api_version: str) -> FieldSet:
+    """What client-side apply last set, and nobody changed since: kubectl's own, whoever is recorded."""
     text = (live["metadata"].get("annotations") or {}).get(_LAST_APPLIED)
     try:
         last = json.loads(text) if text else None
@@ -262,9 +254,7 @@ def _last_applied_fields(live: JsonObject, schema: Schema, api_version: str) -> 
         return {}
     if not isinstance(last, dict) or last.get("apiVersion") != api_version:
         return {}
-    changed: FieldSet = {}
-    removed: FieldSet = {}
-    compare(schema.node, last, live, changed, removed)
+    changed, removed = compare(schema.node, last, live)
     return difference(difference(said(schema.node, last), changed), removed)
 
 
@@ -285,7 +275,7 @@ def _with_last_applied(merged: JsonObject, applied: JsonObject) -> JsonObject:
 def _claimed(live: JsonObject | None, new: JsonObject, subresource: str) -> _Ownership:
     """The ownership to start from: what the writer sent, else what is stored; nothing ends tracking."""
     sent = (new.get("metadata") or {}).get("managedFields")
-    if subresource or sent is None or live is None and not sent:
+    if subresource or sent is None or (live is None and not sent):
         return _entries(live) if live is not None else {}
     if sent in ([], [{}]):
         return {}

@@ -1,16 +1,16 @@
 """Why a patch could not be applied.
 
 PatchError
-├── MalformedPatch     the patch is not one (400)
-├── PatchDoesNotApply  it is well-formed, but not for this object: a missing path, a failed `test` (422)
-└── PatchNotMergeable  a strategic merge patch contradicts itself or the schema (500, as the real server has it)
+├── MalformedPatchError      the patch is not one (400)
+├── PatchDoesNotApplyError   it is well-formed, but not for this object: a missing path, a failed `test` (422)
+└── PatchNotMergeableError   a strategic merge patch contradicts itself or the schema (500, as the real server has it)
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-__all__ = ["MalformedPatch", "PatchDoesNotApply", "PatchError", "PatchNotMergeable"]
+__all__ = ["MalformedPatchError", "PatchDoesNotApplyError", "PatchError", "PatchNotMergeableError"]
 
 
 class PatchError(Exception):
@@ -29,11 +29,11 @@ class PatchError(Exception):
         return str(self)
 
 
-class MalformedPatch(PatchError):
+class MalformedPatchError(PatchError):
     """The body is no patch of the kind its media type says."""
 
 
-class PatchDoesNotApply(PatchError):
+class PatchDoesNotApplyError(PatchError):
     """A JSON patch names what is not there, or tests for what is not so."""
 
     status = 422
@@ -44,7 +44,7 @@ class PatchDoesNotApply(PatchError):
         return "the server rejected our request due to an error in our request"
 
 
-class PatchNotMergeable(PatchError):
+class PatchNotMergeableError(PatchError):
     """A strategic merge patch cannot be merged with the object."""
 
     status = 500

@@ -10,12 +10,12 @@ from __future__ import annotations
 from functools import cmp_to_key
 from typing import TYPE_CHECKING, Any
 
-from .causes import go_print
-from .patch_errors import MalformedPatch, PatchNotMergeable
-from .schema_node import JsonObject, Node
+from meshfed.sandbox.apiserver.causes import go_print
+from meshfed.sandbox.apiserver.patch_errors import MalformedPatchError, PatchNotMergeableError
+from meshfed.sandbox.apiserver.schema_node import JsonObject, Node
 
 if TYPE_CHECKING:
-    from .schema import Schema
+    from meshfed.sandbox.apiserver.schema import Schema
 
 __all__ = ["strategic_merge_patch"]
 
@@ -23,17 +23,18 @@ _DIRECTIVE = "$patch"
 _RETAIN = "$retainKeys"
 _DELETE = "$deleteFromPrimitiveList/"
 _ORDER = "$setElementOrder/"
+_WRONG_ORDER = "The order in patch list:\n{}\n doesn't match $setElementOrder list:\n{}\n"
 
 
 def strategic_merge_patch(doc: JsonObject, patch: JsonObject, schema: Schema) -> JsonObject:
     """Applies a strategic merge patch to an object of the kind `schema` describes.
 
     Raises:
-        MalformedPatch: a directive is not of the form it must have.
-        PatchNotMergeable: the patch contradicts itself or the schema, such as an item without its merge key.
+        MalformedPatchError: a directive is not of the form it must have.
+        PatchNotMergeableError: the patch contradicts itself or the schema, such as an item without its merge key.
     """
     if not isinstance(patch, dict):
-        raise MalformedPatch("error decoding patch: the patch is not an object")
+        raise MalformedPatchError("error decoding patch: the patch is not an object")
     return _merge_map(doc, patch, schema.node)
 
 
@@ -46,39 +47,48 @@ def _merge_map(original: JsonObject, patch: JsonObject, node: Node | None) -> Js
         case "delete":
             return {}
         case directive:
-            raise PatchNotMergeable(f"unknown patch type: {directive} in map: {go_print(patch)}")
+            raise PatchNotMergeableError(f"unknown patch type: {directive} in map: {go_print(patch)}")
     merged = _retained(original, patch)
     for key, value in patch.items():
-        if key in (_DIRECTIVE, _RETAIN) or key.startswith((_ORDER, _DELETE)):
+        if key == _RETAIN or key.startswith((_ORDER, _DELETE)):
             continue
-        child = node.child(key) if node else None
-        if value is None:
+        kept = _merge_value(merged.get(key), value, node.child(key) if node else None)
+        if kept is _GONE:
             merged.pop(key, None)
-        elif isinstance(value, dict) and isinstance(merged.get(key), dict) and not _replaces(child):
-            merged[key] = _merge_map(merged[key], value, child)
-        elif isinstance(value, list) and isinstance(merged.get(key), list) and child and child.merge_lists:
-            merged[key] = _merge_list(merged[key], value, child)
         else:
-            merged[key] = _without_directives(value)
-            if merged[key] is _GONE:
-                del merged[key]
+            merged[key] = kept
+    _obey_list_directives(original, patch, merged, node)
+    return merged
+
+
+def _merge_value(original: Any, value: Any, node: Node | None) -> Any:
+    if value is None:
+        return _GONE
+    if isinstance(value, dict) and isinstance(original, dict) and not _replaces(node):
+        return _merge_map(original, value, node)
+    if isinstance(value, list) and isinstance(original, list) and node and node.merge_lists:
+        return _merge_list(original, value, node)
+    return _without_directives(value)
+
+
+def _obey_list_directives(original: JsonObject, patch: JsonObject, merged: JsonObject, node: Node | None) -> None:
+    """Deletions from lists of scalars, and then the order of lists; in place."""
     for key, value in patch.items():
         name = key.partition("/")[2]
         if key.startswith(_DELETE) and isinstance(merged.get(name), list):
             gone = _list(value, "invalid patch format of primitive list")
             merged[name] = [item for item in merged[name] if item not in gone]
     for key, value in patch.items():
-        name = key.partition("/")[2]
         if not key.startswith(_ORDER):
             continue
         if not isinstance(value, list):
-            raise PatchNotMergeable(f"expected a []interface {{}}, but received a {_go_type(value)}")
+            raise PatchNotMergeableError(f"expected a []interface {{}}, but received a {_go_type(value)}")
+        name = key.partition("/")[2]
         if isinstance(merged.get(name), list):
             child = node.child(name) if node else None
             merge_key = child.merge_key if child else ""
             _check_order(patch.get(name), value, merge_key)
             merged[name] = _ordered(merged[name], value, original.get(name) or [], merge_key)
-    return merged
 
 
 def _go_type(value: Any) -> str:
@@ -92,7 +102,7 @@ def _replaces(node: Node | None) -> bool:
 
 def _list(value: Any, complaint: str) -> list[Any]:
     if not isinstance(value, list):
-        raise MalformedPatch(complaint)
+        raise MalformedPatchError(complaint)
     return value
 
 
@@ -102,7 +112,7 @@ def _retained(original: JsonObject, patch: JsonObject) -> JsonObject:
     keep = _list(patch[_RETAIN], "invalid patch format of retainKeys")
     for key, value in patch.items():
         if value is not None and key != _RETAIN and not key.startswith((_ORDER, _DELETE)) and key not in keep:
-            raise MalformedPatch("invalid patch format of retainKeys")
+            raise MalformedPatchError("invalid patch format of retainKeys")
     return {key: value for key, value in original.items() if key in keep}
 
 
@@ -114,7 +124,7 @@ def _merge_list(original: list[Any], patch: list[Any], node: Node) -> list[Any]:
         return _ordered(merged, patch, original, "")
     key = node.merge_key
     if not key:
-        raise PatchNotMergeable("cannot merge lists without merge key")
+        raise PatchNotMergeableError("cannot merge lists without merge key")
     kept, wanted = _obey_directives(original, patch, key)
     merged = list(kept)
     for item in wanted:
@@ -134,25 +144,25 @@ def _obey_directives(original: list[Any], patch: list[Any], key: str) -> tuple[l
             case None:
                 wanted.append(item)
             case "delete":
-                gone = _merge_value(item, key)
+                gone = _key_of(item, key)
                 kept = [k for k in kept if not (isinstance(k, dict) and k.get(key) == gone)]
             case "replace":
                 replace = True
             case "merge":
-                raise PatchNotMergeable("merging lists cannot yet be specified in the patch")
+                raise PatchNotMergeableError("merging lists cannot yet be specified in the patch")
             case directive:
-                raise PatchNotMergeable(f"unknown patch type: {directive} in map: {go_print(item)}")
+                raise PatchNotMergeableError(f"unknown patch type: {directive} in map: {go_print(item)}")
     return ([], wanted) if replace else (kept, wanted)
 
 
-def _merge_value(item: Any, key: str) -> Any:
+def _key_of(item: Any, key: str) -> Any:
     if not isinstance(item, dict) or key not in item:
-        raise PatchNotMergeable(f"map: {go_print(item)} does not contain declared merge key: {key}")
+        raise PatchNotMergeableError(f"map: {go_print(item)} does not contain declared merge key: {key}")
     return item[key]
 
 
 def _find(items: list[Any], item: Any, key: str) -> int:
-    value = _merge_value(item, key) if key else item
+    value = _key_of(item, key) if key else item
     for index, other in enumerate(items):
         if (other.get(key) if key and isinstance(other, dict) else other) == value:
             return index
@@ -171,14 +181,14 @@ def _check_order(patch: Any, order: list[Any], key: str) -> None:
             (o.get(key) == item.get(key)) if isinstance(o, dict) and isinstance(item, dict) else o == item for o in rest
         ):
             shown = go_print(patch), go_print(order)
-            raise PatchNotMergeable("The order in patch list:\n%s\n doesn't match $setElementOrder list:\n%s\n" % shown)
+            raise PatchNotMergeableError(_WRONG_ORDER.format(*shown))
 
 
 def _ordered(merged: list[Any], order: list[Any], live: list[Any], key: str) -> list[Any]:
     """Items the patch names in its order, the others in theirs, interleaved by where they were in the live object."""
     if key:
         for item in merged:
-            _merge_value(item, key)
+            _key_of(item, key)
     named = [item for item in merged if _find(order, item, key) >= 0]
     others = [item for item in merged if _find(order, item, key) < 0]
     named.sort(key=cmp_to_key(lambda a, b: _find(order, a, key) - _find(order, b, key)))

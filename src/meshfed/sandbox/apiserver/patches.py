@@ -7,16 +7,21 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from .patch_errors import MalformedPatch, PatchDoesNotApply, PatchError, PatchNotMergeable
-from .patch_strategic import strategic_merge_patch
-from .schema_check import same
-from .schema_node import JsonObject
+from meshfed.sandbox.apiserver.patch_errors import (
+    MalformedPatchError,
+    PatchDoesNotApplyError,
+    PatchError,
+    PatchNotMergeableError,
+)
+from meshfed.sandbox.apiserver.patch_strategic import strategic_merge_patch
+from meshfed.sandbox.apiserver.schema_check import same
+from meshfed.sandbox.apiserver.schema_node import JsonObject
 
 __all__ = [
-    "MalformedPatch",
-    "PatchDoesNotApply",
+    "MalformedPatchError",
+    "PatchDoesNotApplyError",
     "PatchError",
-    "PatchNotMergeable",
+    "PatchNotMergeableError",
     "json_patch",
     "merge_patch",
     "strategic_merge_patch",
@@ -30,10 +35,10 @@ def merge_patch(doc: JsonObject, patch: Any) -> JsonObject:
     """Applies a JSON merge patch (RFC 7386).
 
     Raises:
-        MalformedPatch: the patch is not an object.
+        MalformedPatchError: the patch is not an object.
     """
     if not isinstance(patch, dict):
-        raise MalformedPatch("Invalid JSON Patch")
+        raise MalformedPatchError("Invalid JSON Patch")
     return cast("JsonObject", _merge(doc, patch))
 
 
@@ -53,31 +58,31 @@ def json_patch(doc: JsonObject, ops: Any) -> JsonObject:
     """Applies a JSON patch (RFC 6902).
 
     Raises:
-        MalformedPatch: it is not a list of operations.
-        PatchDoesNotApply: an operation names what is not there, or a `test` failed; nothing is applied then.
+        MalformedPatchError: it is not a list of operations.
+        PatchDoesNotApplyError: an operation names what is not there, or a `test` failed; nothing is applied then.
     """
     if not isinstance(ops, list):
         found = {dict: "object", str: "string", bool: "bool"}.get(type(ops), "number")
         into = "Go value of type []handlers.jsonPatchOp"
-        raise MalformedPatch(f"error decoding patch: json: cannot unmarshal {found} into {into}")
+        raise MalformedPatchError(f"error decoding patch: json: cannot unmarshal {found} into {into}")
     if len(ops) > _MAX_OPERATIONS:
         found = f"The allowed maximum operations in a JSON patch is {_MAX_OPERATIONS}, got {len(ops)}"
-        raise MalformedPatch(found)
+        raise MalformedPatchError(found)
     holder: JsonObject = {"": doc}
     for op in ops:
         if not isinstance(op, dict):
-            raise MalformedPatch("json: cannot unmarshal into Go value of type jsonpatch.Operation")
+            raise MalformedPatchError("json: cannot unmarshal into Go value of type jsonpatch.Operation")
         _operate(holder, op)
     result = holder[""]
     if not isinstance(result, dict):
-        raise PatchDoesNotApply("the patched object is not an object any more")
+        raise PatchDoesNotApplyError("the patched object is not an object any more")
     return result
 
 
 def _operate(holder: JsonObject, op: JsonObject) -> None:
     kind, path = op.get("op"), op.get("path")
     if not isinstance(path, str):
-        raise PatchDoesNotApply(f"{kind} operation failed to decode path: missing value")
+        raise PatchDoesNotApplyError(f"{kind} operation failed to decode path: missing value")
     match kind:
         case "add":
             _add(holder, path, _value(op), "add")
@@ -94,19 +99,19 @@ def _operate(holder: JsonObject, op: JsonObject) -> None:
         case "test":
             _test(holder, path, op.get("value"))
         case _:
-            raise PatchDoesNotApply(f"Unexpected kind: {kind}")
+            raise PatchDoesNotApplyError(f"Unexpected kind: {kind}")
 
 
 def _value(op: JsonObject) -> Any:
     if "value" not in op:
-        raise PatchDoesNotApply("operation, missing value field: missing value")
+        raise PatchDoesNotApplyError("operation, missing value field: missing value")
     return op["value"]
 
 
 def _from(op: JsonObject) -> str:
     source = op.get("from")
     if not isinstance(source, str):
-        raise PatchDoesNotApply("operation, missing from field: missing value")
+        raise PatchDoesNotApplyError("operation, missing from field: missing value")
     return source
 
 
@@ -124,7 +129,9 @@ def _parent(holder: JsonObject, path: str, verb: str) -> tuple[Any, str]:
         elif isinstance(here, list) and _index(key, here) is not None and isinstance(here[int(key)], dict | list):
             here[int(key)] = here = here[int(key)].copy()
         else:
-            raise PatchDoesNotApply(f'{verb} operation does not apply: doc is missing path: "{path}": missing value')
+            raise PatchDoesNotApplyError(
+                f'{verb} operation does not apply: doc is missing path: "{path}": missing value'
+            )
     return here, last
 
 
@@ -144,7 +151,7 @@ def _get(holder: JsonObject, path: str, verb: str) -> Any:
         index = _index(key, parent)
         found = _MISSING if index is None else parent[index]
     if found is _MISSING:
-        raise PatchDoesNotApply(f"{verb} operation does not apply: doc is missing key: {path}: missing value")
+        raise PatchDoesNotApplyError(f"{verb} operation does not apply: doc is missing key: {path}: missing value")
     return found
 
 
@@ -159,12 +166,12 @@ def _add(holder: JsonObject, path: str, value: Any, verb: str) -> None:
             index = int(key)
         except ValueError:
             bad = f"error in {verb} for path: '{path}': value was not a proper array index: '{key}'"
-            raise PatchDoesNotApply(bad) from None
+            raise PatchDoesNotApplyError(bad) from None
         if not -len(parent) - 1 <= index <= len(parent):
             bad = (
                 f"error in {verb} for path: '{path}': Unable to access invalid index: {index}: invalid index referenced"
             )
-            raise PatchDoesNotApply(bad)
+            raise PatchDoesNotApplyError(bad)
         parent.insert(index if index >= 0 else index + len(parent) + 1, value)
 
 
@@ -173,13 +180,13 @@ def _remove(holder: JsonObject, path: str, verb: str) -> None:
     if isinstance(parent, dict):
         if key not in parent:
             gone = f"error in {verb} for path: '{path}': Unable to remove nonexistent key: {key}: missing value"
-            raise PatchDoesNotApply(gone)
+            raise PatchDoesNotApplyError(gone)
         del parent[key]
     else:
         index = _index(key, parent)
         if index is None:
             bad = f"error in {verb} for path: '{path}': Unable to access invalid index: {key}: invalid index referenced"
-            raise PatchDoesNotApply(bad)
+            raise PatchDoesNotApplyError(bad)
         del parent[index]
 
 
@@ -191,7 +198,7 @@ def _replace(holder: JsonObject, path: str, value: Any) -> None:
         return
     index = _index(key, parent)
     if index is None:
-        raise PatchDoesNotApply(f"replace operation does not apply: doc is missing key: {path}: missing value")
+        raise PatchDoesNotApplyError(f"replace operation does not apply: doc is missing key: {path}: missing value")
     parent[index] = value
 
 
@@ -203,7 +210,7 @@ def _test(holder: JsonObject, path: str, expected: Any) -> None:
         index = _index(key, parent)
         if index is None:
             bad = f"error in test for path: '{path}': Unable to access invalid index: {key}: invalid index referenced"
-            raise PatchDoesNotApply(bad)
+            raise PatchDoesNotApplyError(bad)
         found = parent[index]
     if not same(found, expected):
-        raise PatchDoesNotApply(f"testing value {path} failed: test failed")
+        raise PatchDoesNotApplyError(f"testing value {path} failed: test failed")

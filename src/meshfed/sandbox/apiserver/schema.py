@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from .builtin_rules import RULES
-from .causes import Cause
-from .cel import RuleTree, compile_rules
-from .schema_check import compile_check, compile_clean, compile_default, has_null
-from .schema_explain import drop_nulls, explain, explain_lists, prune
-from .schema_node import METADATA_NODE, JsonObject, Node, parse
-from .schema_structure import structural_faults
+from meshfed.sandbox.apiserver.builtin_rules import RULES
+from meshfed.sandbox.apiserver.causes import Cause
+from meshfed.sandbox.apiserver.cel import RuleTree, compile_rules
+from meshfed.sandbox.apiserver.schema_check import compile_check, compile_clean, compile_default, has_null
+from meshfed.sandbox.apiserver.schema_explain import NOTHING, drop_nulls, explain, explain_lists, prune
+from meshfed.sandbox.apiserver.schema_node import METADATA_NODE, JsonObject, Node, parse
+from meshfed.sandbox.apiserver.schema_structure import structural_faults
 
 __all__ = ["Cause", "Schema", "SchemaError"]
 
@@ -114,8 +114,7 @@ class Schema:
         """What is wrong with `obj`; on an update, faults that `old` has in the same place are forgiven."""
         causes: list[Cause] = []
         if not self._check(obj):
-            before = {} if old is None else {"old": old}
-            causes = explain(self.node, obj, **before)
+            causes = explain(self.node, obj, old=NOTHING if old is None else old)
             if old is None or not explain_lists(self.node, old):
                 causes += explain_lists(self.node, obj)
         if self._native_rule is not None:
@@ -168,7 +167,7 @@ def _merged_metadata(own: Node | None) -> Node:
 
 
 def _always_there(node: Node) -> JsonObject:
-    """Fields whose default is the zero of their type are no pointers in Kubernetes, nor are lists that must be given."""
+    """Fields whose default is the zero of their type, and lists that must be given, are no pointers in Kubernetes."""
     found: JsonObject = {}
     for name, prop in node.properties.items():
         default = prop.raw.get("default")

@@ -8,11 +8,11 @@ predicate may say no too often (the explanation then finds nothing), but never y
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, TypeAlias
 
-from .schema_formats import FORMATS, compile_pattern
-from .schema_node import INT_OR_STRING, METADATA_NODE, Node
+from meshfed.sandbox.apiserver.schema_formats import FORMATS, compile_pattern
+from meshfed.sandbox.apiserver.schema_node import INT_OR_STRING, METADATA_NODE, Node
 
 __all__ = ["Check", "Default", "compile_check", "compile_clean", "compile_default", "has_null", "is_unique", "same"]
 
@@ -79,7 +79,7 @@ def _all(tests: list[Check]) -> Check:
         case [one, two]:
             return lambda v: one(v) and two(v)
         case _:
-            return lambda v: all([test(v) for test in tests])
+            return lambda v: all(test(v) for test in tests)
 
 
 def _compile_kind(node: Node, cls: type, *, exact: bool) -> Check:
@@ -242,42 +242,62 @@ def compile_default(node: Node) -> Default | None:
     """
     if node.items:
         return _default_list(compile_default(node.items))
-    own = [
-        (name, prop.raw["default"], prop)
-        for name, prop in node.properties.items()
-        if prop.raw.get("default") is not None
-    ]
-    below = {name: fill for name, prop in node.properties.items() if (fill := compile_default(prop))}
-    other = compile_default(node.additional) if isinstance(node.additional, Node) else None
-    dropped = _dropped_when_empty(node)
-    if not own and not below and other is None and not dropped:
+    steps: list[Default] = []
+    if own := [(name, prop) for name, prop in node.properties.items() if prop.raw.get("default") is not None]:
+        steps.append(_put_in(own))
+    if below := {name: fill for name, prop in node.properties.items() if (fill := compile_default(prop))}:
+        steps.append(_descend(below))
+    if isinstance(node.additional, Node) and (other := compile_default(node.additional)):
+        steps.append(_descend_others(node.properties.keys(), other))
+    if dropped := _dropped_when_empty(node):
+        steps.append(_drop(dropped))
+    if not steps:
         return None
-    scalars = [(k, v, p.nullable) for k, v, p in own if not isinstance(v, dict | list)]
-    compounds = [(k, v, p.nullable) for k, v, p in own if isinstance(v, dict | list)]
-    known = node.properties.keys()
 
-    def fill(value: Any) -> None:
-        if value.__class__ is not dict:
-            return
-        for key, default, nullable in scalars:
+    def default(value: Any) -> None:
+        if value.__class__ is dict:
+            for step in steps:
+                step(value)
+
+    return default
+
+
+def _put_in(own: list[tuple[str, Node]]) -> Default:
+    defaults = [(name, prop.raw["default"], prop.nullable) for name, prop in own]
+
+    def put_in(value: dict[str, Any]) -> None:
+        for key, default, nullable in defaults:
             if key not in value or (value[key] is None and not nullable):
-                value[key] = default
-        for key, default, nullable in compounds:
-            if key not in value or (value[key] is None and not nullable):
-                value[key] = copy.deepcopy(default) if default else type(default)()
+                value[key] = copy.deepcopy(default) if default.__class__ in (dict, list) else default
+
+    return put_in
+
+
+def _descend(below: dict[str, Default]) -> Default:
+    def descend(value: dict[str, Any]) -> None:
         for key, deeper in below.items():
             if key in value:
                 deeper(value[key])
-        if other is not None:
-            for key, item in value.items():
-                if key not in known:
-                    other(item)
-        if dropped:
-            for key in [k for k, v in value.items() if (v.__class__ is dict or v.__class__ is list) and not v]:
-                if key in dropped:
-                    del value[key]
 
-    return fill
+    return descend
+
+
+def _descend_others(known: Collection[str], other: Default) -> Default:
+    def descend(value: dict[str, Any]) -> None:
+        for key, item in value.items():
+            if key not in known:
+                other(item)
+
+    return descend
+
+
+def _drop(names: frozenset[str]) -> Default:
+    def drop(value: dict[str, Any]) -> None:
+        for key in [k for k, v in value.items() if (v.__class__ is dict or v.__class__ is list) and not v]:
+            if key in names:
+                del value[key]
+
+    return drop
 
 
 def _dropped_when_empty(node: Node) -> frozenset[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from .causes import (
+from meshfed.sandbox.apiserver.causes import (
     Cause,
     duplicate,
     go_float,
@@ -22,13 +22,13 @@ from .causes import (
     type_invalid,
     wrong_type,
 )
-from .schema_check import same
-from .schema_formats import FORMATS, compile_pattern
-from .schema_node import META_FIELDS, METADATA_NODE, JsonObject, Node
+from meshfed.sandbox.apiserver.schema_check import same
+from meshfed.sandbox.apiserver.schema_formats import FORMATS, compile_pattern
+from meshfed.sandbox.apiserver.schema_node import META_FIELDS, METADATA_NODE, JsonObject, Node
 
-__all__ = ["drop_nulls", "explain", "explain_lists", "prune"]
+__all__ = ["NOTHING", "drop_nulls", "explain", "explain_lists", "prune"]
 
-_NONE: Final = object()
+NOTHING: Final = object()
 """There is no old value to compare with."""
 
 _TYPES: Final[dict[type, str]] = {
@@ -43,10 +43,10 @@ _TYPES: Final[dict[type, str]] = {
 _GO_FORMATS: Final = {int: "int64", float: "double"}
 
 
-def explain(node: Node, value: Any, *, old: Any = _NONE, path: str = "") -> list[Cause]:
+def explain(node: Node, value: Any, *, old: Any = NOTHING, path: str = "") -> list[Cause]:
     """Everything that is wrong with `value`, but for what is also in `old`, unchanged."""
     causes = _faults(node, value, old, path)
-    return [] if causes and old is not _NONE and same(value, old) else causes
+    return [] if causes and old is not NOTHING and same(value, old) else causes
 
 
 def _faults(node: Node, value: Any, old: Any, path: str) -> list[Cause]:
@@ -147,9 +147,9 @@ def _list_faults(node: Node, value: list[Any], old: Any, path: str) -> list[Caus
 
 def _old_item(node: Node, item: Any, old: Any) -> Any:
     if node.list_type != "map" or not isinstance(old, list) or not isinstance(item, dict):
-        return _NONE
+        return NOTHING
     key = [item.get(k) for k in node.list_keys]
-    return next((o for o in old if isinstance(o, dict) and [o.get(k) for k in node.list_keys] == key), _NONE)
+    return next((o for o in old if isinstance(o, dict) and [o.get(k) for k in node.list_keys] == key), NOTHING)
 
 
 def _object_faults(node: Node, value: JsonObject, old: Any, path: str) -> list[Cause]:
@@ -162,12 +162,12 @@ def _object_faults(node: Node, value: JsonObject, old: Any, path: str) -> list[C
         causes.append(too_many(path, len(value), most))
     for key in sorted(value.keys() - node.properties.keys()):
         if isinstance(node.additional, Node):
-            causes += explain(node.additional, value[key], old=before.get(key, _NONE), path=_join(path, key))
+            causes += explain(node.additional, value[key], old=before.get(key, NOTHING), path=_join(path, key))
         elif node.additional is False:
             causes.append(invalid(path, key, f"{path}.{key} in body is a forbidden property"))
     for key, prop in node.properties.items():
         if key in value:
-            causes += explain(prop, value[key], old=before.get(key, _NONE), path=_join(path, key))
+            causes += explain(prop, value[key], old=before.get(key, NOTHING), path=_join(path, key))
     for key in (*node.required, "apiVersion", "kind") if node.embedded else node.required:
         if key not in value:
             causes += _missing(node.properties.get(key), _join(path, key))
@@ -187,24 +187,24 @@ def _join(path: str, key: str) -> str:
 def _junctor_faults(node: Node, value: Any, path: str) -> list[Cause]:
     causes: list[Cause] = []
     if node.any_of:
-        results = [_faults(n, value, _NONE, path) for n in node.any_of]
+        results = [_faults(n, value, NOTHING, path) for n in node.any_of]
         if all(results):
             causes.append(invalid("", "", f'"{path}" must validate at least one schema (anyOf)'))
             causes += _closest(node.any_of, results, value)
     if node.one_of:
-        results = [_faults(n, value, _NONE, path) for n in node.one_of]
+        results = [_faults(n, value, NOTHING, path) for n in node.one_of]
         valid = sum(not r for r in results)
         if valid != 1:
             found = f"Found {valid} valid alternatives" if valid else "Found none valid"
             causes.append(invalid("", "", f'"{path}" must validate one and only one schema (oneOf). {found}'))
             causes += [] if valid else _closest(node.one_of, results, value)
     if node.all_of:
-        results = [_faults(n, value, _NONE, path) for n in node.all_of]
+        results = [_faults(n, value, NOTHING, path) for n in node.all_of]
         causes += [cause for result in results for cause in result]
         if any(results):
             none = ". None validated" if all(results) else ""
             causes.append(invalid("", "", f'"{path}" must validate all the schemas (allOf){none}'))
-    if node.negated and not _faults(node.negated, value, _NONE, path):
+    if node.negated and not _faults(node.negated, value, NOTHING, path):
         causes.append(invalid("", "", f'"{path}" must not validate the schema (not)'))
     return causes
 
@@ -221,7 +221,7 @@ def _score(node: Node, value: Any) -> int:
     if node.types or node.format in FORMATS:
         score += 1 + (not _type_faults(node, value, ""))
     for branches in (node.any_of, node.one_of):
-        passing = [b for b in branches if not _faults(b, value, _NONE, "")]
+        passing = [b for b in branches if not _faults(b, value, NOTHING, "")]
         if branches and (passing or len(branches)):
             score += _score(passing[0], value) if passing else max(_score(b, value) for b in branches)
     score += sum(_score(b, value) for b in node.all_of)

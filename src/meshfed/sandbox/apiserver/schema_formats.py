@@ -82,7 +82,7 @@ def _is_ipv6(text: str) -> bool:
 
 
 def _is_cidr(text: str) -> bool:
-    return "/" in text and "%" not in text and _accepts(lambda t: ipaddress.ip_interface(t))(text)
+    return "/" in text and "%" not in text and _accepts(ipaddress.ip_interface)(text)
 
 
 def _is_uri(text: str) -> bool:
@@ -128,7 +128,8 @@ FORMATS: Final[dict[str, Callable[[str], bool]]] = {
     "creditcard": _matches(r"[\d -]{12,23}"),
     "date": _is_date,
     "datetime": _matches(
-        r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])[Tt ]([01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(\.\d+)?([zZ]|[+-]\d\d:\d\d)"
+        r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])[Tt ]"
+        r"([01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(\.\d+)?([zZ]|[+-]\d\d:\d\d)"
     ),
     "duration": _matches(
         r"[+-]?(0|((\d+(\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h))+)"

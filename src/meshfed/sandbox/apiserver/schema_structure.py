@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from typing import Any, Final, Literal
 
-from .causes import Cause, forbidden, invalid, not_supported, required
-from .schema_formats import compile_pattern
-from .schema_node import INT_OR_STRING, JsonObject
+from meshfed.sandbox.apiserver.causes import Cause, forbidden, invalid, not_supported, required
+from meshfed.sandbox.apiserver.schema_formats import compile_pattern
+from meshfed.sandbox.apiserver.schema_node import INT_OR_STRING, JsonObject
 
 __all__ = ["structural_faults"]
 

@@ -123,7 +123,7 @@ class APIServer:
             self._runner = None
 
     def install_crd(self, crd: JSONObject) -> None:
-        """Create or replace a CustomResourceDefinition."""
+        """Create a CustomResourceDefinition; ``StatusError`` where it is refused."""
         resource = self._registry.find(definitions.GROUP, "v1", definitions.PLURAL)
         assert resource is not None  # noqa: S101  # built in
         copy: JSONObject = msgspec.json.decode(msgspec.json.encode(crd))

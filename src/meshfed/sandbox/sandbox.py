@@ -1,0 +1,145 @@
+"""Several meshes on one machine: a Kubernetes API server each, and a kubeconfig for each.
+
+All servers share one process and one event loop, since a mesh mostly waits; their ports, stores and
+versions are their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, Final, Self
+
+import yaml
+
+from meshfed.model.names import MAX_MESH_NAME, is_dns_label
+from meshfed.sandbox.apiserver import APIServer
+from meshfed.sandbox.istio_crds import istio_crds
+
+JSONObject = dict[str, Any]
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class SandboxError(Exception):
+    """The sandbox cannot be set up as asked; the message names what, and what to do about it."""
+
+
+def load_crds(path: Path) -> list[JSONObject]:
+    """The CustomResourceDefinitions of a YAML file of one or more documents.
+
+    Raises:
+        SandboxError: the file cannot be read, is not YAML, or holds something else.
+    """
+    try:
+        documents = [document for document in yaml.load_all(path.read_bytes(), _LOADER) if document is not None]
+    except (OSError, yaml.YAMLError) as error:
+        raise SandboxError(f"--crds {path}: cannot be read: {error}") from error
+    found: list[JSONObject] = []
+    for document in documents:
+        kind = document.get("kind") if isinstance(document, dict) else type(document).__name__
+        if kind != "CustomResourceDefinition" or document.get("apiVersion") != "apiextensions.k8s.io/v1":
+            raise SandboxError(
+                f"--crds {path}: holds a {kind} where only CustomResourceDefinitions of apiextensions.k8s.io/v1 "
+                "belong; apply other objects with kubectl once the sandbox is up"
+            )
+        found.append(document)
+    return found
+
+
+class Sandbox:
+    """Named meshes, each an API server with CRDs and a kubeconfig; an async context manager.
+
+    ``directory`` receives ``<mesh>.kubeconfig`` (mode 0600), which the end removes again. Istio's CRDs, reduced to what
+    Meshfed uses, are installed, then ``crds``, then those in ``crd_files``; a later one replaces an earlier one of its
+    name.
+
+    Raises:
+        SandboxError: a mesh's name is unusable or appears twice, or a CRD file is.
+        StatusError: a CRD is refused by the API server.
+    """
+
+    def __init__(
+        self,
+        meshes: Sequence[str] = ("east", "west"),
+        *,
+        directory: Path,
+        crds: Iterable[JSONObject] = (),
+        crd_files: Sequence[Path] = (),
+    ) -> None:
+        for mesh in meshes:
+            if not is_dns_label(mesh) or len(mesh) > MAX_MESH_NAME:
+                raise SandboxError(
+                    f"--meshes: {mesh!r} cannot name a mesh: use lower-case letters, digits and '-', "
+                    f"at most {MAX_MESH_NAME} characters"
+                )
+        if len(set(meshes)) < len(meshes):
+            raise SandboxError(f"--meshes: {','.join(meshes)} names a mesh twice")
+        definitions = [*istio_crds(), *crds, *(crd for path in crd_files for crd in load_crds(path))]
+        by_name = {crd["metadata"]["name"]: crd for crd in definitions}
+        self._directory = directory
+        self._servers = {mesh: APIServer(crds=by_name.values()) for mesh in meshes}
+        self._exit = AsyncExitStack()
+
+    @property
+    def servers(self) -> Mapping[str, APIServer]:
+        """The API server of each mesh."""
+        return self._servers
+
+    @property
+    def kubeconfigs(self) -> Mapping[str, Path]:
+        """Where each mesh's kubeconfig is, while the sandbox runs."""
+        return {mesh: self._directory / f"{mesh}.kubeconfig" for mesh in self._servers}
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            for mesh, server in self._servers.items():
+                await stack.enter_async_context(server)
+                path = self.kubeconfigs[mesh]
+                stack.callback(path.unlink, missing_ok=True)
+                path.unlink(missing_ok=True)
+                path.touch(mode=0o600)
+                path.write_text(yaml.safe_dump(server.kubeconfig(mesh), sort_keys=False))
+            self._exit = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._exit.aclose()
+
+
+@asynccontextmanager
+async def _signalled() -> AsyncIterator[asyncio.Event]:
+    """An event that SIGINT and SIGTERM set, instead of ending the process."""
+    loop, event = asyncio.get_running_loop(), asyncio.Event()
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, event.set)
+    try:
+        yield event
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+async def run_sandbox(
+    meshes: Sequence[str] = ("east", "west"),
+    *,
+    directory: Path,
+    crds: Iterable[JSONObject] = (),
+    crd_files: Sequence[Path] = (),
+    say: Callable[[str], None],
+) -> None:
+    """Bring up a sandbox, ``say`` how to use it and then ``ready``, and keep it up until SIGINT or SIGTERM.
+
+    Raises:
+        SandboxError, StatusError: as ``Sandbox`` does.
+    """
+    async with _signalled() as stop, Sandbox(meshes, directory=directory, crds=crds, crd_files=crd_files) as sandbox:
+        for mesh, path in sandbox.kubeconfigs.items():
+            say(f"{mesh}: {sandbox.servers[mesh].url}  kubectl --kubeconfig {path} get namespaces")
+        say("ready")
+        await stop.wait()

@@ -80,7 +80,7 @@ async def test_ports_and_labels_follow() -> None:
         def follows() -> bool:
             (entry,) = east.all("ServiceEntry").values()
             ports, endpoint = entry["spec"]["ports"], entry["spec"]["endpoints"][0]
-            return (
+            return bool(
                 ports == [{"number": 7000, "name": "grpc", "protocol": "GRPC", "targetPort": 7001}]
                 and endpoint["labels"].get("tier") == "gold"
                 and endpoint["ports"] == {"grpc": 15443}

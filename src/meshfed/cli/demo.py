@@ -67,21 +67,22 @@ async def _run(directory: Path, *, keep: bool) -> int:
 
     screen = Screen(Console())
     try:
-        async with Sandbox(("east", "west"), directory=directory, crds=all_crds()) as box:
-            kubeconfigs = [(mesh.name, mesh.kubeconfig) for mesh in box.meshes]
-            async with staged(directory, kubeconfigs) as stage:
-                try:
-                    await Play(stage, screen).perform()
-                except StepFailed as error:
-                    screen.failed(str(error))
-                    screen.logs({name: actor.controller.last_words() for name, actor in stage.actors.items()})
-                    print("demo: failed", flush=True)
-                    return Exit.NOT_HELD
-                if keep:
-                    screen.explore({name: actor.kubeconfig for name, actor in stage.actors.items()})
-                print("demo: ok", flush=True)
-                if keep:
-                    await asyncio.Event().wait()
+        async with (
+            Sandbox(("east", "west"), directory=directory, crds=all_crds()) as box,
+            staged(directory, box.kubeconfigs) as stage,
+        ):
+            try:
+                await Play(stage, screen).perform()
+            except StepFailed as error:
+                screen.failed(str(error))
+                screen.logs({name: actor.controller.last_words() for name, actor in stage.actors.items()})
+                print("demo: failed", flush=True)
+                return Exit.NOT_HELD
+            if keep:
+                screen.explore({name: actor.kubeconfig for name, actor in stage.actors.items()})
+            print("demo: ok", flush=True)
+            if keep:
+                await asyncio.Event().wait()
     except OSError as error:
         raise OutOfReach(str(error)) from error
     return Exit.OK

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
+import functools
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +12,6 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from meshfed.cli.exits import BadInput, Exit, OutOfReach
-from meshfed.model.names import MAX_MESH_NAME, is_dns_label
 
 
 def sandbox(
@@ -34,46 +33,18 @@ def sandbox(
     crds
         A file with other CustomResourceDefinitions to install, such as Istio's own; may be repeated.
     """
-    names = mesh_names(meshes)
+    from meshfed.api.crds import all_crds
+    from meshfed.sandbox import SandboxError, run_sandbox
+
+    names = [name.strip() for name in meshes.split(",")]
     with contextlib.ExitStack() as stack:
         if directory is None:
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="meshfed-sandbox-")))
-        return asyncio.run(_run(names, directory, crds))
-
-
-def mesh_names(text: str) -> list[str]:
-    """The names in a comma-separated list.
-
-    Raises:
-        BadInput: one of them cannot be a mesh's name, or stands there twice.
-    """
-    names = [name.strip() for name in text.split(",")]
-    for name in names:
-        if not is_dns_label(name) or len(name) > MAX_MESH_NAME:
-            raise BadInput(f"--meshes: {name!r} is not a DNS label of at most {MAX_MESH_NAME} characters")
-    if len(set(names)) < len(names):
-        raise BadInput(f"--meshes: {text!r} names a mesh twice")
-    return names
-
-
-async def _run(names: list[str], directory: Path, crd_files: tuple[Path, ...]) -> int:
-    from meshfed.api.crds import all_crds
-    from meshfed.sandbox import Sandbox, SandboxError
-
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    try:
-        async with Sandbox(names, directory=directory, crds=all_crds(), crd_files=crd_files) as box:
-            for mesh in box.meshes:
-                print(f"mesh {mesh.name}: {mesh.url}")
-                print(f"  kubectl --kubeconfig {mesh.kubeconfig} get federation -A")
-                print(f"  meshfed controller --kubeconfig {mesh.kubeconfig} --help")
-            print("ready", flush=True)
-            await stop.wait()
-    except SandboxError as error:
-        raise BadInput(str(error)) from error
-    except OSError as error:
-        raise OutOfReach(str(error)) from error
+        say = functools.partial(print, flush=True)
+        try:
+            asyncio.run(run_sandbox(names, directory=directory, crds=all_crds(), crd_files=crds, say=say))
+        except SandboxError as error:
+            raise BadInput(str(error)) from error
+        except OSError as error:
+            raise OutOfReach(str(error)) from error
     return Exit.OK

@@ -101,7 +101,6 @@ class Federating:
             offers=self._inputs.offers,
             metrics=metrics,
             stamp=stamp,
-            namespace=options.namespace,
         )
 
     async def run(self) -> None:

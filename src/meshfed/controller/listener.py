@@ -6,16 +6,22 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+import msgspec
+
 from meshfed.api.v1alpha1 import FederatedService, FederatedServiceSpec, RemoteMesh
-from meshfed.controller import records
-from meshfed.controller.records import Record
 from meshfed.controller.sessions import Reports, Session
-from meshfed.istio.metadata import owner_labels
 from meshfed.kube import Engine, Store
-from meshfed.plan import Planner
+from meshfed.plan import Planner, record_manifest
 from meshfed.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
+
+
+class Record(msgspec.Struct, frozen=True):
+    """One host of one remote: the engine's source of its FederatedService."""
+
+    remote: str
+    host: str
 
 
 class Listener:
@@ -29,14 +35,12 @@ class Listener:
         offers: Store[FederatedService],
         metrics: Metrics,
         stamp: Callable[[], str],
-        namespace: str,
     ) -> None:
         self._planner = planner
         self._engine = engine
         self._offers = offers
         self._metrics = metrics
         self._stamp = stamp
-        self._namespace = namespace
         self._meshes: dict[str, RemoteMesh] = {}
         self._sessions: dict[str, Session] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -121,8 +125,6 @@ class Listener:
         return self._sessions.pop(name)
 
     def _desire(self, remote: str, host: str, spec: FederatedServiceSpec | None) -> None:
-        wanted = () if spec is None else (records.manifest(spec, namespace=self._namespace, owner=self._owner()),)
+        mesh = self._planner.mesh
+        wanted = () if spec is None or mesh is None else (record_manifest(mesh, spec),)
         self._engine.want(Record(remote, host), wanted)
-
-    def _owner(self) -> dict[str, str]:
-        return {} if self._planner.mesh is None else owner_labels(self._planner.mesh)

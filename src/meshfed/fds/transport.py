@@ -245,7 +245,7 @@ class Listener:
                 return handler.protocol
 
             options: dict[str, Any] = {"ssl_handshake_timeout": 10.0} if tls else {}
-            # Serving starts in a second step: cancelled in the middle of the first, asyncio would leave the socket open.
+            # Serving starts in a second step: cancelled within the first, asyncio would leave the socket open.
             server = await loop.create_server(
                 protocol, host, port, ssl=tls, backlog=128, start_serving=False, **options
             )

@@ -51,7 +51,7 @@ class Conflict(NamedTuple):
     field: str
 
 
-class ApplyConflict(Exception):  # noqa: N818 - it is a conflict, as the API calls it
+class ApplyConflict(Exception):
     """An apply was refused because other managers own fields it would change; the object is as it was.
 
     Attributes:

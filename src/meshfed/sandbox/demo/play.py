@@ -141,9 +141,9 @@ class Play:
         east, west = self._east, self._west
         before = self._imports_of(east.see)
         began = len(east.see.history)
+        since = asyncio.get_running_loop().time()
         await west.controller.stop()
         self._screen.line("west's controller is stopped")
-        since = asyncio.get_running_loop().time()
         noticed = await self._stage.until(
             "east says that west is away", lambda: east.see.condition("RemoteMesh", "west", "Connected") == "False"
         )

@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -172,13 +172,13 @@ class Stage:
 
 
 @asynccontextmanager
-async def staged(directory: Path, kubeconfigs: Sequence[tuple[str, Path]]) -> AsyncIterator[Stage]:
+async def staged(directory: Path, kubeconfigs: Mapping[str, Path]) -> AsyncIterator[Stage]:
     """Put an actor into every mesh that the sandbox has up; ends every process and watch when the context ends."""
     stage = Stage(directory)
     async with contextlib.AsyncExitStack() as stack:
         watching = await stack.enter_async_context(asyncio.TaskGroup())
         tasks: list[asyncio.Task[None]] = []
-        for number, (name, kubeconfig) in enumerate(kubeconfigs, start=1):
+        for number, (name, kubeconfig) in enumerate(kubeconfigs.items(), start=1):
             client = await stack.enter_async_context(Client(load_kubeconfig(str(kubeconfig), None, os.environ)))
             observer = Observer(client, stage.notice)
             tasks.append(watching.create_task(observer.run()))

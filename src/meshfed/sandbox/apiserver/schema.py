@@ -85,7 +85,8 @@ class Schema:
         if problems:
             raise SchemaError(problems)
         metadata = node.properties.get("metadata")
-        node.properties = {**node.properties, "metadata": _merged_metadata(metadata)}
+        named = {key: Node({"type": "string"}, ("string",)) for key in ("apiVersion", "kind")}
+        node.properties = named | node.properties | {"metadata": _merged_metadata(metadata)}
         return cls(node, rules)
 
     def empty(self) -> JsonObject:

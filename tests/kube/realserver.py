@@ -19,7 +19,7 @@ from meshfed.kube.config import ClusterConfig
 from meshfed.kube.credentials import Static
 from meshfed.kube.tls import TLSConfig
 
-TOKEN = "test-token"  # noqa: S105 - of a server that lives as long as the tests
+TOKEN = "test-token"
 
 
 def assets() -> Path | None:

@@ -33,7 +33,7 @@ def _service(obj: JsonObject) -> None:
     spec = obj["spec"]
     for port in spec.get("ports") or ():
         if spec.get("clusterIP") != "None" or "targetPort" not in port:
-            port.setdefault("targetPort", port.get("port"))
+            port.setdefault("targetPort", port.get("port", 0))
     kind = spec.get("type")
     if kind in ("ClusterIP", "NodePort", "LoadBalancer"):
         spec.setdefault("internalTrafficPolicy", "Cluster")

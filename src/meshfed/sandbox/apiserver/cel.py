@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import cel
+import msgspec
 
 from meshfed.sandbox.apiserver.causes import OMITTED, Cause, duplicate, forbidden, invalid, required
 from meshfed.sandbox.apiserver.cel_functions import BUILT_IN, EXTENSION, MATCHES
@@ -22,7 +23,8 @@ from meshfed.sandbox.apiserver.schema_node import JsonObject, Node
 
 __all__ = ["RuleTree", "compile_rules"]
 
-_REMEMBERED: Final = 4096
+_REMEMBERED: Final = 1024
+_LARGEST_REMEMBERED: Final = 512
 _CALL_OF_MATCHES: Final = re.compile(r"\bmatches(?=\s*\()")
 _BOUND: Final = re.compile(r"\.(?:all|exists|exists_one|existsOne|map|filter)\(\s*(\w+)\s*,")
 _GLOBALS: Final = frozenset(
@@ -72,7 +74,8 @@ class RuleTree:
     properties: dict[str, RuleTree] = field(default_factory=dict)
     additional: RuleTree | None = None
     items: RuleTree | None = None
-    accepted: set[tuple[type, Any]] = field(default_factory=set)
+    uses_old: bool = False
+    accepted: set[bytes] = field(default_factory=set)
 
     def validate(self, value: Any, old: Any, path: str = "", *, unchanged: bool = False) -> Iterator[Cause]:
         """What the rules have against `value`, given that it was `old` before (None: it was not)."""
@@ -101,41 +104,35 @@ class RuleTree:
                 yield from self.items.validate(item, before_item, f"{path}[{index}]", unchanged=unchanged)
 
     def _evaluate(self, value: Any, old: Any, path: str, unchanged: bool) -> Iterator[Cause]:
-        if not isinstance(value, dict | list) and not any(rule.uses_old for rule in self.rules):
-            yield from self._evaluate_scalar(value, old, path, unchanged)
-        else:
-            yield from self._run_all(value, old, path, unchanged)
-
-    def _evaluate_scalar(self, value: Any, old: Any, path: str, unchanged: bool) -> Iterator[Cause]:
-        """The same ports, modes and names come again and again: remembers what was found good."""
-        key = (value.__class__, value)
-        if key in self.accepted:
+        """What the rules of this level say. Remembers what they found good, since the same values come again."""
+        shown = self._shown(value)
+        key = b"" if self.uses_old else msgspec.json.encode(shown)
+        if key and key in self.accepted:
             return
-        faults = list(self._run_all(value, old, path, unchanged))
-        if not faults and old is None and not unchanged:
+        faults = list(self._run_all(value, shown, old, path))
+        if not faults and 0 < len(key) <= _LARGEST_REMEMBERED:
             if len(self.accepted) >= _REMEMBERED:
                 self.accepted.clear()
             self.accepted.add(key)
-        yield from faults
+        forgiven = unchanged or (bool(faults) and old is not None and same(value, old))
+        yield from (fault for rule, fault in faults if rule.uses_old or not forgiven)
 
-    def _run_all(self, value: Any, old: Any, path: str, unchanged: bool) -> Iterator[Cause]:
+    def _run_all(self, value: Any, shown: Any, old: Any, path: str) -> Iterator[tuple[_Rule, Cause]]:
         context: cel.Context | None = None
         for rule in self.rules:
             if rule.uses_old and old is None and not rule.optional_old:
                 continue
-            if context is None:
-                context = self._context(value, old, optional=False)
-            used = self._context(value, old, optional=True) if rule.optional_old else context
+            if rule.optional_old:
+                before = cel.OptionalValue.none() if old is None else cel.OptionalValue.of(self._shown(old))
+                used = self._context(shown, before)
+            else:
+                used = context = context or self._context(shown, None if old is None else self._shown(old))
             fault = self._run(rule, used, value, path)
-            if fault and (rule.uses_old or not (unchanged or (old is not None and same(value, old)))):
-                yield fault
+            if fault:
+                yield rule, fault
 
-    def _context(self, value: Any, old: Any, *, optional: bool) -> cel.Context:
-        variables = {"self": self._shown(value)}
-        if optional:
-            variables["oldSelf"] = cel.OptionalValue.none() if old is None else cel.OptionalValue.of(self._shown(old))
-        elif old is not None and any(rule.uses_old for rule in self.rules):
-            variables["oldSelf"] = self._shown(old)
+    def _context(self, shown: Any, before: Any) -> cel.Context:
+        variables = {"self": shown} | ({"oldSelf": before} if self.uses_old and before is not None else {})
         return cel.Context(variables=variables, functions={name: EXTENSION[name] for name in self.functions})
 
     def _shown(self, value: Any) -> Any:
@@ -235,6 +232,7 @@ def _prepare(tree: RuleTree) -> None:
         for m in _SELF.finditer(text)
     }
     programs = [p for rule in tree.rules for p in (rule.program, rule.message_program) if p]
+    tree.uses_old = any(rule.uses_old or rule.optional_old for rule in tree.rules)
     tree.functions = frozenset(f for p in programs for f in p.functions() if f in EXTENSION)
     if None in names or "object" not in tree.node.types or not tree.node.properties:
         tree.convert = conversion(tree.node)

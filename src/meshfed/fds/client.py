@@ -281,5 +281,5 @@ class DiscoveryClient:
     async def _listen_for_silence(self) -> None:
         loop = asyncio.get_running_loop()
         while (left := self._heard + self._patience.silence - loop.time()) > 0:  # noqa: ASYNC110 - for time to pass
-            await asyncio.sleep(left)
+            await asyncio.sleep(max(left, 0.01))  # what is left may be less than the clock can tell apart
         raise Unreachable(f"nothing was heard from {self._name} for {self._patience.silence:g} seconds")

@@ -20,6 +20,7 @@ import pytest
 from meshfed.fds import Bounds, DiscoveryServer, ProtocolError, Unreachable, _h2
 from meshfed.fds.messages import DELTA_METHOD, DELTA_TYPE, SOTW_METHOD, SOTW_TYPE
 from meshfed.fds.pb import discovery_pb2 as pb
+from meshfed.fds.transport import Call
 from meshfed.telemetry.metrics import Metrics
 
 from .reference import reference_client
@@ -408,6 +409,29 @@ async def test_a_client_survives_a_lying_server(
             assert isinstance(error, kind), error
             assert words in str(error)
         assert sink.updates == []
+
+
+async def test_thousands_of_small_messages_take_turns_with_everything_else() -> None:
+    stream = _h2.Stream.__new__(_h2.Stream)
+    stream.buffer = _h2.Inbox(lambda _: None)
+    stream.buffer.add(framed(b"x") * 10_000, 60_000)
+    stream.buffer.eof()
+    call = Call(stream, Bounds(), {})
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count_turns())
+    received = 0
+    while await call.receive() is not None:
+        received += 1
+    counting.cancel()
+    assert received == 10_000
+    assert turns >= 100
 
 
 async def test_a_nack_loop_costs_the_one_who_loops(caplog: pytest.LogCaptureFixture) -> None:

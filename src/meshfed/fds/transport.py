@@ -29,6 +29,7 @@ __all__ = ["Bounds", "Call", "Listener", "Status", "StatusError", "StreamClosed"
 
 _log = logging.getLogger(__name__)
 _PREFIX: Final = struct.Struct(">BI")
+_YIELD_EVERY: Final = 50
 _CONTENT_TYPE: Final = "application/grpc"
 _HTTP_STATUS: Final = {
     "400": Status.INTERNAL,
@@ -84,6 +85,7 @@ class Call:
         self._stream = stream
         self._bounds = bounds
         self._open_for_data = False
+        self._received = 0
         self.headers = headers
 
     @property
@@ -103,6 +105,9 @@ class Call:
 
         Raises ``StreamClosed``, or ``StatusError`` for a message that breaks the framing or the bound.
         """
+        self._received += 1
+        if self._received % _YIELD_EVERY == 0:
+            await asyncio.sleep(0)  # a peer that has thousands of small messages ready takes turns with the others
         prefix = await self._stream.buffer.read(_PREFIX.size)
         if not prefix:
             return None

@@ -24,7 +24,7 @@ from meshfed.fds.transport import Call
 from meshfed.telemetry.metrics import Metrics
 
 from .reference import reference_client
-from .support import Recorder, eventually, everyone, following, host, offer, ready, server_of
+from .support import NORTH, WEST, Recorder, by_identity, eventually, everyone, following, host, offer, ready, server_of
 
 ASK = pb.DiscoveryRequest(type_url=SOTW_TYPE, response_nonce="x").SerializeToString()
 
@@ -312,6 +312,19 @@ async def test_connections_and_streams_are_capped() -> None:
     count = metrics.registry.get_sample_value
     assert count("meshfed_fds_refused_total", {"reason": "connections"}) == 1
     assert count("meshfed_fds_refused_total", {"reason": "streams"}) == 1
+
+
+async def test_one_remote_does_not_take_the_places_of_the_others() -> None:
+    server = server_of(ready(offer("a")), by_identity)
+    async with server.listen("127.0.0.1", 0) as port, raw(port) as peer:
+        for _ in range(33):
+            peer.call(SOTW_METHOD, ("x-forwarded-client-cert", f"URI={WEST}"))
+        assert (await peer.refusal())[b"grpc-message"] == b"west has 32 streams, which is the limit"
+        stream = peer.call(SOTW_METHOD, ("x-forwarded-client-cert", f"URI={NORTH}"))
+        peer.send(stream, framed(ASK))
+        event = await peer.until(h2.events.DataReceived)
+        assert isinstance(event, h2.events.DataReceived)
+        assert event.stream_id == stream
 
 
 async def test_a_flood_of_small_frames_costs_no_more_than_its_bytes() -> None:

@@ -11,9 +11,9 @@ import tracemalloc
 from collections.abc import AsyncIterator
 
 from meshfed.fds import Bounds, DiscoveryServer, ExportSet, Target, Timing
+from meshfed.fds._channel import connect
 from meshfed.fds.messages import DELTA_METHOD, DELTA_TYPE
 from meshfed.fds.pb import discovery_pb2 as pb
-from meshfed.fds.transport import connect
 from meshfed.telemetry.metrics import Metrics
 
 from .support import Recorder, eventually, everyone, following, host, offer, ready

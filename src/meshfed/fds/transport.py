@@ -124,10 +124,18 @@ class Call:
 
 
 async def together(*parts: Coroutine[None, None, None]) -> None:
-    """Run the parts of a call at the same time until one fails, and raise its error alone."""
+    """Run the parts of a call at the same time until one fails, and raise its error alone.
+
+    Not a TaskGroup: before Python 3.13 a part's error that comes together with our own cancellation takes its place
+    there, and whoever handles the error would go on for ever.
+    """
+    tasks = [asyncio.create_task(part) for part in parts]
     try:
-        async with asyncio.TaskGroup() as tasks:
-            for part in parts:
-                tasks.create_task(part)
-    except BaseExceptionGroup as group:
-        raise group.exceptions[0] from None
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in tasks:
+        if task in done:
+            task.result()

@@ -2,16 +2,18 @@
 
 The order in which it starts is what makes a restart harmless. First every watch is in sync and every object
 understood; then the FederatedServices that exist are wanted again, remote by remote; then every key is worked out
-once. Only now may anything be deleted, are subscribers told anything, and are remotes listened to.
+once. Only now are remotes listened to, and only where no key failed may anything be deleted, and are subscribers told
+anything: what a fault of ours leaves out must not look like what nobody wants.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Hashable
-from typing import Final
+from collections.abc import Callable, Hashable, Sequence
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -24,9 +26,10 @@ from meshfed.controller.outcomes import verdict
 from meshfed.controller.publisher import Publisher
 from meshfed.controller.resolver import Resolver
 from meshfed.controller.statuses import Ref, StatusWriter, Stored
-from meshfed.istio.names import gateway_index
-from meshfed.kube import Client, Engine
+from meshfed.istio.names import RESOLVED_FROM, gateway_index
+from meshfed.kube import Client, Engine, KubeError
 from meshfed.kube import Key as ObjectName
+from meshfed.model.meshes import is_ip
 from meshfed.plan import (
     ExportKey,
     GatewayKey,
@@ -49,8 +52,14 @@ BATCH: Final = 64
 """Keys worked out between two looks at everything else the process has to do."""
 RETRY_SECONDS: Final = 30.0
 """After which a key that could not be worked out, which only a fault of ours can cause, is tried again."""
+RECALL_SECONDS: Final = 1.0
+"""After which what was written earlier is read again, where the API did not answer."""
 
-_KEYS: Final = (ExportKey, ImportKey, MeshKey, RemoteKey, GatewayKey, OfferKey, RemoteStatusKey, MeshStatusKey)
+_T = TypeVar("_T")
+
+_DECIDING: Final = (ExportKey, ImportKey, MeshKey, RemoteKey, GatewayKey)
+"""Keys that decide what exists and what is offered; the others only report."""
+_KEYS: Final = (*_DECIDING, OfferKey, RemoteStatusKey, MeshStatusKey)
 
 
 class _Gateway(msgspec.Struct, frozen=True):
@@ -61,6 +70,16 @@ class _Gateway(msgspec.Struct, frozen=True):
             hosts: tuple[str, ...] = ()
 
         servers: tuple[Server, ...] = ()
+
+    metadata: ObjectMeta
+    spec: Spec = Spec()
+
+
+class _WorkloadEntry(msgspec.Struct, frozen=True):
+    """A WorkloadEntry of ours, as far as it is history: which name its address was an answer for."""
+
+    class Spec(msgspec.Struct, frozen=True):
+        address: str = ""
 
     metadata: ObjectMeta
     spec: Spec = Spec()
@@ -92,6 +111,8 @@ class Federating:
         self._complain = complain
         self._inputs = Inputs(client, found, namespace=options.namespace, fixed=options.fixed is not None)
         self._owner = {OWNER_NAMESPACE_LABEL: options.namespace}
+        self._failing: dict[Key, None] = {}
+        self._settled = False
         self._engine = Engine(client, (*found.written, found.ours["FederatedService"]), owner_labels=self._owner)
         self._statuses = StatusWriter(client, found.ours, self._stored, stamp=stamp)
         self._resolver = Resolver(planner.names_to_resolve, planner.resolution_changed)
@@ -110,17 +131,14 @@ class Federating:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._inputs.run())
             await self._inputs.wait_synced(self._complain)
-            await self._recall_gateways()
+            await self._recall()
             tasks.create_task(self._engine.run())
             tasks.create_task(self._statuses.run())
             self._complain("working out what should exist")
             self._listener.recall()
             await self._work_out_all()
-            self._publisher.ready()
-            self._engine.allow_deletes()
             tasks.create_task(self._listener.run())
             tasks.create_task(self._resolver.run())
-            self._complain(None)
             await self._reconcile()
 
     # --- inputs to the planner
@@ -142,45 +160,104 @@ class Federating:
     def _on_federation(self, key: ObjectName, _old: MeshFederation | None, new: MeshFederation | None) -> None:
         self._planner.federation_changed(key.name, new)
         self._listener.federation_changed()
+        self._look_at_status("MeshFederation", key, new)
 
     def _on_remote(self, key: ObjectName, _old: RemoteMesh | None, new: RemoteMesh | None) -> None:
         self._planner.remote_changed(key.name, new)
         self._listener.remote_changed(key.name, new)
+        self._look_at_status("RemoteMesh", key, new)
 
     def _on_offer(self, key: ObjectName, old: FederatedService | None, new: FederatedService | None) -> None:
         self._planner.offer_changed(key.name, new)
+        self._look_at_status("FederatedService", key, new)
+        if new is None and old is not None:
+            self._listener.record_removed(old.spec.remote, old.spec.host)
+
+    def _look_at_status(self, kind: str, key: ObjectName, new: object | None) -> None:
+        """Its status may be another one than we wrote, and nothing else may have changed that would say so."""
+        ref = (kind, key.namespace, key.name)
         if new is None:
-            self._statuses.forget(("FederatedService", key.namespace, key.name))
-            if old is not None:
-                self._listener.record_removed(old.spec.remote, old.spec.host)
+            self._statuses.forget(ref)
+        else:
+            self._statuses.look(ref)
+
+    async def _recall(self) -> None:
+        """Read from the cluster what is history in what earlier processes wrote, for as long as it takes."""
+        while True:
+            try:
+                await self._recall_gateways()
+                await self._recall_addresses()
+            except KubeError as error:
+                self._complain(f"what was written earlier cannot be read: {error}")
+                _log.warning("what was written earlier cannot be read, again in %g s: %s", RECALL_SECONDS, error)
+                await asyncio.sleep(RECALL_SECONDS)
+            else:
+                return
 
     async def _recall_gateways(self) -> None:
-        """Read from the cluster which Gateway each exported host has its home in, so that none moves."""
-        resource = next(found for found in self._found.written if found.kind == "Gateway")
-        selector = ",".join(f"{key}={value}" for key, value in self._owner.items())
-        for gateway in await self._client.list(resource, into=_Gateway, label_selector=selector):
+        """Which Gateway each exported host has its home in, so that none moves."""
+        for gateway in await self._written("Gateway", _Gateway):
             index = gateway_index(gateway.metadata.name)
             if index is not None:
                 hosts = [host for server in gateway.spec.servers for host in server.hosts]
                 self._planner.gateway_observed(index, hosts)
 
+    async def _recall_addresses(self) -> None:
+        """What the names of remotes resolved to last, so that DNS need not answer for what exists to stay."""
+        known: dict[str, set[str]] = {}
+        for entry in await self._written("WorkloadEntry", _WorkloadEntry):
+            for name in filter(None, entry.metadata.annotations.get(RESOLVED_FROM, "").split(",")):
+                known.setdefault(name, set()).add(entry.spec.address)
+        for name, addresses in known.items():
+            self._planner.resolution_changed(name, tuple(sorted(filter(is_ip, addresses))))
+
+    async def _written(self, kind: str, into: type[_T]) -> Sequence[_T]:
+        resource = next(found for found in self._found.written if found.kind == kind)
+        selector = ",".join(f"{key}={value}" for key, value in self._owner.items())
+        return await self._client.list(resource, into=into, label_selector=selector)
+
     # --- keys to outputs
 
     async def _work_out_all(self) -> None:
         while keys := self._planner.take_dirty():
-            self._metrics.queue_depth.set(len(keys))
-            for number, key in enumerate(keys, start=1):
-                self._work_out(key)
-                if number % BATCH == 0:
-                    await asyncio.sleep(0)
-            self._metrics.queue_depth.set(0)
+            await self._work_out_each(keys)
+
+    async def _work_out_each(self, keys: Sequence[Key]) -> None:
+        self._metrics.queue_depth.set(len(keys))
+        for number, key in enumerate(keys, start=1):
+            self._work_out(key)
+            if number % BATCH == 0:
+                await asyncio.sleep(0)
+        self._metrics.queue_depth.set(0)
 
     async def _reconcile(self) -> None:
+        loop = asyncio.get_running_loop()
+        retry_at = loop.time() + RETRY_SECONDS
         while True:
-            await self._dirty.wait()
+            self._settle()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._dirty.wait(), retry_at - loop.time() if self._failing else None)
+            if loop.time() >= retry_at:
+                await self._work_out_each(list(self._failing))
+                retry_at = loop.time() + RETRY_SECONDS
             self._dirty.clear()
             await self._work_out_all()
             self._resolver.poke()
+
+    def _settle(self) -> None:
+        """Everything was worked out once: act on what nobody wants, unless it is only a fault that left it out."""
+        if self._settled:
+            return
+        missing = [key for key in self._failing if isinstance(key, _DECIDING)]
+        if missing:
+            self._complain(
+                f"{len(missing)} keys cannot be worked out, such as {missing[0]}: see the log, and report it"
+            )
+            return
+        self._settled = True
+        self._publisher.ready()
+        self._engine.allow_deletes()
+        self._complain(None)
 
     def _work_out(self, key: Key) -> None:
         started = time.perf_counter()
@@ -189,13 +266,15 @@ class Federating:
             self._send(key, outputs)
         except Exception:  # noqa: BLE001 - one key's fault, which is ours, must not stop the work on all others
             _log.exception("working out %s failed; what it led to stays, and it is tried again", key)
-            asyncio.get_running_loop().call_later(RETRY_SECONDS, self._work_out, key)
+            self._failing[key] = None
+        else:
+            self._failing.pop(key, None)
         self._metrics.reconcile_seconds.labels(kind=type(key).__name__).observe(time.perf_counter() - started)
 
     def _send(self, key: Key, outputs: Outputs) -> None:
-        self._engine.want(key, outputs.objects)
         if isinstance(key, ExportKey):
             self._publisher.publish(key, outputs.export)
+        self._engine.want(key, outputs.objects)
         if isinstance(key, MeshKey | RemoteKey):
             self._publisher.reevaluate()
         for status in outputs.statuses:

@@ -77,6 +77,11 @@ class StatusWriter:
         self._wanted[ref] = update
         self.queue.add(ref)
 
+    def look(self, ref: Ref) -> None:
+        """The object changed: see whether its status still says what was last stated, if anything was."""
+        if ref in self._wanted:
+            self.queue.add(ref)
+
     def forget(self, ref: Ref) -> None:
         """The object is gone, and with it whatever was to be said of it."""
         self._wanted.pop(ref, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from meshfed.controller import resolver
 from meshfed.fds import DiscoveryServer, ExportSet, Subscriber
 from meshfed.federation.ledger import room
+from meshfed.kube import Invalid
 from meshfed.model.offers import Offer, Port
 from meshfed.telemetry.metrics import Metrics
 from tests.controller.meshes import Mesh, eventually, federated, federation, meshes, remote, service, synced
@@ -197,7 +199,7 @@ async def test_offers_beyond_the_limit_are_counted_and_not_all_recorded() -> Non
         await eventually(lambda: len(east.all("FederatedService")) == room(10))
         await eventually(lambda: east.all("RemoteMesh")["west"]["status"]["offeredServices"] == 300)
         assert east.all("RemoteMesh")["west"]["status"]["deniedServices"] == 290
-        gone = [name for name in east.imported()[:4]]
+        gone = east.imported()[:4]
         west.withdraw(*(name.split(".")[0] for name in gone))
         await eventually(lambda: len(east.imported()) == 10 and not set(gone) & set(east.imported()))
         await asyncio.sleep(0.5)
@@ -232,3 +234,68 @@ async def test_a_status_that_somebody_wiped_is_written_again() -> None:
         await eventually(
             lambda: all("conditions" in found["status"] for kind in before for found in east.all(kind).values())
         )
+
+
+async def test_a_restart_turns_no_condition_of_what_is_in_place() -> None:
+    west = fake_remote()
+    names = [f"shop-{number}" for number in range(20)]
+    west.offer(*names)
+    async with west.up(), one_mesh() as east:
+        await east.apply(remote(west))  # type: ignore[arg-type]
+        await eventually(lambda: len(east.imported()) == 20)
+
+        def in_place() -> bool:
+            return all(
+                east.condition("FederatedService", name, "Applied") == ("True", "Applied")
+                for name in east.all("FederatedService")
+            )
+
+        await eventually(in_place)
+        await asyncio.sleep(0.5)
+        versions = {name: found["metadata"]["resourceVersion"] for name, found in east.all("FederatedService").items()}
+        assert len(versions) == 20
+        await east.stop()
+        await east.start()
+        await east.ready()
+        await asyncio.sleep(1)
+        assert versions == {
+            name: found["metadata"]["resourceVersion"] for name, found in east.all("FederatedService").items()
+        }
+
+
+async def test_a_remote_whose_host_name_cannot_be_one_harms_nobody() -> None:
+    impossible = "a" * 64 + ".example"
+    west = fake_remote()
+    west.offer("ratings", "reviews")
+    async with west.up(), one_mesh(service("reviews")) as east:
+        await east.apply(remote(west, addresses=["192.0.2.1"]))  # type: ignore[arg-type]
+        await eventually(lambda: east.imported() == [host("ratings")])
+        controller = east.controller
+        with contextlib.suppress(Invalid):
+            await east.apply(remote(west, addresses=[impossible]))  # type: ignore[arg-type]
+        with contextlib.suppress(Invalid):
+            await east.patch("RemoteMesh", "west", {"spec": {"discovery": {"address": f"{impossible}:15080"}}})
+        await asyncio.sleep(1)
+        west.offer("details")
+        await eventually(lambda: host("details") in east.imported())
+        await east.stop()
+        assert controller is not None
+
+
+async def test_a_name_that_the_resolver_cannot_even_ask_for_is_no_reason_to_stop() -> None:
+    heard: list[str] = []
+
+    async def lookup(name: str) -> tuple[str, ...]:
+        if name == "bad.example":
+            raise UnicodeError("label too long")
+        return ("192.0.2.1",)
+
+    asking = resolver.Resolver(
+        lambda: frozenset({"bad.example", "good.example"}), lambda name, _ips: heard.append(name), lookup=lookup
+    )
+    task = asyncio.create_task(asking.run())
+    await eventually(lambda: heard == ["good.example"])
+    assert not task.done()
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

@@ -7,7 +7,6 @@ import sys
 from typing import Final
 
 import cyclopts
-from rich.console import Console
 
 from meshfed import __version__
 from meshfed.cli.exits import CommandError, Exit
@@ -44,12 +43,10 @@ def build() -> cyclopts.App:
 
 def run(arguments: list[str]) -> int:
     """Run one command line; returns its exit code. Errors are one sentence on standard error."""
-    errors = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
-        result = build()(
-            arguments, exit_on_error=False, print_error=True, error_console=errors, result_action="return_value"
-        )
-    except cyclopts.CycloptsError:
+        result = build()(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except cyclopts.CycloptsError as error:
+        print(f"meshfed: {str(error).strip()} See `meshfed{_path(error)} --help`.", file=sys.stderr)
         return Exit.BAD_INPUT
     except CommandError as error:
         print(f"meshfed: {error}", file=sys.stderr)
@@ -61,6 +58,11 @@ def run(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return 130
     return int(result) if isinstance(result, int) else Exit.OK
+
+
+def _path(error: cyclopts.CycloptsError) -> str:
+    """The command that was being called, as far as the words got."""
+    return "".join(f" {name}" for name in error.command_chain or ())
 
 
 def main() -> None:

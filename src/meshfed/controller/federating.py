@@ -13,23 +13,20 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Hashable, Sequence
-from typing import Final, TypeVar
+from typing import Final
 
-import msgspec
-
-from meshfed.api.meta import ObjectMeta
 from meshfed.api.v1alpha1 import OWNER_NAMESPACE_LABEL, FederatedService, MeshFederation, RemoteMesh
 from meshfed.controller.cluster import Inputs, Served
+from meshfed.controller.lifecycle import Finalizers, is_paused
 from meshfed.controller.listener import Listener
 from meshfed.controller.options import Options
 from meshfed.controller.outcomes import verdict
 from meshfed.controller.publisher import Publisher
+from meshfed.controller.recollection import recall
 from meshfed.controller.resolver import Resolver
 from meshfed.controller.statuses import Ref, StatusWriter, Stored
-from meshfed.istio.names import RESOLVED_FROM, gateway_index
-from meshfed.kube import Client, Engine, KubeError
+from meshfed.kube import Client, Engine
 from meshfed.kube import Key as ObjectName
-from meshfed.model.meshes import is_ip
 from meshfed.plan import (
     ExportKey,
     GatewayKey,
@@ -52,37 +49,10 @@ BATCH: Final = 64
 """Keys worked out between two looks at everything else the process has to do."""
 RETRY_SECONDS: Final = 30.0
 """After which a key that could not be worked out, which only a fault of ours can cause, is tried again."""
-RECALL_SECONDS: Final = 1.0
-"""After which what was written earlier is read again, where the API did not answer."""
-
-_T = TypeVar("_T")
 
 _DECIDING: Final = (ExportKey, ImportKey, MeshKey, RemoteKey, GatewayKey)
 """Keys that decide what exists and what is offered; the others only report."""
 _KEYS: Final = (*_DECIDING, OfferKey, RemoteStatusKey, MeshStatusKey)
-
-
-class _Gateway(msgspec.Struct, frozen=True):
-    """A Gateway of ours, as far as it is history: which hosts have their home in it."""
-
-    class Spec(msgspec.Struct, frozen=True):
-        class Server(msgspec.Struct, frozen=True):
-            hosts: tuple[str, ...] = ()
-
-        servers: tuple[Server, ...] = ()
-
-    metadata: ObjectMeta
-    spec: Spec = Spec()
-
-
-class _WorkloadEntry(msgspec.Struct, frozen=True):
-    """A WorkloadEntry of ours, as far as it is history: which name its address was an answer for."""
-
-    class Spec(msgspec.Struct, frozen=True):
-        address: str = ""
-
-    metadata: ObjectMeta
-    spec: Spec = Spec()
 
 
 class Federating:
@@ -113,7 +83,9 @@ class Federating:
         self._owner = {OWNER_NAMESPACE_LABEL: options.namespace}
         self._failing: dict[Key, None] = {}
         self._settled = False
-        self._engine = Engine(client, (*found.written, found.ours["FederatedService"]), owner_labels=self._owner)
+        self._engine = Engine(
+            client, (*found.written, found.ours["FederatedService"]), owner_labels=self._owner, paused=is_paused
+        )
         self._statuses = StatusWriter(client, found.ours, self._stored, stamp=stamp)
         self._resolver = Resolver(planner.names_to_resolve, planner.resolution_changed)
         self._listener = Listener(
@@ -123,6 +95,9 @@ class Federating:
             metrics=metrics,
             stamp=stamp,
         )
+        self._finalizers = Finalizers(client, found.ours, self._finalized, self._left)
+        self._caused: dict[str, set[str]] = {}
+        self._working = False
 
     async def run(self) -> None:
         """Federate until cancelled."""
@@ -131,7 +106,7 @@ class Federating:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._inputs.run())
             await self._inputs.wait_synced(self._complain)
-            await self._recall()
+            await recall(self._client, self._found, self._owner, planner=self._planner, complain=self._complain)
             tasks.create_task(self._engine.run())
             tasks.create_task(self._statuses.run())
             self._complain("working out what should exist")
@@ -139,6 +114,7 @@ class Federating:
             await self._work_out_all()
             tasks.create_task(self._listener.run())
             tasks.create_task(self._resolver.run())
+            tasks.create_task(self._finalizers.run())
             await self._reconcile()
 
     # --- inputs to the planner
@@ -161,11 +137,18 @@ class Federating:
         self._planner.federation_changed(key.name, new)
         self._listener.federation_changed()
         self._look_at_status("MeshFederation", key, new)
+        self._finalizers.look(("MeshFederation", *key))
 
     def _on_remote(self, key: ObjectName, _old: RemoteMesh | None, new: RemoteMesh | None) -> None:
         self._planner.remote_changed(key.name, new)
+        if new is None:
+            self._caused.pop(key.name, None)
+        elif new.metadata.deletion_timestamp:
+            offers = self._inputs.offers.by_index("remote", key.name)
+            self._caused.setdefault(key.name, set()).update(offer.status.imported_as for offer in offers)
         self._listener.remote_changed(key.name, new)
         self._look_at_status("RemoteMesh", key, new)
+        self._finalizers.look(("RemoteMesh", *key))
 
     def _on_offer(self, key: ObjectName, old: FederatedService | None, new: FederatedService | None) -> None:
         self._planner.offer_changed(key.name, new)
@@ -181,44 +164,16 @@ class Federating:
         else:
             self._statuses.look(ref)
 
-    async def _recall(self) -> None:
-        """Read from the cluster what is history in what earlier processes wrote, for as long as it takes."""
-        while True:
-            try:
-                await self._recall_gateways()
-                await self._recall_addresses()
-            except KubeError as error:
-                self._complain(f"what was written earlier cannot be read: {error}")
-                _log.warning("what was written earlier cannot be read, again in %g s: %s", RECALL_SECONDS, error)
-                await asyncio.sleep(RECALL_SECONDS)
-            else:
-                return
-
-    async def _recall_gateways(self) -> None:
-        """Which Gateway each exported host has its home in, so that none moves."""
-        for gateway in await self._written("Gateway", _Gateway):
-            index = gateway_index(gateway.metadata.name)
-            if index is not None:
-                hosts = [host for server in gateway.spec.servers for host in server.hosts]
-                self._planner.gateway_observed(index, hosts)
-
-    async def _recall_addresses(self) -> None:
-        """What the names of remotes resolved to last, so that DNS need not answer for what exists to stay."""
-        known: dict[str, set[str]] = {}
-        for entry in await self._written("WorkloadEntry", _WorkloadEntry):
-            for name in filter(None, entry.metadata.annotations.get(RESOLVED_FROM, "").split(",")):
-                known.setdefault(name, set()).add(entry.spec.address)
-        for name, addresses in known.items():
-            self._planner.resolution_changed(name, tuple(sorted(filter(is_ip, addresses))))
-
-    async def _written(self, kind: str, into: type[_T]) -> Sequence[_T]:
-        resource = next(found for found in self._found.written if found.kind == kind)
-        selector = ",".join(f"{key}={value}" for key, value in self._owner.items())
-        return await self._client.list(resource, into=into, label_selector=selector)
-
     # --- keys to outputs
 
     async def _work_out_all(self) -> None:
+        self._working = True
+        try:
+            await self._work_out_dirty()
+        finally:
+            self._working = False
+
+    async def _work_out_dirty(self) -> None:
         while keys := self._planner.take_dirty():
             await self._work_out_each(keys)
 
@@ -296,6 +251,28 @@ class Federating:
     def _on_engine(self, source: Hashable) -> None:
         if isinstance(source, _KEYS):
             self._planner.applied_changed(source, verdict(self._engine.source_state(source)))
+
+    # --- what leaves
+
+    def _finalized(self, ref: Ref) -> MeshFederation | RemoteMesh | None:
+        kind, namespace, name = ref
+        if kind == "MeshFederation":
+            return self._inputs.federations.get((namespace, name))
+        return self._inputs.remotes.get((namespace, name))
+
+    def _left(self, ref: Ref) -> str:
+        """What an object that is being deleted caused and that is still there, in words."""
+        if self._dirty.is_set() or self._working:
+            return "what follows from it is being worked out"
+        kind, _, name = ref
+        if kind == "MeshFederation":
+            observed = self._engine.statistics().observed if self._planner.mesh is None else 0
+            return f"{observed} objects that it caused are still there" if observed else ""
+        if offers := len(self._inputs.offers.by_index("remote", name)):
+            return f"{offers} FederatedServices of it are still there"
+        keys = [RemoteKey(name), *(ImportKey(host) for host in self._caused.get(name, ()))]
+        deleting = [one for key in keys for one in self._engine.source_state(key).deleting]
+        return f"{len(deleting)} objects that it caused are still there, {deleting[0]} among them" if deleting else ""
 
     def _stored(self, ref: Ref) -> Stored | None:
         kind, namespace, name = ref

@@ -65,7 +65,7 @@ class Listener:
             self._arrange(name)
 
     def federation_changed(self) -> None:
-        """A MeshFederation changed, and with it, perhaps, this mesh, what may be imported, and whose the records are."""
+        """A MeshFederation changed, and with it, perhaps, this mesh: what it may import, and how records look."""
         mesh = self._planner.mesh
         if mesh == self._mesh:
             return

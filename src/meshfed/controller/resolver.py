@@ -78,7 +78,7 @@ class Resolver:
     async def _resolve(self, name: str) -> None:
         try:
             answer = await asyncio.wait_for(self._lookup(name), 10)
-        except OSError as error:  # TimeoutError is one too
+        except (OSError, UnicodeError) as error:  # TimeoutError is one too; UnicodeError: not even a name
             if self._seldom.ready(name):
                 kept = ", ".join(self._answers.get(name, ())) or "none yet"
                 _log.warning(

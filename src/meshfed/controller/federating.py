@@ -22,7 +22,7 @@ from meshfed.controller.listener import Listener
 from meshfed.controller.options import Options
 from meshfed.controller.outcomes import verdict
 from meshfed.controller.publisher import Publisher
-from meshfed.controller.resolver import Resolver
+from meshfed.controller.resolver import Lookup, Resolver
 from meshfed.controller.statuses import Ref, StatusWriter, Stored
 from meshfed.istio.names import gateway_index
 from meshfed.kube import Client, Engine
@@ -80,6 +80,7 @@ class Federating:
         found: Served,
         dirty: asyncio.Event,
         stamp: Callable[[], str],
+        lookup: Lookup,
         complain: Callable[[str | None], None],
     ) -> None:
         self._client = client
@@ -94,7 +95,7 @@ class Federating:
         self._owner = {OWNER_NAMESPACE_LABEL: options.namespace}
         self._engine = Engine(client, (*found.written, found.ours["FederatedService"]), owner_labels=self._owner)
         self._statuses = StatusWriter(client, found.ours, self._stored, stamp=stamp)
-        self._resolver = Resolver(planner.names_to_resolve, planner.resolution_changed)
+        self._resolver = Resolver(planner.names_to_resolve, planner.resolution_changed, lookup=lookup)
         self._listener = Listener(
             planner=planner,
             engine=self._engine,

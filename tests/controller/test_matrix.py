@@ -1,0 +1,120 @@
+"""Whatever happens, in whatever order: the cluster ends up as `meshfed plan` of the same inputs says.
+
+More walks than the few that always run: ``MESHFED_WALKS=200`` (seeds from 1000 on), or ``MESHFED_WALKS=17-25`` for
+these seeds. A failure prints the walk up to there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import pytest
+
+from meshfed.kube import Manifest
+from tests.controller.meshes import SYSTEM, Mesh, meshes, namespace
+from tests.controller.plans import as_planned
+from tests.controller.remotes import Remote, remotes
+from tests.controller.walks import (
+    DNS,
+    NAMESPACES,
+    REMOTES,
+    Announce,
+    Blink,
+    Delete,
+    Put,
+    Restart,
+    Step,
+    Withdraw,
+    walk,
+)
+
+LENGTH = 60
+TOGETHER = 3
+"""Steps between two looks."""
+
+
+def seeds() -> Sequence[int]:
+    """Which walks to take."""
+    asked = os.environ.get("MESHFED_WALKS", "")
+    first, dash, last = asked.partition("-")
+    if dash:
+        return range(int(first), int(last) + 1)
+    return [1, 2, 3, 4, *range(1000, 1000 + int(asked or 0))]
+
+
+@pytest.mark.parametrize("seed", seeds())
+async def test_the_cluster_is_as_planned_whatever_happened(seed: int) -> None:
+    await take(walk(seed, LENGTH))
+
+
+async def take(steps: Sequence[Step]) -> None:
+    """Take every step, and look after every few."""
+    async with meshes("east") as (east,), remotes(*REMOTES) as found:
+        others = {remote.name: remote for remote in found}
+        east.dns = dict(DNS)
+        for name, labels in NAMESPACES.items():
+            created = namespace(name)
+            created["metadata"]["labels"] = labels
+            await east.apply(created)
+        await east.start()
+        for number, step in enumerate(steps, start=1):
+            await carry_out(step, east, others)
+            if number % TOGETHER == 0 or number == len(steps):
+                taken = steps[:number]
+                try:
+                    await as_planned(east, *heard(east, others), patience=15)
+                except AssertionError as error:
+                    raise AssertionError("\n".join([*map(str, taken), str(error)])) from None
+
+
+async def carry_out(step: Step, east: Mesh, others: dict[str, Remote]) -> None:
+    match step:
+        case Put(manifest):
+            manifest = dialled(manifest, others)
+            if manifest["kind"] == "Service":
+                await make_way(east, manifest)
+            await east.apply(manifest)
+        case Delete(kind, in_namespace, name):
+            await east.delete(kind, name, namespace=in_namespace)
+        case Announce(remote, offer):
+            others[remote].offer(offer)
+        case Withdraw(remote, host):
+            if host in others[remote].offers:
+                others[remote].withdraw(host)
+        case Blink(remote):
+            await others[remote].stop()
+            await others[remote].start()
+        case Restart():
+            await east.stop()
+            await east.start()
+
+
+def dialled(manifest: Manifest, others: dict[str, Remote]) -> Manifest:
+    """Say where a remote's discovery service is."""
+    discovery = manifest["spec"].get("discovery", {}) if manifest["kind"] == "RemoteMesh" else {}
+    if "address" not in discovery:
+        return manifest
+    found = discovery | {"address": f"127.0.0.1:{others[manifest['metadata']['name']].port}"}
+    return manifest | {"spec": manifest["spec"] | {"discovery": found}}
+
+
+async def make_way(east: Mesh, manifest: Manifest) -> None:
+    """Delete the Service that cannot become this one, as a person would have to."""
+    name, in_namespace = manifest["metadata"]["name"], manifest["metadata"]["namespace"]
+    for found in east.server.snapshot("services"):
+        if (found["metadata"]["name"], found["metadata"]["namespace"]) == (name, in_namespace) and kind_of(
+            found
+        ) != kind_of(manifest):
+            await east.delete("Service", name, namespace=in_namespace)
+
+
+def kind_of(service: Manifest) -> tuple[str, bool]:
+    spec = service["spec"]
+    return spec.get("type", "ClusterIP"), spec.get("clusterIP") == "None"
+
+
+def heard(east: Mesh, others: dict[str, Remote]) -> list[Remote]:
+    """The remotes that are listened to at a place where somebody answers."""
+    found = (one for one in east.server.snapshot("remotemeshes") if one["metadata"]["namespace"] == SYSTEM)
+    return [others[one["metadata"]["name"]] for one in found if "address" in one["spec"].get("discovery", {})]

@@ -235,7 +235,11 @@ class _Walker:
         trust_domain = self._mostly("cluster.local", "remote.local")
         spec = {
             "addresses": self._mostly(
-                ["192.0.2.10"], ["192.0.2.10", "192.0.2.11"], ["gw.west.example"], ["gw.north.example", "192.0.2.12"], []
+                ["192.0.2.10"],
+                ["192.0.2.10", "192.0.2.11"],
+                ["gw.west.example"],
+                ["gw.north.example", "192.0.2.12"],
+                [],
             ),
             "network": self._mostly(f"{name}-network", "west-network", "east-network"),
             "trustDomain": trust_domain,
@@ -265,7 +269,11 @@ class _Walker:
         }
         deny = {"action": "Deny", "hosts": [self._one("a.*", "*.shop.*")]}
         alias = {"action": "Import", "hosts": ["*.shop.*"], "as": {"host": "{name}.{namespace}.svc.west.example"}}
-        onto = {"action": "Import", "hosts": ["b.default.svc.cluster.local"], "as": {"host": "a.default.svc.cluster.local"}}
+        onto = {
+            "action": "Import",
+            "hosts": ["b.default.svc.cluster.local"],
+            "as": {"host": "a.default.svc.cluster.local"},
+        }
         stranger = {"action": "Import", "hosts": ["x.example.com"], "as": {"host": "x.shop.svc.cluster.local"}}
         rules = [one for one in (deny, alias, onto, stranger, rule(), rule()) if self._rng.random() < 0.5]
         return {

@@ -87,15 +87,15 @@ class Session:
     def reconfigure(self, mesh: RemoteMesh, *, rejudge: bool = False) -> bool:
         """The RemoteMesh changed: take the change in; returns false where only a new session can.
 
-        ``rejudge``: something else changed that the import rules' verdicts depend on.
+        ``rejudge``: this mesh changed, on which the import rules' verdicts depend, and whose the FederatedServices are.
         """
         before, self._mesh = self._mesh, mesh
-        if _target(mesh) != _target(before):
+        # What was announced under another trust domain was dropped as it came in, so all has to be heard again.
+        if _target(mesh) != _target(before) or mesh.spec.trust_domain != before.spec.trust_domain:
             return False
-        if mesh.spec == before.spec and not rejudge:
-            self._changed.set()
-            return True
-        self._say(self._ledger.rejudge(trust_domain=mesh.spec.trust_domain, guard=_guard(mesh), admits=self._admits))
+        if mesh.spec != before.spec or rejudge:
+            changed = self._ledger.rejudge(trust_domain=mesh.spec.trust_domain, guard=_guard(mesh), admits=self._admits)
+            self._say(self._ledger.hosts() if rejudge else changed)
         self._changed.set()
         return True
 

@@ -74,7 +74,7 @@ class Mesh:
         self._task: asyncio.Task[None] | None = None
         self._clients: contextlib.AsyncExitStack | None = None
 
-    async def start(self, *, fixed: Fixed | None = None) -> None:
+    async def start(self, *, fixed: Fixed | None = None, metrics: Address = Address("", 0)) -> None:
         """Start the controller, as a new process would: with nothing in memory."""
         self.metrics = Metrics()
         self._clients = contextlib.AsyncExitStack()
@@ -82,7 +82,7 @@ class Mesh:
         options = Options(
             namespace=self.namespace,
             discovery=Address("127.0.0.1", self.discovery_port),
-            metrics=Address("", 0),
+            metrics=metrics,
             health=Address("", 0),
             allow_unauthenticated_peers=True,
             fixed=fixed,
@@ -143,11 +143,14 @@ class Mesh:
 
     # --- what it holds
 
+    def all_of(self, kind: str) -> list[Manifest]:
+        """Every object of a kind."""
+        resource = RESOURCES[kind]
+        return self.server.snapshot(f"{resource.plural}.{resource.group}" if resource.group else resource.plural)
+
     def all(self, kind: str) -> dict[str, Manifest]:
         """Every object of a kind, by name."""
-        resource = RESOURCES[kind]
-        plural = f"{resource.plural}.{resource.group}" if resource.group else resource.plural
-        return {found["metadata"]["name"]: found for found in self.server.snapshot(plural)}
+        return {found["metadata"]["name"]: found for found in self.all_of(kind)}
 
     def written(self) -> dict[tuple[str, str], Any]:
         """The content of everything controllers write, by kind and name."""

@@ -105,8 +105,8 @@ class Engine:
         """Replace what ``source`` wants by these manifests; an empty sequence wants nothing more.
 
         Objects that it wanted and does not want now are deleted, once those it wants are in place. Its objects are
-        written after what those of the sources ``after`` want by now is in place. Costs nothing for other sources. ``ValueError`` for a manifest
-        that is no object, is of a kind that is not watched, or stands there twice.
+        written after what the sources ``after`` want by now is in place. Costs nothing for other sources.
+        ``ValueError`` for a manifest that is no object, is of a kind that is not watched, or stands there twice.
         """
         found: dict[ObjectKey, Desired] = {}
         for manifest in wanted:

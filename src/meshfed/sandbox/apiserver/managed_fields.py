@@ -153,7 +153,8 @@ def apply(
     """The object that results where `manager` wants just what `applied` says, with its managedFields.
 
     Fields that the manager applied before and does not now are removed, unless another manager owns them too. The
-    result is to be defaulted and validated like any other write; equal to `live`, nothing happened.
+    result is to be defaulted and validated like any other write; equal to `live`, nothing happened. It shares unchanged
+    parts with the arguments.
 
     Args:
         live: the stored object; None: it is created.

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import pytest
 
 from meshfed.kube import Manifest
-from tests.controller.meshes import SYSTEM, Mesh, meshes, namespace
+from tests.controller.meshes import SYSTEM, Mesh, eventually, meshes, namespace
 from tests.controller.plans import as_planned
 from tests.controller.remotes import Remote, remotes
 from tests.controller.walks import (
@@ -72,8 +72,7 @@ async def carry_out(step: Step, east: Mesh, others: dict[str, Remote]) -> None:
     match step:
         case Put(manifest):
             manifest = dialled(manifest, others)
-            if manifest["kind"] == "Service":
-                await make_way(east, manifest)
+            await make_way(east, manifest)
             await east.apply(manifest)
         case Delete(kind, in_namespace, name):
             await east.delete(kind, name, namespace=in_namespace)
@@ -100,13 +99,18 @@ def dialled(manifest: Manifest, others: dict[str, Remote]) -> Manifest:
 
 
 async def make_way(east: Mesh, manifest: Manifest) -> None:
-    """Delete the Service that cannot become this one, as a person would have to."""
-    name, in_namespace = manifest["metadata"]["name"], manifest["metadata"]["namespace"]
-    for found in east.server.snapshot("services"):
-        if (found["metadata"]["name"], found["metadata"]["namespace"]) == (name, in_namespace) and kind_of(
-            found
-        ) != kind_of(manifest):
-            await east.delete("Service", name, namespace=in_namespace)
+    """Make room for an object, as a person would have to: what is leaving has left, no Service changes its kind."""
+    kind, metadata = manifest["kind"], manifest["metadata"]
+
+    def there() -> list[Manifest]:
+        name = (metadata["name"], metadata.get("namespace"))
+        found = (one["metadata"] | {"of": one} for one in east.all_of(kind))
+        return [one["of"] for one in found if (one["name"], one.get("namespace")) == name]
+
+    for found in there():
+        if kind == "Service" and kind_of(found) != kind_of(manifest):
+            await east.delete("Service", metadata["name"], namespace=metadata["namespace"])
+    await eventually(lambda: not any("deletionTimestamp" in found["metadata"] for found in there()))
 
 
 def kind_of(service: Manifest) -> tuple[str, bool]:

@@ -360,7 +360,7 @@ async def test_import_destination_rule() -> None:
         west.offer(offer("ratings", ports=(*west.offers[host("ratings")].ports, GRPC)))
         on_7000 = (7000, "ratings-7000.default.svc.cluster.local")
         await holds(east, "DestinationRule", {name: rule(on_7000, on_9080)})
-        outliers = {"outlierDetection": {"consecutive5xxErrors": 3}}
+        outliers: dict[str, Any] = {"outlierDetection": {"consecutive5xxErrors": 3}}
         await east.apply(west.object(**router, trafficPolicy=outliers))
         await holds(east, "DestinationRule", {name: rule(on_7000, on_9080, **outliers)})
         await east.apply(west.object(trafficPolicy=outliers))

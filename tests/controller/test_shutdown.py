@@ -16,7 +16,7 @@ from meshfed.controller.sessions import Reports, Session
 from meshfed.telemetry.metrics import Metrics
 from tests.controller.remotes import Remote
 
-Work = tuple[Callable[[], Coroutine[Any, Any, None]], Callable[[], None]]
+Work = tuple[Callable[[], Coroutine[Any, Any, None]], Callable[[], object]]
 """Something that runs until it is cancelled, and what wakes it."""
 
 
@@ -39,7 +39,7 @@ def session() -> Work:
         stamp=lambda: "2026-01-01T00:00:00Z",
         node="east",
     )
-    return made.run, lambda: made.reconfigure(mesh) and None
+    return made.run, lambda: made.reconfigure(mesh)
 
 
 @pytest.mark.parametrize("turns", range(5))

@@ -160,7 +160,7 @@ class _Walker:
             "spec": spec,
         }
 
-    def _ports(self) -> list[dict[str, Any]]:
+    def _ports(self) -> Any:
         return self._one(
             [{"name": "http", "port": 9080}],
             [{"name": "http", "port": 9080, "targetPort": 8080}],
@@ -209,7 +209,16 @@ class _Walker:
         return _ours("MeshFederation", name, spec)
 
     def _export(self) -> dict[str, Any]:
-        rule = lambda: {  # noqa: E731 - it is one line of a table
+        alias = {"action": "Export", "names": ["pay"], "as": self._one({"name": "a"}, {"namespace": "shop"})}
+        rules = [*self._mostly([], [alias]), *(self._export_rule() for _ in range(self._one(1, 2)))]
+        return self._some(
+            serviceSelectors=self._mostly({"matchLabels": _EXPORTED}, {}, self._selector()),
+            namespaceSelectors=self._one({}, {"matchLabels": {"env": "prod"}}, self._selector("env", "test")),
+            rules=self._one(None, rules),
+        )
+
+    def _export_rule(self) -> dict[str, Any]:
+        return {
             "action": self._mostly("Export", "Deny"),
             **self._some(
                 namespaces=[self._one("default", "s*", "*", "kube-public")],
@@ -218,13 +227,6 @@ class _Walker:
                 remotes=[self._one(*REMOTES)],
             ),
         }
-        alias = {"action": "Export", "names": ["pay"], "as": self._one({"name": "a"}, {"namespace": "shop"})}
-        rules = [*self._mostly([], [alias]), *(rule() for _ in range(self._one(1, 2)))]
-        return self._some(
-            serviceSelectors=self._mostly({"matchLabels": _EXPORTED}, {}, self._selector()),
-            namespaceSelectors=self._one({}, {"matchLabels": {"env": "prod"}}, self._selector("env", "test")),
-            rules=self._one(None, rules),
-        )
 
     def _selector(self, key: str = "tier", value: str = "gold") -> dict[str, Any]:
         operator = self._one("In", "NotIn", "Exists", "DoesNotExist")
@@ -258,15 +260,6 @@ class _Walker:
         return _ours("RemoteMesh", name, spec)
 
     def _import(self) -> dict[str, Any]:
-        rule = lambda: {  # noqa: E731 - it is one line of a table
-            "action": "Import",
-            **self._some(
-                hosts=[self._one("*.default.*", "a.*", "*", "b.default.svc.cluster.local"), "pay.*"],
-                namespaces=[self._one("default", "kube-system", "*")],
-                labels=self._selector(),
-                merge=self._one(True, False),
-            ),
-        }
         deny = {"action": "Deny", "hosts": [self._one("a.*", "*.shop.*")]}
         alias = {"action": "Import", "hosts": ["*.shop.*"], "as": {"host": "{name}.{namespace}.svc.west.example"}}
         onto = {
@@ -275,7 +268,11 @@ class _Walker:
             "as": {"host": "a.default.svc.cluster.local"},
         }
         stranger = {"action": "Import", "hosts": ["x.example.com"], "as": {"host": "x.shop.svc.cluster.local"}}
-        rules = [one for one in (deny, alias, onto, stranger, rule(), rule()) if self._rng.random() < 0.5]
+        rules = [
+            one
+            for one in (deny, alias, onto, stranger, self._import_rule(), self._import_rule())
+            if self._rng.random() < 0.5
+        ]
         return {
             "merge": self._mostly(True, False),
             **self._some(
@@ -283,6 +280,17 @@ class _Walker:
                 limit=self._one(0, 1, 2, 3),
                 exportTo=self._one(["."], ["shop", "default"], ["*"]),
                 rules=rules or None,
+            ),
+        }
+
+    def _import_rule(self) -> dict[str, Any]:
+        return {
+            "action": "Import",
+            **self._some(
+                hosts=[self._one("*.default.*", "a.*", "*", "b.default.svc.cluster.local"), "pay.*"],
+                namespaces=[self._one("default", "kube-system", "*")],
+                labels=self._selector(),
+                merge=self._one(True, False),
             ),
         }
 

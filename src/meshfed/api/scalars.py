@@ -138,5 +138,5 @@ ExportTo = Annotated[
     ],
     Meta(min_length=1, max_length=64),
 ]
-"""Not a `SET`: server-side apply would add what is applied to the default, which nobody owns, and nobody can replace."""
+"""Not a `SET`: server-side apply would add to the default, which nobody owns and so nobody can take out."""
 IngressKind = Literal["istio", "openshift-router"]

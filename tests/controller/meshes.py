@@ -74,7 +74,7 @@ class Mesh:
         self._task: asyncio.Task[None] | None = None
         self._clients: contextlib.AsyncExitStack | None = None
 
-    async def start(self, *, fixed: Fixed | None = None, metrics: Address = Address("", 0)) -> None:
+    async def start(self, *, fixed: Fixed | None = None, metrics_port: int = 0) -> None:
         """Start the controller, as a new process would: with nothing in memory."""
         self.metrics = Metrics()
         self._clients = contextlib.AsyncExitStack()
@@ -82,7 +82,7 @@ class Mesh:
         options = Options(
             namespace=self.namespace,
             discovery=Address("127.0.0.1", self.discovery_port),
-            metrics=metrics,
+            metrics=Address("127.0.0.1", metrics_port),
             health=Address("", 0),
             allow_unauthenticated_peers=True,
             fixed=fixed,

@@ -49,7 +49,7 @@ class Remote:
             del self.offers[host]
             self._exports.remove(host)
 
-    def object(self, **spec: Any) -> Manifest:
+    def object(self, *, namespace: str = SYSTEM, **spec: Any) -> Manifest:
         """The RemoteMesh that speaks of it: all that it offers is imported, unless ``spec`` says otherwise."""
         plain = {
             "addresses": ["192.0.2.10"],
@@ -62,7 +62,7 @@ class Remote:
         return {
             "apiVersion": f"{GROUP}/v1alpha1",
             "kind": "RemoteMesh",
-            "metadata": {"name": self.name, "namespace": SYSTEM},
+            "metadata": {"name": self.name, "namespace": namespace},
             "spec": {key: value for key, value in wanted.items() if value is not None},
         }
 

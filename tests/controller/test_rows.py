@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from meshfed.controller.options import Address
 from meshfed.federation import homes
 from meshfed.kube import Manifest
 from meshfed.model.offers import Port
@@ -120,7 +119,7 @@ async def test_peer_authentication() -> None:
         await east.apply(federation("east"))
         await holds(east, "PeerAuthentication", {name: spec})
         await east.stop()
-        await east.start(metrics=Address("127.0.0.1", port))
+        await east.start(metrics_port=port)
         scraped = spec | {"portLevelMtls": {str(port): {"mode": "PERMISSIVE"}}}
         await holds(east, "PeerAuthentication", {name: scraped})
         await east.apply(federation("east", controlPlaneNamespace="mesh-system"))

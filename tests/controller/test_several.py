@@ -220,8 +220,8 @@ async def test_remotes_of_one_identity_are_imported_from_and_both_say_so() -> No
         await east.apply(federation("east"), north.object(identity=shared), west.object(identity=shared))
         await east.start()
         await as_planned(east, west, north)
+        ambiguous = ("False", "IdentityAmbiguous")
         for name in ("north", "west"):
-            ambiguous = ("False", "IdentityAmbiguous")
             await eventually(lambda name=name: east.condition("RemoteMesh", name, "IdentityUnique") == ambiguous)  # type: ignore[misc]
         assert east.imported() == [RATINGS]
         await east.delete("RemoteMesh", "north")

@@ -11,9 +11,11 @@ from collections.abc import Sequence
 
 import pytest
 
+from meshfed.api.v1alpha1 import OWNER_LABEL
+from meshfed.federation import homes
 from meshfed.kube import Manifest
 from tests.controller.meshes import SYSTEM, Mesh, eventually, meshes, namespace
-from tests.controller.plans import as_planned
+from tests.controller.plans import as_planned, contents
 from tests.controller.remotes import Remote, remotes
 from tests.controller.walks import (
     DNS,
@@ -22,6 +24,7 @@ from tests.controller.walks import (
     Announce,
     Blink,
     Delete,
+    Meddle,
     Put,
     Restart,
     Step,
@@ -40,11 +43,12 @@ def seeds() -> Sequence[int]:
     first, dash, last = asked.partition("-")
     if dash:
         return range(int(first), int(last) + 1)
-    return [1, 2, 3, 4, *range(1000, 1000 + int(asked or 0))]
+    return [*range(1, 9), *range(1000, 1000 + int(asked or 0))]
 
 
 @pytest.mark.parametrize("seed", seeds())
-async def test_the_cluster_is_as_planned_whatever_happened(seed: int) -> None:
+async def test_the_cluster_is_as_planned_whatever_happened(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(homes, "HOSTS_PER_GATEWAY", 3)
     await take(walk(seed, LENGTH))
 
 
@@ -64,6 +68,7 @@ async def take(steps: Sequence[Step]) -> None:
                 taken = steps[:number]
                 try:
                     await as_planned(east, *heard(east, others), patience=15)
+                    assert len(set(east.exported())) == len(east.exported()), "a host stands in two Gateways"
                 except AssertionError as error:
                     raise AssertionError("\n".join([*map(str, taken), str(error)])) from None
 
@@ -84,9 +89,23 @@ async def carry_out(step: Step, east: Mesh, others: dict[str, Remote]) -> None:
         case Blink(remote):
             await others[remote].stop()
             await others[remote].start()
+        case Meddle(number, delete):
+            await meddle(east, number, delete=delete)
         case Restart():
             await east.stop()
             await east.start()
+
+
+async def meddle(east: Mesh, number: int, *, delete: bool) -> None:
+    """Do what people do to objects that they did not write."""
+    written = sorted(contents(east))
+    if not written:
+        return
+    kind, in_namespace, name = written[number % len(written)]
+    if delete:
+        await east.delete(kind, name, namespace=in_namespace)
+    elif kind != "FederatedService":  # it would be refused: the schema takes nothing that is not ours
+        await east.patch(kind, name, {"metadata": {"labels": {OWNER_LABEL: "me"}}}, namespace=in_namespace)
 
 
 def dialled(manifest: Manifest, others: dict[str, Remote]) -> Manifest:

@@ -6,6 +6,7 @@ remotes are discovery services of the test's own.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -108,6 +109,35 @@ async def test_gateway_split_over_several_objects(monkeypatch: pytest.MonkeyPatc
         await holds(east, "Gateway", {})
 
 
+async def test_a_host_that_changes_its_gateway_leaves_the_old_one_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(homes, "HOSTS_PER_GATEWAY", 3)
+    twice: list[str] = []
+    async with meshes("east") as (east,):
+        await east.apply(federation("east"))
+        await east.start()
+        for name in "abc":
+            await east.apply(service(name, exported=True))
+            await eventually(lambda name=name: host(name) in east.exported())  # type: ignore[misc]
+
+        async def watch() -> None:
+            while True:
+                exported = east.exported()
+                twice.extend(one for one in set(exported) if exported.count(one) > 1)
+                await asyncio.sleep(0)
+
+        watching = asyncio.create_task(watch())
+        # The second Gateway, which lists c, cannot be written at first.
+        for verb in ("update", "delete"):
+            east.server.fail(verb=verb, name="federation-ingress-gateway-2", times=3)
+        await east.label("a", export_service=None)
+        await east.label("c", export_service=None)
+        await eventually(lambda: east.exported() == [host("b"), host("c")])
+        await east.label("c", export_service="true")
+        await holds(east, "Gateway", {"istio-system/federation-ingress-gateway": gateway(FDS, host("b"), host("c"))})
+        watching.cancel()
+        assert twice == []
+
+
 async def test_peer_authentication() -> None:
     async with meshes("east") as (east,):
         name, port = "istio-system/fds-strict-mtls", free_port()
@@ -186,7 +216,10 @@ async def test_discovery_service_entry() -> None:
         await holds(east, "ServiceEntry", {name: entry("192.0.2.10")})
         await east.apply(west.object(**through_ingress, addresses=["192.0.2.11", "192.0.2.10"], port=443))
         await holds(east, "ServiceEntry", {name: entry("192.0.2.10", "192.0.2.11", port=443)})
-        named = through_ingress | {"discovery": {"namespace": "fed", "port": 1234}, "addresses": ["gw.west.example"]}
+        named: dict[str, Any] = through_ingress | {
+            "discovery": {"namespace": "fed", "port": 1234},
+            "addresses": ["gw.west.example"],
+        }
         await east.apply(west.object(**named, clusterDomain="west.mesh", trustDomain="west.mesh", identity=None))
         wanted = entry(
             "gw.west.example",
@@ -196,7 +229,7 @@ async def test_discovery_service_entry() -> None:
         )
         del wanted["subjectAltNames"]
         await holds(east, "ServiceEntry", {name: wanted})
-        await east.apply(west.object(**through_ingress | {"addresses": None, "import": None}))
+        await east.apply(west.object(discovery=None, import_=None, addresses=None))
         await holds(east, "ServiceEntry", {})
         await east.apply(west.object(**through_ingress))
         await holds(east, "ServiceEntry", {name: entry("192.0.2.10")})

@@ -64,11 +64,18 @@ class Blink(msgspec.Struct, frozen=True):
     remote: str
 
 
+class Meddle(msgspec.Struct, frozen=True):
+    """Somebody deletes an object that the controller wrote, or changes it: the ``number``-th, counted around."""
+
+    number: int
+    delete: bool
+
+
 class Restart(msgspec.Struct, frozen=True):
     """The controller is killed and started."""
 
 
-Step = Put | Delete | Announce | Withdraw | Blink | Restart
+Step = Put | Delete | Announce | Withdraw | Blink | Meddle | Restart
 
 
 def walk(seed: int, length: int) -> list[Step]:
@@ -82,6 +89,9 @@ class _Walker:
     def __init__(self, rng: Random) -> None:
         self._rng = rng
         self._blinks = 2
+        """How often a remote may go away: it takes ever longer to be looked for again."""
+        self._meddlings = 3
+        """How often somebody may meddle: what is meddled with again and again is put back ever later."""
 
     def steps(self, length: int) -> Iterator[Step]:
         """A mesh with a remote that offers something, and then ``length`` steps from there."""
@@ -100,6 +110,7 @@ class _Walker:
             self._gone: 2,
             lambda: Put(self._namespace()): 1,
             self._blink: 1,
+            self._meddling: 1,
             Restart: 1,
         }
         for make in self._rng.choices(list(kinds), list(kinds.values()), k=length):
@@ -139,6 +150,10 @@ class _Walker:
     def _blink(self) -> Step:
         self._blinks -= 1
         return Blink(self._one(*REMOTES)) if self._blinks >= 0 else self._announcement()
+
+    def _meddling(self) -> Step:
+        self._meddlings -= 1
+        return Meddle(self._one(*range(100)), self._one(True, False)) if self._meddlings >= 0 else self._withdrawal()
 
     def _namespace(self) -> Manifest:
         name = self._one("default", "shop")

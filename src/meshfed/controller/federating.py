@@ -226,7 +226,7 @@ class Federating:
         self._metrics.reconcile_seconds.labels(kind=type(key).__name__).observe(time.perf_counter() - started)
 
     def _send(self, key: Key, outputs: Outputs) -> None:
-        self._engine.want(key, outputs.objects)
+        self._engine.want(key, outputs.objects, after=outputs.after)
         if isinstance(key, ExportKey):
             self._publisher.publish(key, outputs.export)
         if isinstance(key, MeshKey | RemoteKey):

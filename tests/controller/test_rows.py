@@ -274,7 +274,12 @@ async def test_import_service_entry() -> None:
         await holds(east, "ServiceEntry", {name: entry | {"ports": [grpc], "endpoints": [by_grpc]}})
 
         west.offer(offer("ratings"))
-        moved = {"addresses": ["192.0.2.20", "gw.west.example"], "port": 443, "network": "n", "locality": "r1/z1"}
+        moved: dict[str, Any] = {
+            "addresses": ["192.0.2.20", "gw.west.example"],
+            "port": 443,
+            "network": "n",
+            "locality": "r1/z1",
+        }
         await east.apply(west.object(**moved, import_={"exportTo": ["shop", "bank"]}))
         anew = [endpoint(address, "n", port=443, locality="r1/z1") for address in ("192.0.2.20", "gw.west.example")]
         visible = {"resolution": "DNS", "exportTo": ["bank", "shop"]}

@@ -71,7 +71,7 @@ class Resolver:
             for name in due:
                 self._due[name] = loop.time() + PERIOD
             pause = min(self._due.values(), default=loop.time() + PERIOD) - loop.time()
-            # Not `wait_for`, here and below: before Python 3.12 it may lose a cancellation.
+            # Not wait_for: before Python 3.12 it loses a cancellation that comes together with the event.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(pause, 0.05)):
                     await self._poke.wait()

@@ -254,7 +254,7 @@ class Session:
             hold = self._ledger.hold()
             deadlines = [at for at in (hold.until if hold else None, stale_at) if at is not None]
             pause = min(deadlines) - now if deadlines else None
-            # Not `wait_for`: before Python 3.12 it may lose a cancellation, and the session would never end.
+            # Not wait_for: before Python 3.12 it loses a cancellation that comes together with the event.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._changed.wait()

@@ -33,6 +33,20 @@ _HEALTH: Final = frozenset({"/healthz", "/livez", "/readyz"})
 _PROPAGATIONS: Final = ("", "Background", "Foreground", "Orphan")
 
 
+class _Preconditions(msgspec.Struct, rename="camel"):
+    uid: str | None = None
+    resource_version: str | None = None
+
+
+class _DeleteBody(msgspec.Struct, rename="camel"):
+    """DeleteOptions as clients send them; the grace period means nothing where nothing runs."""
+
+    propagation_policy: str | None = None
+    orphan_dependents: bool | None = None
+    preconditions: _Preconditions | None = None
+    dry_run: list[str] | None = None
+
+
 def _json(body: bytes, code: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
     return web.Response(body=body, status=code, content_type=JSON, headers=headers)
 
@@ -203,7 +217,7 @@ class Handler:
         return _written(form, where, outcome.stored, 201 if outcome.created else 200, outcome.warnings)
 
     async def _patch(self, request: web.BaseRequest, where: Target, query: Mapping[str, str]) -> web.StreamResponse:
-        form, options, media = _form(request, query), _write_options(request, query), request.content_type
+        form, options, media = _form(request, query), _write_options(request, query), _media(request)
         patch = requests.decoded_patch(await request.read(), media, where.resource)
         key = Key(where.namespace, where.name)
         if media == APPLY_PATCH:
@@ -262,32 +276,40 @@ def _invalid_options(cause: Cause) -> StatusError:
     return errors.InvalidError("meta.k8s.io", "PatchOptions", "", [cause])
 
 
-def _delete_options(body: JSONObject, query: Mapping[str, str]) -> DeleteOptions:
-    preconditions = body.get("preconditions") or {}
-    propagation = query.get("propagationPolicy") or body.get("propagationPolicy") or ""
-    if query.get("orphanDependents") == "true" or body.get("orphanDependents"):
+def _delete_options(body: Any, query: Mapping[str, str]) -> DeleteOptions:
+    try:
+        given = msgspec.convert(body, _DeleteBody)
+    except msgspec.ValidationError as error:
+        raise errors.bad_request(
+            f"the object provided is unrecognized (must be of type DeleteOptions): {error}"
+        ) from error
+    propagation = query.get("propagationPolicy") or given.propagation_policy or ""
+    if query.get("orphanDependents") == "true" or given.orphan_dependents:
         propagation = "Orphan"
+    preconditions = given.preconditions or _Preconditions()
     if propagation not in _PROPAGATIONS:
         cause = not_supported("propagationPolicy", propagation, ["Foreground", "Background", "Orphan", "nil"])
         raise errors.InvalidError("meta.k8s.io", "DeleteOptions", "", [cause])
     return DeleteOptions(
         propagation=propagation,
-        uid=preconditions.get("uid", ""),
-        version=preconditions.get("resourceVersion", ""),
-        dry_run=bool(query.get("dryRun") or body.get("dryRun")),
+        uid=preconditions.uid or "",
+        version=preconditions.resource_version or "",
+        dry_run=bool(query.get("dryRun") or given.dry_run),
     )
 
 
+def _media(request: web.BaseRequest) -> str:
+    """The body's media type; empty where nobody says, for which aiohttp would have a guess of its own."""
+    return request.content_type if "Content-Type" in request.headers else ""
+
+
 async def _body(request: web.BaseRequest, where: Target) -> Any:
-    return requests.decoded(await request.read(), request.content_type, where.resource.kind)
+    return requests.decoded(await request.read(), _media(request), where.resource.kind)
 
 
-async def _optional_body(request: web.BaseRequest) -> JSONObject:
+async def _optional_body(request: web.BaseRequest) -> Any:
     body = await request.read()
-    options = requests.decoded(body, request.content_type, "DeleteOptions") if body else {}
-    if not isinstance(options, dict):
-        raise errors.bad_request("the object provided is unrecognized (must be of type DeleteOptions)")
-    return options
+    return requests.decoded(body, _media(request), "DeleteOptions") if body else {}
 
 
 def _written(form: Form, where: Target, stored: Stored, code: int, warnings: tuple[str, ...]) -> web.Response:

@@ -172,6 +172,8 @@ class Writer:
                 subresource=subresource,
                 now=self._now(),
             )
+        except patches.PatchError as error:
+            raise errors.refused_patch(error) from error
         except managed_fields.ApplyConflict as error:
             raise errors.apply_conflict(error) from error
         if stored is None:

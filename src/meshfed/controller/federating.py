@@ -23,7 +23,7 @@ from meshfed.controller.options import Options
 from meshfed.controller.outcomes import verdict
 from meshfed.controller.publisher import Publisher
 from meshfed.controller.recollection import recall
-from meshfed.controller.resolver import Resolver
+from meshfed.controller.resolver import Lookup, Resolver
 from meshfed.controller.statuses import Ref, StatusWriter, Stored
 from meshfed.kube import Client, Engine
 from meshfed.kube import Key as ObjectName
@@ -69,6 +69,7 @@ class Federating:
         found: Served,
         dirty: asyncio.Event,
         stamp: Callable[[], str],
+        lookup: Lookup,
         complain: Callable[[str | None], None],
     ) -> None:
         self._client = client
@@ -87,7 +88,7 @@ class Federating:
             client, (*found.written, found.ours["FederatedService"]), owner_labels=self._owner, paused=is_paused
         )
         self._statuses = StatusWriter(client, found.ours, self._stored, stamp=stamp)
-        self._resolver = Resolver(planner.names_to_resolve, planner.resolution_changed)
+        self._resolver = Resolver(planner.names_to_resolve, planner.resolution_changed, lookup=lookup)
         self._listener = Listener(
             planner=planner,
             engine=self._engine,
@@ -229,7 +230,7 @@ class Federating:
     def _send(self, key: Key, outputs: Outputs) -> None:
         if isinstance(key, ExportKey):
             self._publisher.publish(key, outputs.export)
-        self._engine.want(key, outputs.objects)
+        self._engine.want(key, outputs.objects, after=outputs.after)
         if isinstance(key, MeshKey | RemoteKey):
             self._publisher.reevaluate()
         for status in outputs.statuses:

@@ -105,10 +105,11 @@ class Session:
     def reconfigure(self, mesh: RemoteMesh, *, rejudge: bool = False) -> bool:
         """The RemoteMesh changed: take the change in; returns false where only a new session can.
 
-        ``rejudge``: this mesh changed, on which the import rules' verdicts depend, and what is written on records.
+        ``rejudge``: this mesh changed, on which the import rules' verdicts depend, and whose the FederatedServices are.
         """
         before, self._mesh = self._mesh, mesh
-        if _target(mesh) != _target(before):
+        # What was announced under another trust domain was dropped as it came in, so all has to be heard again.
+        if _target(mesh) != _target(before) or mesh.spec.trust_domain != before.spec.trust_domain:
             return False
         if mesh.spec != before.spec or rejudge:
             changed = self._ledger.rejudge(

@@ -126,8 +126,7 @@ class Call:
 async def together(*parts: Coroutine[None, None, None]) -> None:
     """Run the parts of a call at the same time until one fails, and raise its error alone.
 
-    Not a TaskGroup: before Python 3.13 a part's error that comes together with our own cancellation takes its place
-    there, and whoever handles the error would go on for ever.
+    Not a TaskGroup, which loses a cancellation where a part fails in the same moment, say because its stream closes.
     """
     tasks = [asyncio.create_task(part) for part in parts]
     try:
@@ -135,7 +134,9 @@ async def together(*parts: Coroutine[None, None, None]) -> None:
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.wait(tasks)
+        errors = {task: task.exception() for task in tasks if not task.cancelled()}
     for task in tasks:
-        if task in done:
-            task.result()
+        error = errors.get(task)
+        if task in done and error is not None:
+            raise error

@@ -187,6 +187,16 @@ def test_offers_far_beyond_the_limit_are_counted_and_take_the_place_of_those_tha
     assert (book.unrecorded, len(book)) == (0, 0)
 
 
+def test_a_hold_is_of_what_has_a_federated_service_so_that_endless_new_names_take_no_memory() -> None:
+    book = Ledger("west", trust_domain="west.local", limit=10)
+    for lot in range(20):
+        hear(book, *(offer(f"s{lot}-{index}") for index in range(500)), complete=True, now=lot)
+    hold = book.hold()
+    assert hold is not None
+    assert hold.hosts == room(10)
+    assert len(book) == room(10) + 500
+
+
 def test_announcements_without_a_usable_host_are_counted_once() -> None:
     book = ledger()
     evil, worse = Offer(host="*.evil", ports=HTTP), Offer(host="UPPER.evil", ports=HTTP)

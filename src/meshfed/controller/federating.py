@@ -191,8 +191,10 @@ class Federating:
         retry_at = loop.time() + RETRY_SECONDS
         while True:
             self._settle()
+            # Not wait_for: before Python 3.12 it loses a cancellation that comes together with the event.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._dirty.wait(), retry_at - loop.time() if self._failing else None)
+                async with asyncio.timeout_at(retry_at if self._failing else None):
+                    await self._dirty.wait()
             if loop.time() >= retry_at:
                 await self._work_out_each(list(self._failing))
                 retry_at = loop.time() + RETRY_SECONDS

@@ -19,6 +19,7 @@ import msgspec
 
 from meshfed.api.durations import parse_duration
 from meshfed.api.v1alpha1 import GROUP, FederatedServiceSpec, RemoteMesh
+from meshfed.controller.pacing import HOSTS_PER_SECOND, Pacer
 from meshfed.fds import Dialect, DiscoveryClient, DiscoveryError, NotReady, Refused, Target, Update
 from meshfed.federation.ledger import Guard, Ledger
 from meshfed.model.meshes import FDS_PORT
@@ -78,6 +79,8 @@ class Session:
         self._changed = asyncio.Event()
         self._lost_at: float | None = None
         self._closed = False
+        self._pacer = Pacer()
+        self._said: set[str] = set()
         self._unusable = Seldom()
 
     @property
@@ -86,7 +89,8 @@ class Session:
         return self._connection.connected
 
     def close(self) -> None:
-        """Say no more: what still runs of it until it is cancelled has no say in what its successor begins."""
+        """Say what waits, and then no more: what still runs until it is cancelled has no say in what comes next."""
+        self._say(self._pacer.drain())
         self._closed = True
 
     def known(self) -> tuple[FederatedServiceSpec, ...]:
@@ -171,6 +175,7 @@ class Session:
 
     async def update(self, update: Update) -> None:
         """The remote said what it offers, or what of that changed."""
+        loop = asyncio.get_running_loop()
         if update.rejected and self._unusable.ready(self._name):
             first = update.rejected[0]
             _log.warning(
@@ -192,10 +197,18 @@ class Session:
             removals,
             complete=complete,
             announces_identities=self._dialect is Dialect.DELTA,
-            now=asyncio.get_running_loop().time(),
+            now=loop.time(),
             stamp=self._stamp(),
         )
-        self._say(changed)
+        if self._connection.synced:
+            for host in changed:
+                if host in self._said or self._ledger.desired(host) is not None:
+                    self._pacer.add(host)
+                else:
+                    self._pacer.discard(host)  # it came and went before its turn
+            self._say(self._pacer.take(loop.time()))
+        else:
+            self._say(changed)  # a first synchronisation takes as long as it takes, and no longer
         if update.synced:
             self._report(self._synced())
         self._changed.set()
@@ -226,9 +239,15 @@ class Session:
     # --- inside
 
     def _say(self, hosts: Iterable[str]) -> None:
-        if not self._closed:
-            for host in hosts:
-                self._reports.desire(self._name, host, self._ledger.desired(host))
+        if self._closed:
+            return
+        for host in hosts:
+            spec = self._ledger.desired(host)
+            if spec is not None:
+                self._said.add(host)
+            else:
+                self._said.discard(host)
+            self._reports.desire(self._name, host, spec)
 
     def _report(self, connection: Connection) -> None:
         if not self._closed and (connection != self._connection or not connection.since):
@@ -239,7 +258,10 @@ class Session:
         """The connection as it stands once everything the remote had to say was received."""
         hold = self._ledger.hold()
         connection = self._connection
-        if hold is None:
+        if hold is None and self._pacer.throttled:
+            reason = Reason.THROTTLED
+            message = f"it keeps changing more than {HOSTS_PER_SECOND} hosts a second, and is followed at that rate"
+        elif hold is None:
             reason, message = Reason.SYNCED, "all that it offers has been received"
         else:
             reason = Reason.WITHDRAWAL_HELD
@@ -271,14 +293,15 @@ class Session:
             if gone:
                 _log.info("carrying out the withdrawal of %d services", len(gone), extra={"remote": self._name})
                 self._say(gone)
-                if self._connection.synced:
-                    self._report(self._synced())
+            self._say(self._pacer.take(now))
+            if self._connection.synced:
+                self._report(self._synced())
             stale_at = self._stale_at()
             if stale_at is not None and now >= stale_at:
                 self._remove_stale()
                 stale_at = None
             hold = self._ledger.hold()
-            deadlines = [at for at in (hold.until if hold else None, stale_at) if at is not None]
+            deadlines = [at for at in (hold.until if hold else None, stale_at, self._pacer.due()) if at is not None]
             pause = min(deadlines) - now if deadlines else None
             # Not wait_for: before Python 3.12 it loses a cancellation that comes together with the event.
             with contextlib.suppress(TimeoutError):

@@ -201,13 +201,16 @@ class Ledger:
         return {host for host, spec in before.items() if self.desired(host) != spec}
 
     def _withdraw(self, gone: list[str], *, now: float, stamp: str) -> set[str]:
-        gone = [host for host in gone if host not in self._held]
+        for host in gone:
+            if self.desired(host) is None:
+                self._drop(host)  # nobody sees it go, and a hold of what has no bound would have none either
+        gone = [host for host in gone if host in self._offers and host not in self._held]
         if not gone:
             return set()
         while self._recent and now - self._recent[0][0] > WINDOW:
             self._recent.popleft()
         recent = sum(count for _, count in self._recent)
-        total = len(self._offers) + recent
+        total = len(self._recorded) + len(self._shown) + recent
         withdrawn = recent + len(gone) + len(self._held)
         if withdrawn >= self._guard.min_services and withdrawn * 100 > self._guard.max_percent * total:
             if not self._held:
@@ -216,10 +219,9 @@ class Ledger:
             self._held.update(dict.fromkeys(gone))
             return set()
         self._recent.append((now, len(gone)))
-        seen = {host for host in gone if self.desired(host) is not None}
         for host in gone:
             self._drop(host)
-        return seen
+        return set(gone)
 
     def _put(self, spec: FederatedServiceSpec) -> None:
         host = spec.host

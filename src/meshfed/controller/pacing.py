@@ -1,0 +1,73 @@
+"""How fast the changes of one remote are taken, so that one that never stops changing is felt by nobody else.
+
+Changes to one host are taken once a second at most, the latest state wins. A remote has an allowance for bursts,
+which a minute of changes at the steady rate fills; beyond it, its changes wait for their turn at that rate.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+HOSTS_PER_SECOND: Final = 50
+"""The steady rate."""
+BURST: Final = 60 * HOSTS_PER_SECOND
+INTERVAL: Final = 1.0
+"""Seconds between two changes of one host."""
+
+
+class Pacer:
+    """Holds hosts that changed until they may be acted on. Times are the caller's, in seconds of any steady clock."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, None] = {}
+        self._taken: dict[str, float] = {}
+        self._allowance = float(BURST)
+        self._at = 0.0
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def throttled(self) -> bool:
+        """Whether something waits because the allowance is used up."""
+        return bool(self._waiting) and self._allowance < 1
+
+    def add(self, host: str) -> None:
+        """A host changed; one that waits already keeps its place."""
+        self._waiting[host] = None
+
+    def discard(self, host: str) -> None:
+        """There is nothing to carry out for a host any more."""
+        self._waiting.pop(host, None)
+
+    def take(self, now: float) -> list[str]:
+        """The hosts whose turn it is; their changes are to be carried out now."""
+        self._allowance = min(float(BURST), self._allowance + (now - self._at) * HOSTS_PER_SECOND)
+        self._at = now
+        while self._taken and now - self._taken[oldest := next(iter(self._taken))] >= INTERVAL:
+            del self._taken[oldest]
+        turn = []
+        for host in self._waiting:
+            if self._allowance < 1:
+                break
+            if host not in self._taken:
+                self._allowance -= 1
+                turn.append(host)
+        for host in turn:
+            del self._waiting[host]
+            self._taken[host] = now
+        return turn
+
+    def due(self) -> float | None:
+        """When to take again; ``None`` while nothing waits."""
+        if not self._waiting:
+            return None
+        if self._allowance < 1:
+            return self._at + INTERVAL
+        return min(self._taken[host] for host in self._waiting) + INTERVAL
+
+    def drain(self) -> list[str]:
+        """Every host that waits, whether it is its turn or not."""
+        hosts = list(self._waiting)
+        self._waiting.clear()
+        return hosts

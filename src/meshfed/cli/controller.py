@@ -36,7 +36,7 @@ def controller(
     metrics_bind_address: str = ":8080",
     health_probe_bind_address: str = ":8081",
     trusted_proxy_cidrs: str = "127.0.0.0/8,::1/128,::6/128",
-    allow_unauthenticated_peers: Annotated[bool, Parameter(negative="")] = False,
+    allow_unauthenticated_peers: Annotated[bool, Parameter(show_default=False)] = False,
     log_format: Literal["text", "json"] = "text",
     log_level: Literal["debug", "info", "warning", "error"] = "info",
     mesh_peers: Annotated[str | None, Parameter(name="--meshPeers")] = None,

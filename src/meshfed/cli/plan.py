@@ -28,9 +28,9 @@ _DEFAULT_NAMESPACE = "istio-system"
 
 def plan(
     *more: Annotated[str, Parameter(show=False)],
-    file: Annotated[list[str], Parameter(name=["--file", "-f"], negative="", allow_leading_hyphen=True)],
-    remote: Annotated[list[str] | None, Parameter(name="--remote", negative="", consume_multiple=True)] = None,
-    resolve: Annotated[list[str] | None, Parameter(name="--resolve", negative="", consume_multiple=True)] = None,
+    file: Annotated[list[str], Parameter(name=["--file", "-f"], allow_leading_hyphen=True)],
+    remote: Annotated[list[str] | None, Parameter(name="--remote", consume_multiple=True)] = None,
+    resolve: Annotated[list[str] | None, Parameter(name="--resolve", consume_multiple=True)] = None,
     namespace: Annotated[str | None, Parameter(name=["--namespace", "-n"])] = None,
     output: Annotated[Literal["yaml", "json"], Parameter(name=["--output", "-o"])] = "yaml",
 ) -> int:

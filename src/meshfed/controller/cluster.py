@@ -56,7 +56,9 @@ async def _served(client: Client) -> Served:
     ours = {kind: found.find(GROUP, kind) for kind in API_KINDS}
     missing = [kind for kind, resource in ours.items() if resource is None]
     if missing:
-        raise Lacking(f"the cluster does not serve {', '.join(missing)}: run `meshfed crds | kubectl apply -f -`")
+        raise Lacking(
+            f"the cluster does not serve {', '.join(missing)}: run `meshfed crds | kubectl apply --server-side -f -`"
+        )
     written = {pair: found.find(*pair) for pair in ISTIO_KINDS}
     absent = [f"{kind}.{group}" for (group, kind), resource in written.items() if resource is None]
     if absent:

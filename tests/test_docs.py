@@ -1,7 +1,8 @@
-"""The documentation is true: the guide's commands do what it shows, the names of code that it mentions exist."""
+"""The documentation is true: commands do what is shown, names of code exist, links lead somewhere, bytes are right."""
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
@@ -16,6 +17,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from meshfed.fds import messages
+from meshfed.model.offers import Offer, Port
 from meshfed.sandbox.ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -167,3 +170,115 @@ def test_files_that_are_shown_are_the_files() -> None:
     assert [name for name, _ in shown] == ["docs/examples/east/federation.yaml"]
     for name, text in shown:
         assert (ROOT / name).read_text() == f"# {name}\n{text}"
+
+
+# --- names of code
+
+
+def symbols(path: Path) -> set[str]:
+    """The names that a module defines at its top, and those in its classes as ``Class.name``."""
+    found: set[str] = set()
+    for node in ast.parse(path.read_text()).body:
+        for name in defined(node):
+            found.add(name)
+            if isinstance(node, ast.ClassDef):
+                found |= {f"{name}.{inner}" for child in node.body for inner in defined(child)}
+    return found
+
+
+def defined(node: ast.stmt) -> list[str]:
+    match node:
+        case ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef():
+            return [node.name]
+        case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+            return [name]
+        case _:
+            return []
+
+
+def page_text(page: Path) -> str:
+    """A page without its code blocks."""
+    return re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+PAGES = [*sorted(DOCS.glob("*.md")), ROOT / "README.md"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_are_mentioned_exist(page: Path) -> None:
+    files = re.findall(r"`((?:src|tools|tests|docs|proto|deploy)/[\w/.-]*)`", page_text(page))
+    assert [name for name in files if not (ROOT / name).exists()] == []
+
+
+def test_the_tour_names_what_exists() -> None:
+    text = page_text(DOCS / "tour.md")
+    known = {path: symbols(ROOT / path) for path in re.findall(r"`(src/[\w/]+\.py)`", text)}
+    placed = re.findall(r"`(src/[\w/]+\.py)`\s+`([\w.]+)`", text)
+    assert [(path, name) for path, name in placed if name not in known[path]] == []
+    assert len(placed) > 30
+    # What follows is in one of the files named so far, or is no code: a room, a Service's namespace and name.
+    rooms = {path.parent.name for path in (ROOT / "src" / "meshfed").glob("*/__init__.py")}
+    elsewhere = set().union(*known.values()) | rooms | {"bookinfo", "ratings"}
+    named = re.findall(r"`([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)?)`", text)
+    assert [name for name in named if name not in elsewhere] == []
+
+
+# --- links
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as they are made of them."""
+    headings = re.findall(r"^#+ (.*)$", page_text(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_to_sections_lead_to_one(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s:]*)#([^)\s]+)\)", page.read_text())
+    targets = [((page.parent / name) if name else page, anchor) for name, anchor in links]
+    assert [(str(target), anchor) for target, anchor in targets if anchor not in anchors(target)] == []
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = (DOCS / "README.md").read_text()
+    assert [page.name for page in DOCS.glob("*.md") if page.name != "README.md" and f"({page.name})" not in index] == []
+
+
+# --- bytes of the protocol
+
+
+def golden(name: str) -> list[str]:
+    text = (DOCS / "protocol.md").read_text()
+    found = re.search(rf"^<!-- golden: {name} -->\n```\n(.*?)\n```$", text, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    return found[1].splitlines()
+
+
+PLAIN = Offer(
+    host="a.ns2.svc.cluster.local",
+    ports=(Port(number=80, name="http", protocol="HTTP", target_port=8080),),
+    labels={"app": "a"},
+)
+FULL = Offer(
+    host="b.ns2.svc.cluster.local",
+    ports=(Port(number=9000, name="data"),),
+    sni_host="a.ns2.svc.cluster.local",
+    identities=("spiffe://cluster.local/ns/ns2/sa/a",),
+    locality="us-west1/us-west1-a",
+    ready=True,
+    exported_at="2026-01-31T03:12:45Z",
+)
+
+
+def test_the_bytes_of_the_protocol_are_those_on_the_wire() -> None:
+    assert [messages.encode(PLAIN, dialect).hex() for dialect in messages.Dialect] == golden("plain") * 2
+    assert [messages.encode(FULL, messages.Dialect.DELTA).hex()] == golden("full")
+    assert [messages.decode(bytes.fromhex(golden(name)[0])) for name in ("plain", "full")] == [PLAIN, FULL]
+
+
+def test_the_digests_of_the_protocol_are_those_on_the_wire() -> None:
+    digest = messages.SetDigest()
+    versions = [messages.version_of(offer) for offer in (PLAIN, FULL)]
+    for offer, version in zip((PLAIN, FULL), versions, strict=True):
+        digest.add(messages.SetDigest.term(offer.host.encode(), version.encode()))
+    assert [*versions, str(digest)] == golden("digests")

@@ -25,12 +25,15 @@ def test_help_says_what_every_command_does(capsys: pytest.CaptureFixture[str]) -
     [
         (
             ["bogus"],
-            f'meshfed: Unknown command "bogus". Available commands: {ALL} (see meshfed --help)',
+            f'meshfed: Unknown command "bogus". Available commands: {ALL}. See `meshfed --help`.',
         ),
-        (["fds", "bogus"], 'meshfed: Unknown command "bogus". Available commands: get, serve (see meshfed fds --help)'),
-        (["plan"], 'meshfed: Command "plan" parameter --file requires an argument (see meshfed plan --help)'),
-        (["demo", "--kep"], "meshfed: Unknown option: --kep. Did you mean --keep? (see meshfed demo --help)"),
-        (["demo", "--no-keep"], "meshfed: Unknown option: --no-keep. Did you mean --keep? (see meshfed demo --help)"),
+        (
+            ["fds", "bogus"],
+            'meshfed: Unknown command "bogus". Available commands: get, serve. See `meshfed fds --help`.',
+        ),
+        (["plan"], 'meshfed: Command "plan" parameter --file requires an argument. See `meshfed plan --help`.'),
+        (["demo", "--kep"], "meshfed: Unknown option: --kep. Did you mean --keep? See `meshfed demo --help`."),
+        (["demo", "--no-keep"], "meshfed: Unknown option: --no-keep. Did you mean --keep? See `meshfed demo --help`."),
     ],
 )
 def test_a_wrong_command_line_is_answered_in_one_line(

@@ -176,6 +176,19 @@ def test_as_a_table(k: Session) -> None:
     assert event["object"]["rows"][0]["cells"][0] == "a"
 
 
+def test_of_metadata_alone(k: Session) -> None:
+    create(k, "a")
+    partial = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"
+    with k.watch(k.path("configmaps") + "?watch=1", accept=partial) as events:
+        first = next(events)
+        k.http("DELETE", k.path("configmaps", "a"))
+        second = next(events)
+    assert [(e["type"], e["object"]["kind"], set(e["object"])) for e in (first, second)] == [
+        ("ADDED", "PartialObjectMetadata", {"kind", "apiVersion", "metadata"}),
+        ("DELETED", "PartialObjectMetadata", {"kind", "apiVersion", "metadata"}),
+    ]
+
+
 def test_an_end_after_its_time(k: Session) -> None:
     with k.watch(k.path("configmaps") + "?watch=1&timeoutSeconds=1") as events:
         assert list(events) == []

@@ -160,7 +160,10 @@ def test_bodies_that_cannot_be_read(k: Session) -> None:
     assert (broken.code, broken.json["reason"]) == (400, "BadRequest")
     mistyped = k.http("POST", k.path("configmaps"), config("c", labels={"a": 1}))
     assert (mistyped.code, mistyped.json["reason"]) == (400, "BadRequest")
-    assert "json: cannot unmarshal number" in mistyped.json["message"]
+    assert "json: cannot unmarshal" in mistyped.json["message"]
+    huge = config("c") | {"data": {"x": "y" * 4_000_000}}
+    large = k.http("POST", k.path("configmaps"), huge)
+    assert (large.code, large.json["reason"]) == (413, "RequestEntityTooLarge")
     yaml = b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: from-yaml}\n"
     assert k.http("POST", k.path("configmaps"), yaml, media="application/yaml").code == 201
 
@@ -205,6 +208,16 @@ def test_replace_and_its_conflict(widgets: Session) -> None:
         "latest version and try again"
     )
     assert widgets.get("wd", "gear")["spec"]["size"] == 7
+
+
+def test_edit(widgets: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    widgets.apply(json.dumps(widget()))
+    editor = widgets.directory / "editor"
+    editor.write_text("#!/bin/sh\nsed -i 's/size: 3/size: 4/' \"$1\"\n")
+    editor.chmod(0o755)
+    monkeypatch.setenv("KUBE_EDITOR", str(editor))
+    assert widgets.kubectl("edit", "wd", "gear").endswith("/gear edited\n")
+    assert widgets.get("wd", "gear")["spec"]["size"] == 4
 
 
 def test_a_put_without_a_version(widgets: Session) -> None:

@@ -133,7 +133,8 @@ async def test_removing_the_mesh_federation_removes_everything_and_bringing_it_b
         await export_all(east, west)
         before = east.written()
         await east.delete("MeshFederation", "east")
-        await eventually(lambda: not east.written())
+        await eventually(lambda: not east.all("MeshFederation"))
+        assert east.written() == {}
         await eventually(lambda: not west.imported() and not west.merged())
         await east.apply(federation("east"))
         await eventually(lambda: east.written().keys() == before.keys())

@@ -20,10 +20,11 @@ import pytest
 from meshfed.fds import Bounds, DiscoveryServer, ProtocolError, Unreachable, _h2
 from meshfed.fds.messages import DELTA_METHOD, DELTA_TYPE, SOTW_METHOD, SOTW_TYPE
 from meshfed.fds.pb import discovery_pb2 as pb
+from meshfed.fds.transport import Call
 from meshfed.telemetry.metrics import Metrics
 
 from .reference import reference_client
-from .support import Recorder, eventually, everyone, following, host, offer, ready, server_of
+from .support import NORTH, WEST, Recorder, by_identity, eventually, everyone, following, host, offer, ready, server_of
 
 ASK = pb.DiscoveryRequest(type_url=SOTW_TYPE, response_nonce="x").SerializeToString()
 
@@ -313,6 +314,19 @@ async def test_connections_and_streams_are_capped() -> None:
     assert count("meshfed_fds_refused_total", {"reason": "streams"}) == 1
 
 
+async def test_one_remote_does_not_take_the_places_of_the_others() -> None:
+    server = server_of(ready(offer("a")), by_identity)
+    async with server.listen("127.0.0.1", 0) as port, raw(port) as peer:
+        for _ in range(33):
+            peer.call(SOTW_METHOD, ("x-forwarded-client-cert", f"URI={WEST}"))
+        assert (await peer.refusal())[b"grpc-message"] == b"west has 32 streams, which is the limit"
+        stream = peer.call(SOTW_METHOD, ("x-forwarded-client-cert", f"URI={NORTH}"))
+        peer.send(stream, framed(ASK))
+        event = await peer.until(h2.events.DataReceived)
+        assert isinstance(event, h2.events.DataReceived)
+        assert event.stream_id == stream
+
+
 async def test_a_flood_of_small_frames_costs_no_more_than_its_bytes() -> None:
     server = server_of(ready(offer("a")))
     async with server.listen("127.0.0.1", 0) as port, raw(port) as peer:
@@ -408,6 +422,29 @@ async def test_a_client_survives_a_lying_server(
             assert isinstance(error, kind), error
             assert words in str(error)
         assert sink.updates == []
+
+
+async def test_thousands_of_small_messages_take_turns_with_everything_else() -> None:
+    stream = _h2.Stream.__new__(_h2.Stream)
+    stream.buffer = _h2.Inbox(lambda _: None)
+    stream.buffer.add(framed(b"x") * 10_000, 60_000)
+    stream.buffer.eof()
+    call = Call(stream, Bounds(), {})
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count_turns())
+    received = 0
+    while await call.receive() is not None:
+        received += 1
+    counting.cancel()
+    assert received == 10_000
+    assert turns >= 100
 
 
 async def test_a_nack_loop_costs_the_one_who_loops(caplog: pytest.LogCaptureFixture) -> None:

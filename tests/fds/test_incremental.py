@@ -447,3 +447,18 @@ async def test_a_server_that_never_says_that_it_is_done_is_never_in_sync() -> No
             await asyncio.sleep(10)
         assert w.sink.updates == []
         assert w.count("meshfed_fds_connected", remote="east") == 0
+
+
+async def test_a_stream_that_missed_a_forgotten_withdrawal_starts_anew() -> None:
+    exports = ExportSet(withdrawals=1)
+    for name in ("a", "b", "c"):
+        exports.set(offer(name), None)
+    exports.mark_ready()
+    async with world(exports) as w:
+        await w.sink.until_offered("a", "b", "c")
+        exports.remove(host("a"))
+        exports.remove(host("b"))
+        await w.sink.until_offered("c")
+        assert [type(error) for error in w.sink.errors] == [NotReady]
+        assert "too far behind" in str(w.sink.errors[0])
+        assert w.count("meshfed_fds_divergences_total", remote="east") == 0

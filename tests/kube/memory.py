@@ -189,11 +189,15 @@ class MemoryClient(Client):
                 changed = cluster.changed
                 if cluster.streams != stream:
                     raise TransportError("the connection was reset")
+                if seen < cluster.compacted:
+                    raise Gone(410, "Expired", "the history that this watch had not seen was compacted")
+                now = seen if cluster.silent else cluster.version
                 for change in [] if cluster.silent else list(cluster.history):
                     if change.version > seen and change.place[0] == resource:
                         if event := _event(change, selection):
                             yield event
                         seen = change.version
+                seen = max(seen, now)
                 try:
                     async with asyncio.timeout_at(end + 30 if cluster.silent else end):
                         await changed.wait()

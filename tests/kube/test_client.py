@@ -92,10 +92,10 @@ async def test_each_verb_as_the_api_wants_it() -> None:
 
 
 async def test_headers() -> None:
-    config = {"impersonate": (("Impersonate-User", "jane"), ("Impersonate-Group", "a"), ("Impersonate-Group", "b"))}
+    jane = (("Impersonate-User", "jane"), ("Impersonate-Group", "a"), ("Impersonate-Group", "b"))
     async with scripted() as server:
         server.on(f"GET {PATH}/a", {})
-        async with Client(ClusterConfig(server=server.url, **config)) as client:
+        async with Client(ClusterConfig(server=server.url, impersonate=jane)) as client:
             await client.get(SERVICES, "a", namespace="shop")
         headers = server.requests[0].headers
         assert headers["User-Agent"].startswith("meshfed/")

@@ -32,7 +32,10 @@ class Following:
         self.store = store
         self.reflector = reflector
         self.heard: list[tuple[str, int | None, int | None]] = []
-        store.subscribe(lambda key, old, new: self.heard.append((key.name, old and old.port, new and new.port)))
+        store.subscribe(self._hear)
+
+    def _hear(self, key: Key, old: Service | None, new: Service | None) -> None:
+        self.heard.append((key.name, old.port if old else None, new.port if new else None))
 
     def ports(self) -> dict[str, int]:
         return {key.name: record.port for key, record in self.store.items()}
@@ -225,10 +228,7 @@ async def test_an_object_that_does_not_decode_keeps_its_last_good_state(caplog: 
         key = Key("shop", "a")
         assert found.ports() == {"a": 1, "b": 3}
         assert found.store.undecodable == {key: "Expected `int`, got `str` - at `$.port`"}
-        assert [record.getMessage() for record in caplog.records if "understood" in record.getMessage()] == [
-            "an object of services cannot be understood (Expected `int`, got `str` - at `$.port`); "
-            "its last good state, if any, stays in use"
-        ]
+        assert caplog.text.count("an object of services cannot be understood (Expected `int`, got `str`") == 1
         cluster.compact()  # through a list as well
         cluster.cut()
         await asyncio.sleep(60)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -35,27 +34,36 @@ class Story:
         self.cluster = Cluster(served={SERVICES})
         self._backup = self.cluster.snapshot()
 
-    async def step(self, name: str, *arguments: Any) -> None:
+    async def step(self, kind: str, *arguments: Any) -> None:
         cluster = self.cluster
-        exists = bool(arguments) and (SERVICES, "shop", arguments[0]) in cluster.objects
-        actions: dict[str, Callable[[], object]] = {
-            "put": lambda: cluster.put(SERVICES, service(*arguments)),
-            "spoil": lambda: cluster.put(SERVICES, service(*arguments, "no number")),
-            "remove": lambda: exists and cluster.remove(SERVICES, "shop", arguments[0]),
-            "cut": cluster.cut,
-            "compact": cluster.compact,
-            "down": lambda: (setattr(cluster, "down", True), cluster.cut()),
-            "up": lambda: setattr(cluster, "down", False),
-            "backup": lambda: setattr(self, "_backup", cluster.snapshot()),
-            "restore": self._restore,
-            "break": lambda: setattr(cluster, "refuse", lambda _verb, _name: failure(500)),
-            "mend": lambda: setattr(cluster, "refuse", lambda _verb, _name: None),
-            "silence": lambda: setattr(cluster, "silent", True),
-        }
-        if name == "wait":
-            await asyncio.sleep(arguments[0])
-        else:
-            actions[name]()
+        match kind, arguments:
+            case "put", (name, port):
+                cluster.put(SERVICES, service(name, port))
+            case "spoil", (name,):
+                cluster.put(SERVICES, service(name, "no number"))
+            case "remove", (name,) if (SERVICES, "shop", name) in cluster.objects:
+                cluster.remove(SERVICES, "shop", name)
+            case "wait", (seconds,):
+                await asyncio.sleep(seconds)
+            case "cut", _:
+                cluster.cut()
+            case "compact", _:
+                cluster.compact()
+            case "down", _:
+                cluster.down = True
+                cluster.cut()
+            case "up", _:
+                cluster.down = False
+            case "backup", _:
+                self._backup = cluster.snapshot()
+            case "restore", _:
+                self._restore()
+            case "break", _:
+                cluster.refuse = lambda _verb, _name: failure(500)
+            case "mend", _:
+                cluster.refuse = lambda _verb, _name: None
+            case "silence", _:
+                cluster.silent = True
 
     def _restore(self) -> None:
         # A restored server has no history from before the restore, nor a client that could tell by numbers alone if

@@ -56,8 +56,7 @@ def run(arguments: list[str]) -> int:
             arguments, exit_on_error=False, print_error=False, result_action="return_value"
         )
     except cyclopts.CycloptsError as error:
-        command = " ".join(("meshfed", *(error.command_chain or ())))
-        print(f"meshfed: {str(error).rstrip('.')} (see {command} --help)", file=sys.stderr)
+        print(f"meshfed: {str(error).strip()} See `meshfed{_path(error)} --help`.", file=sys.stderr)
         return Exit.BAD_INPUT
     except CommandError as error:
         print(f"meshfed: {error}", file=sys.stderr)
@@ -69,6 +68,11 @@ def run(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return 130
     return int(result) if isinstance(result, int) else Exit.OK
+
+
+def _path(error: cyclopts.CycloptsError) -> str:
+    """The command that was being called, as far as the words got."""
+    return "".join(f" {name}" for name in error.command_chain or ())
 
 
 def main() -> None:

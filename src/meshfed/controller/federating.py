@@ -18,6 +18,7 @@ import msgspec
 from meshfed.api.meta import ObjectMeta
 from meshfed.api.v1alpha1 import OWNER_NAMESPACE_LABEL, FederatedService, MeshFederation, RemoteMesh
 from meshfed.controller.cluster import Inputs, Served
+from meshfed.controller.lifecycle import Finalizers, is_paused
 from meshfed.controller.listener import Listener
 from meshfed.controller.options import Options
 from meshfed.controller.outcomes import verdict
@@ -25,7 +26,7 @@ from meshfed.controller.publisher import Publisher
 from meshfed.controller.resolver import Resolver
 from meshfed.controller.statuses import Ref, StatusWriter, Stored
 from meshfed.istio.names import gateway_index
-from meshfed.kube import Client, Engine
+from meshfed.kube import Client, Engine, KubeError
 from meshfed.kube import Key as ObjectName
 from meshfed.plan import (
     ExportKey,
@@ -47,6 +48,7 @@ _log = logging.getLogger(__name__)
 
 BATCH: Final = 64
 """Keys worked out between two looks at everything else the process has to do."""
+LIST_SECONDS: Final = 2.0
 RETRY_SECONDS: Final = 30.0
 """After which a key that could not be worked out, which only a fault of ours can cause, is tried again."""
 
@@ -92,7 +94,9 @@ class Federating:
         self._complain = complain
         self._inputs = Inputs(client, found, namespace=options.namespace, fixed=options.fixed is not None)
         self._owner = {OWNER_NAMESPACE_LABEL: options.namespace}
-        self._engine = Engine(client, (*found.written, found.ours["FederatedService"]), owner_labels=self._owner)
+        self._engine = Engine(
+            client, (*found.written, found.ours["FederatedService"]), owner_labels=self._owner, paused=is_paused
+        )
         self._statuses = StatusWriter(client, found.ours, self._stored, stamp=stamp)
         self._resolver = Resolver(planner.names_to_resolve, planner.resolution_changed)
         self._listener = Listener(
@@ -102,6 +106,9 @@ class Federating:
             metrics=metrics,
             stamp=stamp,
         )
+        self._finalizers = Finalizers(client, found.ours, self._finalized, self._left)
+        self._caused: dict[str, set[str]] = {}
+        self._working = False
 
     async def run(self) -> None:
         """Federate until cancelled."""
@@ -110,7 +117,7 @@ class Federating:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._inputs.run())
             await self._inputs.wait_synced(self._complain)
-            await self._recall_gateways()
+            await self._gateways_recalled()
             tasks.create_task(self._engine.run())
             tasks.create_task(self._statuses.run())
             self._complain("working out what should exist")
@@ -120,6 +127,7 @@ class Federating:
             self._engine.allow_deletes()
             tasks.create_task(self._listener.run())
             tasks.create_task(self._resolver.run())
+            tasks.create_task(self._finalizers.run())
             self._complain(None)
             await self._reconcile()
 
@@ -142,10 +150,17 @@ class Federating:
     def _on_federation(self, key: ObjectName, _old: MeshFederation | None, new: MeshFederation | None) -> None:
         self._planner.federation_changed(key.name, new)
         self._listener.federation_changed()
+        self._finalizers.look(("MeshFederation", *key))
 
     def _on_remote(self, key: ObjectName, _old: RemoteMesh | None, new: RemoteMesh | None) -> None:
         self._planner.remote_changed(key.name, new)
+        if new is None:
+            self._caused.pop(key.name, None)
+        elif new.metadata.deletion_timestamp:
+            offers = self._inputs.offers.by_index("remote", key.name)
+            self._caused.setdefault(key.name, set()).update(offer.status.imported_as for offer in offers)
         self._listener.remote_changed(key.name, new)
+        self._finalizers.look(("RemoteMesh", *key))
 
     def _on_offer(self, key: ObjectName, old: FederatedService | None, new: FederatedService | None) -> None:
         self._planner.offer_changed(key.name, new)
@@ -153,6 +168,16 @@ class Federating:
             self._statuses.forget(("FederatedService", key.namespace, key.name))
             if old is not None:
                 self._listener.record_removed(old.spec.remote, old.spec.host)
+
+    async def _gateways_recalled(self) -> None:
+        """Read the Gateways that exist, as soon as the API answers."""
+        while True:
+            try:
+                return await self._recall_gateways()
+            except KubeError as error:
+                _log.warning("cannot list the Gateways, again in %.0f s: %s", LIST_SECONDS, error)
+                self._complain(f"cannot list the Gateways: {error}")
+            await asyncio.sleep(LIST_SECONDS)
 
     async def _recall_gateways(self) -> None:
         """Read from the cluster which Gateway each exported host has its home in, so that none moves."""
@@ -167,6 +192,13 @@ class Federating:
     # --- keys to outputs
 
     async def _work_out_all(self) -> None:
+        self._working = True
+        try:
+            await self._work_out_dirty()
+        finally:
+            self._working = False
+
+    async def _work_out_dirty(self) -> None:
         while keys := self._planner.take_dirty():
             self._metrics.queue_depth.set(len(keys))
             for number, key in enumerate(keys, start=1):
@@ -217,6 +249,28 @@ class Federating:
     def _on_engine(self, source: Hashable) -> None:
         if isinstance(source, _KEYS):
             self._planner.applied_changed(source, verdict(self._engine.source_state(source)))
+
+    # --- what leaves
+
+    def _finalized(self, ref: Ref) -> MeshFederation | RemoteMesh | None:
+        kind, namespace, name = ref
+        if kind == "MeshFederation":
+            return self._inputs.federations.get((namespace, name))
+        return self._inputs.remotes.get((namespace, name))
+
+    def _left(self, ref: Ref) -> str:
+        """What an object that is being deleted caused and that is still there, in words."""
+        if self._dirty.is_set() or self._working:
+            return "what follows from it is being worked out"
+        kind, _, name = ref
+        if kind == "MeshFederation":
+            observed = self._engine.statistics().observed if self._planner.mesh is None else 0
+            return f"{observed} objects that it caused are still there" if observed else ""
+        if offers := len(self._inputs.offers.by_index("remote", name)):
+            return f"{offers} FederatedServices of it are still there"
+        keys = [RemoteKey(name), *(ImportKey(host) for host in self._caused.get(name, ()))]
+        deleting = [one for key in keys for one in self._engine.source_state(key).deleting]
+        return f"{len(deleting)} objects that it caused are still there, {deleting[0]} among them" if deleting else ""
 
     def _stored(self, ref: Ref) -> Stored | None:
         kind, namespace, name = ref

@@ -13,6 +13,7 @@ _REASONS: Final = {
     Outcome.DRIFT_CONFLICT: Reason.DRIFT_CONFLICT,
     Outcome.INVALID: Reason.WRITE_FAILED,
     Outcome.FAILED: Reason.WRITE_FAILED,
+    Outcome.PAUSED: Reason.PAUSED,
 }
 
 

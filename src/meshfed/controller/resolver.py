@@ -7,6 +7,7 @@ and neither does the order of the answers.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 from collections.abc import Awaitable, Callable
@@ -70,14 +71,15 @@ class Resolver:
             for name in due:
                 self._due[name] = loop.time() + PERIOD
             pause = min(self._due.values(), default=loop.time() + PERIOD) - loop.time()
-            try:
-                await asyncio.wait_for(self._poke.wait(), max(pause, 0.05))
-            except TimeoutError:
-                continue
+            # Not wait_for: before Python 3.12 it loses a cancellation that comes together with the event.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(pause, 0.05)):
+                    await self._poke.wait()
 
     async def _resolve(self, name: str) -> None:
         try:
-            answer = await asyncio.wait_for(self._lookup(name), 10)
+            async with asyncio.timeout(10):
+                answer = await self._lookup(name)
         except OSError as error:  # TimeoutError is one too
             if self._seldom.ready(name):
                 kept = ", ".join(self._answers.get(name, ())) or "none yet"

@@ -10,6 +10,7 @@ process starts from the FederatedServices that exist and hears the remote out be
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -253,10 +254,10 @@ class Session:
             hold = self._ledger.hold()
             deadlines = [at for at in (hold.until if hold else None, stale_at) if at is not None]
             pause = min(deadlines) - now if deadlines else None
-            try:
-                await asyncio.wait_for(self._changed.wait(), pause)
-            except TimeoutError:
-                continue
+            # Not wait_for: before Python 3.12 it loses a cancellation that comes together with the event.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._changed.wait()
 
     def _stale_at(self) -> float | None:
         if self._lost_at is None or self._connection.sync_reason is Reason.STALE:

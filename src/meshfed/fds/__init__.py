@@ -5,6 +5,7 @@ Both speak the incremental dialect among Meshfed controllers and the reference's
 Nothing here knows Kubernetes, and nothing decides what is exported or imported.
 """
 
+from meshfed.fds._channel import Target
 from meshfed.fds._known import Limits
 from meshfed.fds._streams import Timing
 from meshfed.fds.client import DiscoveryClient, Patience
@@ -13,7 +14,7 @@ from meshfed.fds.exports import Audience, ExportSet, Subscriber
 from meshfed.fds.identity import TRUSTED_PROXIES, Bundles, TrustedProxies, server_verifier
 from meshfed.fds.messages import Dialect
 from meshfed.fds.server import Authorize, DiscoveryServer
-from meshfed.fds.transport import Bounds, Target
+from meshfed.fds.transport import Bounds
 from meshfed.fds.updates import Rejected, Sink, Update
 
 __all__ = [

@@ -18,6 +18,7 @@ from typing import Literal, Never, Protocol
 import msgspec
 from google.protobuf.message import DecodeError
 
+from meshfed.fds._channel import Channel, Target, connect
 from meshfed.fds._known import Count, DeltaKnowledge, Diverged, Limits, SotwKnowledge
 from meshfed.fds.errors import DiscoveryError, NotReady, ProtocolError, Refused, Unreachable, Unsupported
 from meshfed.fds.messages import DELTA_METHOD, DELTA_TYPE, SOTW_METHOD, SOTW_TYPE, Dialect
@@ -25,12 +26,9 @@ from meshfed.fds.pb import discovery_pb2 as pb
 from meshfed.fds.transport import (
     Bounds,
     Call,
-    Channel,
     Status,
     StatusError,
     StreamClosed,
-    Target,
-    connect,
     together,
 )
 from meshfed.fds.updates import Mailbox, Sink
@@ -59,7 +57,7 @@ def _plainly(error: OSError) -> str:
 
 
 class Dial(Protocol):
-    """Opens connections, as ``transport.connect`` does."""
+    """Opens connections, as ``connect`` does."""
 
     def __call__(self, target: Target, *, bounds: Bounds, timeout: float) -> AbstractAsyncContextManager[Channel]:
         """Connect to ``target`` while the context is open."""
@@ -293,5 +291,5 @@ class DiscoveryClient:
     async def _listen_for_silence(self) -> None:
         loop = asyncio.get_running_loop()
         while (left := self._heard + self._patience.silence - loop.time()) > 0:  # noqa: ASYNC110 - for time to pass
-            await asyncio.sleep(left)
+            await asyncio.sleep(max(left, 0.01))  # what is left may be less than the clock can tell apart
         raise Unreachable(f"nothing was heard from {self._name} for {self._patience.silence:g} seconds")

@@ -101,7 +101,7 @@ def verified_chain(session: ssl.SSLObject) -> list[bytes]:
 
 
 def server_verifier(expected: SpiffeID, bundles: Bundles) -> Callable[[ssl.SSLObject], None]:
-    """Make the check of a server's certificate for ``transport.Target.verify``: it must prove ``expected``."""
+    """Make the check of a server's certificate for ``Target.verify``: it must prove ``expected``."""
 
     def verify(session: ssl.SSLObject) -> None:
         found = from_tls(session, bundles)

@@ -13,19 +13,22 @@ import random
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Final
 
 import msgspec
 
 from meshfed.fds import identity
+from meshfed.fds._listener import Listener, ServerCall
 from meshfed.fds._streams import DeltaStream, Service, SotwStream, Timing
 from meshfed.fds.exports import ExportSet, Subscriber
 from meshfed.fds.messages import DELTA_METHOD, SOTW_METHOD, Dialect
-from meshfed.fds.transport import Bounds, Call, Listener, ServerCall, Status, StatusError, StreamClosed, together
+from meshfed.fds.transport import Bounds, Call, Status, StatusError, StreamClosed, together
 from meshfed.model.identity import SpiffeID
 from meshfed.telemetry.logs import Seldom
 from meshfed.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
+_STREAMS_EACH: Final = 32  # of one remote, so that none takes the places of the others
 
 Authorize = Callable[[SpiffeID | None], Subscriber | None]
 """Says whom an identity (``None``: the caller has none) subscribes as; ``None``: it is refused."""
@@ -136,6 +139,10 @@ class DiscoveryServer:
             if self._service.seldom.ready(caller or call.peer_address):
                 _log.warning("refused a discovery subscriber: %s", refusal.message, extra={"peer": call.peer_address})
             raise refusal
+        streams = sum(1 for stream in self._open if stream.subscriber == subscriber)
+        if subscriber.remotes and streams >= _STREAMS_EACH:
+            self._service.metrics.fds_refused.labels(reason="streams").inc()
+            raise StatusError(Status.RESOURCE_EXHAUSTED, f"{subscriber.name} has {streams} streams, which is the limit")
         if not self._exports.ready:
             self._service.metrics.fds_refused.labels(reason="not-ready").inc()
             raise StatusError(Status.UNAVAILABLE, "the list of exported services is not complete yet: try again soon")

@@ -105,8 +105,8 @@ class Engine:
         """Replace what ``source`` wants by these manifests; an empty sequence wants nothing more.
 
         Objects that it wanted and does not want now are deleted, once those it wants are in place. Its objects are
-        written after what those of the sources ``after`` want by now is in place. Costs nothing for other sources. ``ValueError`` for a manifest
-        that is no object, is of a kind that is not watched, or stands there twice.
+        written after what the sources ``after`` want by now is in place. Costs nothing for other sources.
+        ``ValueError`` for a manifest that is no object, is of a kind that is not watched, or stands there twice.
         """
         found: dict[ObjectKey, Desired] = {}
         for manifest in wanted:
@@ -274,10 +274,13 @@ class Engine:
                 record.not_before = now + jittered(record.rewrites - _REWRITES, base=10.0, cap=300.0, rng=self._rng)
                 message = "something else keeps changing it back; `kubectl get --show-managed-fields` shows who"
                 self._set(record, Outcome.DRIFT_CONFLICT, message)
-        if now >= record.not_before:
-            return False
-        self._queue.add_after(record.key, record.not_before - now)
-        return True
+        return self._early(record)
+
+    def _early(self, record: Record) -> bool:
+        left = self._left(record.not_before)
+        if left:
+            self._queue.add_after(record.key, left)
+        return left > 0
 
     async def _remove(self, record: Record, kind: WatchedKind) -> None:
         observed = self._observed(record, kind)
@@ -293,9 +296,7 @@ class Engine:
             self._block(record, "is not wanted; waits until every input is in")
         elif waits := self._sources.must_wait(record):
             self._block(record, waits)
-        elif (early := record.not_before - self._now()) > 0:
-            self._queue.add_after(record.key, early)
-        else:
+        elif not self._early(record):
             await self._writer.delete(kind.resource, record.key, observed.uid)
             record.written = None
             record.deleted = True
@@ -307,8 +308,7 @@ class Engine:
 
     def _observed(self, record: Record, kind: WatchedKind) -> Observed | None:
         """The object as it is: what the watch says, or the answer to our own last write, whichever is newer."""
-        left = record.expires - self._now()
-        if left > 0:
+        if left := self._left(record.expires):
             written = record.written
             if record.deleted:
                 self._queue.add_after(record.key, left)
@@ -338,9 +338,9 @@ class Engine:
 
     def _set_applied(self, record: Record) -> None:
         record.not_before = 0.0
-        held = self._now() - record.applied_at
-        if record.rewrites > _REWRITES and held < _HELD:
-            self._queue.add_after(record.key, _HELD - held)
+        left = self._left(record.applied_at + _HELD)
+        if record.rewrites > _REWRITES and left:
+            self._queue.add_after(record.key, left)
             return
         self._set(record, Outcome.APPLIED, "the server stores it with changes of its own" if record.accepted else "")
 
@@ -412,3 +412,8 @@ class Engine:
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
+
+    def _left(self, moment: float) -> float:
+        """Seconds until ``moment``; none where it is due within the clock's resolution, when timers may fire."""
+        left = moment - self._now()
+        return left if left > 0.001 else 0.0

@@ -24,7 +24,7 @@ from meshfed.kube.store import Store
 
 _log = logging.getLogger(__name__)
 
-_DISCOVERY_PERIOD: Final = 30.0
+_DISCOVERY_PERIOD: Final = 10.0
 
 
 class WatchedKind:

@@ -77,10 +77,12 @@ class Writer:
         """Replace the object seen as ``observed``."""
         if observed.plain:
             manifest = objects.replacement_of_plain(desired, resource, observed, self._ours)
-            # A conflict says that it changed and the watch has not said so yet: then read it.
-            with contextlib.suppress(Conflict):
+            # It changed, or went, and the watch has not said so yet: then read it.
+            with contextlib.suppress(Conflict, NotFound):
                 return Written(self.observe(await self._client.replace(resource, manifest)), wrote=True)
         live = await self._live(resource, desired.key)
+        if live is None:
+            return await self.create(resource, desired, uid=observed.uid, look_first=False)
         return await self._take_over(resource, desired, live, observed.uid)
 
     async def delete(self, resource: Resource, key: ObjectKey, uid: str) -> None:

@@ -12,7 +12,8 @@ import msgspec
 from aiohttp import web
 
 from meshfed.sandbox.apiserver import discovery, errors, openapi, reads, rendering, requests, reviews
-from meshfed.sandbox.apiserver.causes import Cause, not_supported
+from meshfed.sandbox.apiserver.causes import Cause, forbidden, not_supported, required
+from meshfed.sandbox.apiserver.deletes import DeleteOptions, Deleter
 from meshfed.sandbox.apiserver.errors import StatusError
 from meshfed.sandbox.apiserver.faults import Fault
 from meshfed.sandbox.apiserver.rendering import JSON, Form
@@ -20,14 +21,30 @@ from meshfed.sandbox.apiserver.requests import Target
 from meshfed.sandbox.apiserver.resources import Registry
 from meshfed.sandbox.apiserver.store import Key, Store, Stored
 from meshfed.sandbox.apiserver.watching import Watcher
-from meshfed.sandbox.apiserver.writes import APPLY_PATCH, DeleteOptions, WriteOptions, Writer
+from meshfed.sandbox.apiserver.writes import APPLY_PATCH, WriteOptions, Writer
 
 JSONObject = dict[str, Any]
 
 _encode: Final = msgspec.json.Encoder().encode
+BODY_LIMIT: Final = 3 * 1024 * 1024
+"""How many bytes a request's body may have."""
 _NO_QUERY: Final[Mapping[str, str]] = {}
 _HEALTH: Final = frozenset({"/healthz", "/livez", "/readyz"})
-_PROPAGATIONS: Final = ("Background", "Foreground", "Orphan")
+_PROPAGATIONS: Final = ("", "Background", "Foreground", "Orphan")
+
+
+class _Preconditions(msgspec.Struct, rename="camel"):
+    uid: str | None = None
+    resource_version: str | None = None
+
+
+class _DeleteBody(msgspec.Struct, rename="camel"):
+    """DeleteOptions as clients send them; the grace period means nothing where nothing runs."""
+
+    propagation_policy: str | None = None
+    orphan_dependents: bool | None = None
+    preconditions: _Preconditions | None = None
+    dry_run: list[str] | None = None
 
 
 def _json(body: bytes, code: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
@@ -37,10 +54,20 @@ def _json(body: bytes, code: int = 200, headers: Mapping[str, str] | None = None
 class Handler:
     """Answers requests about ``store``; ``watchers`` are the watches now open, ``faults`` what tests injected."""
 
-    def __init__(self, store: Store, registry: Registry, writer: Writer, *, token: str, bookmark_every: float) -> None:
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        *,
+        writer: Writer,
+        deleter: Deleter,
+        token: str,
+        bookmark_every: float,
+    ) -> None:
         self.store = store
         self.registry = registry
         self.writer = writer
+        self.deleter = deleter
         self.watchers: set[Watcher] = set()
         self.faults: list[Fault] = []
         self.requests: Counter[tuple[str, str]] = Counter()
@@ -68,6 +95,9 @@ class Handler:
             return await self._routed(request)
         except StatusError as error:
             return _refusal(error)
+        except web.HTTPRequestEntityTooLarge:
+            message = f"Request entity too large: limit is {BODY_LIMIT}"
+            return _refusal(StatusError(413, "RequestEntityTooLarge", message))
 
     async def _routed(self, request: web.BaseRequest) -> web.StreamResponse:
         query = request.query if request.query_string else _NO_QUERY
@@ -187,17 +217,15 @@ class Handler:
         return _written(form, where, outcome.stored, 201 if outcome.created else 200, outcome.warnings)
 
     async def _patch(self, request: web.BaseRequest, where: Target, query: Mapping[str, str]) -> web.StreamResponse:
-        form, options, media = _form(request, query), _write_options(request, query), request.content_type
+        form, options, media = _form(request, query), _write_options(request, query), _media(request)
         patch = requests.decoded_patch(await request.read(), media, where.resource)
         key = Key(where.namespace, where.name)
         if media == APPLY_PATCH:
             if not query.get("fieldManager"):
-                raise _patch_options(
-                    "fieldManager", "Required value: is required for apply patch", "FieldValueRequired"
-                )
+                raise _invalid_options(required("fieldManager", "is required for apply patch"))
             outcome = self.writer.apply(where.resource, key, patch, options, subresource=where.subresource)
         elif "force" in query:
-            raise _patch_options("force", "Forbidden: may not be specified for non-apply patch", "FieldValueForbidden")
+            raise _invalid_options(forbidden("force", "may not be specified for non-apply patch"))
         else:
             outcome = self.writer.patch(where.resource, key, media, patch, options, subresource=where.subresource)
         return _written(form, where, outcome.stored, 201 if outcome.created else 200, outcome.warnings)
@@ -205,7 +233,7 @@ class Handler:
     async def _delete(self, request: web.BaseRequest, where: Target, query: Mapping[str, str]) -> web.StreamResponse:
         resource, options = where.resource, _delete_options(await _optional_body(request), query)
         form = _form(request, query)
-        deletion = self.writer.delete(resource, Key(where.namespace, where.name), options)
+        deletion = self.deleter.delete(resource, Key(where.namespace, where.name), options)
         if not deletion.gone or resource.returns_deleted:
             return _json(form.one(resource, deletion.stored))
         details: JSONObject = {"name": where.name, "group": resource.group, "kind": resource.plural}
@@ -224,7 +252,7 @@ class Handler:
         page = reads.page(
             self.store.collection(*resource.storage), where.namespace, reads.list_options(resource, query)
         )
-        deleted = [self.writer.delete(resource, stored.key, options).stored for stored in page.items]
+        deleted = [self.deleter.delete(resource, stored.key, options).stored for stored in page.items]
         return _json(form.many(resource, deleted, {"resourceVersion": str(self.store.version)}))
 
 
@@ -235,9 +263,7 @@ def _form(request: web.BaseRequest, query: Mapping[str, str]) -> Form:
 def _write_options(request: web.BaseRequest, query: Mapping[str, str]) -> WriteOptions:
     dry_run = query.get("dryRun", "")
     if dry_run not in {"", "All"}:
-        raise _patch_options(
-            "dryRun", f'Unsupported value: "{dry_run}": supported values: "All"', "FieldValueNotSupported"
-        )
+        raise _invalid_options(not_supported("dryRun", dry_run, ["All"]))
     return WriteOptions(
         manager=requests.manager(query, request.headers.get("User-Agent", "")),
         dry_run=bool(dry_run),
@@ -246,36 +272,44 @@ def _write_options(request: web.BaseRequest, query: Mapping[str, str]) -> WriteO
     )
 
 
-def _patch_options(field: str, message: str, reason: str) -> StatusError:
-    return errors.InvalidError("meta.k8s.io", "PatchOptions", "", [Cause(reason, message, field)])
+def _invalid_options(cause: Cause) -> StatusError:
+    return errors.InvalidError("meta.k8s.io", "PatchOptions", "", [cause])
 
 
-def _delete_options(body: JSONObject, query: Mapping[str, str]) -> DeleteOptions:
-    preconditions = body.get("preconditions") or {}
-    propagation = query.get("propagationPolicy") or body.get("propagationPolicy") or "Background"
-    if query.get("orphanDependents") == "true" or body.get("orphanDependents"):
+def _delete_options(body: Any, query: Mapping[str, str]) -> DeleteOptions:
+    try:
+        given = msgspec.convert(body, _DeleteBody)
+    except msgspec.ValidationError as error:
+        raise errors.bad_request(
+            f"the object provided is unrecognized (must be of type DeleteOptions): {error}"
+        ) from error
+    propagation = query.get("propagationPolicy") or given.propagation_policy or ""
+    if query.get("orphanDependents") == "true" or given.orphan_dependents:
         propagation = "Orphan"
+    preconditions = given.preconditions or _Preconditions()
     if propagation not in _PROPAGATIONS:
         cause = not_supported("propagationPolicy", propagation, ["Foreground", "Background", "Orphan", "nil"])
         raise errors.InvalidError("meta.k8s.io", "DeleteOptions", "", [cause])
     return DeleteOptions(
         propagation=propagation,
-        uid=preconditions.get("uid", ""),
-        version=preconditions.get("resourceVersion", ""),
-        dry_run=bool(query.get("dryRun") or body.get("dryRun")),
+        uid=preconditions.uid or "",
+        version=preconditions.resource_version or "",
+        dry_run=bool(query.get("dryRun") or given.dry_run),
     )
 
 
+def _media(request: web.BaseRequest) -> str:
+    """The body's media type; empty where nobody says, for which aiohttp would have a guess of its own."""
+    return request.content_type if "Content-Type" in request.headers else ""
+
+
 async def _body(request: web.BaseRequest, where: Target) -> Any:
-    return requests.decoded(await request.read(), request.content_type, where.resource.kind)
+    return requests.decoded(await request.read(), _media(request), where.resource.kind)
 
 
-async def _optional_body(request: web.BaseRequest) -> JSONObject:
+async def _optional_body(request: web.BaseRequest) -> Any:
     body = await request.read()
-    options = requests.decoded(body, request.content_type, "DeleteOptions") if body else {}
-    if not isinstance(options, dict):
-        raise errors.bad_request("the object provided is unrecognized (must be of type DeleteOptions)")
-    return options
+    return requests.decoded(body, _media(request), "DeleteOptions") if body else {}
 
 
 def _written(form: Form, where: Target, stored: Stored, code: int, warnings: tuple[str, ...]) -> web.Response:

@@ -125,7 +125,7 @@ Probe: A check of a container's health.
   terminationGracePeriodSeconds int 1.. # Seconds to end in, after a failure.
   timeoutSeconds int 1.. =1 # Seconds until a check has failed.
 ContainerPort: A port a container listens on.
-  containerPort! int 1..65535 # The number.
+  containerPort int # The number.
   hostIP string # Address on the node.
   hostPort int 0..65535 # Number on the node.
   name string # Its name, for services.

@@ -47,7 +47,7 @@ PodAffinityTerm: Selects pods, and what "near" means.
 Toleration: A taint that does not keep the pod away.
   effect string NoExecute|NoSchedule|PreferNoSchedule # Which effect; all where not given.
   key string # Which key; all where not given.
-  operator string Equal|Exists|Gt|Lt # How to compare the value.
+  operator string Equal|Exists # How to compare the value.
   tolerationSeconds int # For how long.
   value string # Which value.
 TopologySpreadConstraint: How pods spread over the cluster.
@@ -130,7 +130,7 @@ PodSpec: How a pod should be.
   readinessGates [PodReadinessGate] # Further conditions for being ready.
   resourceClaims [PodResourceClaim] map(name) merge(name) retain # Devices it claims.
   resources ResourceRequirements # What all containers need and may use together.
-  restartPolicy string Always|Never|OnFailure =Always # Whether ended containers start again.
+  restartPolicy string Always|OnFailure|Never =Always # Whether ended containers start again.
   runtimeClassName string # How its containers are run.
   schedulerName string =default-scheduler # Who finds a node for it.
   schedulingGates [PodSchedulingGate] map(name) merge(name) # What scheduling waits for.

@@ -17,6 +17,7 @@ __all__ = ["RULES", "Rule"]
 Rule = Callable[[JsonObject, JsonObject | None], Iterator[Cause]]
 
 _IMMUTABLE: Final = "field is immutable"
+_PORT_RANGE: Final = "must be between 1 and 65535, inclusive"
 _LABEL: Final = (
     "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with "
     "an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
@@ -29,11 +30,14 @@ def _service(obj: JsonObject, old: JsonObject | None) -> Iterator[Cause]:
     ports = spec.get("ports") or []
     if spec.get("type") == "ExternalName":
         if not spec.get("externalName"):
-            yield required("spec.externalName", "externalName is required for type ExternalName")
+            yield required("spec.externalName")
     elif not ports and spec.get("clusterIP") != "None":
         yield required("spec.ports")
     names: set[str] = set()
     for index, port in enumerate(ports):
+        target = port.get("targetPort")
+        if isinstance(target, int) and not 1 <= target <= 65535:
+            yield invalid(f"spec.ports[{index}].targetPort", target, _PORT_RANGE)
         where, name = f"spec.ports[{index}].name", port.get("name")
         if not name:
             if len(ports) > 1:
@@ -79,9 +83,19 @@ def _pod_spec(spec: JsonObject, path: str) -> Iterator[Cause]:
                 yield invalid(f"{where}.name", name, _LABEL)
             if not container.get("image"):
                 yield required(f"{where}.image")
+            yield from _container_ports(container, where)
             for at, mount in enumerate(container.get("volumeMounts") or ()):
                 if mount.get("name") and mount["name"] not in volumes:
                     yield not_found(f"{where}.volumeMounts[{at}].name", mount["name"])
+
+
+def _container_ports(container: JsonObject, path: str) -> Iterator[Cause]:
+    for index, port in enumerate(container.get("ports") or ()):
+        number, where = port.get("containerPort"), f"{path}.ports[{index}].containerPort"
+        if not number:
+            yield required(where)
+        elif isinstance(number, int) and not 1 <= number <= 65535:
+            yield invalid(where, number, _PORT_RANGE)
 
 
 def _never_changes(field: str, detail: str = _IMMUTABLE) -> Rule:

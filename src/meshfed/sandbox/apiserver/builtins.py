@@ -29,11 +29,25 @@ def complete(kind_key: str, obj: JsonObject) -> None:
         completer(obj)
 
 
+def _map(obj: JsonObject, *path: str) -> JsonObject:
+    """The map at `path`; where there is none, one that nobody keeps: what is malformed is left to validation."""
+    for key in path:
+        found = obj.get(key)
+        obj = found if isinstance(found, dict) else {}
+    return obj
+
+
+def _maps(obj: JsonObject, *path: str) -> Iterator[JsonObject]:
+    *way, last = path
+    items = _map(obj, *way).get(last)
+    if isinstance(items, list):
+        yield from (item for item in items if isinstance(item, dict))
+
+
 def _service(obj: JsonObject) -> None:
-    spec = obj["spec"]
-    for port in spec.get("ports") or ():
-        if spec.get("clusterIP") != "None" or "targetPort" not in port:
-            port.setdefault("targetPort", port.get("port"))
+    spec = _map(obj, "spec")
+    for port in _maps(spec, "ports"):
+        port.setdefault("targetPort", port.get("port", 0))
     kind = spec.get("type")
     if kind in ("ClusterIP", "NodePort", "LoadBalancer"):
         spec.setdefault("internalTrafficPolicy", "Cluster")
@@ -42,35 +56,39 @@ def _service(obj: JsonObject) -> None:
     if kind == "LoadBalancer":
         spec.setdefault("allocateLoadBalancerNodePorts", True)
     if spec.get("sessionAffinity") == "ClientIP":
-        spec.setdefault("sessionAffinityConfig", {}).setdefault("clientIP", {}).setdefault("timeoutSeconds", 10800)
+        spec.setdefault("sessionAffinityConfig", {"clientIP": {"timeoutSeconds": 10800}})
 
 
 def _secret(obj: JsonObject) -> None:
-    plain = obj.pop("stringData", None)
-    if plain:
+    plain = _map(obj, "stringData")
+    if plain and all(isinstance(value, str) for value in plain.values()):
         data = obj.setdefault("data", {})
         data |= {key: base64.b64encode(value.encode()).decode() for key, value in plain.items()}
+        del obj["stringData"]
 
 
 def _namespace(obj: JsonObject) -> None:
-    obj["spec"].setdefault("finalizers", ["kubernetes"])
-    obj["status"].setdefault("phase", "Active")
-    if name := obj["metadata"].get("name"):
-        obj["metadata"].setdefault("labels", {})["kubernetes.io/metadata.name"] = name
+    _map(obj, "spec").setdefault("finalizers", ["kubernetes"])
+    _map(obj, "status").setdefault("phase", "Active")
+    metadata = _map(obj, "metadata")
+    if name := metadata.get("name"):
+        metadata["labels"] = _map(metadata, "labels") | {"kubernetes.io/metadata.name": name}
 
 
 def _pod(obj: JsonObject) -> None:
-    _pod_spec(obj["spec"])
-    obj["spec"].setdefault("enableServiceLinks", True)
-    obj["status"].setdefault("phase", "Pending")
-    for container in _containers(obj["spec"]):
-        resources = container.get("resources") or {}
-        for name, limit in (resources.get("limits") or {}).items():
-            resources.setdefault("requests", {}).setdefault(name, limit)
+    spec = _map(obj, "spec")
+    _pod_spec(spec)
+    spec.setdefault("enableServiceLinks", True)
+    _map(obj, "status").setdefault("phase", "Pending")
+    for container in _containers(spec):
+        resources = _map(container, "resources")
+        limits = _map(resources, "limits")
+        if limits:
+            resources["requests"] = limits | _map(resources, "requests")
 
 
 def _template(obj: JsonObject) -> None:
-    _pod_spec(obj["spec"]["template"]["spec"])
+    _pod_spec(_map(obj, "spec", "template", "spec"))
 
 
 def _pod_spec(spec: JsonObject) -> None:
@@ -79,28 +97,26 @@ def _pod_spec(spec: JsonObject) -> None:
     if account:
         spec["serviceAccountName"] = spec["serviceAccount"] = account
     for container in _containers(spec):
+        image = container.get("image")
         if "imagePullPolicy" not in container:
-            container["imagePullPolicy"] = _pull_policy(container.get("image") or "")
-        for port in container.get("ports") or ():
+            container["imagePullPolicy"] = _pull_policy(image if isinstance(image, str) else "")
+        for port in _maps(container, "ports"):
             if spec.get("hostNetwork"):
                 port.setdefault("hostPort", port.get("containerPort"))
-        for amounts in (container.get("resources") or {}).values():
-            _as_quantities(amounts)
+        for kind in ("limits", "requests"):
+            _as_quantities(_map(container, "resources", kind))
 
 
 def _containers(spec: JsonObject) -> Iterator[JsonObject]:
     for kind in ("initContainers", "containers", "ephemeralContainers"):
-        for container in spec.get(kind) or ():
-            if isinstance(container, dict):
-                yield container
+        yield from _maps(spec, kind)
 
 
-def _as_quantities(amounts: Any) -> None:
+def _as_quantities(amounts: JsonObject) -> None:
     """Numbers become strings, as the API server writes quantities: 1 is "1", and 0.5 is "500m"."""
-    if isinstance(amounts, dict):
-        for name, amount in amounts.items():
-            if isinstance(amount, int | float):
-                amounts[name] = str(int(amount)) if amount == int(amount) else f"{round(amount * 1000)}m"
+    for name, amount in amounts.items():
+        if isinstance(amount, int | float) and not isinstance(amount, bool):
+            amounts[name] = str(int(amount)) if amount == int(amount) else f"{round(amount * 1000)}m"
 
 
 def _pull_policy(image: str) -> str:
@@ -111,35 +127,29 @@ def _pull_policy(image: str) -> str:
 
 def _deployment(obj: JsonObject) -> None:
     _template(obj)
-    strategy = obj["spec"]["strategy"]
-    if strategy.get("type") == "RollingUpdate":
-        _rolling(strategy, maxSurge="25%", maxUnavailable="25%")
+    _rolling(_map(obj, "spec", "strategy"), maxSurge="25%", maxUnavailable="25%")
 
 
 def _daemon_set(obj: JsonObject) -> None:
     _template(obj)
-    strategy = obj["spec"]["updateStrategy"]
-    if strategy.get("type") == "RollingUpdate":
-        _rolling(strategy, maxSurge=0, maxUnavailable=1)
+    _rolling(_map(obj, "spec", "updateStrategy"), maxSurge=0, maxUnavailable=1)
 
 
 def _stateful_set(obj: JsonObject) -> None:
     _template(obj)
-    spec = obj["spec"]
+    spec = _map(obj, "spec")
     spec.setdefault("persistentVolumeClaimRetentionPolicy", {"whenDeleted": "Retain", "whenScaled": "Retain"})
-    if spec["updateStrategy"].get("type") == "RollingUpdate":
-        _rolling(spec["updateStrategy"], partition=0, maxUnavailable=1)
+    _rolling(_map(spec, "updateStrategy"), partition=0, maxUnavailable=1)
 
 
 def _rolling(strategy: JsonObject, **defaults: Any) -> None:
-    update = strategy.setdefault("rollingUpdate", {})
-    for key, value in defaults.items():
-        update.setdefault(key, value)
+    if strategy.get("type") == "RollingUpdate":
+        strategy["rollingUpdate"] = defaults | _map(strategy, "rollingUpdate")
 
 
 def _job(obj: JsonObject) -> None:
     _template(obj)
-    spec = obj["spec"]
+    spec = _map(obj, "spec")
     if "completions" not in spec and "parallelism" not in spec:
         spec["completions"] = 1
     spec.setdefault("parallelism", 1)
@@ -149,21 +159,22 @@ def _job(obj: JsonObject) -> None:
 
 
 def _binding(obj: JsonObject) -> None:
-    for subject in obj.get("subjects") or ():
+    for subject in _maps(obj, "subjects"):
         if subject.get("kind") in ("User", "Group"):
             subject.setdefault("apiGroup", "rbac.authorization.k8s.io")
 
 
 def _network_policy(obj: JsonObject) -> None:
-    spec = obj["spec"]
+    spec = _map(obj, "spec")
     if "policyTypes" not in spec:
         spec["policyTypes"] = ["Ingress", "Egress"] if spec.get("egress") else ["Ingress"]
 
 
 def _custom_resource_definition(obj: JsonObject) -> None:
-    spec = obj["spec"]
-    names = spec["names"]
-    if kind := names.get("kind"):
+    spec = _map(obj, "spec")
+    names = _map(spec, "names")
+    kind = names.get("kind")
+    if isinstance(kind, str):
         names.setdefault("listKind", f"{kind}List")
         names.setdefault("singular", kind.lower())
     spec.setdefault("conversion", {"strategy": "None"})

@@ -8,21 +8,23 @@ is given only those fields of `self` that it mentions, and all rules of a level 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import cel
+import msgspec
 
 from meshfed.sandbox.apiserver.causes import OMITTED, Cause, duplicate, forbidden, invalid, required
 from meshfed.sandbox.apiserver.cel_functions import BUILT_IN, EXTENSION, MATCHES
+from meshfed.sandbox.apiserver.cel_values import Convert, conversion, escape, unescape
 from meshfed.sandbox.apiserver.schema_check import same
 from meshfed.sandbox.apiserver.schema_node import JsonObject, Node
 
 __all__ = ["RuleTree", "compile_rules"]
 
-_REMEMBERED: Final = 4096
+_REMEMBERED: Final = 1024
+_LARGEST_REMEMBERED: Final = 512
 _CALL_OF_MATCHES: Final = re.compile(r"\bmatches(?=\s*\()")
 _BOUND: Final = re.compile(r"\.(?:all|exists|exists_one|existsOne|map|filter)\(\s*(\w+)\s*,")
 _GLOBALS: Final = frozenset(
@@ -45,33 +47,6 @@ _GLOBALS: Final = frozenset(
     ]
 )
 _SELF: Final = re.compile(r"\b(?:oldSelf|self)\b(?:\.([A-Za-z_]\w*)(?!\w*\s*\())?")
-_ESCAPES: Final = (("__", "__underscores__"), (".", "__dot__"), ("-", "__dash__"), ("/", "__slash__"))
-_RESERVED: Final = frozenset(
-    [
-        "true",
-        "false",
-        "null",
-        "in",
-        "as",
-        "break",
-        "const",
-        "continue",
-        "else",
-        "for",
-        "function",
-        "if",
-        "import",
-        "let",
-        "loop",
-        "package",
-        "namespace",
-        "return",
-        "var",
-        "void",
-        "while",
-    ]
-)
-Convert: TypeAlias = Callable[[Any], Any]
 
 
 @dataclass(slots=True, frozen=True, eq=False)
@@ -99,7 +74,8 @@ class RuleTree:
     properties: dict[str, RuleTree] = field(default_factory=dict)
     additional: RuleTree | None = None
     items: RuleTree | None = None
-    accepted: set[tuple[type, Any]] = field(default_factory=set)
+    uses_old: bool = False
+    accepted: set[bytes] = field(default_factory=set)
 
     def validate(self, value: Any, old: Any, path: str = "", *, unchanged: bool = False) -> Iterator[Cause]:
         """What the rules have against `value`, given that it was `old` before (None: it was not)."""
@@ -111,54 +87,52 @@ class RuleTree:
             before = old if isinstance(old, dict) else {}
             for key, tree in self.properties.items():
                 if key in value:
-                    yield from tree.validate(value[key], before.get(key), f"{path}.{key}" if path else key)
+                    yield from tree.validate(
+                        value[key], before.get(key), f"{path}.{key}" if path else key, unchanged=unchanged
+                    )
             if self.additional:
                 for key, item in value.items():
                     if key not in self.node.properties:
-                        yield from self.additional.validate(item, before.get(key), f"{path}[{key}]")
+                        yield from self.additional.validate(
+                            item, before.get(key), f"{path}[{key}]", unchanged=unchanged
+                        )
         elif isinstance(value, list) and self.items:
             keyed = self.node.list_type == "map" and isinstance(old, list)
-            same_list = old is not None and same(value, old)
+            unchanged = unchanged or (old is not None and same(value, old))
             for index, item in enumerate(value):
                 before_item = _keyed(self.node, item, old) if keyed else None
-                yield from self.items.validate(item, before_item, f"{path}[{index}]", unchanged=same_list)
+                yield from self.items.validate(item, before_item, f"{path}[{index}]", unchanged=unchanged)
 
     def _evaluate(self, value: Any, old: Any, path: str, unchanged: bool) -> Iterator[Cause]:
-        if not isinstance(value, dict | list) and not any(rule.uses_old for rule in self.rules):
-            yield from self._evaluate_scalar(value, old, path, unchanged)
-        else:
-            yield from self._run_all(value, old, path, unchanged)
-
-    def _evaluate_scalar(self, value: Any, old: Any, path: str, unchanged: bool) -> Iterator[Cause]:
-        """The same ports, modes and names come again and again: remembers what was found good."""
-        key = (value.__class__, value)
-        if key in self.accepted:
+        """What the rules of this level say. Remembers what they found good, since the same values come again."""
+        shown = self._shown(value)
+        key = b"" if self.uses_old else msgspec.json.encode(shown)
+        if key and key in self.accepted:
             return
-        faults = list(self._run_all(value, old, path, unchanged))
-        if not faults and old is None and not unchanged:
+        faults = list(self._run_all(value, shown, old, path))
+        if not faults and 0 < len(key) <= _LARGEST_REMEMBERED:
             if len(self.accepted) >= _REMEMBERED:
                 self.accepted.clear()
             self.accepted.add(key)
-        yield from faults
+        forgiven = unchanged or (bool(faults) and old is not None and same(value, old))
+        yield from (fault for rule, fault in faults if rule.uses_old or not forgiven)
 
-    def _run_all(self, value: Any, old: Any, path: str, unchanged: bool) -> Iterator[Cause]:
+    def _run_all(self, value: Any, shown: Any, old: Any, path: str) -> Iterator[tuple[_Rule, Cause]]:
         context: cel.Context | None = None
         for rule in self.rules:
             if rule.uses_old and old is None and not rule.optional_old:
                 continue
-            if context is None:
-                context = self._context(value, old, optional=False)
-            used = self._context(value, old, optional=True) if rule.optional_old else context
+            if rule.optional_old:
+                before = cel.OptionalValue.none() if old is None else cel.OptionalValue.of(self._shown(old))
+                used = self._context(shown, before)
+            else:
+                used = context = context or self._context(shown, None if old is None else self._shown(old))
             fault = self._run(rule, used, value, path)
-            if fault and (rule.uses_old or not (unchanged or (old is not None and same(value, old)))):
-                yield fault
+            if fault:
+                yield rule, fault
 
-    def _context(self, value: Any, old: Any, *, optional: bool) -> cel.Context:
-        variables = {"self": self._shown(value)}
-        if optional:
-            variables["oldSelf"] = cel.OptionalValue.none() if old is None else cel.OptionalValue.of(self._shown(old))
-        elif old is not None and any(rule.uses_old for rule in self.rules):
-            variables["oldSelf"] = self._shown(old)
+    def _context(self, shown: Any, before: Any) -> cel.Context:
+        variables = {"self": shown} | ({"oldSelf": before} if self.uses_old and before is not None else {})
         return cel.Context(variables=variables, functions={name: EXTENSION[name] for name in self.functions})
 
     def _shown(self, value: Any) -> Any:
@@ -258,14 +232,15 @@ def _prepare(tree: RuleTree) -> None:
         for m in _SELF.finditer(text)
     }
     programs = [p for rule in tree.rules for p in (rule.program, rule.message_program) if p]
+    tree.uses_old = any(rule.uses_old or rule.optional_old for rule in tree.rules)
     tree.functions = frozenset(f for p in programs for f in p.functions() if f in EXTENSION)
     if None in names or "object" not in tree.node.types or not tree.node.properties:
-        tree.convert = _conversion(tree.node)
+        tree.convert = conversion(tree.node)
         return
-    tree.fields = tuple((name, _unescape(name)) for name in names if name)
+    tree.fields = tuple((name, unescape(name)) for name in names if name)
     for name, key in tree.fields:
         prop = tree.node.child(key)
-        if prop and (convert := _conversion(prop)):
+        if prop and (convert := conversion(prop)):
             tree.converts[name] = convert
 
 
@@ -307,7 +282,7 @@ def _compile(node: Node, raw: JsonObject, key: str, where: str, problems: list[C
         detail = _at(text, column, f"undeclared reference to '{name}' (in container '')")
         problems.append(_uncompiled(where, raw, f"{prefix}: {detail}"))
         return None
-    known = {_escape(name) for name in node.properties} | node.properties.keys()
+    known = {escape(name) for name in node.properties} | node.properties.keys()
     if node.embedded:
         known |= {"apiVersion", "kind", "metadata"}
     for match in _SELF.finditer(text):
@@ -335,55 +310,3 @@ def _uncompiled(where: str, raw: JsonObject, detail: str) -> Cause:
         "OptionalOldSelf": raw.get("optionalOldSelf"),
     }
     return invalid(where, shown, detail)
-
-
-def _escape(name: str) -> str:
-    if name in _RESERVED:
-        return f"__{name}__"
-    for plain, escaped in _ESCAPES:
-        name = name.replace(plain, escaped)
-    return name
-
-
-def _unescape(name: str) -> str:
-    if name.startswith("__") and name[2:-2] in _RESERVED:
-        return name[2:-2]
-    for plain, escaped in reversed(_ESCAPES):
-        name = name.replace(escaped, plain)
-    return name
-
-
-def _conversion(node: Node) -> Convert | None:
-    """How a value of this schema is shown to CEL; None: as it is."""
-    if node.types == ("number",):
-        return lambda v: float(v) if isinstance(v, int) else v
-    if node.types == ("string",) and node.format == "datetime":
-        return lambda v: datetime.fromisoformat(v) if isinstance(v, str) else v
-    if node.types == ("string",) and node.format == "duration":
-        return lambda v: _duration(v) if isinstance(v, str) else v
-    if node.items and (each := _conversion(node.items)):
-        return lambda v: [each(item) for item in v] if isinstance(v, list) else v
-    if isinstance(node.additional, Node) and (every := _conversion(node.additional)):
-        return lambda v: {k: every(item) for k, item in v.items()} if isinstance(v, dict) else v
-    fields = {name: (_escape(name), _conversion(prop)) for name, prop in node.properties.items()}
-    if all(name == escaped and convert is None for name, (escaped, convert) in fields.items()):
-        return None
-
-    def convert_object(value: Any) -> Any:
-        if not isinstance(value, dict):
-            return value
-        shown = {}
-        for key, item in value.items():
-            name, convert = fields.get(key, (key, None))
-            shown[name] = convert(item) if convert else item
-        return shown
-
-    return convert_object
-
-
-_UNITS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-def _duration(text: str) -> timedelta:
-    seconds = sum(float(n) * _UNITS[u] for n, u in re.findall(r"([\d.]+)(ns|us|µs|ms|s|m|h)", text))
-    return timedelta(seconds=-seconds if text.startswith("-") else seconds)

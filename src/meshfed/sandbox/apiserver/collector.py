@@ -10,27 +10,26 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Any, Final
+from typing import Any
 
 from meshfed.sandbox.apiserver import crds
+from meshfed.sandbox.apiserver.deletes import FOREGROUND, ORPHAN, DeleteOptions, Deleter
+from meshfed.sandbox.apiserver.kinds import NAMESPACES
 from meshfed.sandbox.apiserver.resources import Registry
 from meshfed.sandbox.apiserver.store import Collection, Event, Key, Store, Stored
-from meshfed.sandbox.apiserver.writes import FOREGROUND, ORPHAN, DeleteOptions, Writer
 
 JSONObject = dict[str, Any]
 Storage = tuple[str, str]
 Place = tuple[Storage, Key]
 
-NAMESPACES: Final = ("", "namespaces")
-
 
 class Collector:
     """Collects what ``store`` should no longer hold; ``run`` is its task."""
 
-    def __init__(self, store: Store, registry: Registry, writer: Writer) -> None:
+    def __init__(self, store: Store, registry: Registry, deleter: Deleter) -> None:
         self._store = store
         self._registry = registry
-        self._writer = writer
+        self._deleter = deleter
         self._dependents: dict[str, set[Place]] = {}
         self._places: dict[str, Place] = {}
         self._queue: deque[Place] = deque()
@@ -124,7 +123,7 @@ class Collector:
         elif ORPHAN in finalizers:
             for place, found in dependents:
                 owners = [o for o in found.metadata["ownerReferences"] if o["uid"] != stored.uid]
-                self._writer.release(self._store.collection(*place[0]), found, {"ownerReferences": owners})
+                self._deleter.release(self._store.collection(*place[0]), found, {"ownerReferences": owners})
             self._release(collection, stored, ORPHAN)
         elif storage == NAMESPACES:
             self._empty(collection, stored)
@@ -138,7 +137,7 @@ class Collector:
 
     def _release(self, collection: Collection, stored: Stored, finalizer: str) -> None:
         finalizers = [f for f in stored.metadata["finalizers"] if f != finalizer]
-        self._writer.release(collection, stored, {"finalizers": finalizers})
+        self._deleter.release(collection, stored, {"finalizers": finalizers})
 
     def _empty(self, collection: Collection, namespace: Stored) -> None:
         """Delete everything in ``namespace``, and then itself."""
@@ -157,7 +156,7 @@ class Collector:
     def _delete(self, storage: Storage, key: Key) -> None:
         resource = self._registry.stored().get(storage)
         if resource is not None:
-            self._writer.delete(resource, key, DeleteOptions())
+            self._deleter.delete(resource, key, DeleteOptions())
 
 
 def _blocks(dependent: Stored, uid: str) -> bool:

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import msgspec
+from msgspec import UNSET, UnsetType
+
 from meshfed.sandbox.apiserver.causes import Cause, invalid, required
 from meshfed.sandbox.apiserver.resources import Column, Resource
 from meshfed.sandbox.apiserver.schema import Schema, SchemaError
@@ -18,6 +21,52 @@ PLURAL: Final = "customresourcedefinitions"
 CLEANUP: Final = "customresourcecleanup.apiextensions.k8s.io"
 """The finalizer that holds a CRD until all its objects are deleted."""
 _NO_SCHEMA: Final = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+
+
+class _Rule(msgspec.Struct, rename="camel"):
+    rule: str
+    message: str | UnsetType = UNSET
+    message_expression: str | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
+    field_path: str | UnsetType = UNSET
+    optional_old_self: bool | UnsetType = UNSET
+
+
+class _SchemaProps(msgspec.Struct, rename="camel"):
+    """The types of a schema's fields; nothing is ever made of it. A null is none of them."""
+
+    type: str | UnsetType = UNSET
+    format: str | UnsetType = UNSET
+    pattern: str | UnsetType = UNSET
+    nullable: bool | UnsetType = UNSET
+    properties: dict[str, _SchemaProps] | UnsetType = UNSET
+    additional_properties: _SchemaProps | bool | UnsetType = UNSET
+    items: _SchemaProps | UnsetType = UNSET
+    required: list[str] | UnsetType = UNSET
+    enum: list[Any] | UnsetType = UNSET
+    all_of: list[_SchemaProps] | UnsetType = UNSET
+    any_of: list[_SchemaProps] | UnsetType = UNSET
+    one_of: list[_SchemaProps] | UnsetType = UNSET
+    not_: _SchemaProps | UnsetType = msgspec.field(name="not", default=UNSET)
+    minimum: float | UnsetType = UNSET
+    maximum: float | UnsetType = UNSET
+    exclusive_minimum: bool | UnsetType = UNSET
+    exclusive_maximum: bool | UnsetType = UNSET
+    multiple_of: float | UnsetType = UNSET
+    min_length: int | UnsetType = UNSET
+    max_length: int | UnsetType = UNSET
+    min_items: int | UnsetType = UNSET
+    max_items: int | UnsetType = UNSET
+    min_properties: int | UnsetType = UNSET
+    max_properties: int | UnsetType = UNSET
+    unique_items: bool | UnsetType = UNSET
+    rules: list[_Rule] | UnsetType = msgspec.field(name="x-kubernetes-validations", default=UNSET)
+    preserve: bool | UnsetType = msgspec.field(name="x-kubernetes-preserve-unknown-fields", default=UNSET)
+    int_or_string: bool | UnsetType = msgspec.field(name="x-kubernetes-int-or-string", default=UNSET)
+    embedded: bool | UnsetType = msgspec.field(name="x-kubernetes-embedded-resource", default=UNSET)
+    list_type: str | UnsetType = msgspec.field(name="x-kubernetes-list-type", default=UNSET)
+    list_keys: list[str] | UnsetType = msgspec.field(name="x-kubernetes-list-map-keys", default=UNSET)
+    map_type: str | UnsetType = msgspec.field(name="x-kubernetes-map-type", default=UNSET)
 
 
 def prepare(new: JSONObject, old: JSONObject | None) -> None:
@@ -66,7 +115,10 @@ def _version_causes(versions: list[JSONObject]) -> list[Cause]:
             causes.append(required(f"spec.versions[{index}].schema.openAPIV3Schema"))
             continue
         try:
+            msgspec.convert(openapi, _SchemaProps)
             Schema.compile(openapi)
+        except msgspec.ValidationError as error:
+            causes.append(invalid(f"spec.versions[{index}].schema.openAPIV3Schema", "", str(error)))
         except SchemaError as error:
             where = f"spec.versions[{index}].schema."
             causes += [Cause(cause.reason, cause.message, where + cause.field) for cause in error.causes]

@@ -16,6 +16,7 @@ from typing import Any
 
 from meshfed.sandbox.apiserver.causes import Cause, go_quote
 from meshfed.sandbox.apiserver.managed_fields import ApplyConflict
+from meshfed.sandbox.apiserver.patch_errors import PatchError
 
 JSONObject = dict[str, Any]
 
@@ -129,6 +130,11 @@ def apply_conflict(refused: ApplyConflict) -> StatusError:
         for conflict, manager in zip(refused.conflicts, refused.managers, strict=True)
     ]
     return StatusError(409, "Conflict", str(refused), {"causes": causes})
+
+
+def refused_patch(error: PatchError) -> StatusError:
+    """400, 422 or 500: a patch that is none, that does not fit the object, or that cannot be merged."""
+    return StatusError(error.status, {400: "BadRequest", 422: "Invalid"}.get(error.status, ""), error.public)
 
 
 def bad_request(message: str) -> StatusError:

@@ -22,6 +22,7 @@ __all__ = [
     "intersection",
     "item_element",
     "paths",
+    "shown_element",
     "sorted_set",
     "union",
 ]
@@ -107,12 +108,13 @@ def paths(fields: FieldSet, prefix: str = "") -> Iterator[str]:
     here = sorted((key, node) for key, node in fields.items() if key != MEMBER)
     for key, node in here:
         if _is_member(node):
-            yield prefix + _shown(key)
+            yield prefix + shown_element(key)
     for key, node in here:
-        yield from paths(node, prefix + _shown(key))
+        yield from paths(node, prefix + shown_element(key))
 
 
-def _shown(element: str) -> str:
+def shown_element(element: str) -> str:
+    """A path element as people read it."""
     kind, _, rest = element.partition(":")
     if kind == "f":
         return f".{rest}"

@@ -20,6 +20,8 @@ Prepare = Callable[[JSONObject, "JSONObject | None"], None]
 Check = Callable[[JSONObject, "JSONObject | None"], list[Cause]]
 
 SERVICE_RANGE: Final = "10.96.0.0/16"
+NAMESPACES: Final = ("", "namespaces")
+"""Where Namespaces are stored, which have a life unlike other objects'."""
 IMMORTAL: Final = frozenset({"default", "kube-system", "kube-public"})
 """Namespaces that cannot be deleted."""
 

@@ -13,7 +13,9 @@ from typing import Final, NamedTuple
 
 from meshfed.sandbox.apiserver.causes import go_quote
 from meshfed.sandbox.apiserver.field_sets import FieldSet, difference, intersection, paths, sorted_set, union
+from meshfed.sandbox.apiserver.field_types import type_faults
 from meshfed.sandbox.apiserver.field_walk import Difference, compare, merge, remove, said, with_named_fields
+from meshfed.sandbox.apiserver.patch_errors import PatchNotMergeableError
 from meshfed.sandbox.apiserver.schema import Schema
 from meshfed.sandbox.apiserver.schema_node import JsonObject, Node
 
@@ -112,14 +114,15 @@ def update(
     Args:
         live: the stored object.
         new: the object to store; where it is to keep its status, or all but its status, it does so already.
-            Its own managedFields count, as in the API server: `[]` or `[{}]` ends tracking.
+            Its own managedFields count, as in the API server: `[{}]` (and `[]`, for kinds of
+            Kubernetes itself) ends tracking.
         manager: who writes.
         schema: of the kind.
         api_version: the version `new` is in.
         subresource: what was written to, e.g. `status`.
         now: the time, RFC 3339 in seconds.
     """
-    ownership = _claimed(live, new, subresource)
+    ownership = _claimed(live, new, schema, subresource)
     if not ownership and live is not None:
         return _with_entries(new, [])
     changed, removed = _compare(live, new, schema)
@@ -150,7 +153,8 @@ def apply(
     """The object that results where `manager` wants just what `applied` says, with its managedFields.
 
     Fields that the manager applied before and does not now are removed, unless another manager owns them too. The
-    result is to be defaulted and validated like any other write; equal to `live`, nothing happened.
+    result is to be defaulted and validated like any other write; equal to `live`, nothing happened. It shares unchanged
+    parts with the arguments.
 
     Args:
         live: the stored object; None: it is created.
@@ -164,7 +168,9 @@ def apply(
 
     Raises:
         ApplyConflict: without `force`, others own fields it would change.
+        PatchNotMergeableError: `applied` does not fit the schema: an unknown field, a wrong type, a duplicate key.
     """
+    _refuse_misfit(schema, applied, api_version)
     base = live if live is not None else _empty(schema, applied)
     ownership = _entries(base)
     if not ownership and live is not None:
@@ -227,6 +233,17 @@ def _pruned(merged: JsonObject, last: FieldSet, owners: list[_Owned], node: Node
     return remove(node, merged, intersection(gone, last)) or {}
 
 
+def _refuse_misfit(schema: Schema, applied: JsonObject, api_version: str) -> None:
+    faults = list(type_faults(schema.node, applied))
+    if faults:
+        metadata = applied.get("metadata")
+        name = metadata.get("name", "") if isinstance(metadata, dict) else ""
+        version = api_version if "/" in api_version else f"/{api_version}"
+        text = faults[0] if len(faults) == 1 else "errors:\n  " + "\n  ".join(faults)
+        kind = f"/{name}; {version}, Kind={applied.get('kind', '')}"
+        raise PatchNotMergeableError(f"failed to create typed patch object ({kind}): {text}")
+
+
 def _refuse_conflicts(ownership: _Ownership, changed: FieldSet) -> None:
     found = [(m, path) for m, owned in ownership.items() for path in paths(intersection(owned.fields, changed))]
     if found:
@@ -272,13 +289,13 @@ def _with_last_applied(merged: JsonObject, applied: JsonObject) -> JsonObject:
     return merged | {"metadata": metadata | {"annotations": annotations | {_LAST_APPLIED: text}}}
 
 
-def _claimed(live: JsonObject | None, new: JsonObject, subresource: str) -> _Ownership:
+def _claimed(live: JsonObject | None, new: JsonObject, schema: Schema, subresource: str) -> _Ownership:
     """The ownership to start from: what the writer sent, else what is stored; nothing ends tracking."""
     sent = (new.get("metadata") or {}).get("managedFields")
-    if subresource or sent is None or (live is None and not sent):
-        return _entries(live) if live is not None else {}
-    if sent in ([], [{}]):
+    if not subresource and (sent == [{}] or (sent == [] and schema.builtin)):
         return {}
+    if subresource or not sent:
+        return _entries(live) if live is not None else {}
     return _entries(new) or (_entries(live) if live is not None else {})
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+import msgspec
+
 from meshfed.sandbox.apiserver.causes import Cause, forbidden, go_quote, invalid, required
 
 JSONObject = dict[str, Any]
@@ -173,9 +175,28 @@ def causes_on_update(new: JSONObject, old: JSONObject) -> list[Cause]:
     return causes
 
 
-_STRINGS: Final = ("name", "generateName", "namespace", "uid", "resourceVersion", "creationTimestamp")
-_MAPS: Final = ("labels", "annotations")
-_GO_NAMES: Final = {dict: "object", list: "array", bool: "bool", int: "number", float: "number", str: "string"}
+class _OwnerReference(msgspec.Struct):
+    api_version: str = msgspec.field(name="apiVersion", default="")
+    kind: str = ""
+    name: str = ""
+    uid: str = ""
+    controller: bool | None = None
+    block_owner_deletion: bool | None = msgspec.field(name="blockOwnerDeletion", default=None)
+
+
+class _ObjectMeta(msgspec.Struct):
+    """The types of ObjectMeta's fields; nothing is ever made of it."""
+
+    name: str = ""
+    generate_name: str = msgspec.field(name="generateName", default="")
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = msgspec.field(name="resourceVersion", default="")
+    creation_timestamp: str = msgspec.field(name="creationTimestamp", default="")
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    finalizers: list[str] = []
+    owner_references: list[_OwnerReference] = msgspec.field(name="ownerReferences", default=[])
 
 
 def normalise(metadata: JSONObject) -> str:
@@ -185,18 +206,8 @@ def normalise(metadata: JSONObject) -> str:
     """
     for key in [key for key, value in metadata.items() if value is None or value in ("", {}, [])]:
         del metadata[key]
-    for key in _STRINGS:
-        if key in metadata and not isinstance(metadata[key], str):
-            return _mistyped(metadata[key], f"ObjectMeta.metadata.{key}", "string")
-    for key in _MAPS:
-        values = metadata.get(key, {})
-        if not isinstance(values, dict):
-            return _mistyped(values, f"ObjectMeta.metadata.{key}", "map[string]string")
-        for value in values.values():
-            if not isinstance(value, str):
-                return _mistyped(value, f"ObjectMeta.metadata.{key}", "string")
+    try:
+        msgspec.convert(metadata, _ObjectMeta)
+    except msgspec.ValidationError as error:
+        return f"json: cannot unmarshal into Go struct field ObjectMeta.metadata: {error}"
     return ""
-
-
-def _mistyped(value: object, field: str, wanted: str) -> str:
-    return f"json: cannot unmarshal {_GO_NAMES.get(type(value), 'null')} into Go struct field {field} of type {wanted}"

@@ -49,7 +49,7 @@ class SchemaError(Exception):
 
 
 class Schema:
-    """A compiled structural schema. Stateless: one serves any number of objects.
+    """A compiled structural schema; one serves any number of objects.
 
     Attributes:
         node: the schema as a tree, for what walks objects by themselves (patches, field ownership).
@@ -85,7 +85,8 @@ class Schema:
         if problems:
             raise SchemaError(problems)
         metadata = node.properties.get("metadata")
-        node.properties = {**node.properties, "metadata": _merged_metadata(metadata)}
+        named = {key: Node({"type": "string"}, ("string",)) for key in ("apiVersion", "kind")}
+        node.properties = named | node.properties | {"metadata": _merged_metadata(metadata)}
         return cls(node, rules)
 
     def empty(self) -> JsonObject:
@@ -117,7 +118,7 @@ class Schema:
             causes = explain(self.node, obj, old=NOTHING if old is None else old)
             if old is None or not explain_lists(self.node, old):
                 causes += explain_lists(self.node, obj)
-        if self._native_rule is not None:
+        if self._native_rule is not None and not any(c.reason == "FieldValueTypeInvalid" for c in causes):
             known = {cause.field for cause in causes}
             causes += [cause for cause in self._native_rule(obj, old) if cause.field not in known]
         if self._rules is not None:

@@ -70,6 +70,15 @@ def _faults(raw: JsonObject, path: str, level: Level) -> list[Cause]:
     if raw.get("x-kubernetes-preserve-unknown-fields") is False:
         where = f"{path}.x-kubernetes-preserve-unknown-fields"
         causes.append(invalid(where, value=False, detail="must be true or undefined"))
+    if (
+        raw.get("x-kubernetes-embedded-resource")
+        and not raw.get("x-kubernetes-preserve-unknown-fields")
+        and not properties
+    ):
+        detail = (
+            "must not be empty if x-kubernetes-embedded-resource is true without x-kubernetes-preserve-unknown-fields"
+        )
+        causes.append(required(f"{path}.properties", detail))
     for name, prop in properties.items():
         causes += _faults(prop, f"{path}.properties[{name}]", "field")
     if isinstance(additional, dict):

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 from typing import Any, Self
 
 import msgspec
@@ -13,8 +14,9 @@ from aiohttp import web
 
 from meshfed.sandbox.apiserver import crds as definitions
 from meshfed.sandbox.apiserver import kinds, objects
-from meshfed.sandbox.apiserver.app import Handler
+from meshfed.sandbox.apiserver.app import BODY_LIMIT, Handler
 from meshfed.sandbox.apiserver.collector import Collector
+from meshfed.sandbox.apiserver.deletes import Deleter
 from meshfed.sandbox.apiserver.faults import Action, Fault
 from meshfed.sandbox.apiserver.resources import Registry
 from meshfed.sandbox.apiserver.store import Event, Store
@@ -24,6 +26,15 @@ JSONObject = dict[str, Any]
 
 _NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
 _OWN = WriteOptions(manager="kube-apiserver")
+
+
+def _request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
+    loop = asyncio.get_running_loop()
+    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=BODY_LIMIT)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 class Counters(msgspec.Struct, frozen=True):
@@ -60,9 +71,17 @@ class APIServer:
         self._store = Store()
         self._registry = Registry()
         addresses = kinds.Addresses()
-        self._writer = Writer(self._store, kinds.behaviours(addresses))
-        self._collector = Collector(self._store, self._registry, self._writer)
-        self._handler = Handler(self._store, self._registry, self._writer, token=token, bookmark_every=bookmark_every)
+        self._writer = Writer(self._store, kinds.behaviours(addresses), _now)
+        deleter = Deleter(self._store, _now)
+        self._collector = Collector(self._store, self._registry, deleter)
+        self._handler = Handler(
+            self._store,
+            self._registry,
+            writer=self._writer,
+            deleter=deleter,
+            token=token,
+            bookmark_every=bookmark_every,
+        )
         self._store.listeners.append(self._collector.follow)
         self._store.collection("", "services").listeners.add(addresses.follow)
         self._store.collection(definitions.GROUP, definitions.PLURAL).listeners.add(self._follow_crd)
@@ -108,7 +127,7 @@ class APIServer:
 
     async def start(self) -> None:
         """Listen, on the same port as before."""
-        server = web.Server(self._handler.handle, handler_cancellation=True, access_log=None)
+        server = web.Server(self._handler.handle, request_factory=_request, handler_cancellation=True, access_log=None)
         self._runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host, self._port, reuse_address=True)

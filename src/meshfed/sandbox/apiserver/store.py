@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -21,6 +22,11 @@ RING_SIZE: Final = 8192
 """How many past events each resource remembers."""
 
 _encode = msgspec.json.Encoder().encode
+
+
+def timestamp(moment: datetime) -> str:
+    """``moment`` (UTC) as objects have it: RFC 3339, in seconds."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class Key(NamedTuple):
@@ -117,7 +123,7 @@ class Collection:
 
     def __init__(self, store: Store, storage: tuple[str, str]) -> None:
         self._store = store
-        self._storage = storage
+        self.storage = storage
         self._objects: dict[str, dict[str, Stored]] = {}
         self._ring: deque[Event] = deque()
         self._forgotten = store.version
@@ -206,7 +212,7 @@ class Collection:
         for listener in tuple(self.listeners):
             listener(event)
         for store_listener in self._store.listeners:
-            store_listener(self._storage, event)
+            store_listener(self.storage, event)
 
 
 class Store:

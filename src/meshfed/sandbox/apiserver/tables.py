@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
 
+from meshfed.sandbox.apiserver.json_path import json_path, lookup
 from meshfed.sandbox.apiserver.resources import Column, Resource
 
 JSONObject = dict[str, Any]
@@ -71,16 +71,6 @@ def duration(seconds: int) -> str:
         return f"{days}d"
     years = days // 365
     return f"{years}y{days % 365}d" if years < 8 and days % 365 else f"{years}y"
-
-
-def lookup(obj: Any, *path: str | int) -> Any:
-    """What lies at ``path`` inside ``obj``; ``None`` where nothing does."""
-    for step in path:
-        try:
-            obj = obj[step]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return obj
 
 
 def _pairs(labels: Any) -> str:
@@ -353,42 +343,6 @@ _BUILTIN: Final[dict[tuple[str, str], tuple[TableColumn, ...]]] = {
     ("rbac.authorization.k8s.io", "ClusterRoleBinding"): (NAME, *_BINDING),
     ("apiextensions.k8s.io", "CustomResourceDefinition"): (NAME, CREATED),
 }
-
-
-_STEP = re.compile(
-    r"\.(?P<field>(?:\\.|[^.\[\]\\])+)"
-    r"|\[['\"](?P<quoted>[^'\"]+)['\"]\]"
-    r"|\[(?P<index>-?\d+|\*)\]"
-    r"|\[\?\(@\.(?P<where>[^=\s]+)\s*==\s*['\"](?P<equals>[^'\"]*)['\"]\)\]"
-)
-
-
-def json_path(path: str) -> Callable[[JSONObject], list[Any]]:
-    """Compile the JSONPath of a printer column: fields, indexes, ``*`` and ``[?(@.a=="b")]``."""
-    steps = [match.groupdict() for match in _STEP.finditer(path)]
-
-    def find(obj: JSONObject) -> list[Any]:
-        values: list[Any] = [obj]
-        for step in steps:
-            values = [found for value in values for found in _stepped(value, step)]
-        return values
-
-    return find
-
-
-def _stepped(value: Any, step: dict[str, str | None]) -> Sequence[Any]:
-    name = step["field"] or step["quoted"]
-    if name is not None:
-        name = name.replace("\\.", ".")
-        return [value[name]] if isinstance(value, dict) and value.get(name) is not None else []
-    if not isinstance(value, list):
-        return []
-    if step["where"] is not None:
-        return [item for item in value if str(lookup(item, *step["where"].split("."))) == step["equals"]]
-    if step["index"] == "*":
-        return value
-    position = int(step["index"] or 0)
-    return value[position : position + 1 or None]
 
 
 def _custom(column: Column) -> TableColumn:

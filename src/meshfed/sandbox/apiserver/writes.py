@@ -1,4 +1,4 @@
-"""Every way an object changes: create, replace, patch, apply, delete; each ends in one change of the store, or none.
+"""Every way an object comes about and changes: create, replace, patch, apply; each is one change of the store, or none.
 
 The steps and their order are those of a real server (``registry/generic/registry.Store`` and the strategies it calls),
 because clients can tell: what is validated before what, who owns a defaulted field, which writes are no change at all.
@@ -9,18 +9,19 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from meshfed.sandbox.apiserver import errors, managed_fields, metadata, objects, patches
+from meshfed.sandbox.apiserver import errors, incoming, managed_fields, metadata, objects, patches
 from meshfed.sandbox.apiserver.builtins import complete
 from meshfed.sandbox.apiserver.causes import Cause, invalid
+from meshfed.sandbox.apiserver.deletes import is_done
 from meshfed.sandbox.apiserver.errors import InvalidError, StatusError
-from meshfed.sandbox.apiserver.kinds import IMMORTAL, Behaviour
+from meshfed.sandbox.apiserver.kinds import NAMESPACES, Behaviour
 from meshfed.sandbox.apiserver.resources import Resource
-from meshfed.sandbox.apiserver.store import Collection, Key, Store, Stored
+from meshfed.sandbox.apiserver.store import Collection, Key, Store, Stored, timestamp
 
 JSONObject = dict[str, Any]
 
@@ -28,9 +29,6 @@ JSON_PATCH: Final = "application/json-patch+json"
 MERGE_PATCH: Final = "application/merge-patch+json"
 STRATEGIC_MERGE_PATCH: Final = "application/strategic-merge-patch+json"
 APPLY_PATCH: Final = "application/apply-patch+yaml"
-
-FOREGROUND: Final = "foregroundDeletion"
-ORPHAN: Final = "orphan"
 
 _SUFFIX_ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"
 _KEPT_ON_UPDATE: Final = (
@@ -54,15 +52,6 @@ class WriteOptions(msgspec.Struct, frozen=True, kw_only=True):
     force: bool = False
 
 
-class DeleteOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How to delete; ``propagation`` is ``Background``, ``Foreground`` or ``Orphan``."""
-
-    propagation: str = "Background"
-    uid: str = ""
-    version: str = ""
-    dry_run: bool = False
-
-
 class Outcome(NamedTuple):
     """What a write left: the object, whether it is new, and warnings for the client."""
 
@@ -71,39 +60,29 @@ class Outcome(NamedTuple):
     warnings: tuple[str, ...] = ()
 
 
-class Deletion(NamedTuple):
-    """What a deletion left: the object as last seen, and whether it is gone rather than waiting for finalizers."""
-
-    stored: Stored
-    gone: bool
-
-
 class Writer:
-    """Writes to ``store``; ``clock`` gives the time of day that is written into objects."""
+    """Writes to ``store``; ``now`` is the time that is written into objects."""
 
     def __init__(
-        self,
-        store: Store,
-        behaviours: Mapping[tuple[str, str], Behaviour],
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        self, store: Store, behaviours: Mapping[tuple[str, str], Behaviour], now: Callable[[], datetime]
     ) -> None:
         self._store = store
         self._behaviours = behaviours
-        self._clock = clock
-        self._namespaces = store.collection("", "namespaces")
+        self._time = now
+        self._namespaces = store.collection(*NAMESPACES)
         self._default_behaviour = Behaviour()
 
     def create(self, resource: Resource, namespace: str, obj: JSONObject, options: WriteOptions) -> Outcome:
         """Store a new object; ``StatusError`` where it is refused or exists."""
-        warnings = self._decoded(resource, namespace, obj, options)
+        warnings = incoming.accepted(resource, namespace, obj, options.validation)
         meta = obj["metadata"]
         if not meta.get("name") and meta.get("generateName"):
             meta["name"] = meta["generateName"][:58] + "".join(random.choices(_SUFFIX_ALPHABET, k=5))  # noqa: S311  # a name, not a secret
         if resource.has_status:
             obj.pop("status", None)
-        for field in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"):
-            if field == "resourceVersion" and meta.get(field):
-                raise StatusError(500, "", "resourceVersion should not be set on objects to be created")
+        if meta.get("resourceVersion"):
+            raise StatusError(500, "", "resourceVersion should not be set on objects to be created")
+        for field in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"):
             meta.pop(field, None)
         self._stamp(resource, meta)
         self._conform(resource, obj, None)
@@ -122,9 +101,9 @@ class Writer:
         self, resource: Resource, key: Key, obj: JSONObject, options: WriteOptions, *, subresource: str = ""
     ) -> Outcome:
         """Put ``obj`` in the place of what is there."""
-        warnings = self._decoded(resource, key.namespace, obj, options)
+        warnings = incoming.accepted(resource, key.namespace, obj, options.validation)
         stored = self._collection(resource).get(key)
-        self._same_name(key, obj["metadata"])
+        incoming.check_name(key, obj["metadata"])
         if stored is None:
             if resource.create_on_update and not subresource:
                 obj["metadata"].pop("resourceVersion", None)
@@ -152,17 +131,16 @@ class Writer:
             else:
                 patched = patches.strategic_merge_patch(live, patch, resource.schema)
         except patches.PatchError as error:
-            reason = {400: "BadRequest", 422: "Invalid", 500: ""}[error.status]
-            raise StatusError(error.status, reason, error.public) from error
-        warnings = self._decoded(resource, key.namespace, patched, options)
-        self._same_name(key, patched["metadata"])
+            raise errors.refused_patch(error) from error
+        warnings = incoming.accepted(resource, key.namespace, patched, options.validation)
+        incoming.check_name(key, patched["metadata"])
         return self._update(resource, stored, patched, options, subresource=subresource, warnings=warnings)
 
     def apply(
         self, resource: Resource, key: Key, applied: JSONObject, options: WriteOptions, *, subresource: str = ""
     ) -> Outcome:
         """Server-side apply: merge ``applied`` by field ownership, creating the object where it is absent."""
-        warnings = self._decoded(resource, key.namespace, applied, options)
+        warnings = incoming.accepted(resource, key.namespace, applied, options.validation)
         meta = applied["metadata"]
         if meta.get("managedFields"):
             raise errors.bad_request("metadata.managedFields must be nil")
@@ -170,7 +148,7 @@ class Writer:
             raise errors.bad_request(
                 f"the name of the object ({key.name} based on URL) was undeterminable: name must be provided"
             )
-        self._same_name(key, meta)
+        incoming.check_name(key, meta)
         stored = self._collection(resource).get(key)
         if stored is None and subresource:
             raise errors.not_found(resource.group, resource.plural, key.name)
@@ -194,6 +172,8 @@ class Writer:
                 subresource=subresource,
                 now=self._now(),
             )
+        except patches.PatchError as error:
+            raise errors.refused_patch(error) from error
         except managed_fields.ApplyConflict as error:
             raise errors.apply_conflict(error) from error
         if stored is None:
@@ -204,110 +184,6 @@ class Writer:
             return self._insert(resource, key.namespace, merged, options, warnings)
         merged["metadata"]["resourceVersion"] = version
         return self._update(resource, stored, merged, options, subresource=subresource, warnings=warnings, tracked=True)
-
-    def delete(self, resource: Resource, key: Key, options: DeleteOptions) -> Deletion:
-        """Delete what is there, or mark it where finalizers hold it."""
-        collection = self._collection(resource)
-        stored = collection.get(key)
-        if stored is None:
-            raise errors.not_found(resource.group, resource.plural, key.name)
-        self._preconditions(resource, stored, options)
-        is_namespace = resource.storage == ("", "namespaces")
-        if is_namespace and key.name in IMMORTAL:
-            raise errors.forbidden("", resource.plural, key.name, "this namespace may not be deleted")
-        finalizers = [f for f in stored.metadata.get("finalizers") or () if f not in {FOREGROUND, ORPHAN}]
-        if options.propagation == "Foreground":
-            finalizers.append(FOREGROUND)
-        elif options.propagation == "Orphan":
-            finalizers.append(ORPHAN)
-        if not finalizers and not is_namespace:
-            return Deletion(stored if options.dry_run else collection.remove(key), gone=True)
-        return Deletion(self._mark(collection, stored, finalizers, options), gone=False)
-
-    def release(self, collection: Collection, stored: Stored, changes: JSONObject) -> None:
-        """Write back ``stored`` with its metadata changed by ``changes``; remove it where nothing holds it any more."""
-        obj = stored.copy()
-        obj["metadata"] = {key: value for key, value in (obj["metadata"] | changes).items() if value != []}
-        if self._is_done(obj):
-            collection.remove(stored.key)
-        else:
-            collection.put(stored.key, obj)
-
-    def _mark(self, collection: Collection, stored: Stored, finalizers: list[str], options: DeleteOptions) -> Stored:
-        obj = stored.copy()
-        meta = obj["metadata"]
-        if not meta.get("deletionTimestamp"):
-            meta["deletionTimestamp"] = self._now()
-            meta["deletionGracePeriodSeconds"] = 0
-            if meta.get("generation"):
-                meta["generation"] += 1
-        if finalizers:
-            meta["finalizers"] = finalizers
-        if collection is self._namespaces:
-            obj["status"] = {**obj.get("status", {}), "phase": "Terminating"}
-        if obj == stored.copy():
-            return stored
-        return Stored(stored.key, obj, stored.version) if options.dry_run else collection.put(stored.key, obj)
-
-    def _preconditions(self, resource: Resource, stored: Stored, options: DeleteOptions) -> None:
-        for what, wanted, actual, likely in (
-            ("UID", options.uid, stored.uid, "deleted and then recreated"),
-            ("ResourceVersion", options.version, str(stored.version), "modified"),
-        ):
-            if wanted and wanted != actual:
-                why = (
-                    f"the {what} in the precondition ({wanted}) does not match the {what} in record ({actual}). "
-                    f"The object might have been {likely}"
-                )
-                raise errors.conflict(resource.group, resource.kind, stored.key.name, why)
-
-    def _decoded(self, resource: Resource, namespace: str, obj: Any, options: WriteOptions) -> tuple[str, ...]:
-        """Check that ``obj`` is an object of ``resource``, and drop in place what the resource does not know."""
-        if not isinstance(obj, dict):
-            raise errors.bad_request(f"the object provided is unrecognized (must be of type {resource.kind})")
-        self._check_type(resource, obj)
-        meta = obj.setdefault("metadata", {})
-        if meta is None:
-            meta = obj["metadata"] = {}
-        cannot = f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
-        if not isinstance(meta, dict):
-            raise errors.bad_request(cannot + "json: cannot unmarshal into Go struct field metadata of type ObjectMeta")
-        paths = resource.schema.prune(obj)
-        mistyped = metadata.normalise(meta)
-        if mistyped:
-            raise errors.bad_request(cannot + mistyped)
-        given = meta.get("namespace", "")
-        if given and given != namespace:
-            raise errors.bad_request(
-                "the namespace of the provided object does not match the namespace sent on the request"
-            )
-        if namespace:
-            meta["namespace"] = namespace
-        problems = tuple(f'unknown field "{path}"' for path in paths)
-        if problems and options.validation == "Strict":
-            raise errors.bad_request(f"{cannot}strict decoding error: {', '.join(problems)}")
-        return () if options.validation == "Ignore" else problems
-
-    def _check_type(self, resource: Resource, obj: JSONObject) -> None:
-        kind, api_version = obj.get("kind"), obj.get("apiVersion")
-        if resource.custom and not kind:
-            raise errors.bad_request("Object 'Kind' is missing in the object provided")
-        if kind and kind != resource.kind:
-            raise errors.bad_request(
-                f'{kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
-                f'no kind "{kind}" is registered for version "{resource.api_version}"'
-            )
-        if api_version and api_version != resource.api_version:
-            raise errors.bad_request(
-                f"the API version in the data ({api_version}) does not match the expected API version "
-                f"({resource.api_version})"
-            )
-        obj["kind"], obj["apiVersion"] = resource.kind, resource.api_version
-
-    def _same_name(self, key: Key, meta: JSONObject) -> None:
-        name = meta.setdefault("name", key.name)
-        if name != key.name:
-            raise errors.bad_request(f"the name of the object ({name}) does not match the name on the URL ({key.name})")
 
     def _stamp(self, resource: Resource, meta: JSONObject) -> None:
         meta["uid"] = str(uuid.uuid4())
@@ -406,7 +282,7 @@ class Writer:
         if options.dry_run:
             return Outcome(Stored(stored.key, obj, stored.version), warnings=warnings)
         collection = self._collection(resource)
-        if self._is_done(obj):
+        if is_done(resource.storage, obj):
             collection.remove(stored.key)
             return Outcome(Stored(stored.key, obj, self._store.version), warnings=warnings)
         return Outcome(collection.put(stored.key, obj), warnings=warnings)
@@ -446,16 +322,11 @@ class Writer:
             else:
                 after.pop(field, None)
 
-    def _is_done(self, obj: JSONObject) -> bool:
-        meta = obj["metadata"]
-        held = meta.get("finalizers") or (obj.get("spec") or {}).get("finalizers") == ["kubernetes"]
-        return bool(meta.get("deletionTimestamp")) and not held
-
     def _collection(self, resource: Resource) -> Collection:
         return self._store.collection(*resource.storage)
 
     def _now(self) -> str:
-        return self._clock().strftime("%Y-%m-%dT%H:%M:%SZ")
+        return timestamp(self._time())
 
 
 def _metadata_causes(resource: Resource, new: JSONObject, old: JSONObject | None) -> list[Cause]:

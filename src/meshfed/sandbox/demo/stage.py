@@ -94,7 +94,8 @@ class ControllerProcess:
             return
         process.send_signal(how)
         try:
-            await asyncio.wait_for(process.wait(), 10)
+            async with asyncio.timeout(10):
+                await process.wait()
         except TimeoutError:
             process.kill()
             await process.wait()
@@ -144,7 +145,8 @@ class Stage:
         while not holds():
             changed = self._changed
             try:
-                await asyncio.wait_for(changed.wait(), max(deadline - loop.time(), 0))
+                async with asyncio.timeout_at(deadline):
+                    await changed.wait()
             except TimeoutError:
                 raise StepFailed(f"not within {PATIENCE:.0f} s: {what}") from None
         return loop.time()

@@ -1,0 +1,96 @@
+"""Finalizers: a MeshFederation or RemoteMesh that is deleted goes once what it caused is gone.
+
+Both carry our finalizer while a controller is in charge. When one is being deleted the plan treats it as gone, so
+that everything it caused is deleted by the ordinary path; what is left to do here is to see that through, and to let
+go. A finalizer that no controller is there to release is released by ``meshfed uninstall``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from meshfed.api.v1alpha1 import FINALIZER, GROUP, MeshFederation, RemoteMesh
+from meshfed.kube import Client, Conflict, KubeError, NotFound, Resource, WorkQueue
+
+_log = logging.getLogger(__name__)
+
+Ref = tuple[str, str, str]
+"""Kind, namespace, name."""
+
+PAUSED: Final = f"{GROUP}/paused"
+"""On an object that we wrote: while it is ``true``, the object is left as it is."""
+
+
+def is_paused(metadata: Mapping[str, Any]) -> bool:
+    """Whether an object's metadata says that it is to be left alone."""
+    return (metadata.get("annotations") or {}).get(PAUSED) == "true"
+
+
+LOOK_SECONDS: Final = 0.25
+"""Between two looks at whether what a leaving object caused is gone; only while one is leaving."""
+
+
+class Finalizers:
+    """Puts our finalizer on, and takes it off. ``left`` says what an object caused that is still there, in words."""
+
+    def __init__(
+        self,
+        client: Client,
+        resources: Mapping[str, Resource],
+        current: Callable[[Ref], MeshFederation | RemoteMesh | None],
+        left: Callable[[Ref], str],
+    ) -> None:
+        self._client = client
+        self._resources = resources
+        self._current = current
+        self._left = left
+        self._said: dict[Ref, str] = {}
+        self.queue: WorkQueue[Ref] = WorkQueue()
+
+    def look(self, ref: Ref) -> None:
+        """The object changed: it may need the finalizer, or be rid of it."""
+        self.queue.add(ref)
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        await self.queue.run(self._settle, workers=2)
+
+    async def _settle(self, ref: Ref) -> None:
+        found = self._current(ref)
+        if found is None:
+            self._said.pop(ref, None)
+            return
+        held = FINALIZER in found.metadata.finalizers
+        leaving = bool(found.metadata.deletion_timestamp)
+        if held != leaving:
+            return
+        if leaving:
+            left = self._left(ref)
+            if left:
+                if self._said.get(ref) != left:
+                    self._said[ref] = left
+                    _log.info("%s %s/%s is being deleted: %s", *ref, left)
+                self.queue.add_after(ref, LOOK_SECONDS)
+                return
+        kept = tuple(one for one in found.metadata.finalizers if one != FINALIZER)
+        await self._write(ref, kept if leaving else (*kept, FINALIZER), version=found.metadata.resource_version)
+
+    async def _write(self, ref: Ref, finalizers: tuple[str, ...], *, version: str) -> None:
+        kind, namespace, name = ref
+        # With the resourceVersion, so that a finalizer that somebody else changes at this moment is not lost.
+        patch = {"metadata": {"finalizers": finalizers or None, "resourceVersion": version}}
+        try:
+            await self._client.patch(self._resources[kind], name, patch, namespace=namespace)
+        except NotFound:
+            return
+        except Conflict:
+            self.queue.retry(ref)
+        except KubeError as error:
+            delay = self.queue.retry(ref)
+            _log.warning("cannot write the finalizer of %s %s/%s, again in %.1f s: %s", *ref, delay, error)
+        else:
+            self.queue.forget(ref)
+            await asyncio.sleep(0)

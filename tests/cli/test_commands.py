@@ -1,0 +1,118 @@
+"""The commands as a user meets them: help, version, exit codes, sentences on standard error."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from meshfed import __version__
+from meshfed.cli.app import COMMANDS
+
+
+def meshfed(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "meshfed", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", **environment},
+    )
+
+
+def test_version() -> None:
+    done = meshfed("version")
+    assert (done.returncode, done.stdout.split()[:2]) == (0, ["meshfed", __version__])
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_every_command_explains_itself(command: str) -> None:
+    done = meshfed(command, "--help")
+    assert done.returncode == 0
+    assert f"meshfed {command}" in done.stdout
+    assert len(done.stdout.splitlines()) > 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nonsense"], "nonsense"),
+        (["controller", "--nonsense"], "--nonsense"),
+        (["controller", "--log-level", "loud"], "loud"),
+        (["controller", "--discovery-bind-address", "15080"], "write HOST:PORT or :PORT"),
+        (["controller", "--trusted-proxy-cidrs", "10.0.0.1/8"], "--trusted-proxy-cidrs"),
+        (["controller", "--kubeconfig", "/nonexistent/config"], "/nonexistent/config"),
+        (["controller"], "kubeconfig"),
+        (["controller", "--meshPeers", "{}"], "--exportedServiceSet"),
+        (["controller", "--meshPeers", '{"local": {"nome": "east"}}', "--exportedServiceSet", "null"], "nome"),
+        (["controller", "--meshPeers", "null", "--exportedServiceSet", "null"], "local"),
+        (["sandbox", "--meshes", "east,east"], "twice"),
+        (["sandbox", "--meshes", "East"], "East"),
+        (["sandbox", "--crds", "/nonexistent.yaml"], "/nonexistent.yaml"),
+        (["plan"], "--file"),
+        (["plan", "-f", "/nonexistent.yaml"], "/nonexistent.yaml"),
+        (["fds", "get"], "meshfed fds get --help"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_usage_exits_2_and_says_what_was_wrong(arguments: list[str], words: str) -> None:
+    done = meshfed(*arguments)
+    assert done.returncode == 2, done.stderr
+    assert words.lower() in done.stderr.lower()
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_discovery_service_that_is_not_there_exits_3() -> None:
+    done = meshfed("fds", "get", "127.0.0.1:1")
+    assert done.returncode == 3, done.stderr
+    assert "127.0.0.1:1" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_address_in_use_exits_3(tmp_path: Path) -> None:
+    import socket
+
+    kubeconfig = tmp_path / "config"
+    kubeconfig.write_text(
+        json.dumps(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}],
+                "users": [{"name": "u", "user": {}}],
+                "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+                "current-context": "x",
+            }
+        )
+    )
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = meshfed(
+            "controller",
+            f"--kubeconfig={kubeconfig}",
+            f"--discovery-bind-address=127.0.0.1:{port}",
+            "--metrics-bind-address=0",
+            "--health-probe-bind-address=0",
+        )
+    assert done.returncode == 3, done.stderr
+    assert str(port) in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_output_that_nobody_reads_to_its_end_is_no_error() -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m meshfed crds | head -1"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.startswith("---") or done.stdout.startswith("#")
+    assert done.stderr == ""

@@ -1,0 +1,166 @@
+"""Statuses: written when they change and only then, with times that move only when something turns."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import pytest
+
+from meshfed.api.meta import ObjectMeta, StatusCondition
+from meshfed.api.v1alpha1 import RemoteMeshStatus
+from meshfed.controller.statuses import Ref, StatusWriter, Stored, stamped
+from meshfed.kube import KubeError, Manifest, Resource, TransportError
+from meshfed.model.reasons import Condition, ConditionType, Reason
+from meshfed.plan import StatusUpdate
+from tests.controller.meshes import eventually
+
+REF: Ref = ("RemoteMesh", "istio-system", "west")
+UP = Condition(type=ConditionType.CONNECTED, status="True", reason=Reason.CONNECTED, message="up")
+DOWN = Condition(type=ConditionType.CONNECTED, status="False", reason=Reason.UNREACHABLE, message="down")
+
+
+class Cluster:
+    """One RemoteMesh, and what was written to its status. Stands in for the client."""
+
+    def __init__(self) -> None:
+        self.version = 1
+        self.status: dict[str, Any] = {}
+        self.writes: list[Mapping[str, Any]] = []
+        self.errors: list[KubeError] = []
+        self.watched = True
+        self._seen = (self.version, dict(self.status))
+
+    async def patch_status(
+        self, _resource: Resource, _name: str, status: Mapping[str, Any], *, namespace: str | None = None
+    ) -> Manifest:
+        assert namespace == "istio-system"
+        if self.errors:
+            raise self.errors.pop(0)
+        self.writes.append(status)
+        self.status |= {key: value for key, value in status.items() if value is not None}
+        for key in [key for key, value in status.items() if value is None]:
+            self.status.pop(key, None)
+        self.version += 1
+        return {}
+
+    def stored(self, _ref: Ref) -> Stored:
+        """What the watch has shown."""
+        if self.watched:
+            self._seen = (self.version, dict(self.status))
+        version, status = self._seen
+        return Stored(ObjectMeta(resource_version=str(version)), msgspec.convert(status, RemoteMeshStatus))
+
+
+@asynccontextmanager
+async def writing(cluster: Cluster, times: list[str]) -> AsyncIterator[StatusWriter]:
+    resources = {"RemoteMesh": Resource("example.com", "v1", "remotemeshes", "RemoteMesh")}
+    writer = StatusWriter(cluster, resources, cluster.stored, stamp=lambda: times[0])  # type: ignore[arg-type] # a fake
+    task = asyncio.create_task(writer.run())
+    yield writer
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+def update(*conditions: Condition, **fields: str | int | tuple[str, ...]) -> StatusUpdate:
+    return StatusUpdate(
+        kind="RemoteMesh",
+        namespace="istio-system",
+        name="west",
+        observed_generation=3,
+        conditions=conditions,
+        fields=fields,
+    )
+
+
+async def test_a_status_is_written_once_and_again_only_when_it_changes() -> None:
+    cluster, times = Cluster(), ["t1"]
+    async with writing(cluster, times) as writer:
+        for _ in range(3):
+            writer.want(update(UP, importedServices=2))
+            await writer.queue.idle()
+        assert len(cluster.writes) == 1
+        assert list(cluster.status["conditions"]) == [
+            {
+                "type": "Connected",
+                "status": "True",
+                "reason": "Connected",
+                "message": "up",
+                "lastTransitionTime": "t1",
+                "observedGeneration": 3,
+            }
+        ]
+        writer.want(update(UP, importedServices=3))
+        await writer.queue.idle()
+        assert (len(cluster.writes), cluster.status["importedServices"]) == (2, 3)
+
+
+async def test_before_the_watch_has_shown_our_own_write_it_is_not_repeated() -> None:
+    cluster, times = Cluster(), ["t1"]
+    async with writing(cluster, times) as writer:
+        cluster.stored(REF)
+        cluster.watched = False
+        for _ in range(3):
+            writer.want(update(UP))
+            await writer.queue.idle()
+        assert len(cluster.writes) == 1
+        cluster.watched = True
+        writer.want(update(UP))
+        await writer.queue.idle()
+        assert len(cluster.writes) == 1
+
+
+async def test_a_status_that_someone_edited_is_put_back() -> None:
+    cluster, times = Cluster(), ["t1"]
+    async with writing(cluster, times) as writer:
+        writer.want(update(UP))
+        await writer.queue.idle()
+        cluster.status["conditions"][0]["message"] = "nonsense"
+        cluster.version += 1
+        writer.want(update(UP))
+        await writer.queue.idle()
+        assert cluster.status["conditions"][0]["message"] == "up"
+
+
+async def test_what_becomes_empty_is_taken_away() -> None:
+    cluster, times = Cluster(), ["t1"]
+    async with writing(cluster, times) as writer:
+        writer.want(update(UP, dialect="delta"))
+        await writer.queue.idle()
+        writer.want(update(UP, dialect=""))
+        await writer.queue.idle()
+        assert "dialect" not in cluster.status
+
+
+async def test_a_write_that_failed_is_tried_again() -> None:
+    cluster, times = Cluster(), ["t1"]
+    cluster.errors = [TransportError("gone"), TransportError("gone")]
+    async with writing(cluster, times) as writer:
+        writer.want(update(DOWN))
+        await eventually(lambda: bool(cluster.writes))
+        assert cluster.status["conditions"][0]["reason"] == "Unreachable"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "when"),
+    [
+        (UP, UP, "old"),
+        (UP, msgspec.structs.replace(UP, message="up, and well", reason=Reason.READY), "old"),
+        (UP, DOWN, "now"),
+        (None, UP, "now"),
+    ],
+)
+def test_times_move_only_when_the_status_turns(before: Condition | None, after: Condition, when: str) -> None:
+    present = stamped([before] if before else [], [], generation=1, now="old")
+    (condition,) = stamped([after], present, generation=2, now="now")
+    assert (condition.last_transition_time, condition.observed_generation) == (when, 2)
+
+
+def test_conditions_of_others_stay_as_they_are() -> None:
+    theirs = StatusCondition(type="Audited", status="True", reason="Checked", last_transition_time="old")
+    assert theirs in stamped([UP], [theirs], generation=1, now="now")

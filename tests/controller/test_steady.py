@@ -1,0 +1,52 @@
+"""The steady state: nothing is written and nothing is pushed while nothing changes."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from meshfed.telemetry.metrics import Metrics
+from tests.controller.meshes import eventually, federated
+from tests.controller.test_federation import BOOKINFO, export_all
+
+SECONDS = 60
+
+
+def total(metrics: Metrics, name: str) -> float:
+    """The sum of a counter over its labels."""
+    return sum(
+        sample.value for family in metrics.registry.collect() for sample in family.samples if sample.name == name
+    )
+
+
+@pytest.mark.timeout(SECONDS + 120)
+async def test_in_the_steady_state_there_are_no_writes_and_no_pushes_but_heartbeats() -> None:
+    async with federated("east", "west", services=BOOKINFO) as (east, west):
+        await export_all(east, west)
+        await eventually(
+            lambda: all(
+                mesh.condition("FederatedService", name, "Applied")[0] == "True"
+                for mesh in (east, west)
+                for name in mesh.all("FederatedService")
+            )
+        )
+        await asyncio.sleep(2)
+
+        def counted() -> list[float]:
+            return [
+                count
+                for mesh in (east, west)
+                for count in (
+                    mesh.writes,
+                    total(mesh.metrics, "meshfed_kube_writes_total"),
+                    total(mesh.metrics, "meshfed_fds_pushes_total"),
+                )
+            ]
+
+        before = counted()
+        beats = [total(mesh.metrics, "meshfed_fds_heartbeats_sent_total") for mesh in (east, west)]
+        await asyncio.sleep(SECONDS)
+        assert counted() == before
+        for mesh, beat in zip((east, west), beats, strict=True):
+            assert 1 <= total(mesh.metrics, "meshfed_fds_heartbeats_sent_total") - beat <= 4

@@ -38,6 +38,8 @@ RESOURCES = {
         Resource("networking.istio.io", "v1", "serviceentries", "ServiceEntry"),
         Resource("networking.istio.io", "v1", "workloadentries", "WorkloadEntry"),
         Resource("networking.istio.io", "v1", "destinationrules", "DestinationRule"),
+        Resource("networking.istio.io", "v1alpha3", "envoyfilters", "EnvoyFilter"),
+        Resource("route.openshift.io", "v1", "routes", "Route"),
         Resource("security.istio.io", "v1", "peerauthentications", "PeerAuthentication"),
         Resource("security.istio.io", "v1", "authorizationpolicies", "AuthorizationPolicy"),
     )
@@ -48,6 +50,7 @@ WRITTEN = (
     "workloadentries",
     "destinationrules",
     "envoyfilters",
+    "routes",
     "peerauthentications",
     "authorizationpolicies",
     "federatedservices",
@@ -58,30 +61,33 @@ WRITTEN = (
 class Mesh:
     """One mesh: its API server, and its controller while that runs."""
 
-    def __init__(self, name: str, server: APIServer, client: Client) -> None:
+    def __init__(self, name: str, server: APIServer, client: Client, *, namespace: str = SYSTEM) -> None:
         self.name = name
+        self.namespace = namespace
         self.server = server
         self.client = client
         self.metrics = Metrics()
         self.discovery_port = free_port()
         self.controller: Controller | None = None
+        self.dns: dict[str, tuple[str, ...]] = {}
+        """What its resolver answers."""
         self._task: asyncio.Task[None] | None = None
         self._clients: contextlib.AsyncExitStack | None = None
 
-    async def start(self, *, fixed: Fixed | None = None) -> None:
+    async def start(self, *, fixed: Fixed | None = None, metrics_port: int = 0) -> None:
         """Start the controller, as a new process would: with nothing in memory."""
         self.metrics = Metrics()
         self._clients = contextlib.AsyncExitStack()
         client = await self._clients.enter_async_context(Client(self.client.config, metrics=self.metrics))
         options = Options(
-            namespace=SYSTEM,
+            namespace=self.namespace,
             discovery=Address("127.0.0.1", self.discovery_port),
-            metrics=Address("", 0),
+            metrics=Address("127.0.0.1", metrics_port),
             health=Address("", 0),
             allow_unauthenticated_peers=True,
             fixed=fixed,
         )
-        self.controller = Controller(client, options, self.metrics)
+        self.controller = Controller(client, options, self.metrics, lookup=self._lookup)
         self._task = asyncio.create_task(self.controller.run(), name=f"controller {self.name}")
 
     async def ready(self) -> None:
@@ -100,6 +106,11 @@ class Mesh:
         if self._clients is not None:
             await self._clients.aclose()
             self._clients = None
+
+    async def _lookup(self, name: str) -> tuple[str, ...]:
+        if name not in self.dns:
+            raise OSError(f"no such host: {name}")
+        return self.dns[name]
 
     # --- what its owner does
 
@@ -132,11 +143,14 @@ class Mesh:
 
     # --- what it holds
 
+    def all_of(self, kind: str) -> list[Manifest]:
+        """Every object of a kind."""
+        resource = RESOURCES[kind]
+        return self.server.snapshot(f"{resource.plural}.{resource.group}" if resource.group else resource.plural)
+
     def all(self, kind: str) -> dict[str, Manifest]:
         """Every object of a kind, by name."""
-        resource = RESOURCES[kind]
-        plural = f"{resource.plural}.{resource.group}" if resource.group else resource.plural
-        return {found["metadata"]["name"]: found for found in self.server.snapshot(plural)}
+        return {found["metadata"]["name"]: found for found in self.all_of(kind)}
 
     def written(self) -> dict[tuple[str, str], Any]:
         """The content of everything controllers write, by kind and name."""

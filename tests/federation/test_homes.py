@@ -43,3 +43,16 @@ def test_homes_are_recovered_from_what_the_gateways_list() -> None:
     assert homes.hosts(0, "cluster.local") == ("b.ns.svc.cluster.local", "c.ns.svc.cluster.local")
     assert homes.settle(("ns", "a")) == 1
     assert homes.leave(("ns", "unknown")) is None
+
+
+def test_a_gateway_comes_after_those_that_may_still_list_what_it_lists() -> None:
+    homes = settled()
+    homes.leave(SERVICES[7])
+    homes.leave(SERVICES[1199])
+    assert (homes.settle(SERVICES[1199]), homes.former(0), homes.former(1), homes.former(2)) == (0, {2}, set(), set())
+    homes.left(1)
+    assert homes.former(0) == {2}
+    homes.left(2)
+    assert homes.former(0) == set()
+    homes.leave(SERVICES[600])
+    assert (homes.settle(SERVICES[600]), homes.former(1)) == (1, set())

@@ -136,6 +136,7 @@ ExportTo = Annotated[
         Annotated[str, Meta(title="namespace, * or .", pattern=rf"^(\*|\.|{_LABEL})$", min_length=1, max_length=63)],
         ...,
     ],
-    Meta(min_length=1, max_length=64, extra_json_schema=SET),
+    Meta(min_length=1, max_length=64),
 ]
+"""Not a `SET`: server-side apply would add to the default, which nobody owns and so nobody can take out."""
 IngressKind = Literal["istio", "openshift-router"]

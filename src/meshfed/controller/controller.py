@@ -18,6 +18,7 @@ from meshfed.controller.cluster import wait_until_served
 from meshfed.controller.federating import Federating
 from meshfed.controller.options import Options
 from meshfed.controller.publisher import Publisher
+from meshfed.controller.resolver import Lookup, system_lookup
 from meshfed.controller.serving import health_app, metrics_app, served
 from meshfed.kube import Client
 from meshfed.plan import Planner, Settings
@@ -35,12 +36,19 @@ class Controller:
     """One mesh's controller: ``run`` does everything, and leaves nothing running behind when it is cancelled."""
 
     def __init__(
-        self, client: Client, options: Options, metrics: Metrics, *, stamp: Callable[[], str] = utc_now
+        self,
+        client: Client,
+        options: Options,
+        metrics: Metrics,
+        *,
+        stamp: Callable[[], str] = utc_now,
+        lookup: Lookup = system_lookup,
     ) -> None:
         self._client = client
         self._options = options
         self._metrics = metrics
         self._stamp = stamp
+        self._lookup = lookup
         self._complaint: str | None = "starting"
 
     @property
@@ -81,6 +89,7 @@ class Controller:
                 found=found,
                 dirty=dirty,
                 stamp=self._stamp,
+                lookup=self._lookup,
                 complain=self._complain,
             ).run()
 

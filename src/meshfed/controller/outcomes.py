@@ -25,4 +25,4 @@ def verdict(state: SourceState) -> Applied:
             return Applied("failed", reason, f"{key}: {outcome.message}")
     if any(one.outcome is Outcome.PENDING for one in state.objects.values()):
         return Applied("pending", Reason.PENDING, "being written")
-    return Applied("applied")
+    return Applied("applied", leaving=bool(state.deleting))

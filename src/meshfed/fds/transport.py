@@ -124,10 +124,19 @@ class Call:
 
 
 async def together(*parts: Coroutine[None, None, None]) -> None:
-    """Run the parts of a call at the same time until one fails, and raise its error alone."""
+    """Run the parts of a call at the same time until one fails, and raise its error alone.
+
+    Not a TaskGroup, which loses a cancellation where a part fails in the same moment, say because its stream closes.
+    """
+    tasks = [asyncio.create_task(part) for part in parts]
     try:
-        async with asyncio.TaskGroup() as tasks:
-            for part in parts:
-                tasks.create_task(part)
-    except BaseExceptionGroup as group:
-        raise group.exceptions[0] from None
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        errors = {task: task.exception() for task in tasks if not task.cancelled()}
+    for task in tasks:
+        error = errors.get(task)
+        if task in done and error is not None:
+            raise error

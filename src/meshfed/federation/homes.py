@@ -24,6 +24,8 @@ class Homes:
     def __init__(self) -> None:
         self._home: dict[tuple[str, str], int] = {}
         self._members: dict[int, set[tuple[str, str]]] = {}
+        self._former: dict[tuple[str, str], int] = {}
+        """The Gateway that a Service left, for as long as that may still list it."""
 
     def recover(self, index: int, services: Iterable[tuple[str, str]]) -> None:
         """Take over what Gateway ``index`` lists, as (namespace, name); what has a home keeps the lower-numbered."""
@@ -49,11 +51,21 @@ class Homes:
         """Take ``service`` out of its home, and return which that was."""
         home = self._home.pop(service, None)
         if home is not None:
+            self._former[service] = home
             members = self._members[home]
             members.discard(service)
             if not members:
                 del self._members[home]
         return home
+
+    def former(self, index: int) -> set[int]:
+        """Return the Gateways that may still list what is at home in ``index`` now, and so have to be written first."""
+        members = self._members.get(index, set())
+        return {home for service in self._former.keys() & members if (home := self._former[service]) != index}
+
+    def left(self, index: int) -> None:
+        """Take note that Gateway ``index`` lists its members and nothing else any more."""
+        self._former = {service: home for service, home in self._former.items() if home != index}
 
     def home(self, service: tuple[str, str]) -> int | None:
         """Return the home of ``service`` where it has one."""

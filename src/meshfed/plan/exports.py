@@ -261,7 +261,16 @@ class Exports:
         hosts = self._homes.hosts(index, self._mesh.cluster_domain)
         if index == 0:
             hosts = (self._mesh.fds_host, *hosts)
-        return Outputs(objects=(istio.gateway(self._mesh, index, hosts),)) if hosts else Outputs()
+        if not hosts:
+            return Outputs()
+        return Outputs(
+            objects=(istio.gateway(self._mesh, index, hosts),),
+            after=frozenset(GatewayKey(former) for former in self._homes.former(index)),
+        )
+
+    def gateway_in_place(self, index: int) -> None:
+        """Take note that one of the Gateways is in the cluster as `gateway` says, or gone where that says nothing."""
+        self._homes.left(index)
 
     def discovery_objects(self) -> tuple[istio.Manifest, ...]:
         """Return what the router in front of this mesh needs for the discovery service."""

@@ -80,6 +80,9 @@ class DirtyKeys:
         """Let ``key`` wait, if it does not already."""
         self._waiting.setdefault(key.rank, set()).add(key)
 
+    def __contains__(self, key: Key) -> bool:
+        return key in self._waiting.get(key.rank, ())
+
     def take(self) -> list[Key]:
         """Return the keys of the lowest rank, sorted, and forget them; empty where none waits."""
         if not self._waiting:

@@ -91,12 +91,14 @@ def plan_all(inputs: Inputs, settings: Settings) -> Plan:
     records = {record.metadata.name: record for record in inputs.records}
     for remote in inputs.remotes:
         name = remote.metadata.name
-        if name in inputs.offers:
+        # A remote that nothing is imported from is not listened to, and what it offered before is forgotten.
+        offers = inputs.offers.get(name) if remote.spec.import_ is not None else ()
+        if offers is not None:
             given = [record for record in records.values() if record.spec.remote == name]
             for record in given:
                 planner.offer_changed(record.metadata.name, None)
                 del records[record.metadata.name]
-            for record in _recorded(planner, remote, given, inputs.offers[name], settings.namespace):
+            for record in _recorded(planner, remote, given, offers, settings.namespace):
                 records[record.metadata.name] = record
                 planner.offer_changed(record.metadata.name, record)
     outputs = drain(planner)

@@ -155,6 +155,8 @@ class Planner:
                 self._mark(RemoteStatusKey(name))
             case GatewayKey() | MeshKey():
                 self._mark(MeshStatusKey())
+                if isinstance(key, GatewayKey) and key not in self._dirty and applied == Applied("applied"):
+                    self._exports.gateway_in_place(key.index)
             case ExportKey() if failed_before != self._failed.get(key):
                 self._mark(MeshStatusKey())
             case _:

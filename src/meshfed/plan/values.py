@@ -9,6 +9,7 @@ import msgspec
 from meshfed.istio.metadata import Manifest
 from meshfed.model.offers import Offer
 from meshfed.model.reasons import Condition, Decision, Reason
+from meshfed.plan.keys import Key
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -49,11 +50,15 @@ class Connection(msgspec.Struct, frozen=True):
 
 
 class Applied(msgspec.Struct, frozen=True):
-    """The engine's verdict on the objects of one key: all in place, being written, or failing."""
+    """The engine's verdict on the objects of one key: all in place, being written, or failing.
+
+    ``leaving``: something that the key wanted before is not gone yet.
+    """
 
     state: Literal["applied", "pending", "failed"]
     reason: Reason = Reason.APPLIED
     message: str = ""
+    leaving: bool = False
 
 
 class Published(msgspec.Struct, frozen=True):
@@ -79,6 +84,8 @@ class Outputs(msgspec.Struct, frozen=True):
     """Everything that one key wants: equal inputs give equal outputs, and a key without inputs gives none."""
 
     objects: tuple[Manifest, ...] = ()
+    after: frozenset[Key] = frozenset()
+    """Keys whose objects, as they should be now, have to be in place before these are written."""
     export: Published | None = None
     export_decision: Decision | None = None
     """For an ExportKey: why the Service is exported or not; ``None`` where there is no Service."""

@@ -1,0 +1,57 @@
+"""What is cancelled ends, whatever else happens in the same moment."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import msgspec
+import pytest
+
+from meshfed.api.v1alpha1 import RemoteMesh
+from meshfed.controller.resolver import Resolver
+from meshfed.controller.sessions import Reports, Session
+from meshfed.telemetry.metrics import Metrics
+from tests.controller.remotes import Remote
+
+Work = tuple[Callable[[], Coroutine[Any, Any, None]], Callable[[], object]]
+"""Something that runs until it is cancelled, and what wakes it."""
+
+
+async def no_answer(_name: str) -> tuple[str, ...]:
+    raise OSError("no such host")
+
+
+def resolver() -> Work:
+    made = Resolver(lambda: frozenset({"gw.west.example"}), lambda _name, _answer: None, lookup=no_answer)
+    return made.run, made.poke
+
+
+def session() -> Work:
+    mesh = msgspec.convert(Remote("west").object(), RemoteMesh)
+    made = Session(
+        mesh,
+        reports=Reports(desire=lambda _remote, _host, _spec: None, connection=lambda _name, _connection: None),
+        admits=lambda _: True,
+        metrics=Metrics(),
+        stamp=lambda: "2026-01-01T00:00:00Z",
+        node="east",
+    )
+    return made.run, lambda: made.reconfigure(mesh)
+
+
+@pytest.mark.parametrize("turns", range(5))
+@pytest.mark.parametrize("make", [resolver, session])
+async def test_a_task_that_is_cancelled_as_it_wakes_up_ends(make: Callable[[], Work], turns: int) -> None:
+    run, wake = make()
+    task = asyncio.create_task(run())
+    await asyncio.sleep(0.05)
+    wake()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.wait_for(asyncio.shield(task), 2)
+    assert task.cancelled()

@@ -299,3 +299,24 @@ async def test_a_name_that_the_resolver_cannot_even_ask_for_is_no_reason_to_stop
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
+
+
+async def test_a_remote_that_is_published_to_only_is_ready_and_not_said_to_be_lost() -> None:
+    west = fake_remote()
+    async with one_mesh() as east:
+        manifest = remote(west)  # type: ignore[arg-type]
+        del manifest["spec"]["import"]
+        await east.apply(manifest)
+        await eventually(lambda: east.condition("RemoteMesh", "west", "Ready") == ("True", "PublishOnly"))
+
+
+async def test_without_a_mesh_federation_no_remote_is_said_to_be_connected() -> None:
+    west = fake_remote()
+    west.offer("ratings")
+    async with west.up(), one_mesh() as east:
+        await east.apply(remote(west))  # type: ignore[arg-type]
+        await eventually(lambda: east.condition("RemoteMesh", "west", "Synced")[0] == "True")
+        await east.delete("MeshFederation", "east")
+        await eventually(lambda: east.condition("RemoteMesh", "west", "Ready") == ("False", "NoMeshFederation"))
+        await eventually(lambda: east.condition("RemoteMesh", "west", "Connected")[0] == "False")
+        await eventually(lambda: east.condition("RemoteMesh", "west", "Synced")[0] == "False")

@@ -223,13 +223,18 @@ def test_a_remote_without_an_address_cannot_be_reached() -> None:
 
 def test_publish_only_is_ready_too() -> None:
     world = World(mesh(), remote(import_=None), offer("west", "ratings"))
-    world.settle()
-    world.planner.connection_changed("west", UP)
-    assert world.conditions("RemoteMesh", "west")["Ready"] == "True PublishOnly"
+    assert world.conditions("RemoteMesh", "west") == {
+        "Ready": "True PublishOnly",
+        "Connected": "False PublishOnly",
+        "Synced": "False PublishOnly",
+        "IdentityUnique": "False IdentityAmbiguous",
+    }
 
 
 def test_a_remote_waits_for_a_mesh_federation() -> None:
-    assert World(remote()).conditions("RemoteMesh", "west") == {"Ready": "False NoMeshFederation"}
+    assert World(remote()).conditions("RemoteMesh", "west") == dict.fromkeys(
+        ("Ready", "Connected", "Synced"), "False NoMeshFederation"
+    )
 
 
 def test_an_announcement_that_makes_no_sense_is_shown_beside_what_still_holds() -> None:

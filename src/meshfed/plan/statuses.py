@@ -63,6 +63,13 @@ def _applied(kind: ConditionType, applied: Applied | None, *, message: str) -> C
 
 # --- RemoteMesh -----------------------------------------------------------------------------------
 
+_NOT_ASKED = Connection(
+    reason=Reason.PUBLISH_ONLY,
+    message="it may hear what this mesh exports; it is not asked what it offers, since the RemoteMesh has no `import`",
+    sync_reason=Reason.PUBLISH_ONLY,
+    sync_message="nothing is imported from it",
+)
+
 
 class RemoteFacts(msgspec.Struct, frozen=True):
     """What the status of a RemoteMesh is made of."""
@@ -83,7 +90,7 @@ class RemoteFacts(msgspec.Struct, frozen=True):
 
 def remote_conditions(facts: RemoteFacts) -> tuple[Condition, ...]:
     """Say how a remote mesh stands."""
-    connection = facts.connection
+    connection = _NOT_ASKED if facts.publish_only else facts.connection
     return (
         _remote_ready(facts),
         condition(
@@ -112,8 +119,7 @@ def _remote_ready(facts: RemoteFacts) -> Condition:
             ConditionType.READY,
             holds=True,
             reason=Reason.PUBLISH_ONLY,
-            message=f"connected; none of {counted(facts.offered, 'offered service')} is imported, since the RemoteMesh "
-            "has no `import`",
+            message=_NOT_ASKED.message,
         )
     denied = facts.offered - facts.imported
     message = f"{facts.imported} of {counted(facts.offered, 'offered service')} imported"
@@ -133,6 +139,8 @@ def _remote_obstacle(facts: RemoteFacts) -> tuple[Reason, str] | None:
     if facts.applied is not None and facts.applied.state == "failed":
         return facts.applied.reason, facts.applied.message
     connection = facts.connection
+    if facts.publish_only:
+        return None
     if not connection.connected:
         return connection.reason, connection.message
     if not connection.synced:
@@ -202,13 +210,11 @@ def mesh_conditions(facts: MeshFacts) -> tuple[Condition, ...]:
 
 def no_mesh_conditions(namespace: str) -> tuple[Condition, ...]:
     """Say of a RemoteMesh that there is no mesh here for it to federate with."""
-    return (
-        condition(
-            ConditionType.READY,
-            holds=False,
-            reason=Reason.NO_MESH_FEDERATION,
-            message=f"there is no MeshFederation in namespace {namespace}; create one",
-        ),
+    message = f"there is no MeshFederation in namespace {namespace}; create one"
+    # All of them, or what held before would go on being said.
+    return tuple(
+        condition(kind, holds=False, reason=Reason.NO_MESH_FEDERATION, message=message)
+        for kind in (ConditionType.READY, ConditionType.CONNECTED, ConditionType.SYNCED)
     )
 
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from meshfed.api.v1alpha1 import FederatedServiceSpec
-from meshfed.federation.ledger import MAX_DENIED, WINDOW, Guard, Ledger
+from meshfed.federation.ledger import MAX_DENIED, WINDOW, Guard, Ledger, room
 from meshfed.model.offers import Offer, Port
 
 HTTP = (Port(number=80, name="http", protocol="HTTP", target_port=8080),)
@@ -161,9 +161,42 @@ def test_refused_offers_are_shown_up_to_a_limit_and_come_back_when_the_rules_cha
     assert book.denied == MAX_DENIED + 50
     shown = [one.host for one in many(MAX_DENIED + 51) if book.desired(one.host)]
     assert len(shown) == MAX_DENIED + 1
-    changed = book.rejudge(trust_domain="west.local", guard=guard, admits=lambda _spec: True)
+    changed = book.rejudge(trust_domain="west.local", guard=guard, limit=1000, admits=lambda _spec: True)
     assert len(changed) == 50
     assert book.denied == 0
+
+
+def test_offers_far_beyond_the_limit_are_counted_and_take_the_place_of_those_that_go() -> None:
+    book = Ledger("west", trust_domain="west.local", limit=2)
+    kept, total = room(2), room(2) + 5
+    first = [one.host for one in many(total)]
+    assert hear(book, *many(total), complete=True) == set(first[:kept])
+    assert (book.unrecorded, len(book)) == (5, total)
+    assert hear(book, gone=(first[0],)) == {first[0], first[kept]}
+    assert hear(book, gone=(first[-1],)) == set(), "nobody ever saw that one"
+    assert (book.unrecorded, len(book)) == (3, total - 2)
+    changed = book.rejudge(trust_domain="west.local", guard=Guard(), limit=4, admits=lambda _spec: True)
+    assert changed == set(first[kept + 1 : total - 1])
+    assert book.unrecorded == 0
+    changed = book.rejudge(
+        trust_domain="west.local", guard=Guard(), limit=2, admits=lambda spec: spec.host != first[kept]
+    )
+    assert len(changed) == 2
+    assert book.unrecorded == 2
+    assert book.clear() == set(first[1 : total - 1])
+    assert (book.unrecorded, len(book)) == (0, 0)
+
+
+def test_announcements_without_a_usable_host_are_counted_once() -> None:
+    book = ledger()
+    evil, worse = Offer(host="*.evil", ports=HTTP), Offer(host="UPPER.evil", ports=HTTP)
+    hear(book, evil, worse, complete=True)
+    hear(book, evil, complete=False)
+    assert book.unusable == 2
+    hear(book, gone=("*.evil",))
+    assert book.unusable == 1
+    hear(book, complete=True)
+    assert book.unusable == 0
 
 
 def test_what_a_person_deleted_while_the_remote_was_away_stays_away_until_offered_again() -> None:

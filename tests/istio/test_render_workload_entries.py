@@ -15,8 +15,11 @@ SA = "spiffe://cluster.local/ns/bookinfo/sa/"
 GRPC = Port(number=9090, name="grpc", protocol="GRPC")
 
 
-def entry(suffix: str, spec: str) -> Manifest:
-    return manifest("networking.istio.io/v1", "WorkloadEntry", f"{RATINGS}.{suffix}", spec, namespace="bookinfo")
+def entry(suffix: str, spec: str, *, resolved_from: str = "") -> Manifest:
+    whole = manifest("networking.istio.io/v1", "WorkloadEntry", f"{RATINGS}.{suffix}", spec, namespace="bookinfo")
+    if resolved_from:
+        whole["metadata"]["annotations"] = {"federation.openshift-service-mesh.io/resolved-from": resolved_from}
+    return whole
 
 
 def spec_of(address: str, **others: str) -> str:
@@ -44,10 +47,16 @@ def spec_of(address: str, **others: str) -> str:
             imported(backend(remote("west", "gw.west.example", "192.0.2.10", locality="us-west1"))),
             {"gw.west.example": ("203.0.113.2", "192.0.2.10", "203.0.113.1"), "elsewhere.example": ("203.0.113.3",)},
             [
-                entry(f"west.{address}", spec_of(address, locality="us-west1"))
+                entry(f"west.{address}", spec_of(address, locality="us-west1"), resolved_from="gw.west.example")
                 for address in ("192.0.2.10", "203.0.113.1", "203.0.113.2")
             ],
             id="one per IP, a name's answers among them, none twice",
+        ),
+        pytest.param(
+            imported(backend(remote("west", "gw2.west.example", "gw1.west.example"))),
+            {"gw1.west.example": ("192.0.2.10",), "gw2.west.example": ("192.0.2.10",)},
+            [entry("west.192.0.2.10", spec_of("192.0.2.10"), resolved_from="gw1.west.example,gw2.west.example")],
+            id="two names with one answer",
         ),
         pytest.param(
             imported(backend(remote("west", "2001:DB8:0::1"))),
@@ -100,7 +109,7 @@ def spec_of(address: str, **others: str) -> str:
         pytest.param(
             imported(backend(remote("west", "gw.west.example")), backend(remote("central", "gw.central.example"))),
             {"gw.west.example": ("192.0.2.10",), "gw.central.example": ()},
-            [entry("west.192.0.2.10", spec_of("192.0.2.10"))],
+            [entry("west.192.0.2.10", spec_of("192.0.2.10"), resolved_from="gw.west.example")],
             id="a remote that is not resolved yet leaves the others as they are",
         ),
     ],

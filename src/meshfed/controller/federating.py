@@ -2,20 +2,19 @@
 
 The order in which it starts is what makes a restart harmless. First every watch is in sync and every object
 understood; then the FederatedServices that exist are wanted again, remote by remote; then every key is worked out
-once. Only now may anything be deleted, are subscribers told anything, and are remotes listened to.
+once. Only now are remotes listened to, and only where no key failed may anything be deleted, and are subscribers told
+anything: what a fault of ours leaves out must not look like what nobody wants.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Final
 
-import msgspec
-
-from meshfed.api.meta import ObjectMeta
 from meshfed.api.v1alpha1 import OWNER_NAMESPACE_LABEL, FederatedService, MeshFederation, RemoteMesh
 from meshfed.controller.cluster import Inputs, Served
 from meshfed.controller.lifecycle import Finalizers, is_paused
@@ -23,10 +22,10 @@ from meshfed.controller.listener import Listener
 from meshfed.controller.options import Options
 from meshfed.controller.outcomes import verdict
 from meshfed.controller.publisher import Publisher
+from meshfed.controller.recollection import recall
 from meshfed.controller.resolver import Lookup, Resolver
 from meshfed.controller.statuses import Ref, StatusWriter, Stored
-from meshfed.istio.names import gateway_index
-from meshfed.kube import Client, Engine, KubeError
+from meshfed.kube import Client, Engine
 from meshfed.kube import Key as ObjectName
 from meshfed.plan import (
     ExportKey,
@@ -48,24 +47,12 @@ _log = logging.getLogger(__name__)
 
 BATCH: Final = 64
 """Keys worked out between two looks at everything else the process has to do."""
-LIST_SECONDS: Final = 2.0
 RETRY_SECONDS: Final = 30.0
 """After which a key that could not be worked out, which only a fault of ours can cause, is tried again."""
 
-_KEYS: Final = (ExportKey, ImportKey, MeshKey, RemoteKey, GatewayKey, OfferKey, RemoteStatusKey, MeshStatusKey)
-
-
-class _Gateway(msgspec.Struct, frozen=True):
-    """A Gateway of ours, as far as it is history: which hosts have their home in it."""
-
-    class Spec(msgspec.Struct, frozen=True):
-        class Server(msgspec.Struct, frozen=True):
-            hosts: tuple[str, ...] = ()
-
-        servers: tuple[Server, ...] = ()
-
-    metadata: ObjectMeta
-    spec: Spec = Spec()
+_DECIDING: Final = (ExportKey, ImportKey, MeshKey, RemoteKey, GatewayKey)
+"""Keys that decide what exists and what is offered; the others only report."""
+_KEYS: Final = (*_DECIDING, OfferKey, RemoteStatusKey, MeshStatusKey)
 
 
 class Federating:
@@ -95,6 +82,8 @@ class Federating:
         self._complain = complain
         self._inputs = Inputs(client, found, namespace=options.namespace, fixed=options.fixed is not None)
         self._owner = {OWNER_NAMESPACE_LABEL: options.namespace}
+        self._failing: dict[Key, None] = {}
+        self._settled = False
         self._engine = Engine(
             client, (*found.written, found.ours["FederatedService"]), owner_labels=self._owner, paused=is_paused
         )
@@ -118,18 +107,15 @@ class Federating:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._inputs.run())
             await self._inputs.wait_synced(self._complain)
-            await self._gateways_recalled()
+            await recall(self._client, self._found, self._owner, planner=self._planner, complain=self._complain)
             tasks.create_task(self._engine.run())
             tasks.create_task(self._statuses.run())
             self._complain("working out what should exist")
             self._listener.recall()
             await self._work_out_all()
-            self._publisher.ready()
-            self._engine.allow_deletes()
             tasks.create_task(self._listener.run())
             tasks.create_task(self._resolver.run())
             tasks.create_task(self._finalizers.run())
-            self._complain(None)
             await self._reconcile()
 
     # --- inputs to the planner
@@ -151,6 +137,7 @@ class Federating:
     def _on_federation(self, key: ObjectName, _old: MeshFederation | None, new: MeshFederation | None) -> None:
         self._planner.federation_changed(key.name, new)
         self._listener.federation_changed()
+        self._look_at_status("MeshFederation", key, new)
         self._finalizers.look(("MeshFederation", *key))
 
     def _on_remote(self, key: ObjectName, _old: RemoteMesh | None, new: RemoteMesh | None) -> None:
@@ -161,34 +148,22 @@ class Federating:
             offers = self._inputs.offers.by_index("remote", key.name)
             self._caused.setdefault(key.name, set()).update(offer.status.imported_as for offer in offers)
         self._listener.remote_changed(key.name, new)
+        self._look_at_status("RemoteMesh", key, new)
         self._finalizers.look(("RemoteMesh", *key))
 
     def _on_offer(self, key: ObjectName, old: FederatedService | None, new: FederatedService | None) -> None:
         self._planner.offer_changed(key.name, new)
+        self._look_at_status("FederatedService", key, new)
+        if new is None and old is not None:
+            self._listener.record_removed(old.spec.remote, old.spec.host)
+
+    def _look_at_status(self, kind: str, key: ObjectName, new: object | None) -> None:
+        """Its status may be another one than we wrote, and nothing else may have changed that would say so."""
+        ref = (kind, key.namespace, key.name)
         if new is None:
-            self._statuses.forget(("FederatedService", key.namespace, key.name))
-            if old is not None:
-                self._listener.record_removed(old.spec.remote, old.spec.host)
-
-    async def _gateways_recalled(self) -> None:
-        """Read the Gateways that exist, as soon as the API answers."""
-        while True:
-            try:
-                return await self._recall_gateways()
-            except KubeError as error:
-                _log.warning("cannot list the Gateways, again in %.0f s: %s", LIST_SECONDS, error)
-                self._complain(f"cannot list the Gateways: {error}")
-            await asyncio.sleep(LIST_SECONDS)
-
-    async def _recall_gateways(self) -> None:
-        """Read from the cluster which Gateway each exported host has its home in, so that none moves."""
-        resource = next(found for found in self._found.written if found.kind == "Gateway")
-        selector = ",".join(f"{key}={value}" for key, value in self._owner.items())
-        for gateway in await self._client.list(resource, into=_Gateway, label_selector=selector):
-            index = gateway_index(gateway.metadata.name)
-            if index is not None:
-                hosts = [host for server in gateway.spec.servers for host in server.hosts]
-                self._planner.gateway_observed(index, hosts)
+            self._statuses.forget(ref)
+        else:
+            self._statuses.look(ref)
 
     # --- keys to outputs
 
@@ -201,19 +176,44 @@ class Federating:
 
     async def _work_out_dirty(self) -> None:
         while keys := self._planner.take_dirty():
-            self._metrics.queue_depth.set(len(keys))
-            for number, key in enumerate(keys, start=1):
-                self._work_out(key)
-                if number % BATCH == 0:
-                    await asyncio.sleep(0)
-            self._metrics.queue_depth.set(0)
+            await self._work_out_each(keys)
+
+    async def _work_out_each(self, keys: Sequence[Key]) -> None:
+        self._metrics.queue_depth.set(len(keys))
+        for number, key in enumerate(keys, start=1):
+            self._work_out(key)
+            if number % BATCH == 0:
+                await asyncio.sleep(0)
+        self._metrics.queue_depth.set(0)
 
     async def _reconcile(self) -> None:
+        loop = asyncio.get_running_loop()
+        retry_at = loop.time() + RETRY_SECONDS
         while True:
-            await self._dirty.wait()
+            self._settle()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._dirty.wait(), retry_at - loop.time() if self._failing else None)
+            if loop.time() >= retry_at:
+                await self._work_out_each(list(self._failing))
+                retry_at = loop.time() + RETRY_SECONDS
             self._dirty.clear()
             await self._work_out_all()
             self._resolver.poke()
+
+    def _settle(self) -> None:
+        """Everything was worked out once: act on what nobody wants, unless it is only a fault that left it out."""
+        if self._settled:
+            return
+        missing = [key for key in self._failing if isinstance(key, _DECIDING)]
+        if missing:
+            self._complain(
+                f"{len(missing)} keys cannot be worked out, such as {missing[0]}: see the log, and report it"
+            )
+            return
+        self._settled = True
+        self._publisher.ready()
+        self._engine.allow_deletes()
+        self._complain(None)
 
     def _work_out(self, key: Key) -> None:
         started = time.perf_counter()
@@ -222,13 +222,15 @@ class Federating:
             self._send(key, outputs)
         except Exception:  # noqa: BLE001 - one key's fault, which is ours, must not stop the work on all others
             _log.exception("working out %s failed; what it led to stays, and it is tried again", key)
-            asyncio.get_running_loop().call_later(RETRY_SECONDS, self._work_out, key)
+            self._failing[key] = None
+        else:
+            self._failing.pop(key, None)
         self._metrics.reconcile_seconds.labels(kind=type(key).__name__).observe(time.perf_counter() - started)
 
     def _send(self, key: Key, outputs: Outputs) -> None:
-        self._engine.want(key, outputs.objects, after=outputs.after)
         if isinstance(key, ExportKey):
             self._publisher.publish(key, outputs.export)
+        self._engine.want(key, outputs.objects, after=outputs.after)
         if isinstance(key, MeshKey | RemoteKey):
             self._publisher.reevaluate()
         for status in outputs.statuses:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Final
 
 import msgspec
 
 from meshfed.api.v1alpha1 import FederatedService, FederatedServiceSpec, RemoteMesh
 from meshfed.controller.sessions import Reports, Session
 from meshfed.kube import Engine, Store
+from meshfed.model.meshes import LocalMesh
 from meshfed.plan import Planner, record_manifest
 from meshfed.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
+
+RETRY_SECONDS: Final = 30.0
+"""After which a session that a fault of ours ended is begun again."""
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -45,6 +50,7 @@ class Listener:
         self._sessions: dict[str, Session] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._recalled = False
+        self._mesh: LocalMesh | None = None
         self._look = asyncio.Event()
 
     # --- what changes
@@ -59,7 +65,11 @@ class Listener:
             self._arrange(name)
 
     def federation_changed(self) -> None:
-        """The MeshFederation changed, and with it, perhaps, what may be imported from anybody."""
+        """A MeshFederation changed, and with it, perhaps, this mesh: what it may import, and how records look."""
+        mesh = self._planner.mesh
+        if mesh == self._mesh:
+            return
+        self._mesh = mesh
         if self._recalled:
             for name in {*self._meshes, *self._sessions}:
                 self._arrange(name, rejudge=True)
@@ -85,7 +95,7 @@ class Listener:
                 self._look.clear()
                 for name, session in self._sessions.items():
                     if name not in self._tasks:
-                        self._tasks[name] = tasks.create_task(session.run(), name=f"session {name}")
+                        self._tasks[name] = tasks.create_task(_kept_up(session, name), name=f"session {name}")
                 await self._look.wait()
 
     def _arrange(self, name: str, *, rejudge: bool = False) -> None:
@@ -94,7 +104,8 @@ class Listener:
         if mesh is None or mesh.spec.import_ is None or self._planner.mesh is None:
             if session is not None:
                 _log.info("nothing is imported from this remote any more", extra={"remote": name})
-                self._end(name).forget_all()
+                session.forget_all()
+                self._end(name)
                 self._planner.connection_changed(name, None)
             return
         if session is not None and session.reconfigure(mesh, rejudge=rejudge):
@@ -102,11 +113,15 @@ class Listener:
         if session is not None:
             _log.info("this remote's discovery service is elsewhere now: connecting anew", extra={"remote": name})
             self._end(name)
-        self._sessions[name] = self._begin(mesh, node=self._planner.mesh.name)
+        # What a predecessor knew is ahead of the watch; without one, what the last process left is all there is.
+        known = session.known() if session is not None else self._recorded(name)
+        self._sessions[name] = self._begin(mesh, known, node=self._planner.mesh.name)
         self._look.set()
 
-    def _begin(self, mesh: RemoteMesh, *, node: str) -> Session:
-        name = mesh.metadata.name
+    def _recorded(self, name: str) -> tuple[FederatedServiceSpec, ...]:
+        return tuple(offer.spec for offer in self._offers.by_index("remote", name))
+
+    def _begin(self, mesh: RemoteMesh, known: Iterable[FederatedServiceSpec], *, node: str) -> Session:
         session = Session(
             mesh,
             reports=Reports(desire=self._desire, connection=self._planner.connection_changed),
@@ -115,16 +130,26 @@ class Listener:
             stamp=self._stamp,
             node=node,
         )
-        session.remember(offer.spec for offer in self._offers.by_index("remote", name))
+        session.remember(known)
         return session
 
-    def _end(self, name: str) -> Session:
+    def _end(self, name: str) -> None:
+        self._sessions.pop(name).close()
         task = self._tasks.pop(name, None)
         if task is not None:
             task.cancel()
-        return self._sessions.pop(name)
 
     def _desire(self, remote: str, host: str, spec: FederatedServiceSpec | None) -> None:
         mesh = self._planner.mesh
         wanted = () if spec is None or mesh is None else (record_manifest(mesh, spec),)
         self._engine.want(Record(remote, host), wanted)
+
+
+async def _kept_up(session: Session, name: str) -> None:
+    """Run a session until cancelled, again where a fault of ours ends it: one remote must not bring down the others."""
+    while True:
+        try:
+            await session.run()
+        except Exception:  # noqa: BLE001 - see above
+            _log.exception("following this remote failed; what was imported stays", extra={"remote": name})
+        await asyncio.sleep(RETRY_SECONDS)

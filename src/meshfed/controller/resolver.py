@@ -80,7 +80,7 @@ class Resolver:
         try:
             async with asyncio.timeout(10):
                 answer = await self._lookup(name)
-        except OSError as error:  # TimeoutError is one too
+        except (OSError, UnicodeError) as error:  # TimeoutError is one too; UnicodeError: not even a name
             if self._seldom.ready(name):
                 kept = ", ".join(self._answers.get(name, ())) or "none yet"
                 _log.warning(

@@ -24,6 +24,7 @@ from meshfed.federation.ledger import Guard, Ledger
 from meshfed.model.meshes import FDS_PORT
 from meshfed.model.reasons import Reason
 from meshfed.plan import Connection
+from meshfed.telemetry.logs import Seldom
 from meshfed.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
@@ -66,15 +67,31 @@ class Session:
         self._node = node
         self._connection = Connection()
         self._dialect = Dialect.DELTA
-        self._ledger = Ledger(self._name, trust_domain=mesh.spec.trust_domain, guard=_guard(mesh), admits=self._admits)
+        self._ledger = Ledger(
+            self._name,
+            trust_domain=mesh.spec.trust_domain,
+            guard=_guard(mesh),
+            limit=_limit(mesh),
+            admits=self._admits,
+        )
         self._client: DiscoveryClient | None = None
         self._changed = asyncio.Event()
         self._lost_at: float | None = None
+        self._closed = False
+        self._unusable = Seldom()
 
     @property
     def is_connected(self) -> bool:
         """Whether the remote's stream is up."""
         return self._connection.connected
+
+    def close(self) -> None:
+        """Say no more: what still runs of it until it is cancelled has no say in what its successor begins."""
+        self._closed = True
+
+    def known(self) -> tuple[FederatedServiceSpec, ...]:
+        """What the remote offers, as far as it is remembered."""
+        return self._ledger.specs()
 
     def remember(self, specs: Iterable[FederatedServiceSpec]) -> None:
         """Start from the FederatedServices that exist: they stay until the remote was heard and says otherwise."""
@@ -95,8 +112,13 @@ class Session:
         if _target(mesh) != _target(before) or mesh.spec.trust_domain != before.spec.trust_domain:
             return False
         if mesh.spec != before.spec or rejudge:
-            changed = self._ledger.rejudge(trust_domain=mesh.spec.trust_domain, guard=_guard(mesh), admits=self._admits)
+            changed = self._ledger.rejudge(
+                trust_domain=mesh.spec.trust_domain, guard=_guard(mesh), limit=_limit(mesh), admits=self._admits
+            )
             self._say(self._ledger.hosts() if rejudge else changed)
+        if mesh.spec.staleness != before.spec.staleness and self._connection.sync_reason is Reason.STALE:
+            # Judged by another policy it may not be, or may come to something else.
+            self._report(msgspec.structs.replace(self._connection, sync_reason=Reason.NOT_SYNCED, sync_message=_AWAY))
         self._changed.set()
         return True
 
@@ -149,9 +171,13 @@ class Session:
 
     async def update(self, update: Update) -> None:
         """The remote said what it offers, or what of that changed."""
-        for rejected in update.rejected:
+        if update.rejected and self._unusable.ready(self._name):
+            first = update.rejected[0]
             _log.warning(
-                "an offer is not usable: %s", rejected.why, extra={"remote": self._name, "host": rejected.host}
+                "%d offers are not usable, such as this: %s (more is said of them in a minute at the earliest)",
+                len(update.rejected),
+                first.why,
+                extra={"remote": self._name, "host": first.host},
             )
         kept = {rejected.host for rejected in update.rejected}
         removals: Iterable[str] = update.removals
@@ -159,8 +185,8 @@ class Session:
         if complete and kept:
             # A host that came mangled was not withdrawn; where even its name is lost, nothing is taken away.
             complete = False
-            removals = () if "" in kept else [host for host in self._ledger.hosts() if host not in kept]
-            removals = [host for host in removals if host not in {offer.host for offer in update.upserts}]
+            offered = kept.union(offer.host for offer in update.upserts)
+            removals = () if "" in kept else [host for host in self._ledger.hosts() if host not in offered]
         changed = self._ledger.update(
             update.upserts,
             removals,
@@ -191,7 +217,7 @@ class Session:
                 reason=reason,
                 message=f"since {since}: {error}{hint}; what was imported stays, and it is tried again",
                 sync_reason=Reason.NOT_SYNCED if before.sync_reason is not Reason.STALE else Reason.STALE,
-                sync_message="not connected; what was imported stays as it was",
+                sync_message=_AWAY if before.sync_reason is not Reason.STALE else before.sync_message,
                 since=since,
             )
         )
@@ -200,11 +226,12 @@ class Session:
     # --- inside
 
     def _say(self, hosts: Iterable[str]) -> None:
-        for host in hosts:
-            self._reports.desire(self._name, host, self._ledger.desired(host))
+        if not self._closed:
+            for host in hosts:
+                self._reports.desire(self._name, host, self._ledger.desired(host))
 
     def _report(self, connection: Connection) -> None:
-        if connection != self._connection or not connection.since:
+        if not self._closed and (connection != self._connection or not connection.since):
             self._connection = connection
             self._reports.connection(self._name, connection)
 
@@ -212,7 +239,6 @@ class Session:
         """The connection as it stands once everything the remote had to say was received."""
         hold = self._ledger.hold()
         connection = self._connection
-        unrecorded = max(self._ledger.denied - self._ledger.shown, 0)
         if hold is None:
             reason, message = Reason.SYNCED, "all that it offers has been received"
         else:
@@ -231,7 +257,7 @@ class Session:
             sync_reason=reason,
             sync_message=message,
             last_sync=connection.last_sync if connection.synced else self._stamp(),
-            denied_unrecorded=unrecorded,
+            denied_unrecorded=self._ledger.unrecorded,
         )
 
     async def _keep_time(self) -> None:
@@ -268,6 +294,8 @@ class Session:
         """The remote has been away for longer than its policy allows."""
         policy = self._mesh.spec.staleness
         removed = self._ledger.clear() if policy.action == "Remove" else set()
+        if removed and self._client is not None:
+            self._client.forget()
         _log.warning(
             "the remote has been away for more than %s: %s",
             policy.after,
@@ -285,6 +313,7 @@ class Session:
         )
 
 
+_AWAY: Final = "not connected; what was imported stays as it was"
 _DIALECTS: Final = {
     Dialect.DELTA: "incrementally",
     Dialect.SOTW: "in the reference's dialect, whole lists at a time",
@@ -294,6 +323,10 @@ _DIALECTS: Final = {
 def _guard(mesh: RemoteMesh) -> Guard:
     policy = mesh.spec.withdrawal
     return Guard(max_percent=policy.max_percent, min_services=policy.min_services, hold=parse_duration(policy.hold))
+
+
+def _limit(mesh: RemoteMesh) -> int:
+    return mesh.spec.import_.limit if mesh.spec.import_ is not None else 0
 
 
 def _target(mesh: RemoteMesh) -> Target | None:

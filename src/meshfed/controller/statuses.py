@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from meshfed.api.meta import ObjectMeta, StatusCondition
 from meshfed.api.v1alpha1 import FederatedServiceStatus, MeshFederationStatus, RemoteMeshStatus
 from meshfed.kube import Client, KubeError, NotFound, Resource, WorkQueue
-from meshfed.model.reasons import Condition
+from meshfed.model.reasons import Condition, Reason
 from meshfed.plan.values import StatusUpdate
 
 _log = logging.getLogger(__name__)
+
+PENDING_SECONDS: Final = 3.0
+"""How long something must be pending for that to be said."""
 
 Ref = tuple[str, str, str]
 """Kind, namespace, name."""
@@ -75,7 +78,18 @@ class StatusWriter:
         """State what the status of an object should say; replaces what was stated before."""
         ref = (update.kind, update.namespace, update.name)
         self._wanted[ref] = update
-        self.queue.add(ref)
+        self.look(ref)
+
+    def look(self, ref: Ref) -> None:
+        """The object changed: see whether its status still says what was last stated, if anything was."""
+        update = self._wanted.get(ref)
+        if update is None:
+            return
+        if any(condition.reason is Reason.PENDING for condition in update.conditions):
+            # As a rule it is over before anybody could read it, most of all when all is looked at again after a start.
+            self.queue.add_after(ref, PENDING_SECONDS)
+        else:
+            self.queue.add(ref)
 
     def forget(self, ref: Ref) -> None:
         """The object is gone, and with it whatever was to be said of it."""

@@ -156,14 +156,17 @@ async def connect(target: Target, *, bounds: Bounds | None = None, timeout: floa
         if not lost.done():
             lost.set_result(None)
 
-    async with asyncio.timeout(timeout):
-        _, protocol = await loop.create_connection(
-            lambda: Protocol(_Caller(), limits, client=True, on_lost=on_lost),
-            target.host,
-            target.port,
-            ssl=target.tls,
-            server_hostname=target.server_name if target.tls else None,
-        )
+    try:
+        async with asyncio.timeout(timeout):
+            _, protocol = await loop.create_connection(
+                lambda: Protocol(_Caller(), limits, client=True, on_lost=on_lost),
+                target.host,
+                target.port,
+                ssl=target.tls,
+                server_hostname=target.server_name if target.tls else None,
+            )
+    except UnicodeError as error:
+        raise OSError(f"{target.host} is no host name: {error}") from error
     try:
         if target.verify is not None and target.tls is not None:
             target.verify(protocol.transport.get_extra_info("ssl_object"))

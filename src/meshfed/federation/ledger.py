@@ -25,6 +25,13 @@ MAX_DENIED: Final = 100
 """The most FederatedServices kept for offers that the rules refuse; the others are only counted."""
 
 
+def room(limit: int) -> int:
+    """The most FederatedServices kept for offers that the rules admit, under an ``import.limit``; the others are
+    only counted. More than the limit, since some may not fit beside a local Service and leave their place to others.
+    """
+    return 2 * limit + MAX_DENIED
+
+
 class Guard(msgspec.Struct, frozen=True):
     """A withdrawal of over ``max_percent`` of all and at least ``min_services`` is held, for ``hold`` seconds."""
 
@@ -50,20 +57,25 @@ class Ledger:
         *,
         trust_domain: str,
         guard: Guard = Guard(),  # noqa: B008 - immutable
+        limit: int = 1000,
         admits: Callable[[FederatedServiceSpec], bool] = lambda _spec: True,
     ) -> None:
         self._remote = remote
         self._trust_domain = trust_domain
         self._guard = guard
         self._admits = admits
+        self._room = room(limit)
         self._offers: dict[str, FederatedServiceSpec] = {}
+        self._recorded: set[str] = set()
+        self._waiting: dict[str, None] = {}
+        self._promoted: set[str] = set()
+        self._unusable: set[str] = set()
         self._denied: dict[str, None] = {}
         self._shown: dict[str, None] = {}
         self._held: dict[str, None] = {}
         self._held_until = 0.0
         self._token = ""
         self._recent: deque[tuple[float, int]] = deque()
-        self.unusable = 0
         self.dropped_labels = 0
         self.dropped_identities = 0
 
@@ -72,9 +84,7 @@ class Ledger:
 
     def desired(self, host: str) -> FederatedServiceSpec | None:
         """The FederatedService that should exist for ``host``; ``None`` where none should."""
-        if host in self._denied and host not in self._shown:
-            return None
-        return self._offers.get(host)
+        return self._offers[host] if host in self._recorded or host in self._shown else None
 
     @property
     def denied(self) -> int:
@@ -86,13 +96,28 @@ class Ledger:
         """How many refused offers have a FederatedService all the same, to say why."""
         return len(self._shown)
 
+    @property
+    def unrecorded(self) -> int:
+        """How many offers have no FederatedService, refused or far beyond the limit."""
+        return len(self._denied) - len(self._shown) + len(self._waiting)
+
+    @property
+    def unusable(self) -> int:
+        """How many of the announcements that stand have no usable host, so that nothing can be named after them."""
+        return len(self._unusable)
+
     def hosts(self) -> tuple[str, ...]:
         """Every host that is remembered."""
         return tuple(self._offers)
 
+    def specs(self) -> tuple[FederatedServiceSpec, ...]:
+        """Everything that is remembered, those without a FederatedService included."""
+        return tuple(self._offers.values())
+
     def clear(self) -> set[str]:
         """Drop everything; returns the hosts that went."""
         gone = set(self._offers)
+        self._waiting.clear()
         for host in gone:
             self._drop(host)
         return gone
@@ -101,6 +126,7 @@ class Ledger:
         """Start from what an earlier process wrote."""
         for spec in specs:
             self._put(spec)
+        self._promoted.clear()
 
     def forget(self, host: str) -> None:
         """A person deleted the FederatedService while the remote was away: it stands until it is offered again."""
@@ -123,12 +149,13 @@ class Ledger:
         """
         changed: set[str] = set()
         offered: set[str] = set()
+        unusable: set[str] = set()
         for offer in upserts:
             offered.add(offer.host)
             self._held.pop(offer.host, None)
             spec = self._spec(offer, stamp, announces_identities=announces_identities)
             if spec is None:
-                self.unusable += 1
+                unusable.add(offer.host)
                 continue
             before = self.desired(offer.host)
             self._put(spec)
@@ -137,7 +164,8 @@ class Ledger:
         gone = [
             host for host in (self._offers if complete else removals) if host in self._offers and host not in offered
         ]
-        return changed | self._withdraw(gone, now=now, stamp=stamp)
+        self._unusable = unusable if complete else (self._unusable - offered).difference(removals) | unusable
+        return changed | self._withdraw(gone, now=now, stamp=stamp) | self._take_promoted()
 
     def hold(self) -> Hold | None:
         """The withdrawal that is being held, if any."""
@@ -154,16 +182,22 @@ class Ledger:
             self._drop(host)
         self._held.clear()
         self._recent.clear()
-        return gone
+        return gone | self._take_promoted()
 
-    def rejudge(self, *, trust_domain: str, guard: Guard, admits: Callable[[FederatedServiceSpec], bool]) -> set[str]:
+    def rejudge(
+        self, *, trust_domain: str, guard: Guard, limit: int, admits: Callable[[FederatedServiceSpec], bool]
+    ) -> set[str]:
         """The RemoteMesh changed: judge every offer again; returns the hosts whose desired state changed."""
         before: Mapping[str, FederatedServiceSpec | None] = {host: self.desired(host) for host in self._offers}
-        self._trust_domain, self._guard, self._admits = trust_domain, guard, admits
+        self._trust_domain, self._guard, self._admits, self._room = trust_domain, guard, admits, room(limit)
         self._denied.clear()
-        shown, self._shown = self._shown, {}
-        for host in sorted(self._offers, key=lambda host: host not in shown):
+        self._recorded.clear()
+        self._waiting.clear()
+        self._shown.clear()
+        # Who has a FederatedService keeps it before another gets one.
+        for host in sorted(self._offers, key=lambda host: before[host] is None):
             self._put(self._offers[host])
+        self._promoted.clear()
         return {host for host, spec in before.items() if self.desired(host) != spec}
 
     def _withdraw(self, gone: list[str], *, now: float, stamp: str) -> set[str]:
@@ -182,25 +216,49 @@ class Ledger:
             self._held.update(dict.fromkeys(gone))
             return set()
         self._recent.append((now, len(gone)))
+        seen = {host for host in gone if self.desired(host) is not None}
         for host in gone:
             self._drop(host)
-        return set(gone)
+        return seen
 
     def _put(self, spec: FederatedServiceSpec) -> None:
-        self._offers[spec.host] = spec
+        host = spec.host
+        self._offers[host] = spec
         if self._admits(spec):
-            self._denied.pop(spec.host, None)
-            self._shown.pop(spec.host, None)
+            self._denied.pop(host, None)
+            self._shown.pop(host, None)
+            if len(self._recorded) < self._room:
+                self._recorded.add(host)
+            elif host not in self._recorded:
+                self._waiting[host] = None
             return
-        self._denied[spec.host] = None
+        self._leave(host)
+        self._denied[host] = None
         if len(self._shown) < MAX_DENIED:
-            self._shown[spec.host] = None
+            self._shown[host] = None
 
     def _drop(self, host: str) -> None:
         self._offers.pop(host, None)
         self._denied.pop(host, None)
         self._shown.pop(host, None)
         self._held.pop(host, None)
+        self._leave(host)
+
+    def _leave(self, host: str) -> None:
+        """``host`` needs no place among the recorded any more: who waited longest gets it."""
+        self._waiting.pop(host, None)
+        self._promoted.discard(host)
+        if host in self._recorded:
+            self._recorded.remove(host)
+            successor = next(iter(self._waiting), None)
+            if successor is not None:
+                del self._waiting[successor]
+                self._recorded.add(successor)
+                self._promoted.add(successor)
+
+    def _take_promoted(self) -> set[str]:
+        promoted, self._promoted = self._promoted, set()
+        return promoted
 
     def _spec(self, offer: Offer, stamp: str, *, announces_identities: bool) -> FederatedServiceSpec | None:
         """What to remember of ``offer``; ``None`` where its host is no host, so nothing can be named after it."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from meshfed.api.v1alpha1 import GROUP
 from meshfed.model.meshes import FDS_SERVICE_PREFIX, Remote
 from meshfed.model.names import ServiceHost, shortened
 
@@ -17,6 +18,9 @@ INGRESS_GATEWAY: Final = "federation-ingress-gateway"
 """The first Gateway object, and the Kubernetes Service in front of the gateway's pods."""
 PEER_AUTHENTICATION: Final = "fds-strict-mtls"
 AUTHORIZATION_POLICY: Final = "fds-known-remotes"
+
+RESOLVED_FROM: Final = f"{GROUP}/resolved-from"
+"""Annotation on a WorkloadEntry whose address is what DNS answered: the names asked for, joined by commas."""
 
 _FURTHER_GATEWAY = re.compile(rf"{INGRESS_GATEWAY}-([2-9]|[1-9][0-9]+)")
 

@@ -11,7 +11,7 @@ import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 
 from meshfed.istio.metadata import NETWORKING, Manifest, manifest, present
-from meshfed.istio.names import workload_name
+from meshfed.istio.names import RESOLVED_FROM, workload_name
 from meshfed.model.identity import SpiffeID
 from meshfed.model.imports import Backend, Import, LocalPort, LocalService
 from meshfed.model.meshes import LocalMesh, Remote, is_ip
@@ -40,8 +40,8 @@ def workload_entries(
         if isinstance(accounts, Decision):
             return accounts
         entries += [
-            _entry(mesh, service, backend.remote, keys=keys, address=address, account=account)
-            for address in _ips(backend.remote, resolved)
+            _entry(mesh, service, backend.remote, keys=keys, address=address, names=names, account=account)
+            for address, names in _ips(backend.remote, resolved).items()
             for account in accounts
         ]
     if not entries:
@@ -50,9 +50,16 @@ def workload_entries(
 
 
 def _entry(
-    mesh: LocalMesh, service: LocalService, remote: Remote, *, keys: Iterable[str], address: str, account: str
+    mesh: LocalMesh,
+    service: LocalService,
+    remote: Remote,
+    *,
+    keys: Iterable[str],
+    address: str,
+    names: Sequence[str],
+    account: str,
 ) -> Manifest:
-    return manifest(
+    entry = manifest(
         mesh,
         api_version=NETWORKING,
         kind="WorkloadEntry",
@@ -67,6 +74,10 @@ def _entry(
             serviceAccount=account,
         ),
     )
+    if names:
+        # A controller that restarts while DNS is silent finds here what it knew.
+        entry["metadata"]["annotations"] = {RESOLVED_FROM: ",".join(names)}
+    return entry
 
 
 def _unusable(service: LocalService) -> Decision | None:
@@ -165,14 +176,15 @@ def _accounts(mesh: LocalMesh, backend: Backend, service: LocalService) -> set[s
     return accounts
 
 
-def _ips(remote: Remote, resolved: Mapping[str, Sequence[str]]) -> set[str]:
-    """The known IPs of ``remote``, in their canonical form."""
-    answers = [
-        answer
-        for address in remote.addresses
-        for answer in ((address,) if is_ip(address) else resolved.get(address, ()))
-    ]
-    return {str(ipaddress.ip_address(answer)) for answer in answers}
+def _ips(remote: Remote, resolved: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """The known IPs of ``remote``, in their canonical form, each with the names that it is an answer for, sorted."""
+    known: dict[str, list[str]] = {}
+    for address in sorted(remote.addresses):
+        for answer in (address,) if is_ip(address) else resolved.get(address, ()):
+            names = known.setdefault(str(ipaddress.ip_address(answer)), [])
+            if not is_ip(address):
+                names.append(address)
+    return known
 
 
 def _unresolved_message(import_: Import) -> str:

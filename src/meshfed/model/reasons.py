@@ -112,7 +112,7 @@ REASONS: Final[dict[Reason, str]] = {
     Reason.WRITE_FAILED: "The Kubernetes API refused or failed a write; it is tried again, and the message says what it answered.",
     Reason.APPLIED: "The Istio objects are in place; the message lists them.",
     Reason.PENDING: "The Istio objects are being written.",
-    Reason.PAUSED: "An annotation on an object, `federation.openshift-service-mesh.io/paused: \"true\"`, says to leave it as it is.",
+    Reason.PAUSED: 'An annotation on an object, `federation.openshift-service-mesh.io/paused: "true"`, says to leave it as it is.',
     Reason.DUPLICATE: "An older MeshFederation in this namespace is in force; this one does nothing.",
     Reason.EXPORTING: "Services are exported; the message counts them.",
     Reason.NOTHING_EXPORTED: "No Service matches the export rules, or there are none.",

@@ -1,0 +1,290 @@
+"""Hostile circumstances: whatever remotes, servers and people do, nothing is lost, leaked or brought down by it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from meshfed.controller import resolver
+from meshfed.fds import DiscoveryServer, ExportSet, Subscriber
+from meshfed.federation.ledger import room
+from meshfed.kube import Invalid
+from meshfed.model.offers import Offer, Port
+from meshfed.telemetry.metrics import Metrics
+from tests.controller.meshes import Mesh, eventually, federated, federation, meshes, remote, service, synced
+from tests.controller.test_federation import BOOKINFO, export_all, host
+from tests.controller.test_static import nothing_lost
+
+
+class FakeRemote:
+    """A remote mesh's discovery service, without a mesh behind it."""
+
+    def __init__(self, port: int) -> None:
+        self.name = "west"
+        self.discovery_port = port
+        self.exports = ExportSet()
+        self.exports.mark_ready()
+
+    def offer(self, *names: str, **fields: Any) -> None:
+        """Offer services of ``default``."""
+        port = Port(number=9080, name="http", protocol="HTTP", target_port=9080)
+        for name in names:
+            self.exports.set(Offer(host=host(name), **{"ports": (port,), **fields}), None)
+
+    def withdraw(self, *names: str) -> None:
+        """Offer them no more."""
+        for name in names:
+            self.exports.remove(host(name))
+
+    @asynccontextmanager
+    async def up(self) -> AsyncIterator[None]:
+        """Be there while the context lasts."""
+        server = DiscoveryServer(self.exports, lambda _: Subscriber("all", frozenset()), Metrics())
+        async with server.listen("127.0.0.1", self.discovery_port):
+            yield
+
+
+@asynccontextmanager
+async def one_mesh(*services: dict[str, Any], **spec: Any) -> AsyncIterator[Mesh]:
+    """A mesh with its controller, and no remotes."""
+    async with meshes("east") as (east,):
+        await east.apply(*services, federation("east", **spec))
+        await east.start()
+        await east.ready()
+        yield east
+
+
+def hosts(names: Iterable[str]) -> list[str]:
+    return sorted(map(host, names))
+
+
+def fake_remote() -> FakeRemote:
+    from meshfed.sandbox.ports import free_port
+
+    return FakeRemote(free_port())
+
+
+async def test_the_api_failing_at_any_request_of_the_start_does_not_end_the_controller() -> None:
+    async with meshes("east") as (east,):
+        await east.apply(*BOOKINFO["east"], federation("east"))
+        for verb in ("list", "get", "watch", "create"):
+            east.server.fail(verb=verb, status=500, times=3)
+        fault = east.server.fail(verb="list", resource="gateways.networking.istio.io", status=500, times=2)
+        await east.start()
+        await east.ready()
+        assert fault.times == 0
+        await east.label("details", export_service="true")
+        await eventually(lambda: east.exported() == [host("details")])
+
+
+async def test_a_restart_keeps_the_endpoints_of_a_remote_whose_name_cannot_be_resolved() -> None:
+    west = fake_remote()
+    west.offer("reviews")
+    async with west.up(), one_mesh(service("reviews")) as east:
+        east.dns = {"west.example": ("192.0.2.77",)}
+        await east.apply(remote(west, addresses=["west.example"]))  # type: ignore[arg-type]
+        await eventually(lambda: east.merged() == [("default", "reviews")])
+        east.dns = {}
+        async with nothing_lost(east):
+            await east.stop()
+            await east.start()
+            await east.ready()
+            await asyncio.sleep(1)
+
+
+async def test_what_staleness_removed_comes_back_with_the_remote() -> None:
+    west = fake_remote()
+    west.offer("ratings")
+    async with one_mesh() as east:
+        async with west.up():
+            await east.apply(remote(west, staleness={"after": "1s", "action": "Remove"}))  # type: ignore[arg-type]
+            await eventually(lambda: east.imported() == [host("ratings")])
+        await eventually(lambda: east.imported() == [])
+        await eventually(lambda: east.condition("RemoteMesh", "west", "Synced") == ("False", "Stale"))
+        async with west.up():
+            await eventually(lambda: east.imported() == [host("ratings")])
+
+
+async def test_a_staleness_policy_that_changes_while_the_remote_is_away_is_followed() -> None:
+    west = fake_remote()
+    west.offer("ratings")
+    async with one_mesh() as east:
+        async with west.up():
+            await east.apply(remote(west, staleness={"after": "1s", "action": "Keep"}))  # type: ignore[arg-type]
+            await eventually(lambda: east.imported() == [host("ratings")])
+        await eventually(lambda: east.condition("RemoteMesh", "west", "Synced") == ("False", "Stale"))
+        assert east.imported() == [host("ratings")]
+        await east.patch("RemoteMesh", "west", {"spec": {"staleness": {"action": "Remove"}}})
+        await eventually(lambda: east.imported() == [])
+
+
+async def test_a_remote_that_moves_while_its_offers_are_being_recorded_leaves_nothing_behind() -> None:
+    before, after = fake_remote(), fake_remote()
+    before.offer(*(f"old-{number}" for number in range(10)), "kept")
+    after.offer("kept", "new")
+    async with before.up(), after.up(), one_mesh() as east:
+        slow = east.server.fail(
+            verb="create", resource="federatedservices.federation.openshift-service-mesh.io", times=10**6
+        )
+        await east.apply(remote(before))  # type: ignore[arg-type]
+        await eventually(lambda: slow.times < 10**6)
+        await asyncio.sleep(0.5)
+        await east.apply(remote(after))  # type: ignore[arg-type]
+        await asyncio.sleep(0.5)
+        slow.times = 0
+        await eventually(lambda: host("new") in east.imported())
+        await eventually(lambda: east.imported() == hosts(["kept", "new"]))
+        await asyncio.sleep(2)
+        assert east.imported() == hosts(["kept", "new"])
+
+
+async def test_a_mesh_that_is_renamed_renames_the_owner_of_all_it_wrote() -> None:
+    west = fake_remote()
+    west.offer("ratings")
+    async with west.up(), one_mesh() as east:
+        await east.apply(remote(west))  # type: ignore[arg-type]
+        await eventually(lambda: east.imported() == [host("ratings")])
+        async with nothing_lost(east):
+            await asyncio.sleep(1.1)  # creation timestamps are whole seconds
+            await east.apply(federation("orient", network="east-network"))
+            await eventually(lambda: east.condition("MeshFederation", "orient", "Ready")[0] == "False")
+            await east.delete("MeshFederation", "east")
+            label = "federation.openshift-service-mesh.io/owner"
+            await eventually(
+                lambda: (
+                    {
+                        found["metadata"]["labels"][label]
+                        for kind in ("ServiceEntry", "FederatedService", "Gateway")
+                        for found in east.all(kind).values()
+                    }
+                    == {"orient"}
+                )
+            )
+
+
+async def test_without_routes_a_mesh_behind_a_router_still_tells_what_it_exports() -> None:
+    ingress = {"type": "openshift-router", "gateway": {"selector": {"app": "federation-ingress-gateway"}}}
+    async with federated("east", "west", services=BOOKINFO) as (east, west):
+        await export_all(east, west)
+        await west.patch("MeshFederation", "west", {"spec": {"ingress": ingress}})
+        async with nothing_lost(east):
+            await asyncio.sleep(1)
+            await west.stop()
+            await west.start()
+            await west.ready()
+            await synced(east, west)
+            await asyncio.sleep(1)
+
+
+async def test_offers_beyond_the_limit_are_counted_and_not_all_recorded() -> None:
+    west = fake_remote()
+    west.offer(*(f"shop-{number:04}" for number in range(300)))
+    async with west.up(), one_mesh() as east:
+        await east.apply(remote(west, import_={"limit": 10}))  # type: ignore[arg-type]
+        await eventually(lambda: len(east.imported()) == 10)
+        await eventually(lambda: len(east.all("FederatedService")) == room(10))
+        await eventually(lambda: east.all("RemoteMesh")["west"]["status"]["offeredServices"] == 300)
+        assert east.all("RemoteMesh")["west"]["status"]["deniedServices"] == 290
+        gone = east.imported()[:4]
+        west.withdraw(*(name.split(".")[0] for name in gone))
+        await eventually(lambda: len(east.imported()) == 10 and not set(gone) & set(east.imported()))
+        await asyncio.sleep(0.5)
+        assert len(east.all("FederatedService")) == room(10)
+
+
+async def test_a_status_that_somebody_wiped_is_written_again() -> None:
+    west = fake_remote()
+    west.offer("ratings")
+    async with west.up(), one_mesh() as east:
+        await east.apply(remote(west))  # type: ignore[arg-type]
+        for kind, name in (
+            ("MeshFederation", "east"),
+            ("RemoteMesh", "west"),
+            ("FederatedService", f"{host('ratings')}.west"),
+        ):
+            await eventually(lambda kind=kind, name=name: "status" in east.all(kind).get(name, {}))  # type: ignore[misc]
+        await asyncio.sleep(0.5)
+        from tests.controller.meshes import RESOURCES, SYSTEM
+
+        before = {
+            kind: found["status"]
+            for kind in ("MeshFederation", "RemoteMesh", "FederatedService")
+            for found in east.all(kind).values()
+        }
+        for kind, name in (
+            ("MeshFederation", "east"),
+            ("RemoteMesh", "west"),
+            ("FederatedService", f"{host('ratings')}.west"),
+        ):
+            await east.client.patch_status(RESOURCES[kind], name, {"conditions": None}, namespace=SYSTEM)
+        await eventually(
+            lambda: all("conditions" in found["status"] for kind in before for found in east.all(kind).values())
+        )
+
+
+async def test_a_restart_turns_no_condition_of_what_is_in_place() -> None:
+    west = fake_remote()
+    names = [f"shop-{number}" for number in range(20)]
+    west.offer(*names)
+    async with west.up(), one_mesh() as east:
+        await east.apply(remote(west))  # type: ignore[arg-type]
+        await eventually(lambda: len(east.imported()) == 20)
+
+        def in_place() -> bool:
+            return all(
+                east.condition("FederatedService", name, "Applied") == ("True", "Applied")
+                for name in east.all("FederatedService")
+            )
+
+        await eventually(in_place)
+        await asyncio.sleep(0.5)
+        versions = {name: found["metadata"]["resourceVersion"] for name, found in east.all("FederatedService").items()}
+        assert len(versions) == 20
+        await east.stop()
+        await east.start()
+        await east.ready()
+        await asyncio.sleep(1)
+        assert versions == {
+            name: found["metadata"]["resourceVersion"] for name, found in east.all("FederatedService").items()
+        }
+
+
+async def test_a_remote_whose_host_name_cannot_be_one_harms_nobody() -> None:
+    impossible = "a" * 64 + ".example"
+    west = fake_remote()
+    west.offer("ratings", "reviews")
+    async with west.up(), one_mesh(service("reviews")) as east:
+        await east.apply(remote(west, addresses=["192.0.2.1"]))  # type: ignore[arg-type]
+        await eventually(lambda: east.imported() == [host("ratings")])
+        controller = east.controller
+        with contextlib.suppress(Invalid):
+            await east.apply(remote(west, addresses=[impossible]))  # type: ignore[arg-type]
+        with contextlib.suppress(Invalid):
+            await east.patch("RemoteMesh", "west", {"spec": {"discovery": {"address": f"{impossible}:15080"}}})
+        await asyncio.sleep(1)
+        west.offer("details")
+        await eventually(lambda: host("details") in east.imported())
+        await east.stop()
+        assert controller is not None
+
+
+async def test_a_name_that_the_resolver_cannot_even_ask_for_is_no_reason_to_stop() -> None:
+    heard: list[str] = []
+
+    async def lookup(name: str) -> tuple[str, ...]:
+        if name == "bad.example":
+            raise UnicodeError("label too long")
+        return ("192.0.2.1",)
+
+    asking = resolver.Resolver(
+        lambda: frozenset({"bad.example", "good.example"}), lambda name, _ips: heard.append(name), lookup=lookup
+    )
+    task = asyncio.create_task(asking.run())
+    await eventually(lambda: heard == ["good.example"])
+    assert not task.done()
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

@@ -46,7 +46,7 @@ generate: setup ## Write all generated files again
 	$(BIN)/python tools/generate.py
 
 lock: setup ## Resolve pyproject.toml into requirements-dev.lock (ARGS=--upgrade: take the newest of everything)
-	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --extra sandbox --extra uvloop --group dev \
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --extra sandbox --group dev \
 	    --no-emit-index-url --custom-compile-command "make lock" --quiet --output-file requirements-dev.lock $(ARGS) pyproject.toml
 
 clean: ## Remove the environment and all caches

@@ -18,6 +18,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from meshfed.model.reasons import Reason
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "meshfed"
 GENERATED_CODE = (PACKAGE / "fds" / "pb",)
@@ -179,3 +181,11 @@ def test_a_generated_file_that_was_edited_is_found(tmp_path: Path) -> None:
     (tmp_path / "docs" / "architecture.svg").write_text(picture.replace("mesh east", "mesh south"))
     stale = generate.differing("draw_architecture.py", str(tmp_path / "docs"))
     assert [Path(path).name for path in stale] == ["architecture.svg"]
+
+
+def test_every_reason_is_given_somewhere() -> None:
+    sources = "\n".join(
+        path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py") if path.name != "reasons.py"
+    )
+    unused = [reason.name for reason in Reason if f"Reason.{reason.name}" not in sources]
+    assert unused == [], "a reason that nothing gives is a promise that is not kept"

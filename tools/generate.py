@@ -16,6 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 GENERATORS = {
     "draw_architecture.py": "docs",
     "generate_api.py": ".",
+    "generate_cli.py": "docs",
+    "generate_metrics.py": "docs",
     "generate_protos.py": "src",
     "generate_resource_examples.py": "docs",
 }

@@ -105,6 +105,7 @@ def _content(manifest: Manifest) -> Manifest:
     content = {
         "apiVersion": manifest["apiVersion"],
         "labels": manifest["metadata"]["labels"],
+        "annotations": manifest["metadata"].get("annotations", {}),
         "spec": manifest["spec"],
     }
     if manifest["kind"] == "FederatedService":

@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import pytest
-
 from meshfed.controller import resolver
 from meshfed.fds import DiscoveryServer, ExportSet, Subscriber
 from meshfed.federation.ledger import room
@@ -82,23 +80,14 @@ async def test_the_api_failing_at_any_request_of_the_start_does_not_end_the_cont
         await eventually(lambda: east.exported() == [host("details")])
 
 
-async def test_a_restart_keeps_the_endpoints_of_a_remote_whose_name_cannot_be_resolved(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    answers: dict[str, tuple[str, ...]] = {"west.example": ("192.0.2.77",)}
-
-    async def lookup(name: str) -> tuple[str, ...]:
-        if name not in answers:
-            raise OSError("no such name")
-        return answers[name]
-
-    monkeypatch.setattr(resolver.Resolver.__init__, "__kwdefaults__", {"lookup": lookup})
+async def test_a_restart_keeps_the_endpoints_of_a_remote_whose_name_cannot_be_resolved() -> None:
     west = fake_remote()
     west.offer("reviews")
     async with west.up(), one_mesh(service("reviews")) as east:
+        east.dns = {"west.example": ("192.0.2.77",)}
         await east.apply(remote(west, addresses=["west.example"]))  # type: ignore[arg-type]
         await eventually(lambda: east.merged() == [("default", "reviews")])
-        answers.clear()
+        east.dns = {}
         async with nothing_lost(east):
             await east.stop()
             await east.start()

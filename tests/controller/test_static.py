@@ -233,7 +233,7 @@ async def test_a_mass_withdrawal_is_held_and_let_through_by_the_word_in_the_cond
         await eventually(lambda: len(east.imported()) == 24)
         async with nothing_lost(east):
             await west.patch("MeshFederation", "west", {"spec": {"export": None}})
-            await eventually(lambda: east.condition("RemoteMesh", "west", "Synced") == ("True", "WithdrawalHeld"))
+            await eventually(lambda: east.condition("RemoteMesh", "west", "Synced") == ("False", "WithdrawalHeld"))
             assert len(east.imported()) == 24
         conditions = east.all("RemoteMesh")["west"]["status"]["conditions"]
         (message,) = [one["message"] for one in conditions if one["type"] == "Synced"]

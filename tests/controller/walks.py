@@ -27,6 +27,14 @@ NAMESPACES = {
 REMOTES = ("west", "north", "south")
 _LONG = "a-service-whose-name-leaves-little-room-for-anything-after-it"
 _NAMES = ("a", "b", "c", "pay", "a", "b", "pay", _LONG)
+_PORTS = (
+    [{"name": "http", "port": 9080, "targetPort": 8080}],
+    [{"name": "http", "port": 9080, "targetPort": "web"}],
+    [{"port": 9080}],
+    [{"name": "http", "port": 9080, "targetPort": "web"}, {"name": "grpc", "port": 7000, "targetPort": "rpc"}],
+    [{"name": "db", "port": 5432, "appProtocol": "tcp"}, {"name": "http", "port": 9080}],
+    [{"name": "dns", "port": 53, "protocol": "UDP"}],
+)
 _EXPORTED = {"export-service": "true"}
 
 
@@ -126,6 +134,10 @@ class _Walker:
         """The usual value three times out of four."""
         return usual if self._rng.random() < 0.75 else self._rng.choice(others)
 
+    def _rarely(self, usual: Any, *others: Any) -> Any:
+        """The usual value nine times out of ten."""
+        return usual if self._rng.random() < 0.9 else self._rng.choice(others)
+
     def _some(self, **values: Any) -> dict[str, Any]:
         """Each of the fields or not; ``None`` is none either."""
         return {
@@ -164,9 +176,9 @@ class _Walker:
 
     def _service(self) -> Manifest:
         name = self._one(*_NAMES)
-        selector = self._one({"app": name}, {"app": name}, {"app": "a"}, {"app": "a", "v": "1"}, {})
-        spec: dict[str, Any] = {"ports": self._ports(), "selector": selector}
-        spec |= self._mostly({}, {"clusterIP": "None"}, {"type": "ExternalName", "externalName": "x.example"})
+        selector = self._mostly({"app": name}, {"app": "a"}, {"app": "a", "v": "1"}, {})
+        spec: dict[str, Any] = {"ports": self._mostly([{"name": "http", "port": 9080}], *_PORTS), "selector": selector}
+        spec |= self._rarely({}, {"clusterIP": "None"}, {"type": "ExternalName", "externalName": "x.example"})
         labels = {"app": name} | self._mostly(_EXPORTED, {}) | self._one({}, {"tier": "gold"}, {"tier": "tin"})
         return {
             "apiVersion": "v1",
@@ -174,17 +186,6 @@ class _Walker:
             "metadata": {"name": name, "namespace": self._mostly("default", "shop", "kube-public"), "labels": labels},
             "spec": spec,
         }
-
-    def _ports(self) -> Any:
-        return self._one(
-            [{"name": "http", "port": 9080}],
-            [{"name": "http", "port": 9080, "targetPort": 8080}],
-            [{"name": "http", "port": 9080, "targetPort": "web"}],
-            [{"port": 9080}],
-            [{"name": "http", "port": 9080, "targetPort": "web"}, {"name": "grpc", "port": 7000, "targetPort": "rpc"}],
-            [{"name": "db", "port": 5432, "appProtocol": "tcp"}, {"name": "http", "port": 9080}],
-            [{"name": "dns", "port": 53, "protocol": "UDP"}],
-        )
 
     def _offer(self) -> Offer:
         name = f"{self._one(*_NAMES)}.{self._mostly('default', 'shop', 'kube-system', SYSTEM)}"
@@ -196,7 +197,12 @@ class _Walker:
         return Offer(
             host=host,
             ports=self._mostly(
-                (http,), (http, grpc), (grpc,), (Port(number=9080, name="web", protocol="HTTP"),), (Port(number=5432),)
+                (http,),
+                (http, grpc),
+                (grpc,),
+                (Port(number=9080, name="web", protocol="HTTP"),),
+                (Port(number=5432, name="db"),),
+                (),
             ),
             labels=self._mostly({"app": "x"}, {}, {"app": "x", "tier": "gold", "topology.istio.io/network": "mine"}),
             sni_host=self._mostly("", f"real-{host}", "b.default.svc.cluster.local"),
@@ -214,10 +220,10 @@ class _Walker:
             **self._some(portConfig={"number": self._one(443, 15443), "name": self._one("tls", "tls-passthrough")}),
         }
         spec = {
-            "network": self._mostly("east-network", "west-network"),
+            "network": self._rarely("east-network", "west-network"),
             "ingress": {"type": self._one("istio", "istio", "openshift-router"), "gateway": gateway},
             **self._some(trustDomain=self._one("cluster.local", "cluster.local", "remote.local")),
-            "clusterDomain": self._mostly("cluster.local", "east.example"),
+            "clusterDomain": self._rarely("cluster.local", "east.example"),
             "controlPlaneNamespace": self._mostly(SYSTEM, "mesh-system"),
             "export": self._mostly(self._export(), None),
         }
@@ -258,7 +264,7 @@ class _Walker:
                 ["gw.north.example", "192.0.2.12"],
                 [],
             ),
-            "network": self._mostly(f"{name}-network", "west-network", "east-network"),
+            "network": self._rarely(f"{name}-network", "west-network", "east-network"),
             "trustDomain": trust_domain,
             "identity": f"spiffe://{trust_domain}/ns/{SYSTEM}/sa/{self._mostly(name, 'shared')}",
             "discovery": {"address": self._mostly("{discovery}", None), **self._some(namespace="mesh-system")},

@@ -48,6 +48,13 @@ def test_json_is_one_list_of_the_same_objects(capsys: pytest.CaptureFixture[str]
     assert listed == {"apiVersion": "v1", "kind": "List", "items": expected}
 
 
+def test_the_metrics_port_is_that_of_the_controller(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*command(BOOKINFO), "--metrics-bind-address", "127.0.0.1:9090"]) == 0
+    expected = (BOOKINFO / "expected.yaml").read_text()
+    assert expected.count("8080") == 1
+    assert capsys.readouterr().out == expected.replace("8080", "9090")
+
+
 def test_standard_input_and_folders_are_read_like_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from meshfed.api.meta import ObjectMeta
+from meshfed.api.meta import ObjectMeta, StatusCondition
 
 
 class ServicePort(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
@@ -34,6 +34,19 @@ class Service(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
 
     metadata: ObjectMeta
     spec: ServiceSpec = ServiceSpec()
+
+
+class ServiceExportStatus(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """What is said of a ServiceExport. Its conditions are the only field, as KEP-1645 has it."""
+
+    conditions: tuple[StatusCondition, ...] = ()
+
+
+class ServiceExport(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """A ServiceExport of the multi-cluster services API: its name and namespace are the Service's."""
+
+    metadata: ObjectMeta
+    status: ServiceExportStatus = ServiceExportStatus()
 
 
 class Namespace(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):

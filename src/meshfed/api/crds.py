@@ -117,7 +117,8 @@ KINDS: Final[tuple[Kind, ...]] = (
             Column("Host", ".spec.host"),
             Column("Accepted", _condition("Accepted", "status")),
             Column("Applied", _condition("Applied", "status")),
-            Column("Reason", _condition("Accepted", "reason")),
+            # Of an offer that is not accepted, Applied says the same reason.
+            Column("Reason", _condition("Applied", "reason")),
             _AGE,
             Column("Imported As", ".status.importedAs", wide=True),
             Column("Message", _condition("Accepted", "message"), wide=True),

@@ -332,7 +332,7 @@ class RemoteMeshStatus(_Status, frozen=True):
     dialect: str = ""
     """The dialect of discovery that is spoken with the remote."""
     identity: str = ""
-    """The SPIFFE ID that the remote's controller presented."""
+    """The SPIFFE ID that the remote's controller is configured to have; empty where the default is assumed."""
 
 
 class RemoteMesh(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
-from typing import Final
+from typing import Any, Final
 
 import cyclopts
 
@@ -21,17 +22,18 @@ COMMANDS: Final = {
 }
 
 
-def build() -> cyclopts.App:
-    """The command-line application; subcommands are imported when they are called."""
+def build(*, whole: bool = False) -> cyclopts.App:
+    """The command-line application. Subcommands are imported when they are called, or all at once for their help."""
     app = cyclopts.App(
         name="meshfed",
         help="Istio mesh federation: share chosen services between independent meshes over end-to-end mTLS.",
         version=__version__,
         version_flags=["--version"],
         help_format="markdown",
+        default_parameter=cyclopts.Parameter(negative=""),
     )
     for name, target in COMMANDS.items():
-        app.command(target, name=name)
+        app.command(_imported(target) if whole else target, name=name)
 
     @app.command
     def version() -> None:
@@ -41,10 +43,18 @@ def build() -> cyclopts.App:
     return app
 
 
+def _imported(target: str) -> Any:
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
 def run(arguments: list[str]) -> int:
     """Run one command line; returns its exit code. Errors are one sentence on standard error."""
+    lists_commands = not arguments or arguments[0] in {"-h", "--help"}
     try:
-        result = build()(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        result = build(whole=lists_commands)(
+            arguments, exit_on_error=False, print_error=False, result_action="return_value"
+        )
     except cyclopts.CycloptsError as error:
         print(f"meshfed: {str(error).strip()} See `meshfed{_path(error)} --help`.", file=sys.stderr)
         return Exit.BAD_INPUT

@@ -15,9 +15,10 @@ from cyclopts import Parameter
 
 from meshfed.api.errors import InvalidInput
 from meshfed.api.reference_config import reference_config
+from meshfed.cli.arguments import address
 from meshfed.cli.exits import BadInput, Exit, OutOfReach
 from meshfed.controller.controller import Controller
-from meshfed.controller.options import Address, Fixed, Options
+from meshfed.controller.options import Fixed, Options
 from meshfed.kube import Client, ClusterConfig, ConfigError, detect
 from meshfed.telemetry import logs
 from meshfed.telemetry.metrics import Metrics
@@ -36,7 +37,7 @@ def controller(
     metrics_bind_address: str = ":8080",
     health_probe_bind_address: str = ":8081",
     trusted_proxy_cidrs: str = "127.0.0.0/8,::1/128,::6/128",
-    allow_unauthenticated_peers: Annotated[bool, Parameter(negative="")] = False,
+    allow_unauthenticated_peers: Annotated[bool, Parameter(show_default=False)] = False,
     log_format: Literal["text", "json"] = "text",
     log_level: Literal["debug", "info", "warning", "error"] = "info",
     mesh_peers: Annotated[str | None, Parameter(name="--meshPeers")] = None,
@@ -82,9 +83,9 @@ def controller(
     place = namespace or _pod_namespace()
     options = Options(
         namespace=place,
-        discovery=_address("--discovery-bind-address", discovery_bind_address),
-        metrics=_address("--metrics-bind-address", metrics_bind_address),
-        health=_address("--health-probe-bind-address", health_probe_bind_address),
+        discovery=address("--discovery-bind-address", discovery_bind_address),
+        metrics=address("--metrics-bind-address", metrics_bind_address),
+        health=address("--health-probe-bind-address", health_probe_bind_address),
         allow_unauthenticated_peers=allow_unauthenticated_peers,
         trusted_proxies=_cidrs(trusted_proxy_cidrs),
         fixed=_fixed(mesh_peers, exported_service_set, imported_service_set, place),
@@ -139,13 +140,6 @@ def _pod_namespace() -> str:
     with contextlib.suppress(OSError):
         return _NAMESPACE_FILE.read_text().strip()
     return "istio-system"
-
-
-def _address(flag: str, text: str) -> Address:
-    try:
-        return Address.parse(text)
-    except ValueError as error:
-        raise BadInput(f"{flag}: {error}") from error
 
 
 def _cidrs(text: str) -> tuple[str, ...]:

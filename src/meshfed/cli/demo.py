@@ -11,12 +11,12 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from meshfed.cli.exits import Exit, OutOfReach
+from meshfed.cli.exits import BadInput, Exit, OutOfReach
 
 
 def demo(
     *,
-    keep: Annotated[bool, Parameter(negative="")] = False,
+    keep: Annotated[bool, Parameter(show_default=False)] = False,
     directory: Annotated[Path | None, Parameter(name="--dir")] = None,
 ) -> int:
     """Federate two meshes on this machine and show what appears where; exit 0 only if every step held.
@@ -31,7 +31,10 @@ def demo(
     with contextlib.ExitStack() as stack:
         if directory is None:
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="meshfed-demo-")))
-        directory.mkdir(parents=True, exist_ok=True)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BadInput(f"--dir {directory}: {error.strerror}") from error
         return asyncio.run(_interruptible(directory, keep=keep))
 
 

@@ -59,9 +59,9 @@ def get(
     /,
     *,
     dialect: Literal["auto", "sotw", "delta"] = "auto",
-    watch: bool = False,
+    watch: Annotated[bool, Parameter(show_default=False)] = False,
     output: Annotated[Literal["json", "table"], Parameter(name=["--output", "-o"])] = "table",
-    authority: str = "",
+    authority: Annotated[str, Parameter(show_default=False)] = "",
     timeout: float = 30.0,
 ) -> int:
     """Show what the discovery server at HOST:PORT offers (plaintext HTTP/2).

@@ -28,10 +28,11 @@ _DEFAULT_NAMESPACE = "istio-system"
 
 def plan(
     *more: Annotated[str, Parameter(show=False)],
-    file: Annotated[list[str], Parameter(name=["--file", "-f"], negative="", allow_leading_hyphen=True)],
-    remote: Annotated[list[str] | None, Parameter(name="--remote", negative="", consume_multiple=True)] = None,
-    resolve: Annotated[list[str] | None, Parameter(name="--resolve", negative="", consume_multiple=True)] = None,
+    file: Annotated[list[str], Parameter(name=["--file", "-f"], allow_leading_hyphen=True)],
+    remote: Annotated[list[str] | None, Parameter(name="--remote", consume_multiple=True)] = None,
+    resolve: Annotated[list[str] | None, Parameter(name="--resolve", consume_multiple=True)] = None,
     namespace: Annotated[str | None, Parameter(name=["--namespace", "-n"])] = None,
+    metrics_bind_address: str = ":8080",
     output: Annotated[Literal["yaml", "json"], Parameter(name=["--output", "-o"])] = "yaml",
 ) -> int:
     """Print every object the controller would have in a cluster; nothing is contacted.
@@ -51,13 +52,17 @@ def plan(
         NAME=IP: an answer of DNS for a remote's address; may be given several times.
     namespace
         The controller's namespace; by default that of the MeshFederation.
+    metrics_bind_address
+        As the controller's: the PeerAuthentication of its pods lets that port be scraped in plaintext.
     output
         A YAML stream, or a List in JSON.
     """
+    from meshfed.cli.arguments import address
     from meshfed.plan import Settings, plan_all
 
+    metrics = address("--metrics-bind-address", metrics_bind_address)
     inputs, controller_namespace = _read([*file, *more], remote or (), resolve or (), namespace)
-    result = plan_all(inputs, Settings(namespace=controller_namespace))
+    result = plan_all(inputs, Settings(namespace=controller_namespace, metrics_port=metrics.port))
     for warning in _warnings(inputs, result, controller_namespace):
         print(f"warning: {warning}", file=sys.stderr)
     _print(result, output, sys.stdout)

@@ -18,7 +18,7 @@ def sandbox(
     *,
     meshes: str = "east,west",
     directory: Annotated[Path | None, Parameter(name="--dir")] = None,
-    crds: Annotated[tuple[Path, ...], Parameter(name="--crds")] = (),
+    crds: Annotated[tuple[Path, ...], Parameter(name="--crds", show_default=False)] = (),
 ) -> int:
     """Bring up meshes on this machine, each with a Kubernetes API of its own, until SIGINT or SIGTERM.
 
@@ -40,6 +40,10 @@ def sandbox(
     with contextlib.ExitStack() as stack:
         if directory is None:
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="meshfed-sandbox-")))
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BadInput(f"--dir {directory}: {error.strerror}") from error
         say = functools.partial(print, flush=True)
         try:
             asyncio.run(run_sandbox(names, directory=directory, crds=all_crds(), crd_files=crds, say=say))

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from meshfed.api.core import Namespace, Service
+from meshfed.api.core import Namespace, Service, ServiceExport
 from meshfed.api.crds import differences
 from meshfed.api.v1alpha1 import GROUP, FederatedService, MeshFederation, RemoteMesh
 from meshfed.kube import Client, KubeError, Reflector, Resource, Store, discover
@@ -32,6 +32,8 @@ ROUTE: Final = ("route.openshift.io", "Route")
 """Served by OpenShift only, and needed only behind its router."""
 SERVICES: Final = Resource("", "v1", "services", "Service")
 NAMESPACES: Final = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
+SERVICE_EXPORTS: Final = Resource("multicluster.x-k8s.io", "v1alpha1", "serviceexports", "ServiceExport")
+"""Of the multi-cluster services API, which not every cluster has."""
 CRDS: Final = Resource(
     "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False
 )
@@ -56,7 +58,9 @@ async def _served(client: Client) -> Served:
     ours = {kind: found.find(GROUP, kind) for kind in API_KINDS}
     missing = [kind for kind, resource in ours.items() if resource is None]
     if missing:
-        raise Lacking(f"the cluster does not serve {', '.join(missing)}: run `meshfed crds | kubectl apply -f -`")
+        raise Lacking(
+            f"the cluster does not serve {', '.join(missing)}: run `meshfed crds | kubectl apply --server-side -f -`"
+        )
     written = {pair: found.find(*pair) for pair in ISTIO_KINDS}
     absent = [f"{kind}.{group}" for (group, kind), resource in written.items() if resource is None]
     if absent:
@@ -101,12 +105,14 @@ class Inputs:
         self.offers: Store[FederatedService] = Store()
         self.services: Store[Service] = Store()
         self.namespaces: Store[Namespace] = Store()
+        self.service_exports: Store[ServiceExport] = Store()
         self.offers.add_index("remote", lambda offer: (offer.spec.remote,))
         ours = served.ours
         self._reflectors: list[Reflector[Any]] = [
             Reflector(client, ours["FederatedService"], FederatedService, self.offers, namespace=namespace),
             Reflector(client, SERVICES, Service, self.services),
             Reflector(client, NAMESPACES, Namespace, self.namespaces),
+            Reflector(client, SERVICE_EXPORTS, ServiceExport, self.service_exports, optional=True),
         ]
         if not fixed:
             self._reflectors += [
@@ -117,6 +123,7 @@ class Inputs:
             "FederatedService": self.offers,
             "Service": self.services,
             "Namespace": self.namespaces,
+            "ServiceExport": self.service_exports,
         }
         if not fixed:
             self._watched |= {"MeshFederation": self.federations, "RemoteMesh": self.remotes}

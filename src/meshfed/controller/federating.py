@@ -15,8 +15,9 @@ import time
 from collections.abc import Callable, Hashable, Sequence
 from typing import Final
 
+from meshfed.api.core import ServiceExport
 from meshfed.api.v1alpha1 import OWNER_NAMESPACE_LABEL, FederatedService, MeshFederation, RemoteMesh
-from meshfed.controller.cluster import Inputs, Served
+from meshfed.controller.cluster import SERVICE_EXPORTS, Inputs, Served
 from meshfed.controller.lifecycle import Finalizers, is_paused
 from meshfed.controller.listener import Listener
 from meshfed.controller.options import Options
@@ -87,7 +88,9 @@ class Federating:
         self._engine = Engine(
             client, (*found.written, found.ours["FederatedService"]), owner_labels=self._owner, paused=is_paused
         )
-        self._statuses = StatusWriter(client, found.ours, self._stored, stamp=stamp)
+        self._statuses = StatusWriter(
+            client, {**found.ours, "ServiceExport": SERVICE_EXPORTS}, self._stored, stamp=stamp
+        )
         self._resolver = Resolver(planner.names_to_resolve, planner.resolution_changed, lookup=lookup)
         self._listener = Listener(
             planner=planner,
@@ -125,6 +128,11 @@ class Federating:
         inputs.services.subscribe(lambda key, _old, new: planner.service_changed(key.namespace, key.name, new))
         inputs.namespaces.subscribe(lambda key, _old, new: planner.namespace_changed(key.name, new))
         inputs.offers.subscribe(self._on_offer)
+        inputs.service_exports.subscribe(
+            lambda key, _old, new: planner.service_export_changed(
+                key.namespace, key.name, None if new is None else new.metadata.generation
+            )
+        )
         fixed = self._options.fixed
         if fixed is None:
             inputs.federations.subscribe(self._on_federation)
@@ -280,7 +288,7 @@ class Federating:
     def _stored(self, ref: Ref) -> Stored | None:
         kind, namespace, name = ref
         inputs = self._inputs
-        found: MeshFederation | RemoteMesh | FederatedService | None = None
+        found: MeshFederation | RemoteMesh | FederatedService | ServiceExport | None = None
         match kind:
             case "MeshFederation":
                 found = inputs.federations.get((namespace, name))
@@ -288,6 +296,8 @@ class Federating:
                 found = inputs.remotes.get((namespace, name))
             case "FederatedService":
                 found = inputs.offers.get((namespace, name))
+            case "ServiceExport":
+                found = inputs.service_exports.get((namespace, name))
             case _:
                 return None
         return None if found is None else Stored(found.metadata, found.status)

@@ -2,7 +2,7 @@
 
 Both carry our finalizer while a controller is in charge. When one is being deleted the plan treats it as gone, so
 that everything it caused is deleted by the ordinary path; what is left to do here is to see that through, and to let
-go. A finalizer that no controller is there to release is released by ``meshfed uninstall``.
+go. A finalizer that no controller is there to release is taken off by hand; the operations guide says how.
 """
 
 from __future__ import annotations

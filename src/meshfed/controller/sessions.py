@@ -200,7 +200,7 @@ class Session:
             now=loop.time(),
             stamp=self._stamp(),
         )
-        if self._connection.synced:
+        if self._connection.sync_reason in _HEARD:
             for host in changed:
                 if host in self._said or self._ledger.desired(host) is not None:
                     self._pacer.add(host)
@@ -271,14 +271,15 @@ class Session:
                 f"-n {self._mesh.metadata.namespace} --overwrite {ACCEPT_WITHDRAWAL}={hold.token}"
             )
         if self._ledger.unusable:
-            message += f"; {self._ledger.unusable} announcements were no usable host names"
+            message += "; some of what it announced were no usable host names, which the log tells"
         self._metrics.withdrawals_held.labels(remote=self._name).set(hold.hosts if hold else 0)
         return msgspec.structs.replace(
             connection,
-            synced=True,
+            # What is held or waits is not yet as the remote says, and a person should know.
+            synced=reason is Reason.SYNCED,
             sync_reason=reason,
             sync_message=message,
-            last_sync=connection.last_sync if connection.synced else self._stamp(),
+            last_sync=connection.last_sync if connection.sync_reason in _HEARD else self._stamp(),
             denied_unrecorded=self._ledger.unrecorded,
         )
 
@@ -294,7 +295,7 @@ class Session:
                 _log.info("carrying out the withdrawal of %d services", len(gone), extra={"remote": self._name})
                 self._say(gone)
             self._say(self._pacer.take(now))
-            if self._connection.synced:
+            if self._connection.sync_reason in _HEARD:
                 self._report(self._synced())
             stale_at = self._stale_at()
             if stale_at is not None and now >= stale_at:
@@ -336,6 +337,8 @@ class Session:
         )
 
 
+_HEARD: Final = frozenset({Reason.SYNCED, Reason.WITHDRAWAL_HELD, Reason.THROTTLED})
+"""Everything the remote had to say has been received on this connection."""
 _AWAY: Final = "not connected; what was imported stays as it was"
 _DIALECTS: Final = {
     Dialect.DELTA: "incrementally",

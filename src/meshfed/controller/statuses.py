@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from meshfed.api.core import ServiceExportStatus
 from meshfed.api.meta import ObjectMeta, StatusCondition
 from meshfed.api.v1alpha1 import FederatedServiceStatus, MeshFederationStatus, RemoteMeshStatus
 from meshfed.kube import Client, KubeError, NotFound, Resource, WorkQueue
@@ -31,7 +32,7 @@ class Stored(msgspec.Struct, frozen=True):
     """An object as the watch last showed it."""
 
     metadata: ObjectMeta
-    status: MeshFederationStatus | RemoteMeshStatus | FederatedServiceStatus
+    status: MeshFederationStatus | RemoteMeshStatus | FederatedServiceStatus | ServiceExportStatus
 
 
 def stamped(
@@ -121,7 +122,7 @@ class StatusWriter:
         )
         desired = {
             **present,
-            "observedGeneration": update.observed_generation,
+            **({"observedGeneration": update.observed_generation} if _is_ours(ref) else {}),
             "conditions": msgspec.to_builtins(conditions),
             **msgspec.to_builtins(update.fields),
         }
@@ -142,6 +143,11 @@ class StatusWriter:
         else:
             self.queue.forget(ref)
             self._echoes[ref] = (version, desired)
+
+
+def _is_ours(ref: Ref) -> bool:
+    """Whether the kind is of our API; a ServiceExport's status has conditions and nothing else."""
+    return ref[0] != "ServiceExport"
 
 
 def _plain(status: dict[str, Any]) -> dict[str, Any]:

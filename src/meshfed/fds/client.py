@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 import ssl
 import time
@@ -46,6 +47,13 @@ _ERRORS: dict[Status, type[DiscoveryError]] = {
     Status.UNKNOWN: Unreachable,
     Status.DEADLINE_EXCEEDED: Unreachable,
 }
+
+
+def _plainly(error: OSError) -> str:
+    """What the system calls it, without the addresses and numbers that Python adds."""
+    if isinstance(error, ssl.SSLError) or not error.errno or error.errno < 0:
+        return error.strerror or str(error)
+    return os.strerror(error.errno)
 
 
 class Dial(Protocol):
@@ -162,7 +170,7 @@ class DiscoveryClient:
         except TimeoutError as error:
             raise Unreachable(f"{where} did not answer within {self._patience.connect:g} seconds") from error
         except OSError as error:
-            raise Unreachable(f"cannot connect to {where}: {error}") from error
+            raise Unreachable(f"cannot connect to {where}: {_plainly(error)}") from error
         except StreamClosed as error:
             raise Unreachable(f"the stream from {where} ended: {error}") from error
         except StatusError as error:

@@ -46,7 +46,6 @@ class Reason(StrEnum):
 
     # common
     READY = "Ready"
-    NOT_READY = "NotReady"
     INVALID = "Invalid"
     NO_MESH_FEDERATION = "NoMeshFederation"
     NOT_OWNED = "NotOwned"
@@ -91,20 +90,17 @@ class Reason(StrEnum):
     INVALID_PORTS = "InvalidPorts"
     PORT_CONFLICT = "PortConflict"
     SNI_CONFLICT = "SNIConflict"
-    SNI_OVERRIDDEN = "SNIOverridden"
     SELECTOR_SHARED = "SelectorShared"
     LOCAL_SERVICE_EXISTS = "LocalServiceExists"
     LOCAL_SERVICE_UNUSABLE = "LocalServiceUnusable"
     ALREADY_IMPORTED = "AlreadyImported"
     IDENTITY_MISMATCH = "IdentityMismatch"
-    PLAINTEXT_ENDPOINTS = "PlaintextEndpoints"
     TCP_NOT_ALLOWED = "TCPNotAllowed"
     UNRESOLVED = "Unresolved"
 
 
 REASONS: Final[dict[Reason, str]] = {
     Reason.READY: "Everything that was asked for is in place.",
-    Reason.NOT_READY: "Something below is not in place yet; the message and the other conditions say what.",
     Reason.INVALID: "The object's spec cannot be used; the message names the field, the value and the remedy.",
     Reason.NO_MESH_FEDERATION: "There is no MeshFederation in the namespace, so nothing is exported or imported.",
     Reason.NOT_OWNED: "An object of that name exists and is not ours; it is never overwritten.",
@@ -130,7 +126,7 @@ REASONS: Final[dict[Reason, str]] = {
     Reason.SYNCED: "All that the remote offers has been received.",
     Reason.NOT_SYNCED: "The remote's whole offer has not been received on this connection yet.",
     Reason.WITHDRAWAL_HELD: "The remote withdrew so much at once that it is held for a while; the message says until when and how to let it through.",
-    Reason.THROTTLED: "The remote changes its offers faster than they are taken.",
+    Reason.THROTTLED: "The remote keeps changing more hosts a second than are taken; its changes wait for their turn.",
     Reason.STALE: "The remote has been away for longer than its staleness policy allows.",
     Reason.PUBLISH_ONLY: "The RemoteMesh has no `import`, so nothing is imported from it.",
     Reason.NAME_CONFLICT: "The RemoteMesh has the name or the network of this mesh or of an older RemoteMesh.",
@@ -146,13 +142,11 @@ REASONS: Final[dict[Reason, str]] = {
     Reason.INVALID_PORTS: "The announced ports cannot be used.",
     Reason.PORT_CONFLICT: "Another remote offered the host first, with other ports.",
     Reason.SNI_CONFLICT: "The exporter answers to another SNI than the host can be called by: it offers the host under an alias where a local Service has it, or another remote behind an ingress of another type offered it first.",
-    Reason.SNI_OVERRIDDEN: "A DestinationRule that is not ours replaces the one that the import needs.",
     Reason.SELECTOR_SHARED: "Another Service or ServiceEntry selects the same labels and would pick up the remote's endpoints.",
     Reason.LOCAL_SERVICE_EXISTS: "A local Service has that name, and `merge` is not set.",
     Reason.LOCAL_SERVICE_UNUSABLE: "The local Service of that name cannot take endpoints from a WorkloadEntry.",
     Reason.ALREADY_IMPORTED: "The host is imported from another remote, and `merge` is not set.",
     Reason.IDENTITY_MISMATCH: "The identities that serve the host cannot be stated on a WorkloadEntry of the local Service.",
-    Reason.PLAINTEXT_ENDPOINTS: "The local Service has endpoints without a sidecar, which the needed DestinationRule would cut off.",
     Reason.TCP_NOT_ALLOWED: "A port is plain TCP, and `allowTCP` is not set.",
     Reason.UNRESOLVED: "The remote's address is a host name that has not been resolved yet.",
 }

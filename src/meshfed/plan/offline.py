@@ -126,6 +126,7 @@ def _recorded(
         remote.metadata.name,
         trust_domain=remote.spec.trust_domain,
         guard=Guard(max_percent=100),
+        limit=remote.spec.import_.limit if remote.spec.import_ is not None else 0,
         admits=lambda spec: planner.judge(spec).accepted,
     )
     ledger.remember(record.spec for record in given)

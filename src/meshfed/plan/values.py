@@ -31,7 +31,7 @@ class Connection(msgspec.Struct, frozen=True):
     """How the discovery of one remote stands. Changes only with a transition, so ``since`` may be a time (RFC 3339).
 
     ``reason`` and ``message`` speak of the connection (Connected, Connecting, Unreachable, PermissionDenied);
-    ``sync_reason`` and ``sync_message`` of what came over it (Synced, NotSynced, WithdrawalHeld, Throttled, Stale).
+    ``sync_reason`` and ``sync_message`` of what came over it (Synced, NotSynced, WithdrawalHeld, Stale).
     ``offered`` and ``denied_unrecorded`` count offers, the latter those that got no FederatedService.
     """
 

@@ -37,8 +37,10 @@ def load_crds(path: Path) -> list[JSONObject]:
     """
     try:
         documents = [document for document in yaml.load_all(path.read_bytes(), _LOADER) if document is not None]
-    except (OSError, yaml.YAMLError) as error:
-        raise SandboxError(f"--crds {path}: cannot be read: {error}") from error
+    except OSError as error:
+        raise SandboxError(f"--crds {path}: cannot be read: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise SandboxError(f"--crds {path}: not YAML: {error}") from error
     found: list[JSONObject] = []
     for document in documents:
         kind = document.get("kind") if isinstance(document, dict) else type(document).__name__

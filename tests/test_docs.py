@@ -1,0 +1,284 @@
+"""The documentation is true: commands do what is shown, names of code exist, links lead somewhere, bytes are right."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from meshfed.fds import messages
+from meshfed.model.offers import Offer, Port
+from meshfed.sandbox.ports import free_port
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+GUIDE = DOCS / "guide.md"
+
+# --- the guide, followed
+
+
+class Step(msgspec.Struct, frozen=True):
+    """A command of the guide, the line it stands in, and what the guide shows it to print."""
+
+    line: int
+    command: str
+    shown: tuple[str, ...]
+
+
+def steps(text: str) -> Iterator[Step]:
+    """The commands of all ``console`` blocks, in order; a command goes on where its line ends in a backslash."""
+    inside = False
+    command, shown, began = "", list[str](), 0
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not inside:
+            inside = line == "```console"
+            continue
+        ends = line == "```"
+        if command.endswith("\\"):
+            command = command[:-1].rstrip() + " " + line.strip()
+            continue
+        if command and (ends or line.startswith("$ ")):
+            yield Step(began, command, tuple(shown))
+            command, shown = "", []
+        if line.startswith("$ "):
+            command, began = line.removeprefix("$ "), number
+        elif not ends:
+            shown.append(line)
+        inside = not ends
+
+
+class Shell:
+    """One bash for the whole guide, as a reader has it: variables and background processes stay."""
+
+    def __init__(self, directory: Path) -> None:
+        environment = {name: value for name, value in os.environ.items() if name != "KUBECONFIG"}
+        environment |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HOME": str(directory)}
+        self.process = subprocess.Popen(
+            ["bash"],
+            cwd=directory,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, command: str) -> list[str]:
+        """What ``command`` prints."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(f"{command}\necho\necho end-of-command\n")
+        self.process.stdin.flush()
+        printed: list[str] = []
+        for line in self.process.stdout:
+            if line == "end-of-command\n":
+                break
+            printed.append(line.rstrip("\n"))
+        while printed and not printed[-1]:
+            printed.pop()
+        return printed
+
+
+@contextmanager
+def shell(directory: Path) -> Iterator[Shell]:
+    """A shell whose processes all end with the context."""
+    made = Shell(directory)
+    try:
+        yield made
+    finally:
+        os.killpg(made.process.pid, signal.SIGKILL)
+        made.process.wait()
+        for pipe in (made.process.stdin, made.process.stdout):
+            assert pipe is not None
+            pipe.close()
+
+
+def alike(shown: str, printed: str) -> bool:
+    """Whether a line is what the guide shows; ages and widths of columns differ, and ``...`` stands for anything."""
+    pattern = "".join(
+        ".*" if part == "..." else r"\s+" if part.isspace() else r"\d+\w+" if part == "<age>" else re.escape(part)
+        for part in re.split(r"(\.\.\.|\s+|<age>)", re.sub(r"(?<=\s)\d+s$", "<age>", shown.rstrip()))
+    )
+    return re.fullmatch(pattern, printed.rstrip()) is not None
+
+
+def matches(shown: tuple[str, ...], printed: list[str]) -> bool:
+    return len(shown) == len(printed) and all(map(alike, shown, printed))
+
+
+def is_look(command: str) -> bool:
+    """Whether a command only looks, so that it may be asked again until the change has arrived."""
+    return bool(re.match(r"kubectl --context \w+ (-n [\w-]+ )?(get|diff)\b|meshfed fds get|curl", command))
+
+
+@pytest.mark.skipif(shutil.which("bash") is None or shutil.which("curl") is None, reason="needs bash and curl")
+def test_the_guide_holds_when_it_is_followed(tmp_path: Path) -> None:
+    # Its ports may be taken on this machine; everything else is done to the letter.
+    ports = {port: str(free_port()) for port in ("15081", "15082", "15083", "8181", "8182", "8281", "8282")}
+
+    def own_ports(text: str) -> str:
+        return re.sub(r"(?<=[:\s])\d+\b", lambda found: ports.get(found[0], found[0]), text)
+
+    shutil.copytree(DOCS / "examples", tmp_path / "docs" / "examples")
+    for path in (tmp_path / "docs" / "examples").rglob("*.yaml"):
+        path.write_text(own_ports(path.read_text()))
+    guide = own_ports(GUIDE.read_text())
+    with shell(tmp_path) as bash:
+        for step in steps(guide):
+            printed = bash.run(step.command)
+            deadline = time.monotonic() + 30
+            while not matches(step.shown, printed) and is_look(step.command) and time.monotonic() < deadline:
+                time.sleep(0.1)
+                printed = bash.run(step.command)
+            assert matches(step.shown, printed), (
+                f"guide.md:{step.line}: {step.command}\nshown:\n"
+                + "\n".join(step.shown)
+                + "\nprinted:\n"
+                + "\n".join(printed)
+                + "\n\n"
+                + "\n".join(f"{log.name}: {log.read_text()[-1000:]}" for log in sorted(tmp_path.glob("*.log")))
+            )
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed", "same"),
+    [
+        ("west   False   5s", "west  False  12m", True),
+        ("west   False   5s", "west  True  12m", False),
+        ("since ...: away", "since 2026-01-01T00:00:00Z: away", True),
+        ("NAME  AGE", "NAME   AGE", True),
+    ],
+)
+def test_how_what_the_guide_shows_is_compared(shown: str, printed: str, same: bool) -> None:
+    assert alike(shown, printed) is same
+
+
+def test_files_that_are_shown_are_the_files() -> None:
+    shown = re.findall(r"^```yaml\n# (docs/\S+)\n(.*?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
+    assert [name for name, _ in shown] == ["docs/examples/east/federation.yaml"]
+    for name, text in shown:
+        assert (ROOT / name).read_text() == f"# {name}\n{text}"
+
+
+# --- names of code
+
+
+def symbols(path: Path) -> set[str]:
+    """The names that a module defines at its top, and those in its classes as ``Class.name``."""
+    found: set[str] = set()
+    for node in ast.parse(path.read_text()).body:
+        for name in defined(node):
+            found.add(name)
+            if isinstance(node, ast.ClassDef):
+                found |= {f"{name}.{inner}" for child in node.body for inner in defined(child)}
+    return found
+
+
+def defined(node: ast.stmt) -> list[str]:
+    match node:
+        case ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef():
+            return [node.name]
+        case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+            return [name]
+        case _:
+            return []
+
+
+def page_text(page: Path) -> str:
+    """A page without its code blocks."""
+    return re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+PAGES = [*sorted(DOCS.glob("*.md")), ROOT / "README.md"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_are_mentioned_exist(page: Path) -> None:
+    files = re.findall(r"`((?:src|tools|tests|docs|proto|deploy)/[\w/.-]*)`", page_text(page))
+    assert [name for name in files if not (ROOT / name).exists()] == []
+
+
+def test_the_tour_names_what_exists() -> None:
+    text = page_text(DOCS / "tour.md")
+    known = {path: symbols(ROOT / path) for path in re.findall(r"`(src/[\w/]+\.py)`", text)}
+    placed = re.findall(r"`(src/[\w/]+\.py)`\s+`([\w.]+)`", text)
+    assert [(path, name) for path, name in placed if name not in known[path]] == []
+    assert len(placed) > 30
+    # What follows is in one of the files named so far, or is no code: a room, a Service's namespace and name.
+    rooms = {path.parent.name for path in (ROOT / "src" / "meshfed").glob("*/__init__.py")}
+    elsewhere = set().union(*known.values()) | rooms | {"bookinfo", "ratings"}
+    named = re.findall(r"`([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)?)`", text)
+    assert [name for name in named if name not in elsewhere] == []
+
+
+# --- links
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as they are made of them."""
+    headings = re.findall(r"^#+ (.*)$", page_text(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_to_sections_lead_to_one(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s:]*)#([^)\s]+)\)", page.read_text())
+    targets = [((page.parent / name) if name else page, anchor) for name, anchor in links]
+    assert [(str(target), anchor) for target, anchor in targets if anchor not in anchors(target)] == []
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = (DOCS / "README.md").read_text()
+    assert [page.name for page in DOCS.glob("*.md") if page.name != "README.md" and f"({page.name})" not in index] == []
+
+
+# --- bytes of the protocol
+
+
+def golden(name: str) -> list[str]:
+    text = (DOCS / "protocol.md").read_text()
+    found = re.search(rf"^<!-- golden: {name} -->\n```\n(.*?)\n```$", text, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    return found[1].splitlines()
+
+
+PLAIN = Offer(
+    host="a.ns2.svc.cluster.local",
+    ports=(Port(number=80, name="http", protocol="HTTP", target_port=8080),),
+    labels={"app": "a"},
+)
+FULL = Offer(
+    host="b.ns2.svc.cluster.local",
+    ports=(Port(number=9000, name="data"),),
+    sni_host="a.ns2.svc.cluster.local",
+    identities=("spiffe://cluster.local/ns/ns2/sa/a",),
+    locality="us-west1/us-west1-a",
+    ready=True,
+    exported_at="2026-01-31T03:12:45Z",
+)
+
+
+def test_the_bytes_of_the_protocol_are_those_on_the_wire() -> None:
+    assert [messages.encode(PLAIN, dialect).hex() for dialect in messages.Dialect] == golden("plain") * 2
+    assert [messages.encode(FULL, messages.Dialect.DELTA).hex()] == golden("full")
+    assert [messages.decode(bytes.fromhex(golden(name)[0])) for name in ("plain", "full")] == [PLAIN, FULL]
+
+
+def test_the_digests_of_the_protocol_are_those_on_the_wire() -> None:
+    digest = messages.SetDigest()
+    versions = [messages.version_of(offer) for offer in (PLAIN, FULL)]
+    for offer, version in zip((PLAIN, FULL), versions, strict=True):
+        digest.add(messages.SetDigest.term(offer.host.encode(), version.encode()))
+    assert [*versions, str(digest)] == golden("digests")

@@ -267,3 +267,10 @@ def test_the_references_definition_of_the_same_name_is_not_ours() -> None:
     assert not is_ours(_reference())
     assert {"it has no spec.network", "it has no spec.import", "it has no status.conditions"} <= set(found)
     assert not any("metadata" in difference for difference in found)
+
+
+def test_a_definition_whose_maps_take_anything_is_none_of_ours_and_no_crash() -> None:
+    crd = all_crds()[0]
+    spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+    spec["ingress"]["properties"]["gateway"]["properties"]["selector"]["additionalProperties"] = True
+    assert differences(crd) == ("it has no spec.ingress.gateway.selector.*",)

@@ -11,8 +11,9 @@ from typing import Any
 from meshfed.controller import resolver
 from meshfed.fds import DiscoveryServer, ExportSet, Subscriber
 from meshfed.federation.ledger import room
-from meshfed.kube import Invalid
+from meshfed.kube import Invalid, Resource
 from meshfed.model.offers import Offer, Port
+from meshfed.sandbox.istio_crds import istio_crds
 from meshfed.telemetry.metrics import Metrics
 from tests.controller.meshes import Mesh, eventually, federated, federation, meshes, remote, service, synced
 from tests.controller.test_federation import BOOKINFO, export_all, host
@@ -165,18 +166,25 @@ async def test_a_mesh_that_is_renamed_renames_the_owner_of_all_it_wrote() -> Non
             )
 
 
-async def test_without_routes_a_mesh_behind_a_router_still_tells_what_it_exports() -> None:
+async def test_where_routes_are_not_served_a_mesh_behind_a_router_still_tells_what_it_exports() -> None:
     ingress = {"type": "openshift-router", "gateway": {"selector": {"app": "federation-ingress-gateway"}}}
+    definitions = Resource(
+        "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False
+    )
     async with federated("east", "west", services=BOOKINFO) as (east, west):
         await export_all(east, west)
-        await west.patch("MeshFederation", "west", {"spec": {"ingress": ingress}})
+        await west.client.delete(definitions, "routes.route.openshift.io")
         async with nothing_lost(east):
-            await asyncio.sleep(1)
             await west.stop()
+            await west.patch("MeshFederation", "west", {"spec": {"ingress": ingress}})
             await west.start()
             await west.ready()
             await synced(east, west)
-            await asyncio.sleep(1)
+            await eventually(lambda: west.condition("MeshFederation", "west", "Ready") == ("False", "WriteFailed"))
+            await west.label("productpage", export_service="true")
+            await eventually(lambda: ("default", "productpage") in east.merged())
+        west.server.install_crd(next(crd for crd in istio_crds() if crd["metadata"]["name"].startswith("routes.")))
+        await eventually(lambda: len(west.server.snapshot("routes")) == 4, patience=90)
 
 
 async def test_offers_beyond_the_limit_are_counted_and_not_all_recorded() -> None:

@@ -123,7 +123,7 @@ async def test_killed_in_the_middle_of_changes_it_converges_to_what_they_ask_for
         await eventually(lambda: len(east.all("FederatedService")) == len(names) // 2)
 
 
-@pytest.mark.parametrize("trouble", ["restart", "compacted", "errors", "throttled"])
+@pytest.mark.parametrize("trouble", ["restart", "compacted", "errors", "throttled", "half sent", "unanswered"])
 async def test_the_kubernetes_api_in_trouble_costs_no_import_and_is_caught_up_with(trouble: str) -> None:
     async with federated("east", "west", services=BOOKINFO) as (east, west):
         await export_all(east, west)
@@ -141,6 +141,14 @@ async def test_the_kubernetes_api_in_trouble_costs_no_import_and_is_caught_up_wi
                 case "errors":
                     east.server.fail(status=500, times=20)
                     east.server.drop_watches()
+                    await west.label("productpage", export_service="true")
+                case "half sent":
+                    east.server.fail("half-line", verb="watch", times=20)
+                    east.server.drop_watches()
+                    await west.label("productpage", export_service="true")
+                case "unanswered":
+                    for verb in ("create", "update", "patch", "delete"):
+                        east.server.fail("drop", verb=verb, times=5)
                     await west.label("productpage", export_service="true")
                 case "throttled":
                     east.server.fail(verb="create", status=429, times=5)

@@ -179,7 +179,8 @@ def _lacking(ours: Schema, theirs: Schema, *, path: str) -> Iterator[str]:
         yield from _lacking(schema, theirs.get("properties", {}).get(name, {}), path=f"{path}.{name}")
     for inside, mark in (("items", "[]"), ("additionalProperties", ".*")):
         if inside in ours:
-            yield from _lacking(ours[inside], theirs.get(inside) or {}, path=path + mark)
+            given = theirs.get(inside)  # additionalProperties may also be true or false
+            yield from _lacking(ours[inside], given if isinstance(given, dict) else {}, path=path + mark)
 
 
 def _crd(kind: Kind) -> dict[str, Any]:

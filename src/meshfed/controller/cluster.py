@@ -28,8 +28,10 @@ ISTIO_KINDS: Final = (
     (SECURITY, "PeerAuthentication"),
     (SECURITY, "AuthorizationPolicy"),
 )
-ROUTE: Final = ("route.openshift.io", "Route")
-"""Served by OpenShift only, and needed only behind its router."""
+ROUTE: Final = Resource("route.openshift.io", "v1", "routes", "Route")
+"""Served by OpenShift only, and needed only behind its router. It comes from a server of its own, which may be down:
+so it is watched wherever it is served, and waited for where it is not.
+"""
 SERVICES: Final = Resource("", "v1", "services", "Service")
 NAMESPACES: Final = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
 SERVICE_EXPORTS: Final = Resource("multicluster.x-k8s.io", "v1alpha1", "serviceexports", "ServiceExport")
@@ -46,7 +48,7 @@ class Served(msgspec.Struct, frozen=True):
 
     ours: Mapping[str, Resource]
     written: tuple[Resource, ...]
-    """What is rendered: Istio's kinds, and Routes where they are served."""
+    """What is rendered: Istio's kinds, and Routes, whether they are served or not."""
 
 
 class Lacking(Exception):
@@ -75,10 +77,9 @@ async def _served(client: Client) -> Served:
                     "objects could be stored without their contents: run "
                     "`meshfed crds | kubectl apply --server-side --force-conflicts -f -`"
                 )
-    route = found.find(*ROUTE)
     return Served(
         ours={kind: resource for kind, resource in ours.items() if resource is not None},
-        written=tuple(resource for resource in (*written.values(), route) if resource is not None),
+        written=(*(resource for resource in written.values() if resource is not None), ROUTE),
     )
 
 

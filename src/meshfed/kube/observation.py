@@ -135,7 +135,8 @@ class Observation:
             tasks.create_task(self._announce(kind))
         elif not kind.absent and not any(failed.startswith(f"{kind.group}/") for failed in served.failed):
             versions = ", ".join(version.version for version in kind.versions)
-            _log.warning("the API serves no %s.%s (%s); looking again later", kind.name, kind.group, versions)
+            # Whether that matters, those say who want such an object.
+            _log.info("the API serves no %s.%s (%s); looking again later", kind.name, kind.group, versions)
             kind.absent = True
             self._known(kind)
 

@@ -41,7 +41,9 @@ class TextFormatter(logging.Formatter):
         name = record.name.removeprefix("meshfed.")
         line = f"{_stamp(record)} {record.levelname:<7} {name}: {_one_line(record.getMessage())}{fields}"
         if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
+            # Indented, since an error's text may hold what a remote sent, line breaks and all.
+            trace = self.formatException(record.exc_info).split("\n")
+            line += "".join(f"\n    {_one_line(part)}" for part in trace)
         return line
 
 

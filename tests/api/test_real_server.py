@@ -17,8 +17,8 @@ from meshfed.api.errors import InvalidObject
 from meshfed.api.objects import decode_object, manifest_schema
 from meshfed.api.v1alpha1 import API_VERSION
 
+from .administrator import Administrator, administered
 from .cases import BAD, GOOD, Bad, mesh
-from .real_server import RealServer, real_server
 from .strategies import manifests, mutated
 
 pytestmark = pytest.mark.skipif(
@@ -28,9 +28,9 @@ KIND = {kind.name: kind for kind in KINDS}
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Administrator]:
     """A server that has our CRDs, which it took without a warning."""
-    with real_server(tmp_path_factory.mktemp("real")) as running:
+    with administered(tmp_path_factory.mktemp("real")) as running:
         applied = running.kubectl("apply", "--server-side", "-f", "-", stdin=crds_yaml())
         assert (applied.returncode, applied.stderr) == (0, "")
         waited = running.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
@@ -38,13 +38,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer]:
         yield running
 
 
-def _create(server: RealServer, obj: dict[str, Any]) -> tuple[int, Any]:
+def _create(server: Administrator, obj: dict[str, Any]) -> tuple[int, Any]:
     plural = KIND[obj["kind"]].plural
     path = f"/apis/{API_VERSION}/namespaces/default/{plural}?dryRun=All&fieldValidation=Strict"
     return server.request("POST", path, obj)
 
 
-def test_the_served_definitions_are_ours_word_for_word(server: RealServer) -> None:
+def test_the_served_definitions_are_ours_word_for_word(server: Administrator) -> None:
     for crd in all_crds():
         code, served = server.request(
             "GET", f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{crd['metadata']['name']}"
@@ -59,7 +59,7 @@ def test_the_served_definitions_are_ours_word_for_word(server: RealServer) -> No
 
 
 @pytest.mark.parametrize("obj", GOOD.values(), ids=GOOD)
-def test_a_good_object_is_taken_with_the_defaults_that_we_fill_in(server: RealServer, obj: dict[str, Any]) -> None:
+def test_a_good_object_is_taken_with_the_defaults_that_we_fill_in(server: Administrator, obj: dict[str, Any]) -> None:
     code, created = _create(server, obj)
     assert code == 201, created
     filled, problems = check(obj, manifest_schema(KIND[obj["kind"]].type))
@@ -67,7 +67,7 @@ def test_a_good_object_is_taken_with_the_defaults_that_we_fill_in(server: RealSe
 
 
 @pytest.mark.parametrize("case", BAD, ids=lambda case: case.id)
-def test_a_bad_object_is_refused_with_the_same_paths(server: RealServer, case: Bad) -> None:
+def test_a_bad_object_is_refused_with_the_same_paths(server: Administrator, case: Bad) -> None:
     refused = server.kubectl("create", "--dry-run=server", "-f", "-", stdin=json.dumps(case.obj))
     assert refused.returncode != 0
     for path, reason in case.problems:
@@ -75,7 +75,7 @@ def test_a_bad_object_is_refused_with_the_same_paths(server: RealServer, case: B
         assert reason in refused.stderr or not case.cel
 
 
-def test_what_kubectl_shows(server: RealServer) -> None:
+def test_what_kubectl_shows(server: Administrator) -> None:
     assert server.kubectl("create", "-f", "-", stdin=json.dumps(mesh("shown"))).returncode == 0
     path = f"/apis/{API_VERSION}/namespaces/default/meshfederations/shown/status"
     status = {
@@ -105,7 +105,7 @@ SOME = st.one_of(*(manifests(kind) for kind in KINDS), mutated(list(GOOD.values(
 
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(obj=SOME)
-def test_we_take_what_the_server_takes_and_refuse_what_it_refuses(server: RealServer, obj: dict[str, Any]) -> None:
+def test_we_take_what_the_server_takes_and_refuse_what_it_refuses(server: Administrator, obj: dict[str, Any]) -> None:
     kind, metadata = obj.get("kind"), obj.get("metadata")
     assume(isinstance(kind, str) and kind in KIND)
     assume(not isinstance(metadata, dict) or metadata.get("namespace") == "default")  # the path says so already

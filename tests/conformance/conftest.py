@@ -23,7 +23,7 @@ import yaml
 
 from meshfed.sandbox.apiserver import APIServer
 from tests.conformance.cluster import Cluster, Session
-from tests.conformance.real_server import real_server
+from tests.real_server import TOKEN, real_server
 
 WIDGETS = Path(__file__).with_name("widgets.yaml")
 _numbers = itertools.count(1)
@@ -63,8 +63,23 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     assets = os.environ.get("KUBEBUILDER_ASSETS")
     if not assets:
         pytest.skip("KUBEBUILDER_ASSETS names no folder with kube-apiserver and etcd")
-    with real_server(Path(assets), directory) as found:
-        yield found
+    with real_server(Path(assets), directory) as server:
+        kubeconfig = directory / "real.kubeconfig"
+        kubeconfig.write_text(
+            yaml.safe_dump(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Config",
+                    "clusters": [
+                        {"name": "real", "cluster": {"server": server.url, "certificate-authority": str(server.ca)}}
+                    ],
+                    "users": [{"name": "real", "user": {"token": TOKEN}}],
+                    "contexts": [{"name": "real", "context": {"cluster": "real", "user": "real"}}],
+                    "current-context": "real",
+                }
+            )
+        )
+        yield Cluster(url=server.url, kubeconfig=kubeconfig, token=TOKEN, ca=server.ca)
 
 
 @pytest.fixture(scope="session")

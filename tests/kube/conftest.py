@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from tests.kube.realserver import RealServer, assets, real_server
+from tests.real_server import RealServer, assets, real_server
 
 
 @pytest.fixture(autouse=True)

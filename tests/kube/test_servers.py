@@ -33,7 +33,7 @@ from meshfed.kube import (
     discover,
 )
 from meshfed.sandbox.apiserver import APIServer
-from tests.kube.realserver import RealServer
+from tests.real_server import RealServer
 
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import ssl
 import subprocess
 import time
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from meshfed.kube.config import ClusterConfig
 from meshfed.kube.credentials import Static
 from meshfed.kube.tls import TLSConfig
+from meshfed.sandbox.ports import free_port
 
 TOKEN = "test-token"
 
@@ -27,21 +27,14 @@ def assets() -> Path | None:
     return Path(folder) if folder and (Path(folder) / "kube-apiserver").exists() else None
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 class RealServer:
     """Processes that can be killed and started again over the same data."""
 
     def __init__(self, binaries: Path, directory: Path) -> None:
         self._binaries = binaries
         self._directory = directory
-        self.port = _free_port()
-        self._etcd_port, self._peer_port = _free_port(), _free_port()
+        self.port = free_port()
+        self._etcd_port, self._peer_port = free_port(), free_port()
         self._etcd: subprocess.Popen[bytes] | None = None
         self._server: subprocess.Popen[bytes] | None = None
         (directory / "tokens.csv").write_text(f'{TOKEN},admin,admin,"system:masters"\n')
@@ -51,11 +44,19 @@ class RealServer:
         )
         (directory / "sa.key").write_bytes(pem)
 
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self.port}"
+
+    @property
+    def ca(self) -> Path:
+        """Its own certificate, which it signed itself."""
+        return self._directory / "certs" / "apiserver.crt"
+
     def config(self) -> ClusterConfig:
-        ca = self._directory / "certs" / "apiserver.crt"
         return ClusterConfig(
-            server=f"https://127.0.0.1:{self.port}",
-            tls=TLSConfig(ca=ca),
+            server=self.url,
+            tls=TLSConfig(ca=self.ca),
             credentials=Static.token(TOKEN),
             source="the test's own server",
         )
@@ -85,12 +86,12 @@ class RealServer:
             f"--secure-port={self.port}",
             "--bind-address=127.0.0.1",
             f"--token-auth-file={self._directory / 'tokens.csv'}",
-            "--authorization-mode=AlwaysAllow",
+            "--authorization-mode=RBAC",
             "--disable-admission-plugins=ServiceAccount",
             "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-account-key-file={key}",
             f"--service-account-signing-key-file={key}",
-            "--service-cluster-ip-range=10.0.0.0/16",
+            "--service-cluster-ip-range=10.96.0.0/16",
         )
         self._await_ready()
 

@@ -106,6 +106,21 @@ def test_an_address_in_use_exits_3(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_offers_on_an_address_in_use_exit_3(tmp_path: Path) -> None:
+    import socket
+
+    offers = tmp_path / "offers.yaml"
+    offers.write_text("- host: a.shop.svc.cluster.local\n  ports: [{number: 80, name: http}]\n")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = meshfed("fds", "serve", "-f", str(offers), "--port", str(port))
+    assert done.returncode == 3, done.stderr
+    assert str(port) in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_output_that_nobody_reads_to_its_end_is_no_error() -> None:
     done = subprocess.run(
         ["sh", "-c", f"{sys.executable} -m meshfed crds | head -1"],

@@ -302,6 +302,7 @@ async def _serve(file: Path, offers: list[Offer], host: str, port: int) -> int:
         exports.set(offer, None)
     exports.mark_ready()
     server = DiscoveryServer(exports, lambda _: Subscriber(name="anyone", remotes=frozenset()), Metrics())
+    problem = ""
     try:
         async with _until_told() as told, server.listen(host, port) as bound, asyncio.TaskGroup() as tasks:
             following = tasks.create_task(_follow(file, exports, {offer.host for offer in offers}))
@@ -309,8 +310,13 @@ async def _serve(file: Path, offers: list[Offer], host: str, port: int) -> int:
             print(f"offering {len(offers)} services of {file} on {shown}:{bound}", flush=True)
             await told.wait()
             following.cancel()
-    except OSError as error:
-        _say(f"cannot listen on {host}:{port}: {error.strerror}")
+    except* OSError as errors:
+        error: BaseException = errors
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        problem = str(error)
+    if problem:
+        _say(f"cannot listen on {host}:{port}: {problem}")
         return UNREACHABLE
     return OK
 

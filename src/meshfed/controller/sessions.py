@@ -22,7 +22,6 @@ from meshfed.api.v1alpha1 import GROUP, FederatedServiceSpec, RemoteMesh
 from meshfed.controller.pacing import HOSTS_PER_SECOND, Pacer
 from meshfed.fds import Dialect, DiscoveryClient, DiscoveryError, NotReady, Refused, Target, Update
 from meshfed.federation.ledger import Guard, Ledger
-from meshfed.model.meshes import FDS_PORT
 from meshfed.model.reasons import Reason
 from meshfed.plan import Connection
 from meshfed.telemetry.logs import Seldom
@@ -370,4 +369,4 @@ def _target(mesh: RemoteMesh) -> Target | None:
         return Target(host.strip("[]"), int(port), authority=authority)
     if not spec.addresses:
         return None
-    return Target(spec.addresses[0], FDS_PORT, authority=authority)
+    return Target(spec.addresses[0], spec.discovery.port, authority=authority)

@@ -150,7 +150,8 @@ class Reflector(Generic[T]):
 
     def _absent(self, error: NotFound) -> float:
         if self.state is not ReflectorState.ABSENT:
-            _log.warning("the API does not serve %s (%s); asking again later", self.resource, error.message)
+            level = logging.DEBUG if self._optional else logging.WARNING
+            _log.log(level, "the API does not serve %s (%s); asking again later", self.resource, error.message)
         self.state = ReflectorState.ABSENT
         self._last_error = str(error)
         self.resource_version = ""

@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 import yaml
 
 from meshfed.model.names import MAX_MESH_NAME, is_dns_label
-from meshfed.sandbox.apiserver import APIServer
+from meshfed.sandbox.apiserver import APIServer, Authorization
 from meshfed.sandbox.istio_crds import istio_crds
 
 JSONObject = dict[str, Any]
@@ -85,9 +85,8 @@ class Sandbox:
         definitions = [*istio_crds(), *crds, *(crd for path in crd_files for crd in load_crds(path))]
         by_name = {crd["metadata"]["name"]: crd for crd in definitions}
         self._directory = directory
-        self._servers = {
-            mesh: APIServer(crds=by_name.values(), authorization="RBAC" if rbac else "AlwaysAllow") for mesh in meshes
-        }
+        authorization: Authorization = "RBAC" if rbac else "AlwaysAllow"
+        self._servers = {mesh: APIServer(crds=by_name.values(), authorization=authorization) for mesh in meshes}
         self._exit = AsyncExitStack()
 
     @property

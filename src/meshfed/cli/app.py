@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "uninstall": "meshfed.cli.uninstall:uninstall",
     "sandbox": "meshfed.cli.sandbox:sandbox",
     "demo": "meshfed.cli.demo:demo",
+    "version": "meshfed.cli.version:version",
 }
 
 
@@ -35,12 +36,6 @@ def build(*, whole: bool = False) -> cyclopts.App:
     )
     for name, target in COMMANDS.items():
         app.command(_imported(target) if whole else target, name=name)
-
-    @app.command
-    def version() -> None:
-        """Print the version of Meshfed and of Python."""
-        print(f"meshfed {__version__} (Python {sys.version.split()[0]})")
-
     return app
 
 

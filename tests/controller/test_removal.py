@@ -75,7 +75,10 @@ def everything(mesh: Mesh) -> list[str]:
 
 
 async def test_a_living_controller_does_it_and_nothing_is_left(tmp_path: Path) -> None:
-    async with installed(ingress={"type": "openshift-router", "gateway": {"selector": {"app": "gateway"}}}) as (east, _):
+    async with installed(ingress={"type": "openshift-router", "gateway": {"selector": {"app": "gateway"}}}) as (
+        east,
+        _,
+    ):
         kinds = {one["kind"] for one in east.server.snapshot(*EVERYTHING)}
         assert len(kinds) == len(EVERYTHING)  # every kind there is
         code, out, err = await uninstall(east, tmp_path, "--yes")
@@ -115,7 +118,9 @@ async def test_of_two_installations_the_other_one_is_not_touched(tmp_path: Path)
         await orient.start()
         await as_planned(east, west)
         theirs = await as_planned(orient, north)
-        versions = {one["metadata"]["uid"]: one["metadata"]["resourceVersion"] for one in east.server.snapshot(*WRITTEN)}
+        versions = {
+            one["metadata"]["uid"]: one["metadata"]["resourceVersion"] for one in east.server.snapshot(*WRITTEN)
+        }
         code, _, _ = await uninstall(east, tmp_path, "--yes")
         assert code == 0
         left = east.server.snapshot(*EVERYTHING)
@@ -283,7 +288,9 @@ async def test_told_not_to_wait_it_leaves_the_end_to_the_controller(tmp_path: Pa
         await eventually(lambda: everything(east) == [])
 
 
-@pytest.mark.parametrize(("arguments", "words"), [(("--timeout", "soon"), "soon"), (("--context", "nowhere"), "nowhere")])
+@pytest.mark.parametrize(
+    ("arguments", "words"), [(("--timeout", "soon"), "soon"), (("--context", "nowhere"), "nowhere")]
+)
 async def test_bad_usage(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
     async with meshes("east") as (east,):
         code, _, err = await uninstall(east, tmp_path, "--yes", *arguments)

@@ -35,6 +35,7 @@ def controller(
     health_probe_bind_address: str = ":8081",
     trusted_proxy_cidrs: str = "127.0.0.0/8,::1/128,::6/128",
     allow_unauthenticated_peers: Annotated[bool, Parameter(show_default=False)] = False,
+    read_pods: bool = True,
     log_format: Literal["text", "json"] = "text",
     log_level: Literal["debug", "info", "warning", "error"] = "info",
     mesh_peers: Annotated[str | None, Parameter(name="--meshPeers")] = None,
@@ -65,6 +66,8 @@ def controller(
         The proxies whose x-forwarded-client-cert is believed, as comma-separated CIDRs: the pod's own sidecar.
     allow_unauthenticated_peers
         Admit callers without an identity. For trials on loopback: whoever reaches the port is told the exports.
+    read_pods
+        Watch Pods, to tell remotes which identities serve an export, and see exports without a sidecar.
     log_format
         One line a record for people, or one JSON object a line for machines.
     log_level
@@ -85,6 +88,7 @@ def controller(
         health=address("--health-probe-bind-address", health_probe_bind_address),
         allow_unauthenticated_peers=allow_unauthenticated_peers,
         trusted_proxies=_cidrs(trusted_proxy_cidrs),
+        read_pods=read_pods,
         fixed=_fixed(mesh_peers, exported_service_set, imported_service_set, place),
     )
     try:

@@ -8,14 +8,13 @@ import ipaddress
 import logging
 import os
 import signal
-from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from meshfed.api.errors import InvalidInput
 from meshfed.api.reference_config import reference_config
-from meshfed.cli.arguments import address
+from meshfed.cli.arguments import address, pod_namespace
 from meshfed.cli.exits import BadInput, Exit, OutOfReach
 from meshfed.controller.controller import Controller
 from meshfed.controller.options import Fixed, Options
@@ -24,8 +23,6 @@ from meshfed.telemetry import logs
 from meshfed.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
-
-_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 def controller(
@@ -38,6 +35,7 @@ def controller(
     health_probe_bind_address: str = ":8081",
     trusted_proxy_cidrs: str = "127.0.0.0/8,::1/128,::6/128",
     allow_unauthenticated_peers: Annotated[bool, Parameter(show_default=False)] = False,
+    read_pods: bool = True,
     log_format: Literal["text", "json"] = "text",
     log_level: Literal["debug", "info", "warning", "error"] = "info",
     mesh_peers: Annotated[str | None, Parameter(name="--meshPeers")] = None,
@@ -68,6 +66,8 @@ def controller(
         The proxies whose x-forwarded-client-cert is believed, as comma-separated CIDRs: the pod's own sidecar.
     allow_unauthenticated_peers
         Admit callers without an identity. For trials on loopback: whoever reaches the port is told the exports.
+    read_pods
+        Watch Pods, to tell remotes which identities serve an export, and see exports without a sidecar.
     log_format
         One line a record for people, or one JSON object a line for machines.
     log_level
@@ -80,7 +80,7 @@ def controller(
         The reference's JSON: parsed and warned about, not applied, as there. Needs --meshPeers.
     """
     logs.configure(level=log_level, log_format=log_format)
-    place = namespace or _pod_namespace()
+    place = namespace or pod_namespace()
     options = Options(
         namespace=place,
         discovery=address("--discovery-bind-address", discovery_bind_address),
@@ -88,6 +88,7 @@ def controller(
         health=address("--health-probe-bind-address", health_probe_bind_address),
         allow_unauthenticated_peers=allow_unauthenticated_peers,
         trusted_proxies=_cidrs(trusted_proxy_cidrs),
+        read_pods=read_pods,
         fixed=_fixed(mesh_peers, exported_service_set, imported_service_set, place),
     )
     try:
@@ -130,16 +131,6 @@ def _stop(running: asyncio.Task[None], number: int) -> None:
 def _sentences(group: BaseExceptionGroup[BaseException]) -> str:
     parts = [_sentences(one) if isinstance(one, BaseExceptionGroup) else str(one) for one in group.exceptions]
     return "; ".join(parts)
-
-
-def _pod_namespace() -> str:
-    """The controller's namespace, found as the reference finds it."""
-    named = os.environ.get("POD_NAMESPACE")
-    if named:
-        return named
-    with contextlib.suppress(OSError):
-        return _NAMESPACE_FILE.read_text().strip()
-    return "istio-system"
 
 
 def _cidrs(text: str) -> tuple[str, ...]:

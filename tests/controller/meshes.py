@@ -40,6 +40,7 @@ RESOURCES = {
     resource.kind: resource
     for resource in (
         Resource("", "v1", "services", "Service"),
+        Resource("", "v1", "pods", "Pod"),
         Resource("", "v1", "namespaces", "Namespace", namespaced=False),
         Resource("coordination.k8s.io", "v1", "leases", "Lease"),
         Resource(GROUP, "v1alpha1", "meshfederations", "MeshFederation"),
@@ -88,7 +89,12 @@ class Mesh:
         self._clients: contextlib.AsyncExitStack | None = None
 
     async def start(
-        self, *, fixed: Fixed | None = None, metrics_port: int = 0, election: Timing | None = None
+        self,
+        *,
+        fixed: Fixed | None = None,
+        metrics_port: int = 0,
+        read_pods: bool = True,
+        election: Timing | None = None,
     ) -> None:
         """Start the controller, as a new process would: with nothing in memory."""
         self.metrics = Metrics()
@@ -100,6 +106,7 @@ class Mesh:
             metrics=Address("127.0.0.1", metrics_port),
             health=Address("", 0),
             allow_unauthenticated_peers=True,
+            read_pods=read_pods,
             fixed=fixed,
         )
         elector = None
@@ -235,6 +242,20 @@ def service(name: str, *, exported: bool = False, port: int = 9080, **spec: Any)
         "kind": "Service",
         "metadata": {"name": name, "namespace": "default", "labels": labels},
         "spec": {"ports": [{"name": "http", "port": port}], "selector": {"app": name}} | spec,
+    }
+
+
+def pod(name: str, app: str, *, account: str = "default", sidecar: bool = True) -> Manifest:
+    """A Pod in ``default`` of a Service that `service` makes."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": name,
+            "namespace": "default",
+            "labels": {"app": app} | ({"security.istio.io/tlsMode": "istio"} if sidecar else {}),
+        },
+        "spec": {"serviceAccountName": account, "containers": [{"name": "app", "image": "app"}]},
     }
 
 

@@ -8,7 +8,6 @@ import ipaddress
 import logging
 import os
 import signal
-from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from cyclopts import Parameter
@@ -16,7 +15,7 @@ from cyclopts import Parameter
 from meshfed.api.durations import parse_duration
 from meshfed.api.errors import InvalidInput
 from meshfed.api.reference_config import reference_config
-from meshfed.cli.arguments import address
+from meshfed.cli.arguments import address, pod_namespace
 from meshfed.cli.exits import BadInput, Exit, OutOfReach
 from meshfed.controller.controller import Controller
 from meshfed.controller.options import Fixed, Options
@@ -27,7 +26,6 @@ from meshfed.telemetry.metrics import Metrics
 _log = logging.getLogger(__name__)
 
 _LEASE: Final = "meshfed-controller"
-_NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 def controller(
@@ -44,6 +42,7 @@ def controller(
     leader_elect_lease_duration: str = "15s",
     leader_elect_renew_deadline: str = "10s",
     leader_elect_retry_period: str = "2s",
+    read_pods: bool = True,
     log_format: Literal["text", "json"] = "text",
     log_level: Literal["debug", "info", "warning", "error"] = "info",
     mesh_peers: Annotated[str | None, Parameter(name="--meshPeers")] = None,
@@ -82,6 +81,8 @@ def controller(
         How long the leader goes on without a renewal; shorter than the lease duration.
     leader_elect_retry_period
         The time between two renewals, or two looks at the Lease.
+    read_pods
+        Watch Pods, to tell remotes which identities serve an export, and see exports without a sidecar.
     log_format
         One line a record for people, or one JSON object a line for machines.
     log_level
@@ -94,7 +95,7 @@ def controller(
         The reference's JSON: parsed and warned about, not applied, as there. Needs --meshPeers.
     """
     logs.configure(level=log_level, log_format=log_format)
-    place = namespace or _pod_namespace()
+    place = namespace or pod_namespace()
     options = Options(
         namespace=place,
         discovery=address("--discovery-bind-address", discovery_bind_address),
@@ -102,6 +103,7 @@ def controller(
         health=address("--health-probe-bind-address", health_probe_bind_address),
         allow_unauthenticated_peers=allow_unauthenticated_peers,
         trusted_proxies=_cidrs(trusted_proxy_cidrs),
+        read_pods=read_pods,
         fixed=_fixed(mesh_peers, exported_service_set, imported_service_set, place),
     )
     timing = _timing(leader_elect_lease_duration, leader_elect_renew_deadline, leader_elect_retry_period)
@@ -153,16 +155,6 @@ def _stop(running: asyncio.Task[None], number: int) -> None:
 def _sentences(group: BaseExceptionGroup[BaseException]) -> str:
     parts = [_sentences(one) if isinstance(one, BaseExceptionGroup) else str(one) for one in group.exceptions]
     return "; ".join(parts)
-
-
-def _pod_namespace() -> str:
-    """The controller's namespace, found as the reference finds it."""
-    named = os.environ.get("POD_NAMESPACE")
-    if named:
-        return named
-    with contextlib.suppress(OSError):
-        return _NAMESPACE_FILE.read_text().strip()
-    return "istio-system"
 
 
 def _timing(lease: str, renew: str, retry: str) -> Timing:

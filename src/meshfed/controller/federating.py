@@ -89,7 +89,9 @@ class Federating:
         self._dirty = dirty
         self._complain = complain
         self._leading = leading
-        self._inputs = Inputs(client, found, namespace=options.namespace, fixed=options.fixed is not None)
+        self._inputs = Inputs(
+            client, found, namespace=options.namespace, fixed=options.fixed is not None, read_pods=options.read_pods
+        )
         self._owner = {OWNER_NAMESPACE_LABEL: options.namespace}
         self._failing: dict[Key, None] = {}
         self._settled = False
@@ -119,6 +121,11 @@ class Federating:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._inputs.run())
             await self._inputs.wait_synced(self._complain)
+            if self._options.read_pods and not self._inputs.pods.synced:
+                _log.warning(
+                    "Pods may not be read, so remotes are not told which identities serve an export, and exports "
+                    "without a sidecar are not noticed: grant get, list and watch on pods, or start with --no-read-pods"
+                )
             if self._leading:
                 await self._lead(tasks)
             else:
@@ -150,6 +157,8 @@ class Federating:
                 key.namespace, key.name, None if new is None else new.metadata.generation
             )
         )
+        inputs.pods.subscribe(lambda key, _old, new: planner.workload_changed("Pod", *key, new))
+        inputs.workload_entries.subscribe(lambda key, _old, new: planner.workload_changed("WorkloadEntry", *key, new))
         fixed = self._options.fixed
         if fixed is None:
             inputs.federations.subscribe(self._on_federation)

@@ -28,7 +28,7 @@ def meta(name: str, namespace: str = "bookinfo", **more: Any) -> JSONObject:
     return {"name": name, "namespace": namespace, "creationTimestamp": created, **more}
 
 
-def pod(  # noqa: PLR0913 - a Pod has many sides
+def pod(
     name: str,
     address: str,
     *,

@@ -7,7 +7,6 @@ import contextlib
 import datetime
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -128,6 +127,15 @@ class Envoy:
             access_log=str(directory / "access.log"),
         )
 
+    def prepare(self, settings: MeshSettings, authority: Authority) -> None:
+        """Write all that an Envoy needs apart from what it is told."""
+        self.directory.mkdir()
+        proxy = self.proxy
+        account = f"spiffe://{settings.trust_domain}/ns/{proxy.namespace}/sa/{proxy.service_account}"
+        secrets(self.directory, authority, account)
+        config = bootstrap(proxy, self.files, directory=str(self.directory), admin=str(self.directory / "admin"))
+        (self.directory / "bootstrap.json").write_text(json.dumps(config))
+
     def tell(self, config: ProxyConfig) -> None:
         for name, endpoints in config.endpoints.items():
             _write(self.directory / "endpoints" / name, endpoints)
@@ -166,18 +174,10 @@ async def running(
     with tempfile.TemporaryDirectory(prefix="mf-") as folder:
         try:
             for name, proxy in proxies.items():
-                directory = Path(folder, name)
-                directory.mkdir()
-                envoy = envoys[name] = Envoy(proxy, directory)
-                secrets(
-                    directory,
-                    authority,
-                    f"spiffe://{settings.trust_domain}/ns/{proxy.namespace}/sa/{proxy.service_account}",
-                )
+                envoy = envoys[name] = Envoy(proxy, Path(folder, name))
+                envoy.prepare(settings, authority)
                 envoy.tell(configuration(mesh, proxy, envoy.files))
-                config = bootstrap(proxy, envoy.files, directory=str(directory), admin=str(directory / "admin"))
-                (directory / "bootstrap.json").write_text(json.dumps(config))
-                processes.append(await _start(binary, directory))
+                processes.append(await _start(binary, envoy.directory))
             for envoy in envoys.values():
                 await _ready(envoy)
             yield envoys
@@ -192,7 +192,7 @@ async def _start(binary: str, directory: Path) -> asyncio.subprocess.Process:
     arguments = ["--concurrency", "1", "--disable-hot-restart", "--file-flush-interval-msec", "50", "-l", "warning"]
     with (directory / "envoy.log").open("wb") as log:
         return await asyncio.create_subprocess_exec(
-            binary, "-c", str(directory / "bootstrap.json"), *arguments, stdout=log, stderr=log, env={**os.environ}
+            binary, "-c", str(directory / "bootstrap.json"), *arguments, stdout=log, stderr=log
         )
 
 

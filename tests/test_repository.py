@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from meshfed import __version__
 from meshfed.model.reasons import Reason
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -136,6 +137,28 @@ def test_the_lock_satisfies_the_project() -> None:
         or version not in requirement.specifier
     ]
     assert unsatisfied == [], "run make lock"
+
+
+def changelog() -> list[tuple[str, str]]:
+    """The sections of the changelog, newest first: each version, or Unreleased, and what changed."""
+    text = (ROOT / "CHANGELOG.md").read_text()
+    headings = r"^## \[(Unreleased|\d+\.\d+\.\d+)\](?: - \d{4}-\d{2}-\d{2})?\n"
+    _, *parts = re.split(headings, text, flags=re.MULTILINE)
+    assert len(parts) == 2 * len(re.findall(r"^## ", text, re.MULTILINE)), "a heading is ## [X.Y.Z] - YYYY-MM-DD"
+    return [(name, body.strip()) for name, body in zip(parts[::2], parts[1::2], strict=True)]
+
+
+def test_the_changelog_and_the_version_are_in_step() -> None:
+    (first, changes), *released = changelog()
+    assert first == "Unreleased"
+    versions = [Version(name) for name, _ in released]
+    assert versions == sorted(set(versions), reverse=True)
+    assert all(body for _, body in released)
+    newest = versions[0] if versions else Version("0")
+    current = Version(__version__)
+    assert current > newest if changes else current == newest, (
+        "where something is unreleased, the version is that of the next release; where nothing is, of the last"
+    )
 
 
 def test_bare_make_lists_every_target() -> None:

@@ -145,7 +145,7 @@ class HTTP2:
             for event in self.h2.receive_data(data):
                 match event:
                     case ResponseReceived(stream_id=found, headers=headers) if found == stream:
-                        status = dict(headers or ())[":status"]  # type: ignore[assignment,call-overload]
+                        status = next(str(value) for name, value in headers or () if str(name) == ":status")
                     case DataReceived(stream_id=found, data=chunk) if found == stream:
                         body += chunk or b""
                         self.h2.acknowledge_received_data(len(chunk or b""), stream)
@@ -285,12 +285,15 @@ async def test_an_environment_that_cannot_be_followed(env: dict[str, str]) -> No
 
 
 async def test_outcomes_that_are_no_answers(echo: dict[str, int]) -> None:
-    silent = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
+    kept: list[asyncio.StreamWriter] = []
+    silent = await asyncio.start_server(lambda _reader, writer: kept.append(writer), "127.0.0.1", 0)
     rude = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0)
     async with silent, rude:
         ports = [server.sockets[0].getsockname()[1] for server in (silent, rude)]
         late = await call(f"http://127.0.0.1:{ports[0]}/", seconds=0.2)
         assert (late.status, late.error) == (None, "nothing came within 0.2 s")
+        for writer in kept:
+            writer.close()
         for scheme in ("http", "tcp", "grpc", "https"):
             closed = await call(f"{scheme}://127.0.0.1:{ports[1]}/")
             assert (closed.status, closed.word) == (None, "error"), scheme

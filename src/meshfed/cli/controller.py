@@ -8,14 +8,13 @@ import ipaddress
 import logging
 import os
 import signal
-from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from meshfed.api.errors import InvalidInput
 from meshfed.api.reference_config import reference_config
-from meshfed.cli.arguments import address
+from meshfed.cli.arguments import address, pod_namespace
 from meshfed.cli.exits import BadInput, Exit, OutOfReach
 from meshfed.controller.controller import Controller
 from meshfed.controller.options import Fixed, Options
@@ -24,8 +23,6 @@ from meshfed.telemetry import logs
 from meshfed.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
-
-_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 def controller(
@@ -83,7 +80,7 @@ def controller(
         The reference's JSON: parsed and warned about, not applied, as there. Needs --meshPeers.
     """
     logs.configure(level=log_level, log_format=log_format)
-    place = namespace or _pod_namespace()
+    place = namespace or pod_namespace()
     options = Options(
         namespace=place,
         discovery=address("--discovery-bind-address", discovery_bind_address),
@@ -134,16 +131,6 @@ def _stop(running: asyncio.Task[None], number: int) -> None:
 def _sentences(group: BaseExceptionGroup[BaseException]) -> str:
     parts = [_sentences(one) if isinstance(one, BaseExceptionGroup) else str(one) for one in group.exceptions]
     return "; ".join(parts)
-
-
-def _pod_namespace() -> str:
-    """The controller's namespace, found as the reference finds it."""
-    named = os.environ.get("POD_NAMESPACE")
-    if named:
-        return named
-    with contextlib.suppress(OSError):
-        return _NAMESPACE_FILE.read_text().strip()
-    return "istio-system"
 
 
 def _cidrs(text: str) -> tuple[str, ...]:

@@ -83,7 +83,7 @@ def test_a_rule_for_clients_of_one_namespace_is_named_and_harms_nobody_else() ->
 
 
 def test_where_no_sni_has_to_be_stated_no_rule_is_in_the_way() -> None:
-    policy = {"trafficPolicy": {"outlierDetection": {"consecutive5xxErrors": 3}}}
+    policy: dict[str, Any] = {"trafficPolicy": {"outlierDetection": {"consecutive5xxErrors": 3}}}
     world = World(mesh(), remote(**policy, **MERGE), offer("west", "ratings"), service("ratings"))
     world.put(pod("ratings-1", app="ratings", sidecar=False))
     world.planner.destination_rule_changed("default", "theirs", "ratings")

@@ -1,7 +1,7 @@
 """A controller at work: inputs to planner, planner to engine, discovery and statuses.
 
-The order in which it starts is what makes a restart harmless. First every watch is in sync and every object
-understood; then the FederatedServices that exist are wanted again, remote by remote; then every key is worked out
+The order in which it starts is what makes a restart harmless. First every watch is in sync, and what cannot be
+understood holds what depends on it; then the FederatedServices that exist are wanted again, remote by remote; then every key is worked out
 once. Only now are remotes listened to, and only where no key failed may anything be deleted, and are subscribers told
 anything: what a fault of ours leaves out must not look like what nobody wants.
 """
@@ -18,6 +18,7 @@ from typing import Final
 from meshfed.api.core import ServiceExport
 from meshfed.api.v1alpha1 import OWNER_NAMESPACE_LABEL, FederatedService, MeshFederation, RemoteMesh
 from meshfed.controller.cluster import SERVICE_EXPORTS, Inputs, Served
+from meshfed.controller.holding import Holding
 from meshfed.controller.lifecycle import Finalizers, is_paused
 from meshfed.controller.listener import Listener
 from meshfed.controller.options import Options
@@ -26,7 +27,7 @@ from meshfed.controller.publisher import Publisher
 from meshfed.controller.recollection import recall
 from meshfed.controller.resolver import Lookup, Resolver
 from meshfed.controller.statuses import Ref, StatusWriter, Stored
-from meshfed.kube import Client, Engine
+from meshfed.kube import Client, Engine, ObjectKey
 from meshfed.kube import Key as ObjectName
 from meshfed.plan import (
     ExportKey,
@@ -88,8 +89,14 @@ class Federating:
         self._failing: dict[Key, None] = {}
         self._settled = False
         self._engine = Engine(
-            client, (*found.written, found.ours["FederatedService"]), owner_labels=self._owner, paused=is_paused
+            client,
+            (*found.written, found.ours["FederatedService"]),
+            owner_labels=self._owner,
+            paused=is_paused,
+            kept=self._is_kept,
         )
+        self._holding = Holding(client, found, self._inputs, planner, self._on_released)
+        self._skipped: dict[Key, None] = {}
         self._statuses = StatusWriter(
             client, {**found.ours, "ServiceExport": SERVICE_EXPORTS}, self._stored, stamp=stamp
         )
@@ -118,6 +125,8 @@ class Federating:
                     "without a sidecar are not noticed: grant get, list and watch on pods, or start with --no-read-pods"
                 )
             await recall(self._client, self._found, self._owner, planner=self._planner, complain=self._complain)
+            await self._holding.begin()
+            tasks.create_task(self._holding.run())
             tasks.create_task(self._engine.run())
             tasks.create_task(self._statuses.run())
             self._complain("working out what should exist")
@@ -232,11 +241,33 @@ class Federating:
             )
             return
         self._settled = True
-        self._publisher.ready()
+        self._publish_all()
         self._engine.allow_deletes()
         self._complain(None)
 
+    def _publish_all(self) -> None:
+        """Tell subscribers what is exported, unless something is missing from it that is exported too."""
+        if exports := self._holding.exports:
+            _log.error("subscribers are told nothing until %s can be understood, or is gone", ", ".join(exports))
+        else:
+            self._publisher.ready()
+
+    def _is_kept(self, key: ObjectKey) -> bool:
+        return self._holding.held.keeps(key)
+
+    def _on_released(self) -> None:
+        skipped, self._skipped = self._skipped, {}
+        for key in skipped:
+            self._work_out(key)
+        self._engine.look_again()
+        self._dirty.set()
+        if self._settled:
+            self._publish_all()
+
     def _work_out(self, key: Key) -> None:
+        if self._holding.held.holds(key):
+            self._skipped[key] = None
+            return
         started = time.perf_counter()
         try:
             outputs = self._planner.reconcile(key)

@@ -13,7 +13,6 @@ from meshfed.sandbox.apiserver.store import Key
 from tests.controller.meshes import GROUP, SYSTEM, WRITTEN, Mesh, eventually, federated, federation, meshes, service
 from tests.controller.remotes import host, offer, remotes
 
-
 REMOTE_MESHES = (GROUP, "remotemeshes")
 
 

@@ -80,7 +80,7 @@ class Holding:
         self.held = Held()
 
     async def begin(self) -> None:
-        """Find out what has to be held, once all inputs are listed and what is history is recalled."""
+        """Find out what has to be held, once all inputs are listed."""
         self._unknown = dict(self._inputs.not_understood())
         for kind, namespace, name in self._unknown:
             if kind == "FederatedService":
@@ -107,11 +107,6 @@ class Holding:
                 self._unknown = left
                 self.held = self._work_out()
                 self._released()
-
-    @property
-    def exports(self) -> list[str]:
-        """The Services that are exported as far as the Gateways know, and that nobody can say how, sorted."""
-        return sorted("/".join(place) for place in self.held.services if self._planner.is_listed(place))
 
     async def _read(self, namespace: str, name: str) -> dict[str, Any]:
         """Return a FederatedService as it stands; empty where it went meanwhile."""

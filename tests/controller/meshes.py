@@ -75,7 +75,14 @@ class Mesh:
         self._task: asyncio.Task[None] | None = None
         self._clients: contextlib.AsyncExitStack | None = None
 
-    async def start(self, *, fixed: Fixed | None = None, metrics_port: int = 0, read_pods: bool = True) -> None:
+    async def start(
+        self,
+        *,
+        fixed: Fixed | None = None,
+        metrics_port: int = 0,
+        read_pods: bool = True,
+        adopt_reference: bool = False,
+    ) -> None:
         """Start the controller, as a new process would: with nothing in memory."""
         self.metrics = Metrics()
         self._clients = contextlib.AsyncExitStack()
@@ -87,6 +94,7 @@ class Mesh:
             health=Address("", 0),
             allow_unauthenticated_peers=True,
             read_pods=read_pods,
+            adopt_reference=adopt_reference,
             fixed=fixed,
         )
         self.controller = Controller(client, options, self.metrics, lookup=self._lookup)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -65,12 +65,16 @@ class Lacking(Exception):
     """The cluster lacks something; the message says what, and the command that mends it."""
 
 
+class LacksDefinitions(Lacking):
+    """Our CRDs are not there, or others stand in their place."""
+
+
 async def _served(client: Client) -> Served:
     found = await discover(client)
     ours = {kind: found.find(GROUP, kind) for kind in API_KINDS}
     missing = [kind for kind, resource in ours.items() if resource is None]
     if missing:
-        raise Lacking(
+        raise LacksDefinitions(
             f"the cluster does not serve {', '.join(missing)}: run `meshfed crds | kubectl apply --server-side -f -`"
         )
     written = {pair: found.find(*pair) for pair in ISTIO_KINDS}
@@ -82,7 +86,7 @@ async def _served(client: Client) -> Served:
             crd: dict[str, Any] = await client.get(CRDS, f"{resource.plural}.{GROUP}")
             found_differences = differences(crd)
             if found_differences:
-                raise Lacking(
+                raise LacksDefinitions(
                     f"the CRD {resource.plural}.{GROUP} is not Meshfed's ({'; '.join(found_differences[:3])}), so "
                     "objects could be stored without their contents: run "
                     "`meshfed crds | kubectl apply --server-side --force-conflicts -f -`"
@@ -93,12 +97,23 @@ async def _served(client: Client) -> Served:
     )
 
 
-async def wait_until_served(client: Client, complain: Callable[[str], None]) -> Served:
-    """Wait until the cluster answers and serves all that is needed; ``complain`` hears what is still wrong."""
+async def wait_until_served(
+    client: Client, complain: Callable[[str], None], *, define: Callable[[Client], Awaitable[None]] | None = None
+) -> Served:
+    """Wait until the cluster answers and serves all that is needed; ``complain`` hears what is still wrong.
+
+    ``define`` puts our CRDs in place, where that is for us to do.
+    """
     said = ""
     while True:
         try:
-            return await _served(client)
+            try:
+                return await _served(client)
+            except LacksDefinitions:
+                if define is None:
+                    raise
+                await define(client)
+                return await _served(client)
         except (KubeError, Lacking) as error:
             complain(str(error))
             if str(error) != said:
@@ -110,7 +125,9 @@ async def wait_until_served(client: Client, complain: Callable[[str], None]) -> 
 class Inputs:
     """The stores that decisions depend on, and the reflectors that keep them current."""
 
-    def __init__(self, client: Client, served: Served, *, namespace: str, fixed: bool, read_pods: bool) -> None:
+    def __init__(
+        self, client: Client, served: Served, *, namespace: str, fixed: bool, read_pods: bool, others: str = NOT_OURS
+    ) -> None:
         self.federations: Store[MeshFederation] = Store()
         self.remotes: Store[RemoteMesh] = Store()
         self.offers: Store[FederatedService] = Store()
@@ -132,7 +149,7 @@ class Inputs:
                 Workload,
                 self.workload_entries,
                 decode=lambda data: workloads.of_entry(msgspec.json.decode(data)),
-                label_selector=NOT_OURS,
+                label_selector=others,
             ),
         ]
         self._advisory: list[Reflector[Any]] = []

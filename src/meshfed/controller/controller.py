@@ -14,13 +14,14 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
-from meshfed.controller.cluster import wait_until_served
+from meshfed.controller.adoption import drop_records, replace_definitions
+from meshfed.controller.cluster import Served, wait_until_served
 from meshfed.controller.federating import Federating
 from meshfed.controller.options import Options
 from meshfed.controller.publisher import Publisher
 from meshfed.controller.resolver import Lookup, system_lookup
 from meshfed.controller.serving import health_app, metrics_app, served
-from meshfed.kube import Client
+from meshfed.kube import Client, KubeError
 from meshfed.plan import Planner, Settings
 from meshfed.telemetry.metrics import Metrics
 
@@ -79,7 +80,12 @@ class Controller:
             await stack.enter_async_context(served(metrics_app(self._metrics), options.metrics))
             await stack.enter_async_context(served(health_app(lambda: self._complaint), options.health))
             await stack.enter_async_context(publisher.listening())
-            found = await wait_until_served(self._client, self._complain)
+            adopts = options.adopt_reference
+            found = await wait_until_served(
+                self._client, self._complain, define=replace_definitions if adopts else None
+            )
+            if adopts:
+                await self._drop_records(found)
             await Federating(
                 client=self._client,
                 options=options,
@@ -92,6 +98,17 @@ class Controller:
                 lookup=self._lookup,
                 complain=self._complain,
             ).run()
+
+    async def _drop_records(self, found: Served) -> None:
+        while True:
+            try:
+                await drop_records(self._client, found, self._options.namespace)
+            except KubeError as error:
+                _log.warning("cannot remove the reference's FederatedServices, again in 2 s: %s", error)
+                self._complain(f"cannot remove the reference's FederatedServices: {error}")
+                await asyncio.sleep(2.0)
+            else:
+                return
 
     def _complain(self, complaint: str | None) -> None:
         if complaint is None and self._complaint is not None:

@@ -15,7 +15,17 @@ from typing import Any
 from meshfed.api.crds import all_crds
 from meshfed.controller.controller import Controller
 from meshfed.controller.options import Address, Fixed, Options
-from meshfed.kube import Client, ClusterConfig, Manifest, NotFound, PatchType, Resource
+from meshfed.kube import (
+    Client,
+    ClusterConfig,
+    Elector,
+    Manifest,
+    NotFound,
+    PatchType,
+    Resource,
+    Timing,
+    process_identity,
+)
 from meshfed.sandbox.apiserver import APIServer
 from meshfed.sandbox.istio_crds import istio_crds
 from meshfed.sandbox.ports import free_port
@@ -32,6 +42,7 @@ RESOURCES = {
         Resource("", "v1", "services", "Service"),
         Resource("", "v1", "pods", "Pod"),
         Resource("", "v1", "namespaces", "Namespace", namespaced=False),
+        Resource("coordination.k8s.io", "v1", "leases", "Lease"),
         Resource(GROUP, "v1alpha1", "meshfederations", "MeshFederation"),
         Resource(GROUP, "v1alpha1", "remotemeshes", "RemoteMesh"),
         Resource(GROUP, "v1alpha1", "federatedservices", "FederatedService"),
@@ -72,6 +83,8 @@ class Mesh:
         self.controller: Controller | None = None
         self.dns: dict[str, tuple[str, ...]] = {}
         """What its resolver answers."""
+        self.identity = ""
+        """Its name in the election, where there is one."""
         self._task: asyncio.Task[None] | None = None
         self._clients: contextlib.AsyncExitStack | None = None
 
@@ -82,6 +95,7 @@ class Mesh:
         metrics_port: int = 0,
         read_pods: bool = True,
         adopt_reference: bool = False,
+        election: Timing | None = None,
     ) -> None:
         """Start the controller, as a new process would: with nothing in memory."""
         self.metrics = Metrics()
@@ -97,7 +111,14 @@ class Mesh:
             adopt_reference=adopt_reference,
             fixed=fixed,
         )
-        self.controller = Controller(client, options, self.metrics, lookup=self._lookup)
+        elector = None
+        if election is not None:
+            apart = await self._clients.enter_async_context(Client(self.client.config, metrics=self.metrics))
+            self.identity = process_identity()
+            elector = Elector(
+                apart, namespace=self.namespace, name="meshfed-controller", identity=self.identity, timing=election
+            )
+        self.controller = Controller(client, options, self.metrics, lookup=self._lookup, elector=elector)
         self._task = asyncio.create_task(self.controller.run(), name=f"controller {self.name}")
 
     async def ready(self) -> None:

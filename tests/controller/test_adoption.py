@@ -266,7 +266,7 @@ async def test_killed_at_any_moment_it_comes_to_the_same_end() -> None:
 
 
 async def test_a_large_gateway_stays_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("meshfed.federation.homes.LIMIT", 2)
+    monkeypatch.setattr("meshfed.federation.homes.HOSTS_PER_GATEWAY", 2)
     async with remotes("west") as (west,):
         exports = tuple(reference.Service(name) for name in ("a", "b", "c", "mine"))
         async with left(west, exports=exports) as (east, _):

@@ -1,9 +1,14 @@
-"""A controller at work: inputs to planner, planner to engine, discovery and statuses.
+"""A controller's term of office: inputs to planner, planner to engine, discovery and statuses.
 
-The order in which it starts is what makes a restart harmless. First every watch is in sync and every object
-understood; then the FederatedServices that exist are wanted again, remote by remote; then every key is worked out
-once. Only now are remotes listened to, and only where no key failed may anything be deleted, and are subscribers told
-anything: what a fault of ours leaves out must not look like what nobody wants.
+Who does not lead works out the same from the same inputs, and tells subscribers; it neither writes nor listens to
+remotes. What remotes offer is in the FederatedServices, so there is nothing that listening twice would add, and a
+remote is asked by one controller only. Each term begins with nothing in memory, as a process does: who comes to lead
+lists everything anew, after its predecessor's last write, so that no watch that lags shows something as not wanted.
+
+The order in which a leading term starts is what makes a restart harmless, and a change of leaders. First every watch
+is in sync and every object understood; then the FederatedServices that exist are wanted again, remote by remote; then
+every key is worked out once. Only now are remotes listened to, and only where no key failed may anything be deleted,
+and are subscribers told anything: what a fault of ours leaves out must not look like what nobody wants.
 """
 
 from __future__ import annotations
@@ -31,6 +36,7 @@ from meshfed.controller.statuses import Ref, StatusWriter, Stored
 from meshfed.kube import Client, Engine
 from meshfed.kube import Key as ObjectName
 from meshfed.plan import (
+    Applied,
     ExportKey,
     GatewayKey,
     ImportKey,
@@ -59,7 +65,7 @@ _KEYS: Final = (*_DECIDING, OfferKey, RemoteStatusKey, MeshStatusKey)
 
 
 class Federating:
-    """Everything that runs once the cluster is known to serve what is needed."""
+    """One term, ``leading`` or not: everything that runs once the cluster is known to serve what is needed."""
 
     def __init__(
         self,
@@ -74,6 +80,7 @@ class Federating:
         stamp: Callable[[], str],
         lookup: Lookup,
         complain: Callable[[str | None], None],
+        leading: bool,
     ) -> None:
         self._client = client
         self._options = options
@@ -83,6 +90,7 @@ class Federating:
         self._found = found
         self._dirty = dirty
         self._complain = complain
+        self._leading = leading
         self._inputs = Inputs(
             client,
             found,
@@ -113,12 +121,13 @@ class Federating:
             stamp=stamp,
         )
         self._finalizers = Finalizers(client, found.ours, self._finalized, self._left)
+        self._told_mesh: str | None = ""
         self._caused: dict[str, set[str]] = {}
         self._working = False
 
     async def run(self) -> None:
         """Federate until cancelled."""
-        self._engine.subscribe(self._on_engine)
+        self._publisher.begin(self._planner)
         self._feed_planner()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._inputs.run())
@@ -128,20 +137,28 @@ class Federating:
                     "Pods may not be read, so remotes are not told which identities serve an export, and exports "
                     "without a sidecar are not noticed: grant get, list and watch on pods, or start with --no-read-pods"
                 )
-            marks = [{**self._owner}, *([adoption.LABELS] if self._options.adopt_reference else [])]
-            for labels in marks:
-                await recall(self._client, self._found, labels, planner=self._planner, complain=self._complain)
-            tasks.create_task(self._engine.run())
-            tasks.create_task(self._statuses.run())
-            self._complain("working out what should exist")
-            self._listener.recall()
-            await self._work_out_all()
-            tasks.create_task(self._listener.run())
-            tasks.create_task(self._resolver.run())
-            tasks.create_task(self._finalizers.run())
-            if self._options.adopt_reference:
-                tasks.create_task(self._adoption().run())
+            if self._leading:
+                await self._lead(tasks)
+            else:
+                await self._work_out_all()
             await self._reconcile()
+
+    async def _lead(self, tasks: asyncio.TaskGroup) -> None:
+        """Begin to listen and to write; everything up to here only reads."""
+        self._engine.subscribe(self._on_engine)
+        adopts = self._options.adopt_reference
+        for labels in (self._owner, adoption.LABELS) if adopts else (self._owner,):
+            await recall(self._client, self._found, labels, planner=self._planner, complain=self._complain)
+        tasks.create_task(self._engine.run())
+        tasks.create_task(self._statuses.run())
+        self._complain("working out what should exist")
+        self._listener.recall()
+        await self._work_out_all()
+        tasks.create_task(self._listener.run())
+        tasks.create_task(self._resolver.run())
+        tasks.create_task(self._finalizers.run())
+        if adopts:
+            tasks.create_task(self._adoption().run())
 
     def _adoption(self) -> Adoption:
         return Adoption(
@@ -180,6 +197,8 @@ class Federating:
     def _on_federation(self, key: ObjectName, _old: MeshFederation | None, new: MeshFederation | None) -> None:
         self._planner.federation_changed(key.name, new)
         self._listener.federation_changed()
+        if self._settled:
+            self._tell_mesh()
         self._look_at_status("MeshFederation", key, new)
         self._finalizers.look(("MeshFederation", *key))
 
@@ -256,9 +275,25 @@ class Federating:
             )
             return
         self._settled = True
-        self._publisher.ready()
+        self._publisher.ready(self._planner)
         self._engine.allow_deletes()
         self._complain(None)
+        self._tell_mesh()
+
+    def _tell_mesh(self) -> None:
+        """Log which mesh this is, or what is waited for."""
+        mesh = self._planner.mesh
+        name = None if mesh is None else mesh.name
+        if name == self._told_mesh:
+            return
+        self._told_mesh = name
+        if mesh is None:
+            _log.info(
+                "there is no MeshFederation in namespace %s: nothing is exported or imported until there is one",
+                self._options.namespace,
+            )
+        else:
+            _log.info("this mesh is %s, in network %s", mesh.name, mesh.network or "(none)")
 
     def _work_out(self, key: Key) -> None:
         started = time.perf_counter()
@@ -275,12 +310,18 @@ class Federating:
     def _send(self, key: Key, outputs: Outputs) -> None:
         if isinstance(key, ExportKey):
             self._publisher.publish(key, outputs.export)
-        self._engine.want(key, outputs.objects, after=outputs.after)
         if isinstance(key, MeshKey | RemoteKey):
             self._publisher.reevaluate()
         for status in outputs.statuses:
-            self._statuses.want(status)
             self._measure(status)
+        if not self._leading:
+            if isinstance(key, GatewayKey):
+                # Who leads has written it, or will; else what left it would be remembered for ever.
+                self._planner.applied_changed(key, Applied("applied"))
+            return
+        self._engine.want(key, outputs.objects, after=outputs.after)
+        for status in outputs.statuses:
+            self._statuses.want(status)
 
     def _measure(self, status: StatusUpdate) -> None:
         if status.kind == "RemoteMesh":

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +26,12 @@ _log = logging.getLogger(__name__)
 _POLL: Final = 0.05
 _PATIENCE: Final = 30.0
 """Seconds within which an update is taken or refused, also on a machine that is busy."""
+
+
+_LOG_SECONDS: Final = 0.2
+"""After which what happened is in the log as well."""
+_REFUSALS: Final = ("update_rejected", "update_failure")
+"""Statistics of updates that say something wrong, and of those that are not even what they should be."""
 
 
 class Rejected(Exception):
@@ -51,9 +56,13 @@ def envoy_path() -> str:
 
 
 class Proxy:
-    """The Envoy of one Pod, in ``directory`` of its own. Nothing runs before ``start``."""
+    """The Envoy of one Pod, in ``directory`` of its own. Nothing runs before ``start``.
 
-    def __init__(self, identity: ProxyIdentity, directory: Path, resolver: tuple[str, int]) -> None:
+    ``admin`` is where its admin interface is: the path of a Unix socket, which the system wants short. ``resolver`` is
+    the name server for what the mesh does not know.
+    """
+
+    def __init__(self, identity: ProxyIdentity, directory: Path, admin: Path, resolver: tuple[str, int]) -> None:
         self.identity = identity
         self.directory = directory
         self.log = directory / "envoy.log"
@@ -64,12 +73,13 @@ class Proxy:
             routes=str(directory / "routes"),
             resolver=resolver,
         )
-        self.admin = str(directory / "admin")
+        self.admin = str(admin)
         for path in (self.files.endpoints, self.files.routes):
             Path(path).mkdir(parents=True, exist_ok=True)
         self._process: asyncio.subprocess.Process | None = None
         self._told: ProxyConfig | None = None
         self._versions: dict[Path, str] = {}
+        self._seen: set[str] = set()
         self._refused = 0
         self._updating = asyncio.Lock()
 
@@ -101,7 +111,8 @@ class Proxy:
         self._told = config
         command = [envoy_path(), "--config-path", str(path), "--concurrency", "1", "--disable-hot-restart"]
         command += ["--log-level", "warning", "--log-path", str(self.log), "--file-flush-interval-msec", "50"]
-        command += ["--drain-time-s", "5"]
+        # What it does not know must not pass for taken.
+        command += ["--drain-time-s", "5", "--reject-unknown-dynamic-fields"]
         Path(self.admin).unlink(missing_ok=True)
         self._process = await processes.spawn(command, self.log)
         await self._taken()
@@ -112,10 +123,15 @@ class Proxy:
             raise RuntimeError("the proxy was never started")
         return await self._process.wait()
 
-    async def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+    async def stop(self) -> None:
         """End the process."""
         if self._process is not None:
-            await processes.end(self._process, how)
+            await processes.end(self._process)
+
+    def kill(self) -> None:
+        """End the process at once, as a fault would."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
 
     # --- what it is told
 
@@ -197,30 +213,38 @@ class Proxy:
 
     async def _taken(self) -> None:
         deadline = asyncio.get_running_loop().time() + _PATIENCE
-        while True:
-            waiting = await self._waiting_for()
-            if not waiting:
-                return
-            if asyncio.get_running_loop().time() > deadline:
-                raise Rejected(f"not taken within {_PATIENCE:.0f} s, still waiting for {waiting}:\n{self._last_words()}")
-            await asyncio.sleep(_POLL)
+        try:
+            while waiting := await self._waiting_for():
+                if asyncio.get_running_loop().time() > deadline:
+                    raise Rejected(  # noqa: TRY301 - one place for what a refusal means
+                        f"the Envoy of {self._name} has not taken an update within {_PATIENCE:.0f} s; it lacks "
+                        f"{waiting}:\n{self._last_words()}"
+                    )
+                await asyncio.sleep(_POLL)
+        except Rejected:
+            # What was not taken never will be: nothing may wait for it, and it is to be written anew.
+            self._versions = {path: version for path, version in self._versions.items() if version in self._seen}
+            raise
 
     async def _waiting_for(self) -> str:
         """What is not yet as it was written; empty: nothing."""
         if self.pid is None:
             raise ProxyEnded(f"the Envoy of {self._name} ended:\n{processes.tail(self.log)}")
         try:
-            stats = await self.stats(r"version_text$|update_rejected$|warming|^server.state$")
+            stats = await self.stats(r"version_text$|update_rejected$|update_failure$|warming|^server.state$")
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             return f"its admin interface ({error})"
-        refused = sum(int(value) for name, value in stats.items() if name.endswith("update_rejected"))
+        self._seen = {value for name, value in stats.items() if name.endswith("version_text")}
+        refused = sum(int(value) for name, value in stats.items() if name.endswith(_REFUSALS))
         if refused > self._refused:
             self._refused = refused
+            await asyncio.sleep(_LOG_SECONDS)
             raise Rejected(f"the Envoy of {self._name} refuses an update:\n{self._last_words()}")
         if int(stats.get("server.state", 3)) != 0:
             return "its start"
-        seen = {str(value) for name, value in stats.items() if name.endswith("version_text")}
-        lacking = [path.name for path, version in self._versions.items() if self._wanted(path) and version not in seen]
+        lacking = [
+            path.name for path, version in self._versions.items() if self._wanted(path) and version not in self._seen
+        ]
         if lacking:
             return ", ".join(lacking)
         warming = [name for name, value in stats.items() if "warming" in name and int(value)]
@@ -232,7 +256,7 @@ class Proxy:
             return False
         return path.parent == self.directory or path.name in self._told.endpoints or path.name in self._told.routes
 
-    async def stats(self, pattern: str) -> dict[str, Any]:
+    async def stats(self, pattern: str) -> dict[str, str]:
         """Its statistics whose names match a regular expression."""
         text = await self.ask("/stats", filter=pattern)
         pairs = (line.partition(": ") for line in text.splitlines())

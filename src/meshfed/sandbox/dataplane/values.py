@@ -84,20 +84,6 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
     routes: Mapping[str, JSONObject]
 
 
-class Instance(msgspec.Struct, frozen=True, kw_only=True):
-    """What one container of a Pod is started with; its references to fields and variables are filled in."""
-
-    mesh: str
-    namespace: str
-    pod: str
-    address: str
-    image: str
-    environ: Mapping[str, str] = {}
-    command: tuple[str, ...] = ()
-    args: tuple[str, ...] = ()
-    ports: tuple[int, ...] = ()
-
-
 class Untranslatable(Exception):
     """An object says something that this control plane does not know; the message names object, field and value.
 

@@ -71,6 +71,10 @@ class Watch:
         """Every object of a kind, by namespace and name."""
         return [obj for _, obj in sorted(self._stores[kind].items(), key=lambda item: item[0])]
 
+    def knows(self, kind: str) -> bool:
+        """Whether objects of a kind are watched."""
+        return kind in self._stores
+
     def get(self, kind: str, namespace: str, name: str) -> JSONObject | None:
         """One object; a cluster's has no namespace (empty)."""
         return self._stores[kind].get((namespace, name))

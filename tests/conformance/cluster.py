@@ -26,11 +26,8 @@ class Cluster:
     kubeconfig: Path
     token: str = ""
     ca: Path | None = None
-
-    @property
-    def is_real(self) -> bool:
-        """Whether it is a kube-apiserver."""
-        return self.ca is not None
+    is_real: bool = False
+    """Whether it is a kube-apiserver."""
 
 
 @dataclass(frozen=True)
@@ -110,9 +107,10 @@ class Session:
         context = ssl.create_default_context(cafile=str(self.cluster.ca))
         return http.client.HTTPSConnection(address, timeout=30, context=context)
 
-    def _headers(self, media: str, accept: str) -> dict[str, str]:
+    def _headers(self, media: str, accept: str, token: str | None = None) -> dict[str, str]:
         headers = {"Content-Type": media, "Accept": accept, "User-Agent": "conformance/1.0"}
-        return headers | ({"Authorization": f"Bearer {self.cluster.token}"} if self.cluster.token else {})
+        token = self.cluster.token if token is None else token
+        return headers | ({"Authorization": f"Bearer {token}"} if token else {})
 
     def http(
         self,
@@ -122,12 +120,13 @@ class Session:
         *,
         media: str = "application/json",
         accept: str = "application/json",
+        token: str | None = None,
     ) -> Answer:
-        """One request; ``body`` is sent as it is where it is bytes, else as JSON."""
+        """One request; ``body`` is sent as it is where it is bytes, else as JSON. ``token``: not the cluster's own."""
         data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         connection = self._connection()
         try:
-            connection.request(method, path, body=data, headers=self._headers(media, accept))
+            connection.request(method, path, body=data, headers=self._headers(media, accept, token))
             response = connection.getresponse()
             return Answer(response.status, response.headers, response.read())
         finally:

@@ -36,7 +36,7 @@ def _embedded(directory: Path) -> Iterator[Cluster]:
     stopping = threading.Event()
 
     async def serve() -> None:
-        async with APIServer(bookmark_every=1.0) as server:
+        async with APIServer(bookmark_every=1.0, authorization="RBAC") as server:
             started.set_result(server)
             await asyncio.to_thread(stopping.wait)
 
@@ -46,7 +46,9 @@ def _embedded(directory: Path) -> Iterator[Cluster]:
         server = started.result(timeout=30)
         kubeconfig = directory / "embedded.kubeconfig"
         kubeconfig.write_text(yaml.safe_dump(server.kubeconfig()))
-        yield Cluster(url=server.url, kubeconfig=kubeconfig)
+        ca = directory / "embedded.crt"
+        ca.write_bytes(server.ca)
+        yield Cluster(url=server.url, kubeconfig=kubeconfig, token=server.token, ca=ca)
     finally:
         stopping.set()
         thread.join(timeout=30)
@@ -79,7 +81,7 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
                 }
             )
         )
-        yield Cluster(url=server.url, kubeconfig=kubeconfig, token=TOKEN, ca=server.ca)
+        yield Cluster(url=server.url, kubeconfig=kubeconfig, token=TOKEN, ca=server.ca, is_real=True)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,17 @@ from typing import Any
 from meshfed.api.crds import all_crds
 from meshfed.controller.controller import Controller
 from meshfed.controller.options import Address, Fixed, Options
-from meshfed.kube import Client, ClusterConfig, Manifest, NotFound, PatchType, Resource
+from meshfed.kube import (
+    Client,
+    ClusterConfig,
+    Elector,
+    Manifest,
+    NotFound,
+    PatchType,
+    Resource,
+    Timing,
+    process_identity,
+)
 from meshfed.sandbox.apiserver import APIServer
 from meshfed.sandbox.istio_crds import istio_crds
 from meshfed.sandbox.ports import free_port
@@ -30,7 +40,9 @@ RESOURCES = {
     resource.kind: resource
     for resource in (
         Resource("", "v1", "services", "Service"),
+        Resource("", "v1", "pods", "Pod"),
         Resource("", "v1", "namespaces", "Namespace", namespaced=False),
+        Resource("coordination.k8s.io", "v1", "leases", "Lease"),
         Resource(GROUP, "v1alpha1", "meshfederations", "MeshFederation"),
         Resource(GROUP, "v1alpha1", "remotemeshes", "RemoteMesh"),
         Resource(GROUP, "v1alpha1", "federatedservices", "FederatedService"),
@@ -71,10 +83,19 @@ class Mesh:
         self.controller: Controller | None = None
         self.dns: dict[str, tuple[str, ...]] = {}
         """What its resolver answers."""
+        self.identity = ""
+        """Its name in the election, where there is one."""
         self._task: asyncio.Task[None] | None = None
         self._clients: contextlib.AsyncExitStack | None = None
 
-    async def start(self, *, fixed: Fixed | None = None, metrics_port: int = 0) -> None:
+    async def start(
+        self,
+        *,
+        fixed: Fixed | None = None,
+        metrics_port: int = 0,
+        read_pods: bool = True,
+        election: Timing | None = None,
+    ) -> None:
         """Start the controller, as a new process would: with nothing in memory."""
         self.metrics = Metrics()
         self._clients = contextlib.AsyncExitStack()
@@ -85,9 +106,17 @@ class Mesh:
             metrics=Address("127.0.0.1", metrics_port),
             health=Address("", 0),
             allow_unauthenticated_peers=True,
+            read_pods=read_pods,
             fixed=fixed,
         )
-        self.controller = Controller(client, options, self.metrics, lookup=self._lookup)
+        elector = None
+        if election is not None:
+            apart = await self._clients.enter_async_context(Client(self.client.config, metrics=self.metrics))
+            self.identity = process_identity()
+            elector = Elector(
+                apart, namespace=self.namespace, name="meshfed-controller", identity=self.identity, timing=election
+            )
+        self.controller = Controller(client, options, self.metrics, lookup=self._lookup, elector=elector)
         self._task = asyncio.create_task(self.controller.run(), name=f"controller {self.name}")
 
     async def ready(self) -> None:
@@ -213,6 +242,20 @@ def service(name: str, *, exported: bool = False, port: int = 9080, **spec: Any)
         "kind": "Service",
         "metadata": {"name": name, "namespace": "default", "labels": labels},
         "spec": {"ports": [{"name": "http", "port": port}], "selector": {"app": name}} | spec,
+    }
+
+
+def pod(name: str, app: str, *, account: str = "default", sidecar: bool = True) -> Manifest:
+    """A Pod in ``default`` of a Service that `service` makes."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": name,
+            "namespace": "default",
+            "labels": {"app": app} | ({"security.istio.io/tlsMode": "istio"} if sidecar else {}),
+        },
+        "spec": {"serviceAccountName": account, "containers": [{"name": "app", "image": "app"}]},
     }
 
 

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from difflib import unified_diff
 from typing import Any, TypeVar
 
 import msgspec
 
-from meshfed.api.core import Namespace, Service
+from meshfed.api.core import Namespace, Pod, Service
 from meshfed.api.v1alpha1 import OWNER_NAMESPACE_LABEL, FederatedService, MeshFederation, RemoteMesh
 from meshfed.istio import gateway_index
 from meshfed.kube import Manifest
+from meshfed.model.workloads import Workload
 from meshfed.plan import Inputs, Settings, plan_all
+from meshfed.plan.workloads import of_entry, of_pod
 from tests.controller.meshes import PATIENCE, WRITTEN, Mesh
 from tests.controller.remotes import Remote
 
@@ -44,6 +46,7 @@ def planned(mesh: Mesh, *others: Remote) -> dict[Name, Manifest]:
         remotes=meshes,
         namespaces=_read(mesh, Namespace, "namespaces", everywhere=True),
         services=_read(mesh, Service, "services", everywhere=True),
+        workloads=tuple(_workloads(mesh)),
         records=_read(mesh, FederatedService, "federatedservices"),
         gateways=tuple(
             (index, tuple(host for server in servers for host in server["hosts"]))
@@ -91,6 +94,14 @@ def _read(mesh: Mesh, kind: type[T], plural: str, *, everywhere: bool = False) -
     return tuple(
         msgspec.convert(one, kind) for one in found if everywhere or one["metadata"]["namespace"] == mesh.namespace
     )
+
+
+def _workloads(mesh: Mesh) -> Iterator[tuple[Name, Workload]]:
+    for pod in _read(mesh, Pod, "pods", everywhere=True):
+        yield ("Pod", pod.metadata.namespace, pod.metadata.name), of_pod(pod)
+    for entry in mesh.server.snapshot("workloadentries"):
+        if _owner(entry) is None:
+            yield _name(entry), of_entry(entry)
 
 
 def _owner(manifest: Manifest) -> Any:

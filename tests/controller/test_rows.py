@@ -268,6 +268,11 @@ async def test_import_service_entry() -> None:
         labelled = by_west | {"labels": {"app": "ratings", "v": "2", TLS_MODE: "istio"}}
         await holds(east, "ServiceEntry", {name: entry | {"endpoints": [labelled], "subjectAltNames": [identity]}})
 
+        west.offer(offer("ratings"))  # whoever states nobody, as a Service without pods, forgets nobody
+        await holds(east, "ServiceEntry", {name: entry | {"subjectAltNames": [identity]}})
+        west.withdraw(host("ratings"))
+        await holds(east, "ServiceEntry", {})
+
         west.offer(offer("ratings", ports=(GRPC,)))
         grpc = {"number": 7000, "name": "grpc", "protocol": "GRPC", "targetPort": 7001}
         by_grpc = endpoint("192.0.2.10", "west-network", name="grpc")
@@ -338,6 +343,8 @@ async def test_workload_entry() -> None:
         await holds(east, "WorkloadEntry", wanted)
         west.offer(offer("ratings", identities=("spiffe://cluster.local/ns/elsewhere/sa/one",)))
         await holds(east, "WorkloadEntry", {})
+        west.withdraw(host("ratings"))
+        await holds(east, "FederatedService", {})
         west.offer(offer("ratings"))
         await holds(east, "WorkloadEntry", {f"{name}.192.0.2.10": entry()})
 

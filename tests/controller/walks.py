@@ -35,6 +35,7 @@ _PORTS = (
     [{"name": "db", "port": 5432, "appProtocol": "tcp"}, {"name": "http", "port": 9080}],
     [{"name": "dns", "port": 53, "protocol": "UDP"}],
 )
+_PODS = ("p1", "p2", "p3")
 _EXPORTED = {"export-service": "true"}
 
 
@@ -113,6 +114,8 @@ class _Walker:
             self._withdrawal: 3,
             lambda: Put(self._service()): 6,
             self._service_gone: 3,
+            lambda: Put(self._pod()): 4,
+            self._pod_gone: 2,
             lambda: Put(self._remote(self._one(*REMOTES))): 6,
             lambda: Put(self._federation(self._mostly("east", "zeast"))): 4,
             self._gone: 2,
@@ -155,6 +158,9 @@ class _Walker:
     def _service_gone(self) -> Step:
         return Delete("Service", self._one("default", "shop"), self._one(*_NAMES))
 
+    def _pod_gone(self) -> Step:
+        return Delete("Pod", self._one("default", "shop"), self._one(*_PODS))
+
     def _gone(self) -> Step:
         kind, name = self._one(("RemoteMesh", REMOTES[0]), ("RemoteMesh", self._one(*REMOTES)), ("MeshFederation", "?"))
         return Delete(kind, SYSTEM, self._mostly("east", "zeast") if name == "?" else name)
@@ -185,6 +191,16 @@ class _Walker:
             "kind": "Service",
             "metadata": {"name": name, "namespace": self._mostly("default", "shop", "kube-public"), "labels": labels},
             "spec": spec,
+        }
+
+    def _pod(self) -> Manifest:
+        labels = self._one({"app": "a"}, {"app": "a", "v": "1"}, {"app": "b"}, {"app": "pay"})
+        labels |= self._mostly({"security.istio.io/tlsMode": "istio"}, {})
+        return {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": self._one(*_PODS), "namespace": self._mostly("default", "shop"), "labels": labels},
+            "spec": {"serviceAccountName": "x", "containers": [{"name": "app", "image": "app"}]},
         }
 
     def _offer(self) -> Offer:

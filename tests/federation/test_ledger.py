@@ -31,10 +31,9 @@ def hear(
     gone: tuple[str, ...] = (),
     complete: bool = False,
     now: float = 0.0,
-    full: bool = True,
 ) -> set[str]:
     stamp = f"2026-01-01T00:00:{int(now) % 60:02d}Z"
-    return book.update(offers, gone, complete=complete, announces_identities=full, now=now, stamp=stamp)
+    return book.update(offers, gone, complete=complete, now=now, stamp=stamp)
 
 
 def many(count: int) -> list[Offer]:
@@ -146,12 +145,17 @@ def test_nonsense_takes_nothing_away_and_is_said() -> None:
     assert (book.unusable, len(book)) == (1, 2)
 
 
-def test_a_dialect_without_identities_clears_none() -> None:
+def test_an_offer_without_identities_clears_none_and_one_with_others_replaces_them() -> None:
     book = ledger()
     named = offer("ratings", identities=("spiffe://west.local/ns/shop/sa/ratings",))
     hear(book, named)
-    assert hear(book, offer("ratings"), full=False) == set()
-    assert hear(book, offer("ratings"), full=True) == {host("ratings")}
+    assert hear(book, offer("ratings")) == set()
+    assert hear(book, offer("ratings", identities=("spiffe://west.local/ns/shop/sa/new",))) == {host("ratings")}
+    hear(book, gone=(host("ratings"),))
+    hear(book, offer("ratings"))
+    kept = book.desired(host("ratings"))
+    assert kept is not None
+    assert kept.identities == ()
 
 
 def test_refused_offers_are_shown_up_to_a_limit_and_come_back_when_the_rules_change() -> None:

@@ -1,4 +1,4 @@
-"""Projections of the built-in kinds that decisions look at: Service, Namespace.
+"""Projections of the built-in kinds that decisions look at: Service, Namespace, Pod.
 
 Only the fields that matter are decoded, which is what keeps ten thousand of them cheap.
 """
@@ -53,3 +53,31 @@ class Namespace(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel")
     """A Namespace; its labels are what selectors look at."""
 
     metadata: ObjectMeta
+
+
+class PodSpec(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """What of a Pod's spec decides who it is."""
+
+    service_account_name: str = ""
+
+
+class PodCondition(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """A condition of a Pod."""
+
+    type: str = ""
+    status: str = ""
+
+
+class PodStatus(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """What of a Pod's status says whether it takes requests."""
+
+    phase: str = ""
+    conditions: tuple[PodCondition, ...] = ()
+
+
+class Pod(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """A Pod."""
+
+    metadata: ObjectMeta
+    spec: PodSpec = PodSpec()
+    status: PodStatus = PodStatus()

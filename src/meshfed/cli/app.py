@@ -17,8 +17,10 @@ COMMANDS: Final = {
     "plan": "meshfed.cli.plan:plan",
     "fds": "meshfed.cli.fds:app",
     "crds": "meshfed.cli.crds:crds",
+    "uninstall": "meshfed.cli.uninstall:uninstall",
     "sandbox": "meshfed.cli.sandbox:sandbox",
     "demo": "meshfed.cli.demo:demo",
+    "version": "meshfed.cli.version:version",
 }
 
 
@@ -34,12 +36,6 @@ def build(*, whole: bool = False) -> cyclopts.App:
     )
     for name, target in COMMANDS.items():
         app.command(_imported(target) if whole else target, name=name)
-
-    @app.command
-    def version() -> None:
-        """Print the version of Meshfed and of Python."""
-        print(f"meshfed {__version__} (Python {sys.version.split()[0]})")
-
     return app
 
 

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from pathlib import Path
+from typing import Final
+
 from meshfed.cli.exits import BadInput
 from meshfed.controller.options import Address
+
+_NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 def address(flag: str, text: str) -> Address:
@@ -12,3 +19,13 @@ def address(flag: str, text: str) -> Address:
         return Address.parse(text)
     except ValueError as error:
         raise BadInput(f"{flag}: {error}") from error
+
+
+def pod_namespace() -> str:
+    """The controller's namespace, found as the reference finds it."""
+    named = os.environ.get("POD_NAMESPACE")
+    if named:
+        return named
+    with contextlib.suppress(OSError):
+        return _NAMESPACE_FILE.read_text().strip()
+    return "istio-system"

@@ -8,24 +8,24 @@ import ipaddress
 import logging
 import os
 import signal
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from cyclopts import Parameter
 
+from meshfed.api.durations import parse_duration
 from meshfed.api.errors import InvalidInput
 from meshfed.api.reference_config import reference_config
-from meshfed.cli.arguments import address
+from meshfed.cli.arguments import address, pod_namespace
 from meshfed.cli.exits import BadInput, Exit, OutOfReach
 from meshfed.controller.controller import Controller
 from meshfed.controller.options import Fixed, Options
-from meshfed.kube import Client, ClusterConfig, ConfigError, detect
+from meshfed.kube import Client, ClusterConfig, ConfigError, Elector, Timing, detect, process_identity
 from meshfed.telemetry import logs
 from meshfed.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
 
-_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+_LEASE: Final = "meshfed-controller"
 
 
 def controller(
@@ -38,6 +38,11 @@ def controller(
     health_probe_bind_address: str = ":8081",
     trusted_proxy_cidrs: str = "127.0.0.0/8,::1/128,::6/128",
     allow_unauthenticated_peers: Annotated[bool, Parameter(show_default=False)] = False,
+    leader_elect: Annotated[bool, Parameter(show_default=False)] = False,
+    leader_elect_lease_duration: str = "15s",
+    leader_elect_renew_deadline: str = "10s",
+    leader_elect_retry_period: str = "2s",
+    read_pods: bool = True,
     log_format: Literal["text", "json"] = "text",
     log_level: Literal["debug", "info", "warning", "error"] = "info",
     mesh_peers: Annotated[str | None, Parameter(name="--meshPeers")] = None,
@@ -68,6 +73,16 @@ def controller(
         The proxies whose x-forwarded-client-cert is believed, as comma-separated CIDRs: the pod's own sidecar.
     allow_unauthenticated_peers
         Admit callers without an identity. For trials on loopback: whoever reaches the port is told the exports.
+    leader_elect
+        Run beside other replicas: all serve discovery, and the one that holds the Lease meshfed-controller writes.
+    leader_elect_lease_duration
+        How long the others wait after the leader's last sign of life, in whole seconds.
+    leader_elect_renew_deadline
+        How long the leader goes on without a renewal; shorter than the lease duration.
+    leader_elect_retry_period
+        The time between two renewals, or two looks at the Lease.
+    read_pods
+        Watch Pods, to tell remotes which identities serve an export, and see exports without a sidecar.
     log_format
         One line a record for people, or one JSON object a line for machines.
     log_level
@@ -80,7 +95,7 @@ def controller(
         The reference's JSON: parsed and warned about, not applied, as there. Needs --meshPeers.
     """
     logs.configure(level=log_level, log_format=log_format)
-    place = namespace or _pod_namespace()
+    place = namespace or pod_namespace()
     options = Options(
         namespace=place,
         discovery=address("--discovery-bind-address", discovery_bind_address),
@@ -88,30 +103,40 @@ def controller(
         health=address("--health-probe-bind-address", health_probe_bind_address),
         allow_unauthenticated_peers=allow_unauthenticated_peers,
         trusted_proxies=_cidrs(trusted_proxy_cidrs),
+        read_pods=read_pods,
         fixed=_fixed(mesh_peers, exported_service_set, imported_service_set, place),
     )
+    timing = _timing(leader_elect_lease_duration, leader_elect_renew_deadline, leader_elect_retry_period)
     try:
         config = detect(environ=os.environ, path=kubeconfig, context=context)
     except ConfigError as error:
         raise BadInput(str(error)) from error
-    return _run(config=config, options=options)
+    return _run(config=config, options=options, election=timing if leader_elect else None)
 
 
-def _run(*, config: ClusterConfig, options: Options) -> int:
+def _run(*, config: ClusterConfig, options: Options, election: Timing | None) -> int:
     try:
-        return asyncio.run(_until_signalled(config, options))
+        return asyncio.run(_until_signalled(config, options, election))
     except* ConfigError as errors:
         raise BadInput(_sentences(errors)) from errors
     except* OSError as errors:
         raise OutOfReach(_sentences(errors)) from errors
 
 
-async def _until_signalled(config: ClusterConfig, options: Options) -> int:
+async def _until_signalled(config: ClusterConfig, options: Options, election: Timing | None) -> int:
     """Run the controller until it is told to stop; a second signal does not wait for it."""
     loop = asyncio.get_running_loop()
     metrics = Metrics()
-    async with Client(config, metrics=metrics) as client:
-        running = loop.create_task(Controller(client, options, metrics).run(), name="controller")
+    async with (
+        Client(config, metrics=metrics) as client,
+        Client(config, metrics=metrics) as apart,  # so that no other request delays a renewal
+    ):
+        elector = None
+        if election is not None:
+            elector = Elector(
+                apart, namespace=options.namespace, name=_LEASE, identity=process_identity(), timing=election
+            )
+        running = loop.create_task(Controller(client, options, metrics, elector=elector).run(), name="controller")
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, _stop, running, number)
         with contextlib.suppress(asyncio.CancelledError):
@@ -132,14 +157,17 @@ def _sentences(group: BaseExceptionGroup[BaseException]) -> str:
     return "; ".join(parts)
 
 
-def _pod_namespace() -> str:
-    """The controller's namespace, found as the reference finds it."""
-    named = os.environ.get("POD_NAMESPACE")
-    if named:
-        return named
-    with contextlib.suppress(OSError):
-        return _NAMESPACE_FILE.read_text().strip()
-    return "istio-system"
+def _timing(lease: str, renew: str, retry: str) -> Timing:
+    seconds: list[float] = []
+    for flag, text in (("lease-duration", lease), ("renew-deadline", renew), ("retry-period", retry)):
+        try:
+            seconds.append(parse_duration(text))
+        except ValueError as error:
+            raise BadInput(f"--leader-elect-{flag}: {error}") from error
+    try:
+        return Timing(*seconds)
+    except ValueError as error:
+        raise BadInput(f"--leader-elect-*: {error}") from error
 
 
 def _cidrs(text: str) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from meshfed.model.offers import Offer
+    from meshfed.model.workloads import Workload
     from meshfed.plan import Inputs, Plan
 
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
@@ -44,7 +45,7 @@ def plan(
     file
         A file or folder with MeshFederation, RemoteMeshes, Services and Namespaces as YAML or JSON, `-` for standard
         input. FederatedServices and Gateways of the cluster may be among them: they record what depends on history.
-        Other kinds are skipped.
+        So may Pods and WorkloadEntries, which say who serves an export. Other kinds are skipped.
     remote
         NAME=FILE: what the RemoteMesh NAME offers, a YAML list of `{host, ports: [{name, number, protocol,
         targetPort}], labels}`.
@@ -138,17 +139,19 @@ def _namespace_of_mesh(documents: Sequence[tuple[str, dict[str, Any]]]) -> str:
 
 def _sorted_out(documents: Sequence[tuple[str, dict[str, Any]]], namespace: str) -> Inputs:
     """Return the objects that the controller of ``namespace`` would look at; of one that comes twice, the last."""
-    from meshfed.api.core import Namespace, Service
+    from meshfed.api.core import Namespace, Pod, Service
     from meshfed.api.objects import decode_object, type_of
     from meshfed.api.v1alpha1 import FederatedService, MeshFederation, RemoteMesh
     from meshfed.istio import gateway_index
     from meshfed.plan import Inputs
+    from meshfed.plan.workloads import of_entry, of_pod
 
     found: dict[type[Any], dict[tuple[str, str], Any]] = {
-        kind: {} for kind in (MeshFederation, RemoteMesh, FederatedService, Service, Namespace)
+        kind: {} for kind in (MeshFederation, RemoteMesh, FederatedService, Service, Namespace, Pod)
     }
     gateways: dict[int, tuple[str, ...]] = {}
     service_exports: set[tuple[str, str]] = set()
+    workloads: dict[tuple[str, str, str], Workload] = {}
     for source, document in documents:
         meta = _metadata(document)
         name = str(meta.get("name", ""))
@@ -161,12 +164,15 @@ def _sorted_out(documents: Sequence[tuple[str, dict[str, Any]]], namespace: str)
                 gateways[index] = _gateway_hosts(document)
             elif (group, document.get("kind")) == ("multicluster.x-k8s.io", "ServiceExport"):
                 service_exports.add((str(meta.get("namespace") or "default"), name))
+            elif (group, document.get("kind")) == ("networking.istio.io", "WorkloadEntry") and not _is_ours(meta):
+                workloads["WorkloadEntry", str(meta.get("namespace") or "default"), name] = of_entry(document)
             continue
-        place = "" if kind is Namespace else "default" if kind is Service else namespace
+        place = "" if kind is Namespace else "default" if kind in {Service, Pod} else namespace
         given = document | {"metadata": {"namespace": place} | meta} if meta and place else document
         decoded: Any = decode_object(given, kind, source=source)
-        if place != namespace or kind is Service or decoded.metadata.namespace == namespace:
+        if place != namespace or kind in {Service, Pod} or decoded.metadata.namespace == namespace:
             found[kind][decoded.metadata.namespace, name] = decoded
+    workloads |= {("Pod", *place): of_pod(pod) for place, pod in found[Pod].items()}
     return Inputs(
         federations=tuple(found[MeshFederation].values()),
         remotes=tuple(found[RemoteMesh].values()),
@@ -175,12 +181,20 @@ def _sorted_out(documents: Sequence[tuple[str, dict[str, Any]]], namespace: str)
         records=tuple(found[FederatedService].values()),
         gateways=tuple(sorted(gateways.items())),
         service_exports=tuple(sorted(service_exports)),
+        workloads=tuple(sorted(workloads.items())),
     )
 
 
 def _metadata(document: dict[str, Any]) -> dict[str, Any]:
     metadata = document.get("metadata")
     return metadata if isinstance(metadata, dict) else {}
+
+
+def _is_ours(metadata: dict[str, Any]) -> bool:
+    """Whether a controller has written the object."""
+    from meshfed.api.v1alpha1 import OWNER_NAMESPACE_LABEL
+
+    return OWNER_NAMESPACE_LABEL in (metadata.get("labels") or {})
 
 
 def _refuse_strangers(source: str, document: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ def sandbox(
     meshes: str = "east,west",
     directory: Annotated[Path | None, Parameter(name="--dir")] = None,
     crds: Annotated[tuple[Path, ...], Parameter(name="--crds", show_default=False)] = (),
+    rbac: Annotated[bool, Parameter(show_default=False)] = False,
 ) -> int:
     """Bring up meshes on this machine, each with a Kubernetes API of its own, until SIGINT or SIGTERM.
 
@@ -32,6 +33,8 @@ def sandbox(
         Where `<mesh>.kubeconfig` is written; a temporary folder where none is named.
     crds
         A file with other CustomResourceDefinitions to install, such as Istio's own; may be repeated.
+    rbac
+        Serve HTTPS and let roles and bindings decide, as in a real cluster; the kubeconfigs are an administrator's.
     """
     from meshfed.api.crds import all_crds
     from meshfed.sandbox import SandboxError, run_sandbox
@@ -46,7 +49,7 @@ def sandbox(
             raise BadInput(f"--dir {directory}: {error.strerror}") from error
         say = functools.partial(print, flush=True)
         try:
-            asyncio.run(run_sandbox(names, directory=directory, crds=all_crds(), crd_files=crds, say=say))
+            asyncio.run(run_sandbox(names, directory=directory, crds=all_crds(), crd_files=crds, rbac=rbac, say=say))
         except SandboxError as error:
             raise BadInput(str(error)) from error
         except OSError as error:

@@ -9,10 +9,12 @@ from typing import Any, Final
 
 import msgspec
 
-from meshfed.api.core import Namespace, Service, ServiceExport
+from meshfed.api.core import Namespace, Pod, Service, ServiceExport
 from meshfed.api.crds import differences
-from meshfed.api.v1alpha1 import GROUP, FederatedService, MeshFederation, RemoteMesh
+from meshfed.api.v1alpha1 import GROUP, OWNER_NAMESPACE_LABEL, FederatedService, MeshFederation, RemoteMesh
 from meshfed.kube import Client, KubeError, Reflector, Resource, Store, discover
+from meshfed.model.workloads import Workload
+from meshfed.plan import workloads
 
 _log = logging.getLogger(__name__)
 
@@ -33,12 +35,16 @@ ROUTE: Final = Resource("route.openshift.io", "v1", "routes", "Route")
 so it is watched wherever it is served, and waited for where it is not.
 """
 SERVICES: Final = Resource("", "v1", "services", "Service")
+PODS: Final = Resource("", "v1", "pods", "Pod")
 NAMESPACES: Final = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
 SERVICE_EXPORTS: Final = Resource("multicluster.x-k8s.io", "v1alpha1", "serviceexports", "ServiceExport")
 """Of the multi-cluster services API, which not every cluster has."""
 CRDS: Final = Resource(
     "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False
 )
+
+NOT_OURS: Final = f"!{OWNER_NAMESPACE_LABEL}"
+"""Selects what no installation of ours has written."""
 
 RETRY_SECONDS: Final = 5.0
 
@@ -49,6 +55,10 @@ class Served(msgspec.Struct, frozen=True):
     ours: Mapping[str, Resource]
     written: tuple[Resource, ...]
     """What is rendered: Istio's kinds, and Routes, whether they are served or not."""
+
+    def istio(self, kind: str) -> Resource:
+        """Return the resource of one of Istio's kinds."""
+        return next(resource for resource in self.written if resource.kind == kind)
 
 
 class Lacking(Exception):
@@ -100,13 +110,15 @@ async def wait_until_served(client: Client, complain: Callable[[str], None]) -> 
 class Inputs:
     """The stores that decisions depend on, and the reflectors that keep them current."""
 
-    def __init__(self, client: Client, served: Served, *, namespace: str, fixed: bool) -> None:
+    def __init__(self, client: Client, served: Served, *, namespace: str, fixed: bool, read_pods: bool) -> None:
         self.federations: Store[MeshFederation] = Store()
         self.remotes: Store[RemoteMesh] = Store()
         self.offers: Store[FederatedService] = Store()
         self.services: Store[Service] = Store()
         self.namespaces: Store[Namespace] = Store()
         self.service_exports: Store[ServiceExport] = Store()
+        self.pods: Store[Workload] = Store()
+        self.workload_entries: Store[Workload] = Store()
         self.offers.add_index("remote", lambda offer: (offer.spec.remote,))
         ours = served.ours
         self._reflectors: list[Reflector[Any]] = [
@@ -114,7 +126,28 @@ class Inputs:
             Reflector(client, SERVICES, Service, self.services),
             Reflector(client, NAMESPACES, Namespace, self.namespaces),
             Reflector(client, SERVICE_EXPORTS, ServiceExport, self.service_exports, optional=True),
+            Reflector(
+                client,
+                served.istio("WorkloadEntry"),
+                Workload,
+                self.workload_entries,
+                decode=lambda data: workloads.of_entry(msgspec.json.decode(data)),
+                label_selector=NOT_OURS,
+            ),
         ]
+        self._advisory: list[Reflector[Any]] = []
+        if read_pods:
+            decode = msgspec.json.Decoder(Pod).decode
+            self._advisory.append(
+                Reflector(
+                    client,
+                    PODS,
+                    Workload,
+                    self.pods,
+                    advisory=True,
+                    decode=lambda data: workloads.of_pod(decode(data)),
+                )
+            )
         if not fixed:
             self._reflectors += [
                 Reflector(client, ours["MeshFederation"], MeshFederation, self.federations, namespace=namespace),
@@ -125,6 +158,7 @@ class Inputs:
             "Service": self.services,
             "Namespace": self.namespaces,
             "ServiceExport": self.service_exports,
+            "WorkloadEntry": self.workload_entries,
         }
         if not fixed:
             self._watched |= {"MeshFederation": self.federations, "RemoteMesh": self.remotes}
@@ -132,7 +166,7 @@ class Inputs:
     async def run(self) -> None:
         """Watch until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            for reflector in self._reflectors:
+            for reflector in (*self._reflectors, *self._advisory):
                 tasks.create_task(reflector.run())
 
     def unsynced(self) -> Iterator[str]:
@@ -151,6 +185,9 @@ class Inputs:
         for kind, store in self._watched.items():
             complain(f"{kind} objects are not listed yet")
             await store.wait_synced()
+        for reflector in self._advisory:
+            complain(f"{reflector.resource.kind} objects are not listed yet")
+            await reflector.answered()
         said: list[str] = []
         while complaints := list(self.unsynced()):
             complain("; ".join(complaints))

@@ -11,16 +11,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
-from meshfed.controller.cluster import wait_until_served
+from meshfed.controller.cluster import Served, wait_until_served
 from meshfed.controller.federating import Federating
 from meshfed.controller.options import Options
 from meshfed.controller.publisher import Publisher
 from meshfed.controller.resolver import Lookup, system_lookup
 from meshfed.controller.serving import health_app, metrics_app, served
-from meshfed.kube import Client
+from meshfed.kube import Client, Elector
 from meshfed.plan import Planner, Settings
 from meshfed.telemetry.metrics import Metrics
 
@@ -43,12 +44,15 @@ class Controller:
         *,
         stamp: Callable[[], str] = utc_now,
         lookup: Lookup = system_lookup,
+        elector: Elector | None = None,
     ) -> None:
+        """``elector`` where several of these run for one mesh; it should have a client of its own."""
         self._client = client
         self._options = options
         self._metrics = metrics
         self._stamp = stamp
         self._lookup = lookup
+        self._elector = elector
         self._complaint: str | None = "starting"
 
     @property
@@ -69,31 +73,68 @@ class Controller:
                 "this is for trials on loopback only",
                 options.discovery,
             )
-        dirty = asyncio.Event()
-        settings = Settings(
-            namespace=options.namespace, metrics_port=options.metrics.port, health_port=options.health.port
-        )
-        planner = Planner(settings, on_dirty=lambda _key: dirty.set())
-        publisher = Publisher(planner, options, self._metrics)
+        publisher = Publisher(options, self._metrics)
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(served(metrics_app(self._metrics), options.metrics))
             await stack.enter_async_context(served(health_app(lambda: self._complaint), options.health))
             await stack.enter_async_context(publisher.listening())
             found = await wait_until_served(self._client, self._complain)
-            await Federating(
-                client=self._client,
-                options=options,
-                metrics=self._metrics,
-                planner=planner,
-                publisher=publisher,
-                found=found,
-                dirty=dirty,
-                stamp=self._stamp,
-                lookup=self._lookup,
-                complain=self._complain,
-            ).run()
+            if self._elector is None:
+                self._metrics.leader.set(1)
+                await self._term(self._client, found, publisher, leading=True)
+            else:
+                await self._terms(self._elector, found, publisher)
+
+    async def _terms(self, elector: Elector, found: Served, publisher: Publisher) -> None:
+        """Follow until elected, lead until that is lost, and so on; lets go of the lease in the end."""
+        following, leading = self._client.fenced(lambda: False), self._client.fenced(lambda: elector.leading)
+        try:
+            while True:
+                async with _meanwhile(self._term(following, found, publisher, leading=False)):
+                    await elector.acquire()
+                self._metrics.leader.set(1)
+                try:
+                    async with _meanwhile(self._term(leading, found, publisher, leading=True)):
+                        await elector.hold()
+                finally:
+                    self._metrics.leader.set(0)
+                    self._metrics.forget_remotes()
+        finally:
+            await elector.release()
+
+    async def _term(self, client: Client, found: Served, publisher: Publisher, *, leading: bool) -> None:
+        options, dirty = self._options, asyncio.Event()
+        settings = Settings(
+            namespace=options.namespace, metrics_port=options.metrics.port, health_port=options.health.port
+        )
+        await Federating(
+            client=client,
+            options=options,
+            metrics=self._metrics,
+            planner=Planner(settings, on_dirty=lambda _key: dirty.set()),
+            publisher=publisher,
+            found=found,
+            dirty=dirty,
+            stamp=self._stamp,
+            lookup=self._lookup,
+            complain=self._complain,
+            leading=leading,
+        ).run()
 
     def _complain(self, complaint: str | None) -> None:
-        if complaint is None and self._complaint is not None:
+        if self._complaint is None:
+            return  # a later term has yet to find its feet, while subscribers hear what the earlier ones worked out
+        if complaint is None:
             _log.info("ready")
         self._complaint = complaint
+
+
+@asynccontextmanager
+async def _meanwhile(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Have ``work`` done while the context lasts, and not a moment longer; its failure ends the context."""
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(work)
+        try:
+            yield
+        finally:
+            task.cancel()

@@ -1,9 +1,14 @@
-"""A controller at work: inputs to planner, planner to engine, discovery and statuses.
+"""A controller's term of office: inputs to planner, planner to engine, discovery and statuses.
 
-The order in which it starts is what makes a restart harmless. First every watch is in sync and every object
-understood; then the FederatedServices that exist are wanted again, remote by remote; then every key is worked out
-once. Only now are remotes listened to, and only where no key failed may anything be deleted, and are subscribers told
-anything: what a fault of ours leaves out must not look like what nobody wants.
+Who does not lead works out the same from the same inputs, and tells subscribers; it neither writes nor listens to
+remotes. What remotes offer is in the FederatedServices, so there is nothing that listening twice would add, and a
+remote is asked by one controller only. Each term begins with nothing in memory, as a process does: who comes to lead
+lists everything anew, after its predecessor's last write, so that no watch that lags shows something as not wanted.
+
+The order in which a leading term starts is what makes a restart harmless, and a change of leaders. First every watch
+is in sync and every object understood; then the FederatedServices that exist are wanted again, remote by remote; then
+every key is worked out once. Only now are remotes listened to, and only where no key failed may anything be deleted,
+and are subscribers told anything: what a fault of ours leaves out must not look like what nobody wants.
 """
 
 from __future__ import annotations
@@ -29,6 +34,7 @@ from meshfed.controller.statuses import Ref, StatusWriter, Stored
 from meshfed.kube import Client, Engine
 from meshfed.kube import Key as ObjectName
 from meshfed.plan import (
+    Applied,
     ExportKey,
     GatewayKey,
     ImportKey,
@@ -57,7 +63,7 @@ _KEYS: Final = (*_DECIDING, OfferKey, RemoteStatusKey, MeshStatusKey)
 
 
 class Federating:
-    """Everything that runs once the cluster is known to serve what is needed."""
+    """One term, ``leading`` or not: everything that runs once the cluster is known to serve what is needed."""
 
     def __init__(
         self,
@@ -72,6 +78,7 @@ class Federating:
         stamp: Callable[[], str],
         lookup: Lookup,
         complain: Callable[[str | None], None],
+        leading: bool,
     ) -> None:
         self._client = client
         self._options = options
@@ -81,7 +88,10 @@ class Federating:
         self._found = found
         self._dirty = dirty
         self._complain = complain
-        self._inputs = Inputs(client, found, namespace=options.namespace, fixed=options.fixed is not None)
+        self._leading = leading
+        self._inputs = Inputs(
+            client, found, namespace=options.namespace, fixed=options.fixed is not None, read_pods=options.read_pods
+        )
         self._owner = {OWNER_NAMESPACE_LABEL: options.namespace}
         self._failing: dict[Key, None] = {}
         self._settled = False
@@ -100,26 +110,40 @@ class Federating:
             stamp=stamp,
         )
         self._finalizers = Finalizers(client, found.ours, self._finalized, self._left)
+        self._told_mesh: str | None = ""
         self._caused: dict[str, set[str]] = {}
         self._working = False
 
     async def run(self) -> None:
         """Federate until cancelled."""
-        self._engine.subscribe(self._on_engine)
+        self._publisher.begin(self._planner)
         self._feed_planner()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._inputs.run())
             await self._inputs.wait_synced(self._complain)
-            await recall(self._client, self._found, self._owner, planner=self._planner, complain=self._complain)
-            tasks.create_task(self._engine.run())
-            tasks.create_task(self._statuses.run())
-            self._complain("working out what should exist")
-            self._listener.recall()
-            await self._work_out_all()
-            tasks.create_task(self._listener.run())
-            tasks.create_task(self._resolver.run())
-            tasks.create_task(self._finalizers.run())
+            if self._options.read_pods and not self._inputs.pods.synced:
+                _log.warning(
+                    "Pods may not be read, so remotes are not told which identities serve an export, and exports "
+                    "without a sidecar are not noticed: grant get, list and watch on pods, or start with --no-read-pods"
+                )
+            if self._leading:
+                await self._lead(tasks)
+            else:
+                await self._work_out_all()
             await self._reconcile()
+
+    async def _lead(self, tasks: asyncio.TaskGroup) -> None:
+        """Begin to listen and to write; everything up to here only reads."""
+        self._engine.subscribe(self._on_engine)
+        await recall(self._client, self._found, self._owner, planner=self._planner, complain=self._complain)
+        tasks.create_task(self._engine.run())
+        tasks.create_task(self._statuses.run())
+        self._complain("working out what should exist")
+        self._listener.recall()
+        await self._work_out_all()
+        tasks.create_task(self._listener.run())
+        tasks.create_task(self._resolver.run())
+        tasks.create_task(self._finalizers.run())
 
     # --- inputs to the planner
 
@@ -133,6 +157,8 @@ class Federating:
                 key.namespace, key.name, None if new is None else new.metadata.generation
             )
         )
+        inputs.pods.subscribe(lambda key, _old, new: planner.workload_changed("Pod", *key, new))
+        inputs.workload_entries.subscribe(lambda key, _old, new: planner.workload_changed("WorkloadEntry", *key, new))
         fixed = self._options.fixed
         if fixed is None:
             inputs.federations.subscribe(self._on_federation)
@@ -145,6 +171,8 @@ class Federating:
     def _on_federation(self, key: ObjectName, _old: MeshFederation | None, new: MeshFederation | None) -> None:
         self._planner.federation_changed(key.name, new)
         self._listener.federation_changed()
+        if self._settled:
+            self._tell_mesh()
         self._look_at_status("MeshFederation", key, new)
         self._finalizers.look(("MeshFederation", *key))
 
@@ -221,9 +249,25 @@ class Federating:
             )
             return
         self._settled = True
-        self._publisher.ready()
+        self._publisher.ready(self._planner)
         self._engine.allow_deletes()
         self._complain(None)
+        self._tell_mesh()
+
+    def _tell_mesh(self) -> None:
+        """Log which mesh this is, or what is waited for."""
+        mesh = self._planner.mesh
+        name = None if mesh is None else mesh.name
+        if name == self._told_mesh:
+            return
+        self._told_mesh = name
+        if mesh is None:
+            _log.info(
+                "there is no MeshFederation in namespace %s: nothing is exported or imported until there is one",
+                self._options.namespace,
+            )
+        else:
+            _log.info("this mesh is %s, in network %s", mesh.name, mesh.network or "(none)")
 
     def _work_out(self, key: Key) -> None:
         started = time.perf_counter()
@@ -240,12 +284,18 @@ class Federating:
     def _send(self, key: Key, outputs: Outputs) -> None:
         if isinstance(key, ExportKey):
             self._publisher.publish(key, outputs.export)
-        self._engine.want(key, outputs.objects, after=outputs.after)
         if isinstance(key, MeshKey | RemoteKey):
             self._publisher.reevaluate()
         for status in outputs.statuses:
-            self._statuses.want(status)
             self._measure(status)
+        if not self._leading:
+            if isinstance(key, GatewayKey):
+                # Who leads has written it, or will; else what left it would be remembered for ever.
+                self._planner.applied_changed(key, Applied("applied"))
+            return
+        self._engine.want(key, outputs.objects, after=outputs.after)
+        for status in outputs.statuses:
+            self._statuses.want(status)
 
     def _measure(self, status: StatusUpdate) -> None:
         if status.kind == "RemoteMesh":

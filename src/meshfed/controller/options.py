@@ -47,4 +47,5 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     health: Address = Address("", 8081)
     allow_unauthenticated_peers: bool = False
     trusted_proxies: tuple[str, ...] = ("127.0.0.0/8", "::1/128", "::6/128")
+    read_pods: bool = True
     fixed: Fixed | None = None

@@ -21,13 +21,14 @@ _ANONYMOUS: Final = Subscriber("anonymous", frozenset())
 class Publisher:
     """The exports of this mesh as its discovery service offers them."""
 
-    def __init__(self, planner: Planner, options: Options, metrics: Metrics) -> None:
-        self._planner = planner
+    def __init__(self, options: Options, metrics: Metrics) -> None:
+        self._planner: Planner | None = None
         self._options = options
         self._metrics = metrics
         self._exports = ExportSet()
         self._hosts: dict[ExportKey, str] = {}
         self._owners: dict[str, ExportKey] = {}
+        self._stale: set[ExportKey] = set()
         self._server = DiscoveryServer(
             self._exports, self._authorize, metrics, trusted_proxies=TrustedProxies(options.trusted_proxies)
         )
@@ -44,8 +45,15 @@ class Publisher:
             _log.info("serving discovery on port %d", port)
             yield
 
+    def begin(self, planner: Planner) -> None:
+        """``planner`` begins to work everything out; until it is ``ready`` subscribers hear what held before."""
+        self._stale = set(self._hosts)
+        if not self._exports.ready:
+            self._planner = planner
+
     def publish(self, key: ExportKey, published: Published | None) -> None:
         """Offer what ``key`` exports now, and no more what it exported before."""
+        self._stale.discard(key)
         before = self._hosts.pop(key, None)
         if published is not None:
             host = published.offer.host
@@ -57,16 +65,21 @@ class Publisher:
             self._exports.remove(before)
         self._metrics.exported_services.set(len(self._hosts))
 
-    def ready(self) -> None:
-        """Everything that is exported was published: subscribers may be told."""
+    def ready(self, planner: Planner) -> None:
+        """Everything that ``planner`` exports was published: subscribers may be told, and told what is no more."""
+        self._planner = planner
+        for key in tuple(self._stale):
+            self.publish(key, None)
         self._exports.mark_ready()
+        self.reevaluate()
 
     def reevaluate(self) -> None:
         """Remotes or their identities changed: look again at who subscribes."""
         self._server.reevaluate()
 
     def _authorize(self, identity: SpiffeID | None) -> Subscriber | None:
-        remotes = self._planner.remotes_with_identity(identity) if identity is not None else ()
+        planner = self._planner
+        remotes = planner.remotes_with_identity(identity) if planner is not None and identity is not None else ()
         if remotes:
             return Subscriber("+".join(remotes), frozenset(remotes))
         return _ANONYMOUS if self._options.allow_unauthenticated_peers else None

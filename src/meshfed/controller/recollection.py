@@ -78,7 +78,7 @@ class _Ours(NamedTuple):
 
     async def all(self, kind: str, into: type[_T]) -> Sequence[_T]:
         """Return all of a kind, as soon as the API answers."""
-        resource = next(found for found in self.served.written if found.kind == kind)
+        resource = self.served.istio(kind)
         while True:
             try:
                 return await self.client.list(resource, into=into, label_selector=self.label_selector)

@@ -195,7 +195,6 @@ class Session:
             update.upserts,
             removals,
             complete=complete,
-            announces_identities=self._dialect is Dialect.DELTA,
             now=loop.time(),
             stamp=self._stamp(),
         )

@@ -1,12 +1,12 @@
 """Exports: which Services this mesh offers, under which host, and to whom.
 
-The answer depends on one Service, its Namespace's labels and the MeshFederation alone, so a change to one Service
-never asks about another. What two Services claim together (one host, by alias) is settled by ``holder``.
+The answer depends on one Service, what is behind it, its Namespace's labels and the MeshFederation alone, so a change
+to one Service never asks about another. What two Services claim together (one host, by alias) is settled by ``holder``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -19,9 +19,10 @@ from meshfed.federation.protection import (
     is_protected_namespace,
     names_outright,
 )
+from meshfed.model.identity import SpiffeID
 from meshfed.model.meshes import LocalMesh
 from meshfed.model.names import ServiceHost, glob_matches
-from meshfed.model.offers import Offer, Port, Refusal, checked
+from meshfed.model.offers import MAX_IDENTITIES, Offer, Port, Refusal, checked
 from meshfed.model.reasons import Decision, Reason
 from meshfed.model.selectors import LabelSelector
 
@@ -59,8 +60,12 @@ def decide(
     namespace_labels: Mapping[str, str],
     *,
     has_service_export: bool = False,
+    accounts: Collection[str] = (),
 ) -> Exported | Decision:
-    """Decide whether ``service`` is exported, and as what; a Decision says why it is not."""
+    """Decide whether ``service`` is exported, and as what; a Decision says why it is not.
+
+    ``accounts`` are the service accounts of whatever is behind it, an empty one that of something that states none.
+    """
     meta = service.metadata
     chosen = _chosen(mesh, export, service, namespace_labels, has_service_export=has_service_export)
     if isinstance(chosen, Decision):
@@ -90,6 +95,7 @@ def decide(
         host=offered.fqdn,
         ports=ports,
         labels=dict(sorted(meta.labels.items())),
+        identities=_identities(mesh, meta.namespace, accounts),
         sni_host="" if offered == own else own.fqdn,
     )
     judged = checked(offer, mesh.trust_domain)
@@ -135,6 +141,13 @@ def _chosen(
             + ", or select it by a label",
         )
     return rule
+
+
+def _identities(mesh: LocalMesh, namespace: str, accounts: Collection[str]) -> tuple[str, ...]:
+    """Return who serves a Service, or nobody where not all of them can be stated: the others would be refused."""
+    if "" in accounts or len(accounts) > MAX_IDENTITIES:
+        return ()
+    return tuple(sorted(str(SpiffeID.of_workload(mesh.trust_domain, namespace, account)) for account in accounts))
 
 
 def _refused(reason: Reason, message: str) -> Decision:

@@ -163,7 +163,7 @@ def beside_local(
 ) -> Decision | None:
     """Return why an accepted offer may not join the local Service of its host; ``None`` where it may.
 
-    ``selector_shared_with`` names another Service that would pick the remote's endpoints up too. Whether Istio can
+    ``selector_shared_with`` names who else would pick the remote's endpoints up. Whether Istio can
     express the join at all is for `istio.workload_entries` to say.
     """
     service = f"{local.namespace}/{local.name}"
@@ -176,7 +176,7 @@ def beside_local(
     if selector_shared_with:
         return _refused(
             Reason.SELECTOR_SHARED,
-            f"the selector of Service {selector_shared_with} matches all that that of Service {service} does, so "
-            "it would take the remote's endpoints too; make it more specific",
+            f"the selector of {selector_shared_with} matches all that that of Service {service} does, so it would take "
+            "the remote's endpoints too; make it more specific",
         )
     return None

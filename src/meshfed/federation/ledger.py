@@ -138,14 +138,14 @@ class Ledger:
         removals: Iterable[str] = (),
         *,
         complete: bool,
-        announces_identities: bool,
         now: float,
         stamp: str,
     ) -> set[str]:
         """Take in what the remote said; returns the hosts whose desired FederatedService changed.
 
         ``complete`` says that ``upserts`` is all there is, so that whatever is missing from it was withdrawn.
-        ``announces_identities`` is false in a dialect that cannot carry them, which then clears nothing.
+        An offer without identities clears none: a dialect may not carry them, and a Service that is scaled to zero has
+        nobody to state. Forgetting them would let any certificate of a trusted root answer for the host.
         """
         changed: set[str] = set()
         offered: set[str] = set()
@@ -153,7 +153,7 @@ class Ledger:
         for offer in upserts:
             offered.add(offer.host)
             self._held.pop(offer.host, None)
-            spec = self._spec(offer, stamp, announces_identities=announces_identities)
+            spec = self._spec(offer, stamp)
             if spec is None:
                 unusable.add(offer.host)
                 continue
@@ -262,7 +262,7 @@ class Ledger:
         promoted, self._promoted = self._promoted, set()
         return promoted
 
-    def _spec(self, offer: Offer, stamp: str, *, announces_identities: bool) -> FederatedServiceSpec | None:
+    def _spec(self, offer: Offer, stamp: str) -> FederatedServiceSpec | None:
         """What to remember of ``offer``; ``None`` where its host is no host, so nothing can be named after it."""
         known = self._offers.get(offer.host)
         first_offered = known.first_offered if known is not None and known.first_offered else stamp
@@ -282,7 +282,7 @@ class Ledger:
             ports=usable.ports,
             labels=usable.labels,
             sni_host=usable.sni_host,
-            identities=usable.identities if announces_identities or known is None else known.identities,
+            identities=usable.identities or (known.identities if known is not None else ()),
             locality=usable.locality,
             first_offered=first_offered,
         )

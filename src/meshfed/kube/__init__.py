@@ -1,8 +1,8 @@
 """A Kubernetes client that knows nothing of federation.
 
 Connection and credentials (``config``, ``kubeconfig``), requests by verb (``client``, ``discovery``), list and watch
-into memory (``store``, ``reflector``), a work queue by key (``queue``), and the engine that makes what exists equal
-to what is wanted (``engine``).
+into memory (``store``, ``reflector``), a work queue by key (``queue``), the engine that makes what exists equal to
+what is wanted (``engine``), and leader election (``lease``).
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ from meshfed.kube.errors import (
     KubeError,
     MalformedAnswer,
     NotFound,
+    NotLeading,
     ServerFailure,
     TooManyRequests,
     TransportError,
     Unauthorized,
 )
 from meshfed.kube.kubeconfig import load_kubeconfig
+from meshfed.kube.lease import Elector, Timing, process_identity
 from meshfed.kube.queue import QueueStatistics, WorkQueue
 from meshfed.kube.reflector import Reflector, ReflectorState, ReflectorStatistics
 from meshfed.kube.resources import Manifest, ObjectKey, ObjectMeta, Resource
@@ -46,6 +48,7 @@ __all__ = [
     "ConfigError",
     "Conflict",
     "Discovery",
+    "Elector",
     "Engine",
     "EngineStatistics",
     "Forbidden",
@@ -56,6 +59,7 @@ __all__ = [
     "MalformedAnswer",
     "Manifest",
     "NotFound",
+    "NotLeading",
     "ObjectKey",
     "ObjectMeta",
     "ObjectState",
@@ -70,6 +74,7 @@ __all__ = [
     "ServerVersion",
     "SourceState",
     "Store",
+    "Timing",
     "TooManyRequests",
     "TransportError",
     "Unauthorized",
@@ -79,5 +84,6 @@ __all__ = [
     "discover",
     "in_cluster",
     "load_kubeconfig",
+    "process_identity",
     "server_version",
 ]

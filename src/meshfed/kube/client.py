@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import logging
 import platform
 import socket
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from enum import StrEnum
 from http import HTTPStatus
 from types import TracebackType
@@ -25,7 +26,7 @@ from yarl import URL
 
 import meshfed
 from meshfed.kube.config import ClusterConfig
-from meshfed.kube.errors import MalformedAnswer, TransportError, api_error
+from meshfed.kube.errors import MalformedAnswer, NotLeading, TransportError, api_error
 from meshfed.kube.lines import LineSplitter
 from meshfed.kube.resources import Manifest, Resource
 from meshfed.kube.tls import ContextSource
@@ -122,6 +123,16 @@ class Client:
         self._tls = ContextSource(config.tls) if self._base.startswith("https:") else None
         self._warned = Seldom(period=3600.0)
         self._session: aiohttp.ClientSession | None = None
+        self._may_write: Callable[[], bool] = lambda: True
+
+    def fenced(self, may_write: Callable[[], bool]) -> Self:
+        """The same connection for who may not write always: ``may_write`` is asked as the last thing before each write.
+
+        Every method that writes then also raises ``NotLeading``.
+        """
+        fenced = copy.copy(self)
+        fenced._may_write = may_write  # noqa: SLF001 - a copy of ourselves
+        return fenced
 
     async def __aenter__(self) -> Self:
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60.0, socket_factory=_socket)
@@ -345,6 +356,8 @@ class Client:
         if call.body is not None:
             headers["Content-Type"] = call.content_type
         tls = await self._tls.get(await self.config.credentials.certificate()) if self._tls else True
+        if call.verb in _WRITES and not self._may_write():
+            raise NotLeading(f"not sent, since this process does not lead: {call.verb} {call.path}")
         try:
             response = await self._session.request(
                 _METHODS[call.verb],

@@ -4,6 +4,7 @@
 
     KubeError
     ├── ConfigError              kubeconfig or credentials cannot be used; a person must act
+    ├── NotLeading               another process may write now; nothing was sent                 (retryable)
     ├── TransportError           no usable answer: refused, reset, timed out, cut short          (retryable)
     │   └── MalformedAnswer      an answer that is not what the API promises, or too long        (retryable)
     └── APIError                 the server answered with a Status
@@ -47,6 +48,12 @@ class ConfigError(KubeError):
         self.remedy = remedy
         place = f"{where}: {field}" if field else where
         super().__init__(f"{place}: {problem}" + (f"; {remedy}" if remedy else ""))
+
+
+class NotLeading(KubeError):
+    """This process does not lead, or not any more, so it may not write; nothing was sent."""
+
+    retryable = True
 
 
 class TransportError(KubeError):

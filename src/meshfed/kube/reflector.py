@@ -24,7 +24,7 @@ import msgspec
 
 from meshfed.kube.backoff import Backoff
 from meshfed.kube.client import PAGE_SIZE, Client, Selection, WatchEvent
-from meshfed.kube.errors import APIError, Gone, KubeError, MalformedAnswer, NotFound
+from meshfed.kube.errors import APIError, Forbidden, Gone, KubeError, MalformedAnswer, NotFound
 from meshfed.kube.resources import ObjectMeta, Resource
 from meshfed.kube.store import Key, Store
 
@@ -78,7 +78,8 @@ class Reflector(Generic[T]):
 
     ``decode`` replaces that where the record is worked out rather than projected; what it raises of msgspec's
     ``ValidationError`` marks the object as undecodable. ``optional``: the store counts as synced, and empty, while
-    the server does not know the resource and never did.
+    the server does not know the resource and never did. ``advisory``: nothing hinges on it, so that whoever waits for
+    an answer (`answered`) is content with being forbidden to look.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Reflector(Generic[T]):
         store: Store[T],
         *,
         optional: bool = False,
+        advisory: bool = False,
         decode: Callable[[msgspec.Raw], T] | None = None,
         rng: Callable[[], float] = random.random,
         **selection: Unpack[Selection],
@@ -98,6 +100,8 @@ class Reflector(Generic[T]):
         self._store = store
         self._selection = selection
         self._optional = optional
+        self._advisory = advisory
+        self._answered = asyncio.Event()
         self._decode = decode or msgspec.json.Decoder(into).decode
         self._rng = rng
         self._backoff = Backoff(base=_BACKOFF[0], cap=_BACKOFF[1], rng=rng)
@@ -137,8 +141,15 @@ class Reflector(Generic[T]):
             except KubeError as error:
                 cause = self._failed(error)
                 retry_after = error.retry_after
+                if isinstance(error, Forbidden) and self._advisory:
+                    self._answered.set()
+                    retry_after = _ABSENT_PERIOD
             self._client.metrics.watch_restarts.labels(str(self.resource), cause).inc()
             await asyncio.sleep(self._backoff.next(at_least=retry_after))
+
+    async def answered(self) -> None:
+        """Wait until the store is synced, or where the reflector is advisory, until the server forbade to look."""
+        await self._answered.wait()
 
     async def _follow(self) -> None:
         """One list, if one is needed, and one watch."""
@@ -159,19 +170,21 @@ class Reflector(Generic[T]):
         # went, the server deleted its objects first, and the watch said so.
         if self._optional and not self._store.synced:
             self._store.replace_all({}, {})
+            self._answered.set()
         return _ABSENT_PERIOD * (0.5 + self._rng())
 
     def _failed(self, error: KubeError) -> str:
         self.state = ReflectorState.WAITING
         self._failures += 1
-        self._last_error = str(error)
+        said, self._last_error = self._last_error, str(error)
         if isinstance(error, Gone | MalformedAnswer) or (
             isinstance(error, APIError) and self._failures >= _FAILURES_TO_RELIST
         ):
             self._forget(str(error))
         if isinstance(error, Gone):
             return "expired"
-        _log.warning("list or watch of %s failed: %s", self.resource, error, extra={"failures": self._failures})
+        level = logging.DEBUG if self._advisory and str(error) == said else logging.WARNING
+        _log.log(level, "list or watch of %s failed: %s", self.resource, error, extra={"failures": self._failures})
         return "failed"
 
     def _forget(self, why: str) -> None:
@@ -202,6 +215,7 @@ class Reflector(Generic[T]):
         self._whole_lists = False
         self._lists += 1
         self._store.replace_all(objects, undecodable)
+        self._answered.set()
         self._gauge.set(len(self._store))
         self.resource_version = version
         self._last_error = ""

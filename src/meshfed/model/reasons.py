@@ -65,6 +65,7 @@ class Reason(StrEnum):
     HOST_TAKEN = "HostTaken"
     NAME_TOO_LONG = "NameTooLong"
     NO_SERVICE = "NoService"
+    NO_MESH_ENDPOINTS = "NoMeshEndpoints"
     # RemoteMesh
     CONNECTED = "Connected"
     CONNECTING = "Connecting"
@@ -119,6 +120,7 @@ REASONS: Final[dict[Reason, str]] = {
     Reason.HOST_TAKEN: "Another Service is exported under the same host; the message names it.",
     Reason.NAME_TOO_LONG: "The OpenShift router cannot serve the host: a DNS label of its SNI would be over 63 characters.",
     Reason.NO_SERVICE: "There is no Service of the ServiceExport's name.",
+    Reason.NO_MESH_ENDPOINTS: "No pod behind the exported Service has a sidecar, so the gateway cannot reach any; it is exported all the same.",
     Reason.CONNECTED: "The remote's discovery service is connected.",
     Reason.CONNECTING: "The first connection is being made.",
     Reason.UNREACHABLE: "The remote's discovery service cannot be reached; its imports stay as they are.",

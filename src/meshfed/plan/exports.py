@@ -19,6 +19,7 @@ from meshfed.federation.homes import Homes
 from meshfed.model.meshes import FDS_PORT, IngressType, LocalMesh
 from meshfed.model.names import ServiceHost
 from meshfed.model.reasons import Condition, ConditionType, Decision, Reason
+from meshfed.model.workloads import Serving
 from meshfed.plan.keys import ExportKey, GatewayKey, Key, MeshKey, MeshStatusKey
 from meshfed.plan.values import Outputs, Published, StatusUpdate
 
@@ -36,14 +37,27 @@ class _Claim(msgspec.Struct, frozen=True):
     created: str
     unservable: tuple[int, ...] = ()
     """Ports that the OpenShift router in front of this mesh cannot serve."""
+    meshless: bool = False
+    """Whether nothing that is behind it has a sidecar, so that the gateway reaches nobody."""
+
+    @property
+    def flaws(self) -> tuple[Reason, ...]:
+        """Why it cannot be reached, or not wholly, though it is exported."""
+        return (
+            *((Reason.NAME_TOO_LONG,) if self.unservable else ()),
+            *((Reason.NO_MESH_ENDPOINTS,) if self.meshless else ()),
+        )
 
 
 class Exports:
     """The exported Services of this mesh."""
 
-    def __init__(self, mark: Callable[[Key], None], services: Mapping[Place, Service]) -> None:
+    def __init__(
+        self, mark: Callable[[Key], None], services: Mapping[Place, Service], serving: Callable[[Place], Serving]
+    ) -> None:
         self._mark = mark
         self._services = services
+        self._serving = serving
         self._mesh: LocalMesh | None = None
         self._export: Export | None = None
         self._namespaces: dict[str, Namespace] = {}
@@ -89,6 +103,10 @@ class Exports:
             self._in_namespace[namespace].discard(name)
             if not self._in_namespace[namespace]:
                 del self._in_namespace[namespace]
+        self._decide(place)
+
+    def serving_changed(self, place: Place) -> None:
+        """Take note that what is behind a Service is another."""
         self._decide(place)
 
     def service_export_changed(self, place: Place, generation: int | None) -> None:
@@ -140,7 +158,15 @@ class Exports:
             return None
         namespace = self._namespaces.get(place[0])
         labels = {"kubernetes.io/metadata.name": place[0]} | (namespace.metadata.labels if namespace else {})
-        exported = decide(self._mesh, self._export, service, labels, has_service_export=place in self._service_exports)
+        serving = self._serving(place)
+        exported = decide(
+            self._mesh,
+            self._export,
+            service,
+            labels,
+            has_service_export=place in self._service_exports,
+            accounts=serving.accounts,
+        )
         if isinstance(exported, Decision):
             return exported
         unservable: tuple[int, ...] = ()
@@ -148,15 +174,20 @@ class Exports:
             unservable = tuple(
                 port.number for port in exported.offer.ports if istio.router_sni(exported.service, port.number) is None
             )
-        return _Claim(exported=exported, created=service.metadata.creation_timestamp, unservable=unservable)
+        return _Claim(
+            exported=exported,
+            created=service.metadata.creation_timestamp,
+            unservable=unservable,
+            meshless=serving.outside and not serving.in_mesh,
+        )
 
     def _claim(self, place: Place, claim: _Claim) -> None:
         rivals = self._claims.setdefault(claim.exported.offer.host, set())
         for rival in rivals:
             self._mark(ExportKey(*rival))
         rivals.add(place)
-        if claim.unservable:
-            self._list(Reason.NAME_TOO_LONG, place, there=True)
+        for reason in claim.flaws:
+            self._list(reason, place, there=True)
 
     def _unclaim(self, place: Place, claim: _Claim) -> None:
         host = claim.exported.offer.host
@@ -166,8 +197,8 @@ class Exports:
             self._mark(ExportKey(*rival))
         if not rivals:
             del self._claims[host]
-        if claim.unservable:
-            self._list(Reason.NAME_TOO_LONG, place, there=False)
+        for reason in claim.flaws:
+            self._list(reason, place, there=False)
 
     def _list(self, reason: Reason, place: Place, *, there: bool) -> None:
         """Keep the names that a person may ask about, sorted."""
@@ -309,4 +340,6 @@ def _exported(claim: _Claim) -> Decision:
             f"; the OpenShift router cannot serve port {ports}: <name>-<port>.<namespace>.svc.<domain> needs DNS "
             "labels of at most 63 characters"
         )
+    if claim.meshless:
+        message += "; none of its pods has a sidecar, so the gateway has nobody to send to"
     return Decision(accepted=True, reason=Reason.EXPORTED, message=message)

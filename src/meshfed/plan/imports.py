@@ -7,25 +7,22 @@ several remotes mean for each other is worked out per host, when the host is ask
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 import msgspec
 
 from meshfed import istio
-from meshfed.api.core import Service
 from meshfed.api.v1alpha1 import FederatedService, FederatedServiceSpec
 from meshfed.federation.imports import Verdict, beside_local, judge
 from meshfed.federation.limits import Quota, Standing, standing
 from meshfed.federation.merging import Candidate, merge
-from meshfed.model.imports import Import, LocalService
+from meshfed.model.imports import Import
 from meshfed.model.meshes import LocalMesh, is_ip
-from meshfed.model.names import ServiceHost
 from meshfed.model.offers import Offer, Refusal, checked
 from meshfed.model.reasons import Decision, Reason
-from meshfed.plan import meshes
 from meshfed.plan.keys import ImportKey, Key, MeshStatusKey, OfferKey, RemoteStatusKey
+from meshfed.plan.locals import LocalServices
 from meshfed.plan.remotes import Peer, Remotes
-from meshfed.plan.selecting import Selectors
 
 Place = tuple[str, str]
 
@@ -55,9 +52,9 @@ class Outcome(msgspec.Struct, frozen=True):
 class Imports:
     """The offers of all remotes, and the hosts that they become."""
 
-    def __init__(self, mark: Callable[[Key], None], services: Mapping[Place, Service], remotes: Remotes) -> None:
+    def __init__(self, mark: Callable[[Key], None], locals_: LocalServices, remotes: Remotes) -> None:
         self._mark = mark
-        self._services = services
+        self._locals = locals_
         self._remotes = remotes
         self._mesh: LocalMesh | None = None
         self._offers: dict[str, FederatedService] = {}
@@ -65,8 +62,6 @@ class Imports:
         self._by_host: dict[str, set[str]] = {}
         self._by_remote: dict[str, set[str]] = {}
         self._quotas: dict[str, Quota] = {}
-        self._locals: dict[Place, LocalService] = {}
-        self._selectors = Selectors()
         self._resolved: dict[str, tuple[str, ...]] = {}
         self._needing: dict[str, set[str]] = {}
         self._outcomes: dict[str, Outcome] = {}
@@ -81,10 +76,7 @@ class Imports:
         if mesh == self._mesh:
             return
         self._mesh = mesh
-        self._locals.clear()
-        if mesh is not None:
-            for place, service in self._services.items():
-                self._locals[place] = meshes.local_service(service, mesh.cluster_domain)
+        self._locals.configure(mesh)
         for host in self._by_host:
             self._touch(host)
         for record in self._offers:
@@ -114,30 +106,9 @@ class Imports:
         self._mark(OfferKey(record))
         self._refresh(record)
 
-    def service_changed(self, place: Place) -> None:
-        """Take note of a change to a local Service: its own host, and those whose endpoints it would take too."""
-        namespace, name = place
-        service = self._services.get(place)
-        before = self._locals.pop(place, None)
-        after = None
-        if service is not None and self._mesh is not None:
-            after = self._locals[place] = meshes.local_service(service, self._mesh.cluster_domain)
-        selector = _selector(service)
-        old_selector = self._selectors.of(namespace, name)
-        affected: set[str] = set()
-        if selector != old_selector:
-            affected |= set(self._selectors.selected_by(namespace, old_selector))
-            self._selectors.change(namespace, name, selector)
-            affected |= set(self._selectors.selected_by(namespace, selector))
-        if before != after:
-            affected.add(name)
-        for changed in affected:
-            self._local_changed((namespace, changed))
-
-    def _local_changed(self, place: Place) -> None:
-        if self._mesh is None:
-            return
-        host = ServiceHost(name=place[1], namespace=place[0], domain=self._mesh.cluster_domain).fqdn
+    def local_changed(self, place: Place) -> None:
+        """Take note that a local Service, or what decides how remote endpoints join it, is another."""
+        host = self._locals.host(place)
         if host in self._by_host:
             self._touch(host)
             for record in sorted(self._by_host[host]):
@@ -249,20 +220,16 @@ class Imports:
 
     def _obstacle_beside_local(self, verdict: Verdict, candidate: Candidate) -> Decision | None:
         """Return why the offer cannot join the local Service of its host, where there is one."""
-        local = self._local(verdict.host)
+        local = self._locals.of_host(verdict.host)
         if local is None or self._mesh is None:
             return None
-        shared = self._selectors.also_selecting(local.host.namespace, local.host.name)
+        shared = self._locals.shared_with((local.host.namespace, local.host.name))
         refusal = beside_local(candidate.remote, verdict, local.host, selector_shared_with=shared)
         if refusal is not None:
             return refusal
         alone = merge(verdict.host, [candidate]).imported
         joined = istio.workload_entries(self._mesh, alone, local, {}) if alone is not None else []
         return joined if isinstance(joined, Decision) and joined.reason is not Reason.UNRESOLVED else None
-
-    def _local(self, host: str) -> LocalService | None:
-        service = ServiceHost.parse(host, self._mesh.cluster_domain) if self._mesh is not None else None
-        return self._locals.get((service.namespace, service.name)) if service is not None else None
 
     # --- one host ---------------------------------------------------------------------------------
 
@@ -292,7 +259,7 @@ class Imports:
     def _render(
         self, mesh: LocalMesh, imported: Import, decisions: dict[str, Decision]
     ) -> tuple[tuple[istio.Manifest, ...], Outcome]:
-        local = self._local(imported.host)
+        local = self._locals.of_host(imported.host)
         rule = istio.import_rule(mesh, imported)
         names: frozenset[str] = frozenset()
         if local is None:
@@ -411,12 +378,6 @@ def _head(offer: FederatedService) -> tuple[str, int]:
 def _queues_as(one: _Entry | None, other: _Entry) -> bool:
     """Whether both stand in the same place of the same queue."""
     return one is not None and one.refusal is None and (one.remote, one.standing) == (other.remote, other.standing)
-
-
-def _selector(service: Service | None) -> dict[str, str]:
-    if service is None or service.spec.type == "ExternalName":
-        return {}
-    return service.spec.selector or {}
 
 
 def _refused(reason: Reason, message: str) -> Decision:

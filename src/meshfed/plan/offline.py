@@ -22,16 +22,19 @@ from meshfed.federation.ledger import Guard, Ledger
 from meshfed.istio.metadata import manifest
 from meshfed.model.meshes import LocalMesh
 from meshfed.model.offers import Offer
+from meshfed.model.workloads import Workload
 from meshfed.plan.keys import ExportKey, Key
 from meshfed.plan.planner import Planner
 from meshfed.plan.values import Outputs, Published, Settings, StatusUpdate
+from meshfed.plan.workloads import Name
 
 
 class Inputs(msgspec.Struct, frozen=True):
     """A cluster's objects, and what remotes offer: what is recorded already, and what is to be added to that.
 
-    ``gateways`` pairs the number of each existing Gateway with its hosts; ``service_exports`` are namespaces and
-    names; ``offers`` is all that a remote offers, where that is known.
+    ``workloads`` are Pods, and WorkloadEntries that are not ours; ``gateways`` pairs the number of each existing
+    Gateway with its hosts; ``service_exports`` are namespaces and names; ``offers`` is all that a remote offers,
+    where that is known.
     """
 
     federations: tuple[MeshFederation, ...] = ()
@@ -39,6 +42,7 @@ class Inputs(msgspec.Struct, frozen=True):
     namespaces: tuple[Namespace, ...] = ()
     services: tuple[Service, ...] = ()
     service_exports: tuple[tuple[str, str], ...] = ()
+    workloads: tuple[tuple[Name, Workload], ...] = ()
     records: tuple[FederatedService, ...] = ()
     gateways: tuple[tuple[int, tuple[str, ...]], ...] = ()
     resolved: dict[str, tuple[str, ...]] = {}
@@ -76,6 +80,8 @@ def feed(planner: Planner, inputs: Inputs) -> None:
         planner.service_changed(service.metadata.namespace, service.metadata.name, service)
     for place in inputs.service_exports:
         planner.service_export_changed(*place, 1)
+    for (kind, in_namespace, name), workload in inputs.workloads:
+        planner.workload_changed(kind, in_namespace, name, workload)
     for record in inputs.records:
         planner.offer_changed(record.metadata.name, record)
     for index, hosts in inputs.gateways:
@@ -131,7 +137,7 @@ def _recorded(
     )
     ledger.remember(record.spec for record in given)
     hosts = sorted(offers, key=lambda offer: offer.host)
-    ledger.update(hosts, complete=True, announces_identities=True, now=0.0, stamp="")
+    ledger.update(hosts, complete=True, now=0.0, stamp="")
     specs = [spec for offer in hosts if (spec := ledger.desired(offer.host)) is not None]
     return [
         msgspec.convert(

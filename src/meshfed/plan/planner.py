@@ -14,6 +14,7 @@ from meshfed.api.v1alpha1 import FederatedService, FederatedServiceSpec, MeshFed
 from meshfed.model.identity import SpiffeID
 from meshfed.model.meshes import LocalMesh
 from meshfed.model.reasons import Decision, Reason
+from meshfed.model.workloads import Workload
 from meshfed.plan import meshes, statuses
 from meshfed.plan.exports import Exports, Place
 from meshfed.plan.imports import Imports
@@ -29,8 +30,10 @@ from meshfed.plan.keys import (
     RemoteKey,
     RemoteStatusKey,
 )
+from meshfed.plan.locals import LocalServices
 from meshfed.plan.remotes import Remotes
 from meshfed.plan.values import Applied, Connection, Outputs, Settings, StatusUpdate
+from meshfed.plan.workloads import Workloads
 
 
 class Planner:
@@ -48,8 +51,10 @@ class Planner:
         self._mesh: LocalMesh | None = None
         self._services: dict[Place, Service] = {}
         self._remotes = Remotes(self._mark)
-        self._exports = Exports(self._mark, self._services)
-        self._imports = Imports(self._mark, self._services, self._remotes)
+        self._locals = LocalServices(self._services, self._local_changed)
+        self._workloads = Workloads(self._locals.selectors, self._serving_changed)
+        self._exports = Exports(self._mark, self._services, self._workloads.serving)
+        self._imports = Imports(self._mark, self._locals, self._remotes)
         self._connections: dict[str, Connection] = {}
         self._applied: dict[Key, Applied] = {}
         self._failed: dict[Key, Applied] = {}
@@ -104,8 +109,19 @@ class Planner:
             self._services.pop(place, None)
         else:
             self._services[place] = service
+        self._locals.service_changed(place)
+        self._workloads.service_changed(place)
         self._exports.service_changed(place)
-        self._imports.service_changed(place)
+
+    def workload_changed(self, kind: str, namespace: str, name: str, workload: Workload | None) -> None:
+        """Take in a Pod, or a WorkloadEntry that is not ours."""
+        self._workloads.change((kind, namespace, name), workload)
+
+    def _local_changed(self, place: Place) -> None:
+        self._imports.local_changed(place)
+
+    def _serving_changed(self, place: Place) -> None:
+        self._exports.serving_changed(place)
 
     def service_export_changed(self, namespace: str, name: str, generation: int | None) -> None:
         """Take in a ServiceExport of the multi-cluster services API, by its generation; ``None``: it is gone."""

@@ -8,16 +8,17 @@ label, since a namespace may hold thousands of Services.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 from meshfed.model.offers import TLS_MODE
 
 _Label = tuple[str, str, str]
-_WORKLOAD = (TLS_MODE, "istio")
-"""The label that every WorkloadEntry carries beside its Service's selector."""
+WORKLOAD: Final = {TLS_MODE: "istio"}
+"""What every WorkloadEntry of ours carries beside its Service's selector."""
 
 
 class Selectors:
-    """The selectors of all Services that select anything."""
+    """The selectors of all Services, or of all objects of another kind, that select anything."""
 
     def __init__(self) -> None:
         self._selectors: dict[tuple[str, str], dict[str, str]] = {}
@@ -41,23 +42,21 @@ class Selectors:
                 self._having.setdefault(label, set()).add(name)
 
     def of(self, namespace: str, name: str) -> Mapping[str, str]:
-        """Return the selector of a Service."""
+        """Return the selector of that name."""
         return self._selectors.get((namespace, name), {})
 
-    def also_selecting(self, namespace: str, name: str) -> str:
-        """Return the first other Service that selects all pods of this one; empty where there is none."""
-        labels = {**self.of(namespace, name), _WORKLOAD[0]: _WORKLOAD[1]}
-        found = (
-            other
+    def selecting(self, namespace: str, labels: Mapping[str, str]) -> Iterator[str]:
+        """Yield whoever selects what carries ``labels``."""
+        return (
+            name
             for label in _labels(namespace, labels)
-            for other in self._asking.get(label, ())
-            if other != name and self._selectors[namespace, other].items() <= labels.items()
+            for name in self._asking.get(label, ())
+            if self._selectors[namespace, name].items() <= labels.items()
         )
-        return min(found, default="")
 
     def selected_by(self, namespace: str, selector: Mapping[str, str]) -> Iterator[str]:
         """Yield the Services all of whose pods ``selector`` would select too."""
-        wanted = {key: value for key, value in selector.items() if (key, value) != _WORKLOAD}
+        wanted = dict(selector.items() - WORKLOAD.items())
         if not wanted:
             yield from (name for other, name in self._selectors if selector and other == namespace)
             return

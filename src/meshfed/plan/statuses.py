@@ -261,6 +261,15 @@ def _exports_ready(facts: MeshFacts) -> Condition:
             message=f"the OpenShift router cannot serve {listed(facts.left_out[Reason.NAME_TOO_LONG])}: "
             "<name>-<port> has to fit into 63 characters; export them under a shorter name",
         )
+    meshless = facts.left_out.get(Reason.NO_MESH_ENDPOINTS)
+    if meshless:
+        return condition(
+            ConditionType.EXPORTS_READY,
+            holds=False,
+            reason=Reason.NO_MESH_ENDPOINTS,
+            message=f"no pod behind {listed(meshless)} has a sidecar, so the gateway cannot reach any; have sidecars "
+            "injected, or do not export them",
+        )
     if not facts.exported:
         why = "no Service matches `export`" if facts.exports_anything else "the MeshFederation has no `export`"
         return condition(

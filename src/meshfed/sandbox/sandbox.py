@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 import yaml
 
 from meshfed.model.names import MAX_MESH_NAME, is_dns_label
-from meshfed.sandbox.apiserver import APIServer
+from meshfed.sandbox.apiserver import APIServer, Authorization
 from meshfed.sandbox.istio_crds import istio_crds
 
 JSONObject = dict[str, Any]
@@ -58,7 +58,7 @@ class Sandbox:
 
     ``directory`` receives ``<mesh>.kubeconfig`` (mode 0600), which the end removes again. Istio's CRDs, reduced to what
     Meshfed uses, are installed, then ``crds``, then those in ``crd_files``; a later one replaces an earlier one of its
-    name.
+    name. With ``rbac`` the servers speak HTTPS, roles and bindings decide, and the kubeconfigs are an administrator's.
 
     Raises:
         SandboxError: a mesh's name is unusable or appears twice, or a CRD file is.
@@ -72,6 +72,7 @@ class Sandbox:
         directory: Path,
         crds: Iterable[JSONObject] = (),
         crd_files: Sequence[Path] = (),
+        rbac: bool = False,
     ) -> None:
         for mesh in meshes:
             if not is_dns_label(mesh) or len(mesh) > MAX_MESH_NAME:
@@ -84,7 +85,8 @@ class Sandbox:
         definitions = [*istio_crds(), *crds, *(crd for path in crd_files for crd in load_crds(path))]
         by_name = {crd["metadata"]["name"]: crd for crd in definitions}
         self._directory = directory
-        self._servers = {mesh: APIServer(crds=by_name.values()) for mesh in meshes}
+        authorization: Authorization = "RBAC" if rbac else "AlwaysAllow"
+        self._servers = {mesh: APIServer(crds=by_name.values(), authorization=authorization) for mesh in meshes}
         self._exit = AsyncExitStack()
 
     @property
@@ -133,6 +135,7 @@ async def run_sandbox(
     directory: Path,
     crds: Iterable[JSONObject] = (),
     crd_files: Sequence[Path] = (),
+    rbac: bool = False,
     say: Callable[[str], None],
 ) -> None:
     """Bring up a sandbox, ``say`` how to use it and then ``ready``, and keep it up until SIGINT or SIGTERM.
@@ -140,7 +143,8 @@ async def run_sandbox(
     Raises:
         SandboxError, StatusError: as ``Sandbox`` does.
     """
-    async with _signalled() as stop, Sandbox(meshes, directory=directory, crds=crds, crd_files=crd_files) as sandbox:
+    made = Sandbox(meshes, directory=directory, crds=crds, crd_files=crd_files, rbac=rbac)
+    async with _signalled() as stop, made as sandbox:
         for mesh, path in sandbox.kubeconfigs.items():
             say(f"{mesh}: {sandbox.servers[mesh].url}  kubectl --kubeconfig {path} get namespaces")
         say("ready")

@@ -48,6 +48,11 @@ class Metrics:
             ["resource"],
             registry=registry,
         )
+        self.leader = Gauge(
+            "meshfed_leader",
+            "1 while this process writes: it holds the lease, or there is no election.",
+            registry=registry,
+        )
         self.engine_pending = Gauge(
             "meshfed_engine_pending", "Objects whose desired and observed states differ.", registry=registry
         )
@@ -129,6 +134,11 @@ class Metrics:
             ["remote"],
             registry=registry,
         )
+
+    def forget_remotes(self) -> None:
+        """Drop the series of single remotes that tell a present state, which this process follows no longer."""
+        for gauge in (self.fds_connected, self.fds_last_message, self.withdrawals_held):
+            gauge.clear()
 
     def exposition(self) -> bytes:
         """Everything, in the Prometheus text format."""

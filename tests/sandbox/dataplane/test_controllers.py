@@ -25,7 +25,7 @@ NAMESPACE = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
 async def client(api_server: APIServer, tmp_path: Path) -> AsyncIterator[Client]:
     path = tmp_path / "kubeconfig"
     path.write_text(yaml.safe_dump(api_server.kubeconfig()))
-    async with Client(load_kubeconfig(path)) as client:
+    async with Client(load_kubeconfig(str(path), context=None, environ={})) as client:
         await client.create(NAMESPACE, {"metadata": {"name": "bookinfo"}})
         yield client
 
@@ -93,12 +93,12 @@ async def test_from_a_deployment_to_endpoints_and_back(client: Client, watch: Wa
     await eventually(lambda: not watch.all("EndpointSlice"))
 
 
-async def test_never_too_many_pods_however_late_the_watch(
-    client: Client, watch: Watch, api_server: APIServer
-) -> None:
+async def test_never_too_many_pods_however_late_the_watch(client: Client, watch: Watch, api_server: APIServer) -> None:
     """What was created and not seen yet is not created again."""
     seen: set[str] = set()
-    watch.subscribe(lambda kind: seen.update(pod["metadata"]["name"] for pod in watch.all("Pod")) if kind == "Pod" else None)
+    watch.subscribe(
+        lambda kind: seen.update(pod["metadata"]["name"] for pod in watch.all("Pod")) if kind == "Pod" else None
+    )
     await client.create(DEPLOYMENT, deployment("ratings:1", replicas=5))
     for _ in range(10):
         api_server.drop_watches()

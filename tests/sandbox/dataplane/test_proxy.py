@@ -57,9 +57,7 @@ def listener(address: str, name: str, route: JSONObject | None = None) -> JSONOb
     manager = {
         "@type": f"{EXTENSIONS}.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "in",
-        "http_filters": [
-            {"name": "router", "typed_config": {"@type": f"{EXTENSIONS}.filters.http.router.v3.Router"}}
-        ],
+        "http_filters": [{"name": "router", "typed_config": {"@type": f"{EXTENSIONS}.filters.http.router.v3.Router"}}],
         "route_config": {
             "virtual_hosts": [
                 {
@@ -81,9 +79,7 @@ def listener(address: str, name: str, route: JSONObject | None = None) -> JSONOb
     }
 
 
-def config(
-    *listeners: JSONObject, clusters: tuple[JSONObject, ...] = (), **endpoint_files: JSONObject
-) -> ProxyConfig:
+def config(*listeners: JSONObject, clusters: tuple[JSONObject, ...] = (), **endpoint_files: JSONObject) -> ProxyConfig:
     files = {f"{name}.json": made for name, made in endpoint_files.items()}
     return ProxyConfig(listeners=listeners, clusters=clusters, endpoints=files, routes={})
 
@@ -152,7 +148,8 @@ async def _change(proxy: Proxy, configs: list[ProxyConfig]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "words"), [("stat_prefix", "", "StatPrefix:\\s+value\\s+length"), ("nonsense", 1, "no\\s+such\\s+field")]
+    ("field", "value", "words"),
+    [("stat_prefix", "", "StatPrefix:\\s+value\\s+length"), ("nonsense", 1, "no\\s+such\\s+field")],
 )
 async def test_a_refused_update_is_said_and_changes_nothing(proxy: Proxy, field: str, value: Any, words: str) -> None:
     address = proxy.identity.address

@@ -79,9 +79,7 @@ OLD, NEW = deployment(2, "ratings:1"), deployment(2, "ratings:2")
         pytest.param(NEW, [], Changes(create=2), id="none yet"),
         pytest.param(NEW, [pod(NEW, "a"), pod(NEW, "b")], Changes(), id="complete"),
         pytest.param(NEW, [pod(OLD, "a"), pod(OLD, "b")], Changes(create=1), id="the new one first"),
-        pytest.param(
-            NEW, [pod(OLD, "a"), pod(OLD, "b"), pod(NEW, "c", ready=False)], Changes(), id="until it serves"
-        ),
+        pytest.param(NEW, [pod(OLD, "a"), pod(OLD, "b"), pod(NEW, "c", ready=False)], Changes(), id="until it serves"),
         pytest.param(
             NEW,
             [pod(OLD, "a"), pod(OLD, "b"), pod(NEW, "c")],

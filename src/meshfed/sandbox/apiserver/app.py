@@ -12,10 +12,13 @@ import msgspec
 from aiohttp import web
 
 from meshfed.sandbox.apiserver import discovery, errors, openapi, reads, rendering, requests, reviews
+from meshfed.sandbox.apiserver.access import Access
 from meshfed.sandbox.apiserver.causes import Cause, forbidden, not_supported, required
 from meshfed.sandbox.apiserver.deletes import DeleteOptions, Deleter
 from meshfed.sandbox.apiserver.errors import StatusError
 from meshfed.sandbox.apiserver.faults import Fault
+from meshfed.sandbox.apiserver.identities import User
+from meshfed.sandbox.apiserver.rbac import Attributes
 from meshfed.sandbox.apiserver.rendering import JSON, Form
 from meshfed.sandbox.apiserver.requests import Target
 from meshfed.sandbox.apiserver.resources import Registry
@@ -61,7 +64,7 @@ class Handler:
         *,
         writer: Writer,
         deleter: Deleter,
-        token: str,
+        access: Access,
         bookmark_every: float,
     ) -> None:
         self.store = store
@@ -71,7 +74,7 @@ class Handler:
         self.watchers: set[Watcher] = set()
         self.faults: list[Fault] = []
         self.requests: Counter[tuple[str, str]] = Counter()
-        self._token = token
+        self.access = access
         self._bookmark_every = bookmark_every
         self._openapi = openapi.Documents(registry)
         self._verbs: dict[
@@ -89,19 +92,18 @@ class Handler:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
-        if self._token and request.headers.get("Authorization") != f"Bearer {self._token}":
-            return _refusal(StatusError(401, "Unauthorized", "Unauthorized"))
+        query = request.query if request.query_string else _NO_QUERY
         try:
-            return await self._routed(request)
+            user = self.access.admit(request.method, request.path, query, request.headers)
+            return await self._routed(request, query, user)
         except StatusError as error:
             return _refusal(error)
         except web.HTTPRequestEntityTooLarge:
             message = f"Request entity too large: limit is {BODY_LIMIT}"
             return _refusal(StatusError(413, "RequestEntityTooLarge", message))
 
-    async def _routed(self, request: web.BaseRequest) -> web.StreamResponse:
-        query = request.query if request.query_string else _NO_QUERY
-        where = requests.target(self.registry, request.path)
+    async def _routed(self, request: web.BaseRequest, query: Mapping[str, str], user: User) -> web.StreamResponse:
+        where = requests.target(self.registry, request.path, user)
         if where is None:
             return self._static(request, query)
         verb = requests.verb(request.method, where, watch=reads.flag(query, "watch"))
@@ -203,7 +205,9 @@ class Handler:
     async def _create(self, request: web.BaseRequest, where: Target, query: Mapping[str, str]) -> web.StreamResponse:
         form, options = _form(request, query), _write_options(request, query)
         obj = await _body(request, where)
-        review = reviews.answer(where.resource, obj)
+        if where.subresource == requests.TOKEN:
+            return _json(_encode(self.access.tokens.request(where.namespace, where.name, obj)), 201)
+        review = reviews.answer(self.access, where.user, where.resource, obj)
         if review is not None:
             return _json(_encode(review), 201)
         outcome = self.writer.create(where.resource, where.namespace, obj, options)
@@ -213,8 +217,23 @@ class Handler:
         form, options = _form(request, query), _write_options(request, query)
         obj = await _body(request, where)
         key = Key(where.namespace, where.name)
+        if where.resource.create_on_update:
+            self._require_create(where)
         outcome = self.writer.replace(where.resource, key, obj, options, subresource=where.subresource)
         return _written(form, where, outcome.stored, 201 if outcome.created else 200, outcome.warnings)
+
+    def _require_create(self, where: Target) -> None:
+        """A write that brings about what is not there needs the permission to create it besides its own."""
+        resource, key = where.resource, Key(where.namespace, where.name)
+        if not where.subresource and self.store.collection(*resource.storage).get(key) is None:
+            asked = Attributes(
+                verb="create",
+                group=resource.group,
+                resource=resource.plural,
+                namespace=where.namespace,
+                name=where.name,
+            )
+            self.access.require(where.user, asked)
 
     async def _patch(self, request: web.BaseRequest, where: Target, query: Mapping[str, str]) -> web.StreamResponse:
         form, options, media = _form(request, query), _write_options(request, query), _media(request)
@@ -223,6 +242,7 @@ class Handler:
         if media == APPLY_PATCH:
             if not query.get("fieldManager"):
                 raise _invalid_options(required("fieldManager", "is required for apply patch"))
+            self._require_create(where)
             outcome = self.writer.apply(where.resource, key, patch, options, subresource=where.subresource)
         elif "force" in query:
             raise _invalid_options(forbidden("force", "may not be specified for non-apply patch"))

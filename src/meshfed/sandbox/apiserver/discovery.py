@@ -20,6 +20,7 @@ VERSION: Final = {
     "compiler": "",
     "platform": "linux/amd64",
 }
+_TOKEN_REQUEST: Final = {"group": "authentication.k8s.io", "version": "v1", "kind": "TokenRequest"}
 _STATUS_VERBS: Final = ("get", "patch", "update")
 
 
@@ -68,9 +69,15 @@ def _aggregated(resource: Resource) -> JSONObject:
         shown["shortNames"] = list(resource.short_names)
     if resource.categories:
         shown["categories"] = list(resource.categories)
-    if resource.has_status:
-        shown["subresources"] = [{"subresource": "status", "responseKind": kind, "verbs": list(_STATUS_VERBS)}]
+    if resource.subresources:
+        shown["subresources"] = [_aggregated_subresource(name, kind) for name in resource.subresources]
     return shown
+
+
+def _aggregated_subresource(name: str, kind: JSONObject) -> JSONObject:
+    if name == "status":
+        return {"subresource": name, "responseKind": kind, "verbs": list(_STATUS_VERBS)}
+    return {"subresource": name, "responseKind": _TOKEN_REQUEST, "verbs": ["create"]}
 
 
 def core_versions(address: str) -> JSONObject:
@@ -118,16 +125,18 @@ def resource_list(registry: Registry, group_name: str, version: str) -> JSONObje
         if resource.categories:
             entry["categories"] = list(resource.categories)
         shown.append(entry)
-        if resource.has_status:
-            shown.append(
-                {
-                    "name": f"{resource.plural}/status",
-                    "singularName": "",
-                    "namespaced": resource.namespaced,
-                    "kind": resource.kind,
-                    "verbs": list(_STATUS_VERBS),
-                }
-            )
+        for subresource in resource.subresources:
+            is_status = subresource == "status"
+            part: JSONObject = {
+                "name": f"{resource.plural}/{subresource}",
+                "singularName": "",
+                "namespaced": resource.namespaced,
+                "kind": resource.kind if is_status else _TOKEN_REQUEST["kind"],
+                "verbs": list(_STATUS_VERBS) if is_status else ["create"],
+            }
+            if not is_status:
+                part |= {"group": _TOKEN_REQUEST["group"], "version": _TOKEN_REQUEST["version"]}
+            shown.append(part)
     return {
         "kind": "APIResourceList",
         "apiVersion": "v1",

@@ -143,9 +143,11 @@ def bad_request(message: str) -> StatusError:
 
 
 def forbidden(group: str, plural: str, name: str, why: str) -> StatusError:
-    """403: understood, and not allowed."""
-    message = f"{_qualified(group, plural)} {go_quote(name)} is forbidden: {why}"
-    return StatusError(403, "Forbidden", message, _named(group, plural, name))
+    """403: understood, and not allowed. ``name`` is empty for a collection, ``plural`` for what is no resource."""
+    what = _qualified(group, plural) + (f" {go_quote(name)}" if name else "")
+    message = f"{what} is forbidden: {why}" if plural else f"forbidden: {why}"
+    details = {key: value for key, value in _named(group, plural, name).items() if value}
+    return StatusError(403, "Forbidden", message, details)
 
 
 def expired(message: str, *, continue_token: str = "") -> StatusError:

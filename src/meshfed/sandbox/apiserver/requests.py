@@ -9,6 +9,7 @@ import msgspec
 import yaml
 
 from meshfed.sandbox.apiserver import errors, protobuf
+from meshfed.sandbox.apiserver.identities import User
 from meshfed.sandbox.apiserver.resources import Registry, Resource
 from meshfed.sandbox.apiserver.writes import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH
 
@@ -16,20 +17,23 @@ JSONObject = dict[str, Any]
 
 JSON: Final = "application/json"
 YAML: Final = "application/yaml"
+TOKEN: Final = "token"  # noqa: S105  # a name, not a secret
+"""The subresource of ServiceAccounts that answers with a token."""
 _BODY_TYPES: Final = (JSON, YAML, protobuf.MEDIA)
 _decode: Final = msgspec.json.Decoder().decode
 
 
 class Target(NamedTuple):
-    """What a URL is about; ``name`` is empty for a whole collection."""
+    """What a request is about, and who asks; ``name`` is empty for a whole collection."""
 
     resource: Resource
     namespace: str
     name: str
     subresource: str
+    user: User
 
 
-def target(registry: Registry, path: str) -> Target | None:
+def target(registry: Registry, path: str, user: User) -> Target | None:
     """The target of ``path``, or ``None`` where no resource is there."""
     parts = path.strip("/").split("/")
     if parts[0] == "api" and len(parts) > 2:
@@ -47,9 +51,9 @@ def target(registry: Registry, path: str) -> Target | None:
     resource = registry.find(group, version, plural)
     if resource is None or (namespace and not resource.namespaced) or "" in rest:
         return None
-    if subresource and not (subresource == "status" and resource.has_status):
+    if subresource and subresource not in resource.subresources:
         return None
-    return Target(resource, namespace, name, subresource)
+    return Target(resource, namespace, name, subresource, user)
 
 
 def verb(method: str, where: Target, *, watch: bool) -> str:
@@ -60,6 +64,10 @@ def verb(method: str, where: Target, *, watch: bool) -> str:
         single = {"PUT": "update", "PATCH": "patch", "DELETE": "delete"}
         collection = {"POST": "create", "DELETE": "deletecollection"}
         found = (single if where.name else collection).get(method, "")
+    if where.subresource == TOKEN:
+        found = "create" if method == "POST" and where.namespace else ""
+        if found:
+            return found
     misplaced = where.resource.namespaced and not where.namespace and found not in {"list", "watch"}
     if (
         found not in where.resource.verbs

@@ -64,6 +64,12 @@ class Resource:
         return Schema.compile(self.openapi)
 
     @property
+    def subresources(self) -> tuple[str, ...]:
+        """Its subresources."""
+        tokens = ("token",) if self.key == "/v1/ServiceAccount" else ()
+        return (*tokens, "status") if self.has_status else tokens
+
+    @property
     def api_version(self) -> str:
         """The ``apiVersion`` of its objects."""
         return f"{self.group}/{self.version}" if self.group else self.version

@@ -1,31 +1,43 @@
-"""Reviews: questions put by creating an object that is answered and never stored. Everything is allowed here."""
+"""Reviews: questions put by creating an object that is answered and never stored."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
+from meshfed.sandbox.apiserver.access import Access
+from meshfed.sandbox.apiserver.identities import User
+from meshfed.sandbox.apiserver.rbac import Attributes
 from meshfed.sandbox.apiserver.resources import Resource
 
 JSONObject = dict[str, Any]
 
-_USER: Final = {"username": "sandbox", "groups": ["system:masters", "system:authenticated"]}
-_EVERYTHING: Final = {
-    "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}],
-    "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
-    "incomplete": False,
-}
-_ANSWERS: Final[dict[str, JSONObject]] = {
-    "SelfSubjectReview": {"userInfo": _USER},
-    "SelfSubjectAccessReview": {"allowed": True, "reason": "the sandbox allows everything"},
-    "SubjectAccessReview": {"allowed": True, "reason": "the sandbox allows everything"},
-    "SelfSubjectRulesReview": _EVERYTHING,
-}
 
-
-def answer(resource: Resource, obj: Any) -> JSONObject | None:
+def answer(access: Access, user: User, resource: Resource, obj: Any) -> JSONObject | None:
     """The answered review, or ``None`` where ``resource`` is not one."""
-    status = _ANSWERS.get(resource.kind)
-    if status is None:
-        return None
     asked = obj if isinstance(obj, dict) else {}
+    spec = asked.get("spec") or {}
+    status: JSONObject
+    match resource.kind:
+        case "SelfSubjectReview":
+            status = {"userInfo": user.info()}
+        case "SelfSubjectAccessReview":
+            status = _decided(access, user, spec)
+        case "SubjectAccessReview":
+            status = _decided(access, User(spec.get("user", ""), tuple(spec.get("groups") or ())), spec)
+        case "SelfSubjectRulesReview":
+            status = access.rules(user, spec.get("namespace", ""))
+        case _:
+            return None
     return {"metadata": {}, **asked, "kind": resource.kind, "apiVersion": resource.api_version, "status": status}
+
+
+def _decided(access: Access, user: User, spec: JSONObject) -> JSONObject:
+    path = spec.get("nonResourceAttributes")
+    if path:
+        asked = Attributes(verb=path.get("verb", ""), path=path.get("path", ""))
+    else:
+        about = spec.get("resourceAttributes") or {}
+        fields = ("verb", "group", "resource", "subresource", "namespace", "name")
+        asked = Attributes(**{field: about.get(field, "") for field in fields})
+    decision = access.decide(user, asked)
+    return {"allowed": decision.allowed, **({"reason": decision.reason} if decision.reason else {})}

@@ -109,6 +109,22 @@ def field_selector(text: str, supported: tuple[str, ...]) -> Predicate | None:
     return lambda obj: all((field_at(obj, path) == value) is wanted for path, value, wanted in tests)
 
 
+def exact_name(text: str) -> str:
+    """The one ``metadata.name`` that a field selector asks for; empty where it asks for none, or for others."""
+    names = {part.partition("=")[2].lstrip("=") for part in text.split(",") if part.startswith("metadata.name=")}
+    return names.pop() if len(names) == 1 else ""
+
+
+def text_of(selector: Mapping[str, Any]) -> str:
+    """A LabelSelector object as a label selector's text; empty where it selects everything."""
+    parts = [f"{key}={value}" for key, value in sorted((selector.get("matchLabels") or {}).items())]
+    for term in selector.get("matchExpressions") or ():
+        values = f" ({','.join(term.get('values') or ())})" if term.get("values") else ""
+        operator = {"In": " in", "NotIn": " notin", "Exists": "", "DoesNotExist": ""}[term["operator"]]
+        parts.append(f"{'!' if term['operator'] == 'DoesNotExist' else ''}{term['key']}{operator}{values}")
+    return ",".join(parts)
+
+
 def both(first: Predicate | None, second: Predicate | None) -> Predicate | None:
     """The conjunction, where ``None`` selects everything."""
     if first is None or second is None:

@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import secrets
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import msgspec
 from aiohttp import web
 
 from meshfed.sandbox.apiserver import crds as definitions
-from meshfed.sandbox.apiserver import kinds, objects
+from meshfed.sandbox.apiserver import kinds, objects, roles
+from meshfed.sandbox.apiserver.access import Access, Use
 from meshfed.sandbox.apiserver.app import BODY_LIMIT, Handler
 from meshfed.sandbox.apiserver.collector import Collector
 from meshfed.sandbox.apiserver.deletes import Deleter
 from meshfed.sandbox.apiserver.faults import Action, Fault
+from meshfed.sandbox.apiserver.rbac import GROUP
 from meshfed.sandbox.apiserver.resources import Registry
 from meshfed.sandbox.apiserver.store import Event, Store
 from meshfed.sandbox.apiserver.writes import WriteOptions, Writer
 
+if TYPE_CHECKING:
+    from meshfed.sandbox.apiserver.certificates import ServerCertificate
+
 JSONObject = dict[str, Any]
+
+Authorization = Literal["AlwaysAllow", "RBAC"]
 
 _NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
 _OWN = WriteOptions(manager="kube-apiserver")
@@ -31,6 +40,12 @@ _OWN = WriteOptions(manager="kube-apiserver")
 def _request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
     loop = asyncio.get_running_loop()
     return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=BODY_LIMIT)
+
+
+def _self_signed(host: str) -> ServerCertificate:
+    from meshfed.sandbox.apiserver.certificates import self_signed  # noqa: PLC0415  # plain HTTP needs no cryptography
+
+    return self_signed(host)
 
 
 def _now() -> datetime:
@@ -53,7 +68,9 @@ class APIServer:
     """A Kubernetes API server in this process; an async context manager.
 
     ``port`` 0 picks one, which it keeps over ``stop`` and ``start``. ``crds`` are installed before it answers.
-    With a ``token`` every request has to carry it. ``bookmark_every`` is in seconds.
+    With a ``token`` every request has to carry it. With the ``authorization`` RBAC it speaks HTTPS, since clients
+    send no token without it; service accounts' tokens are accepted besides ``token``, which is the administrator's (one
+    is made where none is given); roles and bindings decide, and ``audit`` is kept. ``bookmark_every`` is in seconds.
     """
 
     def __init__(
@@ -63,15 +80,18 @@ class APIServer:
         port: int = 0,
         crds: Iterable[JSONObject] = (),
         token: str = "",
+        authorization: Authorization = "AlwaysAllow",
         bookmark_every: float = 60.0,
     ) -> None:
         self._host = host
         self._port = port
-        self._token = token
+        rbac = authorization == "RBAC"
+        self._certificate = _self_signed(host) if rbac else None
+        self._token = token or (secrets.token_urlsafe() if rbac else "")
         self._store = Store()
         self._registry = Registry()
         addresses = kinds.Addresses()
-        self._writer = Writer(self._store, kinds.behaviours(addresses), _now)
+        self._writer = Writer(self._store, {**kinds.behaviours(addresses), **roles.BEHAVIOURS}, _now)
         deleter = Deleter(self._store, _now)
         self._collector = Collector(self._store, self._registry, deleter)
         self._handler = Handler(
@@ -79,7 +99,7 @@ class APIServer:
             self._registry,
             writer=self._writer,
             deleter=deleter,
-            token=token,
+            access=Access(self._store, token=self._token, rbac=rbac, now=_now),
             bookmark_every=bookmark_every,
         )
         self._store.listeners.append(self._collector.follow)
@@ -88,6 +108,8 @@ class APIServer:
         self._runner: web.ServerRunner | None = None
         self._exit = AsyncExitStack()
         self._populate()
+        if rbac:
+            self._govern()
         for crd in crds:
             self.install_crd(crd)
 
@@ -106,8 +128,23 @@ class APIServer:
 
     @property
     def url(self) -> str:
-        """``http://host:port``."""
-        return f"http://{self._host}:{self._port}"
+        """``http://host:port``, or ``https://host:port`` with RBAC."""
+        return f"{'https' if self._certificate else 'http'}://{self._host}:{self._port}"
+
+    @property
+    def ca(self) -> bytes:
+        """The certificate, PEM, that it is known by; empty where it speaks plain HTTP."""
+        return self._certificate.certificate if self._certificate else b""
+
+    @property
+    def token(self) -> str:
+        """The administrator's token; empty where none is asked for."""
+        return self._token
+
+    @property
+    def audit(self) -> Counter[Use]:
+        """What was asked for and by whom, and how often, since the start; kept with RBAC only."""
+        return Counter(self._handler.access.audit)
 
     @property
     def counters(self) -> Counters:
@@ -116,10 +153,13 @@ class APIServer:
 
     def kubeconfig(self, name: str = "sandbox") -> JSONObject:
         """A kubeconfig with this server as cluster, user and context ``name``."""
+        cluster = {"server": self.url}
+        if self.ca:
+            cluster["certificate-authority-data"] = base64.b64encode(self.ca).decode()
         return {
             "apiVersion": "v1",
             "kind": "Config",
-            "clusters": [{"name": name, "cluster": {"server": self.url}}],
+            "clusters": [{"name": name, "cluster": cluster}],
             "users": [{"name": name, "user": {"token": self._token} if self._token else {}}],
             "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
             "current-context": name,
@@ -130,7 +170,8 @@ class APIServer:
         server = web.Server(self._handler.handle, request_factory=_request, handler_cancellation=True, access_log=None)
         self._runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self._host, self._port, reuse_address=True)
+        context = self._certificate.context() if self._certificate else None
+        site = web.TCPSite(self._runner, self._host, self._port, reuse_address=True, ssl_context=context)
         await site.start()
         self._port = self._runner.addresses[0][1]
 
@@ -197,6 +238,17 @@ class APIServer:
         assert namespaces is not None  # noqa: S101  # built in
         for name in _NAMESPACES:
             self._writer.create(namespaces, "", {"metadata": {"name": name}}, _OWN)
+
+    def _govern(self) -> None:
+        """Make the roles that every cluster has, and keep those made of others up to date."""
+        for plural, obj in roles.bootstrap():
+            resource = self._registry.find(GROUP, "v1", plural)
+            assert resource is not None  # noqa: S101  # built in
+            self._writer.create(resource, "", obj, _OWN)
+        cluster_roles = self._registry.find(GROUP, "v1", "clusterroles")
+        assert cluster_roles is not None  # noqa: S101  # built in
+        aggregator = roles.Aggregator(self._store, self._writer, cluster_roles)
+        self._store.collection(GROUP, "clusterroles").listeners.add(aggregator.follow)
 
     def _follow_crd(self, event: Event) -> None:
         before, after = (stored.object["spec"] if stored else None for stored in (event.before, event.after))

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from meshfed.sandbox.apiserver import selectors
 from meshfed.sandbox.apiserver.json_path import json_path, lookup
 from meshfed.sandbox.apiserver.resources import Column, Resource
 
@@ -78,13 +79,7 @@ def _pairs(labels: Any) -> str:
 
 
 def _selector(selector: Any) -> str:
-    selector = selector or {}
-    parts = [f"{key}={value}" for key, value in sorted((selector.get("matchLabels") or {}).items())]
-    for term in selector.get("matchExpressions") or ():
-        values = f" ({','.join(term.get('values') or ())})" if term.get("values") else ""
-        operator = {"In": " in", "NotIn": " notin", "Exists": "", "DoesNotExist": ""}[term["operator"]]
-        parts.append(f"{'!' if term['operator'] == 'DoesNotExist' else ''}{term['key']}{operator}{values}")
-    return ",".join(parts) or NONE
+    return selectors.text_of(selector or {}) or NONE
 
 
 def _service_ports(obj: JSONObject) -> str:

@@ -143,5 +143,3 @@ async def _unless_gone(write: Awaitable[Any]) -> None:
         await write
     except (AlreadyExists, Conflict, NotFound) as error:
         _log.debug("the sandbox's view was old: %s", error)
-
-

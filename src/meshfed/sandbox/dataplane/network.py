@@ -57,7 +57,11 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
         few = name.count(".") < _NDOTS
         if not few:
             yield name
-        for suffix in (f"{self.namespace}.svc.{self.cluster_domain}", f"svc.{self.cluster_domain}", self.cluster_domain):
+        for suffix in (
+            f"{self.namespace}.svc.{self.cluster_domain}",
+            f"svc.{self.cluster_domain}",
+            self.cluster_domain,
+        ):
             yield f"{name}.{suffix}"
         if few:
             yield name
@@ -80,14 +84,23 @@ def inside(place: Place) -> Iterator[None]:
 def proxy_header(source: tuple[str, int], destination: tuple[str, int]) -> bytes:
     """What begins a connection to a sidecar: a PROXY protocol header, version 2, for TCP over IPv4."""
     addresses = socket.inet_aton(source[0]) + socket.inet_aton(destination[0])
-    return _SIGNATURE + _PROXIED_TCP4 + struct.pack("!H", 12) + addresses + struct.pack("!HH", source[1], destination[1])
+    return (
+        _SIGNATURE + _PROXIED_TCP4 + struct.pack("!H", 12) + addresses + struct.pack("!HH", source[1], destination[1])
+    )
 
 
 class PodLoop(asyncio.SelectorEventLoop):
     """An event loop on which ``PLACE`` decides what names mean, where connections go and where servers listen."""
 
     async def getaddrinfo(
-        self, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0  # noqa: A002
+        self,
+        host: Any,
+        port: Any,
+        *,
+        family: int = 0,
+        type: int = 0,
+        proto: int = 0,
+        flags: int = 0,  # noqa: A002
     ) -> Any:
         """Resolve ``host`` as the Pod's libc would."""
         place = PLACE.get()

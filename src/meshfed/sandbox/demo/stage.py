@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -31,11 +31,13 @@ class StepFailed(Exception):
 class ControllerProcess:
     """A real ``meshfed controller``, as it runs in a cluster, against one mesh's kubeconfig."""
 
-    def __init__(self, mesh: str, kubeconfig: Path, log: Path) -> None:
+    def __init__(self, mesh: str, kubeconfig: Path, log: Path, *, flags: Sequence[str] = ()) -> None:
+        """``flags`` come after those that every controller of the stage has."""
         self.mesh = mesh
         self.log = log
         self.discovery_port, self.metrics_port, self.health_port = free_port(), free_port(), free_port()
         self._kubeconfig = kubeconfig
+        self._flags = flags
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -49,6 +51,7 @@ class ControllerProcess:
             f"--metrics-bind-address=127.0.0.1:{self.metrics_port}",
             f"--health-probe-bind-address=127.0.0.1:{self.health_port}",
             "--allow-unauthenticated-peers",
+            *self._flags,
         ]
 
     async def start(self) -> None:

@@ -1,0 +1,42 @@
+"""Workloads: what of a Pod, or of a WorkloadEntry that is not ours, matters to a federation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+
+class Workload(msgspec.Struct, frozen=True, weakref=True):
+    """A Pod or a WorkloadEntry without its name: those of one Deployment are equal, and are kept once.
+
+    ``labels`` are sorted. ``account`` is its service account, empty where none is stated. ``in_mesh``: whether it takes
+    Istio's mTLS, so that a gateway can reach it by SNI. ``ready``: whether it takes requests.
+    """
+
+    labels: tuple[tuple[str, str], ...] = ()
+    account: str = ""
+    in_mesh: bool = False
+    ready: bool = False
+
+    def has(self, selector: Mapping[str, str]) -> bool:
+        """Whether it carries every label of ``selector``."""
+        return selector.items() <= dict(self.labels).items()
+
+
+class Serving(msgspec.Struct, frozen=True):
+    """What is behind a Service: the accounts of those in the mesh, and whether there are any in it, or outside it."""
+
+    accounts: frozenset[str] = frozenset()
+    in_mesh: bool = False
+    outside: bool = False
+
+    @classmethod
+    def of(cls, workloads: Iterable[Workload]) -> Serving:
+        """Return what these are, together."""
+        found = tuple(workloads)
+        return cls(
+            accounts=frozenset(one.account for one in found if one.in_mesh),
+            in_mesh=any(one.in_mesh for one in found),
+            outside=any(not one.in_mesh for one in found),
+        )

@@ -1,0 +1,83 @@
+"""What Pods say about exports, from the API server of the mesh that exports to the objects of the one that imports."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from meshfed.kube import reflector
+from tests.controller.meshes import Mesh, eventually, federated, federation, meshes, pod, service
+from tests.controller.remotes import host
+
+EXPORTING = {"west": [service("ratings", exported=True)]}
+ACCOUNT = "spiffe://cluster.local/ns/default/sa/"
+
+
+async def accepts(mesh: Mesh, *accounts: str) -> None:
+    """Wait until ``mesh`` accepts exactly these accounts as ``ratings``."""
+
+    def found() -> list[str]:
+        entry = mesh.all("ServiceEntry").get(f"import.{host('ratings')}", {"spec": {}})
+        return list(entry["spec"].get("subjectAltNames", []))
+
+    await eventually(lambda: found() == [ACCOUNT + account for account in accounts], f"{accounts} are not accepted")
+
+
+async def test_who_serves_an_export_is_who_answers_for_the_import() -> None:
+    async with federated("east", "west", services=EXPORTING) as (east, west):
+        await eventually(lambda: east.imported() == [host("ratings")])
+        await accepts(east)
+        await west.apply(pod("ratings-1", "ratings", account="one"))
+        await accepts(east, "one")
+        await west.apply(pod("ratings-2", "ratings", account="two"))
+        await accepts(east, "one", "two")
+        await west.delete("Pod", "ratings-1", namespace="default")
+        await accepts(east, "two")
+
+
+async def test_a_service_that_is_scaled_to_zero_is_not_opened_to_everybody() -> None:
+    async with federated("east", "west", services=EXPORTING) as (east, west):
+        await west.apply(pod("ratings-1", "ratings", account="one"))
+        await accepts(east, "one")
+        await west.delete("Pod", "ratings-1", namespace="default")
+        await west.apply(service("marker", exported=True))
+        await eventually(lambda: host("marker") in east.imported())
+        await accepts(east, "one")
+        for mesh in (west, east):
+            await mesh.stop()
+            await mesh.start()
+            await mesh.ready()
+        await west.apply(service("other", exported=True))
+        await eventually(lambda: host("other") in east.imported())
+        await accepts(east, "one")
+        await west.apply(pod("ratings-2", "ratings", account="two"))
+        await accepts(east, "two")
+
+
+async def test_where_pods_may_not_be_read_all_else_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(reflector, "_ABSENT_PERIOD", 0.5)
+    async with meshes("east") as (east,):
+        forbidden = east.server.fail(verb="list", resource="pods", status=403, times=1000)
+        await east.apply(federation("east"), service("a", exported=True), pod("a-1", "a", sidecar=False))
+        with caplog.at_level(logging.WARNING):
+            await east.start()
+            await east.ready()
+        assert any("--no-read-pods" in record.getMessage() for record in caplog.records)
+        await eventually(lambda: east.exported() == [host("a")])
+        assert east.condition("MeshFederation", "east", "ExportsReady") != ("False", "NoMeshEndpoints")
+        forbidden.times = 0
+        await eventually(
+            lambda: east.condition("MeshFederation", "east", "ExportsReady") == ("False", "NoMeshEndpoints")
+        )
+
+
+async def test_pods_are_not_asked_for_where_they_are_not_to_be_read() -> None:
+    async with meshes("east") as (east,):
+        east.server.fail("hang", resource="pods", times=1000)
+        await east.apply(federation("east"), service("a", exported=True))
+        await east.start(read_pods=False)
+        await east.ready()
+        await eventually(lambda: east.exported() == [host("a")])

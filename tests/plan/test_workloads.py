@@ -1,0 +1,83 @@
+"""From Pods to the identities that remotes are told, and to what is said of exports that nobody can reach."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from meshfed.model.offers import MAX_IDENTITIES
+from meshfed.plan.workloads import of_entry
+from tests.world import EXPORTED, World, exported, host, mesh, pod, service
+
+ACCOUNT = "spiffe://cluster.local/ns/default/sa/"
+
+
+def told(world: World, name: str = "a") -> tuple[str, ...]:
+    """The identities that are announced for an export."""
+    world.settle()
+    offers = [outputs.export.offer for outputs in world.outputs.values() if outputs.export is not None]
+    return next(offer.identities for offer in offers if offer.host == host(name))
+
+
+def test_the_accounts_of_the_pods_behind_a_service_are_announced() -> None:
+    one, other = pod("a-1", app="a", account="one"), pod("a-2", app="a", account="two")
+    world = World(mesh(), exported("a"), one, other, pod("b-1", app="b"), pod("a-1.elsewhere", app="a", account="x"))
+    assert told(world) == (ACCOUNT + "one", ACCOUNT + "two")
+    assert told(world.remove(one)) == (ACCOUNT + "two",)
+    assert told(world.put(pod("a-2", app="b", account="two"))) == ()
+    assert told(world.put(service("a", labels=EXPORTED, selector={"app": "b"}))) == (
+        ACCOUNT + "default",
+        ACCOUNT + "two",
+    )
+    assert told(world.put(mesh(trustDomain="east.local")))[0] == "spiffe://east.local/ns/default/sa/default"
+
+
+def test_a_pod_counts_from_when_it_exists_until_it_is_gone() -> None:
+    world = World(mesh(), exported("a"), pod("a-1", app="a", account="one", phase="Pending", ready=False))
+    assert told(world) == (ACCOUNT + "one",)
+    world.put(pod("a-1", app="a", account="one", deleted="2026-01-01T00:00:00Z"))
+    assert told(world) == (ACCOUNT + "one",)
+    assert told(world.put(pod("a-1", app="a", account="one", phase="Succeeded"))) == ()
+
+
+def test_nobody_is_announced_where_not_everybody_can_be() -> None:
+    crowd = [pod(f"a-{number}", app="a", account=f"s{number:02}") for number in range(MAX_IDENTITIES + 1)]
+    world = World(mesh(), exported("a"), *crowd)
+    assert told(world) == ()
+    assert len(told(world.remove(crowd[0]))) == MAX_IDENTITIES
+    # A virtual machine: it serves too, and nobody knows as whom.
+    spec: dict[str, Any] = {"labels": {"app": "a"}}
+    entry = {"spec": spec, "metadata": {"labels": {"security.istio.io/tlsMode": "istio"}}}
+    world.planner.workload_changed("WorkloadEntry", "default", "vm", of_entry(entry))
+    assert told(world) == ()
+    spec["serviceAccount"] = "s01"
+    world.planner.workload_changed("WorkloadEntry", "default", "vm", of_entry(entry))
+    assert len(told(world)) == MAX_IDENTITIES
+
+
+def test_an_export_that_no_sidecar_serves_is_pointed_out_and_stays() -> None:
+    bare = pod("a-1", app="a", sidecar=False)
+    world = World(mesh(), exported("a"), exported("b"), bare)
+    assert world.conditions("MeshFederation", "east")["ExportsReady"] == "False NoMeshEndpoints"
+    (said,) = (c.message for c in world.statuses["MeshFederation east"].conditions if c.type == "ExportsReady")
+    assert said.startswith("no pod behind default/a has a sidecar")
+    assert world.gateways == [[host("a"), host("b")]]
+    assert told(world) == ()
+    world.put(pod("a-2", app="a"))
+    assert world.conditions("MeshFederation", "east")["ExportsReady"] == "True Exporting"
+    world.remove(pod("a-2", app="a"), bare)
+    assert world.conditions("MeshFederation", "east")["ExportsReady"] == "True Exporting"
+
+
+@pytest.mark.parametrize("size", [10, 1000])
+def test_a_pod_costs_the_same_in_a_small_world_and_in_a_large_one(size: int) -> None:
+    world = World(mesh(), *(exported(f"s{number}") for number in range(size)))
+    world.put(*(pod(f"p{number}", app=f"s{number}", account="x") for number in range(size)))
+    world.settle()
+    for alike in (pod("new", app="s1", account="x"), pod("new", app="s1", account="x", ready=False)):
+        world.put(alike)
+        assert world.settle() == []
+    world.put(pod("new", app="s1", account="y"))
+    assert Counter(type(key).__name__ for key in world.settle()) == {"ExportKey": 1, "MeshStatusKey": 1}

@@ -9,6 +9,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import dnslib
@@ -41,9 +42,9 @@ class NameServer(asyncio.DatagramProtocol):
         self.asked: list[str] = []
         self.silent = 0
         self.code = 0
-        self._transport: asyncio.DatagramTransport | None = None
+        self._transport: Any = None
 
-    def connection_made(self, transport: asyncio.DatagramTransport) -> None:
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
@@ -57,7 +58,6 @@ class NameServer(asyncio.DatagramProtocol):
         for address in RECORDS.get(name, []):
             answer.add_answer(dnslib.RR(name, rdata=dnslib.A(address)))
         answer.header.rcode = self.code or (0 if name in RECORDS else dnslib.RCODE.NXDOMAIN)
-        assert self._transport is not None
         self._transport.sendto(answer.pack(), addr)
 
 
@@ -127,7 +127,7 @@ async def greet(url: str) -> str:
 
 async def resolve(host: str) -> list[str]:
     loop = asyncio.get_running_loop()
-    return [found[4][0] for found in await loop.getaddrinfo(host, 80, type=socket.SOCK_STREAM)]
+    return [str(found[4][0]) for found in await loop.getaddrinfo(host, 80, type=socket.SOCK_STREAM)]
 
 
 async def test_what_is_dialled_goes_to_the_sidecar_and_says_where_to(pod: Place, name_server: NameServer) -> None:

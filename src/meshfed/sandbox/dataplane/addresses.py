@@ -49,7 +49,7 @@ class Addresses:
         return f"127.{self.number}.254.20"
 
     def take(self, owner: str) -> str:
-        """An address for a Pod of ``owner``: one that its last Pods left, as a gateway's clients would like, or a new one.
+        """An address for a Pod of ``owner``: one that an earlier Pod left, as a gateway's clients would like, or new.
 
         Raises:
             AddressesExhausted: all 32,000 are taken.

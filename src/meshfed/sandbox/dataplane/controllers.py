@@ -1,4 +1,4 @@
-"""The controllers of a cluster that a mesh cannot do without: Deployments, EndpointSlices, load balancers' addresses."""
+"""Those controllers of a cluster that a mesh needs: Deployments, EndpointSlices, load balancers' addresses."""
 
 from __future__ import annotations
 

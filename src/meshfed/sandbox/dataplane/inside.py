@@ -1,4 +1,4 @@
-"""Runs a program of ours as it is released, in a Pod: ``python -m meshfed.sandbox.dataplane.inside PLACE ARGUMENTS...``.
+"""Runs ``meshfed`` as it is released, in a Pod: ``python -m meshfed.sandbox.dataplane.inside PLACE ARGUMENTS...``.
 
 ``PLACE`` is a ``Place`` as JSON; what follows are the arguments of ``meshfed``, such as ``controller --namespace=...``.
 """
@@ -23,7 +23,7 @@ def main() -> None:
     """Install the Pod's network, and become ``meshfed``."""
     PLACE.set(msgspec.json.decode(sys.argv[1], type=Place))
     # What asyncio.run makes its loop with, in every version since 3.11, where it is given no factory.
-    asyncio.events.new_event_loop = PodLoop  # type: ignore[assignment]
+    asyncio.events.new_event_loop = PodLoop
     sys.argv[:] = ["meshfed", *sys.argv[2:]]
     runpy.run_module("meshfed", run_name="__main__", alter_sys=True)
 

@@ -98,9 +98,9 @@ class PodLoop(asyncio.SelectorEventLoop):
         port: Any,
         *,
         family: int = 0,
-        type: int = 0,
+        type: int = 0,  # noqa: A002 - the name it has in asyncio
         proto: int = 0,
-        flags: int = 0,  # noqa: A002
+        flags: int = 0,
     ) -> Any:
         """Resolve ``host`` as the Pod's libc would."""
         place = PLACE.get()

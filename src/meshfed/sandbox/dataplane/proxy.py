@@ -76,6 +76,7 @@ class Proxy:
             resolver=resolver,
         )
         self.admin = str(admin)
+        self._admin_socket = admin
         for path in (self.files.endpoints, self.files.routes):
             Path(path).mkdir(parents=True, exist_ok=True)
         self._process: asyncio.subprocess.Process | None = None
@@ -115,7 +116,7 @@ class Proxy:
         command += ["--log-level", "warning", "--log-path", str(self.log), "--file-flush-interval-msec", "50"]
         # What it does not know must not pass for taken.
         command += ["--drain-time-s", "5", "--reject-unknown-dynamic-fields"]
-        Path(self.admin).unlink(missing_ok=True)
+        self._admin_socket.unlink(missing_ok=True)
         self._process = await processes.spawn(command, self.log)
         await self._taken()
 

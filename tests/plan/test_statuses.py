@@ -47,6 +47,8 @@ def running() -> World:
         offer("west", "reviews"),
     )
     world.settle()
+    ports = [{"name": "tls-passthrough", "port": 15443}]
+    world.put(service("federation-ingress-gateway.istio-system", ports=ports, type="NodePort"))
     for key in (MeshKey(), GatewayKey(0), RemoteKey("west"), RATINGS):
         world.planner.applied_changed(key, IN_PLACE)
     world.planner.connection_changed("west", UP)

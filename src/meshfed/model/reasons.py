@@ -66,6 +66,12 @@ class Reason(StrEnum):
     NAME_TOO_LONG = "NameTooLong"
     NO_SERVICE = "NoService"
     NO_MESH_ENDPOINTS = "NoMeshEndpoints"
+    GATEWAY_SERVICE_MISSING = "GatewayServiceMissing"
+    GATEWAY_PORT_MISSING = "GatewayPortMissing"
+    GATEWAY_ADDRESS_MISSING = "GatewayAddressMissing"
+    GATEWAY_PODS_MISSING = "GatewayPodsMissing"
+    GATEWAY_PODS_NOT_READY = "GatewayPodsNotReady"
+    GATEWAY_CROWDED = "GatewayCrowded"
     # RemoteMesh
     CONNECTED = "Connected"
     CONNECTING = "Connecting"
@@ -123,6 +129,12 @@ REASONS: Final[dict[Reason, str]] = {
     Reason.NAME_TOO_LONG: "The OpenShift router cannot serve the host: a DNS label of its SNI would be over 63 characters.",
     Reason.NO_SERVICE: "There is no Service of the ServiceExport's name.",
     Reason.NO_MESH_ENDPOINTS: "No pod behind the exported Service has a sidecar, so the gateway cannot reach any; it is exported all the same.",
+    Reason.GATEWAY_SERVICE_MISSING: "No Service is in front of the gateway's pods; behind an OpenShift router, none of the name that Routes lead to.",
+    Reason.GATEWAY_PORT_MISSING: "The gateway's Service lacks the port that `ingress.gateway.portConfig` states.",
+    Reason.GATEWAY_ADDRESS_MISSING: "The gateway's Service has no address outside the cluster, or none yet.",
+    Reason.GATEWAY_PODS_MISSING: "No pod has the labels of `ingress.gateway.selector`.",
+    Reason.GATEWAY_PODS_NOT_READY: "None of the gateway's pods is ready.",
+    Reason.GATEWAY_CROWDED: "More ports are exported than a gateway serves well; they are served all the same.",
     Reason.CONNECTED: "The remote's discovery service is connected.",
     Reason.CONNECTING: "The first connection is being made.",
     Reason.UNREACHABLE: "The remote's discovery service cannot be reached; its imports stay as they are.",

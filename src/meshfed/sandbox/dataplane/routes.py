@@ -177,11 +177,11 @@ def statuses(routes: Iterable[JSONObject], *, canonical: str, now: str) -> dict[
     patches: dict[RouteKey, JSONObject] = {}
     for admission in admit(routes):
         existing = ((by_key[admission.key].get("status") or {}).get("ingress")) or []
-        own = next((entry for entry in existing if entry.get("routerName") == ROUTER_NAME), {})
+        own: JSONObject = next((entry for entry in existing if entry.get("routerName") == ROUTER_NAME), {})
         condition = {"type": "Admitted", "status": "False" if admission.reason else "True"}
         if admission.reason:
             condition |= {"reason": admission.reason, "message": admission.message}
-        before = next(iter(own.get("conditions") or ()), {})
+        before: JSONObject = next(iter(own.get("conditions") or ()), {})
         since = before.get("lastTransitionTime") if before.get("status") == condition["status"] else None
         entry = {
             "host": admission.host,

@@ -45,6 +45,7 @@ def controller(
     read_pods: bool = True,
     log_format: Literal["text", "json"] = "text",
     log_level: Literal["debug", "info", "warning", "error"] = "info",
+    adopt_reference: Annotated[bool, Parameter(show_default=False)] = False,
     mesh_peers: Annotated[str | None, Parameter(name="--meshPeers")] = None,
     exported_service_set: Annotated[str | None, Parameter(name="--exportedServiceSet")] = None,
     imported_service_set: Annotated[str | None, Parameter(name="--importedServiceSet")] = None,
@@ -87,6 +88,9 @@ def controller(
         One line a record for people, or one JSON object a line for machines.
     log_level
         The least severe records to write.
+    adopt_reference
+        Take over what the reference's controller, which must not run any more, left in the cluster: its objects, and
+        its CRDs. No import is interrupted.
     mesh_peers
         The reference's JSON: this mesh and its remotes, instead of the MeshFederation and RemoteMeshes.
     exported_service_set
@@ -104,6 +108,7 @@ def controller(
         allow_unauthenticated_peers=allow_unauthenticated_peers,
         trusted_proxies=_cidrs(trusted_proxy_cidrs),
         read_pods=read_pods,
+        adopt_reference=adopt_reference,
         fixed=_fixed(mesh_peers, exported_service_set, imported_service_set, place),
     )
     timing = _timing(leader_elect_lease_duration, leader_elect_renew_deadline, leader_elect_retry_period)

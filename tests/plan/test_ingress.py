@@ -32,7 +32,8 @@ def world(*objects: Service | Pod, pods: bool = True, **spec: Any) -> World:
 
 def front(name: str = "gateway.ingress", selector: dict[str, str] | None = None, **spec: Any) -> Service:
     """A Service in front of the gateway."""
-    return service(name, selector=selector or LABELS, **({"ports": [PORT], "externalIPs": ["192.0.2.1"]} | spec))
+    plain: dict[str, Any] = {"ports": [PORT], "externalIPs": ["192.0.2.1"]}
+    return service(name, selector=selector or LABELS, **(plain | spec))
 
 
 def behind(*, ready: bool = True, **labels: str) -> Pod:
@@ -67,9 +68,7 @@ def balanced() -> Service:
         pytest.param([front()], "False GatewayPodsMissing", id="no pods"),
         pytest.param([front(), behind(ready=False)], "False GatewayPodsNotReady", id="no pod that is ready"),
         pytest.param([behind()], "False GatewayServiceMissing", id="no Service"),
-        pytest.param(
-            [front("gateway.other", {"x": "y"}), behind(x="y")], "False GatewayServiceMissing", id="elsewhere"
-        ),
+        pytest.param([front("x.other", {"x": "y"}), behind(x="y")], "False GatewayServiceMissing", id="elsewhere"),
         pytest.param([front(ports=[HTTP]), behind()], "False GatewayPortMissing", id="another port"),
         pytest.param(
             [front(type="LoadBalancer", externalIPs=[]), behind()], "False GatewayAddressMissing", id="no address yet"

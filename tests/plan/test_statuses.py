@@ -269,3 +269,14 @@ def test_every_reason_is_documented_and_every_condition_speaks_to_a_person() -> 
             assert isinstance(condition, Condition)
             assert isinstance(condition.type, ConditionType)
             assert condition.message
+
+
+def test_a_remote_of_the_default_trust_domain_is_not_let_into_a_mesh_of_another() -> None:
+    world = World(mesh(trustDomain="east.local"), remote())
+    assert world.conditions("RemoteMesh", "west")["IdentityUnique"] == "False IdentityShadowed"
+    world.put(remote(trustDomain="west.local"))
+    assert world.conditions("RemoteMesh", "west")["IdentityUnique"] == "True IdentityUnique"
+    world.put(remote(trustDomain="west.local", identity="spiffe://cluster.local/ns/a/sa/b"))
+    assert world.conditions("RemoteMesh", "west")["IdentityUnique"] == "False IdentityShadowed"
+    world.put(mesh(), remote(identity="spiffe://cluster.local/ns/a/sa/b"))
+    assert world.conditions("RemoteMesh", "west")["IdentityUnique"] == "True IdentityUnique"

@@ -85,6 +85,7 @@ class Reason(StrEnum):
     PUBLISH_ONLY = "PublishOnly"
     NAME_CONFLICT = "NameConflict"
     IDENTITY_UNIQUE = "IdentityUnique"
+    IDENTITY_SHADOWED = "IdentityShadowed"
     IDENTITY_AMBIGUOUS = "IdentityAmbiguous"
     # FederatedService
     ACCEPTED = "Accepted"
@@ -148,6 +149,7 @@ REASONS: Final[dict[Reason, str]] = {
     Reason.NAME_CONFLICT: "The RemoteMesh has the name or the network of this mesh or of an older RemoteMesh.",
     Reason.IDENTITY_UNIQUE: "Callers with the remote's identity are this remote and no other.",
     Reason.IDENTITY_AMBIGUOUS: "Another RemoteMesh, or this mesh, has the same identity, so callers cannot be told apart.",
+    Reason.IDENTITY_SHADOWED: "The remote's trust domain is `cluster.local` and this mesh's is not: Istio takes callers of it for this mesh's own, so the remote is refused.",
     Reason.ACCEPTED: "The offer is imported.",
     Reason.REMOTE_MISSING: "There is no RemoteMesh of that name.",
     Reason.NOT_IMPORTED: "The RemoteMesh imports nothing.",

@@ -326,6 +326,7 @@ class Planner:
                     conflict=self._conflict(self._mesh, name),
                     identity=str(peer.remote.identity),
                     shares_identity_with=tuple(self._remotes.shares_identity_with(self._mesh, name)),
+                    shadowed_by=meshes.shadowed_by(self._mesh, peer.remote),
                     reachable=bool(peer.remote.addresses or peer.remote.discovery_address),
                     publish_only=peer.rules is None,
                     offered=offered,

@@ -79,6 +79,8 @@ class RemoteFacts(msgspec.Struct, frozen=True):
     conflict: Decision | None
     identity: str
     shares_identity_with: tuple[str, ...]
+    shadowed_by: str
+    """This mesh's trust domain, where Istio takes the remote's identity for one of that; else empty."""
     reachable: bool
     publish_only: bool
     offered: int
@@ -153,6 +155,15 @@ def _remote_obstacle(facts: RemoteFacts) -> tuple[Reason, str] | None:
 
 
 def _identity_unique(facts: RemoteFacts) -> Condition:
+    if facts.shadowed_by:
+        return condition(
+            ConditionType.IDENTITY_UNIQUE,
+            holds=False,
+            reason=Reason.IDENTITY_SHADOWED,
+            message=f"in an AuthorizationPolicy Istio reads the trust domain cluster.local as this mesh's own, "
+            f"{facts.shadowed_by}, so {facts.identity} is not let in to hear what this mesh exports. Imports are not "
+            "affected. Give the remote mesh a trust domain of its own",
+        )
     if not facts.shares_identity_with:
         return condition(
             ConditionType.IDENTITY_UNIQUE,

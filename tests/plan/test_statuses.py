@@ -184,7 +184,7 @@ def test_with_everything_on_defaults_identities_are_ambiguous_and_imports_work_a
     assert world.accepted() == {f"{host('ratings')}.west": "Accepted"}
 
     world.put(remote("north", identity="spiffe://north.local/ns/x/sa/y"), mesh(trustDomain="east.local"))
-    assert world.conditions("RemoteMesh", "west")["IdentityUnique"] == "True IdentityUnique"
+    assert world.conditions("RemoteMesh", "west")["IdentityUnique"] == "False IdentityShadowed"
     assert world.planner.remotes_with_identity(ours) == ("west",)
     assert world.planner.remotes_with_identity(SpiffeID.of_workload("x", "y", "z")) == ()
 

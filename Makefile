@@ -5,7 +5,7 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo sandbox test lint format unit generate lock clean
+.PHONY: help setup demo sandbox test lint format unit generate lock dist image clean
 
 help: ## List the targets
 	@echo 'Meshfed: what one can do here. PYTHON= names the Python to use, ARGS= adds arguments.'
@@ -33,6 +33,7 @@ lint: setup ## Check format, style, types, layers, dependencies and generated fi
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/deptry src
+	$(BIN)/hadolint deploy/Containerfile
 	$(BIN)/python tools/generate.py --check
 
 format: setup ## Format the code, and repair what can be repaired by itself
@@ -45,9 +46,22 @@ unit: setup ## Run the tests alone, stopping at the first failure (ARGS='tests/m
 generate: setup ## Write all generated files again
 	$(BIN)/python tools/generate.py
 
-lock: setup ## Resolve pyproject.toml into requirements-dev.lock (ARGS=--upgrade: take the newest of everything)
-	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --extra sandbox --group dev \
-	    --no-emit-index-url --custom-compile-command "make lock" --quiet --output-file requirements-dev.lock $(ARGS) pyproject.toml
+LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+    --custom-compile-command "make lock" --quiet
+lock: setup ## Resolve pyproject.toml into the two locks (ARGS=--upgrade: take the newest of everything)
+	$(LOCK) --extra sandbox --group dev --output-file requirements-dev.lock $(ARGS) pyproject.toml
+	$(LOCK) --constraint requirements-dev.lock --output-file requirements.lock --upgrade pyproject.toml
+
+dist: setup ## Make dist, the files of a release, and check that they work where nothing else is installed
+	$(BIN)/python tools/dist.py
+
+CONTAINER_TOOL ?= docker
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' src/meshfed/__init__.py)
+IMAGE ?= meshfed:$(VERSION)
+image: ## Build the container image from dist (CONTAINER_TOOL=podman, IMAGE=name, ARGS='--platform linux/arm64')
+	$(CONTAINER_TOOL) build --file deploy/Containerfile --tag '$(IMAGE)' $(ARGS) \
+	    --build-arg VERSION=$(VERSION) \
+	    --build-arg REVISION="$$(git rev-parse HEAD)" --build-arg CREATED="$$(git log -1 --format=%cI)" .
 
 clean: ## Remove the environment and all caches
 	rm -rf .venv .tools build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

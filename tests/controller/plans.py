@@ -20,6 +20,8 @@ from meshfed.istio import gateway_index
 from meshfed.kube import Manifest
 from meshfed.model.workloads import Workload
 from meshfed.plan import Inputs, Settings, plan_all
+from meshfed.plan.local_services import workload_selector
+from meshfed.plan.overrides import host_of
 from meshfed.plan.workloads import of_entry, of_pod
 from tests.controller.meshes import PATIENCE, WRITTEN, Mesh
 from tests.controller.remotes import Remote
@@ -47,6 +49,8 @@ def planned(mesh: Mesh, *others: Remote) -> dict[Name, Manifest]:
         namespaces=_read(mesh, Namespace, "namespaces", everywhere=True),
         services=_read(mesh, Service, "services", everywhere=True),
         workloads=tuple(_workloads(mesh)),
+        rules=tuple((_name(one)[1:], host_of(one)) for one in _of_others(mesh, "destinationrules")),
+        selectors=tuple((_name(one)[1:], workload_selector(one)) for one in _of_others(mesh, "serviceentries")),
         records=_read(mesh, FederatedService, "federatedservices"),
         gateways=tuple(
             (index, tuple(host for server in servers for host in server["hosts"]))
@@ -99,9 +103,12 @@ def _read(mesh: Mesh, kind: type[T], plural: str, *, everywhere: bool = False) -
 def _workloads(mesh: Mesh) -> Iterator[tuple[Name, Workload]]:
     for pod in _read(mesh, Pod, "pods", everywhere=True):
         yield ("Pod", pod.metadata.namespace, pod.metadata.name), of_pod(pod)
-    for entry in mesh.server.snapshot("workloadentries"):
-        if _owner(entry) is None:
-            yield _name(entry), of_entry(entry)
+    for entry in _of_others(mesh, "workloadentries"):
+        yield _name(entry), of_entry(entry)
+
+
+def _of_others(mesh: Mesh, plural: str) -> Iterator[Manifest]:
+    return (one for one in mesh.server.snapshot(plural) if _owner(one) is None)
 
 
 def _owner(manifest: Manifest) -> Any:

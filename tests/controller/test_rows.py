@@ -16,7 +16,7 @@ from meshfed.federation import homes
 from meshfed.kube import Manifest
 from meshfed.model.offers import Port
 from meshfed.sandbox.ports import free_port
-from tests.controller.meshes import SYSTEM, Mesh, eventually, federation, meshes, namespace, service
+from tests.controller.meshes import SYSTEM, Mesh, eventually, federation, meshes, namespace, pod, service
 from tests.controller.plans import difference
 from tests.controller.remotes import host, offer, remotes
 
@@ -51,6 +51,12 @@ def gateway(*hosts: str, number: int = 15443, name: str = "tls-passthrough", **s
             }
         ],
     }
+
+
+def of_others(kind: str, in_namespace: str, spec: Mapping[str, Any]) -> Manifest:
+    """An object of Istio that somebody else wrote."""
+    metadata = {"name": "theirs", "namespace": in_namespace}
+    return {"apiVersion": "networking.istio.io/v1", "kind": kind, "metadata": metadata, "spec": dict(spec)}
 
 
 async def test_gateway() -> None:
@@ -330,6 +336,13 @@ async def test_workload_entry() -> None:
         await holds(east, "WorkloadEntry", {f"{name}.192.0.2.10": entry(port_name="web", selector=selector)})
         await east.apply(service("ratings"))
 
+        virtual = {"hosts": ["vm.example"], "ports": [{"number": 80, "name": "http", "protocol": "HTTP"}]}
+        virtual |= {"resolution": "STATIC", "workloadSelector": {"labels": {"app": "ratings"}}}
+        await east.apply(of_others("ServiceEntry", "default", virtual))
+        await holds(east, "WorkloadEntry", {})
+        await east.delete("ServiceEntry", "theirs", namespace="default")
+        await holds(east, "WorkloadEntry", {f"{name}.192.0.2.10": entry()})
+
         await east.apply(west.object(addresses=["gw.west.example"], locality="r1/z1", network="n"))
         wanted = {
             f"{name}.{address}": entry(address, locality="r1/z1", network="n") for address in ("192.0.2.7", "192.0.2.8")
@@ -401,6 +414,23 @@ async def test_import_destination_rule() -> None:
         await east.start()
         await east.apply(federation("east"), west.object(**router))
         await holds(east, "DestinationRule", {name: rule(on_9080)})
+
+        theirs = {"host": host("ratings"), "subsets": [{"name": "v1", "labels": {"v": "1"}}]}
+        await east.apply(of_others("DestinationRule", "istio-system", theirs))
+        await holds(east, "DestinationRule", {"istio-system/theirs": theirs})
+        await holds(east, "ServiceEntry", {})
+        await east.delete("DestinationRule", "theirs")
+        await holds(east, "DestinationRule", {name: rule(on_9080)})
+
+        await east.apply(service("ratings"))
+        await eventually(lambda: bool(east.merged()))
+        await east.apply(pod("ratings-1", "ratings", sidecar=False))
+        await holds(east, "DestinationRule", {})
+        assert east.merged() == []
+        await east.delete("Pod", "ratings-1", namespace="default")
+        await holds(east, "DestinationRule", {name: rule(on_9080)})
+        await east.delete("Service", "ratings", namespace="default")
+
         west.offer(offer("ratings", ports=(*west.offers[host("ratings")].ports, GRPC)))
         on_7000 = (7000, "ratings-7000.default.svc.cluster.local")
         await holds(east, "DestinationRule", {name: rule(on_7000, on_9080)})

@@ -115,7 +115,8 @@ class _Walker:
             lambda: Put(self._service()): 6,
             self._service_gone: 3,
             lambda: Put(self._pod()): 4,
-            self._pod_gone: 2,
+            lambda: Put(self._of_others()): 3,
+            self._of_others_gone: 3,
             lambda: Put(self._remote(self._one(*REMOTES))): 6,
             lambda: Put(self._federation(self._mostly("east", "zeast"))): 4,
             self._gone: 2,
@@ -158,8 +159,9 @@ class _Walker:
     def _service_gone(self) -> Step:
         return Delete("Service", self._one("default", "shop"), self._one(*_NAMES))
 
-    def _pod_gone(self) -> Step:
-        return Delete("Pod", self._one("default", "shop"), self._one(*_PODS))
+    def _of_others_gone(self) -> Step:
+        kind, name = self._one(("Pod", self._one(*_PODS)), ("DestinationRule", "theirs"), ("ServiceEntry", "theirs"))
+        return Delete(kind, self._one("default", "shop"), name)
 
     def _gone(self) -> Step:
         kind, name = self._one(("RemoteMesh", REMOTES[0]), ("RemoteMesh", self._one(*REMOTES)), ("MeshFederation", "?"))
@@ -202,6 +204,18 @@ class _Walker:
             "metadata": {"name": self._one(*_PODS), "namespace": self._mostly("default", "shop"), "labels": labels},
             "spec": {"serviceAccountName": "x", "containers": [{"name": "app", "image": "app"}]},
         }
+
+    def _of_others(self) -> Manifest:
+        host = self._one("a", "b.default.svc.cluster.local", "*.shop.svc.cluster.local", "*.west.example", "pay")
+        selector = self._one({"app": "a"}, {"app": "b"}, {"v": "1"})
+        kind, spec = self._one(
+            ("DestinationRule", {"host": host, "trafficPolicy": {"outlierDetection": {"consecutive5xxErrors": 1}}}),
+            ("ServiceEntry", {"hosts": ["vm.example"], "workloadSelector": {"labels": selector}}),
+        )
+        if kind == "ServiceEntry":
+            spec |= {"ports": [{"number": 80, "name": "http", "protocol": "HTTP"}], "resolution": "STATIC"}
+        metadata = {"name": "theirs", "namespace": self._one("default", "shop", SYSTEM)}
+        return {"apiVersion": "networking.istio.io/v1", "kind": kind, "metadata": metadata, "spec": spec}
 
     def _offer(self) -> Offer:
         name = f"{self._one(*_NAMES)}.{self._mostly('default', 'shop', 'kube-system', SYSTEM)}"

@@ -45,7 +45,8 @@ def plan(
     file
         A file or folder with MeshFederation, RemoteMeshes, Services and Namespaces as YAML or JSON, `-` for standard
         input. FederatedServices and Gateways of the cluster may be among them: they record what depends on history.
-        So may Pods and WorkloadEntries, which say who serves an export. Other kinds are skipped.
+        So may Pods, and WorkloadEntries, ServiceEntries and DestinationRules of others, where they decide anything.
+        Other kinds are skipped.
     remote
         NAME=FILE: what the RemoteMesh NAME offers, a YAML list of `{host, ports: [{name, number, protocol,
         targetPort}], labels}`.
@@ -142,59 +143,80 @@ def _sorted_out(documents: Sequence[tuple[str, dict[str, Any]]], namespace: str)
     from meshfed.api.core import Namespace, Pod, Service
     from meshfed.api.objects import decode_object, type_of
     from meshfed.api.v1alpha1 import FederatedService, MeshFederation, RemoteMesh
-    from meshfed.istio import gateway_index
     from meshfed.plan import Inputs
-    from meshfed.plan.workloads import of_entry, of_pod
+    from meshfed.plan.workloads import of_pod
 
     found: dict[type[Any], dict[tuple[str, str], Any]] = {
         kind: {} for kind in (MeshFederation, RemoteMesh, FederatedService, Service, Namespace, Pod)
     }
-    gateways: dict[int, tuple[str, ...]] = {}
-    service_exports: set[tuple[str, str]] = set()
-    workloads: dict[tuple[str, str, str], Workload] = {}
+    others = _Others()
     for source, document in documents:
         meta = _metadata(document)
-        name = str(meta.get("name", ""))
         kind = type_of(document)
         if kind is None:
             _refuse_strangers(source, document)
-            index = gateway_index(name)
-            group = str(document.get("apiVersion", "")).partition("/")[0]
-            if (group, document.get("kind")) == ("networking.istio.io", "Gateway") and index is not None:
-                gateways[index] = _gateway_hosts(document)
-            elif (group, document.get("kind")) == ("multicluster.x-k8s.io", "ServiceExport"):
-                service_exports.add((str(meta.get("namespace") or "default"), name))
-            elif (group, document.get("kind")) == ("networking.istio.io", "WorkloadEntry") and not _is_ours(meta):
-                workloads["WorkloadEntry", str(meta.get("namespace") or "default"), name] = of_entry(document)
+            others.take(document, meta)
             continue
         place = "" if kind is Namespace else "default" if kind in {Service, Pod} else namespace
         given = document | {"metadata": {"namespace": place} | meta} if meta and place else document
         decoded: Any = decode_object(given, kind, source=source)
         if place != namespace or kind in {Service, Pod} or decoded.metadata.namespace == namespace:
-            found[kind][decoded.metadata.namespace, name] = decoded
-    workloads |= {("Pod", *place): of_pod(pod) for place, pod in found[Pod].items()}
+            found[kind][decoded.metadata.namespace, decoded.metadata.name] = decoded
+    others.workloads |= {("Pod", *place): of_pod(pod) for place, pod in found[Pod].items()}
     return Inputs(
         federations=tuple(found[MeshFederation].values()),
         remotes=tuple(found[RemoteMesh].values()),
         namespaces=tuple(found[Namespace].values()),
         services=tuple(found[Service].values()),
         records=tuple(found[FederatedService].values()),
-        gateways=tuple(sorted(gateways.items())),
-        service_exports=tuple(sorted(service_exports)),
-        workloads=tuple(sorted(workloads.items())),
+        gateways=tuple(sorted(others.gateways.items())),
+        service_exports=tuple(sorted(others.service_exports)),
+        workloads=tuple(sorted(others.workloads.items())),
+        rules=tuple(sorted(others.rules.items())),
+        selectors=tuple(sorted(others.selectors.items())),
     )
+
+
+class _Others:
+    """What of objects that are not of our API decides anything: our Gateways, and what is not ours of some kinds."""
+
+    def __init__(self) -> None:
+        self.gateways: dict[int, tuple[str, ...]] = {}
+        self.service_exports: set[tuple[str, str]] = set()
+        self.workloads: dict[tuple[str, str, str], Workload] = {}
+        self.rules: dict[tuple[str, str], str] = {}
+        self.selectors: dict[tuple[str, str], dict[str, str]] = {}
+
+    def take(self, document: dict[str, Any], metadata: dict[str, Any]) -> None:
+        """Take in an object, if it is of a kind that matters."""
+        from meshfed.api.v1alpha1 import OWNER_NAMESPACE_LABEL
+        from meshfed.istio import gateway_index
+        from meshfed.plan.local_services import workload_selector
+        from meshfed.plan.overrides import host_of
+        from meshfed.plan.workloads import of_entry
+
+        place = (str(metadata.get("namespace") or "default"), str(metadata.get("name", "")))
+        ours = OWNER_NAMESPACE_LABEL in (metadata.get("labels") or {})
+        match str(document.get("apiVersion", "")).partition("/")[0], document.get("kind"):
+            case "networking.istio.io", "Gateway":
+                index = gateway_index(place[1])
+                if index is not None:
+                    self.gateways[index] = _gateway_hosts(document)
+            case "multicluster.x-k8s.io", "ServiceExport":
+                self.service_exports.add(place)
+            case "networking.istio.io", "WorkloadEntry" if not ours:
+                self.workloads["WorkloadEntry", *place] = of_entry(document)
+            case "networking.istio.io", "DestinationRule" if not ours:
+                self.rules[place] = host_of(document)
+            case "networking.istio.io", "ServiceEntry" if not ours:
+                self.selectors[place] = workload_selector(document)
+            case _:
+                pass
 
 
 def _metadata(document: dict[str, Any]) -> dict[str, Any]:
     metadata = document.get("metadata")
     return metadata if isinstance(metadata, dict) else {}
-
-
-def _is_ours(metadata: dict[str, Any]) -> bool:
-    """Whether a controller has written the object."""
-    from meshfed.api.v1alpha1 import OWNER_NAMESPACE_LABEL
-
-    return OWNER_NAMESPACE_LABEL in (metadata.get("labels") or {})
 
 
 def _refuse_strangers(source: str, document: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -14,9 +14,10 @@ from meshfed.api.crds import differences
 from meshfed.api.v1alpha1 import GROUP, OWNER_NAMESPACE_LABEL, FederatedService, MeshFederation, RemoteMesh
 from meshfed.kube import Client, KubeError, Reflector, Resource, Store, discover
 from meshfed.model.workloads import Workload
-from meshfed.plan import workloads
+from meshfed.plan import local_services, overrides, workloads
 
 _log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 NETWORKING: Final = "networking.istio.io"
 SECURITY: Final = "security.istio.io"
@@ -107,6 +108,20 @@ async def wait_until_served(client: Client, complain: Callable[[str], None]) -> 
         await asyncio.sleep(RETRY_SECONDS)
 
 
+def _of_others(
+    client: Client, resource: Resource, into: type[T], store: Store[T], decode: Callable[[Mapping[str, Any]], T]
+) -> Reflector[T]:
+    """Return what follows the objects of a kind that we did not write; ``decode`` takes whatever they are."""
+    return Reflector(
+        client,
+        resource,
+        into,
+        store,
+        decode=lambda data: decode(msgspec.json.decode(data)),
+        label_selector=NOT_OURS,
+    )
+
+
 class Inputs:
     """The stores that decisions depend on, and the reflectors that keep them current."""
 
@@ -119,6 +134,8 @@ class Inputs:
         self.service_exports: Store[ServiceExport] = Store()
         self.pods: Store[Workload] = Store()
         self.workload_entries: Store[Workload] = Store()
+        self.rules: Store[str] = Store()
+        self.selectors: Store[dict[str, str]] = Store()
         self.offers.add_index("remote", lambda offer: (offer.spec.remote,))
         ours = served.ours
         self._reflectors: list[Reflector[Any]] = [
@@ -126,14 +143,9 @@ class Inputs:
             Reflector(client, SERVICES, Service, self.services),
             Reflector(client, NAMESPACES, Namespace, self.namespaces),
             Reflector(client, SERVICE_EXPORTS, ServiceExport, self.service_exports, optional=True),
-            Reflector(
-                client,
-                served.istio("WorkloadEntry"),
-                Workload,
-                self.workload_entries,
-                decode=lambda data: workloads.of_entry(msgspec.json.decode(data)),
-                label_selector=NOT_OURS,
-            ),
+            _of_others(client, served.istio("WorkloadEntry"), Workload, self.workload_entries, workloads.of_entry),
+            _of_others(client, served.istio("DestinationRule"), str, self.rules, overrides.host_of),
+            _of_others(client, served.istio("ServiceEntry"), dict, self.selectors, local_services.workload_selector),
         ]
         self._advisory: list[Reflector[Any]] = []
         if read_pods:
@@ -159,6 +171,8 @@ class Inputs:
             "Namespace": self.namespaces,
             "ServiceExport": self.service_exports,
             "WorkloadEntry": self.workload_entries,
+            "DestinationRule": self.rules,
+            "ServiceEntry": self.selectors,
         }
         if not fixed:
             self._watched |= {"MeshFederation": self.federations, "RemoteMesh": self.remotes}

@@ -52,6 +52,11 @@ def import_rule(mesh: LocalMesh, import_: Import) -> Manifest | None:
     return _rule(mesh, import_rule_name(import_.host), import_.host, policy)
 
 
+def states_sni(import_: Import) -> bool:
+    """Whether the rule of ``import_`` states an SNI, and so has everybody speak mTLS with the host's endpoints."""
+    return any(_import_sni(import_, port.number) is not None for port in import_.ports)
+
+
 def _import_sni(import_: Import, port: int) -> str | None:
     """The SNI that has to be stated for ``port``; ``None`` where Istio's own does, or none can be served."""
     backend = import_.backends[0]

@@ -92,6 +92,8 @@ class Reason(StrEnum):
     INVALID_PORTS = "InvalidPorts"
     PORT_CONFLICT = "PortConflict"
     SNI_CONFLICT = "SNIConflict"
+    SNI_OVERRIDDEN = "SNIOverridden"
+    PLAINTEXT_ENDPOINTS = "PlaintextEndpoints"
     SELECTOR_SHARED = "SelectorShared"
     LOCAL_SERVICE_EXISTS = "LocalServiceExists"
     LOCAL_SERVICE_UNUSABLE = "LocalServiceUnusable"
@@ -145,6 +147,8 @@ REASONS: Final[dict[Reason, str]] = {
     Reason.INVALID_PORTS: "The announced ports cannot be used.",
     Reason.PORT_CONFLICT: "Another remote offered the host first, with other ports.",
     Reason.SNI_CONFLICT: "The exporter answers to another SNI than the host can be called by: it offers the host under an alias where a local Service has it, or another remote behind an ingress of another type offered it first.",
+    Reason.SNI_OVERRIDDEN: "Another DestinationRule for the host takes the place of the one that states the SNI of the remote's ingress; the message names it.",
+    Reason.PLAINTEXT_ENDPOINTS: "The local Service has pods without a sidecar, with which the DestinationRule that states the remote's SNI would have everybody speak mTLS.",
     Reason.SELECTOR_SHARED: "Another Service or ServiceEntry selects the same labels and would pick up the remote's endpoints.",
     Reason.LOCAL_SERVICE_EXISTS: "A local Service has that name, and `merge` is not set.",
     Reason.LOCAL_SERVICE_UNUSABLE: "The local Service of that name cannot take endpoints from a WorkloadEntry.",

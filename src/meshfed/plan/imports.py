@@ -13,7 +13,7 @@ import msgspec
 
 from meshfed import istio
 from meshfed.api.v1alpha1 import FederatedService, FederatedServiceSpec
-from meshfed.federation.imports import Verdict, beside_local, judge
+from meshfed.federation.imports import Verdict, judge
 from meshfed.federation.limits import Quota, Standing, standing
 from meshfed.federation.merging import Candidate, merge
 from meshfed.model.imports import Import
@@ -21,10 +21,9 @@ from meshfed.model.meshes import LocalMesh, is_ip
 from meshfed.model.offers import Offer, Refusal, checked
 from meshfed.model.reasons import Decision, Reason
 from meshfed.plan.keys import ImportKey, Key, MeshStatusKey, OfferKey, RemoteStatusKey
-from meshfed.plan.locals import LocalServices
+from meshfed.plan.overrides import matches
 from meshfed.plan.remotes import Peer, Remotes
-
-Place = tuple[str, str]
+from meshfed.plan.surroundings import Surroundings
 
 
 class _Entry(msgspec.Struct, frozen=True):
@@ -52,9 +51,9 @@ class Outcome(msgspec.Struct, frozen=True):
 class Imports:
     """The offers of all remotes, and the hosts that they become."""
 
-    def __init__(self, mark: Callable[[Key], None], locals_: LocalServices, remotes: Remotes) -> None:
+    def __init__(self, mark: Callable[[Key], None], surroundings: Surroundings, remotes: Remotes) -> None:
         self._mark = mark
-        self._locals = locals_
+        self._surroundings = surroundings
         self._remotes = remotes
         self._mesh: LocalMesh | None = None
         self._offers: dict[str, FederatedService] = {}
@@ -76,7 +75,6 @@ class Imports:
         if mesh == self._mesh:
             return
         self._mesh = mesh
-        self._locals.configure(mesh)
         for host in self._by_host:
             self._touch(host)
         for record in self._offers:
@@ -106,13 +104,18 @@ class Imports:
         self._mark(OfferKey(record))
         self._refresh(record)
 
-    def local_changed(self, place: Place) -> None:
-        """Take note that a local Service, or what decides how remote endpoints join it, is another."""
-        host = self._locals.host(place)
+    def surroundings_changed(self, pattern: str) -> None:
+        """Take note that something beside the offers decides otherwise about a host, or about those of a wildcard."""
+        hosts = [host for host in self._by_host if matches(pattern, host)] if "*" in pattern else [pattern]
+        for host in hosts:
+            for record in sorted(self._by_host.get(host, ())):
+                self._refresh(record)
+
+    def local_changed(self, host: str) -> None:
+        """Take note that the local Service of a host is another."""
         if host in self._by_host:
             self._touch(host)
-            for record in sorted(self._by_host[host]):
-                self._refresh(record)
+            self.surroundings_changed(host)
 
     def resolution_changed(self, host_name: str, addresses: tuple[str, ...]) -> None:
         """Take in an answer of DNS; no answer keeps the last one."""
@@ -188,13 +191,13 @@ class Imports:
             export_to=peer.rules.export_to if peer.rules is not None else ("*",),
             outlier_detection=peer.outlier_detection,
         )
-        refusal = self._obstacle_beside_local(verdict, candidate)
+        fitted = self._surroundings.fit(verdict, candidate)
         return _Entry(
             remote=spec.remote,
             standing=place,
             host=verdict.host,
-            refusal=refusal,
-            candidate=candidate if refusal is None else None,
+            refusal=fitted if isinstance(fitted, Decision) else None,
+            candidate=None if isinstance(fitted, Decision) else fitted,
         )
 
     def _admitted_by_rules(self, spec: FederatedServiceSpec) -> tuple[Peer, Verdict, Offer] | Decision:
@@ -217,19 +220,6 @@ class Imports:
         """Return what the rules of its remote make of an offer that need not be recorded."""
         accepted = self._admitted_by_rules(spec)
         return accepted if isinstance(accepted, Decision) else accepted[1].decision
-
-    def _obstacle_beside_local(self, verdict: Verdict, candidate: Candidate) -> Decision | None:
-        """Return why the offer cannot join the local Service of its host, where there is one."""
-        local = self._locals.of_host(verdict.host)
-        if local is None or self._mesh is None:
-            return None
-        shared = self._locals.shared_with((local.host.namespace, local.host.name))
-        refusal = beside_local(candidate.remote, verdict, local.host, selector_shared_with=shared)
-        if refusal is not None:
-            return refusal
-        alone = merge(verdict.host, [candidate]).imported
-        joined = istio.workload_entries(self._mesh, alone, local, {}) if alone is not None else []
-        return joined if isinstance(joined, Decision) and joined.reason is not Reason.UNRESOLVED else None
 
     # --- one host ---------------------------------------------------------------------------------
 
@@ -259,7 +249,7 @@ class Imports:
     def _render(
         self, mesh: LocalMesh, imported: Import, decisions: dict[str, Decision]
     ) -> tuple[tuple[istio.Manifest, ...], Outcome]:
-        local = self._locals.of_host(imported.host)
+        local = self._surroundings.local(imported.host)
         rule = istio.import_rule(mesh, imported)
         names: frozenset[str] = frozenset()
         if local is None:

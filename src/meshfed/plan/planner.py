@@ -6,7 +6,7 @@ randomness: `meshfed plan` and the controller call the same code, and the same i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from meshfed import istio
 from meshfed.api.core import Namespace, Service
@@ -30,8 +30,9 @@ from meshfed.plan.keys import (
     RemoteKey,
     RemoteStatusKey,
 )
-from meshfed.plan.locals import LocalServices
+from meshfed.plan.local_services import LocalServices
 from meshfed.plan.remotes import Remotes
+from meshfed.plan.surroundings import Surroundings
 from meshfed.plan.values import Applied, Connection, Outputs, Settings, StatusUpdate
 from meshfed.plan.workloads import Workloads
 
@@ -54,7 +55,8 @@ class Planner:
         self._locals = LocalServices(self._services, self._local_changed)
         self._workloads = Workloads(self._locals.selectors, self._serving_changed)
         self._exports = Exports(self._mark, self._services, self._workloads.serving)
-        self._imports = Imports(self._mark, self._locals, self._remotes)
+        self._surroundings = Surroundings(self._locals, self._workloads.serving)
+        self._imports = Imports(self._mark, self._surroundings, self._remotes)
         self._connections: dict[str, Connection] = {}
         self._applied: dict[Key, Applied] = {}
         self._failed: dict[Key, Applied] = {}
@@ -80,6 +82,7 @@ class Planner:
         moved = mesh != self._mesh
         self._mesh = mesh
         self._exports.configure(mesh, export)
+        self._surroundings.configure(mesh)
         self._imports.configure(mesh)
         if moved:
             for remote in self._remotes.names():
@@ -117,11 +120,21 @@ class Planner:
         """Take in a Pod, or a WorkloadEntry that is not ours."""
         self._workloads.change((kind, namespace, name), workload)
 
+    def destination_rule_changed(self, namespace: str, name: str, host: str) -> None:
+        """Take in the host that a DestinationRule which is not ours is for; empty where it is gone."""
+        for pattern in self._surroundings.overrides.change((namespace, name), host):
+            self._imports.surroundings_changed(pattern)
+
+    def service_entry_changed(self, namespace: str, name: str, selector: Mapping[str, str]) -> None:
+        """Take in what a ServiceEntry that is not ours selects; nothing where it selects nothing, or is gone."""
+        self._locals.service_entry_changed(namespace, name, selector)
+
     def _local_changed(self, place: Place) -> None:
-        self._imports.local_changed(place)
+        self._imports.local_changed(self._locals.host(place))
 
     def _serving_changed(self, place: Place) -> None:
         self._exports.serving_changed(place)
+        self._imports.surroundings_changed(self._locals.host(place))
 
     def service_export_changed(self, namespace: str, name: str, generation: int | None) -> None:
         """Take in a ServiceExport of the multi-cluster services API, by its generation; ``None``: it is gone."""

@@ -22,12 +22,18 @@ INBOUND_SOURCE: Final = "127.0.0.6"
 
 
 class MeshSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What an administrator sets when installing Istio: the parts of MeshConfig that decide how traffic flows."""
+    """What an administrator sets when installing Istio: the parts of MeshConfig that decide how traffic flows.
+
+    ``skip_validate_trust_domain`` is istiod's PILOT_SKIP_VALIDATE_TRUST_DOMAIN. Without it, sidecars refuse clients
+    whose identity is in none of this mesh's trust domain and its aliases, whatever certificate they present: meshes
+    with trust domains of their own that federate have to set it, or name each other's as aliases.
+    """
 
     name: str
     network: str
     trust_domain: str = "cluster.local"
     trust_domain_aliases: tuple[str, ...] = ()
+    skip_validate_trust_domain: bool = False
     cluster_domain: str = "cluster.local"
     root_namespace: str = "istio-system"
     outbound_policy: Literal["REGISTRY_ONLY", "ALLOW_ANY"] = "REGISTRY_ONLY"
@@ -61,7 +67,8 @@ class ProxyFiles(msgspec.Struct, frozen=True, kw_only=True):
     ``certificate`` and ``trust`` are files with one ``envoy.extensions.transport_sockets.tls.v3.Secret`` each, in a
     DiscoveryResponse: the proxy's own certificate under the name ``default``, what it trusts under the name ``ROOTCA``.
     Clusters of type EDS name ``<endpoints>/<file>`` and HTTP listeners ``<routes>/<file>``; ``resolver`` is the
-    ``(address, port)`` of the DNS server that answers for names outside the mesh.
+    ``(address, port)`` of the DNS server that answers for names outside the mesh. ``access_log`` is the file to which
+    all listeners log, a line of JSON for each request or connection.
     """
 
     certificate: str
@@ -69,6 +76,7 @@ class ProxyFiles(msgspec.Struct, frozen=True, kw_only=True):
     endpoints: str
     routes: str
     resolver: tuple[str, int]
+    access_log: str = "/dev/stdout"
 
 
 class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):

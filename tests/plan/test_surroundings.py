@@ -1,0 +1,138 @@
+"""What is beside an offer here: who else takes its endpoints, whose DestinationRule counts, who has no sidecar."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.world import World, mesh, namespace, offer, pod, remote, service
+
+RECORD = "ratings.default.svc.cluster.local.west"
+ROUTER: dict[str, Any] = {"ingressType": "openshift-router"}
+MERGE: dict[str, Any] = {"import_": {"merge": True}}
+IMPORTED = ["DestinationRule istio-system/mtls-sni.ratings.default.svc.cluster.local"]
+
+
+def reason(world: World) -> str:
+    return world.accepted()[RECORD]
+
+
+def message(world: World) -> str:
+    return world.statuses[f"FederatedService {RECORD}"].conditions[0].message
+
+
+def test_a_rule_of_the_control_plane_takes_the_place_of_ours() -> None:
+    world = World(mesh(), remote(**ROUTER), offer("west", "ratings"))
+    assert world.carriers == [*IMPORTED, "ServiceEntry istio-system/import.ratings.default.svc.cluster.local"]
+    world.planner.destination_rule_changed("istio-system", "theirs", "ratings.default.svc.cluster.local")
+    assert reason(world) == "SNIOverridden"
+    assert message(world).startswith("DestinationRule istio-system/theirs takes the place")
+    assert world.carriers == []
+    world.planner.destination_rule_changed("istio-system", "theirs", "")
+    assert reason(world) == "Accepted"
+    assert len(world.carriers) == 2
+
+
+@pytest.mark.parametrize(
+    ("where", "host"),
+    [
+        ("default", "ratings"),
+        ("default", "ratings.default.svc.cluster.local"),
+        ("default", "*.default.svc.cluster.local"),
+        ("default", "*.local"),
+        ("default", "*"),
+        ("istio-system", "ratings.default.svc.cluster.local"),
+    ],
+)
+def test_a_rule_beside_a_local_service_takes_the_place_of_ours(where: str, host: str) -> None:
+    world = World(mesh(), remote(**ROUTER, **MERGE), offer("west", "ratings"), service("ratings"))
+    assert world.carriers == [*IMPORTED, "WorkloadEntry default/ratings.default.svc.cluster.local.west.192.0.2.10"]
+    world.planner.destination_rule_changed(where, "theirs", host)
+    assert (reason(world), world.carriers) == ("SNIOverridden", [])
+    world.planner.destination_rule_changed(where, "theirs", "")
+    assert (reason(world), len(world.carriers)) == ("Accepted", 2)
+
+
+@pytest.mark.parametrize(
+    ("where", "host"),
+    [
+        ("istio-system", "*.local"),
+        ("istio-system", "*"),
+        ("default", "reviews"),
+        ("default", "ratings.shop"),
+        ("shop", "ratings"),
+        ("shop", "*.shop.svc.cluster.local"),
+    ],
+)
+def test_other_rules_change_nothing(where: str, host: str) -> None:
+    world = World(mesh(), remote(**ROUTER), offer("west", "ratings"))
+    before = (world.carriers, message(world))
+    world.planner.destination_rule_changed(where, "theirs", host)
+    assert (world.carriers, message(world)) == before
+
+
+def test_a_rule_for_clients_of_one_namespace_is_named_and_harms_nobody_else() -> None:
+    world = World(mesh(), remote(**ROUTER), offer("west", "ratings"))
+    world.planner.destination_rule_changed("shop", "theirs", "*.default.svc.cluster.local")
+    assert len(world.carriers) == 2
+    assert message(world) == (
+        "imported as ratings.default.svc.cluster.local; not for clients in shop, whose DestinationRule shop/theirs "
+        "takes the place of the one that states the SNI"
+    )
+
+
+def test_where_no_sni_has_to_be_stated_no_rule_is_in_the_way() -> None:
+    policy: dict[str, Any] = {"trafficPolicy": {"outlierDetection": {"consecutive5xxErrors": 3}}}
+    world = World(mesh(), remote(**policy, **MERGE), offer("west", "ratings"), service("ratings"))
+    world.put(pod("ratings-1", app="ratings", sidecar=False))
+    world.planner.destination_rule_changed("default", "theirs", "ratings")
+    assert (reason(world), len(world.carriers)) == ("Accepted", 2)
+
+
+def test_short_hosts_follow_the_cluster_domain() -> None:
+    world = World(mesh(), remote(clusterDomain="east.example", **ROUTER, **MERGE), namespace("default"))
+    world.put(offer("west", "ratings.default.svc.east.example"), service("ratings"))
+    world.planner.destination_rule_changed("default", "theirs", "ratings")
+    assert world.accepted() == {"ratings.default.svc.east.example.west": "Accepted"}
+    world.put(mesh(clusterDomain="east.example"))
+    assert world.accepted() == {"ratings.default.svc.east.example.west": "SNIOverridden"}
+
+
+def test_local_pods_without_a_sidecar_are_not_made_to_speak_mtls() -> None:
+    bare = pod("ratings-1", app="ratings", sidecar=False)
+    world = World(mesh(), remote(**ROUTER, **MERGE), offer("west", "ratings"), service("ratings"))
+    world.put(pod("ratings-2", app="ratings"), bare)
+    assert (reason(world), world.carriers) == ("PlaintextEndpoints", [])
+    assert message(world).startswith("Service default/ratings has pods without a sidecar")
+    world.remove(bare)
+    assert (reason(world), len(world.carriers)) == ("Accepted", 2)
+    world.put(bare)
+    assert world.carriers == []
+    world.put(remote(**MERGE))
+    assert (reason(world), len(world.carriers)) == ("Accepted", 1)
+
+
+def test_a_service_entry_that_would_take_the_endpoints_too_is_in_the_way() -> None:
+    world = World(mesh(), remote(**MERGE), offer("west", "ratings"), service("ratings"))
+    world.planner.service_entry_changed("default", "vms", {"app": "ratings", "v": "1"})
+    world.planner.service_entry_changed("shop", "vms", {"app": "ratings"})
+    assert reason(world) == "Accepted"
+    world.planner.service_entry_changed("default", "vms", {"app": "ratings"})
+    assert (reason(world), world.carriers) == ("SelectorShared", [])
+    assert message(world).startswith("the selector of ServiceEntry vms matches")
+    world.put(service("ratings", selector={"app": "other"}))
+    assert reason(world) == "Accepted"
+    world.planner.service_entry_changed("default", "vms", {"app": "other"})
+    assert reason(world) == "SelectorShared"
+    world.planner.service_entry_changed("default", "vms", {})
+    assert reason(world) == "Accepted"
+
+
+@pytest.mark.parametrize("size", [10, 500])
+def test_a_rule_costs_the_same_in_a_small_world_and_in_a_large_one(size: int) -> None:
+    world = World(mesh(), remote(import_={"limit": 1000}, **ROUTER))
+    world.put(*(offer("west", f"s{number}") for number in range(size)), offer("west", "ratings"))
+    world.settle()
+    world.planner.destination_rule_changed("istio-system", "theirs", "ratings.default.svc.cluster.local")
+    assert len(world.settle()) <= 4

@@ -1,0 +1,95 @@
+"""What the translation does when real Envoys act on it."""
+
+from __future__ import annotations
+
+from tests.sandbox.dataplane.cluster_objects import SETTINGS, identity, pod, port, service, slice_of
+from tests.sandbox.dataplane.envoys import Authority, running
+from tests.sandbox.dataplane.wire import exchange, get, network, serving
+
+
+async def test_a_sidecar_calls_another_by_name_with_mutual_tls() -> None:
+    with network() as start:
+        client = pod("reviews", f"{start}.0.2")
+        server = pod("ratings", f"{start}.0.3", ports={"http": 9080})
+        ratings = service("ratings", "10.0.0.2", [port(9080)])
+        objects = {
+            "Pod": [client, server],
+            "Service": [ratings],
+            "EndpointSlice": [slice_of(ratings, [server], {"http": 9080})],
+        }
+        proxies = {
+            "client": identity(client, application=f"{start}.128.2"),
+            "server": identity(server, application=f"{start}.128.3"),
+        }
+        async with serving(f"{start}.128.3", 9080), running(SETTINGS, objects, proxies, Authority()) as envoys:
+            status, body = await get(f"{start}.0.2", "10.0.0.2", 9080, "ratings:9080", "/ratings/0")
+            sent = await envoys["client"].logged(lambda line: line["path"] == "/ratings/0")
+            came = await envoys["server"].logged(lambda line: line["path"] == "/ratings/0")
+    assert status == 200
+    assert body.splitlines()[0] == "from 127.0.0.6"
+    lines = dict(line.split(": ", 1) for line in body.splitlines() if ": " in line)
+    assert lines["x-forwarded-client-cert"].split(";") == [
+        "By=spiffe://east.local/ns/bookinfo/sa/ratings",
+        lines["x-forwarded-client-cert"].split(";")[1],  # a digest of the client's certificate
+        'Subject=""',
+        "URI=spiffe://east.local/ns/bookinfo/sa/reviews",
+    ]
+    assert {
+        name: sent[name] for name in ("listener", "upstream_cluster", "upstream_host", "upstream_peer_uri_san")
+    } == {
+        "listener": "0.0.0.0_9080",
+        "upstream_cluster": "outbound|9080||ratings.bookinfo.svc.cluster.local",
+        "upstream_host": f"{start}.0.3:9080",
+        "upstream_peer_uri_san": "spiffe://east.local/ns/bookinfo/sa/ratings",
+    }
+    assert {
+        name: came[name]
+        for name in ("filter_chain", "downstream_peer_uri_san", "requested_server_name", "response_code")
+    } == {
+        "filter_chain": "mtls-http",
+        "downstream_peer_uri_san": "spiffe://east.local/ns/bookinfo/sa/reviews",
+        "requested_server_name": "outbound_.9080_._.ratings.bookinfo.svc.cluster.local",
+        "response_code": 200,
+    }
+
+
+async def test_a_protocol_that_nobody_states_is_found_out() -> None:
+    with network() as start:
+        client = pod("reviews", f"{start}.0.2")
+        server = pod("ratings", f"{start}.0.3", ports={"raw": 9091})
+        ratings = service("ratings", "10.0.0.2", [port(9091, "raw")])
+        objects = {
+            "Pod": [client, server],
+            "Service": [ratings],
+            "EndpointSlice": [slice_of(ratings, [server], {"raw": 9091})],
+        }
+        proxies = {
+            "client": identity(client, application=f"{start}.128.2"),
+            "server": identity(server, application=f"{start}.128.3"),
+        }
+        async with serving(f"{start}.128.3", 9091), running(SETTINGS, objects, proxies, Authority()) as envoys:
+            status, _ = await get(f"{start}.0.2", "10.0.0.2", 9091, "ratings", "/sniffed")
+            echoed = await exchange(f"{start}.0.2", "10.0.0.2", 9091, b"hello\n")
+            http = await envoys["server"].logged(lambda line: line["path"] == "/sniffed")
+            tcp = await envoys["server"].logged(lambda line: line["path"] is None)
+    assert (status, echoed) == (200, b"HELLO\n")
+    assert (http["filter_chain"], tcp["filter_chain"]) == ("mtls-http", "mtls-tcp")
+    assert tcp["downstream_peer_uri_san"] == "spiffe://east.local/ns/bookinfo/sa/reviews"
+
+
+async def test_what_is_no_service_is_refused() -> None:
+    with network() as start:
+        client = pod("reviews", f"{start}.0.2")
+        ratings = service("ratings", "10.0.0.2", [port(9080)])
+        objects = {"Pod": [client], "Service": [ratings]}
+        proxies = {"client": identity(client, application=f"{start}.128.2")}
+        async with running(SETTINGS, objects, proxies, Authority()) as envoys:
+            by_name, _ = await get(f"{start}.0.2", "10.0.0.9", 9080, "unknown.example.com", "/unknown")
+            without_endpoints, _ = await get(f"{start}.0.2", "10.0.0.2", 9080, "ratings", "/empty")
+            by_address = await exchange(f"{start}.0.2", "10.0.0.9", 7777, b"hello\n")
+            unknown = await envoys["client"].logged(lambda line: line["path"] == "/unknown")
+            empty = await envoys["client"].logged(lambda line: line["path"] == "/empty")
+            refused = await envoys["client"].logged(lambda line: line["listener"] == "virtualOutbound")
+    assert (by_name, without_endpoints, by_address) == (502, 503, b"")
+    assert (unknown["upstream_cluster"], empty["response_flags"]) == (None, "UH")
+    assert refused["upstream_cluster"] == "BlackHoleCluster"

@@ -1,0 +1,261 @@
+"""Make ``dist``: the wheel, the sdist and the bill of materials of a release, once they have been checked.
+
+What is checked, in this order:
+
+1. Built from the checkout, and again from the sdist, both archives are the same bytes.
+2. The wheel holds the package, all of it, and nothing else; the sdist what the wheel is built from.
+3. Installed with what ``requirements.lock`` names and nothing else, the commands of a cluster work.
+4. Every locked package has a wheel for the architectures of the container image, with a hash in the lock.
+5. Installed with the extra ``sandbox``, and no development dependency, the demo holds.
+
+Usage: ``python tools/dist.py``; ``make dist`` runs it. ``SOURCE_DATE_EPOCH`` is the time that the archives carry, in
+seconds; without it, that of the last commit.
+"""
+
+from __future__ import annotations
+
+import email
+import hashlib
+import os
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import tarfile
+import tempfile
+import venv
+import zipfile
+from pathlib import Path
+
+import meshfed
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = Path("src", "meshfed")
+LOCK = ROOT / "requirements.lock"
+DEVELOPMENT_LOCK = ROOT / "requirements-dev.lock"
+BASE_IMAGE = re.compile(r"^ARG BASE=python:(\d+\.\d+)-slim$", re.MULTILINE)
+# As uv names them, with the machine that the header of an ELF file gives.
+ARCHITECTURES = {"x86_64-unknown-linux-gnu": 62, "aarch64-unknown-linux-gnu": 183}
+
+
+class DistError(Exception):
+    """Something about the release does not hold; the message says what."""
+
+
+def main() -> int:
+    """Make and check everything; returns the exit code, 1 where something does not hold."""
+    with tempfile.TemporaryDirectory(prefix="meshfed-dist-") as scratch:
+        try:
+            make(Path(scratch))
+        except (DistError, subprocess.CalledProcessError) as error:
+            print(f"dist: failed: {error}", file=sys.stderr)
+            return 1
+    return 0
+
+
+def make(scratch: Path) -> None:
+    """Make the release below ``scratch``, check it, and only then put it into ``dist``."""
+    release = build_twice(ROOT, scratch, epoch(ROOT))
+    wheel, sdist = archives(release)
+    check_wheel(wheel)
+    check_sdist(sdist)
+    say(f"{wheel.name} and {sdist.name}: built twice, the same bytes, and complete")
+    bill = release / f"meshfed-{meshfed.__version__}.cdx.json"
+    check_cluster(wheel, scratch / "cluster", bill)
+    say("installed with the locked dependencies alone, it works")
+    for architecture in ARCHITECTURES:
+        count = check_architecture(architecture, scratch / architecture)
+        say(f"{architecture}: every package is there for it, with {count} binary modules")
+    check_demo(wheel, scratch / "demo")
+    sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in (wheel, sdist, bill)]
+    (release / "SHA256SUMS").write_text("".join(sums))
+    shutil.rmtree(ROOT / "dist", ignore_errors=True)
+    shutil.copytree(release, ROOT / "dist")
+    say("dist holds " + ", ".join(sorted(path.name for path in release.iterdir())))
+
+
+def say(text: str) -> None:
+    """Tell the person who waits what holds."""
+    print(f"dist: {text}", flush=True)
+
+
+def epoch(checkout: Path) -> str:
+    """The time that the archives carry; raises ``DistError`` where nothing tells it."""
+    given = os.environ.get("SOURCE_DATE_EPOCH")
+    if given:
+        return given
+    git = shutil.which("git")
+    command = [git or "git", "-C", str(checkout), "log", "-1", "--format=%ct"]
+    asked = subprocess.run(command, capture_output=True, text=True, check=False) if git else None
+    if asked is None or asked.returncode:
+        raise DistError("there is no git history here to take a date from: set SOURCE_DATE_EPOCH to seconds since 1970")
+    return asked.stdout.strip()
+
+
+# --- building -------------------------------------------------------------------------------------
+
+
+def build(source: Path, output: Path, seconds: str) -> None:
+    """Build the wheel and the sdist of ``source`` into ``output``."""
+    environment = os.environ | {"SOURCE_DATE_EPOCH": seconds}
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-t", "wheel", "-d", str(output)]
+    subprocess.run(command, cwd=source, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def build_twice(source: Path, scratch: Path, seconds: str) -> Path:
+    """Build from ``source`` and from the sdist that came of it; returns the folder of what is the same in both."""
+    first, second = scratch / "release", scratch / "again"
+    build(source, first, seconds)
+    _, sdist = archives(first)
+    with tarfile.open(sdist) as archive:
+        archive.extractall(scratch / "unpacked", filter="data")
+    (unpacked,) = (scratch / "unpacked").iterdir()
+    build(unpacked, second, seconds)
+    for path in archives(first):
+        if (second / path.name).read_bytes() != path.read_bytes():
+            raise DistError(f"{path.name} comes out different when it is built from the sdist")
+    return first
+
+
+def archives(folder: Path) -> tuple[Path, Path]:
+    """The wheel and the sdist in ``folder``."""
+    name = f"meshfed-{meshfed.__version__}"
+    return folder / f"{name}-py3-none-any.whl", folder / f"{name}.tar.gz"
+
+
+# --- what the archives hold -----------------------------------------------------------------------
+
+
+def package_files(root: Path = ROOT) -> set[str]:
+    """Every file of the package in the checkout, relative to the folder that is on Python's path."""
+    return {
+        path.relative_to(root / PACKAGE.parent).as_posix()
+        for path in (root / PACKAGE).rglob("*")
+        if path.is_file() and path.parent.name != "__pycache__"
+    }
+
+
+def check_wheel(wheel: Path) -> None:
+    """Raise ``DistError`` unless the wheel holds the package, all of it, and nothing but it and what describes it."""
+    described = f"meshfed-{meshfed.__version__}.dist-info"
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        metadata = email.message_from_bytes(archive.read(f"{described}/METADATA"))
+    compare(
+        wheel.name,
+        names,
+        package_files()
+        | {f"{described}/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE")},
+    )
+    if metadata["Version"] != meshfed.__version__:
+        raise DistError(f"{wheel.name} says it is {metadata['Version']}")
+
+
+def check_sdist(sdist: Path) -> None:
+    """Raise ``DistError`` unless the sdist holds what the wheel is built from, and what a reader wants first."""
+    top = sdist.name.removesuffix(".tar.gz")
+    with tarfile.open(sdist) as archive:
+        names = {member.name.removeprefix(f"{top}/") for member in archive if member.isfile()}
+    beside = {".gitignore", "CHANGELOG.md", "LICENSE", "PKG-INFO", "README.md", "pyproject.toml"}
+    compare(sdist.name, names, {f"src/{name}" for name in package_files()} | beside)
+
+
+def compare(what: str, found: set[str], wanted: set[str]) -> None:
+    """Raise ``DistError`` unless an archive holds exactly the files it should."""
+    if missing := sorted(wanted - found):
+        raise DistError(f"{what} lacks {', '.join(missing)}")
+    if strange := sorted(found - wanted):
+        raise DistError(f"{what} holds {', '.join(strange)}, which nobody needs to run it")
+
+
+# --- installed ------------------------------------------------------------------------------------
+
+
+def environment(folder: Path) -> Path:
+    """Make an empty environment; returns its folder of programs."""
+    venv.create(folder)
+    return folder / "bin"
+
+
+def install(programs: Path, *arguments: str) -> None:
+    """Have uv install into an environment; prints what it says where it fails."""
+    uv("install", "--python", str(programs / "python"), *arguments)
+
+
+def uv(verb: str, *arguments: str) -> None:
+    """Run ``uv pip``, quietly."""
+    command = [str(Path(sys.executable).with_name("uv")), "pip", verb, "--quiet", "--no-progress", *arguments]
+    subprocess.run(command, check=True)
+
+
+def check_cluster(wheel: Path, folder: Path, bill: Path) -> None:
+    """Install what a cluster needs and use it; write what it consists of to ``bill``. Raises ``DistError``."""
+    programs = environment(folder)
+    install(programs, "--require-hashes", "--only-binary=:all:", "--no-deps", f"--requirement={LOCK}")
+    install(programs, "--no-deps", "--no-index", f"--find-links={wheel.parent}", "meshfed")
+    uv("check", "--python", str(programs / "python"))
+    said = call(programs, "version")
+    if not said.startswith(f"meshfed {meshfed.__version__} "):
+        raise DistError(f"the installed command says {said.strip()!r}, and the source is {meshfed.__version__}")
+    call(programs, "controller", "--help")
+    crds = call(programs, "crds")
+    for kind in ("MeshFederation", "RemoteMesh", "FederatedService"):
+        if f"kind: {kind}\n" not in crds:
+            raise DistError(f"meshfed crds prints no {kind}")
+    write_bill(programs, bill)
+
+
+def write_bill(programs: Path, bill: Path) -> None:
+    """Write a CycloneDX bill of materials of what is installed; the same for the same packages."""
+    command = [str(Path(sys.executable).with_name("cyclonedx-py")), "environment", "--output-reproducible"]
+    described = ["--pyproject", str(ROOT / "pyproject.toml"), "--mc-type", "application", "--output-file", str(bill)]
+    subprocess.run([*command, *described, str(programs / "python")], check=True, stderr=subprocess.PIPE)
+
+
+def check_architecture(architecture: str, folder: Path) -> int:
+    """Install the lock for a machine of the image's Python; returns how many modules are that machine's own.
+
+    Raises ``DistError`` where one is another's, ``CalledProcessError`` where a package has no such wheel in the lock.
+    """
+    target = [f"--target={folder}", f"--python-platform={architecture}", f"--python-version={image_python()}"]
+    uv("install", *target, "--only-binary=:all:", "--require-hashes", "--no-deps", f"--requirement={LOCK}")
+    modules = sorted(folder.rglob("*.so"))
+    for path in modules:
+        with path.open("rb") as file:
+            (machine,) = struct.unpack_from("<H", file.read(20), 18)
+        if machine != ARCHITECTURES[architecture]:
+            raise DistError(f"{path.relative_to(folder)} is for machine {machine}, not for {architecture}")
+    return len(modules)
+
+
+def image_python() -> str:
+    """The Python of the container image, such as 3.13."""
+    found = BASE_IMAGE.search((ROOT / "deploy" / "Containerfile").read_text(encoding="utf-8"))
+    if found is None:
+        raise DistError("deploy/Containerfile names no ARG BASE=python:X.Y-slim")
+    return found[1]
+
+
+def check_demo(wheel: Path, folder: Path) -> None:
+    """Install what the demo needs and no more, and have it federate two meshes."""
+    programs = environment(folder)
+    install(programs, f"--constraint={DEVELOPMENT_LOCK}", f"meshfed[sandbox] @ {wheel.as_uri()}")
+    call(programs, "demo", show=True)
+
+
+def call(programs: Path, *arguments: str, show: bool = False) -> str:
+    """Run the installed command, with nothing of this environment around it; returns what it prints."""
+    done = subprocess.run(
+        [str(programs / "meshfed"), *arguments],
+        cwd=programs,
+        env={"PATH": f"{programs}:/usr/bin:/bin"},
+        stdout=None if show else subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return done.stdout or ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -23,7 +23,9 @@ from typing import Final
 
 from meshfed.api.core import ServiceExport
 from meshfed.api.v1alpha1 import OWNER_NAMESPACE_LABEL, FederatedService, MeshFederation, RemoteMesh
-from meshfed.controller.cluster import SERVICE_EXPORTS, SERVICES, Inputs, Served
+from meshfed.controller import adoption
+from meshfed.controller.adoption import Adoption
+from meshfed.controller.cluster import NOT_OURS, SERVICE_EXPORTS, SERVICES, Inputs, Served
 from meshfed.controller.lifecycle import Finalizers, is_paused
 from meshfed.controller.listener import Listener
 from meshfed.controller.options import Options
@@ -95,13 +97,22 @@ class Federating:
         self._complain = complain
         self._leading = leading
         self._inputs = Inputs(
-            client, found, namespace=options.namespace, fixed=options.fixed is not None, read_pods=options.read_pods
+            client,
+            found,
+            namespace=options.namespace,
+            fixed=options.fixed is not None,
+            read_pods=options.read_pods,
+            others=f"{NOT_OURS},{adoption.NOT_THEIRS}" if options.adopt_reference else NOT_OURS,
         )
         self._owner = {OWNER_NAMESPACE_LABEL: options.namespace}
         self._failing: dict[Key, None] = {}
         self._settled = False
         self._engine = Engine(
-            client, (*found.written, found.ours["FederatedService"]), owner_labels=self._owner, paused=is_paused
+            client,
+            (*found.written, found.ours["FederatedService"]),
+            owner_labels=self._owner,
+            adopt=adoption.taken_over if options.adopt_reference else lambda _: None,
+            paused=is_paused,
         )
         self._recorder = Recorder(client, component="meshfed", instance=socket.gethostname(), stamp=stamp)
         self._exports: dict[ExportKey, Published | Decision] = {}
@@ -142,7 +153,9 @@ class Federating:
     async def _lead(self, tasks: asyncio.TaskGroup) -> None:
         """Begin to listen and to write; everything up to here only reads."""
         self._engine.subscribe(self._on_engine)
-        await recall(self._client, self._found, self._owner, planner=self._planner, complain=self._complain)
+        adopts = self._options.adopt_reference
+        for labels in (self._owner, adoption.LABELS) if adopts else (self._owner,):
+            await recall(self._client, self._found, labels, planner=self._planner, complain=self._complain)
         tasks.create_task(self._engine.run())
         tasks.create_task(self._statuses.run())
         tasks.create_task(self._recorder.run())
@@ -152,6 +165,19 @@ class Federating:
         tasks.create_task(self._listener.run())
         tasks.create_task(self._resolver.run())
         tasks.create_task(self._finalizers.run())
+        if adopts:
+            tasks.create_task(self._adoption().run())
+
+    def _adoption(self) -> Adoption:
+        return Adoption(
+            self._client,
+            self._found.written,
+            planner=self._planner,
+            engine=self._engine,
+            listener=self._listener,
+            offers=self._inputs.offers,
+            settled=lambda: self._settled and not (self._dirty.is_set() or self._working),
+        )
 
     # --- inputs to the planner
 

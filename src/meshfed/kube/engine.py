@@ -55,8 +55,9 @@ class Engine:
     """Desired against observed, for the kinds of ``resources`` (several versions of one: the newest served is used).
 
     ``owner_labels`` mark what is ours. ``ours`` says of a label's or annotation's key whether it is ours to remove;
-    by default the keys with the prefixes of the owner's labels. ``adopt`` is asked whether to take over an object of
-    a wanted name that is not ours; ``paused`` reads from metadata whether to leave an object alone for now.
+    by default the keys with the prefixes of the owner's labels. ``adopt`` is given an object of a wanted name
+    that is not ours, and returns it without what is not to be kept of its metadata where it is to be taken over, else
+    ``None``; ``paused`` reads from metadata whether to leave an object alone for now.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class Engine:
         *,
         owner_labels: Mapping[str, str],
         ours: Callable[[str], bool] | None = None,
-        adopt: Callable[[Manifest], bool] = lambda _: False,
+        adopt: Callable[[Manifest], Manifest | None] = lambda _: None,
         paused: Callable[[Mapping[str, Any]], bool] = lambda _: False,
         workers: int = 8,
         rng: Callable[[], float] = random.random,

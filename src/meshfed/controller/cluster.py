@@ -48,6 +48,9 @@ CRDS: Final = Resource(
 NOT_OURS: Final = f"!{OWNER_NAMESPACE_LABEL}"
 """Selects what no installation of ours has written."""
 
+HOLDING: Final = frozenset({"RemoteMesh", "FederatedService", "Service"})
+"""Kinds of which one object that cannot be understood holds up no other."""
+
 RETRY_SECONDS: Final = 5.0
 
 
@@ -209,15 +212,21 @@ class Inputs:
                 tasks.create_task(reflector.run())
 
     def unsynced(self) -> Iterator[str]:
-        """What is not known yet, in words: kinds not listed so far, and objects that could not be understood.
+        """What is not known yet, in words: kinds not listed so far, and objects on which everything depends.
 
         Nothing may be decided while there is any: an object that is not understood is not an object that is gone.
         """
         for kind, store in self._watched.items():
             if not store.synced:
                 yield f"{kind} objects are not listed yet"
-            for (namespace, name), error in store.undecodable.items():
+            for (namespace, name), error in store.undecodable.items() if kind not in HOLDING else ():
                 yield f"{kind} {namespace}/{name} cannot be understood: {error}"
+
+    def not_understood(self) -> Iterator[tuple[tuple[str, str, str], str]]:
+        """Yield kind, namespace and name of each object of which no state was ever understood, and why."""
+        for kind in HOLDING & self._watched.keys():
+            store = self._watched[kind]
+            yield from (((kind, *key), error) for key, error in store.undecodable.items() if key not in store)
 
     async def wait_synced(self, complain: Callable[[str], None]) -> None:
         """Wait until everything is known and understood; ``complain`` hears what is not."""

@@ -6,9 +6,10 @@ remote is asked by one controller only. Each term begins with nothing in memory,
 lists everything anew, after its predecessor's last write, so that no watch that lags shows something as not wanted.
 
 The order in which a leading term starts is what makes a restart harmless, and a change of leaders. First every watch
-is in sync and every object understood; then the FederatedServices that exist are wanted again, remote by remote; then
-every key is worked out once. Only now are remotes listened to, and only where no key failed may anything be deleted,
-and are subscribers told anything: what a fault of ours leaves out must not look like what nobody wants.
+is in sync, and what cannot be understood holds what depends on it; then the FederatedServices that exist are wanted
+again, remote by remote; then every key is worked out once. Only now are remotes listened to, and only where no key
+failed may anything be deleted, and are subscribers told anything: what a fault of ours leaves out must not look like
+what nobody wants.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from meshfed.api.v1alpha1 import OWNER_NAMESPACE_LABEL, FederatedService, MeshFe
 from meshfed.controller import adoption
 from meshfed.controller.adoption import Adoption
 from meshfed.controller.cluster import NOT_OURS, SERVICE_EXPORTS, SERVICES, Inputs, Served
+from meshfed.controller.holding import Holding
 from meshfed.controller.lifecycle import Finalizers, is_paused
 from meshfed.controller.listener import Listener
 from meshfed.controller.options import Options
@@ -34,7 +36,7 @@ from meshfed.controller.publisher import Publisher
 from meshfed.controller.recollection import recall
 from meshfed.controller.resolver import Lookup, Resolver
 from meshfed.controller.statuses import Ref, StatusWriter, Stored
-from meshfed.kube import Client, Engine, Recorder, Subject
+from meshfed.kube import Client, Engine, ObjectKey, Recorder, Subject
 from meshfed.kube import Key as ObjectName
 from meshfed.kube.events import EventType
 from meshfed.model.reasons import Decision, Happening, Reason
@@ -113,9 +115,12 @@ class Federating:
             owner_labels=self._owner,
             adopt=adoption.taken_over if options.adopt_reference else lambda _: None,
             paused=is_paused,
+            kept=self._is_kept,
         )
         self._recorder = Recorder(client, component="meshfed", instance=socket.gethostname(), stamp=stamp)
         self._exports: dict[ExportKey, Published | Decision] = {}
+        self._holding = Holding(client, found, self._inputs, planner, self._on_released)
+        self._skipped: dict[Key, None] = {}
         self._statuses = StatusWriter(
             client, {**found.ours, "ServiceExport": SERVICE_EXPORTS}, self._stored, stamp=stamp, tell=self._tell
         )
@@ -144,6 +149,8 @@ class Federating:
                     "Pods may not be read, so remotes are not told which identities serve an export, and exports "
                     "without a sidecar are not noticed: grant get, list and watch on pods, or start with --no-read-pods"
                 )
+            await self._holding.begin()
+            tasks.create_task(self._holding.run())
             if self._leading:
                 await self._lead(tasks)
             else:
@@ -285,7 +292,7 @@ class Federating:
             )
             return
         self._settled = True
-        self._publisher.ready(self._planner)
+        self._publish_all()
         self._engine.allow_deletes()
         self._complain(None)
         self._tell_mesh()
@@ -305,7 +312,35 @@ class Federating:
         else:
             _log.info("this mesh is %s, in network %s", mesh.name, mesh.network or "(none)")
 
+    def _publish_all(self) -> None:
+        """Tell subscribers what is exported, unless something is missing from it that is exported too."""
+        # Who does not lead has not looked at what the Gateways list: there, whatever is held may be exported.
+        exports = sorted(
+            "/".join(place)
+            for place in self._holding.held.services
+            if not self._leading or self._planner.is_listed(place)
+        )
+        if exports:
+            _log.error("subscribers are told nothing until %s can be understood, or is gone", ", ".join(exports))
+        else:
+            self._publisher.ready(self._planner)
+
+    def _is_kept(self, key: ObjectKey) -> bool:
+        return self._holding.held.keeps(key)
+
+    def _on_released(self) -> None:
+        skipped, self._skipped = self._skipped, {}
+        for key in skipped:
+            self._work_out(key)
+        self._engine.look_again()
+        self._dirty.set()
+        if self._settled:
+            self._publish_all()
+
     def _work_out(self, key: Key) -> None:
+        if self._holding.held.holds(key):
+            self._skipped[key] = None
+            return
         started = time.perf_counter()
         try:
             outputs = self._planner.reconcile(key)

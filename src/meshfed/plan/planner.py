@@ -235,6 +235,10 @@ class Planner:
         """Return what the import rules of its remote say of an offer, recorded or not; the limit is not theirs."""
         return self._imports.judge(spec)
 
+    def is_listed(self, place: Place) -> bool:
+        """Whether a Gateway lists a Service, or did when this began."""
+        return self._exports.is_listed(place)
+
     def names_to_resolve(self) -> frozenset[str]:
         """Return the remote addresses that are host names and whose IPs some WorkloadEntry needs."""
         return self._imports.names_to_resolve()

@@ -603,7 +603,7 @@ def test_everything_a_sidecar_may_be_told_is_valid(tmp_path: Path) -> None:
         "PeerAuthentication": [istio("mesh", {"mtls": {"mode": "STRICT"}})],
     }
     for policy in ("REGISTRY_ONLY", "ALLOW_ANY"):
-        settings = MeshSettings(name="east", network="east-network", outbound_policy=policy)  # type: ignore[arg-type]
+        settings = MeshSettings(name="east", network="east-network", outbound_policy=policy)
         for dns_port in (0, 53):
             client = identity(REVIEWS, application="127.9.128.2", dns_port=dns_port)
             validate(translate(settings, objects, client, FILES), tmp_path)

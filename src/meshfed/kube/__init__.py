@@ -32,7 +32,7 @@ from meshfed.kube.errors import (
 )
 from meshfed.kube.events import Recorder, Subject
 from meshfed.kube.kubeconfig import load_kubeconfig
-from meshfed.kube.lease import Elector, Timing, process_identity
+from meshfed.kube.lease import LEASES, Elector, Timing, process_identity
 from meshfed.kube.queue import QueueStatistics, WorkQueue
 from meshfed.kube.reflector import Reflector, ReflectorState, ReflectorStatistics
 from meshfed.kube.resources import Manifest, ObjectKey, ObjectMeta, Resource
@@ -40,6 +40,7 @@ from meshfed.kube.sources import ObjectState, Outcome, SourceState
 from meshfed.kube.store import Key, Store
 
 __all__ = [
+    "LEASES",
     "APIError",
     "AlreadyExists",
     "Backoff",

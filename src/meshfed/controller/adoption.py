@@ -182,6 +182,8 @@ class Adoption:
         match self._listener.word_of(one.remote, one.host):
             case Word.NOT_HEARD:
                 return f"RemoteMesh {one.remote} has not said yet what it offers"
+            case Word.OFFERS_NOTHING:
+                return f"RemoteMesh {one.remote} offers nothing at all, which may be a failure; delete it if it is not"
             case Word.NOT_OFFERED:
                 return ""
             case Word.OFFERED:

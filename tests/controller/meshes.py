@@ -94,6 +94,7 @@ class Mesh:
         fixed: Fixed | None = None,
         metrics_port: int = 0,
         read_pods: bool = True,
+        adopt_reference: bool = False,
         election: Timing | None = None,
     ) -> None:
         """Start the controller, as a new process would: with nothing in memory."""
@@ -107,6 +108,7 @@ class Mesh:
             health=Address("", 0),
             allow_unauthenticated_peers=True,
             read_pods=read_pods,
+            adopt_reference=adopt_reference,
             fixed=fixed,
         )
         elector = None
@@ -223,6 +225,19 @@ class Mesh:
     def writes(self) -> int:
         """How many changes its API server has stored."""
         return self.server.counters.writes
+
+
+async def with_gateway(mesh: Mesh) -> None:
+    """Put up an ingress gateway for `federation`: its Service, which has an address, and a pod that is ready."""
+    labels = {"app": "federation-ingress-gateway"}
+    ports = [{"name": "tls-passthrough", "port": 15443}]
+    spec = {"ports": ports, "selector": labels, "externalIPs": ["192.0.2.1"]}
+    front = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "gateway", "namespace": SYSTEM}, "spec": spec}
+    behind = pod("gateway-1", "federation-ingress-gateway")
+    behind["metadata"]["namespace"] = SYSTEM
+    await mesh.apply(front, behind)
+    ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+    await mesh.client.patch_status(RESOURCES["Pod"], "gateway-1", ready, namespace=SYSTEM)
 
 
 async def eventually(holds: Callable[[], bool], what: str = "", *, patience: float = PATIENCE) -> None:

@@ -6,9 +6,10 @@ remote is asked by one controller only. Each term begins with nothing in memory,
 lists everything anew, after its predecessor's last write, so that no watch that lags shows something as not wanted.
 
 The order in which a leading term starts is what makes a restart harmless, and a change of leaders. First every watch
-is in sync and every object understood; then the FederatedServices that exist are wanted again, remote by remote; then
-every key is worked out once. Only now are remotes listened to, and only where no key failed may anything be deleted,
-and are subscribers told anything: what a fault of ours leaves out must not look like what nobody wants.
+is in sync, and what cannot be understood holds what depends on it; then the FederatedServices that exist are wanted
+again, remote by remote; then every key is worked out once. Only now are remotes listened to, and only where no key
+failed may anything be deleted, and are subscribers told anything: what a fault of ours leaves out must not look like
+what nobody wants.
 """
 
 from __future__ import annotations
@@ -16,13 +17,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 import time
 from collections.abc import Callable, Hashable, Sequence
 from typing import Final
 
 from meshfed.api.core import ServiceExport
 from meshfed.api.v1alpha1 import OWNER_NAMESPACE_LABEL, FederatedService, MeshFederation, RemoteMesh
-from meshfed.controller.cluster import SERVICE_EXPORTS, Inputs, Served
+from meshfed.controller import adoption
+from meshfed.controller.adoption import Adoption
+from meshfed.controller.cluster import NOT_OURS, SERVICE_EXPORTS, SERVICES, Inputs, Served
+from meshfed.controller.holding import Holding
 from meshfed.controller.lifecycle import Finalizers, is_paused
 from meshfed.controller.listener import Listener
 from meshfed.controller.options import Options
@@ -31,8 +36,10 @@ from meshfed.controller.publisher import Publisher
 from meshfed.controller.recollection import recall
 from meshfed.controller.resolver import Lookup, Resolver
 from meshfed.controller.statuses import Ref, StatusWriter, Stored
-from meshfed.kube import Client, Engine
+from meshfed.kube import Client, Engine, ObjectKey, Recorder, Subject
 from meshfed.kube import Key as ObjectName
+from meshfed.kube.events import EventType
+from meshfed.model.reasons import Decision, Happening, Reason
 from meshfed.plan import (
     Applied,
     ExportKey,
@@ -44,10 +51,12 @@ from meshfed.plan import (
     OfferKey,
     Outputs,
     Planner,
+    Published,
     RemoteKey,
     RemoteStatusKey,
     StatusUpdate,
 )
+from meshfed.plan.events import export_turned
 from meshfed.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
@@ -90,16 +99,30 @@ class Federating:
         self._complain = complain
         self._leading = leading
         self._inputs = Inputs(
-            client, found, namespace=options.namespace, fixed=options.fixed is not None, read_pods=options.read_pods
+            client,
+            found,
+            namespace=options.namespace,
+            fixed=options.fixed is not None,
+            read_pods=options.read_pods,
+            others=f"{NOT_OURS},{adoption.NOT_THEIRS}" if options.adopt_reference else NOT_OURS,
         )
         self._owner = {OWNER_NAMESPACE_LABEL: options.namespace}
         self._failing: dict[Key, None] = {}
         self._settled = False
         self._engine = Engine(
-            client, (*found.written, found.ours["FederatedService"]), owner_labels=self._owner, paused=is_paused
+            client,
+            (*found.written, found.ours["FederatedService"]),
+            owner_labels=self._owner,
+            adopt=adoption.taken_over if options.adopt_reference else lambda _: None,
+            paused=is_paused,
+            kept=self._is_kept,
         )
+        self._recorder = Recorder(client, component="meshfed", instance=socket.gethostname(), stamp=stamp)
+        self._exports: dict[ExportKey, Published | Decision] = {}
+        self._holding = Holding(client, found, self._inputs, planner, self._on_released)
+        self._skipped: dict[Key, None] = {}
         self._statuses = StatusWriter(
-            client, {**found.ours, "ServiceExport": SERVICE_EXPORTS}, self._stored, stamp=stamp
+            client, {**found.ours, "ServiceExport": SERVICE_EXPORTS}, self._stored, stamp=stamp, tell=self._tell
         )
         self._resolver = Resolver(planner.names_to_resolve, planner.resolution_changed, lookup=lookup)
         self._listener = Listener(
@@ -121,29 +144,54 @@ class Federating:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._inputs.run())
             await self._inputs.wait_synced(self._complain)
+            if self._options.read_pods:
+                tasks.create_task(self._when_pods_are_listed())
             if self._options.read_pods and not self._inputs.pods.synced:
                 _log.warning(
                     "Pods may not be read, so remotes are not told which identities serve an export, and exports "
                     "without a sidecar are not noticed: grant get, list and watch on pods, or start with --no-read-pods"
                 )
+            await self._holding.begin()
+            tasks.create_task(self._holding.run())
             if self._leading:
                 await self._lead(tasks)
             else:
                 await self._work_out_all()
             await self._reconcile()
 
+    async def _when_pods_are_listed(self) -> None:
+        """Nobody waits for Pods where they may not be read; it may be allowed later."""
+        await self._inputs.pods.wait_synced()
+        self._planner.pods_listed()
+
     async def _lead(self, tasks: asyncio.TaskGroup) -> None:
         """Begin to listen and to write; everything up to here only reads."""
         self._engine.subscribe(self._on_engine)
-        await recall(self._client, self._found, self._owner, planner=self._planner, complain=self._complain)
+        adopts = self._options.adopt_reference
+        for labels in (self._owner, adoption.LABELS) if adopts else (self._owner,):
+            await recall(self._client, self._found, labels, planner=self._planner, complain=self._complain)
         tasks.create_task(self._engine.run())
         tasks.create_task(self._statuses.run())
+        tasks.create_task(self._recorder.run())
         self._complain("working out what should exist")
         self._listener.recall()
         await self._work_out_all()
         tasks.create_task(self._listener.run())
         tasks.create_task(self._resolver.run())
         tasks.create_task(self._finalizers.run())
+        if adopts:
+            tasks.create_task(self._adoption().run())
+
+    def _adoption(self) -> Adoption:
+        return Adoption(
+            self._client,
+            self._found.written,
+            planner=self._planner,
+            engine=self._engine,
+            listener=self._listener,
+            offers=self._inputs.offers,
+            settled=lambda: self._settled and not (self._dirty.is_set() or self._working),
+        )
 
     # --- inputs to the planner
 
@@ -251,7 +299,7 @@ class Federating:
             )
             return
         self._settled = True
-        self._publisher.ready(self._planner)
+        self._publish_all()
         self._engine.allow_deletes()
         self._complain(None)
         self._tell_mesh()
@@ -271,7 +319,35 @@ class Federating:
         else:
             _log.info("this mesh is %s, in network %s", mesh.name, mesh.network or "(none)")
 
+    def _publish_all(self) -> None:
+        """Tell subscribers what is exported, unless something is missing from it that is exported too."""
+        # Who does not lead has not looked at what the Gateways list: there, whatever is held may be exported.
+        exports = sorted(
+            "/".join(place)
+            for place in self._holding.held.services
+            if not self._leading or self._planner.is_listed(place)
+        )
+        if exports:
+            _log.error("subscribers are told nothing until %s can be understood, or is gone", ", ".join(exports))
+        else:
+            self._publisher.ready(self._planner)
+
+    def _is_kept(self, key: ObjectKey) -> bool:
+        return self._holding.held.keeps(key)
+
+    def _on_released(self) -> None:
+        skipped, self._skipped = self._skipped, {}
+        for key in skipped:
+            self._work_out(key)
+        self._engine.look_again()
+        self._dirty.set()
+        if self._settled:
+            self._publish_all()
+
     def _work_out(self, key: Key) -> None:
+        if self._holding.held.holds(key):
+            self._skipped[key] = None
+            return
         started = time.perf_counter()
         try:
             outputs = self._planner.reconcile(key)
@@ -295,9 +371,27 @@ class Federating:
                 # Who leads has written it, or will; else what left it would be remembered for ever.
                 self._planner.applied_changed(key, Applied("applied"))
             return
+        if isinstance(key, ExportKey):
+            self._tell_export(key, outputs.export or outputs.export_decision)
         self._engine.want(key, outputs.objects, after=outputs.after)
         for status in outputs.statuses:
             self._statuses.want(status)
+
+    def _tell_export(self, key: ExportKey, now: Published | Decision | None) -> None:
+        """Record on a Service that its export begins or ends; what was found at the start is no news."""
+        before = self._exports.pop(key, None)
+        if now is not None and (isinstance(now, Published) or now.reason is not Reason.NOT_SELECTED):
+            self._exports[key] = now
+        happening = export_turned(before, now) if self._settled else None
+        service = self._inputs.services.get((key.namespace, key.name))
+        if happening is not None and service is not None:
+            uid = service.metadata.uid
+            self._tell(Subject(SERVICES.api_version, SERVICES.kind, key.namespace, key.name, uid), happening)
+
+    def _tell(self, subject: Subject, happening: Happening) -> None:
+        if subject.uid:
+            kind: EventType = "Warning" if happening.warns else "Normal"
+            self._recorder.record(subject, kind, happening.reason, happening.message)
 
     def _measure(self, status: StatusUpdate) -> None:
         if status.kind == "RemoteMesh":

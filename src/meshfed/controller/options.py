@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from meshfed.api.v1alpha1 import MeshFederation, RemoteMesh
@@ -31,6 +33,10 @@ class Address(msgspec.Struct, frozen=True):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+LEASE: Final = "meshfed-controller"
+"""The Lease by which a mesh's controllers elect their leader, in the controllers' namespace."""
+
+
 class Fixed(msgspec.Struct, frozen=True):
     """A MeshFederation and RemoteMeshes that come from flags instead of the cluster, and so never change."""
 
@@ -48,4 +54,6 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     allow_unauthenticated_peers: bool = False
     trusted_proxies: tuple[str, ...] = ("127.0.0.0/8", "::1/128", "::6/128")
     read_pods: bool = True
+    adopt_reference: bool = False
+    """Take over what the reference's controller left."""
     fixed: Fixed | None = None

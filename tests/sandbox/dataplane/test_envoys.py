@@ -71,7 +71,7 @@ async def test_a_protocol_that_nobody_states_is_found_out() -> None:
             status, _ = await get(f"{start}.0.2", "10.0.0.2", 9091, "ratings", "/sniffed")
             echoed = await exchange(f"{start}.0.2", "10.0.0.2", 9091, b"hello\n")
             http = await envoys["server"].logged(lambda line: line["path"] == "/sniffed")
-            tcp = await envoys["server"].logged(lambda line: line["path"] is None)
+            tcp = await envoys["server"].logged(lambda line: line["event"] == "TcpConnectionEnd")
     assert (status, echoed) == (200, b"HELLO\n")
     assert (http["filter_chain"], tcp["filter_chain"]) == ("mtls-http", "mtls-tcp")
     assert tcp["downstream_peer_uri_san"] == "spiffe://east.local/ns/bookinfo/sa/reviews"

@@ -1,0 +1,94 @@
+"""What one mesh's API server holds, as plain JSON and by kind: what a kubelet, controllers and istiod all look at."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from meshfed.kube import Client, Reflector, Resource, Store
+
+JSONObject = dict[str, Any]
+
+_NETWORKING: Final = ("networking.istio.io", "v1")
+_SECURITY: Final = ("security.istio.io", "v1")
+
+POD: Final = Resource("", "v1", "pods", "Pod")
+SERVICE: Final = Resource("", "v1", "services", "Service")
+EVENT: Final = Resource("", "v1", "events", "Event")
+DEPLOYMENT: Final = Resource("apps", "v1", "deployments", "Deployment")
+ENDPOINT_SLICE: Final = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
+
+_WATCHED: Final = (
+    POD,
+    SERVICE,
+    DEPLOYMENT,
+    ENDPOINT_SLICE,
+    Resource("", "v1", "namespaces", "Namespace", namespaced=False),
+    Resource(*_NETWORKING, "serviceentries", "ServiceEntry"),
+    Resource(*_NETWORKING, "workloadentries", "WorkloadEntry"),
+    Resource(*_NETWORKING, "destinationrules", "DestinationRule"),
+    Resource(*_NETWORKING, "gateways", "Gateway"),
+    Resource("networking.istio.io", "v1alpha3", "envoyfilters", "EnvoyFilter"),
+    Resource(*_SECURITY, "peerauthentications", "PeerAuthentication"),
+    Resource(*_SECURITY, "authorizationpolicies", "AuthorizationPolicy"),
+    Resource("route.openshift.io", "v1", "routes", "Route"),
+)
+
+
+class Watch:
+    """The objects of one mesh. ``changed`` is called with the kind after each change."""
+
+    def __init__(self, client: Client) -> None:
+        self._stores: dict[str, Store[JSONObject]] = {resource.kind: Store() for resource in _WATCHED}
+        self._reflectors = [_reflector(client, resource, self._stores[resource.kind]) for resource in _WATCHED]
+        self._subscribers: list[Callable[[str], None]] = []
+
+    def subscribe(self, changed: Callable[[str], None]) -> None:
+        """Call ``changed`` with the kind of every object that changes from now on."""
+        self._subscribers.append(changed)
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        for kind, store in self._stores.items():
+            store.subscribe(lambda _key, _old, _new, kind=kind: self._notify(kind))  # type: ignore[misc]
+        async with asyncio.TaskGroup() as group:
+            for reflector in self._reflectors:
+                group.create_task(reflector.run())
+
+    async def synced(self) -> None:
+        """Wait until everything was seen once."""
+        for store in self._stores.values():
+            await store.wait_synced()
+
+    def _notify(self, kind: str) -> None:
+        for changed in self._subscribers:
+            changed(kind)
+
+    def all(self, kind: str) -> Sequence[JSONObject]:
+        """Every object of a kind, by namespace and name."""
+        return [obj for _, obj in sorted(self._stores[kind].items(), key=lambda item: item[0])]
+
+    def knows(self, kind: str) -> bool:
+        """Whether objects of a kind are watched."""
+        return kind in self._stores
+
+    def get(self, kind: str, namespace: str, name: str) -> JSONObject | None:
+        """One object; a cluster's has no namespace (empty)."""
+        return self._stores[kind].get((namespace, name))
+
+    def objects(self) -> Mapping[str, Sequence[JSONObject]]:
+        """All of them, by kind."""
+        return {kind: self.all(kind) for kind in self._stores}
+
+
+def _reflector(client: Client, resource: Resource, store: Store[JSONObject]) -> Reflector[JSONObject]:
+    def decode(data: msgspec.Raw) -> JSONObject:
+        # Inside a list, built-in kinds come without these.
+        found: JSONObject = {"apiVersion": resource.api_version, "kind": resource.kind, **msgspec.json.decode(data)}
+        found["metadata"].pop("managedFields", None)
+        return found
+
+    return Reflector(client, resource, dict, store, optional=True, decode=decode)

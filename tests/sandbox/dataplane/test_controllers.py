@@ -1,0 +1,109 @@
+"""Deployments and Services of an API server, brought to Pods and endpoints."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from meshfed.kube import Client, Resource, load_kubeconfig
+from meshfed.sandbox.apiserver import APIServer
+from meshfed.sandbox.dataplane.controllers import Controllers
+from meshfed.sandbox.dataplane.watch import DEPLOYMENT, POD, SERVICE, Watch
+
+JSONObject = dict[str, Any]
+
+NAMESPACE = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
+
+
+@pytest.fixture
+async def client(api_server: APIServer, tmp_path: Path) -> AsyncIterator[Client]:
+    path = tmp_path / "kubeconfig"
+    path.write_text(yaml.safe_dump(api_server.kubeconfig()))
+    async with Client(load_kubeconfig(str(path), context=None, environ={})) as client:
+        await client.create(NAMESPACE, {"metadata": {"name": "bookinfo"}})
+        yield client
+
+
+@pytest.fixture
+async def watch(client: Client) -> AsyncIterator[Watch]:
+    watch = Watch(client)
+    tasks = [asyncio.create_task(watch.run()), asyncio.create_task(Controllers(client, watch).run())]
+    await watch.synced()
+    yield watch
+    for task in tasks:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def eventually(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not holds():  # noqa: ASYNC110 - a condition of the API server's, which has no event
+            await asyncio.sleep(0.02)
+
+
+def deployment(image: str, replicas: int = 2) -> JSONObject:
+    labels = {"app": "ratings"}
+    containers = [{"name": "ratings", "image": image, "ports": [{"containerPort": 9080}]}]
+    return {
+        "metadata": {"name": "ratings-v1", "namespace": "bookinfo"},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": containers}},
+        },
+    }
+
+
+SERVICE_OF_IT = {
+    "metadata": {"name": "ratings", "namespace": "bookinfo"},
+    "spec": {"type": "LoadBalancer", "selector": {"app": "ratings"}, "ports": [{"name": "http", "port": 9080}]},
+}
+
+
+async def make_ready(client: Client, watch: Watch) -> None:
+    """What a kubelet would do."""
+    for number, pod in enumerate(watch.all("Pod")):
+        status = {"podIP": f"127.7.0.{10 + number}", "conditions": [{"type": "Ready", "status": "True"}]}
+        await client.patch_status(POD, pod["metadata"]["name"], status, namespace="bookinfo")
+
+
+async def test_from_a_deployment_to_endpoints_and_back(client: Client, watch: Watch) -> None:
+    await client.create(DEPLOYMENT, deployment("ratings:1"))
+    await client.create(SERVICE, SERVICE_OF_IT)
+    await eventually(lambda: len(watch.all("Pod")) == 2)
+    await make_ready(client, watch)
+
+    def endpoints() -> list[str]:
+        return [one["addresses"][0] for made in watch.all("EndpointSlice") for one in made["endpoints"]]
+
+    await eventually(lambda: endpoints() == ["127.7.0.10", "127.7.0.11"])
+    await eventually(lambda: watch.all("Deployment")[0]["status"].get("readyReplicas") == 2)
+    ingress = [{"ip": "127.7.0.10"}, {"ip": "127.7.0.11"}]
+    await eventually(lambda: watch.all("Service")[0]["status"]["loadBalancer"].get("ingress") == ingress)
+
+    await client.delete(DEPLOYMENT, "ratings-v1", namespace="bookinfo")
+    await eventually(lambda: not watch.all("Pod"))
+    await eventually(lambda: not watch.all("EndpointSlice"))
+
+
+async def test_never_too_many_pods_however_late_the_watch(client: Client, watch: Watch, api_server: APIServer) -> None:
+    """What was created and not seen yet is not created again."""
+    seen: set[str] = set()
+    watch.subscribe(
+        lambda kind: seen.update(pod["metadata"]["name"] for pod in watch.all("Pod")) if kind == "Pod" else None
+    )
+    await client.create(DEPLOYMENT, deployment("ratings:1", replicas=5))
+    for _ in range(10):
+        api_server.drop_watches()
+        await client.patch(DEPLOYMENT, "ratings-v1", {"metadata": {"labels": {"turn": str(_)}}}, namespace="bookinfo")
+        await asyncio.sleep(0.05)
+    await eventually(lambda: len(watch.all("Pod")) == 5)
+    await asyncio.sleep(0.3)
+    assert len(seen) == 5

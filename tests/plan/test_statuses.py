@@ -80,6 +80,8 @@ def test_all_is_well() -> None:
         "offeredServices": 2,
         "importedServices": 1,
         "deniedServices": 1,
+        "heldServices": 0,
+        "heldSince": "",
         "lastConnected": "2026-01-01T00:00:00Z",
         "lastSync": "",
         "dialect": "delta",

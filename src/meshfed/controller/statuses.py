@@ -15,8 +15,9 @@ import msgspec
 from meshfed.api.core import ServiceExportStatus
 from meshfed.api.meta import ObjectMeta, StatusCondition
 from meshfed.api.v1alpha1 import FederatedServiceStatus, MeshFederationStatus, RemoteMeshStatus
-from meshfed.kube import Client, KubeError, NotFound, Resource, WorkQueue
-from meshfed.model.reasons import Condition, Reason
+from meshfed.kube import Client, KubeError, NotFound, Resource, Subject, WorkQueue
+from meshfed.model.reasons import Condition, Happening, Reason
+from meshfed.plan.events import turned
 from meshfed.plan.values import StatusUpdate
 
 _log = logging.getLogger(__name__)
@@ -66,8 +67,11 @@ class StatusWriter:
         stored: Callable[[Ref], Stored | None],
         *,
         stamp: Callable[[], str],
+        tell: Callable[[Subject, Happening], None] = lambda _subject, _happening: None,
     ) -> None:
+        """``tell`` hears what is worth an Event, once the status that says it is written."""
         self._client = client
+        self._tell = tell
         self._resources = resources
         self._stored = stored
         self._stamp = stamp
@@ -86,7 +90,7 @@ class StatusWriter:
         update = self._wanted.get(ref)
         if update is None:
             return
-        if any(condition.reason is Reason.PENDING for condition in update.conditions):
+        if _is_passing(update.conditions):
             # As a rule it is over before anybody could read it, most of all when all is looked at again after a start.
             self.queue.add_after(ref, PENDING_SECONDS)
         else:
@@ -114,9 +118,10 @@ class StatusWriter:
                 present = echo[1]
             else:
                 del self._echoes[ref]
+        before = msgspec.convert(present.get("conditions", ()), tuple[StatusCondition, ...])
         conditions = stamped(
             update.conditions,
-            msgspec.convert(present.get("conditions", ()), tuple[StatusCondition, ...]),
+            before,
             generation=update.observed_generation,
             now=self._stamp(),
         )
@@ -143,6 +148,16 @@ class StatusWriter:
         else:
             self.queue.forget(ref)
             self._echoes[ref] = (version, desired)
+            subject = Subject(self._resources[kind].api_version, kind, namespace, name, stored.metadata.uid)
+            connected_before = bool(present.get("lastConnected"))
+            for happening in turned(kind, before, conditions, connected_before=connected_before):
+                self._tell(subject, happening)
+
+
+def _is_passing(conditions: Iterable[Condition]) -> bool:
+    """Whether they say that something is on its way: being written, connecting, connected and not yet in sync."""
+    reasons = {condition.reason for condition in conditions}
+    return Reason.PENDING in reasons or Reason.CONNECTING in reasons or {Reason.CONNECTED, Reason.NOT_SYNCED} <= reasons
 
 
 def _is_ours(ref: Ref) -> bool:

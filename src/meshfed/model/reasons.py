@@ -1,6 +1,7 @@
-"""Every condition type and reason that Meshfed writes: closed lists, each with the sentence that documents it.
+"""Every condition type and reason, and every Event, that Meshfed writes: closed lists, each with the sentence that
+documents it.
 
-The documentation's table of reasons is generated from here.
+The documentation's tables are generated from here.
 """
 
 from __future__ import annotations
@@ -157,6 +158,52 @@ REASONS: Final[dict[Reason, str]] = {
     Reason.UNRESOLVED: "The remote's address is a host name that has not been resolved yet.",
 }
 """What each reason means, for the documentation."""
+
+
+class EventReason(StrEnum):
+    """What an Event tells of."""
+
+    EXPORTED = "Exported"
+    UNEXPORTED = "Unexported"
+    NOT_EXPORTED = "NotExported"
+    IMPORTED = "Imported"
+    DENIED = "Denied"
+    IMPORT_FAILED = "ImportFailed"
+    REMOTE_FOUND = "RemoteFound"
+    REMOTE_LOST = "RemoteLost"
+    WITHDRAWAL_HELD = "WithdrawalHeld"
+    THROTTLED = "Throttled"
+    STALE = "Stale"
+    IDENTITY_AMBIGUOUS = "IdentityAmbiguous"
+    READY = "Ready"
+    NOT_READY = "NotReady"
+
+
+EVENTS: Final[dict[EventReason, str]] = {
+    EventReason.EXPORTED: "On a Service or ServiceExport: it is offered to other meshes from now on.",
+    EventReason.UNEXPORTED: "On a Service: it is not offered any more; the message says why.",
+    EventReason.NOT_EXPORTED: "On a Service or ServiceExport: it is selected for export and cannot be; the message begins with the reason.",
+    EventReason.IMPORTED: "On a FederatedService: its Istio objects are in place; the message lists them.",
+    EventReason.DENIED: "On a FederatedService: the offer is not imported; the message begins with the reason. A warning unless a rule says so.",
+    EventReason.IMPORT_FAILED: "On a FederatedService: its Istio objects are not in place; the message begins with the reason.",
+    EventReason.REMOTE_FOUND: "On a RemoteMesh: its discovery service is connected, for the first time or again.",
+    EventReason.REMOTE_LOST: "On a RemoteMesh: its discovery service is not reached, or refuses us; imports stay.",
+    EventReason.WITHDRAWAL_HELD: "On a RemoteMesh: it withdrew so much at once that it is held; the message says how to let it through.",
+    EventReason.THROTTLED: "On a RemoteMesh: it changes more than is taken, and waits for its turn.",
+    EventReason.STALE: "On a RemoteMesh: it has been away for longer than its staleness policy allows.",
+    EventReason.IDENTITY_AMBIGUOUS: "On a RemoteMesh: callers with its identity cannot be told from others.",
+    EventReason.READY: "On a MeshFederation: all that it asks for is in place.",
+    EventReason.NOT_READY: "On a MeshFederation or RemoteMesh: something stands in the way; the message begins with the reason.",
+}
+"""What each Event tells, for the documentation."""
+
+
+class Happening(msgspec.Struct, frozen=True):
+    """Something worth an Event; ``warns`` where a person may have to act."""
+
+    reason: EventReason
+    message: str
+    warns: bool = False
 
 
 class Condition(msgspec.Struct, frozen=True):

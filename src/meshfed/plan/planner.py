@@ -333,6 +333,8 @@ class Planner:
                     "offeredServices": offered,
                     "importedServices": imported,
                     "deniedServices": offered - imported,
+                    "heldServices": connection.held,
+                    "heldSince": connection.held_since,
                     "lastConnected": connection.last_connected,
                     "lastSync": connection.last_sync,
                     "dialect": connection.dialect,

@@ -62,6 +62,12 @@ class Metrics:
             ["resource", "cause"],
             registry=registry,
         )
+        self.events = Counter(
+            "meshfed_events",
+            "Kubernetes Events, by what became of them (written, dropped as too many, refused, failed).",
+            ["outcome"],
+            registry=registry,
+        )
         self.reconcile_seconds = Histogram(
             "meshfed_reconcile_seconds",
             "Time to work out one key, by kind of key.",

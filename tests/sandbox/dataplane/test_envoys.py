@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from tests.sandbox.dataplane.cluster_objects import SETTINGS, identity, pod, port, service, slice_of
-from tests.sandbox.dataplane.envoys import Authority, Envoy, running
+from tests.sandbox.dataplane.envoys import Envoy, running, trust_of
 from tests.sandbox.dataplane.wire import exchange, get, network, serving
 
 
@@ -25,7 +25,7 @@ async def calling(start: str, number: int, name: str) -> AsyncIterator[dict[str,
         "client": identity(client, application=f"{start}.128.2"),
         "server": identity(server, application=f"{start}.128.3"),
     }
-    async with serving(f"{start}.128.3", number), running(SETTINGS, objects, proxies, Authority()) as envoys:
+    async with serving(f"{start}.128.3", number), running(SETTINGS, objects, proxies, trust_of("east")) as envoys:
         yield envoys
 
 
@@ -81,7 +81,7 @@ async def test_what_is_no_service_is_refused() -> None:
         ratings = service("ratings", "10.0.0.2", [port(9080)])
         objects = {"Pod": [client], "Service": [ratings]}
         proxies = {"client": identity(client, application=f"{start}.128.2")}
-        async with running(SETTINGS, objects, proxies, Authority()) as envoys:
+        async with running(SETTINGS, objects, proxies, trust_of("east")) as envoys:
             by_name, _ = await get(f"{start}.0.2", "10.0.0.9", 9080, "unknown.example.com", "/unknown")
             without_endpoints, _ = await get(f"{start}.0.2", "10.0.0.2", 9080, "ratings", "/empty")
             by_address = await exchange(f"{start}.0.2", "10.0.0.9", 7777, b"hello\n")

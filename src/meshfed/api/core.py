@@ -27,6 +27,26 @@ class ServiceSpec(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel
     cluster_ip: str = msgspec.field(default="", name="clusterIP")
     selector: dict[str, str] | None = None
     ports: tuple[ServicePort, ...] = ()
+    external_ips: tuple[str, ...] = msgspec.field(default=(), name="externalIPs")
+
+
+class LoadBalancerIngress(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """Where a load balancer takes traffic."""
+
+    ip: str = ""
+    hostname: str = ""
+
+
+class LoadBalancerStatus(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """What a load balancer has been given for a Service."""
+
+    ingress: tuple[LoadBalancerIngress, ...] = ()
+
+
+class ServiceStatus(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """What of a Service's status says where it is reached."""
+
+    load_balancer: LoadBalancerStatus = LoadBalancerStatus()
 
 
 class Service(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
@@ -34,6 +54,7 @@ class Service(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
 
     metadata: ObjectMeta
     spec: ServiceSpec = ServiceSpec()
+    status: ServiceStatus = ServiceStatus()
 
 
 class ServiceExportStatus(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):

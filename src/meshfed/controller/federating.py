@@ -144,6 +144,8 @@ class Federating:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._inputs.run())
             await self._inputs.wait_synced(self._complain)
+            if self._options.read_pods:
+                tasks.create_task(self._when_pods_are_listed())
             if self._options.read_pods and not self._inputs.pods.synced:
                 _log.warning(
                     "Pods may not be read, so remotes are not told which identities serve an export, and exports "
@@ -156,6 +158,11 @@ class Federating:
             else:
                 await self._work_out_all()
             await self._reconcile()
+
+    async def _when_pods_are_listed(self) -> None:
+        """Nobody waits for Pods where they may not be read; it may be allowed later."""
+        await self._inputs.pods.wait_synced()
+        self._planner.pods_listed()
 
     async def _lead(self, tasks: asyncio.TaskGroup) -> None:
         """Begin to listen and to write; everything up to here only reads."""

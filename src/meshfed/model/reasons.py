@@ -67,6 +67,12 @@ class Reason(StrEnum):
     NAME_TOO_LONG = "NameTooLong"
     NO_SERVICE = "NoService"
     NO_MESH_ENDPOINTS = "NoMeshEndpoints"
+    GATEWAY_SERVICE_MISSING = "GatewayServiceMissing"
+    GATEWAY_PORT_MISSING = "GatewayPortMissing"
+    GATEWAY_ADDRESS_MISSING = "GatewayAddressMissing"
+    GATEWAY_PODS_MISSING = "GatewayPodsMissing"
+    GATEWAY_PODS_NOT_READY = "GatewayPodsNotReady"
+    GATEWAY_CROWDED = "GatewayCrowded"
     # RemoteMesh
     CONNECTED = "Connected"
     CONNECTING = "Connecting"
@@ -80,6 +86,7 @@ class Reason(StrEnum):
     PUBLISH_ONLY = "PublishOnly"
     NAME_CONFLICT = "NameConflict"
     IDENTITY_UNIQUE = "IdentityUnique"
+    IDENTITY_SHADOWED = "IdentityShadowed"
     IDENTITY_AMBIGUOUS = "IdentityAmbiguous"
     # FederatedService
     ACCEPTED = "Accepted"
@@ -124,6 +131,12 @@ REASONS: Final[dict[Reason, str]] = {
     Reason.NAME_TOO_LONG: "The OpenShift router cannot serve the host: a DNS label of its SNI would be over 63 characters.",
     Reason.NO_SERVICE: "There is no Service of the ServiceExport's name.",
     Reason.NO_MESH_ENDPOINTS: "No pod behind the exported Service has a sidecar, so the gateway cannot reach any; it is exported all the same.",
+    Reason.GATEWAY_SERVICE_MISSING: "No Service is in front of the gateway's pods; behind an OpenShift router, none of the name that Routes lead to.",
+    Reason.GATEWAY_PORT_MISSING: "The gateway's Service lacks the port that `ingress.gateway.portConfig` states.",
+    Reason.GATEWAY_ADDRESS_MISSING: "The gateway's Service has no address outside the cluster, or none yet.",
+    Reason.GATEWAY_PODS_MISSING: "No pod has the labels of `ingress.gateway.selector`.",
+    Reason.GATEWAY_PODS_NOT_READY: "None of the gateway's pods is ready.",
+    Reason.GATEWAY_CROWDED: "More ports are exported than a gateway serves well; they are served all the same.",
     Reason.CONNECTED: "The remote's discovery service is connected.",
     Reason.CONNECTING: "The first connection is being made.",
     Reason.UNREACHABLE: "The remote's discovery service cannot be reached; its imports stay as they are.",
@@ -137,6 +150,7 @@ REASONS: Final[dict[Reason, str]] = {
     Reason.NAME_CONFLICT: "The RemoteMesh has the name or the network of this mesh or of an older RemoteMesh.",
     Reason.IDENTITY_UNIQUE: "Callers with the remote's identity are this remote and no other.",
     Reason.IDENTITY_AMBIGUOUS: "Another RemoteMesh, or this mesh, has the same identity, so callers cannot be told apart.",
+    Reason.IDENTITY_SHADOWED: "The remote's trust domain is `cluster.local` and this mesh's is not: Istio takes callers of it for this mesh's own, so the remote is refused.",
     Reason.ACCEPTED: "The offer is imported.",
     Reason.REMOTE_MISSING: "There is no RemoteMesh of that name.",
     Reason.NOT_IMPORTED: "The RemoteMesh imports nothing.",

@@ -21,7 +21,7 @@ from tests.sandbox.dataplane.cluster_objects import (
     service,
     slice_of,
 )
-from tests.sandbox.dataplane.envoys import Authority, validate
+from tests.sandbox.dataplane.envoys import trust_of, validate
 
 REVIEWS = pod("reviews", "127.9.0.2", ports={"http": 9080})
 RATINGS = pod("ratings", "127.9.0.3", ports={"http": 9080})
@@ -572,7 +572,7 @@ def test_everything_a_sidecar_may_be_told_is_valid(tmp_path: Path) -> None:
         {"name": name or "auto", "number": 9100 + index, "protocol": name}
         for index, name in enumerate(["HTTP", "GRPC", "TCP", "TLS", ""])
     ]
-    (tmp_path / "root.pem").write_text(Authority().root())
+    (tmp_path / "root.pem").write_text(trust_of("east").bundles("east")["east.local"])
     simple = {"mode": "SIMPLE", "caCertificates": "/run/root.pem"}
     objects = {
         **BASE,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 
+from meshfed.sandbox.dataplane.values import MeshSettings
 from tests.sandbox.dataplane.cluster_objects import SETTINGS, identity, pod, port, service, slice_of
 from tests.sandbox.dataplane.envoys import Envoy, running, trust_of
 from tests.sandbox.dataplane.wire import exchange, get, network, serving
@@ -73,6 +74,55 @@ async def test_a_protocol_that_nobody_states_is_found_out() -> None:
     assert (status, echoed) == (200, b"HELLO\n")
     assert (http["filter_chain"], tcp["filter_chain"]) == ("mtls-http", "mtls-tcp")
     assert tcp["downstream_peer_uri_san"] == "spiffe://east.local/ns/bookinfo/sa/reviews"
+
+
+async def test_what_is_no_service_is_passed_on_where_the_mesh_allows_it() -> None:
+    with network() as start:
+        client = pod("reviews", f"{start}.0.2")
+        anybody = MeshSettings(name="east", network="east-network", outbound_policy="ALLOW_ANY")
+        proxies = {"client": identity(client, application=f"{start}.128.2")}
+        ratings = service("ratings", "10.0.0.2", [port(9080)])
+        objects = {"Pod": [client], "Service": [ratings]}
+        async with (
+            serving(f"{start}.0.9", 7777),
+            serving(f"{start}.0.9", 9080),
+            running(anybody, objects, proxies, trust_of("east")) as envoys,
+        ):
+            other = await exchange(f"{start}.0.2", f"{start}.0.9", 7777, b"hello\n")
+            status, body = await get(f"{start}.0.2", f"{start}.0.9", 9080, "unknown.example.com", "/anywhere")
+            line = await envoys["client"].logged(lambda line: line["path"] == "/anywhere")
+    assert (other, status) == (b"HELLO\n", 200)
+    assert body.splitlines()[0] == f"from {start}.0.2"
+    assert (line["upstream_cluster"], line["upstream_host"]) == ("PassthroughCluster", f"{start}.0.9:9080")
+
+
+async def test_endpoints_with_and_without_a_sidecar() -> None:
+    """A headless Service, dialled by the endpoint's address; and a server that has no sidecar."""
+    with network() as start:
+        client = pod("reviews", f"{start}.0.2")
+        server = pod("ratings", f"{start}.0.3", ports={"tcp": 9090})
+        bare = pod("details", f"{start}.0.4", sidecar=False)
+        headless = service("ratings", "None", [port(9090, "tcp")])
+        details = service("details", "10.0.0.3", [port(9080)])
+        objects = {
+            "Pod": [client, server, bare],
+            "Service": [headless, details],
+            "EndpointSlice": [slice_of(headless, [server], {"tcp": 9090}), slice_of(details, [bare], {"http": 9080})],
+        }
+        proxies = {
+            "client": identity(client, application=f"{start}.128.2"),
+            "server": identity(server, application=f"{start}.128.3"),
+        }
+        async with (
+            serving(f"{start}.128.3", 9090),
+            serving(f"{start}.0.4", 9080),
+            running(SETTINGS, objects, proxies, trust_of("east")) as envoys,
+        ):
+            echoed = await exchange(f"{start}.0.2", f"{start}.0.3", 9090, b"hello\n")
+            plain, _ = await get(f"{start}.0.2", "10.0.0.3", 9080, "details")
+            came = await envoys["server"].logged(lambda line: line["event"] == "TcpConnectionEnd")
+    assert (echoed, plain) == (b"HELLO\n", 200)
+    assert came["downstream_peer_uri_san"] == "spiffe://east.local/ns/bookinfo/sa/reviews"
 
 
 async def test_what_is_no_service_is_refused() -> None:

@@ -66,7 +66,7 @@ async def installed(count: int = 3, **spec: Any) -> AsyncIterator[tuple[Mesh, Re
         await east.apply(service("reviews"), service("mine", exported=True))
         await east.apply(federation("east", **spec), west.object(ingressType="openshift-router"))
         await east.start()
-        await as_planned(east, west)
+        await as_planned(east, west, patience=100.0)
         yield east, west
 
 
@@ -128,8 +128,9 @@ async def test_of_two_installations_the_other_one_is_not_touched(tmp_path: Path)
         assert all(versions.get(one["metadata"]["uid"]) in {None, one["metadata"]["resourceVersion"]} for one in left)
 
 
+@pytest.mark.timeout(240)
 async def test_killed_in_the_middle_it_is_resumed(tmp_path: Path) -> None:
-    async with installed(200) as (east, _):
+    async with installed(120) as (east, _):
         await east.stop()
         many = len(everything(east))
         for _ in range(3):

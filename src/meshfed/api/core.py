@@ -5,9 +5,11 @@ Only the fields that matter are decoded, which is what keeps ten thousand of the
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
-from meshfed.api.meta import ObjectMeta, StatusCondition
+from meshfed.api.meta import ObjectMeta
 
 
 class ServicePort(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
@@ -58,9 +60,12 @@ class Service(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
 
 
 class ServiceExportStatus(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """What is said of a ServiceExport. Its conditions are the only field, as KEP-1645 has it."""
+    """What is said of a ServiceExport. Its conditions are the only field, as KEP-1645 has it.
 
-    conditions: tuple[StatusCondition, ...] = ()
+    They are as they stand, since others write some of them, in whatever form.
+    """
+
+    conditions: tuple[dict[str, Any], ...] = ()
 
 
 class ServiceExport(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):

@@ -210,6 +210,7 @@ class Session:
             complete = False
             offered = kept.union(offer.host for offer in update.upserts)
             removals = () if "" in kept else [host for host in self._ledger.hosts() if host not in offered]
+        dropped = self._ledger.dropped
         changed = self._ledger.update(
             update.upserts,
             removals,
@@ -217,6 +218,8 @@ class Session:
             now=loop.time(),
             stamp=self._stamp(),
         )
+        for what, number in (self._ledger.dropped - dropped).items():
+            self._metrics.dropped.labels(remote=self._name, what=what).inc(number)
         if self._connection.sync_reason in _HEARD:
             for host in changed:
                 if host in self._said or self._ledger.desired(host) is not None:

@@ -6,8 +6,10 @@ differs is patched into the status subresource; one that could not be written is
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -118,7 +120,7 @@ class StatusWriter:
                 present = echo[1]
             else:
                 del self._echoes[ref]
-        before = msgspec.convert(present.get("conditions", ()), tuple[StatusCondition, ...])
+        before, others = _read(present.get("conditions", ()), {condition.type for condition in update.conditions})
         conditions = stamped(
             update.conditions,
             before,
@@ -128,7 +130,7 @@ class StatusWriter:
         desired = {
             **present,
             **({"observedGeneration": update.observed_generation} if _is_ours(ref) else {}),
-            "conditions": msgspec.to_builtins(conditions),
+            "conditions": _sorted(msgspec.to_builtins(conditions), others),
             **msgspec.to_builtins(update.fields),
         }
         if _plain(desired) == _plain(present):
@@ -158,6 +160,25 @@ def _is_passing(conditions: Iterable[Condition]) -> bool:
     """Whether they say that something is on its way: being written, connecting, connected and not yet in sync."""
     reasons = {condition.reason for condition in conditions}
     return Reason.PENDING in reasons or Reason.CONNECTING in reasons or {Reason.CONNECTED, Reason.NOT_SYNCED} <= reasons
+
+
+def _read(
+    conditions: Iterable[dict[str, Any]], ours: Collection[str]
+) -> tuple[tuple[StatusCondition, ...], list[dict[str, Any]]]:
+    """Return what stands there of ``ours``, and the conditions of others, which stay as they are."""
+    known: list[StatusCondition] = []
+    others: list[dict[str, Any]] = []
+    for condition in conditions:
+        if condition.get("type") not in ours:
+            others.append(condition)
+            continue
+        with contextlib.suppress(msgspec.ValidationError):
+            known.append(msgspec.convert(condition, StatusCondition))
+    return tuple(known), others
+
+
+def _sorted(*conditions: Iterable[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
+    return tuple(sorted(itertools.chain(*conditions), key=lambda one: str(one.get("type"))))
 
 
 def _is_ours(ref: Ref) -> bool:

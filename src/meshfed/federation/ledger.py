@@ -10,7 +10,7 @@ Time comes in as arguments: ``now`` in seconds of any steady clock, ``stamp`` as
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
@@ -77,8 +77,7 @@ class Ledger:
         self._token = ""
         self._resumed: Hold | None = None
         self._recent: deque[tuple[float, int]] = deque()
-        self.dropped_labels = 0
-        self.dropped_identities = 0
+        self._dropped: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._offers)
@@ -86,6 +85,11 @@ class Ledger:
     def desired(self, host: str) -> FederatedServiceSpec | None:
         """The FederatedService that should exist for ``host``; ``None`` where none should."""
         return self._offers[host] if host in self._recorded or host in self._shown else None
+
+    @property
+    def dropped(self) -> Counter[str]:
+        """How many ``labels`` and ``identities`` were left out of what was announced, so far."""
+        return self._dropped.copy()
 
     @property
     def denied(self) -> int:
@@ -283,8 +287,7 @@ class Ledger:
             # An announcement that makes no sense is an error, and an error takes nothing away: what was good stays.
             known = known or FederatedServiceSpec(remote=self._remote, host=offer.host, first_offered=first_offered)
             return msgspec.structs.replace(known, problem=verdict.message[:1024])
-        self.dropped_labels += verdict.dropped_labels
-        self.dropped_identities += verdict.dropped_identities
+        self._dropped += Counter(labels=verdict.dropped_labels, identities=verdict.dropped_identities)
         usable = verdict.offer
         return FederatedServiceSpec(
             remote=self._remote,

@@ -48,6 +48,12 @@ class Metrics:
             ["resource"],
             registry=registry,
         )
+        self.dropped = Counter(
+            "meshfed_offers_dropped",
+            "Labels and identities that were left out of a remote's offers, by remote and which of the two.",
+            ["remote", "what"],
+            registry=registry,
+        )
         self.leader = Gauge(
             "meshfed_leader",
             "1 while this process writes: it holds the lease, or there is no election.",

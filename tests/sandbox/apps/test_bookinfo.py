@@ -237,7 +237,7 @@ async def test_a_service_that_is_not_there(bookinfo: Bookinfo) -> None:
     assert "There are no reviews just now" in html
     status, answer = await bookinfo.json("productpage", "/api/v1/products/0")
     assert status == 503
-    assert f"http://127.0.0.1:{bookinfo.ports['details']}/details/0 did not answer: " in answer["error"]
+    assert f"http://127.0.0.1:{bookinfo.ports['details']}/details/0 did not answer: cannot connect: " in answer["error"]
 
 
 async def test_ratings_change(bookinfo: Bookinfo) -> None:

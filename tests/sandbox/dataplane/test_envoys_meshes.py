@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from typing import Literal
 
 import pytest
 
 from meshfed.sandbox.dataplane.values import JSONObject, MeshSettings
 from tests.sandbox.dataplane.cluster_objects import identity, istio, pod, port, service, slice_of
-from tests.sandbox.dataplane.envoys import Authority, Envoy, running
+from tests.sandbox.dataplane.envoys import Envoy, running, trust_of
 from tests.sandbox.dataplane.wire import exchange, get, network, serving
+
+Mode = Literal["shared", "federated", "none"]
 
 RATINGS = "ratings.bookinfo.svc.cluster.local"
 IMPORTED = "240.240.0.9"
@@ -53,6 +56,7 @@ async def meshes(
     start: str,
     east: dict[str, list[JSONObject]],
     west: dict[str, list[JSONObject]],
+    mode: Mode = "shared",
 ) -> AsyncIterator[dict[str, Envoy]]:
     """East with a client, west with ratings behind a gateway."""
     client = pod("reviews", f"{start}.0.2")
@@ -76,7 +80,7 @@ async def meshes(
         "Gateway": [istio("federation-ingress-gateway", exported)],
         **west,
     }
-    authority = Authority()
+    trust = trust_of("east", "west", mode=mode)
     async with (
         serving(f"{start}.128.3", 9080),
         serving(f"{start}.128.3", 9090),
@@ -84,7 +88,7 @@ async def meshes(
             settings("east"),
             {"Pod": [client], **east},
             {"client": identity(client, application=f"{start}.128.2")},
-            authority,
+            trust,
         ) as here,
         running(
             settings("west"),
@@ -93,16 +97,17 @@ async def meshes(
                 "server": identity(server, application=f"{start}.128.3"),
                 "gateway": identity(gateway, kind="gateway", requested_network="west-network"),
             },
-            authority,
+            trust,
         ) as remote,
     ):
         yield {**here, **remote}
 
 
-async def test_a_call_goes_through_the_gateway_as_it_is() -> None:
+@pytest.mark.parametrize("mode", ["shared", "federated"])
+async def test_a_call_goes_through_the_gateway_as_it_is(mode: Mode) -> None:
     with network() as start:
         names = ["spiffe://west.local/ns/bookinfo/sa/ratings"]
-        async with meshes(start, {"ServiceEntry": [imported(f"{start}.0.4", names)]}, {}) as envoys:
+        async with meshes(start, {"ServiceEntry": [imported(f"{start}.0.4", names)]}, {}, mode) as envoys:
             status, _ = await get(f"{start}.0.2", IMPORTED, 9080, "ratings.bookinfo:9080", "/across")
             echoed = await exchange(f"{start}.0.2", IMPORTED, 9090, b"hello\n")
             sent = await envoys["client"].logged(lambda line: line["path"] == "/across")
@@ -119,10 +124,13 @@ async def test_a_call_goes_through_the_gateway_as_it_is() -> None:
     assert tcp["requested_server_name"] == f"outbound_.9090_._.{RATINGS}"
 
 
-async def test_a_server_with_another_identity_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("mode", "account"), [("shared", "details"), ("federated", "details"), ("none", "ratings"), ("none", None)]
+)
+async def test_a_server_with_another_identity_or_of_no_trusted_root_is_refused(mode: Mode, account: str | None) -> None:
     with network() as start:
-        names = ["spiffe://west.local/ns/bookinfo/sa/details"]
-        async with meshes(start, {"ServiceEntry": [imported(f"{start}.0.4", names)]}, {}) as envoys:
+        names = [f"spiffe://west.local/ns/bookinfo/sa/{account}"] if account else []
+        async with meshes(start, {"ServiceEntry": [imported(f"{start}.0.4", names)]}, {}, mode) as envoys:
             status, _ = await get(f"{start}.0.2", IMPORTED, 9080, RATINGS, "/refused")
             sent = await envoys["client"].logged(lambda line: line["path"] == "/refused")
     assert (status, set(sent["response_flags"].split(","))) == (503, {"UF", "URX"})
@@ -169,7 +177,7 @@ async def test_a_client_of_another_trust_domain_is_refused_unless_istiod_is_told
         entry = imported(f"{start}.0.3")
         for endpoint in entry["spec"]["endpoints"]:
             endpoint["ports"] = {"http": 9080}
-        authority = Authority()
+        trust = trust_of("east", "west")
         west = MeshSettings(name="west", network="west-network", trust_domain="west.local")
         async with (
             serving(f"{start}.128.3", 9080),
@@ -177,9 +185,9 @@ async def test_a_client_of_another_trust_domain_is_refused_unless_istiod_is_told
                 settings("east"),
                 {"Pod": [client], "ServiceEntry": [entry]},
                 {"client": identity(client, application=f"{start}.128.2")},
-                authority,
+                trust,
             ),
-            running(west, there, {"server": identity(server, application=f"{start}.128.3")}, authority),
+            running(west, there, {"server": identity(server, application=f"{start}.128.3")}, trust),
         ):
             status, _ = await get(f"{start}.0.2", IMPORTED, 9080, RATINGS)
     assert status == 503

@@ -13,7 +13,7 @@ import h2.events
 from meshfed.sandbox.dataplane.translate import configuration, read_mesh
 from meshfed.sandbox.dataplane.values import JSONObject
 from tests.sandbox.dataplane.cluster_objects import SETTINGS, identity, istio, pod, port, service, slice_of
-from tests.sandbox.dataplane.envoys import Authority, Envoy, running
+from tests.sandbox.dataplane.envoys import Envoy, running, trust_of
 from tests.sandbox.dataplane.wire import PATIENCE, answered, ask, dial, exchange, get, network, serving
 
 PORTS = {"http": 9080, "tcp": 9090, "raw": 9091}
@@ -42,7 +42,7 @@ async def mesh(start: str, objects: dict[str, list[JSONObject]]) -> AsyncIterato
     async with contextlib.AsyncExitStack() as stack:
         for number in PORTS.values():
             await stack.enter_async_context(serving(f"{start}.128.3", number))
-        yield await stack.enter_async_context(running(SETTINGS, objects, proxies, Authority()))
+        yield await stack.enter_async_context(running(SETTINGS, objects, proxies, trust_of("east")))
 
 
 async def test_a_policy_lets_some_in_and_keeps_others_out() -> None:

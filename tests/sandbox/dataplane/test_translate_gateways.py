@@ -252,8 +252,32 @@ def test_a_server_that_is_not_known_is_refused_with_its_place(server: JSONObject
     assert str(raised.value) == f"Gateway istio-system/odd: {message}"
 
 
+def test_a_policy_holds_for_what_a_gateway_passes_on() -> None:
+    rule = {"from": [{"source": {"ipBlocks": ["10.0.0.0/8"]}}]}
+    objects = {
+        **BASE,
+        "Gateway": [gateway("g", DETAILS_HOST)],
+        "AuthorizationPolicy": [
+            istio("allow", {"rules": [rule]}),
+            istio("else", {"action": "DENY"}, namespace="bookinfo"),
+        ],
+    }
+    [listener] = translate(SETTINGS, objects, PROXY, FILES).listeners
+    filters = listener["filter_chains"][0]["filters"]
+    assert [each["name"].rpartition(".")[2] for each in filters] == ["rbac", "tcp_proxy"]
+    assert list(filters[0]["typed_config"]["rules"]["policies"]) == ["ns[istio-system]-policy[allow]-rule[0]"]
+
+
 def test_everything_a_gateway_may_be_told_is_valid(tmp_path: Path) -> None:
     imported = entry("dns", "dns.example.com", resolution="DNS", location="MESH_INTERNAL")
-    objects = {**BASE, "ServiceEntry": [imported], "Gateway": [gateway("g", "*.cluster.local", "dns.example.com")]}
-    assert len(names(objects)[15443]) == 4
+    headless = service("headless", "None", [port(9080)])
+    policy = istio("deny", {"action": "DENY", "rules": [{"from": [{"source": {"principals": ["*"]}}]}]})
+    objects = {
+        **BASE,
+        "Service": [*BASE["Service"], headless],
+        "ServiceEntry": [imported],
+        "Gateway": [gateway("g", "*.cluster.local", "dns.example.com")],
+        "AuthorizationPolicy": [policy],
+    }
+    assert len(names(objects)[15443]) == 5
     validate(translate(SETTINGS, objects, PROXY, FILES), tmp_path)

@@ -193,9 +193,12 @@ def test_trim_takes_out_what_installs_and_compiles_the_rest(tmp_path: Path) -> N
     for path in (*kept, *gone):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("")
+    unfit = library / "test" / "badsyntax.py"
+    unfit.parent.mkdir()
+    unfit.write_text("if")
     image.trim(library, [packages, tmp_path / "absent"], [scripts])
     files = {path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".pyc"}
-    assert files == set(kept)
+    assert files == {*kept, unfit}
     assert len(list(library.glob("json/__pycache__/*.pyc"))) == 1
 
 

@@ -66,6 +66,9 @@ def test_every_command_explains_itself(command: str) -> None:
         (["plan", "-f", "/nonexistent.yaml"], "/nonexistent.yaml"),
         (["fds", "get"], "meshfed fds get --help"),
         (["version", "--output", "xml"], "xml"),
+        (["fds", "get", "127.0.0.1:²"], "HOST:PORT"),
+        (["plan", "-f", "one\ntwo.yaml"], "one\\ntwo.yaml: No such file"),
+        (["plan", "-f", "/proc/self/mem"], "/proc/self/mem"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -141,3 +144,51 @@ def test_output_that_nobody_reads_to_its_end_is_no_error() -> None:
     )
     assert done.stdout.startswith("---") or done.stdout.startswith("#")
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("command", ["version", "version -o json", "crds", "--help", "plan --help", "--version"])
+class TestOutput:
+    """What becomes of output that goes nowhere, or not all the way."""
+
+    def shell(self, line: str) -> subprocess.CompletedProcess[str]:
+        environment = {"PATH": "/usr/bin:/bin", "meshfed": f"{sys.executable} -m meshfed"}
+        return subprocess.run(
+            ["bash", "-c", line], env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    def test_a_full_device_is_said_in_one_line(self, command: str) -> None:
+        done = self.shell(f"$meshfed {command} >/dev/full")
+        assert (done.returncode, done.stderr) == (
+            1,
+            "meshfed: standard output: No space left on device; what was printed is not complete\n",
+        )
+
+    def test_closed_output_is_missed(self, command: str) -> None:
+        done = self.shell(f"$meshfed {command} >&-")
+        assert (done.returncode, done.stderr) == (
+            1,
+            "meshfed: standard output: Bad file descriptor; what was printed is not complete\n",
+        )
+
+    def test_a_reader_that_leaves_at_once_is_no_error(self, command: str) -> None:
+        done = self.shell(f"$meshfed {command} | true; exit ${{PIPESTATUS[0]}}")
+        assert (done.returncode, done.stderr) == (0, "")
+
+    def test_nothing_else_is_needed(self, command: str) -> None:
+        whole = self.shell(f"$meshfed {command}")
+        bare = self.shell(f"env -i PYTHONIOENCODING=ascii:strict LC_ALL=C $meshfed {command} <&- 2>&-")
+        assert (bare.returncode, bare.stderr) == (0, "")
+        assert bare.stdout.splitlines()[-1:] == whole.stdout.splitlines()[-1:] or "help" in command
+
+
+def test_an_error_without_a_place_to_say_it_does_not_get_into_the_output() -> None:
+    line = f"{sys.executable} -m meshfed plan -f /nonexistent.yaml 2>&-"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_standard_input_that_is_closed_is_empty() -> None:
+    line = f"{sys.executable} -m meshfed plan -f - <&-"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr

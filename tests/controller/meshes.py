@@ -94,6 +94,7 @@ class Mesh:
         fixed: Fixed | None = None,
         metrics_port: int = 0,
         read_pods: bool = True,
+        adopt_reference: bool = False,
         election: Timing | None = None,
     ) -> None:
         """Start the controller, as a new process would: with nothing in memory."""
@@ -107,6 +108,7 @@ class Mesh:
             health=Address("", 0),
             allow_unauthenticated_peers=True,
             read_pods=read_pods,
+            adopt_reference=adopt_reference,
             fixed=fixed,
         )
         elector = None

@@ -211,7 +211,7 @@ async def test_adoption_takes_over_what_it_says_yes_to() -> None:
     cluster = Cluster(served={GATEWAYS, ENTRIES})
     cluster.put(ENTRIES, entry("a", labels={"peer": "todo"}, port=7))
     cluster.put(ENTRIES, entry("b", port=7))
-    adopt = lambda live: "peer" in (live["metadata"].get("labels") or {})  # noqa: E731 - a table's cell
+    adopt = lambda live: live if "peer" in (live["metadata"].get("labels") or {}) else None  # noqa: E731 - a table's cell
     async with running(cluster, adopt=adopt) as found:
         found.engine.want("x", [entry("a", port=1), entry("b", port=1)])
         await found.idle()

@@ -17,7 +17,17 @@ from meshfed.api.checks import check
 from meshfed.api.errors import InvalidFlag, Problem, shown
 from meshfed.api.meta import ObjectMeta
 from meshfed.api.rules import ADDRESS
-from meshfed.api.scalars import SET, Address, DnsLabel, IngressKind, MeshName, PortName, PortNumber, Selector
+from meshfed.api.scalars import (
+    SET,
+    Address,
+    DnsLabel,
+    IngressKind,
+    MeshName,
+    PortName,
+    PortNumber,
+    Selector,
+    TrustDomain,
+)
 from meshfed.api.schema import structural
 from meshfed.api.v1alpha1 import (
     Discovery,
@@ -78,6 +88,8 @@ class _Local(_Json, frozen=True):
     gateways: _Gateways
     control_plane: _ControlPlane = _ControlPlane()
     ingress_type: IngressKind = "istio"
+    trust_domain: TrustDomain = "cluster.local"
+    """Not the reference's, which admits whoever has a certificate: we ask who it is."""
 
 
 class _Remote(_Json, frozen=True):
@@ -86,6 +98,8 @@ class _Remote(_Json, frozen=True):
     ingress_type: IngressKind = "istio"
     port: PortNumber = 15443
     network: Annotated[str, Meta(max_length=63)] = ""
+    trust_domain: TrustDomain = "cluster.local"
+    """See ``_Local``."""
 
 
 class _MeshPeers(_Json, frozen=True):
@@ -145,6 +159,7 @@ def _mesh(local: _Local, exported: _ServiceSet, namespace: str) -> MeshFederatio
         metadata=ObjectMeta(name=local.name, namespace=namespace),
         spec=MeshFederationSpec(
             network="",
+            trust_domain=local.trust_domain,
             ingress=LocalIngress(
                 type=local.ingress_type,
                 gateway=GatewayRef(
@@ -163,6 +178,7 @@ def _remote(remote: _Remote, namespace: str) -> RemoteMesh:
         metadata=ObjectMeta(name=remote.name, namespace=namespace),
         spec=RemoteMeshSpec(
             network=remote.network,
+            trust_domain=remote.trust_domain,
             addresses=remote.addresses,
             port=remote.port,
             ingress_type=remote.ingress_type,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -11,6 +12,8 @@ import cyclopts
 
 from meshfed import __version__
 from meshfed.cli.exits import CommandError, Exit
+
+_CANNOT_WRITE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
 
 COMMANDS: Final = {
     "controller": "meshfed.cli.controller:controller",
@@ -51,19 +54,37 @@ def run(arguments: list[str]) -> int:
         result = build(whole=lists_commands)(
             arguments, exit_on_error=False, print_error=False, result_action="return_value"
         )
+        sys.stdout.flush()  # what cannot be written is noticed here, where it can still be said
     except cyclopts.CycloptsError as error:
-        print(f"meshfed: {str(error).strip()} See `meshfed{_path(error)} --help`.", file=sys.stderr)
+        _say(f"{str(error).strip()} See `meshfed{_path(error)} --help`.")
         return Exit.BAD_INPUT
     except CommandError as error:
-        print(f"meshfed: {error}", file=sys.stderr)
+        _say(str(error))
         return error.code
-    except BrokenPipeError:
-        # The reader (head, less) has seen enough; keep the interpreter from complaining on the way out.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (BrokenPipeError, SystemExit):
+        # The reader (head, less) has seen enough. Help comes by way of rich, which makes a SystemExit of it.
+        _drop_output()
         return Exit.OK
     except KeyboardInterrupt:
         return 130
+    except OSError as error:
+        if error.errno not in _CANNOT_WRITE or error.filename is not None:
+            raise
+        _drop_output()
+        _say(f"standard output: {error.strerror}; what was printed is not complete")
+        return Exit.NOT_HELD
     return int(result) if isinstance(result, int) else Exit.OK
+
+
+def _say(text: str) -> None:
+    """Print an error as the one line that it is, whatever the names in it hold."""
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+    print(f"meshfed: {line}", file=sys.stderr)
+
+
+def _drop_output() -> None:
+    """Let what is still to be written go nowhere, so that the interpreter does not complain on its way out."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _path(error: cyclopts.CycloptsError) -> str:
@@ -71,6 +92,21 @@ def _path(error: cyclopts.CycloptsError) -> str:
     return "".join(f" {name}" for name in error.command_chain or ())
 
 
+def _open_standard_streams() -> None:
+    """Give the process the standard streams that it was started without.
+
+    Else what is opened next takes the place of one, and is printed to. Input is empty, errors go nowhere, and output
+    fails when it is written, since somebody misses it.
+    """
+    if sys.stdin is None:
+        sys.stdin = os.fdopen(os.open(os.devnull, os.O_RDONLY))
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w")
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+
+
 def main() -> None:
     """Run ``meshfed`` with the process's arguments."""
+    _open_standard_streams()
     sys.exit(run(sys.argv[1:]))

@@ -17,6 +17,7 @@ from meshfed.api.errors import InvalidInput
 from meshfed.api.reference_config import reference_config
 from meshfed.cli.arguments import address, pod_namespace
 from meshfed.cli.exits import BadInput, Exit, OutOfReach
+from meshfed.cli.istio_logging import SCOPES, output_levels
 from meshfed.controller.controller import Controller
 from meshfed.controller.options import Fixed, Options
 from meshfed.kube import Client, ClusterConfig, ConfigError, Elector, Timing, detect, process_identity
@@ -45,9 +46,14 @@ def controller(
     read_pods: bool = True,
     log_format: Literal["text", "json"] = "text",
     log_level: Literal["debug", "info", "warning", "error"] = "info",
+    adopt_reference: Annotated[bool, Parameter(show_default=False)] = False,
     mesh_peers: Annotated[str | None, Parameter(name="--meshPeers")] = None,
     exported_service_set: Annotated[str | None, Parameter(name="--exportedServiceSet")] = None,
     imported_service_set: Annotated[str | None, Parameter(name="--importedServiceSet")] = None,
+    log_output_level: Annotated[str | None, Parameter(name="--log_output_level")] = None,
+    log_as_json: Annotated[bool, Parameter(name="--log_as_json", show_default=False)] = False,
+    log_caller: Annotated[str, Parameter(name="--log_caller", show_default=False)] = "",
+    log_stacktrace_level: Annotated[str, Parameter(name="--log_stacktrace_level", show_default=False)] = "",
 ) -> int:
     """Run the controller of one mesh.
 
@@ -87,14 +93,32 @@ def controller(
         One line a record for people, or one JSON object a line for machines.
     log_level
         The least severe records to write.
+    adopt_reference
+        Take over what the reference's controller, which must not run any more, left in the cluster: its objects, and
+        its CRDs. No import is interrupted.
     mesh_peers
         The reference's JSON: this mesh and its remotes, instead of the MeshFederation and RemoteMeshes.
     exported_service_set
         The reference's JSON: what is exported. Needs --meshPeers.
     imported_service_set
         The reference's JSON: parsed and warned about, not applied, as there. Needs --meshPeers.
+    log_output_level
+        Istio's flag, for all logs or single scopes, such as all:info,fds:debug; goes before --log-level. The scopes are
+        all, default, api, cli, controller, fds, federation, istio, kube, plan and telemetry.
+    log_as_json
+        Istio's flag: the same as --log-format json.
+    log_caller
+        Istio's flag: accepted, without effect. Each line names its logger.
+    log_stacktrace_level
+        Istio's flag: accepted, without effect. Each error of Meshfed's own has its trace.
     """
-    logs.configure(level=log_level, log_format=log_format)
+    levels, unknown = output_levels(log_output_level or "")
+    logs.configure(level=log_level, log_format="json" if log_as_json else log_format, levels=levels)
+    if unknown:
+        _log.warning("--log_output_level: no such scope: %s; there are all, %s", ", ".join(unknown), ", ".join(SCOPES))
+    for flag, given in (("--log_caller", log_caller), ("--log_stacktrace_level", log_stacktrace_level)):
+        if given:
+            _log.warning("%s has no effect", flag)
     place = namespace or pod_namespace()
     options = Options(
         namespace=place,
@@ -104,6 +128,7 @@ def controller(
         allow_unauthenticated_peers=allow_unauthenticated_peers,
         trusted_proxies=_cidrs(trusted_proxy_cidrs),
         read_pods=read_pods,
+        adopt_reference=adopt_reference,
         fixed=_fixed(mesh_peers, exported_service_set, imported_service_set, place),
     )
     timing = _timing(leader_elect_lease_duration, leader_elect_renew_deadline, leader_elect_retry_period)

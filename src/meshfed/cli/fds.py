@@ -34,7 +34,7 @@ def _say(text: str) -> None:
 def _address(text: str) -> tuple[str, int] | None:
     host, colon, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not port.isdigit() or not 0 < int(port) < 65536:
+    if not colon or not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
         return None
     return host, int(port)
 

@@ -104,7 +104,10 @@ def _texts(files: Sequence[str]) -> Iterator[tuple[str, str]]:
             yield "standard input", sys.stdin.read()
             continue
         path = Path(name)
-        found = sorted(file for file in path.rglob("*") if file.suffix in _SUFFIXES and file.is_file())
+        try:
+            found = sorted(file for file in path.rglob("*") if file.suffix in _SUFFIXES and file.is_file())
+        except OSError as error:
+            raise BadInput(f"-f {name}: {error.filename}: {error.strerror}") from error
         if path.is_dir() and not found:
             raise BadInput(f"-f {name}: the folder holds no .yaml, .yml or .json file")
         for file in found if path.is_dir() else [path]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -47,6 +48,9 @@ CRDS: Final = Resource(
 NOT_OURS: Final = f"!{OWNER_NAMESPACE_LABEL}"
 """Selects what no installation of ours has written."""
 
+HOLDING: Final = frozenset({"RemoteMesh", "FederatedService", "Service"})
+"""Kinds of which one object that cannot be understood holds up no other."""
+
 RETRY_SECONDS: Final = 5.0
 
 
@@ -66,12 +70,16 @@ class Lacking(Exception):
     """The cluster lacks something; the message says what, and the command that mends it."""
 
 
+class LacksDefinitions(Lacking):
+    """Our CRDs are not there, or others stand in their place."""
+
+
 async def _served(client: Client) -> Served:
     found = await discover(client)
     ours = {kind: found.find(GROUP, kind) for kind in API_KINDS}
     missing = [kind for kind, resource in ours.items() if resource is None]
     if missing:
-        raise Lacking(
+        raise LacksDefinitions(
             f"the cluster does not serve {', '.join(missing)}: run `meshfed crds | kubectl apply --server-side -f -`"
         )
     written = {pair: found.find(*pair) for pair in ISTIO_KINDS}
@@ -83,7 +91,7 @@ async def _served(client: Client) -> Served:
             crd: dict[str, Any] = await client.get(CRDS, f"{resource.plural}.{GROUP}")
             found_differences = differences(crd)
             if found_differences:
-                raise Lacking(
+                raise LacksDefinitions(
                     f"the CRD {resource.plural}.{GROUP} is not Meshfed's ({'; '.join(found_differences[:3])}), so "
                     "objects could be stored without their contents: run "
                     "`meshfed crds | kubectl apply --server-side --force-conflicts -f -`"
@@ -94,12 +102,23 @@ async def _served(client: Client) -> Served:
     )
 
 
-async def wait_until_served(client: Client, complain: Callable[[str], None]) -> Served:
-    """Wait until the cluster answers and serves all that is needed; ``complain`` hears what is still wrong."""
+async def wait_until_served(
+    client: Client, complain: Callable[[str], None], *, define: Callable[[Client], Awaitable[None]] | None = None
+) -> Served:
+    """Wait until the cluster answers and serves all that is needed; ``complain`` hears what is still wrong.
+
+    ``define`` puts our CRDs in place, where that is for us to do.
+    """
     said = ""
     while True:
         try:
-            return await _served(client)
+            try:
+                return await _served(client)
+            except LacksDefinitions:
+                if define is None:
+                    raise
+                await define(client)
+                return await _served(client)
         except (KubeError, Lacking) as error:
             complain(str(error))
             if str(error) != said:
@@ -109,23 +128,32 @@ async def wait_until_served(client: Client, complain: Callable[[str], None]) -> 
 
 
 def _of_others(
-    client: Client, resource: Resource, into: type[T], store: Store[T], decode: Callable[[Mapping[str, Any]], T]
+    client: Client,
+    resource: Resource,
+    into: type[T],
+    store: Store[T],
+    decode: Callable[[Mapping[str, Any]], T],
+    *,
+    others: str,
 ) -> Reflector[T]:
-    """Return what follows the objects of a kind that we did not write; ``decode`` takes whatever they are."""
+    """Return what follows the objects of a kind that ``others`` selects; ``decode`` takes whatever they are."""
     return Reflector(
         client,
         resource,
         into,
         store,
         decode=lambda data: decode(msgspec.json.decode(data)),
-        label_selector=NOT_OURS,
+        label_selector=others,
     )
 
 
 class Inputs:
     """The stores that decisions depend on, and the reflectors that keep them current."""
 
-    def __init__(self, client: Client, served: Served, *, namespace: str, fixed: bool, read_pods: bool) -> None:
+    def __init__(
+        self, client: Client, served: Served, *, namespace: str, fixed: bool, read_pods: bool, others: str = NOT_OURS
+    ) -> None:
+        """``others`` selects by label what counts as written by somebody else."""
         self.federations: Store[MeshFederation] = Store()
         self.remotes: Store[RemoteMesh] = Store()
         self.offers: Store[FederatedService] = Store()
@@ -137,15 +165,15 @@ class Inputs:
         self.rules: Store[str] = Store()
         self.selectors: Store[dict[str, str]] = Store()
         self.offers.add_index("remote", lambda offer: (offer.spec.remote,))
-        ours = served.ours
+        ours, theirs = served.ours, partial(_of_others, others=others)
         self._reflectors: list[Reflector[Any]] = [
             Reflector(client, ours["FederatedService"], FederatedService, self.offers, namespace=namespace),
             Reflector(client, SERVICES, Service, self.services),
             Reflector(client, NAMESPACES, Namespace, self.namespaces),
             Reflector(client, SERVICE_EXPORTS, ServiceExport, self.service_exports, optional=True),
-            _of_others(client, served.istio("WorkloadEntry"), Workload, self.workload_entries, workloads.of_entry),
-            _of_others(client, served.istio("DestinationRule"), str, self.rules, overrides.host_of),
-            _of_others(client, served.istio("ServiceEntry"), dict, self.selectors, local_services.workload_selector),
+            theirs(client, served.istio("WorkloadEntry"), Workload, self.workload_entries, workloads.of_entry),
+            theirs(client, served.istio("DestinationRule"), str, self.rules, overrides.host_of),
+            theirs(client, served.istio("ServiceEntry"), dict, self.selectors, local_services.workload_selector),
         ]
         self._advisory: list[Reflector[Any]] = []
         if read_pods:
@@ -184,15 +212,21 @@ class Inputs:
                 tasks.create_task(reflector.run())
 
     def unsynced(self) -> Iterator[str]:
-        """What is not known yet, in words: kinds not listed so far, and objects that could not be understood.
+        """What is not known yet, in words: kinds not listed so far, and objects on which everything depends.
 
         Nothing may be decided while there is any: an object that is not understood is not an object that is gone.
         """
         for kind, store in self._watched.items():
             if not store.synced:
                 yield f"{kind} objects are not listed yet"
-            for (namespace, name), error in store.undecodable.items():
+            for (namespace, name), error in store.undecodable.items() if kind not in HOLDING else ():
                 yield f"{kind} {namespace}/{name} cannot be understood: {error}"
+
+    def not_understood(self) -> Iterator[tuple[tuple[str, str, str], str]]:
+        """Yield kind, namespace and name of each object of which no state was ever understood, and why."""
+        for kind in HOLDING & self._watched.keys():
+            store = self._watched[kind]
+            yield from (((kind, *key), error) for key, error in store.undecodable.items() if key not in store)
 
     async def wait_synced(self, complain: Callable[[str], None]) -> None:
         """Wait until everything is known and understood; ``complain`` hears what is not."""

@@ -15,13 +15,14 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+from meshfed.controller.adoption import drop_records, replace_definitions
 from meshfed.controller.cluster import Served, wait_until_served
 from meshfed.controller.federating import Federating
 from meshfed.controller.options import Options
 from meshfed.controller.publisher import Publisher
 from meshfed.controller.resolver import Lookup, system_lookup
 from meshfed.controller.serving import health_app, metrics_app, served
-from meshfed.kube import Client, Elector
+from meshfed.kube import Client, Elector, KubeError
 from meshfed.plan import Planner, Settings
 from meshfed.telemetry.metrics import Metrics
 
@@ -78,7 +79,12 @@ class Controller:
             await stack.enter_async_context(served(metrics_app(self._metrics), options.metrics))
             await stack.enter_async_context(served(health_app(lambda: self._complaint), options.health))
             await stack.enter_async_context(publisher.listening())
-            found = await wait_until_served(self._client, self._complain)
+            adopts = options.adopt_reference
+            found = await wait_until_served(
+                self._client, self._complain, define=replace_definitions if adopts else None
+            )
+            if adopts:
+                await self._drop_records(found)
             if self._elector is None:
                 self._metrics.leader.set(1)
                 await self._term(self._client, found, publisher, leading=True)
@@ -120,6 +126,17 @@ class Controller:
             complain=self._complain,
             leading=leading,
         ).run()
+
+    async def _drop_records(self, found: Served) -> None:
+        while True:
+            try:
+                await drop_records(self._client, found, self._options.namespace)
+            except KubeError as error:
+                _log.warning("cannot remove the reference's FederatedServices, again in 2 s: %s", error)
+                self._complain(f"cannot remove the reference's FederatedServices: {error}")
+                await asyncio.sleep(2.0)
+            else:
+                return
 
     def _complain(self, complaint: str | None) -> None:
         if self._complaint is None:

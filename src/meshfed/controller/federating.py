@@ -6,9 +6,10 @@ remote is asked by one controller only. Each term begins with nothing in memory,
 lists everything anew, after its predecessor's last write, so that no watch that lags shows something as not wanted.
 
 The order in which a leading term starts is what makes a restart harmless, and a change of leaders. First every watch
-is in sync and every object understood; then the FederatedServices that exist are wanted again, remote by remote; then
-every key is worked out once. Only now are remotes listened to, and only where no key failed may anything be deleted,
-and are subscribers told anything: what a fault of ours leaves out must not look like what nobody wants.
+is in sync, and what cannot be understood holds what depends on it; then the FederatedServices that exist are wanted
+again, remote by remote; then every key is worked out once. Only now are remotes listened to, and only where no key
+failed may anything be deleted, and are subscribers told anything: what a fault of ours leaves out must not look like
+what nobody wants.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ from typing import Final
 
 from meshfed.api.core import ServiceExport
 from meshfed.api.v1alpha1 import OWNER_NAMESPACE_LABEL, FederatedService, MeshFederation, RemoteMesh
-from meshfed.controller.cluster import SERVICE_EXPORTS, Inputs, Served
+from meshfed.controller import adoption
+from meshfed.controller.adoption import Adoption
+from meshfed.controller.cluster import NOT_OURS, SERVICE_EXPORTS, Inputs, Served
+from meshfed.controller.holding import Holding
 from meshfed.controller.lifecycle import Finalizers, is_paused
 from meshfed.controller.listener import Listener
 from meshfed.controller.options import Options
@@ -31,7 +35,7 @@ from meshfed.controller.publisher import Publisher
 from meshfed.controller.recollection import recall
 from meshfed.controller.resolver import Lookup, Resolver
 from meshfed.controller.statuses import Ref, StatusWriter, Stored
-from meshfed.kube import Client, Engine
+from meshfed.kube import Client, Engine, ObjectKey
 from meshfed.kube import Key as ObjectName
 from meshfed.plan import (
     Applied,
@@ -90,14 +94,26 @@ class Federating:
         self._complain = complain
         self._leading = leading
         self._inputs = Inputs(
-            client, found, namespace=options.namespace, fixed=options.fixed is not None, read_pods=options.read_pods
+            client,
+            found,
+            namespace=options.namespace,
+            fixed=options.fixed is not None,
+            read_pods=options.read_pods,
+            others=f"{NOT_OURS},{adoption.NOT_THEIRS}" if options.adopt_reference else NOT_OURS,
         )
         self._owner = {OWNER_NAMESPACE_LABEL: options.namespace}
         self._failing: dict[Key, None] = {}
         self._settled = False
         self._engine = Engine(
-            client, (*found.written, found.ours["FederatedService"]), owner_labels=self._owner, paused=is_paused
+            client,
+            (*found.written, found.ours["FederatedService"]),
+            owner_labels=self._owner,
+            adopt=adoption.taken_over if options.adopt_reference else lambda _: None,
+            paused=is_paused,
+            kept=self._is_kept,
         )
+        self._holding = Holding(client, found, self._inputs, planner, self._on_released)
+        self._skipped: dict[Key, None] = {}
         self._statuses = StatusWriter(
             client, {**found.ours, "ServiceExport": SERVICE_EXPORTS}, self._stored, stamp=stamp
         )
@@ -126,6 +142,8 @@ class Federating:
                     "Pods may not be read, so remotes are not told which identities serve an export, and exports "
                     "without a sidecar are not noticed: grant get, list and watch on pods, or start with --no-read-pods"
                 )
+            await self._holding.begin()
+            tasks.create_task(self._holding.run())
             if self._leading:
                 await self._lead(tasks)
             else:
@@ -135,7 +153,9 @@ class Federating:
     async def _lead(self, tasks: asyncio.TaskGroup) -> None:
         """Begin to listen and to write; everything up to here only reads."""
         self._engine.subscribe(self._on_engine)
-        await recall(self._client, self._found, self._owner, planner=self._planner, complain=self._complain)
+        adopts = self._options.adopt_reference
+        for labels in (self._owner, adoption.LABELS) if adopts else (self._owner,):
+            await recall(self._client, self._found, labels, planner=self._planner, complain=self._complain)
         tasks.create_task(self._engine.run())
         tasks.create_task(self._statuses.run())
         self._complain("working out what should exist")
@@ -144,6 +164,19 @@ class Federating:
         tasks.create_task(self._listener.run())
         tasks.create_task(self._resolver.run())
         tasks.create_task(self._finalizers.run())
+        if adopts:
+            tasks.create_task(self._adoption().run())
+
+    def _adoption(self) -> Adoption:
+        return Adoption(
+            self._client,
+            self._found.written,
+            planner=self._planner,
+            engine=self._engine,
+            listener=self._listener,
+            offers=self._inputs.offers,
+            settled=lambda: self._settled and not (self._dirty.is_set() or self._working),
+        )
 
     # --- inputs to the planner
 
@@ -251,7 +284,7 @@ class Federating:
             )
             return
         self._settled = True
-        self._publisher.ready(self._planner)
+        self._publish_all()
         self._engine.allow_deletes()
         self._complain(None)
         self._tell_mesh()
@@ -271,7 +304,35 @@ class Federating:
         else:
             _log.info("this mesh is %s, in network %s", mesh.name, mesh.network or "(none)")
 
+    def _publish_all(self) -> None:
+        """Tell subscribers what is exported, unless something is missing from it that is exported too."""
+        # Who does not lead has not looked at what the Gateways list: there, whatever is held may be exported.
+        exports = sorted(
+            "/".join(place)
+            for place in self._holding.held.services
+            if not self._leading or self._planner.is_listed(place)
+        )
+        if exports:
+            _log.error("subscribers are told nothing until %s can be understood, or is gone", ", ".join(exports))
+        else:
+            self._publisher.ready(self._planner)
+
+    def _is_kept(self, key: ObjectKey) -> bool:
+        return self._holding.held.keeps(key)
+
+    def _on_released(self) -> None:
+        skipped, self._skipped = self._skipped, {}
+        for key in skipped:
+            self._work_out(key)
+        self._engine.look_again()
+        self._dirty.set()
+        if self._settled:
+            self._publish_all()
+
     def _work_out(self, key: Key) -> None:
+        if self._holding.held.holds(key):
+            self._skipped[key] = None
+            return
         started = time.perf_counter()
         try:
             outputs = self._planner.reconcile(key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from enum import Enum, auto
 from typing import Final
 
 import msgspec
@@ -20,6 +21,15 @@ _log = logging.getLogger(__name__)
 
 RETRY_SECONDS: Final = 30.0
 """After which a session that a fault of ours ended is begun again."""
+
+
+class Word(Enum):
+    """What is known of whether a remote offers a host."""
+
+    NOT_HEARD = auto()
+    OFFERED = auto()
+    NOT_OFFERED = auto()
+    """It said all that it offers, and this is not among it; or nothing is to be imported from it."""
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -79,6 +89,15 @@ class Listener:
         session = self._sessions.get(remote)
         if session is not None and session.removed_by_hand(host):
             self._desire(remote, host, None)
+
+    def word_of(self, remote: str, host: str) -> Word:
+        """What ``remote`` says of ``host``."""
+        session = self._sessions.get(remote)
+        if session is None:
+            return Word.NOT_OFFERED if remote in self._meshes else Word.NOT_HEARD
+        if session.offers(host):
+            return Word.OFFERED
+        return Word.NOT_OFFERED if session.is_heard else Word.NOT_HEARD
 
     # --- life
 

@@ -48,4 +48,6 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     allow_unauthenticated_peers: bool = False
     trusted_proxies: tuple[str, ...] = ("127.0.0.0/8", "::1/128", "::6/128")
     read_pods: bool = True
+    adopt_reference: bool = False
+    """Take over what the reference's controller left."""
     fixed: Fixed | None = None

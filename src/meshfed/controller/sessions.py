@@ -87,6 +87,15 @@ class Session:
         """Whether the remote's stream is up."""
         return self._connection.connected
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether the remote has said all that it offers, on the connection that is up."""
+        return self._connection.connected and self._connection.sync_reason in _HEARD
+
+    def offers(self, host: str) -> bool:
+        """Whether the remote offers ``host``, as far as that is remembered and worth recording."""
+        return self._ledger.desired(host) is not None
+
     def close(self) -> None:
         """Say what waits, and then no more: what still runs until it is cancelled has no say in what comes next."""
         self._say(self._pacer.drain())

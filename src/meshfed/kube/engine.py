@@ -55,8 +55,10 @@ class Engine:
     """Desired against observed, for the kinds of ``resources`` (several versions of one: the newest served is used).
 
     ``owner_labels`` mark what is ours. ``ours`` says of a label's or annotation's key whether it is ours to remove;
-    by default the keys with the prefixes of the owner's labels. ``adopt`` is asked whether to take over an object of
-    a wanted name that is not ours; ``paused`` reads from metadata whether to leave an object alone for now.
+    by default the keys with the prefixes of the owner's labels. ``adopt`` is given an object of a wanted name
+    that is not ours, and returns it without what is not to be kept of its metadata where it is to be taken over, else
+    ``None``; ``paused`` reads from metadata whether to leave an object alone for now; ``kept`` is asked
+    whether to leave an object in place for now that nobody wants.
     """
 
     def __init__(
@@ -66,8 +68,9 @@ class Engine:
         *,
         owner_labels: Mapping[str, str],
         ours: Callable[[str], bool] | None = None,
-        adopt: Callable[[Manifest], bool] = lambda _: False,
+        adopt: Callable[[Manifest], Manifest | None] = lambda _: None,
         paused: Callable[[Mapping[str, Any]], bool] = lambda _: False,
+        kept: Callable[[ObjectKey], bool] = lambda _: False,
         workers: int = 8,
         rng: Callable[[], float] = random.random,
     ) -> None:
@@ -81,6 +84,7 @@ class Engine:
             adopt=adopt,
             paused=paused,
         )
+        self._kept = kept
         self._workers = workers
         self._rng = rng
         self._queue = WorkQueue[ObjectKey](rng=rng)
@@ -128,6 +132,10 @@ class Engine:
         if self._deletes_allowed:
             return
         self._deletes_allowed = True
+        self.look_again()
+
+    def look_again(self) -> None:
+        """See what nobody wants: ``kept`` may answer otherwise now."""
         self._again(self._observation)
         self._again(key for key, record in self._sources.records.items() if record.desired is None)
 
@@ -294,6 +302,8 @@ class Engine:
             self._block(record, "is being deleted; its finalizers hold it")
         elif not self._deletes_allowed:
             self._block(record, "is not wanted; waits until every input is in")
+        elif self._kept(record.key):
+            self._block(record, "is not wanted; waits for an object that cannot be understood")
         elif waits := self._sources.must_wait(record):
             self._block(record, waits)
         elif not self._early(record):

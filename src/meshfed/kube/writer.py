@@ -39,7 +39,7 @@ class Writer:
         *,
         owner_labels: Mapping[str, str],
         ours: Callable[[str], bool],
-        adopt: Callable[[Manifest], bool],
+        adopt: Callable[[Manifest], Manifest | None],
         paused: Callable[[Mapping[str, Any]], bool],
     ) -> None:
         self._client = client
@@ -101,7 +101,9 @@ class Writer:
             raise Conflict(409, "Conflict", "it was deleted while it was looked at")
         metadata = live["metadata"]
         owned = self._owner.items() <= (metadata.get("labels") or {}).items() or metadata.get("uid") == uid
-        if not owned and not self._adopt(live):
+        if not owned:
+            live = self._adopt(live)
+        if live is None:
             missing = ", ".join(f"{key}={value}" for key, value in self._owner.items())
             raise NotOwnedError(
                 f"an object of that name is there and is not ours (it lacks {missing}); rename or remove one of the two"

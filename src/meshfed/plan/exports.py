@@ -320,6 +320,10 @@ class Exports:
         """How many hosts are exported."""
         return len(self._claims)
 
+    def is_listed(self, place: Place) -> bool:
+        """Whether a Service has a place in a Gateway."""
+        return self._homes.home(place) is not None
+
     def gateways(self) -> list[int]:
         """Return the numbers of the Gateways there are."""
         return sorted({0, *self._homes.indexes()})

@@ -12,7 +12,7 @@ from meshfed import istio
 from meshfed.api.core import Namespace, Service
 from meshfed.api.v1alpha1 import FederatedService, FederatedServiceSpec, MeshFederation, RemoteMesh
 from meshfed.model.identity import SpiffeID
-from meshfed.model.meshes import LocalMesh
+from meshfed.model.meshes import LocalMesh, Remote
 from meshfed.model.reasons import Decision, Reason
 from meshfed.model.workloads import Workload
 from meshfed.plan import meshes, statuses
@@ -225,9 +225,19 @@ class Planner:
         """This mesh as the MeshFederation in force describes it; ``None`` where there is none."""
         return self._mesh
 
+    @property
+    def remotes(self) -> dict[str, Remote]:
+        """The remotes that are configured, by name."""
+        peers = {name: self._remotes.get(name) for name in self._remotes.names()}
+        return {name: peer.remote for name, peer in peers.items() if peer is not None}
+
     def judge(self, spec: FederatedServiceSpec) -> Decision:
         """Return what the import rules of its remote say of an offer, recorded or not; the limit is not theirs."""
         return self._imports.judge(spec)
+
+    def is_listed(self, place: Place) -> bool:
+        """Whether a Gateway lists a Service, or did when this began."""
+        return self._exports.is_listed(place)
 
     def names_to_resolve(self) -> frozenset[str]:
         """Return the remote addresses that are host names and whose IPs some WorkloadEntry needs."""

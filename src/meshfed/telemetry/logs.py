@@ -11,7 +11,7 @@ import logging
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, Literal
 
 LogFormat = Literal["text", "json"]
@@ -64,14 +64,19 @@ class JSONFormatter(logging.Formatter):
         return json.dumps(entry, default=str)
 
 
-def configure(*, level: str = "info", log_format: LogFormat = "text") -> None:
-    """Send this process's logs to standard error, at ``level`` (debug, info, warning, error) and above."""
+def configure(*, level: str = "info", log_format: LogFormat = "text", levels: Mapping[str, int] | None = None) -> None:
+    """Send this process's logs to standard error, at ``level`` (debug, info, warning, error) and above.
+
+    ``levels`` are those of single loggers, by name, where they differ.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JSONFormatter() if log_format == "json" else TextFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("meshfed").setLevel(level.upper())
+    for name, number in (levels or {}).items():
+        logging.getLogger(name).setLevel(number)
 
 
 class Seldom:

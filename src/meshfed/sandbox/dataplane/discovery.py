@@ -31,7 +31,7 @@ _MAX_REQUEST: Final = 1 << 20
 
 
 class Key(NamedTuple):
-    """What a proxy subscribes to: a kind as its URL names it, and a resource's name; all listeners and clusters: none."""
+    """What a proxy subscribes to: a kind as its URL names it, and a resource's name, which ``listeners`` have none."""
 
     kind: str
     name: str = ""
@@ -80,7 +80,7 @@ class Feed:
             self.forget(key)
 
     async def answer(self, key: Key, version: str) -> bytes | None:
-        """What is told under ``key``, once it is another version than ``version``; ``None`` where it stays that long."""
+        """What is told under ``key``, once it is not ``version`` any more; ``None`` where it stays that for long."""
         deadline = asyncio.get_running_loop().time() + _HOLD_SECONDS
         while (left := deadline - asyncio.get_running_loop().time()) > 0:
             changed, current = self._changed, self.versions.get(key)

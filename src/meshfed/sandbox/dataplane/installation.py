@@ -18,7 +18,12 @@ _METRICS_PORT: Final = 8080
 
 def controller_identity(settings: MeshSettings) -> str:
     """Who the controller of a mesh is to others: what their RemoteMesh names as its identity."""
-    return f"spiffe://{settings.trust_domain}/ns/{settings.root_namespace}/sa/{CONTROLLER}"
+    return f"spiffe://{settings.trust_domain}/ns/{settings.root_namespace}/sa/{_account(settings)}"
+
+
+def _account(settings: MeshSettings) -> str:
+    """The controller's service account. Meshes may share a trust domain, so its name tells them apart."""
+    return f"{CONTROLLER}-{settings.name}"
 
 
 def installation(settings: MeshSettings, *, arguments: tuple[str, ...] = ()) -> list[JSONObject]:
@@ -66,9 +71,7 @@ def _gateway(settings: MeshSettings) -> list[JSONObject]:
         {
             "apiVersion": "v1",
             "kind": "Service",
-            "metadata": {
-                **_meta(settings, GATEWAY, **labels),
-            },
+            "metadata": _meta(settings, GATEWAY, **labels),
             "spec": {
                 "type": "LoadBalancer",
                 "selector": {"app": GATEWAY},
@@ -96,10 +99,10 @@ def _controller(settings: MeshSettings, arguments: tuple[str, ...]) -> list[JSON
     }
     pod = {
         "metadata": {"labels": {**labels, "sidecar.istio.io/inject": "true"}},
-        "spec": {"serviceAccountName": CONTROLLER, "containers": [container]},
+        "spec": {"serviceAccountName": _account(settings), "containers": [container]},
     }
     return [
-        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": _meta(settings, CONTROLLER)},
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": _meta(settings, _account(settings))},
         {
             "apiVersion": "apps/v1",
             "kind": "Deployment",

@@ -58,7 +58,7 @@ class Problem(msgspec.Struct, frozen=True):
 class ControlPlane:
     """Tells the proxies of one mesh what they have to know. ``problem`` is called once with each that arises.
 
-    ``outside`` are the DNS names that sidecars pass on, since the mesh does not know them: the cluster's own among them.
+    ``outside`` are the DNS names that sidecars pass on, since the mesh does not know them.
     """
 
     def __init__(

@@ -14,11 +14,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from meshfed.kube import Client, load_kubeconfig
+from meshfed.kube import Client, PatchType, discover, load_kubeconfig
 from meshfed.sandbox.dataplane import workloads
 from meshfed.sandbox.dataplane.addresses import Addresses
 from meshfed.sandbox.dataplane.controllers import Controllers
 from meshfed.sandbox.dataplane.dns import Resolver
+from meshfed.sandbox.dataplane.installation import installation
 from meshfed.sandbox.dataplane.istiod import ControlPlane, Problem
 from meshfed.sandbox.dataplane.network import PodLoop
 from meshfed.sandbox.dataplane.node import Node
@@ -46,11 +47,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     meshes: Mapping[str, MeshSettings] = {}
 
 
-def default_settings(mesh: str) -> MeshSettings:
-    """A mesh's settings where nothing is said: a network and a trust domain of its own.
+def default_settings(mesh: str, trust: Mode = "shared") -> MeshSettings:
+    """A mesh's settings where nothing is said: a network of its own, and under a root of its own a trust domain too.
 
-    Sidecars leave it to the certificates whom they believe, as they have to where trust domains differ.
+    Meshes under one root share Istio's usual trust domain, as their guides have it. Where trust domains differ,
+    sidecars leave it to the certificates whom they believe.
     """
+    if trust == "shared":
+        return MeshSettings(name=mesh, network=f"{mesh}-network")
     return MeshSettings(
         name=mesh, network=f"{mesh}-network", trust_domain=f"{mesh}.local", skip_validate_trust_domain=True
     )
@@ -59,8 +63,11 @@ def default_settings(mesh: str) -> MeshSettings:
 class Mesh:
     """One mesh of the data plane, while it runs."""
 
-    def __init__(self, settings: MeshSettings, node: Node, control_plane: ControlPlane, watch: Watch) -> None:
+    def __init__(
+        self, settings: MeshSettings, node: Node, control_plane: ControlPlane, watch: Watch, client: Client
+    ) -> None:
         self.settings = settings
+        self._client = client
         self.node = node
         self.control_plane = control_plane
         self.watch = watch
@@ -73,6 +80,18 @@ class Mesh:
     def pod(self, namespace: str, of: str) -> Pod:
         """A Pod by its name, or by that of its workload; ``LookupError`` where there is none."""
         return self.node.pod(namespace, of)
+
+    async def install(self) -> None:
+        """Install what a mesh has that is ready to federate; see ``installation``."""
+        served = await discover(self._client)
+        for manifest in installation(self.settings):
+            resource = served.find(manifest["apiVersion"].rpartition("/")[0], manifest["kind"])
+            if resource is None:
+                raise LookupError(f"mesh {self.name} serves no {manifest['kind']}")
+            name, namespace = manifest["metadata"]["name"], manifest["metadata"].get("namespace")
+            await self._client.patch(
+                resource, name, manifest, namespace=namespace, patch_type=PatchType.APPLY, force=True
+            )
 
     async def settled(self) -> None:
         """Wait until every Deployment has the Pods it asks for, all are ready, and every proxy is up to date."""
@@ -102,7 +121,7 @@ class DataPlane:
     """Runs the Pods of the meshes behind ``kubeconfigs``; an async context manager, on a ``PodLoop``.
 
     What runs writes into ``directory``: one folder for each mesh, in it one for each Pod with its logs and its proxy's
-    configuration. ``problem`` is called with each ``Problem`` as it arises; ``problems`` has all of them.
+    configuration. ``problems`` has what befell proxies, and what they could not be told.
 
     Raises:
         RuntimeError: the event loop is not a ``PodLoop``.
@@ -116,13 +135,15 @@ class DataPlane:
         *,
         directory: Path,
         options: Options | None = None,
-        problem: Callable[[Problem], None] | None = None,
     ) -> None:
         options = options or Options()
-        self._settings = {mesh: options.meshes.get(mesh) or default_settings(mesh) for mesh in kubeconfigs}
+        self._settings = {
+            mesh: options.meshes.get(mesh) or default_settings(mesh, options.trust) for mesh in kubeconfigs
+        }
         self._kubeconfigs = kubeconfigs
         self._directory = directory
-        self._say_problem = problem or (lambda found: _log.warning("%s", found))
+        self.heard: Callable[[Problem], None] = lambda found: _log.warning("%s", found)
+        """What is called with each problem as it arises."""
         self.trust = Trust(
             {mesh: settings.trust_domain for mesh, settings in self._settings.items()},
             mode=options.trust,
@@ -185,11 +206,11 @@ class DataPlane:
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         for part in (watch.run(), control_plane.run(), Controllers(client, watch).run(), node.run()):
             stack.callback(tasks.create_task(part).cancel)
-        self.meshes[mesh] = Mesh(settings, node, control_plane, watch)
+        self.meshes[mesh] = Mesh(settings, node, control_plane, watch, client)
 
     def _note(self, found: Problem) -> None:
         self.problems.append(found)
-        self._say_problem(found)
+        self.heard(found)
 
     async def settled(self) -> None:
         """Wait until all meshes are: every Deployment has its Pods, all ready, and every proxy is up to date."""

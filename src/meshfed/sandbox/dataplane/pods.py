@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -97,6 +97,7 @@ class Pod:
             direct=(self._around.api_server,),
         )
         try:
+            await self._label()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._report())
                 if self.kind:
@@ -106,6 +107,13 @@ class Pod:
                         group.create_task(self._keep(container["name"], container["image"], self._runner(container)))
         finally:
             self._around.addresses.give_back(address)
+
+    async def _label(self) -> None:
+        """Label a Pod that nobody injected, since no Deployment made it, as the webhook would have."""
+        if self.kind == "sidecar" and not workloads.TAKES_MTLS.items() <= workloads.labels(self.manifest).items():
+            patch = {"metadata": {"labels": workloads.TAKES_MTLS}}
+            with contextlib.suppress(NotFound):
+                await self._around.client.patch(POD, self.name, patch, namespace=self.namespace)
 
     def crash(self, container: str = "") -> None:
         """Kill a container (the proxy where none is named and the Pod is a gateway), as a fault would."""
@@ -121,6 +129,11 @@ class Pod:
     def ready(self) -> bool:
         """Whether all of its containers run and answer."""
         return bool(self._statuses) and all(status.ready for status in self._statuses.values())
+
+    @property
+    def pids(self) -> Mapping[str, int]:
+        """The processes of containers that have their own, the proxy apart, by the container's name."""
+        return {name: pid for name, container in self._containers.items() if (pid := container.pid) is not None}
 
     @property
     def complaint(self) -> str:

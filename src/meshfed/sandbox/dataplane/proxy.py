@@ -76,6 +76,7 @@ class Proxy:
             endpoints=str(directory / "endpoints"),
             routes=str(directory / "routes"),
             resolver=resolver,
+            access_log=str(self.access_log),
         )
         self.admin = str(admin)
         self._admin_socket = admin

@@ -245,6 +245,8 @@ def ingress_addresses(service: Mapping[str, Any], pods: Iterable[Mapping[str, An
 
 INJECT: Final = "sidecar.istio.io/inject"
 TEMPLATES: Final = "inject.istio.io/templates"
+TAKES_MTLS: Final = {"security.istio.io/tlsMode": "istio"}
+"""The label by which istiod knows that a Pod has a sidecar."""
 PROXY: Final = "istio-proxy"
 """The name of the container that is the proxy."""
 PROXY_IMAGE: Final = "istio/proxyv2"
@@ -267,10 +269,11 @@ def injected(pod: JSONObject, namespace: Mapping[str, Any]) -> JSONObject:
     if not kind:
         return pod
     proxy: JSONObject = {"name": PROXY, "ports": [{"name": "http-envoy-prom", "containerPort": 15090}]}
-    own = next((one for one in containers if one["name"] == PROXY), {})
+    own: JSONObject = next((one for one in containers if one["name"] == PROXY), {})
     proxy |= own | {"image": PROXY_IMAGE}
     others = [one for one in containers if one["name"] != PROXY]
-    return {**pod, "spec": {**pod["spec"], "containers": [*others, proxy]}}
+    metadata = {**pod["metadata"], "labels": {**labels(pod), **(TAKES_MTLS if kind == "sidecar" else {})}}
+    return {**pod, "metadata": metadata, "spec": {**pod["spec"], "containers": [*others, proxy]}}
 
 
 # --- DNS

@@ -13,7 +13,7 @@ from typing import Any
 
 from meshfed.api.crds import KINDS, Kind, all_crds, crd_yaml
 from meshfed.api.v1alpha1 import API_VERSION
-from meshfed.model.reasons import CONDITIONS, REASONS
+from meshfed.model.reasons import CONDITIONS, EVENTS, REASONS
 
 
 def generated() -> dict[Path, str]:
@@ -25,7 +25,7 @@ def generated() -> dict[Path, str]:
 def _reasons() -> str:
     return "\n".join(
         [
-            "# Conditions and reasons",
+            "# Conditions, reasons and Events",
             "",
             "<!-- Generated from src/meshfed/model/reasons.py by tools/generate_api.py. -->",
             "",
@@ -41,6 +41,16 @@ def _reasons() -> str:
             "## Reasons",
             "",
             *_table(("Reason", "What it means"), REASONS),
+            "",
+            "## Events",
+            "",
+            (
+                "`kubectl describe` shows what happened to an object and when. There is one Event for an object and a "
+                "reason; what happens again counts up in it. They are a help and no record: the API server drops "
+                "them after an hour, and where too much happens at once, not all are written."
+            ),
+            "",
+            *_table(("Reason", "What it tells"), EVENTS),
             "",
         ]
     )

@@ -227,6 +227,19 @@ class Mesh:
         return self.server.counters.writes
 
 
+async def with_gateway(mesh: Mesh) -> None:
+    """Put up an ingress gateway for `federation`: its Service, which has an address, and a pod that is ready."""
+    labels = {"app": "federation-ingress-gateway"}
+    ports = [{"name": "tls-passthrough", "port": 15443}]
+    spec = {"ports": ports, "selector": labels, "externalIPs": ["192.0.2.1"]}
+    front = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "gateway", "namespace": SYSTEM}, "spec": spec}
+    behind = pod("gateway-1", "federation-ingress-gateway")
+    behind["metadata"]["namespace"] = SYSTEM
+    await mesh.apply(front, behind)
+    ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+    await mesh.client.patch_status(RESOURCES["Pod"], "gateway-1", ready, namespace=SYSTEM)
+
+
 async def eventually(holds: Callable[[], bool], what: str = "", *, patience: float = PATIENCE) -> None:
     """Wait until ``holds``; fails after ``patience`` seconds."""
     loop = asyncio.get_running_loop()

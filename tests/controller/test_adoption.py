@@ -12,17 +12,23 @@ from typing import Any
 import msgspec
 import pytest
 
-from meshfed.api.v1alpha1 import OWNER_NAMESPACE_LABEL
 from meshfed.kube import Client, ClusterConfig, Manifest, Resource
 from meshfed.sandbox.apiserver import APIServer
 from meshfed.sandbox.istio_crds import istio_crds
 from tests import reference_objects as reference
-from tests.controller.meshes import GROUP, SYSTEM, Mesh, eventually, federation, meshes, namespace, service
+from tests.controller.meshes import GROUP, RESOURCES, SYSTEM, Mesh, eventually, federation, meshes, namespace, service
 from tests.controller.plans import as_planned
 from tests.controller.remotes import Remote, host, offer, remotes
 from tests.reference_objects import PEER, ROUTER, Peer, ReferenceMesh
 
-OWNER = {OWNER_NAMESPACE_LABEL: SYSTEM}
+LAST_ENTRY = {"address": "192.0.2.99", "labels": {"app": "last"}}
+LAST: Manifest = {
+    "apiVersion": "networking.istio.io/v1",
+    "kind": "ServiceEntry",
+    "metadata": {"name": "last", "namespace": SYSTEM},
+    "spec": {"hosts": ["last.example"], "ports": [{"number": 80, "name": "http", "protocol": "HTTP"}]},
+}
+"""What a watch shows once it has shown everything before."""
 IMPORTING = ("serviceentries.networking.istio.io", "workloadentries.networking.istio.io")
 
 
@@ -47,45 +53,41 @@ def served(entry: Manifest) -> str:
 @asynccontextmanager
 async def never_without(mesh: Mesh, *hosts: str) -> AsyncIterator[None]:
     """Fails where, at any event of the context, one of ``hosts`` had no ServiceEntry and no WorkloadEntry."""
-    resources = [
-        Resource("networking.istio.io", "v1", name.partition(".")[0], kind)
-        for name, kind in zip(IMPORTING, ("ServiceEntry", "WorkloadEntry"), strict=True)
-    ]
     standing: dict[str, str] = {}
     events: list[tuple[int, str, Manifest]] = []
-    async with contextlib.AsyncExitStack() as stack:
-        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+
+    async def follow(resource: Resource, version: str) -> None:
+        stream = mesh.client.watch(resource, resource_version=version, timeout_seconds=600)
+        async with contextlib.aclosing(stream):
+            async for event in stream:
+                if event.type != "BOOKMARK":
+                    entry = msgspec.json.decode(event.object)
+                    events.append((int(entry["metadata"]["resourceVersion"]), event.type, entry))
+
+    async with asyncio.TaskGroup() as tasks:
         watches = []
-        for resource in resources:
-            page = await mesh.client.page(resource)
+        for kind in ("ServiceEntry", "WorkloadEntry"):
+            page = await mesh.client.page(RESOURCES[kind])
             for raw in page.items:
                 entry = msgspec.json.decode(raw)
-                standing[entry["metadata"]["uid"]] = served({"kind": resource.kind, **entry})
-
-            async def follow(resource: Resource = resource, version: str = page.resource_version) -> None:
-                stream = mesh.client.watch(resource, resource_version=version, timeout_seconds=600)
-                async with contextlib.aclosing(stream):
-                    async for event in stream:
-                        if event.type != "BOOKMARK":
-                            entry = msgspec.json.decode(event.object)
-                            events.append((int(entry["metadata"]["resourceVersion"]), event.type, entry))
-
-            watches.append(tasks.create_task(follow()))
+                standing[entry["metadata"]["uid"]] = served({**entry, "kind": kind})
+            watches.append(tasks.create_task(follow(RESOURCES[kind], page.resource_version)))
         assert set(hosts) <= set(standing.values())
         yield
-        latest = max(int(one["metadata"]["resourceVersion"]) for one in mesh.server.snapshot(*IMPORTING))
-        await eventually(lambda: not events or max(events)[0] >= latest or mesh.writes > 0)
-        await asyncio.sleep(0.2)
-        for watch in watches:
+        await mesh.client.create(RESOURCES["ServiceEntry"], LAST)
+        await mesh.client.create(RESOURCES["WorkloadEntry"], {**LAST, "kind": "WorkloadEntry", "spec": LAST_ENTRY})
+        await eventually(lambda: sum(entry["metadata"]["name"] == "last" for _, _, entry in events) == 2)
+        for kind, watch in zip(("ServiceEntry", "WorkloadEntry"), watches, strict=True):
             watch.cancel()
-    for version, kind, entry in sorted(events, key=lambda event: event[0]):
-        if kind == "DELETED":
+            await mesh.delete(kind, "last")
+    for version, happened, entry in sorted(events, key=lambda event: event[0]):
+        if happened == "DELETED":
             del standing[entry["metadata"]["uid"]]
         else:
             standing[entry["metadata"]["uid"]] = served(entry)
         missing = set(hosts) - set(standing.values())
-        assert not missing, f"at {version}, when {entry['metadata']['name']} was {kind}, {missing} had nothing"
-    assert events
+        assert not missing, f"at {version}, when {entry['metadata']['name']} was {happened}, {missing} had nothing"
+    assert len(events) > 2
 
 
 def left_by_reference(west: Remote, **fields: Any) -> ReferenceMesh:
@@ -112,12 +114,12 @@ async def left(west: Remote, **fields: Any) -> AsyncIterator[tuple[Mesh, Referen
         await east.apply(service("reviews"), service("mine", exported=True))
         for manifest in old.objects():
             group, version = manifest["apiVersion"].split("/")
-            resource = Resource(group, version, _plural(manifest["kind"]), manifest["kind"])
+            resource = Resource(group, version, plural(manifest["kind"]), manifest["kind"])
             await east.client.create(resource, manifest)
         yield east, old
 
 
-def _plural(kind: str) -> str:
+def plural(kind: str) -> str:
     return {"ServiceEntry": "serviceentries", "WorkloadEntry": "workloadentries"}.get(
         kind, "peerauthentications" if kind == "PeerAuthentication" else f"{kind.lower()}s"
     )
@@ -181,6 +183,21 @@ async def test_what_a_remote_serves_stands_until_that_remote_is_heard() -> None:
             await eventually(lambda: theirs(east) == [], patience=40)
         assert east.imported() == [host("ratings")]  # details, it does not offer any more
         await as_planned(east, west)
+
+
+async def test_a_remote_that_offers_nothing_at_all_may_have_failed() -> None:
+    async with remotes("west") as (west,), left(west) as (east, _), never_without(east, *HOSTS):
+        await east.apply(federation("east"), west.object())
+        await east.start(adopt_reference=True)
+        await synced_with(east, west)
+        await asyncio.sleep(1.0)
+        assert len([name for name in theirs(east) if "import" in name]) == 3
+        offered(west)
+        await eventually(lambda: theirs(east) == [], patience=40)
+
+
+async def synced_with(mesh: Mesh, remote: Remote) -> None:
+    await eventually(lambda: mesh.condition("RemoteMesh", remote.name, "Synced")[0] == "True")
 
 
 async def test_what_is_refused_stands_and_what_a_rule_denies_goes() -> None:

@@ -8,7 +8,17 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from meshfed.kube import Manifest
-from tests.controller.meshes import SYSTEM, WRITTEN, Mesh, eventually, federation, meshes, namespace, service
+from tests.controller.meshes import (
+    SYSTEM,
+    WRITTEN,
+    Mesh,
+    eventually,
+    federation,
+    meshes,
+    namespace,
+    service,
+    with_gateway,
+)
 from tests.controller.plans import as_planned, contents
 from tests.controller.remotes import Remote, host, offer, remotes
 
@@ -78,6 +88,7 @@ async def test_what_both_would_write_belongs_to_the_first_and_the_second_says_so
     async with installations() as (east, orient), remotes("west", "north") as (west, north):
         west.offer(offer("ratings"))
         north.offer(offer("ratings"), offer("details"))
+        await with_gateway(east)
         await east.apply(service("a", exported=True), federation("east"), west.object())
         await east.start()
         await as_planned(east, west)

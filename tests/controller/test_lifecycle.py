@@ -6,7 +6,7 @@ import asyncio
 
 from meshfed.api.v1alpha1 import FINALIZER
 from meshfed.controller.lifecycle import PAUSED
-from tests.controller.meshes import eventually, federated, federation
+from tests.controller.meshes import eventually, federated, federation, with_gateway
 from tests.controller.test_federation import BOOKINFO, export_all, host
 
 
@@ -62,6 +62,7 @@ async def test_deleted_while_no_controller_runs_it_waits_for_the_next_one() -> N
 async def test_a_second_mesh_federation_takes_over_when_the_first_leaves() -> None:
     async with federated("east", "west", services=BOOKINFO) as (east, west):
         await export_all(east, west)
+        await with_gateway(east)
         await asyncio.sleep(1.1)  # creation times have whole seconds
         await east.apply(federation("orient"))
         await eventually(lambda: east.condition("MeshFederation", "orient", "Ready") == ("False", "Duplicate"))

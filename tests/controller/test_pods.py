@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from meshfed.kube import reflector
-from tests.controller.meshes import Mesh, eventually, federated, federation, meshes, pod, service
+from tests.controller.meshes import Mesh, eventually, federated, federation, meshes, pod, service, with_gateway
 from tests.controller.remotes import host
 
 EXPORTING = {"west": [service("ratings", exported=True)]}
@@ -81,3 +81,24 @@ async def test_pods_are_not_asked_for_where_they_are_not_to_be_read() -> None:
         await east.start(read_pods=False)
         await east.ready()
         await eventually(lambda: east.exported() == [host("a")])
+
+
+async def test_the_ingress_gateway_is_watched_and_stops_nothing() -> None:
+    async with meshes("east") as (east,):
+
+        def ready() -> tuple[str, str]:
+            return east.condition("MeshFederation", "east", "GatewayReady")
+
+        await east.apply(federation("east"), service("a", exported=True))
+        await east.start()
+        await eventually(lambda: ready() == ("False", "GatewayPodsMissing"))
+        assert east.exported() == [host("a")]
+        await with_gateway(east)
+        await eventually(lambda: ready() == ("True", "Applied"))
+        await east.delete("Service", "gateway")
+        await eventually(lambda: ready() == ("False", "GatewayServiceMissing"))
+        await with_gateway(east)
+        await eventually(lambda: ready() == ("True", "Applied"))
+        await east.delete("Pod", "gateway-1")
+        await eventually(lambda: ready() == ("False", "GatewayPodsMissing"))
+        assert east.exported() == [host("a")]

@@ -271,6 +271,8 @@ async def test_import_service_entry() -> None:
 
         identity = "spiffe://cluster.local/ns/default/sa/ratings"
         west.offer(offer("ratings", labels={"app": "ratings", "v": "2", "x.istio.io/y": "z"}, identities=(identity,)))
+        dropped = east.metrics.dropped.labels(remote="west", what="labels")
+        await eventually(lambda: dropped._value.get() == 1)
         labelled = by_west | {"labels": {"app": "ratings", "v": "2", TLS_MODE: "istio"}}
         await holds(east, "ServiceEntry", {name: entry | {"endpoints": [labelled], "subjectAltNames": [identity]}})
 

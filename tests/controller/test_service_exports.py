@@ -6,7 +6,7 @@ from typing import Any
 
 from meshfed.controller.cluster import SERVICE_EXPORTS
 from meshfed.kube import Manifest
-from tests.controller.meshes import RESOURCES, Mesh, eventually, federated
+from tests.controller.meshes import RESOURCES, Mesh, eventually, federated, service
 from tests.controller.test_federation import BOOKINFO, host
 
 ANYTHING: dict[str, Any] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
@@ -31,12 +31,19 @@ CRD: Manifest = {
 }
 
 
+def conditions(mesh: Mesh, name: str) -> list[dict[str, Any]]:
+    found = mesh.server.snapshot("serviceexports.multicluster.x-k8s.io")
+    return [
+        condition
+        for one in found
+        if one["metadata"]["name"] == name
+        for condition in one.get("status", {}).get("conditions", [])
+    ]
+
+
 def valid(mesh: Mesh, name: str) -> tuple[str, str]:
-    for found in mesh.server.snapshot("serviceexports.multicluster.x-k8s.io"):
-        if found["metadata"]["name"] == name:
-            for condition in found.get("status", {}).get("conditions", []):
-                return condition["status"], condition["reason"]
-    return "", ""
+    found = [(one["status"], one["reason"]) for one in conditions(mesh, name) if one["type"] == "Valid"]
+    return found[0] if found else ("", "")
 
 
 async def test_a_service_export_exports_its_service_and_says_so() -> None:
@@ -56,6 +63,18 @@ async def test_a_service_export_exports_its_service_and_says_so() -> None:
         await eventually(lambda: east.imported() == [host("ratings")])
         await eventually(lambda: valid(west, "ratings")[0] == "True")
         await eventually(lambda: valid(west, "missing") == ("False", "NoService"))
+        # Another implementation's, without the reason that ours have.
+        theirs = {"type": "Conflict", "status": "False", "message": ""}
+        both = {"conditions": [*conditions(west, "ratings"), theirs]}
+        await west.client.patch_status(SERVICE_EXPORTS, "ratings", both, namespace="default")
+        await west.stop()
+        await west.start()
+        await west.ready()
+        await west.delete("Service", "ratings", namespace="default")
+        await eventually(lambda: valid(west, "ratings") == ("False", "NoService"))
+        assert theirs in conditions(west, "ratings")
+        await west.apply(service("ratings"))
+        await eventually(lambda: east.imported() == [host("ratings")])
         await west.client.delete(SERVICE_EXPORTS, "ratings", namespace="default")
         await eventually(lambda: east.imported() == [])
     assert "ServiceExport" not in RESOURCES, "the other tests run without that API"

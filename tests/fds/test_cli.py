@@ -89,7 +89,7 @@ def test_what_is_served_is_got_and_followed(tmp_path: Path) -> None:
                 {"event": "withdrawn", "host": host("b")},
             ]
             file.write_text("- host: [")
-            assert line(server.stderr).startswith(f"still offering what was there before: {file}: not YAML")
+            assert line(server.stderr).startswith(f"still offering what was there before: {file}: line 2: not YAML")
             watcher.send_signal(signal.SIGINT)
             assert watcher.wait(20) == 0
         got = run("get", address, "-o", "json")
@@ -106,7 +106,7 @@ def test_what_is_served_is_got_and_followed(tmp_path: Path) -> None:
         ("- {host: a.b, ports: [{number: 0, name: x}]}", "ports: port number 0 of 'a.b' is not between 1 and 65535"),
         ("- {host: a.b, ports: [{number: 80, name: x}]}\n" * 2, "host: a.b appears twice"),
         ("- {host: a.b, ports: [{number: 80, name: x}], exportedAt: now}", "a.b cannot be sent"),
-        ("a: b: c", "not YAML"),
+        ("a: b: c", "line 1: not YAML: mapping values are not allowed in this context\n"),
         ("", "Expected `array`, got `null`"),
     ],
 )
@@ -123,6 +123,10 @@ def test_a_bad_file_is_bad_input(tmp_path: Path, text: str, words: str) -> None:
     ("arguments", "code", "words"),
     [
         (["get", "nowhere"], 2, "'nowhere' is not HOST:PORT"),
+        (["get", "http://127.0.0.1:15080"], 2, "'http://127.0.0.1:15080' is not HOST:PORT, without a scheme"),
+        (["get", "127.0.0.1:15080/path:1"], 2, "is not HOST:PORT, without a scheme or path"),
+        (["get", "127.0.0.1:1", "--timeout", "-3"], 2, "--timeout -3: it has to be a number of seconds above 0"),
+        (["get", "127.0.0.1:1", "--timeout", "nan"], 2, "--timeout nan: it has to be"),
         (["get", "127.0.0.1:1"], 3, "cannot connect to 127.0.0.1:1"),
         (["get", "127.0.0.1:99999"], 2, "with a port between 1 and 65535"),
         (["serve", "-f", "/nonexistent", "--port", "0"], 2, "/nonexistent: No such file or directory"),

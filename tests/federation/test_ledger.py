@@ -219,3 +219,11 @@ def test_what_a_person_deleted_while_the_remote_was_away_stays_away_until_offere
     book.forget(host("ratings"))
     assert book.desired(host("ratings")) is None
     assert hear(book, offer("ratings")) == {host("ratings")}
+
+
+def test_what_is_left_out_of_offers_is_counted() -> None:
+    book = ledger()
+    hear(book, offer("ratings", labels={"app": "a", "x.istio.io/y": "z"}, identities=("spiffe://other/ns/a/sa/b",)))
+    assert book.dropped == {"labels": 1, "identities": 1}
+    hear(book, offer("details", labels={"app": "a", "kubernetes.io/x": "y", "istio-locality": "eu"}))
+    assert book.dropped == {"labels": 3, "identities": 1}

@@ -47,6 +47,8 @@ def running() -> World:
         offer("west", "reviews"),
     )
     world.settle()
+    ports = [{"name": "tls-passthrough", "port": 15443}]
+    world.put(service("federation-ingress-gateway.istio-system", ports=ports, type="NodePort"))
     for key in (MeshKey(), GatewayKey(0), RemoteKey("west"), RATINGS):
         world.planner.applied_changed(key, IN_PLACE)
     world.planner.connection_changed("west", UP)
@@ -80,6 +82,8 @@ def test_all_is_well() -> None:
         "offeredServices": 2,
         "importedServices": 1,
         "deniedServices": 1,
+        "heldServices": 0,
+        "heldSince": "",
         "lastConnected": "2026-01-01T00:00:00Z",
         "lastSync": "",
         "dialect": "delta",
@@ -182,7 +186,7 @@ def test_with_everything_on_defaults_identities_are_ambiguous_and_imports_work_a
     assert world.accepted() == {f"{host('ratings')}.west": "Accepted"}
 
     world.put(remote("north", identity="spiffe://north.local/ns/x/sa/y"), mesh(trustDomain="east.local"))
-    assert world.conditions("RemoteMesh", "west")["IdentityUnique"] == "True IdentityUnique"
+    assert world.conditions("RemoteMesh", "west")["IdentityUnique"] == "False IdentityShadowed"
     assert world.planner.remotes_with_identity(ours) == ("west",)
     assert world.planner.remotes_with_identity(SpiffeID.of_workload("x", "y", "z")) == ()
 
@@ -267,3 +271,14 @@ def test_every_reason_is_documented_and_every_condition_speaks_to_a_person() -> 
             assert isinstance(condition, Condition)
             assert isinstance(condition.type, ConditionType)
             assert condition.message
+
+
+def test_a_remote_of_the_default_trust_domain_is_not_let_into_a_mesh_of_another() -> None:
+    world = World(mesh(trustDomain="east.local"), remote())
+    assert world.conditions("RemoteMesh", "west")["IdentityUnique"] == "False IdentityShadowed"
+    world.put(remote(trustDomain="west.local"))
+    assert world.conditions("RemoteMesh", "west")["IdentityUnique"] == "True IdentityUnique"
+    world.put(remote(trustDomain="west.local", identity="spiffe://cluster.local/ns/a/sa/b"))
+    assert world.conditions("RemoteMesh", "west")["IdentityUnique"] == "False IdentityShadowed"
+    world.put(mesh(), remote(identity="spiffe://cluster.local/ns/a/sa/b"))
+    assert world.conditions("RemoteMesh", "west")["IdentityUnique"] == "True IdentityUnique"

@@ -87,7 +87,7 @@ def test_names_that_meshes_cannot_have(tmp_path: Path, meshes: list[str], messag
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: [", "not YAML: while parsing"),
+        ("a: [", "line 2: not YAML: while parsing a flow node did not find expected node content"),
         ("kind: ConfigMap\napiVersion: v1\n", "holds a ConfigMap where only CustomResourceDefinitions of"),
         ("- 1\n", "holds a list where only CustomResourceDefinitions of"),
     ],

@@ -5,9 +5,11 @@ Only the fields that matter are decoded, which is what keeps ten thousand of the
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
-from meshfed.api.meta import ObjectMeta, StatusCondition
+from meshfed.api.meta import ObjectMeta
 
 
 class ServicePort(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
@@ -27,6 +29,26 @@ class ServiceSpec(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel
     cluster_ip: str = msgspec.field(default="", name="clusterIP")
     selector: dict[str, str] | None = None
     ports: tuple[ServicePort, ...] = ()
+    external_ips: tuple[str, ...] = msgspec.field(default=(), name="externalIPs")
+
+
+class LoadBalancerIngress(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """Where a load balancer takes traffic."""
+
+    ip: str = ""
+    hostname: str = ""
+
+
+class LoadBalancerStatus(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """What a load balancer has been given for a Service."""
+
+    ingress: tuple[LoadBalancerIngress, ...] = ()
+
+
+class ServiceStatus(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """What of a Service's status says where it is reached."""
+
+    load_balancer: LoadBalancerStatus = LoadBalancerStatus()
 
 
 class Service(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
@@ -34,12 +56,16 @@ class Service(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
 
     metadata: ObjectMeta
     spec: ServiceSpec = ServiceSpec()
+    status: ServiceStatus = ServiceStatus()
 
 
 class ServiceExportStatus(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """What is said of a ServiceExport. Its conditions are the only field, as KEP-1645 has it."""
+    """What is said of a ServiceExport. Its conditions are the only field, as KEP-1645 has it.
 
-    conditions: tuple[StatusCondition, ...] = ()
+    They are as they stand, since others write some of them, in whatever form.
+    """
+
+    conditions: tuple[dict[str, Any], ...] = ()
 
 
 class ServiceExport(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):

@@ -96,15 +96,21 @@ def _json(text: str, source: str) -> list[Any] | None:
     return documents
 
 
+def not_yaml(error: Exception) -> tuple[str, int]:
+    """What a parser says of text that is not YAML, in one line, and the number of the text's line (0: unknown)."""
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return f"not YAML: {' '.join(str(error).split())}", 0
+    mark = error.problem_mark or error.context_mark
+    reason = " ".join(part for part in (error.context, error.problem) if part)
+    return f"not YAML: {reason}", mark.line + 1 if mark else 0
+
+
 def _yaml(text: str, source: str) -> list[Any]:
     try:
         nodes = list(yaml.compose_all(text, Loader=_LOADER))
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        reason = " ".join(part for part in (error.context, error.problem) if part)
-        raise InvalidDocument(source, f"not YAML: {reason}", line=mark.line + 1 if mark else 0) from None
     except (yaml.YAMLError, RecursionError) as error:
-        raise InvalidDocument(source, f"not YAML: {error}") from None
+        problem, line = not_yaml(error)
+        raise InvalidDocument(source, problem, line=line) from None
     values = [_value(node, source, 0) for node in nodes]
     return [value for value in values if value is not None]
 

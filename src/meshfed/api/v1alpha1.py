@@ -325,6 +325,10 @@ class RemoteMeshStatus(_Status, frozen=True):
     """How many of them are imported."""
     denied_services: int = _shown_at_zero()
     """How many of them are not."""
+    held_services: int = 0
+    """How many services it withdrew at once, so that they are held for a while."""
+    held_since: Timestamp = ""
+    """Since when they are held."""
     last_connected: Timestamp = ""
     """When the connection was last made."""
     last_sync: Timestamp = ""

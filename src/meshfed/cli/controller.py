@@ -8,7 +8,7 @@ import ipaddress
 import logging
 import os
 import signal
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -19,14 +19,12 @@ from meshfed.cli.arguments import address, pod_namespace
 from meshfed.cli.exits import BadInput, Exit, OutOfReach
 from meshfed.cli.istio_logging import SCOPES, output_levels
 from meshfed.controller.controller import Controller
-from meshfed.controller.options import Fixed, Options
+from meshfed.controller.options import LEASE, Fixed, Options
 from meshfed.kube import Client, ClusterConfig, ConfigError, Elector, Timing, detect, process_identity
 from meshfed.telemetry import logs
 from meshfed.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
-
-_LEASE: Final = "meshfed-controller"
 
 
 def controller(
@@ -159,7 +157,7 @@ async def _until_signalled(config: ClusterConfig, options: Options, election: Ti
         elector = None
         if election is not None:
             elector = Elector(
-                apart, namespace=options.namespace, name=_LEASE, identity=process_identity(), timing=election
+                apart, namespace=options.namespace, name=LEASE, identity=process_identity(), timing=election
             )
         running = loop.create_task(Controller(client, options, metrics, elector=elector).run(), name="controller")
         for number in (signal.SIGINT, signal.SIGTERM):

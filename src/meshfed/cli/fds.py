@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 OK, FAILED, USAGE, UNREACHABLE = 0, 1, 2, 3
 _POLL_SECONDS = 0.3
+_HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_.])?|[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?")
+"""A host's name or an address; above all no URL."""
 
 app = cyclopts.App(name="fds", help="Speak to discovery services, or be one.")
 
@@ -34,7 +37,9 @@ def _say(text: str) -> None:
 def _address(text: str) -> tuple[str, int] | None:
     host, colon, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+    if not colon or not _HOST.fullmatch(host) or not port.isascii() or not port.isdigit():
+        return None
+    if not 0 < int(port) < 65536:
         return None
     return host, int(port)
 
@@ -85,7 +90,10 @@ def get(
     """
     target = _address(address)
     if target is None:
-        _say(f"{address!r} is not HOST:PORT, with a port between 1 and 65535")
+        _say(f"{address!r} is not HOST:PORT, without a scheme or path and with a port between 1 and 65535")
+        return USAGE
+    if not 0 < timeout < float("inf"):
+        _say(f"--timeout {timeout:g}: it has to be a number of seconds above 0; --watch waits without end")
         return USAGE
     return asyncio.run(_get(target, authority, dialect, watch=watch, output=output, timeout=timeout))
 
@@ -267,6 +275,7 @@ def read_offers(path: Path) -> list[Offer]:
     import msgspec
     import yaml
 
+    from meshfed.api.documents import not_yaml
     from meshfed.fds import messages
     from meshfed.model.offers import Offer, Refusal, checked
 
@@ -276,7 +285,8 @@ def read_offers(path: Path) -> list[Offer]:
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not YAML: {error}") from error
+        problem, line = not_yaml(error)
+        raise ValueError(f"{path}: {f'line {line}: ' if line else ''}{problem}") from error
     except msgspec.ValidationError as error:
         raise ValueError(f"{path}: {error}") from error
     seen: set[str] = set()

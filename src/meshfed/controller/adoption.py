@@ -149,7 +149,8 @@ class Adoption:
             key = ObjectKey.of(manifest)
             reason = self._why_it_stays(key, remnant, standing)
             if reason:
-                self._say(f"{key} of the reference stays: {reason}")
+                if remnant.successor != key.name:  # else it is about to be taken over, and that is no news
+                    self._say(f"{key} of the reference stays: {reason}")
                 if key.kind in _IMPORTING:
                     standing.update(one.host for one in remnant.imports)
                 continue
@@ -182,6 +183,8 @@ class Adoption:
         match self._listener.word_of(one.remote, one.host):
             case Word.NOT_HEARD:
                 return f"RemoteMesh {one.remote} has not said yet what it offers"
+            case Word.OFFERS_NOTHING:
+                return f"RemoteMesh {one.remote} offers nothing at all, which may be a failure; delete it if it is not"
             case Word.NOT_OFFERED:
                 return ""
             case Word.OFFERED:
@@ -203,6 +206,10 @@ class Adoption:
             await self._client.delete(resource, key.name, namespace=key.namespace, uid=uid)
         except (NotFound, Conflict):
             return True
+        except KubeError as error:
+            if self._seldom.ready(key):
+                _log.warning("%s of the reference cannot be removed, again soon: %s", key, error)
+            return False
         uids.add(uid)
         _log.info("removed the reference's %s", key)
         return True

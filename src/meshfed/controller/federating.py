@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 import time
 from collections.abc import Callable, Hashable, Sequence
 from typing import Final
@@ -25,7 +26,7 @@ from meshfed.api.core import ServiceExport
 from meshfed.api.v1alpha1 import OWNER_NAMESPACE_LABEL, FederatedService, MeshFederation, RemoteMesh
 from meshfed.controller import adoption
 from meshfed.controller.adoption import Adoption
-from meshfed.controller.cluster import NOT_OURS, SERVICE_EXPORTS, Inputs, Served
+from meshfed.controller.cluster import NOT_OURS, SERVICE_EXPORTS, SERVICES, Inputs, Served
 from meshfed.controller.holding import Holding
 from meshfed.controller.lifecycle import Finalizers, is_paused
 from meshfed.controller.listener import Listener
@@ -35,8 +36,10 @@ from meshfed.controller.publisher import Publisher
 from meshfed.controller.recollection import recall
 from meshfed.controller.resolver import Lookup, Resolver
 from meshfed.controller.statuses import Ref, StatusWriter, Stored
-from meshfed.kube import Client, Engine, ObjectKey
+from meshfed.kube import Client, Engine, ObjectKey, Recorder, Subject
 from meshfed.kube import Key as ObjectName
+from meshfed.kube.events import EventType
+from meshfed.model.reasons import Decision, Happening, Reason
 from meshfed.plan import (
     Applied,
     ExportKey,
@@ -48,10 +51,12 @@ from meshfed.plan import (
     OfferKey,
     Outputs,
     Planner,
+    Published,
     RemoteKey,
     RemoteStatusKey,
     StatusUpdate,
 )
+from meshfed.plan.events import export_turned
 from meshfed.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
@@ -112,10 +117,12 @@ class Federating:
             paused=is_paused,
             kept=self._is_kept,
         )
+        self._recorder = Recorder(client, component="meshfed", instance=socket.gethostname(), stamp=stamp)
+        self._exports: dict[ExportKey, Published | Decision] = {}
         self._holding = Holding(client, found, self._inputs, planner, self._on_released)
         self._skipped: dict[Key, None] = {}
         self._statuses = StatusWriter(
-            client, {**found.ours, "ServiceExport": SERVICE_EXPORTS}, self._stored, stamp=stamp
+            client, {**found.ours, "ServiceExport": SERVICE_EXPORTS}, self._stored, stamp=stamp, tell=self._tell
         )
         self._resolver = Resolver(planner.names_to_resolve, planner.resolution_changed, lookup=lookup)
         self._listener = Listener(
@@ -137,6 +144,8 @@ class Federating:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._inputs.run())
             await self._inputs.wait_synced(self._complain)
+            if self._options.read_pods:
+                tasks.create_task(self._when_pods_are_listed())
             if self._options.read_pods and not self._inputs.pods.synced:
                 _log.warning(
                     "Pods may not be read, so remotes are not told which identities serve an export, and exports "
@@ -150,6 +159,11 @@ class Federating:
                 await self._work_out_all()
             await self._reconcile()
 
+    async def _when_pods_are_listed(self) -> None:
+        """Nobody waits for Pods where they may not be read; it may be allowed later."""
+        await self._inputs.pods.wait_synced()
+        self._planner.pods_listed()
+
     async def _lead(self, tasks: asyncio.TaskGroup) -> None:
         """Begin to listen and to write; everything up to here only reads."""
         self._engine.subscribe(self._on_engine)
@@ -158,6 +172,7 @@ class Federating:
             await recall(self._client, self._found, labels, planner=self._planner, complain=self._complain)
         tasks.create_task(self._engine.run())
         tasks.create_task(self._statuses.run())
+        tasks.create_task(self._recorder.run())
         self._complain("working out what should exist")
         self._listener.recall()
         await self._work_out_all()
@@ -356,9 +371,27 @@ class Federating:
                 # Who leads has written it, or will; else what left it would be remembered for ever.
                 self._planner.applied_changed(key, Applied("applied"))
             return
+        if isinstance(key, ExportKey):
+            self._tell_export(key, outputs.export or outputs.export_decision)
         self._engine.want(key, outputs.objects, after=outputs.after)
         for status in outputs.statuses:
             self._statuses.want(status)
+
+    def _tell_export(self, key: ExportKey, now: Published | Decision | None) -> None:
+        """Record on a Service that its export begins or ends; what was found at the start is no news."""
+        before = self._exports.pop(key, None)
+        if now is not None and (isinstance(now, Published) or now.reason is not Reason.NOT_SELECTED):
+            self._exports[key] = now
+        happening = export_turned(before, now) if self._settled else None
+        service = self._inputs.services.get((key.namespace, key.name))
+        if happening is not None and service is not None:
+            uid = service.metadata.uid
+            self._tell(Subject(SERVICES.api_version, SERVICES.kind, key.namespace, key.name, uid), happening)
+
+    def _tell(self, subject: Subject, happening: Happening) -> None:
+        if subject.uid:
+            kind: EventType = "Warning" if happening.warns else "Normal"
+            self._recorder.record(subject, kind, happening.reason, happening.message)
 
     def _measure(self, status: StatusUpdate) -> None:
         if status.kind == "RemoteMesh":

@@ -27,6 +27,8 @@ class Word(Enum):
     """What is known of whether a remote offers a host."""
 
     NOT_HEARD = auto()
+    OFFERS_NOTHING = auto()
+    """It said what it offers, and that is nothing at all: which may be so, or a failure."""
     OFFERED = auto()
     NOT_OFFERED = auto()
     """It said all that it offers, and this is not among it; or nothing is to be imported from it."""
@@ -97,7 +99,9 @@ class Listener:
             return Word.NOT_OFFERED if remote in self._meshes else Word.NOT_HEARD
         if session.offers(host):
             return Word.OFFERED
-        return Word.NOT_OFFERED if session.is_heard else Word.NOT_HEARD
+        if not session.is_heard:
+            return Word.NOT_HEARD
+        return Word.NOT_OFFERED if session.known() else Word.OFFERS_NOTHING
 
     # --- life
 

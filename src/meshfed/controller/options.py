@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from meshfed.api.v1alpha1 import MeshFederation, RemoteMesh
@@ -29,6 +31,10 @@ class Address(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+LEASE: Final = "meshfed-controller"
+"""The Lease by which a mesh's controllers elect their leader, in the controllers' namespace."""
 
 
 class Fixed(msgspec.Struct, frozen=True):

@@ -19,7 +19,8 @@ import msgspec
 from meshfed.api.meta import ObjectMeta
 from meshfed.api.v1alpha1 import FINALIZER, GROUP, OWNER_NAMESPACE_LABEL
 from meshfed.controller.cluster import ISTIO_KINDS, ROUTE
-from meshfed.kube import Client, Conflict, Discovery, Forbidden, KubeError, NotFound, Resource, discover
+from meshfed.controller.options import LEASE
+from meshfed.kube import LEASES, Client, Conflict, Discovery, Forbidden, KubeError, NotFound, Resource, discover
 
 CONFIGURED: Final = ((GROUP, "RemoteMesh"), (GROUP, "MeshFederation"))
 """What people wrote, in the order in which it is let go."""
@@ -170,6 +171,7 @@ class Removal:
                     reported_at = now
                     self._report(found, waits=now - changed_at)
                 if found.is_gone and (sure or not self._sent):
+                    await self._delete_lease()
                     return self.left
                 sure = found.is_gone  # unless somebody puts it back at this moment
                 if await self._advance(found, idle=now - changed_at):
@@ -183,6 +185,15 @@ class Removal:
                 self._say(f"the API fails, and is tried again: {self.trouble}")
             await asyncio.sleep(_SURE_SECONDS if sure else pause)
             pause = min(pause * 1.5, longest)
+
+    async def _delete_lease(self) -> None:
+        """Delete what leaders were elected by; a controller that still runs makes it anew, which harms nobody."""
+        try:
+            await self._client.delete(LEASES, LEASE, namespace=self._namespace)
+        except NotFound:
+            return
+        except KubeError as error:
+            self._say(f"Lease {self._namespace}/{LEASE} may be there still: {error}")
 
     async def _look(self) -> Holdings:
         found = await holdings(self._client, self._namespace)

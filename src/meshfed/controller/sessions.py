@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Final
 
 import msgspec
@@ -21,8 +22,8 @@ from meshfed.api.durations import parse_duration
 from meshfed.api.v1alpha1 import GROUP, FederatedServiceSpec, RemoteMesh
 from meshfed.controller.pacing import HOSTS_PER_SECOND, Pacer
 from meshfed.fds import Dialect, DiscoveryClient, DiscoveryError, NotReady, Refused, Target, Update
-from meshfed.federation.ledger import Guard, Ledger
-from meshfed.model.reasons import Reason
+from meshfed.federation.ledger import Guard, Hold, Ledger
+from meshfed.model.reasons import ConditionType, Reason
 from meshfed.plan import Connection
 from meshfed.telemetry.logs import Seldom
 from meshfed.telemetry.metrics import Metrics
@@ -65,7 +66,7 @@ class Session:
         self._metrics = metrics
         self._stamp = stamp
         self._node = node
-        self._connection = Connection()
+        self._connection = _resumed(mesh)
         self._dialect = Dialect.DELTA
         self._ledger = Ledger(
             self._name,
@@ -77,6 +78,7 @@ class Session:
         self._client: DiscoveryClient | None = None
         self._changed = asyncio.Event()
         self._lost_at: float | None = None
+        self._stale = False
         self._closed = False
         self._pacer = Pacer()
         self._said: set[str] = set()
@@ -109,6 +111,13 @@ class Session:
         """Start from the FederatedServices that exist: they stay until the remote was heard and says otherwise."""
         self._ledger.remember(specs)
         self._say(self._ledger.hosts())
+        now, before = asyncio.get_running_loop().time(), self._connection
+        if before.since:
+            self._lost_at = now - self._age(before.since)
+        if before.held:
+            until = now + max(0.0, _guard(self._mesh).hold - self._age(before.held_since))
+            self._ledger.resume(Hold(hosts=before.held, until=until, token=before.held_since))
+        self._reports.connection(self._name, before)
 
     def forget_all(self) -> None:
         """Nothing is imported from this remote any more: what it offered goes."""
@@ -130,6 +139,7 @@ class Session:
             self._say(self._ledger.hosts() if rejudge else changed)
         if mesh.spec.staleness != before.spec.staleness and self._connection.sync_reason is Reason.STALE:
             # Judged by another policy it may not be, or may come to something else.
+            self._stale = False
             self._report(msgspec.structs.replace(self._connection, sync_reason=Reason.NOT_SYNCED, sync_message=_AWAY))
         self._changed.set()
         return True
@@ -147,7 +157,6 @@ class Session:
     async def run(self) -> None:
         """Listen until cancelled; a session that ends leaves everything as it is."""
         target = _target(self._mesh)
-        self._report(self._connection)
         if target is None:
             # Without an address there is nobody to listen to, which the plan says on the RemoteMesh.
             await asyncio.Event().wait()
@@ -163,6 +172,7 @@ class Session:
         """The stream is up."""
         self._dialect = dialect
         self._lost_at = None
+        self._stale = False
         now = self._stamp()
         self._report(
             msgspec.structs.replace(
@@ -200,6 +210,7 @@ class Session:
             complete = False
             offered = kept.union(offer.host for offer in update.upserts)
             removals = () if "" in kept else [host for host in self._ledger.hosts() if host not in offered]
+        dropped = self._ledger.dropped
         changed = self._ledger.update(
             update.upserts,
             removals,
@@ -207,6 +218,8 @@ class Session:
             now=loop.time(),
             stamp=self._stamp(),
         )
+        for what, number in (self._ledger.dropped - dropped).items():
+            self._metrics.dropped.labels(remote=self._name, what=what).inc(number)
         if self._connection.sync_reason in _HEARD:
             for host in changed:
                 if host in self._said or self._ledger.desired(host) is not None:
@@ -245,6 +258,14 @@ class Session:
 
     # --- inside
 
+    def _age(self, moment: str) -> float:
+        """Seconds since ``moment`` (RFC 3339) by the clock that stamps; none where that clock was set back."""
+        try:
+            passed = datetime.fromisoformat(self._stamp()) - datetime.fromisoformat(moment)
+        except ValueError:
+            return 0.0
+        return max(0.0, passed.total_seconds())
+
     def _say(self, hosts: Iterable[str]) -> None:
         if self._closed:
             return
@@ -257,7 +278,7 @@ class Session:
             self._reports.desire(self._name, host, spec)
 
     def _report(self, connection: Connection) -> None:
-        if not self._closed and (connection != self._connection or not connection.since):
+        if not self._closed and connection != self._connection:
             self._connection = connection
             self._reports.connection(self._name, connection)
 
@@ -288,6 +309,8 @@ class Session:
             sync_message=message,
             last_sync=connection.last_sync if connection.sync_reason in _HEARD else self._stamp(),
             denied_unrecorded=self._ledger.unrecorded,
+            held=hold.hosts if hold else 0,
+            held_since=hold.token if hold else "",
         )
 
     async def _keep_time(self) -> None:
@@ -317,13 +340,14 @@ class Session:
                     await self._changed.wait()
 
     def _stale_at(self) -> float | None:
-        if self._lost_at is None or self._connection.sync_reason is Reason.STALE:
+        if self._lost_at is None or self._stale:
             return None
         return self._lost_at + parse_duration(self._mesh.spec.staleness.after)
 
     def _remove_stale(self) -> None:
         """The remote has been away for longer than its policy allows."""
         policy = self._mesh.spec.staleness
+        self._stale = True
         removed = self._ledger.clear() if policy.action == "Remove" else set()
         if removed and self._client is not None:
             self._client.forget()
@@ -342,6 +366,36 @@ class Session:
                 sync_message=f"away for more than {policy.after}; {done} (staleness.action: {policy.action})",
             )
         )
+
+
+def _resumed(mesh: RemoteMesh) -> Connection:
+    """How the connection stands for a process that begins: as its predecessor left it, but for being connected.
+
+    So what counts from a remote's loss, or from a withdrawal, goes on counting.
+    """
+    status = mesh.status
+    connection = Connection(
+        dialect=status.dialect,
+        identity=status.identity,
+        last_connected=status.last_connected,
+        last_sync=status.last_sync,
+        held=status.held_services,
+        held_since=status.held_since,
+    )
+    stored = {condition.type: condition for condition in status.conditions}
+    connected, synced = stored.get(ConditionType.CONNECTED), stored.get(ConditionType.SYNCED)
+    if connected is None or connected.reason not in {Reason.UNREACHABLE, Reason.PERMISSION_DENIED}:
+        return connection
+    connection = msgspec.structs.replace(
+        connection,
+        reason=Reason(connected.reason),
+        message=connected.message,
+        sync_message=_AWAY,
+        since=connected.last_transition_time,
+    )
+    if synced is None or synced.reason != Reason.STALE:
+        return connection
+    return msgspec.structs.replace(connection, sync_reason=Reason.STALE, sync_message=synced.message)
 
 
 _HEARD: Final = frozenset({Reason.SYNCED, Reason.WITHDRAWAL_HELD, Reason.THROTTLED})

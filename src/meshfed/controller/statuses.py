@@ -6,8 +6,10 @@ differs is patched into the status subresource; one that could not be written is
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -15,8 +17,9 @@ import msgspec
 from meshfed.api.core import ServiceExportStatus
 from meshfed.api.meta import ObjectMeta, StatusCondition
 from meshfed.api.v1alpha1 import FederatedServiceStatus, MeshFederationStatus, RemoteMeshStatus
-from meshfed.kube import Client, KubeError, NotFound, Resource, WorkQueue
-from meshfed.model.reasons import Condition, Reason
+from meshfed.kube import Client, KubeError, NotFound, Resource, Subject, WorkQueue
+from meshfed.model.reasons import Condition, Happening, Reason
+from meshfed.plan.events import turned
 from meshfed.plan.values import StatusUpdate
 
 _log = logging.getLogger(__name__)
@@ -66,8 +69,11 @@ class StatusWriter:
         stored: Callable[[Ref], Stored | None],
         *,
         stamp: Callable[[], str],
+        tell: Callable[[Subject, Happening], None] = lambda _subject, _happening: None,
     ) -> None:
+        """``tell`` hears what is worth an Event, once the status that says it is written."""
         self._client = client
+        self._tell = tell
         self._resources = resources
         self._stored = stored
         self._stamp = stamp
@@ -86,7 +92,7 @@ class StatusWriter:
         update = self._wanted.get(ref)
         if update is None:
             return
-        if any(condition.reason is Reason.PENDING for condition in update.conditions):
+        if _is_passing(update.conditions):
             # As a rule it is over before anybody could read it, most of all when all is looked at again after a start.
             self.queue.add_after(ref, PENDING_SECONDS)
         else:
@@ -114,16 +120,17 @@ class StatusWriter:
                 present = echo[1]
             else:
                 del self._echoes[ref]
+        before, others = _read(present.get("conditions", ()), {condition.type for condition in update.conditions})
         conditions = stamped(
             update.conditions,
-            msgspec.convert(present.get("conditions", ()), tuple[StatusCondition, ...]),
+            before,
             generation=update.observed_generation,
             now=self._stamp(),
         )
         desired = {
             **present,
             **({"observedGeneration": update.observed_generation} if _is_ours(ref) else {}),
-            "conditions": msgspec.to_builtins(conditions),
+            "conditions": _sorted(msgspec.to_builtins(conditions), others),
             **msgspec.to_builtins(update.fields),
         }
         if _plain(desired) == _plain(present):
@@ -143,6 +150,35 @@ class StatusWriter:
         else:
             self.queue.forget(ref)
             self._echoes[ref] = (version, desired)
+            subject = Subject(self._resources[kind].api_version, kind, namespace, name, stored.metadata.uid)
+            connected_before = bool(present.get("lastConnected"))
+            for happening in turned(kind, before, conditions, connected_before=connected_before):
+                self._tell(subject, happening)
+
+
+def _is_passing(conditions: Iterable[Condition]) -> bool:
+    """Whether they say that something is on its way: being written, connecting, connected and not yet in sync."""
+    reasons = {condition.reason for condition in conditions}
+    return Reason.PENDING in reasons or Reason.CONNECTING in reasons or {Reason.CONNECTED, Reason.NOT_SYNCED} <= reasons
+
+
+def _read(
+    conditions: Iterable[dict[str, Any]], ours: Collection[str]
+) -> tuple[tuple[StatusCondition, ...], list[dict[str, Any]]]:
+    """Return what stands there of ``ours``, and the conditions of others, which stay as they are."""
+    known: list[StatusCondition] = []
+    others: list[dict[str, Any]] = []
+    for condition in conditions:
+        if condition.get("type") not in ours:
+            others.append(condition)
+            continue
+        with contextlib.suppress(msgspec.ValidationError):
+            known.append(msgspec.convert(condition, StatusCondition))
+    return tuple(known), others
+
+
+def _sorted(*conditions: Iterable[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
+    return tuple(sorted(itertools.chain(*conditions), key=lambda one: str(one.get("type"))))
 
 
 def _is_ours(ref: Ref) -> bool:

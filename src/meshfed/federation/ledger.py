@@ -10,7 +10,7 @@ Time comes in as arguments: ``now`` in seconds of any steady clock, ``stamp`` as
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
@@ -75,9 +75,9 @@ class Ledger:
         self._held: dict[str, None] = {}
         self._held_until = 0.0
         self._token = ""
+        self._resumed: Hold | None = None
         self._recent: deque[tuple[float, int]] = deque()
-        self.dropped_labels = 0
-        self.dropped_identities = 0
+        self._dropped: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._offers)
@@ -85,6 +85,11 @@ class Ledger:
     def desired(self, host: str) -> FederatedServiceSpec | None:
         """The FederatedService that should exist for ``host``; ``None`` where none should."""
         return self._offers[host] if host in self._recorded or host in self._shown else None
+
+    @property
+    def dropped(self) -> Counter[str]:
+        """How many ``labels`` and ``identities`` were left out of what was announced, so far."""
+        return self._dropped.copy()
 
     @property
     def denied(self) -> int:
@@ -128,6 +133,10 @@ class Ledger:
             self._put(spec)
         self._promoted.clear()
 
+    def resume(self, hold: Hold) -> None:
+        """An earlier process held a withdrawal: what the first whole offer lacks is that one, where it is no more."""
+        self._resumed = hold
+
     def forget(self, host: str) -> None:
         """A person deleted the FederatedService while the remote was away: it stands until it is offered again."""
         self._drop(host)
@@ -165,7 +174,10 @@ class Ledger:
             host for host in (self._offers if complete else removals) if host in self._offers and host not in offered
         ]
         self._unusable = unusable if complete else (self._unusable - offered).difference(removals) | unusable
-        return changed | self._withdraw(gone, now=now, stamp=stamp) | self._take_promoted()
+        withdrawn = self._withdraw(gone, now=now, stamp=stamp)
+        if complete:
+            self._resumed = None
+        return changed | withdrawn | self._take_promoted()
 
     def hold(self) -> Hold | None:
         """The withdrawal that is being held, if any."""
@@ -214,8 +226,10 @@ class Ledger:
         withdrawn = recent + len(gone) + len(self._held)
         if withdrawn >= self._guard.min_services and withdrawn * 100 > self._guard.max_percent * total:
             if not self._held:
-                self._held_until = now + self._guard.hold
-                self._token = stamp
+                known = self._resumed
+                if known is None or len(gone) > known.hosts:
+                    known = Hold(hosts=len(gone), until=now + self._guard.hold, token=stamp)
+                self._held_until, self._token = known.until, known.token
             self._held.update(dict.fromkeys(gone))
             return set()
         self._recent.append((now, len(gone)))
@@ -273,8 +287,7 @@ class Ledger:
             # An announcement that makes no sense is an error, and an error takes nothing away: what was good stays.
             known = known or FederatedServiceSpec(remote=self._remote, host=offer.host, first_offered=first_offered)
             return msgspec.structs.replace(known, problem=verdict.message[:1024])
-        self.dropped_labels += verdict.dropped_labels
-        self.dropped_identities += verdict.dropped_identities
+        self._dropped += Counter(labels=verdict.dropped_labels, identities=verdict.dropped_identities)
         usable = verdict.offer
         return FederatedServiceSpec(
             remote=self._remote,

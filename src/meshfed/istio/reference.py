@@ -69,7 +69,17 @@ def without_owner(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def remnant(manifest: Mapping[str, Any], mesh: LocalMesh, remotes: Mapping[str, Remote]) -> Remnant:
-    """What an object of the reference is for; ``remotes`` are those that are configured, by name."""
+    """What an object of the reference is for; ``remotes`` are those that are configured, by name.
+
+    An object that is not as the reference writes them is for nothing that is known.
+    """
+    try:
+        return _remnant(manifest, mesh, remotes)
+    except (AttributeError, TypeError, KeyError):
+        return Remnant()
+
+
+def _remnant(manifest: Mapping[str, Any], mesh: LocalMesh, remotes: Mapping[str, Remote]) -> Remnant:
     name, spec = manifest["metadata"]["name"], manifest.get("spec") or {}
     match manifest["kind"]:
         case "ServiceEntry":

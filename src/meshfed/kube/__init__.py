@@ -2,7 +2,7 @@
 
 Connection and credentials (``config``, ``kubeconfig``), requests by verb (``client``, ``discovery``), list and watch
 into memory (``store``, ``reflector``), a work queue by key (``queue``), the engine that makes what exists equal to
-what is wanted (``engine``), and leader election (``lease``).
+what is wanted (``engine``), leader election (``lease``), and Events (``events``).
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ from meshfed.kube.errors import (
     TransportError,
     Unauthorized,
 )
+from meshfed.kube.events import Recorder, Subject
 from meshfed.kube.kubeconfig import load_kubeconfig
-from meshfed.kube.lease import Elector, Timing, process_identity
+from meshfed.kube.lease import LEASES, Elector, Timing, process_identity
 from meshfed.kube.queue import QueueStatistics, WorkQueue
 from meshfed.kube.reflector import Reflector, ReflectorState, ReflectorStatistics
 from meshfed.kube.resources import Manifest, ObjectKey, ObjectMeta, Resource
@@ -39,6 +40,7 @@ from meshfed.kube.sources import ObjectState, Outcome, SourceState
 from meshfed.kube.store import Key, Store
 
 __all__ = [
+    "LEASES",
     "APIError",
     "AlreadyExists",
     "Backoff",
@@ -66,6 +68,7 @@ __all__ = [
     "Outcome",
     "PatchType",
     "QueueStatistics",
+    "Recorder",
     "Reflector",
     "ReflectorState",
     "ReflectorStatistics",
@@ -74,6 +77,7 @@ __all__ = [
     "ServerVersion",
     "SourceState",
     "Store",
+    "Subject",
     "Timing",
     "TooManyRequests",
     "TransportError",

@@ -1,6 +1,7 @@
-"""Every condition type and reason that Meshfed writes: closed lists, each with the sentence that documents it.
+"""Every condition type and reason, and every Event, that Meshfed writes: closed lists, each with the sentence that
+documents it.
 
-The documentation's table of reasons is generated from here.
+The documentation's tables are generated from here.
 """
 
 from __future__ import annotations
@@ -66,6 +67,12 @@ class Reason(StrEnum):
     NAME_TOO_LONG = "NameTooLong"
     NO_SERVICE = "NoService"
     NO_MESH_ENDPOINTS = "NoMeshEndpoints"
+    GATEWAY_SERVICE_MISSING = "GatewayServiceMissing"
+    GATEWAY_PORT_MISSING = "GatewayPortMissing"
+    GATEWAY_ADDRESS_MISSING = "GatewayAddressMissing"
+    GATEWAY_PODS_MISSING = "GatewayPodsMissing"
+    GATEWAY_PODS_NOT_READY = "GatewayPodsNotReady"
+    GATEWAY_CROWDED = "GatewayCrowded"
     # RemoteMesh
     CONNECTED = "Connected"
     CONNECTING = "Connecting"
@@ -79,6 +86,7 @@ class Reason(StrEnum):
     PUBLISH_ONLY = "PublishOnly"
     NAME_CONFLICT = "NameConflict"
     IDENTITY_UNIQUE = "IdentityUnique"
+    IDENTITY_SHADOWED = "IdentityShadowed"
     IDENTITY_AMBIGUOUS = "IdentityAmbiguous"
     # FederatedService
     ACCEPTED = "Accepted"
@@ -123,6 +131,12 @@ REASONS: Final[dict[Reason, str]] = {
     Reason.NAME_TOO_LONG: "The OpenShift router cannot serve the host: a DNS label of its SNI would be over 63 characters.",
     Reason.NO_SERVICE: "There is no Service of the ServiceExport's name.",
     Reason.NO_MESH_ENDPOINTS: "No pod behind the exported Service has a sidecar, so the gateway cannot reach any; it is exported all the same.",
+    Reason.GATEWAY_SERVICE_MISSING: "No Service is in front of the gateway's pods; behind an OpenShift router, none of the name that Routes lead to.",
+    Reason.GATEWAY_PORT_MISSING: "The gateway's Service lacks the port that `ingress.gateway.portConfig` states.",
+    Reason.GATEWAY_ADDRESS_MISSING: "The gateway's Service has no address outside the cluster, or none yet.",
+    Reason.GATEWAY_PODS_MISSING: "No pod has the labels of `ingress.gateway.selector`.",
+    Reason.GATEWAY_PODS_NOT_READY: "None of the gateway's pods is ready.",
+    Reason.GATEWAY_CROWDED: "More ports are exported than a gateway serves well; they are served all the same.",
     Reason.CONNECTED: "The remote's discovery service is connected.",
     Reason.CONNECTING: "The first connection is being made.",
     Reason.UNREACHABLE: "The remote's discovery service cannot be reached; its imports stay as they are.",
@@ -136,6 +150,7 @@ REASONS: Final[dict[Reason, str]] = {
     Reason.NAME_CONFLICT: "The RemoteMesh has the name or the network of this mesh or of an older RemoteMesh.",
     Reason.IDENTITY_UNIQUE: "Callers with the remote's identity are this remote and no other.",
     Reason.IDENTITY_AMBIGUOUS: "Another RemoteMesh, or this mesh, has the same identity, so callers cannot be told apart.",
+    Reason.IDENTITY_SHADOWED: "The remote's trust domain is `cluster.local` and this mesh's is not: Istio takes callers of it for this mesh's own, so the remote is refused.",
     Reason.ACCEPTED: "The offer is imported.",
     Reason.REMOTE_MISSING: "There is no RemoteMesh of that name.",
     Reason.NOT_IMPORTED: "The RemoteMesh imports nothing.",
@@ -157,6 +172,52 @@ REASONS: Final[dict[Reason, str]] = {
     Reason.UNRESOLVED: "The remote's address is a host name that has not been resolved yet.",
 }
 """What each reason means, for the documentation."""
+
+
+class EventReason(StrEnum):
+    """What an Event tells of."""
+
+    EXPORTED = "Exported"
+    UNEXPORTED = "Unexported"
+    NOT_EXPORTED = "NotExported"
+    IMPORTED = "Imported"
+    DENIED = "Denied"
+    IMPORT_FAILED = "ImportFailed"
+    REMOTE_FOUND = "RemoteFound"
+    REMOTE_LOST = "RemoteLost"
+    WITHDRAWAL_HELD = "WithdrawalHeld"
+    THROTTLED = "Throttled"
+    STALE = "Stale"
+    IDENTITY_AMBIGUOUS = "IdentityAmbiguous"
+    READY = "Ready"
+    NOT_READY = "NotReady"
+
+
+EVENTS: Final[dict[EventReason, str]] = {
+    EventReason.EXPORTED: "On a Service or ServiceExport: it is offered to other meshes from now on.",
+    EventReason.UNEXPORTED: "On a Service: it is not offered any more; the message says why.",
+    EventReason.NOT_EXPORTED: "On a Service or ServiceExport: it is selected for export and cannot be; the message begins with the reason.",
+    EventReason.IMPORTED: "On a FederatedService: its Istio objects are in place; the message lists them.",
+    EventReason.DENIED: "On a FederatedService: the offer is not imported; the message begins with the reason. A warning unless a rule says so.",
+    EventReason.IMPORT_FAILED: "On a FederatedService: its Istio objects are not in place; the message begins with the reason.",
+    EventReason.REMOTE_FOUND: "On a RemoteMesh: its discovery service is connected, for the first time or again.",
+    EventReason.REMOTE_LOST: "On a RemoteMesh: its discovery service is not reached, or refuses us; imports stay.",
+    EventReason.WITHDRAWAL_HELD: "On a RemoteMesh: it withdrew so much at once that it is held; the message says how to let it through.",
+    EventReason.THROTTLED: "On a RemoteMesh: it changes more than is taken, and waits for its turn.",
+    EventReason.STALE: "On a RemoteMesh: it has been away for longer than its staleness policy allows.",
+    EventReason.IDENTITY_AMBIGUOUS: "On a RemoteMesh: callers with its identity cannot be told from others.",
+    EventReason.READY: "On a MeshFederation: all that it asks for is in place.",
+    EventReason.NOT_READY: "On a MeshFederation or RemoteMesh: something stands in the way; the message begins with the reason.",
+}
+"""What each Event tells, for the documentation."""
+
+
+class Happening(msgspec.Struct, frozen=True):
+    """Something worth an Event; ``warns`` where a person may have to act."""
+
+    reason: EventReason
+    message: str
+    warns: bool = False
 
 
 class Condition(msgspec.Struct, frozen=True):

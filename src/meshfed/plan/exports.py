@@ -67,6 +67,8 @@ class Exports:
         self._claims: dict[str, set[Place]] = {}
         self._left_out: dict[Reason, list[str]] = {}
         self._homes = Homes()
+        self.ports = 0
+        """How many ports are exported."""
 
     # --- inputs -----------------------------------------------------------------------------------
 
@@ -186,6 +188,7 @@ class Exports:
         for rival in rivals:
             self._mark(ExportKey(*rival))
         rivals.add(place)
+        self.ports += len(claim.exported.offer.ports)
         for reason in claim.flaws:
             self._list(reason, place, there=True)
 
@@ -193,6 +196,7 @@ class Exports:
         host = claim.exported.offer.host
         rivals = self._claims[host]
         rivals.discard(place)
+        self.ports -= len(claim.exported.offer.ports)
         for rival in rivals:
             self._mark(ExportKey(*rival))
         if not rivals:

@@ -15,6 +15,7 @@ from meshfed.model.meshes import IngressType, LocalMesh, Remote
 from meshfed.model.names import ServiceHost
 from meshfed.plan.values import Settings
 
+_DEFAULT_TRUST_DOMAIN = "cluster.local"
 _CONTROLLER_ACCOUNT = "federation-controller"
 
 
@@ -60,6 +61,15 @@ def remote(mesh: RemoteMesh) -> Remote:
         locality=spec.locality,
         priority=spec.priority,
     )
+
+
+def shadowed_by(mesh: LocalMesh, remote: Remote) -> str:
+    """Return this mesh's trust domain where Istio takes the remote's identity for one of it; else nothing.
+
+    In a principal, ``cluster.local`` is this mesh's trust domain, whatever that is called
+    (``trustdomain.Bundle.ReplaceTrustDomainAliases``).
+    """
+    return mesh.trust_domain if remote.identity.trust_domain == _DEFAULT_TRUST_DOMAIN != mesh.trust_domain else ""
 
 
 def outlier_detection(mesh: RemoteMesh) -> dict[str, str | int | bool] | None:

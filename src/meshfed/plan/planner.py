@@ -18,6 +18,7 @@ from meshfed.model.workloads import Workload
 from meshfed.plan import meshes, statuses
 from meshfed.plan.exports import Exports, Place
 from meshfed.plan.imports import Imports
+from meshfed.plan.ingress import Ingress
 from meshfed.plan.keys import (
     DirtyKeys,
     ExportKey,
@@ -53,7 +54,12 @@ class Planner:
         self._services: dict[Place, Service] = {}
         self._remotes = Remotes(self._mark)
         self._locals = LocalServices(self._services, self._local_changed)
-        self._workloads = Workloads(self._locals.selectors, self._serving_changed)
+        self._ingress = Ingress(self._services, self._locals.selectors, lambda: self._mark(MeshStatusKey()))
+        self._workloads = Workloads(
+            self._locals.selectors,
+            self._serving_changed,
+            lambda namespace, workload, there: self._ingress.workload_changed(namespace, workload, there=there),
+        )
         self._exports = Exports(self._mark, self._services, self._workloads.serving)
         self._surroundings = Surroundings(self._locals, self._workloads.serving)
         self._imports = Imports(self._mark, self._surroundings, self._remotes)
@@ -82,6 +88,7 @@ class Planner:
         moved = mesh != self._mesh
         self._mesh = mesh
         self._exports.configure(mesh, export)
+        self._ingress.configure(mesh, self._workloads.sorts())
         self._surroundings.configure(mesh)
         self._imports.configure(mesh)
         if moved:
@@ -114,11 +121,16 @@ class Planner:
             self._services[place] = service
         self._locals.service_changed(place)
         self._workloads.service_changed(place)
+        self._ingress.service_changed(place)
         self._exports.service_changed(place)
 
     def workload_changed(self, kind: str, namespace: str, name: str, workload: Workload | None) -> None:
         """Take in a Pod, or a WorkloadEntry that is not ours."""
         self._workloads.change((kind, namespace, name), workload)
+
+    def pods_listed(self) -> None:
+        """Take note that all Pods there are have been given."""
+        self._ingress.pods_listed()
 
     def destination_rule_changed(self, namespace: str, name: str, host: str) -> None:
         """Take in the host that a DestinationRule which is not ours is for; empty where it is gone."""
@@ -314,6 +326,7 @@ class Planner:
                     conflict=self._conflict(self._mesh, name),
                     identity=str(peer.remote.identity),
                     shares_identity_with=tuple(self._remotes.shares_identity_with(self._mesh, name)),
+                    shadowed_by=meshes.shadowed_by(self._mesh, peer.remote),
                     reachable=bool(peer.remote.addresses or peer.remote.discovery_address),
                     publish_only=peer.rules is None,
                     offered=offered,
@@ -333,6 +346,8 @@ class Planner:
                     "offeredServices": offered,
                     "importedServices": imported,
                     "deniedServices": offered - imported,
+                    "heldServices": connection.held,
+                    "heldSince": connection.held_since,
                     "lastConnected": connection.last_connected,
                     "lastSync": connection.last_sync,
                     "dialect": connection.dialect,
@@ -390,6 +405,7 @@ class Planner:
             imported=self._imports.count,
             remotes=len(self._remotes),
             left_out=self._exports.left_out(),
+            ingress=self._ingress.trouble(self._exports.ports),
             gateways=[self._applied.get(key) for key in (*gateways, MeshKey())],
             failed_exports={
                 f"{key.namespace}/{key.name}": applied

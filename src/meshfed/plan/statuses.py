@@ -5,7 +5,7 @@ Facts come in as plain values; conditions come out without times, which belong t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -79,6 +79,8 @@ class RemoteFacts(msgspec.Struct, frozen=True):
     conflict: Decision | None
     identity: str
     shares_identity_with: tuple[str, ...]
+    shadowed_by: str
+    """This mesh's trust domain, where Istio takes the remote's identity for one of that; else empty."""
     reachable: bool
     publish_only: bool
     offered: int
@@ -153,6 +155,15 @@ def _remote_obstacle(facts: RemoteFacts) -> tuple[Reason, str] | None:
 
 
 def _identity_unique(facts: RemoteFacts) -> Condition:
+    if facts.shadowed_by:
+        return condition(
+            ConditionType.IDENTITY_UNIQUE,
+            holds=False,
+            reason=Reason.IDENTITY_SHADOWED,
+            message=f"in an AuthorizationPolicy Istio reads the trust domain cluster.local as this mesh's own, "
+            f"{facts.shadowed_by}, so {facts.identity} is not let in to hear what this mesh exports. Imports are not "
+            "affected. Give the remote mesh a trust domain of its own",
+        )
     if not facts.shares_identity_with:
         return condition(
             ConditionType.IDENTITY_UNIQUE,
@@ -182,6 +193,8 @@ class MeshFacts(msgspec.Struct, frozen=True):
     remotes: int
     left_out: Mapping[Reason, Sequence[str]]
     """Services that are left out though somebody may expect them, by reason."""
+    ingress: Condition | None
+    """What is wrong with the gateway, or may be."""
     gateways: Sequence[Applied | None]
     """What the engine says of each Gateway and of the discovery service's own objects."""
     failed_exports: Mapping[str, Applied]
@@ -190,19 +203,23 @@ class MeshFacts(msgspec.Struct, frozen=True):
 
 def mesh_conditions(facts: MeshFacts) -> tuple[Condition, ...]:
     """Say how this mesh stands."""
-    gateway = _gateway_ready(facts.gateways)
+    gateway = _gateway_ready(facts)
     exports = _exports_ready(facts)
-    obstacle = next((other for other in (gateway, exports) if other.status != "True"), None)
+    # Unknown is no obstacle: whoever brings traffic to the gateway in a way of their own would never be ready.
+    obstacle = next((other for other in (gateway, exports) if other.status == "False"), None)
     if obstacle is not None:
         ready = condition(
             ConditionType.READY, holds=False, reason=obstacle.reason, message=f"{obstacle.type}: {obstacle.message}"
         )
     else:
+        crowded = gateway.reason is Reason.GATEWAY_CROWDED
         ready = condition(
             ConditionType.READY,
             holds=True,
-            reason=Reason.READY,
-            message=f"exports {counted(facts.exported, 'service')}, imports {counted(facts.imported, 'host')} "
+            reason=gateway.reason if crowded else Reason.READY,
+            message=gateway.message
+            if crowded
+            else f"exports {counted(facts.exported, 'service')}, imports {counted(facts.imported, 'host')} "
             f"from {counted(facts.remotes, 'remote mesh', 'remote meshes')}",
         )
     return ready, gateway, exports
@@ -230,9 +247,11 @@ def duplicate_conditions(in_force: str) -> tuple[Condition, ...]:
     )
 
 
-def _gateway_ready(gateways: Iterable[Applied | None]) -> Condition:
-    verdicts = [verdict or _PENDING for verdict in gateways]
+def _gateway_ready(facts: MeshFacts) -> Condition:
+    verdicts = [verdict or _PENDING for verdict in facts.gateways]
     worst = next((verdict for state in ("failed", "pending") for verdict in verdicts if verdict.state == state), None)
+    if worst is None and facts.ingress is not None:
+        return facts.ingress
     return _applied(
         ConditionType.GATEWAY_READY,
         worst or Applied(state="applied"),

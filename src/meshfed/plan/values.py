@@ -32,7 +32,7 @@ class Connection(msgspec.Struct, frozen=True):
 
     ``reason`` and ``message`` speak of the connection (Connected, Connecting, Unreachable, PermissionDenied);
     ``sync_reason`` and ``sync_message`` of what came over it (Synced, NotSynced, WithdrawalHeld, Stale).
-    ``offered`` and ``denied_unrecorded`` count offers, the latter those that got no FederatedService.
+    ``denied_unrecorded`` counts offers that got no FederatedService, ``held`` those whose withdrawal is held.
     """
 
     connected: bool = False
@@ -47,6 +47,8 @@ class Connection(msgspec.Struct, frozen=True):
     last_connected: str = ""
     last_sync: str = ""
     denied_unrecorded: int = 0
+    held: int = 0
+    held_since: str = ""
 
 
 class Applied(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ up or down, and only the first and the last of a kind asks which Services select
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
@@ -73,11 +73,18 @@ def _mapping(value: object) -> dict[str, Any]:
 class Workloads:
     """The workloads of all namespaces, and what they are to the Services that select them.
 
-    ``changed`` is called with a Service when what is behind it has become another.
+    ``changed`` is called with a Service when what is behind it has become another, ``sort_changed`` with a namespace
+    and a workload when the first of its like is there, or none any more.
     """
 
-    def __init__(self, selectors: Selectors, changed: Callable[[Place], None]) -> None:
+    def __init__(
+        self,
+        selectors: Selectors,
+        changed: Callable[[Place], None],
+        sort_changed: Callable[[str, Workload, bool], None],
+    ) -> None:
         self._selectors = selectors
+        self._sort_changed = sort_changed
         self._changed = changed
         self._workloads: dict[Name, Workload] = {}
         self._numbers: dict[str, dict[Workload, int]] = {}
@@ -110,6 +117,7 @@ class Workloads:
                 del self._numbers[namespace]
         if before and after:
             return []
+        self._sort_changed(namespace, workload, after > 0)
         services = list(self._selectors.selecting(namespace, dict(workload.labels)))
         for service in services:
             behind = self._behind.setdefault((namespace, service), set())
@@ -137,6 +145,10 @@ class Workloads:
         else:
             del self._serving[place]
         self._changed(place)
+
+    def sorts(self) -> Iterator[tuple[str, Workload]]:
+        """Yield each sort of workload there is, with its namespace."""
+        return ((namespace, one) for namespace, numbers in self._numbers.items() for one in numbers)
 
     def serving(self, place: Place) -> Serving:
         """Return what is behind a Service."""

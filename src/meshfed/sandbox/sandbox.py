@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import yaml
 
+from meshfed.api.documents import not_yaml
 from meshfed.model.names import MAX_MESH_NAME, is_dns_label
 from meshfed.sandbox.apiserver import APIServer, Authorization
 from meshfed.sandbox.istio_crds import istio_crds
@@ -43,7 +44,8 @@ def load_crds(path: Path) -> list[JSONObject]:
     except OSError as error:
         raise SandboxError(f"--crds {path}: cannot be read: {error.strerror}") from error
     except yaml.YAMLError as error:
-        raise SandboxError(f"--crds {path}: not YAML: {error}") from error
+        problem, line = not_yaml(error)
+        raise SandboxError(f"--crds {path}: {f'line {line}: ' if line else ''}{problem}") from error
     found: list[JSONObject] = []
     for document in documents:
         kind = document.get("kind") if isinstance(document, dict) else type(document).__name__

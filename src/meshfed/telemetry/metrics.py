@@ -48,6 +48,12 @@ class Metrics:
             ["resource"],
             registry=registry,
         )
+        self.dropped = Counter(
+            "meshfed_offers_dropped",
+            "Labels and identities that were left out of a remote's offers, by remote and which of the two.",
+            ["remote", "what"],
+            registry=registry,
+        )
         self.leader = Gauge(
             "meshfed_leader",
             "1 while this process writes: it holds the lease, or there is no election.",
@@ -60,6 +66,12 @@ class Metrics:
             "meshfed_engine_failures",
             "Writes of desired objects that failed, by resource and cause.",
             ["resource", "cause"],
+            registry=registry,
+        )
+        self.events = Counter(
+            "meshfed_events",
+            "Kubernetes Events, by what became of them (written, dropped as too many, refused, failed).",
+            ["outcome"],
             registry=registry,
         )
         self.reconcile_seconds = Histogram(

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from aiohttp import web
 
-from meshfed.sandbox.apps import ContainerPort, PodContext, UnknownImage, image_name, serve
+from meshfed.sandbox.apps import IMAGES, ContainerPort, PodContext, UnknownImage, image_name, serve
 from meshfed.sandbox.apps.page import Part, page
 from meshfed.sandbox.ports import free_port
 
@@ -237,7 +237,7 @@ async def test_a_service_that_is_not_there(bookinfo: Bookinfo) -> None:
     assert "There are no reviews just now" in html
     status, answer = await bookinfo.json("productpage", "/api/v1/products/0")
     assert status == 503
-    assert f"http://127.0.0.1:{bookinfo.ports['details']}/details/0 did not answer: " in answer["error"]
+    assert f"http://127.0.0.1:{bookinfo.ports['details']}/details/0 did not answer: cannot connect: " in answer["error"]
 
 
 async def test_ratings_change(bookinfo: Bookinfo) -> None:
@@ -297,6 +297,17 @@ def test_what_a_service_says_is_never_markup() -> None:
 )
 def test_the_name_of_an_image(image: str, name: str) -> None:
     assert image_name(image) == name
+
+
+def test_the_documentation_names_every_image() -> None:
+    text = (ROOT / "docs" / "sandbox-apps.md").read_text()
+    named = {
+        name
+        for line in text.splitlines()
+        if line.startswith("| `")
+        for name in re.findall("`([^`]+)`", line.split("|")[1])
+    }
+    assert named == set(IMAGES)
 
 
 def test_an_image_that_is_not_known() -> None:

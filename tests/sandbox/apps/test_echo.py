@@ -239,7 +239,7 @@ async def test_the_client_reports_what_came(echo: dict[str, int]) -> None:
         _, answer = await ask(f"{base}/call", url=f"http://127.0.0.1:{free_port()}/")
         (outcome,) = answer["calls"]
         assert "status" not in outcome
-        assert "Connect" in outcome["error"]
+        assert outcome["error"].startswith("cannot connect: Connect call failed")
         _, state = await ask(base)
         assert state["counts"] == {"200": 3, "error": 1}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime
 import hashlib
 import json
 import shutil
@@ -13,15 +12,12 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from meshfed.sandbox.dataplane.translate import bootstrap, configuration, read_mesh
+from meshfed.sandbox.dataplane.trust import Trust
 from meshfed.sandbox.dataplane.values import JSONObject, MeshSettings, ProxyConfig, ProxyFiles, ProxyIdentity
 
 PATIENCE = 60.0
@@ -39,76 +35,29 @@ def envoy_binary() -> str:
     return found
 
 
-class Authority:
-    """A root and the SPIFFE certificates under it."""
-
-    def __init__(self) -> None:
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._root = self._certificate("root", self._key.public_key(), None)
-
-    def root(self) -> str:
-        return self._root.public_bytes(serialization.Encoding.PEM).decode()
-
-    def issue(self, identity: str) -> tuple[str, str]:
-        """A certificate and its key, both PEM."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        certificate = self._certificate("leaf", key.public_key(), identity)
-        private = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        return certificate.public_bytes(serialization.Encoding.PEM).decode(), private.decode()
-
-    def _certificate(self, name: str, public: ec.EllipticCurvePublicKey, identity: str | None) -> x509.Certificate:
-        now = datetime.datetime.now(datetime.UTC)
-        root = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "root")])
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(root if identity is None else x509.Name([]))
-            .issuer_name(root)
-            .public_key(public)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(hours=12))
-            .add_extension(x509.BasicConstraints(ca=identity is None, path_length=None), critical=True)
-        )
-        if identity is not None:
-            names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(identity)])
-            builder = builder.add_extension(names, critical=True)
-        return builder.sign(self._key, hashes.SHA256())
+def trust_of(*meshes: str, mode: Literal["shared", "federated", "none"] = "shared") -> Trust:
+    """Certificates for meshes whose trust domains are ``<mesh>.local``."""
+    return Trust({mesh: f"{mesh}.local" for mesh in meshes}, mode=mode)
 
 
-def secrets(directory: Path, authority: Authority, identity: str) -> None:
+def secrets(directory: Path, trust: Trust, mesh: str, namespace: str, service_account: str) -> None:
     """The files that ``ProxyFiles`` names."""
-    certificate, key = authority.issue(identity)
-    kind = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
-    _write(
-        directory / "certificate.json",
-        {
-            "@type": kind,
-            "name": "default",
-            "tls_certificate": {
-                "certificate_chain": {"inline_string": certificate},
-                "private_key": {"inline_string": key},
-            },
-        },
-    )
-    _write(
-        directory / "trust.json",
-        {
-            "@type": kind,
-            "name": "ROOTCA",
-            "validation_context": {"trusted_ca": {"inline_string": authority.root()}},
-        },
-    )
+    _move(directory / "certificate.json", json.dumps(trust.secret(trust.issue(mesh, namespace, service_account))))
+    _move(directory / "trust.json", json.dumps(trust.roots(mesh)))
 
 
 def _write(path: Path, *resources: JSONObject) -> None:
-    """A DiscoveryResponse, moved into place as Envoy expects it."""
-    data = json.dumps({"version_info": "", "resources": list(resources)}, sort_keys=True)
+    """A DiscoveryResponse with a version of its own."""
+    data = json.dumps(resources, sort_keys=True)
     version = hashlib.sha256(data.encode()).hexdigest()[:12]
+    _move(path, json.dumps({"version_info": version, "resources": resources}))
+
+
+def _move(path: Path, text: str) -> None:
+    """A file that appears as a whole, as Envoy expects it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".new")
-    temporary.write_text(data.replace('"version_info": ""', f'"version_info": "{version}"'))
+    temporary.write_text(text)
     temporary.rename(path)
 
 
@@ -127,12 +76,11 @@ class Envoy:
             access_log=str(directory / "access.log"),
         )
 
-    def prepare(self, settings: MeshSettings, authority: Authority) -> None:
+    def prepare(self, settings: MeshSettings, trust: Trust) -> None:
         """Write all that an Envoy needs apart from what it is told."""
         self.directory.mkdir()
         proxy = self.proxy
-        account = f"spiffe://{settings.trust_domain}/ns/{proxy.namespace}/sa/{proxy.service_account}"
-        secrets(self.directory, authority, account)
+        secrets(self.directory, trust, settings.name, proxy.namespace, proxy.service_account)
         config = bootstrap(proxy, self.files, directory=str(self.directory), admin=str(self.directory / "admin"))
         (self.directory / "bootstrap.json").write_text(json.dumps(config))
 
@@ -163,7 +111,7 @@ async def running(
     settings: MeshSettings,
     objects: Mapping[str, Sequence[JSONObject]],
     proxies: Mapping[str, ProxyIdentity],
-    authority: Authority,
+    trust: Trust,
 ) -> AsyncIterator[dict[str, Envoy]]:
     """An Envoy for each proxy, told what the objects say, and ready."""
     binary = envoy_binary()
@@ -175,7 +123,7 @@ async def running(
         try:
             for name, proxy in proxies.items():
                 envoy = envoys[name] = Envoy(proxy, Path(folder, name))
-                envoy.prepare(settings, authority)
+                envoy.prepare(settings, trust)
                 envoy.tell(configuration(mesh, proxy, envoy.files))
                 processes.append(await _start(binary, envoy.directory))
             for envoy in envoys.values():
@@ -248,7 +196,7 @@ def validate(config: ProxyConfig, directory: Path) -> None:
             cluster.update({"type": "STATIC", "load_assignment": _plain(config.endpoints[name])})
     resources = {"listeners": [_plain(each) for each in listeners], "clusters": [_plain(each) for each in clusters]}
     path = directory / "static.json"
-    secrets(directory, Authority(), "spiffe://east.local/ns/bookinfo/sa/reviews")
+    secrets(directory, trust_of("east"), "east", "bookinfo", "reviews")
     path.write_text(json.dumps({"static_resources": resources}).replace("/run/", f"{directory}/"))
     done = subprocess.run(
         [binary, "--mode", "validate", "-l", "error", "--service-node", "x", "--service-cluster", "x", "-c", str(path)],

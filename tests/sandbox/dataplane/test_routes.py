@@ -82,6 +82,11 @@ def test_where_a_route_leads(spec: dict[str, Any], servers: list[Any]) -> None:
     assert leads(route("a", **spec)) == [("a", "a.example.com", servers)]
 
 
+def test_an_address_that_is_none_is_left_out() -> None:
+    evil = endpoints("gateway", "127.1.0.1", "a b\nbackend evil", "gateway.example.com", "%", tls=15443)
+    assert leads(route("a"), slices=[evil]) == [("a", "a.example.com", BOTH[:1])]
+
+
 def test_alternate_backends() -> None:
     second = route("a", alternateBackends=[{"kind": "Service", "name": "other", "weight": 5}])
     assert leads(second, services=[*GATEWAY, service("other", tls=15443)]) == [

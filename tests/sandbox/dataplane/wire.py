@@ -51,6 +51,16 @@ async def get(sidecar: str, address: str, port: int, host: str, path: str = "/")
         return await ask(reader, writer, host, path)
 
 
+async def answered(sidecar: str, address: str, port: int, host: str, status: int = 200) -> None:
+    """Wait until requests are answered with a status."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            got, _ = await get(sidecar, address, port, host)
+            if got == status:
+                return
+            await asyncio.sleep(0.05)
+
+
 async def ask(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, path: str = "/", method: str = "GET"
 ) -> tuple[int, str]:

@@ -24,7 +24,7 @@ from grpclib.client import Channel, UnaryUnaryMethod
 from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
 from yarl import URL
 
-from meshfed.sandbox.apps.context import Application, PodContext, caller, forwarded, serving
+from meshfed.sandbox.apps.context import Application, PodContext, caller, forwarded, serving, why
 from meshfed.sandbox.apps.echo import GRPC_METHOD
 
 JSONObject = dict[str, Any]
@@ -71,7 +71,7 @@ async def call(url: str, headers: Mapping[str, str] | None = None, *, seconds: f
     except TimeoutError:
         found = Outcome(url=url, error=f"nothing came within {seconds:g} s")
     except (aiohttp.ClientError, ProtocolError, StreamTerminatedError, OSError, EOFError, ValueError) as error:
-        found = Outcome(url=url, error=str(error) or type(error).__name__)
+        found = Outcome(url=url, error=why(error))
     return msgspec.structs.replace(found, url=url, seconds=round(time.monotonic() - began, 6))
 
 

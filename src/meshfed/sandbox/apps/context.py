@@ -117,6 +117,13 @@ class Refused(Exception):
         self.status = status
 
 
+def why(error: BaseException) -> str:
+    """Why a call brought nothing: in the words of the operating system, where there was no connection."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"cannot connect: {error.os_error.strerror or error.os_error}"
+    return str(error) or type(error).__name__
+
+
 async def ask(url: str, headers: Mapping[str, str], *, seconds: float, tries: int = 1) -> JSONObject:
     """GET a JSON object; the last of ``tries`` decides.
 
@@ -147,7 +154,7 @@ async def _ask(url: str, headers: Mapping[str, str], seconds: float) -> JSONObje
     except TimeoutError:
         raise Refused(url, 0, f"nothing came within {seconds:g} s") from None
     except (aiohttp.ClientError, asyncio.IncompleteReadError, OSError, ValueError) as error:
-        raise Refused(url, 0, str(error) or type(error).__name__) from None
+        raise Refused(url, 0, why(error)) from None
     if status != 200:
         raise Refused(url, status, text.strip()[:_MAX_REASON] or "nothing said why")
     try:

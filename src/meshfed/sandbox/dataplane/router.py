@@ -139,6 +139,7 @@ class Router:
             RouterFailed: HAProxy ended, or refuses its configuration, and goes on with the last one.
         """
         async with self._lock:
+            self._running()
             wanted = backends(objects)
             if wanted != self._backends:
                 await self._reload(wanted)

@@ -6,6 +6,7 @@ passes the connection on as it is. That is all this router does, and what it doe
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -128,7 +129,16 @@ def _servers(spec: JSONObject, service: JSONObject | None, slices: Iterable[JSON
             if (endpoint.get("conditions") or {}).get("ready") is False:
                 continue
             for address in endpoint.get("addresses") or ():
-                yield from ((str(address), port) for port in ports)
+                if _is_ip(str(address)):  # a name, or anything else, would become part of the configuration
+                    yield from ((str(address), port) for port in ports)
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def configuration(backends: Sequence[Backend], *, address: str, port: int, hosts: str) -> tuple[str, str]:

@@ -210,11 +210,17 @@ def _port(context: _Context, value: str) -> JSONObject:
 
 
 def _host(_context: _Context, value: str) -> JSONObject:
-    return {"header": {"name": ":authority", "string_match": _string(value, ignore_case=value != "*")}}
+    return _header(":authority", value, ignore_case=True)
 
 
 def _method(_context: _Context, value: str) -> JSONObject:
-    return {"header": {"name": ":method", "string_match": _string(value)}}
+    return _header(":method", value, ignore_case=False)
+
+
+def _header(name: str, value: str, *, ignore_case: bool) -> JSONObject:
+    if value == "*":
+        return {"header": {"name": name, "present_match": True}}
+    return {"header": {"name": name, "string_match": _string(value, ignore_case=ignore_case)}}
 
 
 def _path(context: _Context, value: str) -> JSONObject:

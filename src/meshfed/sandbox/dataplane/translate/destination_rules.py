@@ -29,9 +29,9 @@ def policy(mesh: Mesh, service: Service, port: int, namespace: str) -> Policy:
     Port level settings count whole: what they leave out has its default, not the value of the level above.
     """
     rule = winner(mesh, service, namespace)
-    if rule is None:
+    general = rule.spec.traffic_policy if rule else None
+    if general is None:
         return Policy()
-    general = rule.spec.traffic_policy
     for each in general.port_level_settings:
         if each.port.number == port:
             return Policy(tls=each.tls, outlier_detection=each.outlier_detection, load_balancer=each.load_balancer)
@@ -42,8 +42,8 @@ def winner(mesh: Mesh, service: Service, namespace: str) -> Rule | None:
     """The one rule that counts (istiod's ``PushContext.destinationRule``).
 
     Rules in the client's namespace come first, then those in the service's, then those in the root namespace. Within
-    one namespace the host that is more specific wins, and of two rules for it the older. A rule in the root namespace
-    that is not exported (``exportTo: ['.']``) is for proxies there.
+    one namespace the host that is more specific wins, and of two rules for it the older that has a policy. A rule in
+    the root namespace that is not exported (``exportTo: ['.']``) is for proxies there.
     """
     root = mesh.settings.root_namespace
     seen = [
@@ -58,7 +58,7 @@ def winner(mesh: Mesh, service: Service, namespace: str) -> Rule | None:
         [rule for rule in seen if rule.meta.namespace == root],
     ]
     for tier in tiers:
-        found = max(tier, key=lambda rule: _specificity(host(mesh, rule)), default=None)
+        found = max(tier, key=lambda rule: _rank(host(mesh, rule), rule), default=None)
         if found is not None:
             return found
     return None
@@ -72,5 +72,5 @@ def host(mesh: Mesh, rule: Rule) -> str:
     return f"{name}.{rule.meta.namespace}.svc.{mesh.settings.cluster_domain}"
 
 
-def _specificity(name: str) -> tuple[bool, int]:
-    return ("*" not in name, len(name))
+def _rank(name: str, rule: Rule) -> tuple[bool, int, bool]:
+    return ("*" not in name, len(name), rule.spec.traffic_policy is not None)

@@ -12,6 +12,7 @@ HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 ACCESS_LOG_FIELDS: Final = {
     "time": "%START_TIME%",
+    "event": "%ACCESS_LOG_TYPE%",
     "method": "%REQ(:METHOD)%",
     "authority": "%REQ(:AUTHORITY)%",
     "path": "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%",
@@ -70,13 +71,17 @@ def access_log(files: ProxyFiles, direction: str, listener: str) -> list[JSONObj
 
 
 def tcp_proxy(cluster: str, log: Sequence[JSONObject]) -> JSONObject:
-    """The filter that passes a connection on as it is."""
+    """The filter that passes a connection on as it is.
+
+    It is logged when it is made, too: one that is kept open would show only long after the requests it carries.
+    """
     return extension(
         "envoy.filters.network.tcp_proxy",
         "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
         stat_prefix=cluster,
         cluster=cluster,
         access_log=list(log),
+        access_log_options={"flush_access_log_on_connected": True},
     )
 
 
@@ -114,4 +119,4 @@ def inspectors(chains: Iterable[JSONObject]) -> list[JSONObject]:
     matches = [chain.get("filter_chain_match", {}) for chain in chains]
     tls = any(match.get("transport_protocol") == "tls" or match.get("server_names") for match in matches)
     http = any({"http/1.1", "h2c"} & set(match.get("application_protocols", ())) for match in matches)
-    return [*([TLS_INSPECTOR] if tls or http else []), *([HTTP_INSPECTOR] if http else [])]
+    return [*([TLS_INSPECTOR] if tls else []), *([HTTP_INSPECTOR] if http else [])]

@@ -76,11 +76,9 @@ def chains_for(mode: Mode, protocol: Protocol) -> list[Chain]:
     """The filter chains of a port (istiod's ``getFilterChainMatchOptions``).
 
     In PERMISSIVE mode clients with sidecars are known by what they offer in the handshake; other TLS is the
-    application's own and passed on. DISABLE takes no TLS at all but what a TCP port's application speaks itself.
+    application's own and passed on. In DISABLE mode nobody looks for TLS, and it is bytes like any other.
     """
     kind = {"http2": "http", "tls": "tcp"}.get(protocol, protocol)
-    if mode == "DISABLE" and kind != "http":
-        return [*_PLAIN[kind], _OTHER_TLS]
     return _CHAINS[mode][kind]
 
 
@@ -158,6 +156,7 @@ def _http(name: str, port: int, rules: Authorization, log: list[JSONObject]) -> 
                             "route": {
                                 "cluster": cluster,
                                 "timeout": "0s",
+                                "retry_policy": {"retry_on": "reset-before-request", "num_retries": 2},
                                 "max_stream_duration": {"max_stream_duration": "0s", "grpc_timeout_header_max": "0s"},
                             },
                         }

@@ -61,7 +61,13 @@ def read_mesh(settings: MeshSettings, objects: Mapping[str, Sequence[JSONObject]
         ],
     )
     entries = reading.read("WorkloadEntry", _of(objects, "WorkloadEntry"), schema.WorkloadEntrySpec)
-    slices = [reading.whole("EndpointSlice", raw, schema.EndpointSliceObject) for raw in _of(objects, "EndpointSlice")]
+    slices: dict[tuple[str, str], list[schema.EndpointSliceObject]] = {}
+    for raw in _of(objects, "EndpointSlice"):
+        each_slice = reading.whole("EndpointSlice", raw, schema.EndpointSliceObject)
+        meta = each_slice.metadata
+        slices.setdefault((meta.namespace, meta.labels.get(registry_kubernetes.SERVICE_NAME, "")), []).append(
+            each_slice
+        )
     sources = registry_kubernetes.Sources(
         settings=settings, slices=slices, pods=pods, entries=entries, localities=nodes
     )

@@ -99,4 +99,6 @@ def _explained(message: str, value: Any) -> str:
             found = found[name] if name else found[int(index)]
         except (KeyError, IndexError, TypeError, ValueError):
             return f"spec{path}: {text}"
+    if not path:
+        return f"spec: {text}"
     return f"spec{path}: {text}; its value is {msgspec.json.encode(found).decode()}"

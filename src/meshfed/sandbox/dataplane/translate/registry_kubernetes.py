@@ -39,10 +39,10 @@ SERVICE_NAME: Final = "kubernetes.io/service-name"
 
 
 class Sources(msgspec.Struct, frozen=True, kw_only=True):
-    """Where endpoints come from. ``localities`` are by the name of a node."""
+    """Where endpoints come from: ``slices`` by namespace and name of the Service, ``localities`` by that of a node."""
 
     settings: MeshSettings
-    slices: Sequence[schema.EndpointSliceObject]
+    slices: Mapping[tuple[str, str], Sequence[schema.EndpointSliceObject]]
     pods: Mapping[tuple[str, str], Workload]
     entries: Sequence[Object[schema.WorkloadEntrySpec]]
     localities: Mapping[str, str]
@@ -64,11 +64,10 @@ def _service(sources: Sources, service: Object[schema.ServiceSpec]) -> Service:
     headless = spec.cluster_ip in {"", "None"}
     ports = tuple(_port(service, index, port) for index, port in enumerate(spec.ports))
     endpoints: dict[str, list[Endpoint]] = {port.name: [] for port in ports}
-    for slice_ in sources.slices:
-        if slice_.metadata.namespace == meta.namespace and slice_.metadata.labels.get(SERVICE_NAME) == meta.name:
-            for port in slice_.ports or ():
-                if port.port is not None and (port.name or "") in endpoints:
-                    endpoints[port.name or ""] += _of_slice(sources, slice_, port.port)
+    for slice_ in sources.slices.get((meta.namespace, meta.name), ()):
+        for port in slice_.ports or ():
+            if port.port is not None and (port.name or "") in endpoints:
+                endpoints[port.name or ""] += _of_slice(sources, slice_, port.port)
     if not headless:
         for entry in selected(sources.entries, meta.namespace, spec.selector or {}):
             for each in ports:

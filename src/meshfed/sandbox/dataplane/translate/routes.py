@@ -19,9 +19,9 @@ ALPN_FILTER: Final = "meshfed.alpn"
 an Envoy without Istio's extensions.
 """
 
+# Without a status code: answering 503 is the application's business since Istio 1.24.
 _RETRIES: Final = {
     "retry_on": "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes",
-    "retriable_status_codes": [503],
     "num_retries": 2,
     "retry_host_predicate": [
         {

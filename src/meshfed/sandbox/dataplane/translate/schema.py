@@ -141,7 +141,7 @@ class DestinationRuleSpec(Spec, frozen=True, kw_only=True):
     """A DestinationRule without subsets."""
 
     host: str
-    traffic_policy: TrafficPolicy = TrafficPolicy()
+    traffic_policy: TrafficPolicy | None = None
     export_to: list[str] = []
 
 

@@ -1,0 +1,95 @@
+"""What of a change is worth an Event: turns of conditions as they were written, and exports that begin and end.
+
+What is written turns once and stays turned over a restart, so nothing is announced twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from meshfed.api.meta import StatusCondition
+from meshfed.model.reasons import ConditionType, Decision, EventReason, Happening, Reason
+from meshfed.plan.values import Published
+
+_LOST = frozenset({Reason.UNREACHABLE, Reason.PERMISSION_DENIED})
+_FAILED = frozenset({Reason.NOT_OWNED, Reason.DRIFT_CONFLICT, Reason.WRITE_FAILED, Reason.UNRESOLVED})
+_MISCONFIGURED = _FAILED | {Reason.NAME_CONFLICT, Reason.INVALID}
+_SYNC = {
+    Reason.WITHDRAWAL_HELD: EventReason.WITHDRAWAL_HELD,
+    Reason.THROTTLED: EventReason.THROTTLED,
+    Reason.STALE: EventReason.STALE,
+}
+_UNEXPECTED = frozenset({Reason.HOST_TAKEN, Reason.NAME_TOO_LONG, Reason.NO_USABLE_PORTS})
+"""Why a Service that somebody selected is not exported all the same."""
+_INTENDED = frozenset({Reason.DENIED_BY_RULE, Reason.NOT_IMPORTED})
+
+
+def turned(
+    kind: str, before: Iterable[StatusCondition], after: Iterable[StatusCondition], *, connected_before: bool = False
+) -> Iterator[Happening]:
+    """What is worth telling of an object of ``kind`` whose conditions were ``before`` and are ``after`` now.
+
+    ``connected_before``: for a RemoteMesh, whether there ever was a connection.
+    """
+    known: Mapping[str, StatusCondition] = {condition.type: condition for condition in before}
+    for now in after:
+        was = known.get(now.type)
+        if was is not None and (was.status, was.reason) == (now.status, now.reason):
+            continue
+        found = _happening(kind, was, now, connected_before=connected_before)
+        if found is not None:
+            yield found
+
+
+def _happening(
+    kind: str, was: StatusCondition | None, now: StatusCondition, *, connected_before: bool
+) -> Happening | None:
+    holds, held = now.status == "True", was is not None and was.status == "True"
+    match kind, now.type:
+        case "RemoteMesh", ConditionType.CONNECTED if holds:
+            # A controller that restarts connects anew, which is no news of the remote.
+            again = was is not None and was.reason == Reason.CONNECTING and connected_before
+            return None if again else Happening(EventReason.REMOTE_FOUND, now.message)
+        case "RemoteMesh", ConditionType.CONNECTED if now.reason in _LOST:
+            return Happening(EventReason.REMOTE_LOST, now.message, warns=True)
+        case "RemoteMesh", ConditionType.SYNCED if now.reason in _SYNC:
+            return Happening(_SYNC[Reason(now.reason)], now.message, warns=True)
+        case "RemoteMesh", ConditionType.IDENTITY_UNIQUE if not holds:
+            return Happening(EventReason.IDENTITY_AMBIGUOUS, now.message, warns=True)
+        case "RemoteMesh", ConditionType.READY if now.reason in _MISCONFIGURED:
+            return Happening(EventReason.NOT_READY, f"{now.reason}: {now.message}", warns=True)
+        case "MeshFederation", ConditionType.READY if holds and not held:
+            return Happening(EventReason.READY, now.message)
+        case "MeshFederation", ConditionType.READY if not holds and now.reason != Reason.PENDING:
+            return Happening(EventReason.NOT_READY, f"{now.reason}: {now.message}", warns=True)
+        case "FederatedService", ConditionType.ACCEPTED if not holds and now.reason != Reason.REMOTE_MISSING:
+            return Happening(EventReason.DENIED, f"{now.reason}: {now.message}", warns=now.reason not in _INTENDED)
+        case "FederatedService", ConditionType.APPLIED if holds and not held:
+            return Happening(EventReason.IMPORTED, f"imported: {now.message}")
+        case "FederatedService", ConditionType.APPLIED if now.reason in _FAILED:
+            return Happening(EventReason.IMPORT_FAILED, f"{now.reason}: {now.message}", warns=True)
+        case "ServiceExport", ConditionType.VALID:
+            return _exported(now.message) if holds else _not_exported(now.reason, now.message)
+    return None
+
+
+def export_turned(before: Published | Decision | None, after: Published | Decision | None) -> Happening | None:
+    """What is worth telling of a Service whose export stood at ``before`` and stands at ``after`` now."""
+    if isinstance(after, Published):
+        if isinstance(before, Published) and before.offer.host == after.offer.host:
+            return None
+        return _exported(f"offered to other meshes as {after.offer.host}")
+    if isinstance(after, Decision) and after.reason in _UNEXPECTED:
+        same = isinstance(before, Decision) and before.reason == after.reason
+        return None if same else _not_exported(after.reason, after.message)
+    if isinstance(before, Published) and after is not None:
+        return Happening(EventReason.UNEXPORTED, f"not offered to other meshes any more: {after.message}")
+    return None
+
+
+def _exported(message: str) -> Happening:
+    return Happening(EventReason.EXPORTED, message)
+
+
+def _not_exported(reason: str, message: str) -> Happening:
+    return Happening(EventReason.NOT_EXPORTED, f"{reason}: {message}", warns=True)

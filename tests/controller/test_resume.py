@@ -1,0 +1,121 @@
+"""What counts from a moment goes on counting over a restart: a remote's absence, and the hold of a withdrawal."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import pytest
+
+from meshfed.api.v1alpha1 import FederatedServiceSpec, RemoteMesh
+from meshfed.controller.sessions import Reports, Session
+from meshfed.fds import Dialect, Update
+from meshfed.model.reasons import Reason
+from meshfed.plan import Connection
+from meshfed.telemetry.metrics import Metrics
+from tests.controller.meshes import eventually
+from tests.controller.remotes import Remote, host
+
+NOW = "2026-01-01T12:00:00Z"
+
+
+def unreachable(since: str) -> dict[str, Any]:
+    """The status of a remote that was lost then."""
+    lost = {
+        "type": "Connected",
+        "status": "False",
+        "reason": "Unreachable",
+        "message": "m",
+        "lastTransitionTime": since,
+    }
+    return {"conditions": [lost], "lastConnected": "2026-01-01T01:00:00Z", "dialect": "delta"}
+
+
+class Heard:
+    """What a session reported."""
+
+    def __init__(self) -> None:
+        self.wanted: dict[str, FederatedServiceSpec | None] = {}
+        self.connections: list[Connection] = []
+
+
+@asynccontextmanager
+async def restarted(status: Mapping[str, Any], services: int = 30, **spec: Any) -> AsyncIterator[tuple[Session, Heard]]:
+    """A session of a new process, for a remote that is away and that left ``services`` FederatedServices."""
+    mesh = msgspec.convert(Remote("west").object(**spec) | {"status": status}, RemoteMesh)
+    heard = Heard()
+    session = Session(
+        mesh,
+        reports=Reports(
+            desire=lambda _remote, name, wanted: heard.wanted.update({name: wanted}),
+            connection=lambda _remote, connection: heard.connections.append(connection),
+        ),
+        admits=lambda _: True,
+        metrics=Metrics(),
+        stamp=lambda: NOW,
+        node="east",
+    )
+    session.remember(FederatedServiceSpec(remote="west", host=host(f"s{number}")) for number in range(services))
+    task = asyncio.create_task(session.run())
+    yield session, heard
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+@pytest.mark.parametrize(("since", "gone"), [("2026-01-01T10:59:00Z", True), ("2026-01-01T11:01:00Z", False)])
+async def test_an_absence_that_began_before_the_restart_counts_from_then(since: str, *, gone: bool) -> None:
+    async with restarted(unreachable(since), staleness={"after": "1h", "action": "Remove"}) as (_, heard):
+        await eventually(lambda: len(heard.connections) >= 2)
+        await asyncio.sleep(0.3)
+        assert {spec is None for spec in heard.wanted.values()} == {gone}
+        assert (heard.connections[-1].sync_reason is Reason.STALE) is gone
+
+
+async def test_what_was_said_of_the_absence_stays_said() -> None:
+    since = "2026-01-01T11:59:00Z"
+    async with restarted(unreachable(since)) as (_, heard):
+        await eventually(lambda: len(heard.connections) >= 2)
+        first, last = heard.connections[0], heard.connections[-1]
+        assert (first.reason, first.since, first.message) == (Reason.UNREACHABLE, since, "m")
+        assert (last.reason, last.since, last.last_connected) == (Reason.UNREACHABLE, since, "2026-01-01T01:00:00Z")
+        assert last.message.startswith(f"since {since}: ")
+
+
+async def withdraw(session: Session, heard: Heard) -> Connection:
+    """The remote is there, and offers nothing; returns what is said then."""
+    await session.connected(Dialect.DELTA)
+    await session.update(Update(upserts=(), removals=(), complete=True, synced=True))
+    return heard.connections[-1]
+
+
+@pytest.mark.parametrize(
+    ("held", "since", "goes_on", "gone"),
+    [
+        (30, "2026-01-01T11:58:00Z", True, False),
+        (30, "2026-01-01T11:50:00Z", True, True),
+        (25, "2026-01-01T11:50:00Z", False, False),
+        (0, "", False, False),
+    ],
+    ids=["its time is not up", "its time is up", "more is withdrawn than was held", "none was held"],
+)
+async def test_a_hold_goes_on_after_a_restart(held: int, since: str, *, goes_on: bool, gone: bool) -> None:
+    async with restarted({"heldServices": held, "heldSince": since}) as (session, heard):
+        said = await withdraw(session, heard)
+        assert (said.sync_reason, said.held, said.held_since) == (
+            Reason.WITHDRAWAL_HELD,
+            30,
+            since if goes_on else NOW,
+        )
+        await asyncio.sleep(0.3)
+        assert {spec is None for spec in heard.wanted.values()} == {gone}
+
+
+async def test_a_hold_that_is_over_when_the_remote_is_heard_again_is_forgotten() -> None:
+    async with restarted({"heldServices": 30, "heldSince": "2026-01-01T11:50:00Z"}, services=0) as (session, heard):
+        said = await withdraw(session, heard)
+        assert (said.sync_reason, said.held, said.held_since) == (Reason.SYNCED, 0, "")

@@ -1,0 +1,283 @@
+"""What a gateway is told: given these objects, exactly this; and what istiod would report of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from meshfed.sandbox.dataplane.translate import translate, warnings
+from meshfed.sandbox.dataplane.values import JSONObject, Untranslatable
+from tests.sandbox.dataplane.cluster_objects import (
+    FILES,
+    SETTINGS,
+    SIDECAR,
+    identity,
+    istio,
+    pod,
+    port,
+    service,
+    slice_of,
+)
+from tests.sandbox.dataplane.envoys import validate
+
+GATEWAY = pod("gateway", "127.9.0.5", namespace="istio-system")
+PROXY = identity(GATEWAY, kind="gateway", requested_network="east-network")
+RATINGS = pod("ratings", "127.9.0.3", ports={"http": 9080})
+BARE = pod("ratings-bare", "127.9.0.4", app="ratings", sidecar=False)
+RATINGS_SERVICE = service("ratings", "10.0.0.2", [port(9080), port(9090, "tcp")])
+DETAILS_SERVICE = service("details", "10.0.0.3", [port(9080)])
+BASE: dict[str, list[JSONObject]] = {
+    "Pod": [GATEWAY, RATINGS, BARE],
+    "Service": [RATINGS_SERVICE, DETAILS_SERVICE],
+    "EndpointSlice": [slice_of(RATINGS_SERVICE, [RATINGS, BARE], {"http": 9080, "tcp": 9090})],
+}
+RATINGS_HOST, DETAILS_HOST = (f"{name}.bookinfo.svc.cluster.local" for name in ("ratings", "details"))
+
+
+def gateway(name: str, *hosts: str, number: int = 15443, **more: Any) -> JSONObject:
+    server = {
+        "port": {"number": number, "name": "tls-passthrough", "protocol": "TLS"},
+        "hosts": list(hosts),
+        "tls": {"mode": "AUTO_PASSTHROUGH"},
+        **more,
+    }
+    return istio(name, {"selector": {"app": "gateway"}, "servers": [server]})
+
+
+def names(objects: dict[str, list[JSONObject]]) -> dict[int, list[list[str]]]:
+    """The server names of each filter chain, by port."""
+    return {
+        each["address"]["socket_address"]["port_value"]: [
+            chain["filter_chain_match"]["server_names"] for chain in each["filter_chains"]
+        ]
+        for each in translate(SETTINGS, objects, PROXY, FILES).listeners
+    }
+
+
+def sni(number: int, host: str) -> str:
+    return f"outbound_.{number}_._.{host}"
+
+
+def test_the_whole_of_a_gateway() -> None:
+    config = translate(SETTINGS, {**BASE, "Gateway": [gateway("g", DETAILS_HOST)]}, PROXY, FILES)
+    [listener] = config.listeners
+    name = sni(9080, DETAILS_HOST)
+    proxies = [
+        each["filters"][0]["typed_config"] for each in [*listener["filter_chains"], listener["default_filter_chain"]]
+    ]
+    assert [each["cluster"] for each in proxies] == [name, "BlackHoleCluster"]
+    assert listener["address"] == {"socket_address": {"address": "127.9.0.5", "port_value": 15443}}
+    assert [each["filter_chain_match"] for each in listener["filter_chains"]] == [
+        {
+            "server_names": [name],
+            "application_protocols": [
+                "istio-peer-exchange",
+                "istio",
+                "istio-http/1.0",
+                "istio-http/1.1",
+                "istio-h2",
+            ],
+        }
+    ]
+    assert [each["name"] for each in config.clusters] == ["BlackHoleCluster", name]
+    assert [
+        each
+        for cluster in config.clusters
+        for each in cluster
+        if each in {"transport_socket", "transport_socket_matches"}
+    ] == []
+    assert config.endpoints == {
+        f"{name}.json": {
+            "@type": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
+            "cluster_name": name,
+            "endpoints": [],
+        }
+    }
+    assert config.routes == {}
+
+
+def test_only_endpoints_with_mutual_tls_in_the_requested_network() -> None:
+    workload = istio(
+        "ratings.west",
+        {
+            "address": "127.8.0.4",
+            "labels": {"app": "ratings", **SIDECAR},
+            "ports": {"http": 15443},
+            "network": "west-network",
+        },
+        namespace="bookinfo",
+    )
+    objects = {**BASE, "Gateway": [gateway("g", RATINGS_HOST)], "WorkloadEntry": [workload]}
+
+    def addresses(**more: Any) -> list[str]:
+        proxy = identity(GATEWAY, kind="gateway", **more)
+        groups = translate(SETTINGS, objects, proxy, FILES).endpoints[f"{sni(9080, RATINGS_HOST)}.json"]["endpoints"]
+        return [
+            each["endpoint"]["address"]["socket_address"]["address"]
+            for group in groups
+            for each in group["lb_endpoints"]
+        ]
+
+    assert addresses(requested_network="east-network") == ["127.9.0.3"]
+    assert addresses() == ["127.8.0.4", "127.9.0.3"]
+
+
+def test_gateways_on_one_port_are_merged() -> None:
+    gateways = [gateway("a", RATINGS_HOST), gateway("b", DETAILS_HOST), gateway("c", "x.example.com", number=15444)]
+    assert names({**BASE, "Gateway": gateways}) == {
+        15443: [[sni(9080, DETAILS_HOST)], [sni(9080, RATINGS_HOST)], [sni(9090, RATINGS_HOST)]],
+        15444: [],
+    }
+
+
+def test_the_younger_of_two_servers_with_a_host_is_skipped_whole() -> None:
+    objects = {**BASE, "Gateway": [gateway("older", RATINGS_HOST), gateway("younger", DETAILS_HOST, RATINGS_HOST)]}
+    assert names(objects) == {15443: [[sni(9080, RATINGS_HOST)], [sni(9090, RATINGS_HOST)]]}
+    assert warnings(SETTINGS, objects) == (
+        (
+            "Gateway istio-system/younger: server tls-passthrough on port 15443 is skipped whole, its 2 hosts with it: "
+            f"{RATINGS_HOST} stands in Gateway istio-system/older too, which is older"
+        ),
+    )
+
+
+def test_a_gateway_listens_where_its_service_leads() -> None:
+    outside = service(
+        "gateway", "10.0.0.9", [port(443, "tls", 15443)], namespace="istio-system", selector={"app": "gateway"}
+    )
+    objects = {**BASE, "Service": [*BASE["Service"], outside], "Gateway": [gateway("g", DETAILS_HOST, number=443)]}
+    assert list(names(objects)) == [15443]
+
+
+def test_a_gateway_for_others_is_not_told() -> None:
+    other = gateway("g", RATINGS_HOST)
+    other["spec"]["selector"] = {"app": "another"}
+    assert names({**BASE, "Gateway": [other]}) == {}
+
+
+@pytest.mark.parametrize(
+    ("match", "namespace", "labels", "expected"),
+    [
+        ({"portNumber": 15443}, "istio-system", {"app": "gateway"}, True),
+        ({"name": "0.0.0.0_15443"}, "istio-system", {}, True),
+        ({"portNumber": 15444}, "istio-system", {}, False),
+        ({"name": "0.0.0.0_443"}, "istio-system", {}, False),
+        ({"portNumber": 15443}, "bookinfo", {}, False),
+        ({"portNumber": 15443}, "istio-system", {"app": "other"}, False),
+    ],
+)
+def test_an_envoy_filter_adds_a_name_to_a_chain(
+    match: JSONObject, namespace: str, labels: dict[str, str], expected: bool
+) -> None:
+    filter_ = {
+        "workloadSelector": {"labels": labels},
+        "configPatches": [
+            {
+                "applyTo": "FILTER_CHAIN",
+                "match": {
+                    "context": "GATEWAY",
+                    "listener": {**match, "filterChain": {"sni": sni(9080, DETAILS_HOST)}},
+                },
+                "patch": {
+                    "operation": "MERGE",
+                    "value": {"filter_chain_match": {"server_names": ["details-9080.bookinfo"]}},
+                },
+            }
+        ],
+    }
+    objects = {
+        **BASE,
+        "Gateway": [gateway("g", DETAILS_HOST)],
+        "EnvoyFilter": [istio("sni", filter_, namespace=namespace)],
+    }
+    added = ["details-9080.bookinfo"] if expected else []
+    assert names(objects) == {15443: [[sni(9080, DETAILS_HOST), *added]]}
+
+
+def entry(name: str, host: str, **spec: Any) -> JSONObject:
+    ports = [{"name": "tcp", "number": 9080, "protocol": "TCP"}]
+    address = {"address": f"127.8.0.{len(name)}"}
+    return istio(name, {"hosts": [host], "ports": ports, "resolution": "STATIC", "endpoints": [address], **spec})
+
+
+def test_what_istiod_would_report_and_pass_over() -> None:
+    rule = {"host": DETAILS_HOST, "trafficPolicy": {"tls": {"mode": "DISABLE"}}}
+    objects = {
+        **BASE,
+        "ServiceEntry": [
+            entry("local", RATINGS_HOST),
+            entry("one", "x.example.com"),
+            entry("three", "x.example.com"),
+            entry("y", "y.example.com"),
+        ],
+        "DestinationRule": [istio("older", rule), istio("younger", rule)],
+    }
+    assert warnings(SETTINGS, objects) == (
+        (
+            "DestinationRule istio-system/younger: is ignored: the older DestinationRule istio-system/older is for "
+            f"host {DETAILS_HOST} too"
+        ),
+        f"ServiceEntry istio-system/local: host {RATINGS_HOST} is ignored: a Service has it",
+        (
+            "ServiceEntry istio-system/three: host x.example.com is ignored: the older ServiceEntry istio-system/one "
+            "has it; its endpoints are added to those"
+        ),
+        (
+            "host y.example.com: port 9080 is TCP without an address, as that of x.example.com is: proxies without DNS "
+            "capture send both there"
+        ),
+    )
+    client = identity(RATINGS, application="127.9.128.3")
+    told = translate(SETTINGS, objects, client, FILES).endpoints["outbound~9080~~x.example.com.json"]
+    assert [
+        each["endpoint"]["address"]["socket_address"]["address"] for each in told["endpoints"][0]["lb_endpoints"]
+    ] == ["127.8.0.3", "127.8.0.5"]
+
+
+@pytest.mark.parametrize(
+    ("server", "message"),
+    [
+        ({"tls": {"mode": "SIMPLE"}}, "spec.servers[0].tls.mode: Invalid enum value 'SIMPLE'; its value is \"SIMPLE\""),
+        ({"hosts": ["bookinfo/x"]}, "spec.servers[0].hosts: bookinfo/x: namespaces are not translated"),
+        ({"bind": "127.0.0.1"}, 'spec.servers[0].bind: this field is not translated; its value is "127.0.0.1"'),
+    ],
+)
+def test_a_server_that_is_not_known_is_refused_with_its_place(server: JSONObject, message: str) -> None:
+    odd = gateway("odd", DETAILS_HOST)
+    odd["spec"]["servers"][0].update(server)
+    with pytest.raises(Untranslatable) as raised:
+        translate(SETTINGS, {**BASE, "Gateway": [odd]}, PROXY, FILES)
+    assert str(raised.value) == f"Gateway istio-system/odd: {message}"
+
+
+def test_a_policy_holds_for_what_a_gateway_passes_on() -> None:
+    rule = {"from": [{"source": {"ipBlocks": ["10.0.0.0/8"]}}]}
+    objects = {
+        **BASE,
+        "Gateway": [gateway("g", DETAILS_HOST)],
+        "AuthorizationPolicy": [
+            istio("allow", {"rules": [rule]}),
+            istio("else", {"action": "DENY"}, namespace="bookinfo"),
+        ],
+    }
+    [listener] = translate(SETTINGS, objects, PROXY, FILES).listeners
+    filters = listener["filter_chains"][0]["filters"]
+    assert [each["name"].rpartition(".")[2] for each in filters] == ["rbac", "tcp_proxy"]
+    assert list(filters[0]["typed_config"]["rules"]["policies"]) == ["ns[istio-system]-policy[allow]-rule[0]"]
+
+
+def test_everything_a_gateway_may_be_told_is_valid(tmp_path: Path) -> None:
+    imported = entry("dns", "dns.example.com", resolution="DNS", location="MESH_INTERNAL")
+    headless = service("headless", "None", [port(9080)])
+    policy = istio("deny", {"action": "DENY", "rules": [{"from": [{"source": {"principals": ["*"]}}]}]})
+    objects = {
+        **BASE,
+        "Service": [*BASE["Service"], headless],
+        "ServiceEntry": [imported],
+        "Gateway": [gateway("g", "*.cluster.local", "dns.example.com")],
+        "AuthorizationPolicy": [policy],
+    }
+    assert len(names(objects)[15443]) == 5
+    validate(translate(SETTINGS, objects, PROXY, FILES), tmp_path)

@@ -353,6 +353,6 @@ async def test_its_definitions_are_replaced_and_its_records_removed() -> None:
             await east.ready()
             assert east.all("FederatedService") == {}
             await east.apply(federation("east"))
-            await eventually(lambda: east.condition("MeshFederation", "east", "Ready")[0] == "True")
+            await eventually(lambda: east.condition("MeshFederation", "east", "ExportsReady")[0] == "True")
         finally:
             await east.stop()

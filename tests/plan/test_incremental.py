@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from meshfed.api.core import Service
 from meshfed.api.v1alpha1 import MeshFederation, RemoteMesh
 from meshfed.plan import GatewayKey, MeshStatusKey, Outputs
-from tests.world import Object, World, exported, host, mesh, namespace, offer, remote, service
+from tests.world import Object, World, exported, host, mesh, namespace, offer, pod, remote, service
 
 WEST, NORTH = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
 HTTP = [{"number": 80, "name": "http", "protocol": "HTTP"}]
@@ -82,10 +82,26 @@ offers = st.builds(
     ports=mostly(HTTP, TCP),
     first_offered=st.sampled_from(["", WEST, NORTH]),
 )
+pods = st.builds(
+    pod,
+    st.sampled_from(["p1", "p2", "p3"]),
+    app=st.sampled_from(["a", "b", "gateway"]),
+    account=st.sampled_from(["one", "two"]),
+    sidecar=mostly(True, False, False),
+    labels=st.sampled_from([{}, {"v": "1"}]),
+    ready=st.booleans(),
+    phase=mostly("Running", "Succeeded"),
+)
+hosts = st.sampled_from(["a", "b.default.svc.cluster.local", "*.default.svc.cluster.local", "*.local", "pay", ""])
+rules = st.tuples(st.sampled_from([("default", "r"), ("istio-system", "r"), ("shop", "r")]), hosts)
+entries = st.tuples(st.just(("default", "e")), st.sampled_from([{}, {"app": "a"}, {"app": "b"}, {"v": "1"}]))
 resolutions = st.tuples(st.just("gw.example"), st.sampled_from([(), ("192.0.2.7",), ("192.0.2.8", "192.0.2.7")]))
-objects = st.one_of(services, offers, services, offers, services, offers, remotes, meshes, namespaces)
+objects = st.one_of(services, offers, services, offers, services, offers, remotes, meshes, namespaces, pods)
 changes = st.lists(
-    st.tuples(st.sampled_from(["put", "put", "remove"]), objects) | st.tuples(st.just("resolve"), resolutions),
+    st.tuples(st.sampled_from(["put", "put", "remove"]), objects)
+    | st.tuples(st.just("resolve"), resolutions)
+    | st.tuples(st.just("rule"), rules)
+    | st.tuples(st.just("entry"), entries),
     min_size=1,
     max_size=30,
 )
@@ -95,6 +111,13 @@ beginnings = st.lists(services | offers, min_size=4, max_size=12)
 def end_state(world: World) -> dict[str, Outputs]:
     world.settle()
     return {repr(key): outputs for key, outputs in world.outputs.items() if outputs != Outputs()}
+
+
+def change_beside(world: World, action: str, place: tuple[str, str], value: Any) -> None:
+    if action == "rule":
+        world.planner.destination_rule_changed(*place, value)
+    else:
+        world.planner.service_entry_changed(*place, value)
 
 
 def identity(given: Object) -> tuple[type[Object], str, str]:
@@ -109,11 +132,15 @@ def test_what_happened_on_the_way_does_not_matter(
     world = World(east, *others, *crowd)
     present: dict[Any, Object] = {identity(given): given for given in (east, *others, *crowd)}
     resolved: dict[str, tuple[str, ...]] = {}
+    beside: dict[Any, Any] = {}
     for action, what in steps:
         if action == "resolve":
             name, addresses = what
             world.planner.resolution_changed(name, addresses)
             resolved[name] = addresses or resolved.get(name, ())
+        elif action in {"rule", "entry"}:
+            beside[action, what[0]] = what[1]
+            change_beside(world, action, *what)
         elif action == "put":
             world.put(what)
             present[identity(what)] = what
@@ -125,6 +152,8 @@ def test_what_happened_on_the_way_does_not_matter(
         fresh = World(*present.values())
         for name, addresses in resolved.items():
             fresh.planner.resolution_changed(name, addresses)
+        for (of, place), value in beside.items():
+            change_beside(fresh, of, place, value)
         assert end_state(fresh) == arrived
         assert fresh.planner.names_to_resolve() == world.planner.names_to_resolve()
 

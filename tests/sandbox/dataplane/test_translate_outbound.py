@@ -305,6 +305,8 @@ def test_a_headless_service_is_dialled_by_its_endpoints() -> None:
         f"outbound_.9090_._.{HOST}",
     )
     assert hosts(SETTINGS, objects, CLIENT) == {HOST: ("127.9.0.3",)}
+    objects["EndpointSlice"][0]["endpoints"][0]["hostname"] = "ratings-0"
+    assert hosts(SETTINGS, objects, CLIENT)[f"ratings-0.{HOST}"] == ("127.9.0.3",)
     without_sidecar = pod("ratings", "127.9.0.3", sidecar=False)
     plain = clusters({**objects, "Pod": [REVIEWS, without_sidecar]})[f"outbound|9090||{HOST}"]
     assert "transport_socket" not in plain
@@ -403,6 +405,30 @@ def test_what_is_resolved_is_asked_of_the_resolver() -> None:
     ] == [
         {"address": "127.8.0.4", "port_value": 9080},
         {"address": "gateway.west.example", "port_value": 15443},
+    ]
+
+
+def test_a_service_entry_selects_pods_and_workload_entries() -> None:
+    """Those of its own namespace; their identities are theirs."""
+    labels = {"app": "details"}
+    workloads = [
+        istio(
+            name,
+            {"address": address, "labels": labels, "ports": {"http": 8080}, "serviceAccount": "vm"},
+            namespace=where,
+        )
+        for name, address, where in (("here", "127.8.0.1", "bookinfo"), ("there", "127.8.0.2", "other"))
+    ]
+    selecting = entry("select", "bookinfo", endpoints=[], workloadSelector={"labels": labels})
+    objects = {"Pod": [pod("details", "127.9.0.7")], "WorkloadEntry": workloads, "ServiceEntry": [selecting]}
+    config = translate(SETTINGS, objects, CLIENT, FILES)
+    [told] = config.endpoints.values()
+    assert [each["endpoint"]["address"]["socket_address"] for each in told["endpoints"][0]["lb_endpoints"]] == [
+        {"address": "127.8.0.1", "port_value": 8080},
+        {"address": "127.9.0.7", "port_value": 9080},
+    ]
+    assert identities(clusters(objects)[f"outbound|9080||{DETAILS}"]) == [
+        f"spiffe://east.local/ns/bookinfo/sa/{account}" for account in ("details", "vm")
     ]
 
 

@@ -91,10 +91,6 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     node: str
     ports: Mapping[str, int]
 
-    def target(self, port: int | str) -> int:
-        """The number of a port given by number or name; 0 where there is no such name."""
-        return port if isinstance(port, int) else self.ports.get(port, 0)
-
 
 class Registry(msgspec.Struct, frozen=True, kw_only=True):
     """All hosts of a mesh, oldest first, one for each host, and what istiod would say about others it left out."""

@@ -27,7 +27,7 @@ class Meta(Lenient, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
     creation_timestamp: str | None = ""
-    deletion_timestamp: str | None = ""
+    deletion_timestamp: str | None = None
 
 
 class Selector(Spec, frozen=True, kw_only=True):
@@ -358,7 +358,6 @@ class PodStatus(Lenient, frozen=True, kw_only=True):
     """The state of a Pod."""
 
     pod_ip: str = msgspec.field(default="", name="podIP")
-    phase: str = ""
     conditions: list[Condition] = []
 
 

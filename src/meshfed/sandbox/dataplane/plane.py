@@ -94,8 +94,12 @@ class Mesh:
             )
 
     async def settled(self) -> None:
-        """Wait until every Deployment has the Pods it asks for, all are ready, and every proxy is up to date."""
+        """Wait until every Deployment has the Pods it asks for, all are ready, and every proxy is up to date.
+
+        That is, with all that the API server held when this was called.
+        """
         while True:
+            await self.watch.caught_up()
             await self.control_plane.settled()
             if all(self._complete(one) for one in self.watch.all("Deployment")):
                 await self.control_plane.settled()

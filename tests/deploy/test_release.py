@@ -131,7 +131,7 @@ def kinds(found: Cluster) -> list[str]:
 
 
 def managed(obj: Manifest) -> bool:
-    return bool((obj["metadata"].get("labels") or {}).get("app.kubernetes.io/managed-by") == "meshfed")
+    return bool((obj["metadata"].get("labels") or {}).get(f"{GROUP}/owner-namespace") == NAMESPACE)
 
 
 async def disturb(found: Cluster, pod: Pod) -> None:

@@ -90,7 +90,7 @@ async def test_grpc(echo: dict[str, int]) -> None:
     }
 
 
-async def test_http2_by_prior_knowledge(echo: dict[str, int]) -> None:
+async def test_the_client_speaks_http2_as_well(echo: dict[str, int]) -> None:
     outcome = await call(f"http2://127.0.0.1:{echo['http2']}/some/path?a=b", {"X-Forwarded-Client-Cert": XFCC})
     assert (outcome.status, outcome.headers["content-type"]) == (200, "application/json")
     assert outcome.answer.pop("headers") == {"x-forwarded-client-cert": XFCC}

@@ -52,7 +52,7 @@ async def end(process: asyncio.subprocess.Process, how: signal.Signals = signal.
 def send(process: asyncio.subprocess.Process, how: signal.Signals) -> None:
     """Signal a process, if it still runs.
 
-    Not by its own ``send_signal``, which looks whether it has ended first, and so takes its exit code away from asyncio.
+    Not by its own ``send_signal``, which looks first whether it has ended, and so takes its exit code from asyncio.
     """
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):

@@ -80,8 +80,9 @@ async def test_a_remote_that_came_back_while_no_process_looked_is_asked_before_a
     callers: list[asyncio.StreamWriter] = []
     server = await asyncio.start_server(lambda _, writer: callers.append(writer), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    spec = {"staleness": {"after": "1h", "action": "Remove"}, "discovery": {"address": f"127.0.0.1:{port}"}}
-    async with server, restarted(unreachable("2026-01-01T01:00:00Z"), **spec) as (_, heard):
+    status, policy = unreachable("2026-01-01T01:00:00Z"), {"after": "1h", "action": "Remove"}
+    there = {"address": f"127.0.0.1:{port}"}
+    async with server, restarted(status, staleness=policy, discovery=there) as (_, heard):
         await eventually(lambda: bool(callers))
         await asyncio.sleep(0.3)
         assert None not in heard.wanted.values()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -24,6 +24,7 @@ from meshfed.sandbox.dataplane.istiod import ControlPlane, Problem
 from meshfed.sandbox.dataplane.network import PodLoop
 from meshfed.sandbox.dataplane.node import Node
 from meshfed.sandbox.dataplane.pods import Pod, Surroundings
+from meshfed.sandbox.dataplane.router import Router, https_port, keep_current
 from meshfed.sandbox.dataplane.trust import Mode, Trust
 from meshfed.sandbox.dataplane.values import MeshSettings
 from meshfed.sandbox.dataplane.watch import Watch
@@ -39,12 +40,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What the meshes of a data plane are installed with.
 
     ``meshes`` are the settings of those that are to differ from ``default_settings``. ``lifetime`` is how long
-    workloads' certificates are valid; they are renewed at half of it.
+    workloads' certificates are valid; they are renewed at half of it. ``routers`` are the meshes that have an OpenShift
+    router, a HAProxy that serves their Routes.
     """
 
     trust: Mode = "shared"
     lifetime: timedelta = timedelta(hours=1)
     meshes: Mapping[str, MeshSettings] = {}
+    routers: Collection[str] = ()
 
 
 def default_settings(mesh: str, trust: Mode = "shared") -> MeshSettings:
@@ -64,13 +67,21 @@ class Mesh:
     """One mesh of the data plane, while it runs."""
 
     def __init__(
-        self, settings: MeshSettings, node: Node, control_plane: ControlPlane, watch: Watch, client: Client
+        self,
+        settings: MeshSettings,
+        node: Node,
+        control_plane: ControlPlane,
+        watch: Watch,
+        client: Client,
+        *,
+        router: Router | None = None,
     ) -> None:
         self.settings = settings
         self._client = client
         self.node = node
         self.control_plane = control_plane
         self.watch = watch
+        self.router = router
 
     @property
     def name(self) -> str:
@@ -131,6 +142,8 @@ class DataPlane:
         RuntimeError: the event loop is not a ``PodLoop``.
         AddressesExhausted: this machine has no loopback left for another mesh.
         FileNotFoundError: there is no Envoy; the message says how to get one.
+        RouterUnavailable: there is no HAProxy, and a mesh is to have a router; the message says how to get one.
+        RouterFailed: the router cannot listen.
     """
 
     def __init__(
@@ -144,6 +157,7 @@ class DataPlane:
         self._settings = {
             mesh: options.meshes.get(mesh) or default_settings(mesh, options.trust) for mesh in kubeconfigs
         }
+        self._routers = frozenset(options.routers)
         self._kubeconfigs = kubeconfigs
         self._directory = directory
         self.heard: Callable[[Problem], None] = lambda found: _log.warning("%s", found)
@@ -207,10 +221,16 @@ class DataPlane:
             directory=(self._directory / mesh).absolute(),
         )
         node = Node(watch, around)
+        parts = [watch.run(), control_plane.run(), Controllers(client, watch).run(), node.run()]
+        router = None
+        if mesh in self._routers:
+            router = Router(addresses.router, https_port(addresses.router))
+            await stack.enter_async_context(router)
+            parts.append(keep_current(router, watch, client))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        for part in (watch.run(), control_plane.run(), Controllers(client, watch).run(), node.run()):
+        for part in parts:
             stack.callback(tasks.create_task(part).cancel)
-        self.meshes[mesh] = Mesh(settings, node, control_plane, watch, client)
+        self.meshes[mesh] = Mesh(settings, node, control_plane, watch, client, router=router)
 
     def _note(self, found: Problem) -> None:
         self.problems.append(found)

@@ -24,7 +24,7 @@ CALLER = "spiffe://cluster.local/ns/bookinfo/sa/bookinfo-productpage"
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     """East has details and an echo of its own, north details and two echoes, west details and ratings."""
-    options = Options(routers=["north"])
+    options = Options(routers=frozenset({"north"}))
     async with World.up("east", "west", "north", directory=tmp_path_factory.mktemp("world"), options=options) as world:
         await world.east.bookinfo("productpage", "details")
         await world.east.run("echo-east", image="echo", port=PORTS, account="echo")

@@ -78,6 +78,7 @@ class Session:
         self._client: DiscoveryClient | None = None
         self._changed = asyncio.Event()
         self._lost_at: float | None = None
+        self._tried = False
         self._stale = False
         self._closed = False
         self._pacer = Pacer()
@@ -236,6 +237,7 @@ class Session:
     async def disconnected(self, error: DiscoveryError) -> None:
         """An attempt failed, or the stream is gone: nothing is withdrawn by that."""
         loop = asyncio.get_running_loop()
+        self._tried = True
         if self._lost_at is None:
             self._lost_at = loop.time()
         before = self._connection
@@ -340,7 +342,8 @@ class Session:
                     await self._changed.wait()
 
     def _stale_at(self) -> float | None:
-        if self._lost_at is None or self._stale:
+        # An absence that began before this process may be over: it counts once somebody has looked.
+        if self._lost_at is None or self._stale or not self._tried:
             return None
         return self._lost_at + parse_duration(self._mesh.spec.staleness.after)
 

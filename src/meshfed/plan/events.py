@@ -19,7 +19,9 @@ _SYNC = {
     Reason.THROTTLED: EventReason.THROTTLED,
     Reason.STALE: EventReason.STALE,
 }
-_UNEXPECTED = frozenset({Reason.HOST_TAKEN, Reason.NAME_TOO_LONG, Reason.NO_USABLE_PORTS})
+_UNEXPECTED = frozenset(
+    {Reason.EXTERNAL_NAME, Reason.HOST_TAKEN, Reason.INVALID, Reason.NAME_TOO_LONG, Reason.NO_USABLE_PORTS}
+)
 """Why a Service that somebody selected is not exported all the same."""
 _INTENDED = frozenset({Reason.DENIED_BY_RULE, Reason.NOT_IMPORTED})
 
@@ -55,7 +57,9 @@ def _happening(
         case "RemoteMesh", ConditionType.SYNCED if now.reason in _SYNC:
             return Happening(_SYNC[Reason(now.reason)], now.message, warns=True)
         case "RemoteMesh", ConditionType.IDENTITY_UNIQUE if not holds:
-            return Happening(EventReason.IDENTITY_AMBIGUOUS, now.message, warns=True)
+            shadowed = now.reason == Reason.IDENTITY_SHADOWED
+            reason = EventReason.IDENTITY_SHADOWED if shadowed else EventReason.IDENTITY_AMBIGUOUS
+            return Happening(reason, now.message, warns=True)
         case "RemoteMesh", ConditionType.READY if now.reason in _MISCONFIGURED:
             return Happening(EventReason.NOT_READY, f"{now.reason}: {now.message}", warns=True)
         case "MeshFederation", ConditionType.READY if holds and not held:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import tempfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
@@ -24,7 +25,8 @@ from meshfed.sandbox.dataplane.istiod import ControlPlane, Problem
 from meshfed.sandbox.dataplane.network import PodLoop
 from meshfed.sandbox.dataplane.node import Node
 from meshfed.sandbox.dataplane.pods import Pod, Surroundings
-from meshfed.sandbox.dataplane.router import Router, https_port, keep_current
+from meshfed.sandbox.dataplane.router import Router, https_port
+from meshfed.sandbox.dataplane.routing import Routing
 from meshfed.sandbox.dataplane.trust import Mode, Trust
 from meshfed.sandbox.dataplane.values import MeshSettings
 from meshfed.sandbox.dataplane.watch import Watch
@@ -41,13 +43,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     ``meshes`` are the settings of those that are to differ from ``default_settings``. ``lifetime`` is how long
     workloads' certificates are valid; they are renewed at half of it. ``routers`` are the meshes that have an OpenShift
-    router, a HAProxy that serves their Routes.
+    router, which takes an HAProxy on this machine.
     """
 
     trust: Mode = "shared"
     lifetime: timedelta = timedelta(hours=1)
     meshes: Mapping[str, MeshSettings] = {}
-    routers: Collection[str] = ()
+    routers: frozenset[str] = frozenset()
 
 
 def default_settings(mesh: str, trust: Mode = "shared") -> MeshSettings:
@@ -69,19 +71,19 @@ class Mesh:
     def __init__(
         self,
         settings: MeshSettings,
+        *,
         node: Node,
         control_plane: ControlPlane,
         watch: Watch,
         client: Client,
-        *,
-        router: Router | None = None,
+        router: Router | None,
     ) -> None:
+        self.router = router
         self.settings = settings
         self._client = client
         self.node = node
         self.control_plane = control_plane
         self.watch = watch
-        self.router = router
 
     @property
     def name(self) -> str:
@@ -141,9 +143,7 @@ class DataPlane:
     Raises:
         RuntimeError: the event loop is not a ``PodLoop``.
         AddressesExhausted: this machine has no loopback left for another mesh.
-        FileNotFoundError: there is no Envoy; the message says how to get one.
-        RouterUnavailable: there is no HAProxy, and a mesh is to have a router; the message says how to get one.
-        RouterFailed: the router cannot listen.
+        RouterUnavailable: a mesh is to have a router, and there is no HAProxy.
     """
 
     def __init__(
@@ -157,7 +157,7 @@ class DataPlane:
         self._settings = {
             mesh: options.meshes.get(mesh) or default_settings(mesh, options.trust) for mesh in kubeconfigs
         }
-        self._routers = frozenset(options.routers)
+        self._routers = options.routers
         self._kubeconfigs = kubeconfigs
         self._directory = directory
         self.heard: Callable[[Problem], None] = lambda found: _log.warning("%s", found)
@@ -226,11 +226,14 @@ class DataPlane:
         if mesh in self._routers:
             router = Router(addresses.router, https_port(addresses.router))
             await stack.enter_async_context(router)
-            parts.append(keep_current(router, watch, client))
+            complain = partial(control_plane.complain, "openshift-ingress", "router")
+            parts.append(Routing(client, watch, router, complain).run())
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         for part in parts:
             stack.callback(tasks.create_task(part).cancel)
-        self.meshes[mesh] = Mesh(settings, node, control_plane, watch, client, router=router)
+        self.meshes[mesh] = Mesh(
+            settings, node=node, control_plane=control_plane, watch=watch, client=client, router=router
+        )
 
     def _note(self, found: Problem) -> None:
         self.problems.append(found)

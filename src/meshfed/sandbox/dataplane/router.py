@@ -19,9 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from meshfed.kube import Client, KubeError, Resource
 from meshfed.sandbox.dataplane.routes import Backend, Objects, RouteKey, backends, configuration, statuses
-from meshfed.sandbox.dataplane.watch import Watch
 
 JSONObject = dict[str, Any]
 
@@ -32,10 +30,6 @@ UNPRIVILEGED_PORT: Final = 8443
 _PATIENCE: Final = 30.0
 _POLL: Final = 0.02
 _SAID: Final = 2000
-_PAUSE: Final = 0.05
-"""Seconds for which changes are gathered, since each reload is a new process."""
-_ROUTE: Final = Resource("route.openshift.io", "v1", "routes", "Route")
-_LOOKED_AT: Final = frozenset({"Route", "Service", "EndpointSlice"})
 _ELSEWHERE: Final = ("/usr/sbin/haproxy", "/usr/local/sbin/haproxy")  # where a user's PATH may not lead
 
 
@@ -232,20 +226,3 @@ class Router:
             except TimeoutError:
                 process.kill()
                 await process.wait()
-
-
-async def keep_current(router: Router, watch: Watch, client: Client) -> None:
-    """Have ``router`` serve what a mesh's objects say, and write on its Routes what became of them, until cancelled."""
-    changed = asyncio.Event()
-    watch.subscribe(lambda kind: changed.set() if kind in _LOOKED_AT else None)
-    await watch.synced()
-    changed.set()
-    while True:
-        await changed.wait()
-        await asyncio.sleep(_PAUSE)
-        changed.clear()
-        for key, patch in (await router.update(watch.objects(_LOOKED_AT))).items():
-            try:
-                await client.patch_status(_ROUTE, key.name, patch["status"], namespace=key.namespace)
-            except KubeError as error:  # gone meanwhile, or changed: then the watch says so
-                _log.debug("the status of Route %s cannot be written: %s", key, error)

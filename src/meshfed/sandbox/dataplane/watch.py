@@ -21,6 +21,8 @@ SERVICE: Final = Resource("", "v1", "services", "Service")
 EVENT: Final = Resource("", "v1", "events", "Event")
 DEPLOYMENT: Final = Resource("apps", "v1", "deployments", "Deployment")
 ENDPOINT_SLICE: Final = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
+ROUTE: Final = Resource("route.openshift.io", "v1", "routes", "Route")
+
 _POLL: Final = 0.02
 
 _WATCHED: Final = (
@@ -36,7 +38,7 @@ _WATCHED: Final = (
     Resource("networking.istio.io", "v1alpha3", "envoyfilters", "EnvoyFilter"),
     Resource(*_SECURITY, "peerauthentications", "PeerAuthentication"),
     Resource(*_SECURITY, "authorizationpolicies", "AuthorizationPolicy"),
-    Resource("route.openshift.io", "v1", "routes", "Route"),
+    ROUTE,
 )
 
 

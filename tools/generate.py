@@ -16,7 +16,9 @@ ROOT = Path(__file__).resolve().parent.parent
 GENERATORS = {
     "draw_architecture.py": "docs",
     "generate_api.py": ".",
+    "generate_chart.py": "deploy/chart",
     "generate_cli.py": "docs",
+    "generate_kustomize.py": "deploy/kustomize",
     "generate_metrics.py": "docs",
     "generate_protos.py": "src",
     "generate_resource_examples.py": "docs",

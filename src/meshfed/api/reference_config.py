@@ -124,6 +124,12 @@ class _ServiceSet(_Json, frozen=True):
 J = TypeVar("J", bound=_Json)
 
 
+def flag_schemas() -> dict[str, dict[str, Any]]:
+    """The structural schema of each flag's JSON, by the flag."""
+    types: dict[str, type[msgspec.Struct]] = {MESH_PEERS: _MeshPeers, EXPORTED: _ServiceSet, IMPORTED: _ServiceSet}
+    return {flag: structural(type_, defaults=True) for flag, type_ in types.items()}
+
+
 def reference_config(
     *, mesh_peers: str, exported_service_set: str, imported_service_set: str = "", namespace: str
 ) -> ReferenceConfig:

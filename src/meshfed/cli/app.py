@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "plan": "meshfed.cli.plan:plan",
     "fds": "meshfed.cli.fds:app",
     "crds": "meshfed.cli.crds:crds",
+    "manifests": "meshfed.cli.manifests:manifests",
     "uninstall": "meshfed.cli.uninstall:uninstall",
     "sandbox": "meshfed.cli.sandbox:sandbox",
     "demo": "meshfed.cli.demo:demo",

@@ -41,7 +41,7 @@ def controller(
     leader_elect_lease_duration: str = "15s",
     leader_elect_renew_deadline: str = "10s",
     leader_elect_retry_period: str = "2s",
-    read_pods: bool = True,
+    read_pods: Annotated[bool, Parameter(negative="--no-read-pods")] = True,
     log_format: Literal["text", "json"] = "text",
     log_level: Literal["debug", "info", "warning", "error"] = "info",
     adopt_reference: Annotated[bool, Parameter(show_default=False)] = False,

@@ -141,6 +141,11 @@ class APIServer:
         """The administrator's token; empty where none is asked for."""
         return self._token
 
+    def service_account_token(self, namespace: str, name: str) -> str:
+        """A token of a service account, good for an hour; ``StatusError`` 404 where there is no such account."""
+        token: str = self._handler.access.tokens.request(namespace, name, {})["status"]["token"]
+        return token
+
     @property
     def audit(self) -> Counter[Use]:
         """What was asked for and by whom, and how often, since the start; kept with RBAC only."""

@@ -1,0 +1,146 @@
+{{/* What objects are named. */}}
+{{- define "meshfed.fullname" -}}
+{{- .Values.fullnameOverride | default .Values.nameOverride | default .Chart.Name | trunc 52 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* What objects of the whole cluster are named: another release has another namespace. */}}
+{{- define "meshfed.clusterName" -}}
+{{- printf "%s-%s" (include "meshfed.fullname" .) .Release.Namespace -}}
+{{- end -}}
+
+{{/* The labels that find the controller's pods. The first is what Meshfed's own policies select them by. */}}
+{{- define "meshfed.selector" -}}
+app.kubernetes.io/name: federation-controller
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "meshfed.commonLabels" -}}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/part-of: meshfed
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- define "meshfed.labels" -}}
+app.kubernetes.io/name: federation-controller
+{{ include "meshfed.commonLabels" . }}
+{{- end -}}
+
+{{- define "meshfed.image" -}}
+{{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) -}}
+{{- end -}}
+
+{{/* "true" where the reference's flags describe the mesh; empty where objects do. */}}
+{{- define "meshfed.flags" -}}
+{{- if .Values.federation.meshPeers -}}true{{- end -}}
+{{- end -}}
+
+{{- define "meshfed.local" -}}
+{{- (.Values.federation.meshPeers).local | default dict | toJson -}}
+{{- end -}}
+
+{{- define "meshfed.meshName" -}}
+{{- $local := include "meshfed.local" . | fromJson -}}
+{{- $local.name | default .Values.mesh.name | default .Release.Name -}}
+{{- end -}}
+
+{{- define "meshfed.istioNamespace" -}}
+{{- $local := include "meshfed.local" . | fromJson -}}
+{{- .Values.istio.namespace | default ($local.controlPlane).namespace | default .Values.mesh.spec.controlPlaneNamespace | default "istio-system" -}}
+{{- end -}}
+
+{{- define "meshfed.ingress" -}}
+{{- $local := include "meshfed.local" . | fromJson -}}
+{{- if include "meshfed.flags" . -}}
+{{- $ingress := ($local.gateways).ingress | default dict -}}
+{{- dict "type" ($local.ingressType | default "istio") "selector" $ingress.selector "port" ($ingress.port | default dict) | toJson -}}
+{{- else -}}
+{{- $ingress := .Values.mesh.spec.ingress | default dict -}}
+{{- $gateway := $ingress.gateway | default dict -}}
+{{- dict "type" ($ingress.type | default "istio") "selector" $gateway.selector "port" ($gateway.portConfig | default dict) | toJson -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The labels of the federation gateway's pods, as JSON. */}}
+{{- define "meshfed.gatewaySelector" -}}
+{{- (include "meshfed.ingress" . | fromJson).selector | default (dict "app" "federation-ingress-gateway") | toJson -}}
+{{- end -}}
+
+{{/* "true" where Routes are served, or will be written. */}}
+{{- define "meshfed.routes" -}}
+{{- if or (.Capabilities.APIVersions.Has "route.openshift.io/v1") (eq (include "meshfed.ingress" . | fromJson).type "openshift-router") -}}true{{- end -}}
+{{- end -}}
+
+{{/* "true" where ServiceExports may be in use. */}}
+{{- define "meshfed.serviceExports" -}}
+{{- if not (include "meshfed.flags" .) -}}
+{{- if or (empty .Values.mesh.spec) (.Values.mesh.spec.export).serviceExports -}}true{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* "true" where DestinationRules may be written: by flags, for remotes behind a router alone. */}}
+{{- define "meshfed.destinationRules" -}}
+{{- if include "meshfed.flags" . -}}
+{{- range .Values.federation.meshPeers.remotes -}}{{- if eq (.ingressType | default "istio") "openshift-router" -}}true{{- end -}}{{- end -}}
+{{- else -}}true{{- end -}}
+{{- end -}}
+
+{{/* What cannot be meant, with what to do about it. */}}
+{{- define "meshfed.check" -}}
+{{- $objects := or .Values.mesh.spec .Values.remotes -}}
+{{- if and (include "meshfed.flags" .) $objects -}}
+{{- fail "federation.meshPeers and mesh.spec or remotes both describe the mesh: keep federation (flags, as the reference's chart) or mesh and remotes (objects), and remove the other" -}}
+{{- end -}}
+{{- if and (include "meshfed.flags" .) .Values.mesh.name -}}
+{{- fail "federation.meshPeers and mesh.name both name the mesh: with federation, set federation.meshPeers.local.name and remove mesh.name" -}}
+{{- end -}}
+{{- if and (or .Values.federation.exportedServiceSet .Values.federation.importedServiceSet) (not (include "meshfed.flags" .)) -}}
+{{- fail "federation.exportedServiceSet and federation.importedServiceSet need federation.meshPeers: add it, or say in mesh.spec.export what is exported" -}}
+{{- end -}}
+{{- if and .Values.remotes (not .Values.mesh.spec) -}}
+{{- fail "remotes without mesh.spec: a mesh that is not described federates with nobody; set mesh.spec.network and mesh.spec.ingress" -}}
+{{- end -}}
+{{- if gt (len (include "meshfed.meshName" .)) 34 -}}
+{{- fail (printf "the mesh is named %q, which is longer than the 34 characters that a mesh's name may have: set mesh.name, or federation.meshPeers.local.name" (include "meshfed.meshName" .)) -}}
+{{- end -}}
+{{- if and .Values.gateway.enabled (not (include "meshfed.gatewayNetwork" .)) -}}
+{{- fail "gateway.enabled without a network: set gateway.network to Istio's network name of this mesh" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "meshfed.gatewayNetwork" -}}
+{{- .Values.gateway.network | default .Values.mesh.spec.network | default "" -}}
+{{- end -}}
+
+{{/* What each container is held to. */}}
+{{- define "meshfed.containerSecurity" -}}
+allowPrivilegeEscalation: false
+capabilities:
+  drop: [ALL]
+readOnlyRootFilesystem: true
+{{- end -}}
+
+{{- define "meshfed.podSecurity" -}}
+runAsNonRoot: true
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{/* The hook's own: its pods are none of the controller's. */}}
+{{- define "meshfed.uninstallLabels" -}}
+app.kubernetes.io/name: federation-controller-uninstall
+{{ include "meshfed.commonLabels" . }}
+{{- end -}}
+
+{{- define "meshfed.uninstallHook" -}}
+helm.sh/hook: {{ include "meshfed.uninstallWhen" . }}
+helm.sh/hook-weight: "-1"
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end -}}
+
+{{/* A controller that objects describe does the work itself, so it has to be there still. One that flags describe would
+put back what is removed, so it has to be gone. */}}
+{{- define "meshfed.uninstallWhen" -}}
+{{- if include "meshfed.flags" . }}post-delete{{ else }}pre-delete{{ end -}}
+{{- end -}}

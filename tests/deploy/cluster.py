@@ -1,0 +1,190 @@
+"""A cluster with RBAC that a release is installed into, and what a kubelet would do there: run the Deployment's pod.
+
+The process gets the command, arguments and environment that the pod states, and a token of the pod's service account.
+What a pod has and a process here has not is made up for: the API's address, ports of its own, and the sidecar, without
+which no caller can say who it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import helm
+import yaml
+
+from meshfed.kube import Client, Manifest, NotFound, PatchType, Resource, load_kubeconfig
+from meshfed.sandbox.apiserver import APIServer
+from meshfed.sandbox.apiserver.access import Use
+from meshfed.sandbox.istio_crds import istio_crds
+from meshfed.sandbox.ports import free_port
+from tests.controller.meshes import RESOURCES as KINDS
+from tests.controller.meshes import eventually
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+CHART = ROOT / "deploy" / "chart"
+SYSTEM = "istio-system"
+PATIENCE = 60.0
+
+RESOURCES = KINDS | {
+    resource.kind: resource
+    for resource in (
+        Resource("apps", "v1", "deployments", "Deployment"),
+        Resource("batch", "v1", "jobs", "Job"),
+        Resource("multicluster.x-k8s.io", "v1alpha1", "serviceexports", "ServiceExport"),
+    )
+}
+SERVICE_EXPORTS: Manifest = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": "serviceexports.multicluster.x-k8s.io"},
+    "spec": {
+        "group": "multicluster.x-k8s.io",
+        "scope": "Namespaced",
+        "names": {"plural": "serviceexports", "singular": "serviceexport", "kind": "ServiceExport"},
+        "versions": [
+            {
+                "name": "v1alpha1",
+                "served": True,
+                "storage": True,
+                "subresources": {"status": {}},
+                "schema": {
+                    "openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+                },
+            }
+        ],
+    },
+}
+
+
+class Pod:
+    """A container's process."""
+
+    def __init__(self, process: asyncio.subprocess.Process, log: Path, discovery_port: int) -> None:
+        self.process = process
+        self.log = log
+        self.discovery_port = discovery_port
+
+    async def kill(self) -> None:
+        """End it as a node that fails does."""
+        self.process.kill()
+        await self.process.wait()
+
+    async def stop(self) -> int:
+        """Tell it to stop, and wait until it has."""
+        if self.process.returncode is None:
+            self.process.terminate()
+        return await self.process.wait()
+
+
+class Cluster:
+    """An API server with RBAC, an administrator's client to it, and a kubeconfig."""
+
+    def __init__(self, server: APIServer, client: Client, kubeconfig: Path, *, openshift: bool) -> None:
+        self.server = server
+        self.client = client
+        self.kubeconfig = kubeconfig
+        self.openshift = openshift
+
+    async def apply(self, *manifests: Manifest) -> None:
+        for manifest in manifests:
+            await self.client.patch(
+                RESOURCES[manifest["kind"]],
+                manifest["metadata"]["name"],
+                manifest,
+                namespace=manifest["metadata"].get("namespace"),
+                patch_type=PatchType.APPLY,
+                force=True,
+            )
+
+    async def delete(self, kind: str, name: str, namespace: str = SYSTEM) -> None:
+        with contextlib.suppress(NotFound):
+            await self.client.delete(RESOURCES[kind], name, namespace=namespace)
+
+    def all(self, kind: str) -> list[Manifest]:
+        resource = RESOURCES[kind]
+        return self.server.snapshot(f"{resource.plural}.{resource.group}" if resource.group else resource.plural)
+
+    async def helm(self, asked: helm.Helm, verb: str, name: str, values: Mapping[str, Any], **more: Any) -> Any:
+        """What Helm does, in a thread: it asks the server, which runs in this one."""
+        arguments = {"chart": str(CHART), "name": name, "namespace": SYSTEM, "values": values} | more
+        return await asyncio.to_thread(asked, verb, kubeconfig=str(self.kubeconfig), **arguments)
+
+    def uses(self, account: str, namespace: str = SYSTEM) -> set[Use]:
+        """What a service account asked for so far."""
+        return {use for use in self.server.audit if use.user == f"system:serviceaccount:{namespace}:{account}"}
+
+    async def run(self, template: Mapping[str, Any], *flags: str, namespace: str = SYSTEM) -> Pod:
+        """Run the only container of a pod template, as it says and with ``flags`` besides."""
+        spec = template["spec"]
+        (container,) = spec["containers"]
+        assert container["command"] == ["meshfed"]
+        field = {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}
+        environment = {
+            variable["name"]: namespace if variable.get("valueFrom") == field else variable["value"]
+            for variable in container.get("env", [])
+        }
+        log = self.kubeconfig.with_name(f"{spec['serviceAccountName']}-{free_port()}.log")
+        port = free_port()
+        with log.open("wb") as output:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "meshfed",
+                *container["args"],
+                *(flag.format(port=port) for flag in flags),
+                env=environment | self._pod_environment(spec["serviceAccountName"], namespace),
+                stdout=output,
+                stderr=output,
+                stdin=asyncio.subprocess.DEVNULL,
+            )
+        return Pod(process, log, port)
+
+    async def run_controller(self, name: str = "federation-controller", namespace: str = SYSTEM) -> Pod:
+        """Run a pod of a release's Deployment."""
+        found = await self.client.get(RESOURCES["Deployment"], name, namespace=namespace)
+        return await self.run(
+            found["spec"]["template"],
+            "--discovery-bind-address=127.0.0.1:{port}",
+            "--metrics-bind-address=0",
+            "--health-probe-bind-address=0",
+            "--allow-unauthenticated-peers",
+            namespace=namespace,
+        )
+
+    def _pod_environment(self, account: str, namespace: str) -> dict[str, str]:
+        token = self.server.service_account_token(namespace, account)
+        config = self.server.kubeconfig()
+        config["users"][0]["user"] = {"token": token}
+        path = self.kubeconfig.with_name(f"{namespace}-{account}.kubeconfig")
+        path.write_text(yaml.safe_dump(config))
+        return {"KUBECONFIG": str(path), "PATH": os.environ["PATH"], "HOME": str(path.parent)}
+
+
+@contextlib.asynccontextmanager
+async def cluster(directory: Path, *, openshift: bool = False, service_exports: bool = False) -> AsyncIterator[Cluster]:
+    """A cluster with Istio's CRDs and a namespace for its control plane; not with Meshfed's, which the chart brings."""
+    crds = [crd for crd in istio_crds() if openshift or crd["spec"]["names"]["kind"] != "Route"]
+    crds += [SERVICE_EXPORTS] if service_exports else []
+    async with APIServer(authorization="RBAC", crds=crds) as server:
+        kubeconfig = directory / f"admin-{free_port()}.kubeconfig"
+        kubeconfig.write_text(yaml.safe_dump(server.kubeconfig()))
+        async with Client(load_kubeconfig(str(kubeconfig), None, {})) as client:
+            made = Cluster(server, client, kubeconfig, openshift=openshift)
+            await made.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}})
+            yield made
+
+
+async def until(holds: Callable[[], bool], what: str, pod: Pod | None = None) -> None:
+    """Wait until ``holds``; the pod's log is in the failure."""
+    try:
+        await eventually(holds, what, patience=PATIENCE)
+    except AssertionError:
+        if pod is None:
+            raise
+        raise AssertionError(f"{what}:\n{pod.log.read_text()[-3000:]}") from None

@@ -1,0 +1,302 @@
+"""What the chart renders: for the values of the reference's chart, for its own, and for those that cannot be meant."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import helm
+import pytest
+import yaml
+
+from meshfed import __version__
+from meshfed.api.reference_config import reference_config
+from meshfed.cli.app import build
+from meshfed.kube import Manifest
+from tests.deploy.cluster import CHART, ROOT, Cluster, cluster
+
+EXAMPLES = ROOT / "deploy" / "examples"
+PODS = {"Deployment", "Job"}
+
+
+def example(name: str) -> dict[str, Any]:
+    values: dict[str, Any] = yaml.safe_load((EXAMPLES / f"{name}.yaml").read_text())
+    return values
+
+
+def rendered(
+    asked: helm.Helm, values: Mapping[str, Any], *, name: str = "east", namespace: str = "fed"
+) -> list[Manifest]:
+    found = asked("template", chart=str(CHART), name=name, namespace=namespace, values=values)
+    texts = [text for path, text in sorted(found.items()) if path.endswith(".yaml")]
+    return [document for text in texts for document in yaml.safe_load_all(text) if document]
+
+
+def one(objects: list[Manifest], kind: str, name: str = "") -> Manifest:
+    (found,) = [obj for obj in objects if obj["kind"] == kind and name in {"", obj["metadata"]["name"]}]
+    return found
+
+
+def arguments(objects: list[Manifest]) -> list[str]:
+    found: list[str] = one(objects, "Deployment", "federation-controller")["spec"]["template"]["spec"]["containers"][0][
+        "args"
+    ]
+    return found
+
+
+ALL = {
+    "mesh": {"spec": {"network": "n", "ingress": {"gateway": {"selector": {"app": "gateway"}}}}},
+    "gateway": {"enabled": True, "service": {"annotations": {"a": "b"}}},
+    "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}, "interval": "30s"},
+    "networkPolicy": {"enabled": True, "metricsFrom": [{"namespaceSelector": {}}]},
+    "imagePullSecrets": [{"name": "pull"}],
+    "istio": {"spire": {"enabled": True}},
+    "controller": {
+        "replicas": 1,
+        "readPods": False,
+        "logLevel": "debug",
+        "logFormat": "json",
+        "extraArgs": ["--metrics-bind-address=:9090"],
+        "podLabels": {"team": "mesh"},
+        "podAnnotations": {"note": "yes"},
+        "nodeSelector": {"kubernetes.io/os": "linux"},
+        "tolerations": [{"operator": "Exists"}],
+        "affinity": {"nodeAffinity": {}},
+        "priorityClassName": "system-cluster-critical",
+    },
+    "serviceAccount": {"name": "other", "annotations": {"a": "b"}},
+}
+CASES = {
+    "defaults": {},
+    "kind": example("kind"),
+    "openshift": example("openshift"),
+    "spire": example("spire"),
+    "objects": example("objects"),
+    "everything": ALL,
+    "nothing that can be left out": {
+        "serviceAccount": {"create": False},
+        "rbac": {"create": False},
+        "uninstall": {"enabled": False},
+        "fullnameOverride": "meshfed",
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def renderings(helm_process: helm.Helm) -> dict[str, list[Manifest]]:
+    return {name: rendered(helm_process, values) for name, values in CASES.items()}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_helm_has_nothing_to_complain_of(helm_process: helm.Helm, case: str) -> None:
+    said = helm_process("lint", chart=str(CHART), namespace="fed", values=CASES[case])
+    assert said["errors"] == []
+    assert [message for message in said["messages"] if message["error"] != "icon is recommended"] == []
+
+
+async def test_every_object_is_one_that_a_cluster_takes(renderings: dict[str, list[Manifest]], tmp_path: Path) -> None:
+    plurals = {"NetworkPolicy": "networkpolicies", "RemoteMesh": "remotemeshes"}
+    async with cluster(tmp_path) as found:
+        for crd in sorted((CHART / "crds").glob("*.yaml")):
+            found.server.install_crd(yaml.safe_load(crd.read_text()))
+        await found.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "fed"}})
+        seen = set()
+        for case, objects in renderings.items():
+            for obj in objects:
+                seen.add(obj["kind"])
+                if obj["kind"] == "PodMonitor":
+                    continue  # of the Prometheus operator, which nothing here knows
+                group = obj["apiVersion"]
+                place = f"/namespaces/{obj['metadata']['namespace']}" if "namespace" in obj["metadata"] else ""
+                plural = plurals.get(obj["kind"], f"{obj['kind'].lower()}s")
+                path = f"/{'apis' if '/' in group else 'api'}/{group}{place}/{plural}"
+                status, said = await post(found, path, obj)
+                assert status == 201, f"{case}: {obj['kind']}: {said}"
+    assert seen == {
+        *("ClusterRole", "ClusterRoleBinding", "Deployment", "Job", "MeshFederation", "NetworkPolicy", "PodMonitor"),
+        *("PodDisruptionBudget", "RemoteMesh", "Role", "RoleBinding", "Service", "ServiceAccount"),
+    }
+
+
+async def post(found: Cluster, path: str, obj: Manifest) -> tuple[int, str]:
+    """Create for trial, with unknown fields refused."""
+    context = ssl.create_default_context(cadata=found.server.ca.decode())
+    headers = {"Authorization": f"Bearer {found.server.token}"}
+    url = f"{found.server.url}{path}?fieldValidation=Strict&dryRun=All"
+    connector = aiohttp.TCPConnector(ssl=context)
+    async with (
+        aiohttp.ClientSession(connector=connector, headers=headers) as session,
+        session.post(url, json=obj) as answer,
+    ):
+        return answer.status, await answer.text()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_pod_is_held_to_little(renderings: dict[str, list[Manifest]], case: str) -> None:
+    for obj in renderings[case]:
+        if obj["kind"] not in PODS:
+            continue
+        spec = obj["spec"]["template"]["spec"]
+        assert spec["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+        (container,) = spec["containers"]
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        }
+        assert container["resources"]["requests"]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_commands_flags_exist(renderings: dict[str, list[Manifest]], case: str) -> None:
+    app = build()
+    for obj in renderings[case]:
+        if obj["kind"] in PODS and obj["spec"]["template"]["spec"]["containers"][0]["name"] != "istio-proxy":
+            container = obj["spec"]["template"]["spec"]["containers"][0]
+            assert container["command"] == ["meshfed"]
+            app.parse_args(container["args"], exit_on_error=False, print_error=False)
+
+
+@pytest.mark.parametrize("case", ["kind", "openshift", "spire"])
+def test_the_references_values_become_its_flags(renderings: dict[str, list[Manifest]], case: str) -> None:
+    objects, values = renderings[case], CASES[case]
+    flags = dict(argument.split("=", 1) for argument in arguments(objects) if "=" in argument)
+    assert json.loads(flags["--meshPeers"]) == values["federation"]["meshPeers"]
+    assert json.loads(flags["--exportedServiceSet"]) == values["federation"]["exportedServiceSet"]
+    config = reference_config(
+        mesh_peers=flags["--meshPeers"], exported_service_set=flags["--exportedServiceSet"], namespace="fed"
+    )
+    assert config.mesh is not None
+    assert config.mesh.metadata.name == "east"
+    assert [remote.metadata.name for remote in config.remotes] == ["west"]
+    assert not [obj for obj in objects if obj["kind"] in {"MeshFederation", "RemoteMesh"}]
+    service = one(objects, "Service", "federation-discovery-service-east")
+    assert service["spec"]["ports"] == [{"name": "grpc-fds", "port": 15080, "targetPort": "grpc-fds"}]
+    pod = one(objects, "Deployment")["spec"]["template"]["metadata"]
+    assert pod["labels"]["app.kubernetes.io/name"] == "federation-controller"
+    assert pod["labels"]["sidecar.istio.io/inject"] == "true"
+    templates = pod["annotations"].get("inject.istio.io/templates")
+    assert templates == ("sidecar,spire" if case == "spire" else None)
+    assert one(objects, "ServiceAccount", "federation-controller")
+
+
+def test_what_the_reference_leaves_open(helm_process: helm.Helm) -> None:
+    peers = {"local": {"gateways": {"ingress": {"selector": {"app": "g"}}}}}
+    objects = rendered(helm_process, {"federation": {"meshPeers": peers}}, name="central")
+    flags = dict(argument.split("=", 1) for argument in arguments(objects) if "=" in argument)
+    assert json.loads(flags["--meshPeers"])["local"]["name"] == "central"
+    assert flags["--exportedServiceSet"] == "null"
+    assert one(objects, "Service", "federation-discovery-service-central")
+
+
+def test_objects_of_our_own(renderings: dict[str, list[Manifest]]) -> None:
+    objects, values = renderings["objects"], CASES["objects"]
+    assert one(objects, "MeshFederation", "east")["spec"] == values["mesh"]["spec"]
+    assert one(objects, "RemoteMesh", "west")["spec"] == values["remotes"][0]["spec"]
+    assert arguments(objects) == ["controller", "--leader-elect"]
+    gateway = one(objects, "Deployment", "federation-ingress-gateway")["spec"]["template"]
+    assert gateway["metadata"]["labels"]["topology.istio.io/network"] == "east-network"
+    assert gateway["metadata"]["labels"]["app"] == "federation-ingress-gateway"
+    assert gateway["metadata"]["annotations"] == {"inject.istio.io/templates": "gateway"}
+    (proxy,) = gateway["spec"]["containers"]
+    assert proxy["env"] == [{"name": "ISTIO_META_REQUESTED_NETWORK_VIEW", "value": "east-network"}]
+    service = one(objects, "Service", "federation-ingress-gateway")["spec"]
+    assert [(port["name"], port["port"]) for port in service["ports"]] == [
+        ("status-port", 15021),
+        ("tls-passthrough", 15443),
+    ]
+    policy = one(objects, "NetworkPolicy")["spec"]["ingress"][0]
+    assert policy["from"][0]["podSelector"]["matchLabels"] == {"app": "federation-ingress-gateway"}
+
+
+def test_one_replica_elects_nobody(renderings: dict[str, list[Manifest]]) -> None:
+    objects = renderings["everything"]
+    assert "--leader-elect" not in arguments(objects)
+    assert "PodDisruptionBudget" not in {obj["kind"] for obj in objects}
+    assert "leases" not in json.dumps([obj for obj in objects if obj["kind"] == "Role"])
+    assert "pods" not in one(objects, "ClusterRole", "federation-controller-fed")["rules"][0]["resources"]
+
+
+def test_two_releases_in_one_cluster_have_nothing_of_the_same_name(helm_process: helm.Helm) -> None:
+    values = example("objects") | {"istio": {"namespace": "istio-system"}}
+    first = rendered(helm_process, values, name="east", namespace="one")
+    second = rendered(helm_process, values, name="east", namespace="two")
+
+    def names(objects: list[Manifest]) -> set[tuple[str, str, str]]:
+        return {(obj["kind"], obj["metadata"].get("namespace", ""), obj["metadata"]["name"]) for obj in objects}
+
+    assert names(first) & names(second) == set()
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"image": {"tagg": "1"}}, "at '/image': additional properties 'tagg' not allowed"),
+        ({"istio": {"spire": {"enabled": "yes"}}}, "at '/istio/spire/enabled': got string, want boolean"),
+        ({"controller": {"logLevel": "loud"}}, "at '/controller/logLevel': value must be one of 'debug', 'info'"),
+        ({"mesh": {"spec": {"network": "n"}}}, "at '/mesh/spec': missing property 'ingress'"),
+        (
+            {"remotes": [{"name": "west", "spec": {"network": "n", "import": {"merg": True}}}]},
+            "at '/remotes/0/spec/import': additional properties 'merg' not allowed",
+        ),
+        (
+            {"federation": {"meshPeers": {"local": {"gateways": {}}}}},
+            "at '/federation/meshPeers/local/gateways': missing property 'ingress'",
+        ),
+        (
+            {"federation": {"exportedServiceSet": {"rules": [{"type": "All"}]}}},
+            "at '/federation/exportedServiceSet/rules/0/type': value must be 'LabelSelector'",
+        ),
+        (
+            example("kind") | {"mesh": example("objects")["mesh"]},
+            "federation.meshPeers and mesh.spec or remotes both describe the mesh: keep federation",
+        ),
+        (
+            {"federation": {"exportedServiceSet": {"rules": []}}},
+            "federation.exportedServiceSet and federation.importedServiceSet need federation.meshPeers",
+        ),
+        ({"remotes": example("objects")["remotes"]}, "remotes without mesh.spec"),
+        ({"gateway": {"enabled": True}}, "gateway.enabled without a network: set gateway.network"),
+    ],
+)
+def test_values_that_cannot_be_meant_are_refused(helm_process: helm.Helm, values: dict[str, Any], said: str) -> None:
+    with pytest.raises(helm.HelmError) as caught:
+        rendered(helm_process, values)
+    assert said in str(caught.value)
+
+
+def test_a_release_with_a_name_that_is_too_long_for_a_mesh(helm_process: helm.Helm) -> None:
+    with pytest.raises(helm.HelmError, match=r"longer than the 34 characters .*: set mesh\.name"):
+        rendered(helm_process, {}, name="e" * 35)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_notes_say_what_is_next(helm_process: helm.Helm, case: str) -> None:
+    found = helm_process("template", chart=str(CHART), name="east", namespace="fed", values=CASES[case])
+    notes = found["federation-controller/templates/NOTES.txt"]
+    assert "the controller of mesh east" in notes
+    assert ("waits for a MeshFederation named east" in notes) is (case in {"defaults", "nothing that can be left out"})
+    assert ("described by flags" in notes) is ("federation" in CASES[case])
+    assert "<no value>" not in notes
+
+
+def test_the_charts_version_is_the_packages() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert (chart["version"], chart["appVersion"]) == (__version__, __version__)
+
+
+def test_the_table_of_values_has_them_all() -> None:
+    def leaves(values: Mapping[str, Any], path: str = "") -> set[str]:
+        found: set[str] = set()
+        for key, value in values.items():
+            here = f"{path}.{key}".lstrip(".")
+            found |= leaves(value, here) if isinstance(value, dict) and value and key != "resources" else {here}
+        return found
+
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    table = (CHART / "README.md").read_text()
+    assert [leaf for leaf in sorted(leaves(values)) if f"| `{leaf}` |" not in table] == []

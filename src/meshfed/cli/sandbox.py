@@ -7,7 +7,7 @@ import contextlib
 import functools
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -20,6 +20,8 @@ def sandbox(
     directory: Annotated[Path | None, Parameter(name="--dir")] = None,
     crds: Annotated[tuple[Path, ...], Parameter(name="--crds", show_default=False)] = (),
     rbac: Annotated[bool, Parameter(show_default=False)] = False,
+    data_plane: Annotated[bool, Parameter(show_default=False)] = False,
+    trust: Literal["shared", "federated", "none"] = "shared",
 ) -> int:
     """Bring up meshes on this machine, each with a Kubernetes API of its own, until SIGINT or SIGTERM.
 
@@ -35,6 +37,12 @@ def sandbox(
         A file with other CustomResourceDefinitions to install, such as Istio's own; may be repeated.
     rbac
         Serve HTTPS and let roles and bindings decide, as in a real cluster; the kubeconfigs are an administrator's.
+    data_plane
+        Run Pods, each with an Envoy as sidecar, and install in each mesh an ingress gateway and a controller. Logs are
+        in `<dir>/<mesh>`.
+    trust
+        With --data-plane, whom workloads believe: one root for all meshes, a root for each with exchanged bundles, or
+        a root for each that no other mesh trusts.
     """
     from meshfed.api.crds import all_crds
     from meshfed.sandbox import SandboxError, run_sandbox
@@ -49,7 +57,25 @@ def sandbox(
             raise BadInput(f"--dir {directory}: {error.strerror}") from error
         say = functools.partial(print, flush=True)
         try:
-            asyncio.run(run_sandbox(names, directory=directory, crds=all_crds(), crd_files=crds, rbac=rbac, say=say))
+            if not data_plane:
+                asyncio.run(
+                    run_sandbox(names, directory=directory, crds=all_crds(), crd_files=crds, rbac=rbac, say=say)
+                )
+            else:
+                from meshfed.sandbox.dataplane.network import PodLoop
+                from meshfed.sandbox.dataplane.plane import Options
+
+                running = run_sandbox(
+                    names,
+                    directory=directory,
+                    crds=all_crds(),
+                    crd_files=crds,
+                    rbac=rbac,
+                    data_plane=Options(trust=trust),
+                    say=say,
+                )
+                with asyncio.Runner(loop_factory=PodLoop) as runner:
+                    runner.run(running)
         except SandboxError as error:
             raise BadInput(str(error)) from error
         except OSError as error:

@@ -11,7 +11,7 @@ import signal
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import yaml
 
@@ -19,6 +19,9 @@ from meshfed.api.documents import not_yaml
 from meshfed.model.names import MAX_MESH_NAME, is_dns_label
 from meshfed.sandbox.apiserver import APIServer, Authorization
 from meshfed.sandbox.istio_crds import istio_crds
+
+if TYPE_CHECKING:
+    from meshfed.sandbox.dataplane.plane import DataPlane, Options
 
 JSONObject = dict[str, Any]
 
@@ -61,6 +64,8 @@ class Sandbox:
     ``directory`` receives ``<mesh>.kubeconfig`` (mode 0600), which the end removes again. Istio's CRDs, reduced to what
     Meshfed uses, are installed, then ``crds``, then those in ``crd_files``; a later one replaces an earlier one of its
     name. With ``rbac`` the servers speak HTTPS, roles and bindings decide, and the kubeconfigs are an administrator's.
+    With ``data_plane`` Pods run; what they write is in ``<directory>/<mesh>``, and the event loop has to be a
+    ``PodLoop``.
 
     Raises:
         SandboxError: a mesh's name is unusable or appears twice, or a CRD file is.
@@ -75,6 +80,7 @@ class Sandbox:
         crds: Iterable[JSONObject] = (),
         crd_files: Sequence[Path] = (),
         rbac: bool = False,
+        data_plane: Options | None = None,
     ) -> None:
         for mesh in meshes:
             if not is_dns_label(mesh) or len(mesh) > MAX_MESH_NAME:
@@ -89,7 +95,16 @@ class Sandbox:
         self._directory = directory
         authorization: Authorization = "RBAC" if rbac else "AlwaysAllow"
         self._servers = {mesh: APIServer(crds=by_name.values(), authorization=authorization) for mesh in meshes}
+        self._options = data_plane
+        self._data_plane: DataPlane | None = None
         self._exit = AsyncExitStack()
+
+    @property
+    def data_plane(self) -> DataPlane:
+        """What runs, where the sandbox was made with a data plane; ``RuntimeError`` where it was not, or is not up."""
+        if self._data_plane is None:
+            raise RuntimeError("this sandbox runs no data plane: make it with data_plane=Options()")
+        return self._data_plane
 
     @property
     def servers(self) -> Mapping[str, APIServer]:
@@ -111,6 +126,11 @@ class Sandbox:
                 path.unlink(missing_ok=True)
                 path.touch(mode=0o600)
                 path.write_text(yaml.safe_dump(server.kubeconfig(mesh), sort_keys=False))
+            if self._options is not None:
+                from meshfed.sandbox.dataplane.plane import DataPlane  # noqa: PLC0415 - much that only this needs
+
+                plane = DataPlane(self.kubeconfigs, directory=self._directory, options=self._options)
+                self._data_plane = await stack.enter_async_context(plane)
             self._exit = stack.pop_all()
         return self
 
@@ -138,16 +158,41 @@ async def run_sandbox(
     crds: Iterable[JSONObject] = (),
     crd_files: Sequence[Path] = (),
     rbac: bool = False,
+    data_plane: Options | None = None,
     say: Callable[[str], None],
 ) -> None:
     """Bring up a sandbox, ``say`` how to use it and then ``ready``, and keep it up until SIGINT or SIGTERM.
 
+    With ``data_plane`` each mesh has an ingress gateway and a controller from the start, and what befalls a proxy is
+    said as well.
+
     Raises:
         SandboxError, StatusError: as ``Sandbox`` does.
     """
-    made = Sandbox(meshes, directory=directory, crds=crds, crd_files=crd_files, rbac=rbac)
+    made = Sandbox(meshes, directory=directory, crds=crds, crd_files=crd_files, rbac=rbac, data_plane=data_plane)
     async with _signalled() as stop, made as sandbox:
         for mesh, path in sandbox.kubeconfigs.items():
             say(f"{mesh}: {sandbox.servers[mesh].url}  kubectl --kubeconfig {path} get namespaces")
+        if data_plane is not None:
+            await _install(sandbox.data_plane, stop, say)
         say("ready")
         await stop.wait()
+
+
+async def _install(plane: DataPlane, stop: asyncio.Event, say: Callable[[str], None]) -> None:
+    """Install a gateway and a controller in each mesh, and ``say`` how it goes until they are at work."""
+    plane.heard = lambda problem: say(f"problem: {problem}")
+    for mesh in plane.meshes.values():
+        await mesh.install()
+    told: set[str] = set()
+    settling, stopping = asyncio.create_task(plane.settled()), asyncio.create_task(stop.wait())
+    try:
+        while not settling.done() and not stopping.done():
+            for line in [line for mesh in plane.meshes.values() for line in mesh.unsettled()]:
+                if line not in told:
+                    told.add(line)
+                    say(f"waiting: {line}")
+            await asyncio.wait({settling, stopping}, timeout=1, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        settling.cancel()
+        stopping.cancel()

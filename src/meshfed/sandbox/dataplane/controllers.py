@@ -41,7 +41,7 @@ class Controllers:
         watch.subscribe(self._notice)
 
     def _notice(self, kind: str) -> None:
-        if kind in {"Deployment", "Pod", "Service", "EndpointSlice"}:
+        if kind in {"Deployment", "Namespace", "Pod", "Service", "EndpointSlice"}:
             self._changed.set()
 
     async def run(self) -> None:
@@ -81,8 +81,10 @@ class Controllers:
             return
         changes = workloads.changes(deployment, pods)
         owner = deployment["metadata"]["uid"]
-        for _ in range(changes.create):
+        within = self._watch.get("Namespace", "", namespace)
+        for _ in range(changes.create if within is not None else 0):
             pod = workloads.pod_of(deployment, "".join(secrets.choice(_SUFFIX) for _ in range(5)))
+            pod = workloads.injected(pod, within or {})
             await self._client.create(POD, pod)
             self._expect(owner, pod["metadata"]["name"], exists=True)
         for name in changes.delete:

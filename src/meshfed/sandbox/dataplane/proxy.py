@@ -1,14 +1,13 @@
-"""One proxy: an Envoy process, the files it is told things by, and what became of what it was told.
+"""One proxy: an Envoy process, and what became of what it was told.
 
-Everything reaches it through files that are renamed into place. An update that takes something away comes in three
-steps, each taken before the next is written, as istiod orders them: first what is new beside what goes, then what
-uses it, then without what went. So no request meets a listener whose cluster is not there.
+An update that takes something away comes in three steps, each taken before the next is told, as istiod orders them:
+first what is new beside what goes, then what uses it, then without what went. So no request meets a listener whose
+cluster is not there.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import importlib.util
 import logging
 from collections.abc import Mapping, Sequence
@@ -19,11 +18,14 @@ import aiohttp
 import msgspec
 
 from meshfed.sandbox.dataplane import processes
+from meshfed.sandbox.dataplane.discovery import Feed, Key, over_rest
 from meshfed.sandbox.dataplane.values import ProxyConfig, ProxyFiles, ProxyIdentity
 
 JSONObject = dict[str, Any]
 
 _log = logging.getLogger(__name__)
+_LISTENERS: Final = Key("listeners")
+_CLUSTERS: Final = Key("clusters")
 _POLL: Final = 0.05
 _PATIENCE: Final = 30.0
 """Seconds within which an update is taken or refused, also on a machine that is busy."""
@@ -74,14 +76,14 @@ class Proxy:
             endpoints=str(directory / "endpoints"),
             routes=str(directory / "routes"),
             resolver=resolver,
+            access_log=str(self.access_log),
         )
         self.admin = str(admin)
         self._admin_socket = admin
-        for path in (self.files.endpoints, self.files.routes):
-            Path(path).mkdir(parents=True, exist_ok=True)
+        directory.mkdir(parents=True, exist_ok=True)
+        self.feed = Feed()
         self._process: asyncio.subprocess.Process | None = None
         self._told: ProxyConfig | None = None
-        self._versions: dict[Path, str] = {}
         self._seen: set[str] = set()
         self._refused = 0
         self._updating = asyncio.Lock()
@@ -100,7 +102,7 @@ class Proxy:
     # --- the process
 
     async def start(self, bootstrap: JSONObject, config: ProxyConfig) -> None:
-        """Start it with ``config``, and wait until it is at work. The certificate must be written already.
+        """Start it with ``config``, and wait until it is at work. Somebody has to serve its ``feed``.
 
         Raises:
             ProxyEnded: it ended at once, such as for a bootstrap that is none.
@@ -109,9 +111,9 @@ class Proxy:
         path = self.directory / "bootstrap.json"
         path.write_bytes(msgspec.json.encode(bootstrap))
         self._refused = 0
-        self._write(endpoints=config.endpoints, routes=config.routes)
-        self._write(listeners=config.listeners, clusters=config.clusters)
         self._told = config
+        self._tell(endpoints=config.endpoints, routes=config.routes)
+        self._tell(listeners=config.listeners, clusters=config.clusters)
         command = [envoy_path(), "--config-path", str(path), "--concurrency", "1", "--disable-hot-restart"]
         command += ["--log-level", "warning", "--log-path", str(self.log), "--file-flush-interval-msec", "50"]
         # What it does not know must not pass for taken.
@@ -155,23 +157,21 @@ class Proxy:
             names = {one["name"] for one in config.clusters}
             going = [one for one in old.clusters if one["name"] not in names]
             self._told = config
-            self._write(endpoints=config.endpoints)
-            self._write(clusters=[*config.clusters, *going])
+            self._tell(endpoints=config.endpoints, clusters=[*config.clusters, *going])
             await self._taken()
-            self._write(routes=config.routes)
-            self._write(listeners=config.listeners)
+            self._tell(routes=config.routes, listeners=config.listeners)
             await self._taken()
             if going:
-                self._write(clusters=config.clusters)
+                self._tell(clusters=config.clusters)
                 await self._taken()
             self._clear(config)
             return True
 
-    def write_secret(self, path: str, response: JSONObject) -> None:
-        """Write a certificate or what is trusted, to one of ``files``; the proxy takes it up by itself."""
-        _replace(Path(path), msgspec.json.encode(response), mode=0o600)
+    def tell_secret(self, secret: JSONObject) -> None:
+        """Tell it a certificate, or what it trusts: a Secret, which it takes up by itself."""
+        self.feed.set(Key("secrets", secret["name"]), [secret])
 
-    def _write(
+    def _tell(
         self,
         *,
         listeners: Sequence[JSONObject] | None = None,
@@ -179,34 +179,24 @@ class Proxy:
         endpoints: Mapping[str, JSONObject] | None = None,
         routes: Mapping[str, JSONObject] | None = None,
     ) -> None:
-        for name, resource in (endpoints or {}).items():
-            self._write_one(Path(self.files.endpoints) / name, [resource])
-        for name, resource in (routes or {}).items():
-            self._write_one(Path(self.files.routes) / name, [resource])
+        for resource in (endpoints or {}).values():
+            self.feed.set(Key("endpoints", resource["cluster_name"]), [resource])
+        for resource in (routes or {}).values():
+            self.feed.set(Key("routes", resource["name"]), [over_rest(resource)])
         if clusters is not None:
-            self._write_one(self.directory / "clusters.json", clusters)
+            self.feed.set(_CLUSTERS, over_rest(clusters))
         if listeners is not None:
-            self._write_one(self.directory / "listeners.json", listeners)
-
-    def _write_one(self, path: Path, resources: Sequence[JSONObject]) -> None:
-        encoded = msgspec.json.encode(resources)
-        version = hashlib.sha256(encoded).hexdigest()[:16]
-        if self._versions.get(path) != version:
-            self._versions[path] = version
-            _replace(path, msgspec.json.encode({"version_info": version, "resources": msgspec.Raw(encoded)}))
+            self.feed.set(_LISTENERS, over_rest(listeners))
 
     def _clear(self, config: ProxyConfig) -> None:
-        kept = {Path(self.files.endpoints) / name for name in config.endpoints}
-        kept |= {Path(self.files.routes) / name for name in config.routes}
-        kept |= {self.directory / "clusters.json", self.directory / "listeners.json"}
-        for path in self._versions.keys() - kept:
-            del self._versions[path]
-            path.unlink(missing_ok=True)
+        for key in self.feed.versions.keys() - _keys(config):
+            if key.kind != "secrets":
+                self.feed.forget(key)
 
     # --- what became of it
 
     async def accepted(self) -> None:
-        """Wait until what was written last is at work.
+        """Wait until what it was told last is at work.
 
         Raises:
             Rejected, ProxyEnded: as ``update``.
@@ -225,12 +215,15 @@ class Proxy:
                     )
                 await asyncio.sleep(_POLL)
         except Rejected:
-            # What was not taken never will be: nothing may wait for it, and it is to be written anew.
-            self._versions = {path: version for path, version in self._versions.items() if version in self._seen}
+            # What was not taken never will be: nothing may wait for it.
+            for version in set(self.feed.versions.values()) - self._seen:
+                self.feed.refuse(version)
+            await asyncio.sleep(_LOG_SECONDS)  # it may be refusing it once more right now
+            self._refused = await self._refusals()
             raise
 
     async def _waiting_for(self) -> str:
-        """What is not yet as it was written; empty: nothing."""
+        """What is not yet as it was told; empty: nothing."""
         if self.pid is None:
             raise ProxyEnded(f"the Envoy of {self._name} ended:\n{processes.tail(self.log)}")
         try:
@@ -238,26 +231,28 @@ class Proxy:
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             return f"its admin interface ({error})"
         self._seen = {value for name, value in stats.items() if name.endswith("version_text")}
-        refused = sum(int(value) for name, value in stats.items() if name.endswith(_REFUSALS))
-        if refused > self._refused:
-            self._refused = refused
+        if sum(int(value) for name, value in stats.items() if name.endswith(_REFUSALS)) > self._refused:
             await asyncio.sleep(_LOG_SECONDS)
             raise Rejected(f"the Envoy of {self._name} refuses an update:\n{self._last_words()}")
         if int(stats.get("server.state", 3)) != 0:
             return "its start"
+        wanted = _keys(self._told) if self._told is not None else set()
         lacking = [
-            path.name for path, version in self._versions.items() if self._wanted(path) and version not in self._seen
+            f"{key.kind} {key.name}".rstrip()
+            for key, version in self.feed.versions.items()
+            if key in wanted and version not in self._seen
         ]
         if lacking:
             return ", ".join(lacking)
         warming = [name for name, value in stats.items() if "warming" in name and int(value)]
         return ", ".join(warming)
 
-    def _wanted(self, path: Path) -> bool:
-        """Whether the proxy has a reason to read ``path`` now: files that are about to be removed do not count."""
-        if self._told is None:
-            return False
-        return path.parent == self.directory or path.name in self._told.endpoints or path.name in self._told.routes
+    async def _refusals(self) -> int:
+        """How often it has refused something so far."""
+        try:
+            return sum(map(int, (await self.stats("update_rejected$|update_failure$")).values()))
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            return self._refused
 
     async def stats(self, pattern: str) -> dict[str, str]:
         """Its statistics whose names match a regular expression."""
@@ -285,9 +280,8 @@ class Proxy:
         return "\n".join(told[-3:] or lines[-3:])
 
 
-def _replace(path: Path, content: bytes, mode: int = 0o644) -> None:
-    """Write a file in one step, as whoever reads it sees it."""
-    made = path.with_name(f".{path.name}.new")
-    made.touch(mode=mode)
-    made.write_bytes(content)
-    made.rename(path)
+def _keys(config: ProxyConfig) -> set[Key]:
+    """What a proxy with ``config`` subscribes to, but for secrets, which it may have no use for."""
+    endpoints = {Key("endpoints", one["cluster_name"]) for one in config.endpoints.values()}
+    routes = {Key("routes", one["name"]) for one in config.routes.values()}
+    return {_LISTENERS, _CLUSTERS, *endpoints, *routes}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -79,9 +79,9 @@ class Watch:
         """One object; a cluster's has no namespace (empty)."""
         return self._stores[kind].get((namespace, name))
 
-    def objects(self) -> Mapping[str, Sequence[JSONObject]]:
-        """All of them, by kind."""
-        return {kind: self.all(kind) for kind in self._stores}
+    def objects(self, kinds: Collection[str]) -> Mapping[str, Sequence[JSONObject]]:
+        """All objects of those of ``kinds`` that are watched, by kind."""
+        return {kind: self.all(kind) for kind in self._stores if kind in kinds}
 
 
 def _reflector(client: Client, resource: Resource, store: Store[JSONObject]) -> Reflector[JSONObject]:

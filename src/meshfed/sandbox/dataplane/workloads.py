@@ -57,7 +57,7 @@ def template_hash(deployment: Mapping[str, Any]) -> str:
 
 
 def pod_of(deployment: Mapping[str, Any], suffix: str) -> JSONObject:
-    """A new Pod of a Deployment, whose name ends with ``suffix``."""
+    """A new Pod of a Deployment, whose name ends with ``suffix``, before anything is injected."""
     template = deployment["spec"]["template"]
     given = template.get("metadata") or {}
     name, revision = deployment["metadata"]["name"], template_hash(deployment)
@@ -187,9 +187,10 @@ def target_port(port: Mapping[str, Any], pod: Mapping[str, Any]) -> int | None:
 
 
 def container_ports(pod: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The ports that a Pod's containers declare."""
+    """The ports that a Pod's applications declare."""
     for container in pod["spec"]["containers"]:
-        yield from container.get("ports") or ()
+        if container["name"] != PROXY:
+            yield from container.get("ports") or ()
 
 
 def _slice(
@@ -244,6 +245,11 @@ def ingress_addresses(service: Mapping[str, Any], pods: Iterable[Mapping[str, An
 
 INJECT: Final = "sidecar.istio.io/inject"
 TEMPLATES: Final = "inject.istio.io/templates"
+TAKES_MTLS: Final = {"security.istio.io/tlsMode": "istio"}
+"""The label by which istiod knows that a Pod has a sidecar."""
+PROXY: Final = "istio-proxy"
+"""The name of the container that is the proxy."""
+PROXY_IMAGE: Final = "istio/proxyv2"
 
 
 def proxy_kind(pod: Mapping[str, Any], namespace: Mapping[str, Any]) -> str:
@@ -255,6 +261,19 @@ def proxy_kind(pod: Mapping[str, Any], namespace: Mapping[str, Any]) -> str:
         return ""
     templates = (pod["metadata"].get("annotations") or {}).get(TEMPLATES, "sidecar")
     return "gateway" if "gateway" in (part.strip() for part in templates.split(",")) else "sidecar"
+
+
+def injected(pod: JSONObject, namespace: Mapping[str, Any]) -> JSONObject:
+    """A Pod as Istio's webhook would have it: a sidecar is one more container, a gateway's image is named."""
+    kind, containers = proxy_kind(pod, namespace), pod["spec"]["containers"]
+    if not kind:
+        return pod
+    proxy: JSONObject = {"name": PROXY, "ports": [{"name": "http-envoy-prom", "containerPort": 15090}]}
+    own: JSONObject = next((one for one in containers if one["name"] == PROXY), {})
+    proxy |= own | {"image": PROXY_IMAGE}
+    others = [one for one in containers if one["name"] != PROXY]
+    metadata = {**pod["metadata"], "labels": {**labels(pod), **(TAKES_MTLS if kind == "sidecar" else {})}}
+    return {**pod, "metadata": metadata, "spec": {**pod["spec"], "containers": [*others, proxy]}}
 
 
 # --- DNS

@@ -17,6 +17,7 @@ ACCESS_LOG_FIELDS: Final = {
     "authority": "%REQ(:AUTHORITY)%",
     "path": "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%",
     "protocol": "%PROTOCOL%",
+    "request_id": "%REQ(X-REQUEST-ID)%",
     "response_code": "%RESPONSE_CODE%",
     "response_code_details": "%RESPONSE_CODE_DETAILS%",
     "response_flags": "%RESPONSE_FLAGS%",

@@ -1,0 +1,218 @@
+"""The data plane of a sandbox: in each mesh a node that runs Pods, and a control plane that tells their proxies."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final, Self
+from urllib.parse import urlsplit
+
+import msgspec
+
+from meshfed.kube import Client, PatchType, discover, load_kubeconfig
+from meshfed.sandbox.dataplane import workloads
+from meshfed.sandbox.dataplane.addresses import Addresses
+from meshfed.sandbox.dataplane.controllers import Controllers
+from meshfed.sandbox.dataplane.dns import Resolver
+from meshfed.sandbox.dataplane.installation import installation
+from meshfed.sandbox.dataplane.istiod import ControlPlane, Problem
+from meshfed.sandbox.dataplane.network import PodLoop
+from meshfed.sandbox.dataplane.node import Node
+from meshfed.sandbox.dataplane.pods import Pod, Surroundings
+from meshfed.sandbox.dataplane.trust import Mode, Trust
+from meshfed.sandbox.dataplane.values import MeshSettings
+from meshfed.sandbox.dataplane.watch import Watch
+
+JSONObject = dict[str, Any]
+
+_log = logging.getLogger(__name__)
+_DNS_PORT: Final = 53053
+_NAMED: Final = ("Service", "EndpointSlice")
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What the meshes of a data plane are installed with.
+
+    ``meshes`` are the settings of those that are to differ from ``default_settings``. ``lifetime`` is how long
+    workloads' certificates are valid; they are renewed at half of it.
+    """
+
+    trust: Mode = "shared"
+    lifetime: timedelta = timedelta(hours=1)
+    meshes: Mapping[str, MeshSettings] = {}
+
+
+def default_settings(mesh: str, trust: Mode = "shared") -> MeshSettings:
+    """A mesh's settings where nothing is said: a network of its own, and under a root of its own a trust domain too.
+
+    Meshes under one root share Istio's usual trust domain, as their guides have it. Where trust domains differ,
+    sidecars leave it to the certificates whom they believe.
+    """
+    if trust == "shared":
+        return MeshSettings(name=mesh, network=f"{mesh}-network")
+    return MeshSettings(
+        name=mesh, network=f"{mesh}-network", trust_domain=f"{mesh}.local", skip_validate_trust_domain=True
+    )
+
+
+class Mesh:
+    """One mesh of the data plane, while it runs."""
+
+    def __init__(
+        self, settings: MeshSettings, node: Node, control_plane: ControlPlane, watch: Watch, client: Client
+    ) -> None:
+        self.settings = settings
+        self._client = client
+        self.node = node
+        self.control_plane = control_plane
+        self.watch = watch
+
+    @property
+    def name(self) -> str:
+        """The mesh's name."""
+        return self.settings.name
+
+    def pod(self, namespace: str, of: str) -> Pod:
+        """A Pod by its name, or by that of its workload; ``LookupError`` where there is none."""
+        return self.node.pod(namespace, of)
+
+    async def install(self) -> None:
+        """Install what a mesh has that is ready to federate; see ``installation``."""
+        served = await discover(self._client)
+        for manifest in installation(self.settings):
+            resource = served.find(manifest["apiVersion"].rpartition("/")[0], manifest["kind"])
+            if resource is None:
+                raise LookupError(f"mesh {self.name} serves no {manifest['kind']}")
+            name, namespace = manifest["metadata"]["name"], manifest["metadata"].get("namespace")
+            await self._client.patch(
+                resource, name, manifest, namespace=namespace, patch_type=PatchType.APPLY, force=True
+            )
+
+    async def settled(self) -> None:
+        """Wait until every Deployment has the Pods it asks for, all are ready, and every proxy is up to date."""
+        while True:
+            await self.control_plane.settled()
+            if all(self._complete(one) for one in self.watch.all("Deployment")):
+                await self.control_plane.settled()
+                return
+            await asyncio.sleep(0.05)
+
+    def _complete(self, deployment: JSONObject) -> bool:
+        status, wanted = deployment.get("status", {}), deployment["spec"].get("replicas", 1)
+        observed = status.get("observedGeneration") == deployment["metadata"].get("generation")
+        counts = {status.get(key) for key in ("replicas", "updatedReplicas", "readyReplicas")}
+        return observed and counts == {wanted}
+
+    def unsettled(self) -> list[str]:
+        """What ``settled`` would wait for, for people: a line for each Pod that is not ready, and why."""
+        return [
+            f"{self.name}: Pod {pod.namespace}/{pod.name}: {pod.complaint}"
+            for pod in self.node.pods.values()
+            if not pod.ready
+        ]
+
+
+class DataPlane:
+    """Runs the Pods of the meshes behind ``kubeconfigs``; an async context manager, on a ``PodLoop``.
+
+    What runs writes into ``directory``: one folder for each mesh, in it one for each Pod with its logs and its proxy's
+    configuration. ``problems`` has what befell proxies, and what they could not be told.
+
+    Raises:
+        RuntimeError: the event loop is not a ``PodLoop``.
+        AddressesExhausted: this machine has no loopback left for another mesh.
+        FileNotFoundError: there is no Envoy; the message says how to get one.
+    """
+
+    def __init__(
+        self,
+        kubeconfigs: Mapping[str, Path],
+        *,
+        directory: Path,
+        options: Options | None = None,
+    ) -> None:
+        options = options or Options()
+        self._settings = {
+            mesh: options.meshes.get(mesh) or default_settings(mesh, options.trust) for mesh in kubeconfigs
+        }
+        self._kubeconfigs = kubeconfigs
+        self._directory = directory
+        self.heard: Callable[[Problem], None] = lambda found: _log.warning("%s", found)
+        """What is called with each problem as it arises."""
+        self.trust = Trust(
+            {mesh: settings.trust_domain for mesh, settings in self._settings.items()},
+            mode=options.trust,
+            lifetime=options.lifetime,
+        )
+        self.problems: list[Problem] = []
+        self.names: dict[str, tuple[str, ...]] = {}
+        """DNS names outside of all meshes, lower case without a trailing dot, and their addresses."""
+        self.meshes: dict[str, Mesh] = {}
+        self._exit = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        if not isinstance(asyncio.get_running_loop(), PodLoop):
+            raise RuntimeError("the data plane runs on a PodLoop alone: asyncio.Runner(loop_factory=PodLoop)")  # noqa: TRY004
+        async with AsyncExitStack() as stack:
+            sockets = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="meshfed-")))
+            for mesh in self._settings:
+                await self._start(mesh, sockets, stack)
+            self._exit = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._exit.aclose()
+
+    async def _start(self, mesh: str, sockets: Path, stack: AsyncExitStack) -> None:
+        settings = self._settings[mesh]
+        config = load_kubeconfig(str(self._kubeconfigs[mesh]), None, {})
+        client = await stack.enter_async_context(Client(config, field_manager="sandbox"))
+        addresses = stack.enter_context(Addresses())
+        watch = Watch(client)
+
+        def outside() -> Mapping[str, tuple[str, ...]]:
+            return {**workloads.cluster_names(watch.objects(_NAMED), settings.cluster_domain), **self.names}
+
+        resolver = Resolver(outside, cluster_domain=settings.cluster_domain)
+        name_server = (addresses.name_server, _DNS_PORT)
+        await stack.enter_async_context(resolver.serving(*name_server))
+        control_plane = ControlPlane(
+            settings,
+            client=client,
+            watch=watch,
+            trust=self.trust,
+            sockets=sockets,
+            outside=outside,
+            problem=self._note,
+        )
+        server = urlsplit(config.server)
+        around = Surroundings(
+            mesh=mesh,
+            cluster_domain=settings.cluster_domain,
+            client=client,
+            control_plane=control_plane,
+            addresses=addresses,
+            resolver=name_server,
+            api_server=(server.hostname or "", server.port or 80),
+            kubeconfig=self._kubeconfigs[mesh].absolute(),
+            directory=(self._directory / mesh).absolute(),
+        )
+        node = Node(watch, around)
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        for part in (watch.run(), control_plane.run(), Controllers(client, watch).run(), node.run()):
+            stack.callback(tasks.create_task(part).cancel)
+        self.meshes[mesh] = Mesh(settings, node, control_plane, watch, client)
+
+    def _note(self, found: Problem) -> None:
+        self.problems.append(found)
+        self.heard(found)
+
+    async def settled(self) -> None:
+        """Wait until all meshes are: every Deployment has its Pods, all ready, and every proxy is up to date."""
+        for mesh in self.meshes.values():
+            await mesh.settled()

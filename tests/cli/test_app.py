@@ -11,7 +11,7 @@ import pytest
 
 from meshfed.cli.app import COMMANDS, run
 
-ALL = ", ".join(COMMANDS)
+SOME = ", ".join([*list(COMMANDS)[:8], "..."])
 
 
 def test_help_says_what_every_command_does(capsys: pytest.CaptureFixture[str]) -> None:
@@ -25,7 +25,7 @@ def test_help_says_what_every_command_does(capsys: pytest.CaptureFixture[str]) -
     [
         (
             ["bogus"],
-            f'meshfed: Unknown command "bogus". Available commands: {ALL}. See `meshfed --help`.',
+            f'meshfed: Unknown command "bogus". Available commands: {SOME} See `meshfed --help`.',
         ),
         (
             ["fds", "bogus"],

@@ -217,7 +217,7 @@ def test_one_replica_elects_nobody(renderings: dict[str, list[Manifest]]) -> Non
     objects = renderings["everything"]
     assert "--leader-elect" not in arguments(objects)
     assert "PodDisruptionBudget" not in {obj["kind"] for obj in objects}
-    assert "leases" not in json.dumps([obj for obj in objects if obj["kind"] == "Role"])
+    assert "leases" not in json.dumps(one(objects, "Role", "federation-controller"))
     assert "pods" not in one(objects, "ClusterRole", "federation-controller-fed")["rules"][0]["resources"]
 
 

@@ -118,6 +118,16 @@ def test_entries(import_: Import, resolved: dict[str, tuple[str, ...]], entries:
     assert workload_entries(mesh(), import_, local(), resolved) == entries
 
 
+def test_a_selector_on_what_we_label_is_not_overruled_by_our_label() -> None:
+    selector = {"app": "ratings", "app.kubernetes.io/managed-by": "Helm"}
+    found = workload_entries(mesh(), imported(), local(selector=selector), {})
+    assert isinstance(found, list)
+    for one in found:
+        # as istiod reads it: the labels of the metadata are laid over those of the spec
+        labels = {**one["spec"]["labels"], **one["metadata"]["labels"]}
+        assert selector.items() <= labels.items()
+
+
 @pytest.mark.parametrize(
     ("ports", "offered", "keys"),
     [

@@ -43,6 +43,7 @@ READY, PENDING, DENIED = ("True", "Ready"), ("False", "Pending"), ("False", "Den
         ("RemoteMesh", "Synced", ("True", "Synced"), ("False", "NotSynced"), None),
         ("RemoteMesh", "IdentityUnique", None, ("True", "IdentityUnique"), None),
         ("RemoteMesh", "IdentityUnique", None, ("False", "IdentityAmbiguous"), "IdentityAmbiguous!"),
+        ("RemoteMesh", "IdentityUnique", None, ("False", "IdentityShadowed"), "IdentityShadowed!"),
         ("RemoteMesh", "Ready", READY, ("False", "NotOwned"), "NotReady!"),
         ("RemoteMesh", "Ready", READY, DOWN, None),
         ("MeshFederation", "Ready", None, PENDING, None),

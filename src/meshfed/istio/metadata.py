@@ -19,13 +19,15 @@ NETWORKING_ALPHA: Final = "networking.istio.io/v1alpha3"
 SECURITY: Final = "security.istio.io/v1"
 ROUTE: Final = "route.openshift.io/v1"
 
+MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+
 
 def owner_labels(mesh: LocalMesh) -> dict[str, str]:
     """The labels of everything we write: whose it is (namespace and name of the MeshFederation), and what wrote it."""
     return {
         OWNER_NAMESPACE_LABEL: mesh.namespace,
         OWNER_LABEL: mesh.name,
-        "app.kubernetes.io/managed-by": "meshfed",
+        MANAGED_BY: "meshfed",
     }
 
 

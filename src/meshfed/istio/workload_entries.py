@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 
-from meshfed.istio.metadata import NETWORKING, Manifest, manifest, present
+from meshfed.istio.metadata import MANAGED_BY, NETWORKING, Manifest, manifest, present
 from meshfed.istio.names import RESOLVED_FROM, workload_name
 from meshfed.model.identity import SpiffeID
 from meshfed.model.imports import Backend, Import, LocalPort, LocalService
@@ -74,6 +74,9 @@ def _entry(
             serviceAccount=account,
         ),
     )
+    if MANAGED_BY in service.selector:
+        # istiod lays these labels over those in the spec, and the selector would not match any more.
+        del entry["metadata"]["labels"][MANAGED_BY]
     if names:
         # A controller that restarts while DNS is silent finds here what it knew.
         entry["metadata"]["annotations"] = {RESOLVED_FROM: ",".join(names)}

@@ -188,6 +188,7 @@ class EventReason(StrEnum):
     WITHDRAWAL_HELD = "WithdrawalHeld"
     THROTTLED = "Throttled"
     STALE = "Stale"
+    IDENTITY_SHADOWED = "IdentityShadowed"
     IDENTITY_AMBIGUOUS = "IdentityAmbiguous"
     READY = "Ready"
     NOT_READY = "NotReady"
@@ -205,6 +206,7 @@ EVENTS: Final[dict[EventReason, str]] = {
     EventReason.WITHDRAWAL_HELD: "On a RemoteMesh: it withdrew so much at once that it is held; the message says how to let it through.",
     EventReason.THROTTLED: "On a RemoteMesh: it changes more than is taken, and waits for its turn.",
     EventReason.STALE: "On a RemoteMesh: it has been away for longer than its staleness policy allows.",
+    EventReason.IDENTITY_SHADOWED: "On a RemoteMesh: Istio here takes callers from it for callers of this mesh, so it is refused.",
     EventReason.IDENTITY_AMBIGUOUS: "On a RemoteMesh: callers with its identity cannot be told from others.",
     EventReason.READY: "On a MeshFederation: all that it asks for is in place.",
     EventReason.NOT_READY: "On a MeshFederation or RemoteMesh: something stands in the way; the message begins with the reason.",

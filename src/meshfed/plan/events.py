@@ -55,7 +55,9 @@ def _happening(
         case "RemoteMesh", ConditionType.SYNCED if now.reason in _SYNC:
             return Happening(_SYNC[Reason(now.reason)], now.message, warns=True)
         case "RemoteMesh", ConditionType.IDENTITY_UNIQUE if not holds:
-            return Happening(EventReason.IDENTITY_AMBIGUOUS, now.message, warns=True)
+            shadowed = now.reason == Reason.IDENTITY_SHADOWED
+            reason = EventReason.IDENTITY_SHADOWED if shadowed else EventReason.IDENTITY_AMBIGUOUS
+            return Happening(reason, now.message, warns=True)
         case "RemoteMesh", ConditionType.READY if now.reason in _MISCONFIGURED:
             return Happening(EventReason.NOT_READY, f"{now.reason}: {now.message}", warns=True)
         case "MeshFederation", ConditionType.READY if holds and not held:

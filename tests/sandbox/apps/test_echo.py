@@ -90,6 +90,20 @@ async def test_grpc(echo: dict[str, int]) -> None:
     }
 
 
+async def test_the_client_speaks_http2_as_well(echo: dict[str, int]) -> None:
+    outcome = await call(f"http2://127.0.0.1:{echo['http2']}/some/path?a=b", {"X-Forwarded-Client-Cert": XFCC})
+    assert (outcome.status, outcome.headers["content-type"]) == (200, "application/json")
+    assert outcome.answer.pop("headers") == {"x-forwarded-client-cert": XFCC}
+    assert outcome.answer == {
+        **NOBODY,
+        "caller": IDENTITY,
+        "protocol": "h2c",
+        "method": "GET",
+        "path": "/some/path?a=b",
+        "body": "",
+    }
+
+
 async def test_tcp_lines(echo: dict[str, int]) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", echo["tcp"])
     for line in (b"one\n", b"two\n"):
@@ -249,7 +263,7 @@ async def test_the_client_reports_what_came(echo: dict[str, int]) -> None:
     [
         (
             {"url": "echo:80"},
-            "url 'echo:80' is not one to call: use SCHEME://HOST:PORT/PATH with http, https, grpc, tcp",
+            "url 'echo:80' is not one to call: use SCHEME://HOST:PORT/PATH with http, https, http2, grpc, tcp",
         ),
         ({"url": "file:///etc/passwd"}, "is not one to call"),
         ({"url": "tcp://echo/"}, "is not one to call"),
@@ -294,13 +308,14 @@ async def test_outcomes_that_are_no_answers(echo: dict[str, int]) -> None:
         assert (late.status, late.error) == (None, "nothing came within 0.2 s")
         for writer in kept:
             writer.close()
-        for scheme in ("http", "tcp", "grpc", "https"):
+        for scheme in ("http", "http2", "tcp", "grpc", "https"):
             closed = await call(f"{scheme}://127.0.0.1:{ports[1]}/")
             assert (closed.status, closed.word) == (None, "error"), scheme
             assert closed.error != ""
-    wrong = await call(f"grpc://127.0.0.1:{echo['http2']}/")
-    assert isinstance(wrong, Outcome)
-    assert wrong.error != ""
+    for scheme, protocol in (("grpc", "http2"), ("http2", "http"), ("http2", "tcp")):
+        wrong = await call(f"{scheme}://127.0.0.1:{echo[protocol]}/")
+        assert isinstance(wrong, Outcome)
+        assert wrong.error != ""
 
 
 async def test_sleep_sleeps_unless_it_has_ports() -> None:

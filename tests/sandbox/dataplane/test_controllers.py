@@ -107,3 +107,13 @@ async def test_never_too_many_pods_however_late_the_watch(client: Client, watch:
     await eventually(lambda: len(watch.all("Pod")) == 5)
     await asyncio.sleep(0.3)
     assert len(seen) == 5
+
+
+async def test_caught_up_is_no_earlier_than_what_was_written(client: Client, watch: Watch) -> None:
+    for turn in range(20):
+        await client.create(SERVICE, SERVICE_OF_IT)
+        await watch.caught_up()
+        assert watch.get("Service", "bookinfo", "ratings"), turn
+        await client.delete(SERVICE, "ratings", namespace="bookinfo")
+        await watch.caught_up()
+        assert not watch.get("Service", "bookinfo", "ratings"), turn

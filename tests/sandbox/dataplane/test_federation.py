@@ -137,8 +137,16 @@ async def test_a_controller_with_another_identity_is_refused(world: World) -> No
     """East expects somebody else of west: it neither believes who answers there, nor lets who calls from there in."""
     await world.west.export("ratings.bookinfo")
     await world.east.until(RATINGS)
-    await world.east.remote(world.west, identity="spiffe://cluster.local/ns/istio-system/sa/somebody-else")
-    world.east.plane.pod("istio-system", "federation-controller").crash()  # streams that are open stay so
+    other = "spiffe://cluster.local/ns/istio-system/sa/somebody-else"
+    await world.east.remote(world.west, identity=other)
+
+    async def expected() -> bool:
+        entries = await world.east.list("ServiceEntry", "istio-system")
+        return any(entry["spec"].get("subjectAltNames") == [other] for entry in entries)
+
+    await eventually(expected, what="the discovery ServiceEntry names who is to answer")
+    await world.settled()
+    world.east.plane.pod("istio-system", "federation-controller").crash()  # a stream that is open stays so
 
     async def refused() -> bool:
         here = await world.east.condition("RemoteMesh", "west", "Connected")

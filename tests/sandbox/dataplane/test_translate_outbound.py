@@ -340,6 +340,18 @@ def test_a_workload_entry_answers_where_istiod_looks_for_its_port(
     assert found == ([expected] if expected else [])
 
 
+def test_the_labels_of_a_workload_entry_itself_are_laid_over_those_in_its_spec() -> None:
+    spec = {"address": "127.8.0.4", "labels": {"app": "ratings"}, "ports": {"http": 15443}}
+    local = service("ratings", "10.0.0.2", [port(9080, "http", 9081)])
+    selected = {}
+    for own in ({}, {"app": "other"}, {"team": "a"}):
+        entry = istio("ratings.west", spec, namespace="bookinfo")
+        entry["metadata"]["labels"] = own
+        config = translate(SETTINGS, {"Service": [local], "WorkloadEntry": [entry]}, CLIENT, FILES)
+        selected[str(own)] = "127.8.0.4" in str(config.endpoints)
+    assert selected == {"{}": True, "{'app': 'other'}": False, "{'team': 'a'}": True}
+
+
 def test_an_unnamed_port_of_a_workload_entry_is_the_target_port() -> None:
     workload = istio(
         "w", {"address": "127.8.0.4", "labels": {"app": "ratings"}, "ports": {"": 15443}}, namespace="bookinfo"

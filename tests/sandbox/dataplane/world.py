@@ -32,6 +32,9 @@ A mesh is an attribute of the world (``world.east``). Of a mesh there are
 - ``path``: which proxies a request went through, from their access logs;
 - ``plane``: the mesh of the data plane itself, with its ``pod``s and their ``proxy``s.
 
+``options=Options(...)`` says whom workloads believe, how long certificates last, what is otherwise in MeshConfig, and
+which meshes have an OpenShift router (``mesh.plane.router``, an address and a port).
+
 ``eventually(holds)`` waits for any condition, a function or a coroutine function. Everything has a deadline, which is
 for a machine that is busy: a test that fails by it has waited for a minute.
 """

@@ -22,8 +22,10 @@ from google.protobuf.struct_pb2 import Struct
 from google.protobuf.wrappers_pb2 import StringValue
 from grpclib.client import Channel, UnaryUnaryMethod
 from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
+from h2.exceptions import H2Error
 from yarl import URL
 
+from meshfed.sandbox.apps import http2
 from meshfed.sandbox.apps.context import Application, PodContext, caller, forwarded, serving, why
 from meshfed.sandbox.apps.echo import GRPC_METHOD
 
@@ -56,7 +58,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 async def call(url: str, headers: Mapping[str, str] | None = None, *, seconds: float = _SECONDS) -> Outcome:
-    """Call ``url``: http, https (any certificate will do), grpc (an echo's method) or tcp (one line, one answer).
+    """Call ``url``: http, https (any certificate will do), http2 (without TLS, by prior knowledge), grpc (an echo's
+    method) or tcp (one line, one answer).
 
     A call that fails is an outcome, not an exception.
 
@@ -70,7 +73,7 @@ async def call(url: str, headers: Mapping[str, str] | None = None, *, seconds: f
             found = await _CALLS[target.scheme](target, dict(headers or {}))
     except TimeoutError:
         found = Outcome(url=url, error=f"nothing came within {seconds:g} s")
-    except (aiohttp.ClientError, ProtocolError, StreamTerminatedError, OSError, EOFError, ValueError) as error:
+    except (aiohttp.ClientError, ProtocolError, StreamTerminatedError, H2Error, OSError, EOFError, ValueError) as error:
         found = Outcome(url=url, error=why(error))
     return msgspec.structs.replace(found, url=url, seconds=round(time.monotonic() - began, 6))
 
@@ -100,6 +103,11 @@ async def _http(url: URL, headers: dict[str, str]) -> Outcome:
         return Outcome(url="", status=response.status, headers=seen, answer=_decoded(bytes(body[:_MAX_BODY])))
 
 
+async def _http2(url: URL, headers: dict[str, str]) -> Outcome:
+    status, seen, body = await http2.get(str(url.host), int(url.port or 0), url.raw_path_qs, headers)
+    return Outcome(url="", status=status, headers=seen, answer=_decoded(body[:_MAX_BODY]))
+
+
 async def _grpc(url: URL, headers: dict[str, str]) -> Outcome:
     channel = Channel(url.host, url.port)
     try:
@@ -124,7 +132,7 @@ async def _tcp(url: URL, _headers: dict[str, str]) -> Outcome:
     return Outcome(url="", answer=line.decode(errors="replace").rstrip("\n"))
 
 
-_CALLS: Final = {"http": _http, "https": _http, "grpc": _grpc, "tcp": _tcp}
+_CALLS: Final = {"http": _http, "https": _http, "http2": _http2, "grpc": _grpc, "tcp": _tcp}
 
 
 def _decoded(body: bytes) -> Any:

@@ -1,4 +1,4 @@
-"""HTTP/2 without TLS, by prior knowledge (RFC 9113, 3.3), for the echo: whole requests in, JSON out.
+"""HTTP/2 without TLS, by prior knowledge (RFC 9113, 3.3): whole requests in, JSON out, and the client's side of it.
 
 The framing is h2's. It is what a sidecar speaks to an application whose port is named ``http2``.
 """
@@ -14,7 +14,15 @@ import msgspec
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
-from h2.events import DataReceived, RequestReceived, StreamEnded, StreamReset, WindowUpdated
+from h2.events import (
+    ConnectionTerminated,
+    DataReceived,
+    RequestReceived,
+    ResponseReceived,
+    StreamEnded,
+    StreamReset,
+    WindowUpdated,
+)
 from h2.exceptions import ProtocolError
 
 MAX_BODY: Final = 1 << 16
@@ -126,3 +134,46 @@ class _Connection(asyncio.Protocol):
     def _flush(self) -> None:
         if self._transport is not None:
             self._transport.write(self._h2.data_to_send())
+
+
+async def get(host: str, port: int, path: str, headers: Mapping[str, str]) -> tuple[int, dict[str, str], bytes]:
+    """GET over a connection of its own: the status, the headers (names in lower case) and the body.
+
+    Raises:
+        OSError: there is no connection, or it is reset.
+        EOFError: it ends before the answer does; the message says which way.
+        h2.exceptions.ProtocolError: what comes is not HTTP/2.
+    """
+    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        connection = H2Connection(H2Configuration(client_side=True, header_encoding="utf-8"))
+        connection.initiate_connection()
+        stream = connection.get_next_available_stream_id()
+        asked = [(":method", "GET"), (":scheme", "http"), (":authority", f"{host}:{port}"), (":path", path)]
+        connection.send_headers(stream, [*asked, *((name.lower(), value) for name, value in headers.items())], True)
+        return await _answer(connection, reader, writer)
+    finally:
+        writer.close()
+
+
+async def _answer(
+    connection: H2Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> tuple[int, dict[str, str], bytes]:
+    found: dict[str, str] = {}
+    body = bytearray()
+    while True:
+        writer.write(connection.data_to_send())
+        read = await reader.read(MAX_BODY)
+        if not read:
+            raise EOFError("the connection was closed without an answer")
+        for event in connection.receive_data(read):
+            match event:
+                case ResponseReceived(headers=headers):
+                    found = {str(name): str(value) for name, value in headers or ()}
+                case DataReceived(stream_id=int(stream), data=data, flow_controlled_length=int(length)):
+                    connection.acknowledge_received_data(length, stream)
+                    body += data or b""
+                case StreamReset() | ConnectionTerminated():
+                    raise EOFError(f"the request was ended: {type(event).__name__}")
+                case StreamEnded():
+                    return int(found.pop(":status")), found, bytes(body)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import re
+import signal
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -136,8 +137,8 @@ class Container:
 
     def kill(self) -> None:
         """End it at once, as a fault would."""
-        if self._process is not None and self._process.returncode is None:
-            self._process.kill()
+        if self._process is not None:
+            processes.send(self._process, signal.SIGKILL)
         elif self._task is not None:
             self._task.cancel()
 

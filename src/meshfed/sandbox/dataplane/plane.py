@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
@@ -24,6 +25,8 @@ from meshfed.sandbox.dataplane.istiod import ControlPlane, Problem
 from meshfed.sandbox.dataplane.network import PodLoop
 from meshfed.sandbox.dataplane.node import Node
 from meshfed.sandbox.dataplane.pods import Pod, Surroundings
+from meshfed.sandbox.dataplane.router import Router, https_port
+from meshfed.sandbox.dataplane.routing import Routing
 from meshfed.sandbox.dataplane.trust import Mode, Trust
 from meshfed.sandbox.dataplane.values import MeshSettings
 from meshfed.sandbox.dataplane.watch import Watch
@@ -39,12 +42,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What the meshes of a data plane are installed with.
 
     ``meshes`` are the settings of those that are to differ from ``default_settings``. ``lifetime`` is how long
-    workloads' certificates are valid; they are renewed at half of it.
+    workloads' certificates are valid; they are renewed at half of it. ``routers`` are the meshes that have an OpenShift
+    router, which takes an HAProxy on this machine.
     """
 
     trust: Mode = "shared"
     lifetime: timedelta = timedelta(hours=1)
     meshes: Mapping[str, MeshSettings] = {}
+    routers: frozenset[str] = frozenset()
 
 
 def default_settings(mesh: str, trust: Mode = "shared") -> MeshSettings:
@@ -64,8 +69,16 @@ class Mesh:
     """One mesh of the data plane, while it runs."""
 
     def __init__(
-        self, settings: MeshSettings, node: Node, control_plane: ControlPlane, watch: Watch, client: Client
+        self,
+        settings: MeshSettings,
+        *,
+        node: Node,
+        control_plane: ControlPlane,
+        watch: Watch,
+        client: Client,
+        router: Router | None,
     ) -> None:
+        self.router = router
         self.settings = settings
         self._client = client
         self.node = node
@@ -94,8 +107,12 @@ class Mesh:
             )
 
     async def settled(self) -> None:
-        """Wait until every Deployment has the Pods it asks for, all are ready, and every proxy is up to date."""
+        """Wait until every Deployment has the Pods it asks for, all are ready, and every proxy is up to date.
+
+        That is, with all that the API server held when this was called.
+        """
         while True:
+            await self.watch.caught_up()
             await self.control_plane.settled()
             if all(self._complete(one) for one in self.watch.all("Deployment")):
                 await self.control_plane.settled()
@@ -126,7 +143,7 @@ class DataPlane:
     Raises:
         RuntimeError: the event loop is not a ``PodLoop``.
         AddressesExhausted: this machine has no loopback left for another mesh.
-        FileNotFoundError: there is no Envoy; the message says how to get one.
+        RouterUnavailable: a mesh is to have a router, and there is no HAProxy.
     """
 
     def __init__(
@@ -140,6 +157,7 @@ class DataPlane:
         self._settings = {
             mesh: options.meshes.get(mesh) or default_settings(mesh, options.trust) for mesh in kubeconfigs
         }
+        self._routers = options.routers
         self._kubeconfigs = kubeconfigs
         self._directory = directory
         self.heard: Callable[[Problem], None] = lambda found: _log.warning("%s", found)
@@ -203,10 +221,19 @@ class DataPlane:
             directory=(self._directory / mesh).absolute(),
         )
         node = Node(watch, around)
+        parts = [watch.run(), control_plane.run(), Controllers(client, watch).run(), node.run()]
+        router = None
+        if mesh in self._routers:
+            router = Router(addresses.router, https_port(addresses.router))
+            await stack.enter_async_context(router)
+            complain = partial(control_plane.complain, "openshift-ingress", "router")
+            parts.append(Routing(client, watch, router, complain).run())
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        for part in (watch.run(), control_plane.run(), Controllers(client, watch).run(), node.run()):
+        for part in parts:
             stack.callback(tasks.create_task(part).cancel)
-        self.meshes[mesh] = Mesh(settings, node, control_plane, watch, client)
+        self.meshes[mesh] = Mesh(
+            settings, node=node, control_plane=control_plane, watch=watch, client=client, router=router
+        )
 
     def _note(self, found: Problem) -> None:
         self.problems.append(found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import os
 import signal
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,14 +40,23 @@ async def end(process: asyncio.subprocess.Process, how: signal.Signals = signal.
     """End a process; one that takes too long over it is killed."""
     if process.returncode is not None:
         return
-    with contextlib.suppress(ProcessLookupError):
-        process.send_signal(how)
+    send(process, how)
     try:
         async with asyncio.timeout(_GRACE):
             await process.wait()
     except TimeoutError:
-        process.kill()
+        send(process, signal.SIGKILL)
         await process.wait()
+
+
+def send(process: asyncio.subprocess.Process, how: signal.Signals) -> None:
+    """Signal a process, if it still runs.
+
+    Not by its own ``send_signal``, which looks first whether it has ended, and so takes its exit code from asyncio.
+    """
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, how)
 
 
 def tail(log: Path, lines: int = 10) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import logging
+import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -135,8 +136,8 @@ class Proxy:
 
     def kill(self) -> None:
         """End the process at once, as a fault would."""
-        if self._process is not None and self._process.returncode is None:
-            self._process.kill()
+        if self._process is not None:
+            processes.send(self._process, signal.SIGKILL)
 
     # --- what it is told
 

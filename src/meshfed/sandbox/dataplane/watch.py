@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
-from meshfed.kube import Client, Reflector, Resource, Store
+from meshfed.kube import Client, Key, NotFound, Reflector, Resource, Store
 
 JSONObject = dict[str, Any]
 
@@ -20,6 +21,9 @@ SERVICE: Final = Resource("", "v1", "services", "Service")
 EVENT: Final = Resource("", "v1", "events", "Event")
 DEPLOYMENT: Final = Resource("apps", "v1", "deployments", "Deployment")
 ENDPOINT_SLICE: Final = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
+ROUTE: Final = Resource("route.openshift.io", "v1", "routes", "Route")
+
+_POLL: Final = 0.02
 
 _WATCHED: Final = (
     POD,
@@ -34,7 +38,7 @@ _WATCHED: Final = (
     Resource("networking.istio.io", "v1alpha3", "envoyfilters", "EnvoyFilter"),
     Resource(*_SECURITY, "peerauthentications", "PeerAuthentication"),
     Resource(*_SECURITY, "authorizationpolicies", "AuthorizationPolicy"),
-    Resource("route.openshift.io", "v1", "routes", "Route"),
+    ROUTE,
 )
 
 
@@ -42,6 +46,7 @@ class Watch:
     """The objects of one mesh. ``changed`` is called with the kind after each change."""
 
     def __init__(self, client: Client) -> None:
+        self._client = client
         self._stores: dict[str, Store[JSONObject]] = {resource.kind: Store() for resource in _WATCHED}
         self._reflectors = [_reflector(client, resource, self._stores[resource.kind]) for resource in _WATCHED]
         self._subscribers: list[Callable[[str], None]] = []
@@ -63,6 +68,26 @@ class Watch:
         for store in self._stores.values():
             await store.wait_synced()
 
+    async def caught_up(self) -> None:
+        """Wait until everything was seen that the API server holds as of this call.
+
+        Raises:
+            KubeError: the API server cannot be asked.
+        """
+        for resource in _WATCHED:
+            with contextlib.suppress(NotFound):  # a kind that is not served has nothing to be seen
+                page = await self._client.page(resource, limit=0)
+                objects = [msgspec.json.decode(item) for item in page.items]
+                listed = {_key(obj): _version(obj) for obj in objects}
+                while not self._has_seen(resource.kind, listed, int(page.resource_version)):  # noqa: ASYNC110 - soon over
+                    await asyncio.sleep(_POLL)
+
+    def _has_seen(self, kind: str, listed: Mapping[Key, int], as_of: int) -> bool:
+        seen = {key: _version(obj) for key, obj in self._stores[kind].items()}
+        current = all(seen.get(key, -1) >= version for key, version in listed.items())
+        # What the list lacks is gone, unless it came after the list.
+        return current and all(version > as_of for key, version in seen.items() if key not in listed)
+
     def _notify(self, kind: str) -> None:
         for changed in self._subscribers:
             changed(kind)
@@ -82,6 +107,14 @@ class Watch:
     def objects(self, kinds: Collection[str]) -> Mapping[str, Sequence[JSONObject]]:
         """All objects of those of ``kinds`` that are watched, by kind."""
         return {kind: self.all(kind) for kind in self._stores if kind in kinds}
+
+
+def _key(obj: JSONObject) -> Key:
+    return Key(obj["metadata"].get("namespace") or "", obj["metadata"]["name"])
+
+
+def _version(obj: JSONObject) -> int:
+    return int(obj["metadata"]["resourceVersion"])
 
 
 def _reflector(client: Client, resource: Resource, store: Store[JSONObject]) -> Reflector[JSONObject]:

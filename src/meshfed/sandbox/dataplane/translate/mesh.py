@@ -60,7 +60,10 @@ def read_mesh(settings: MeshSettings, objects: Mapping[str, Sequence[JSONObject]
             for each in reading.read("Pod", [raw], schema.PodSpec)
         ],
     )
-    entries = reading.read("WorkloadEntry", _of(objects, "WorkloadEntry"), schema.WorkloadEntrySpec)
+    entries = [
+        _labelled(each)
+        for each in reading.read("WorkloadEntry", _of(objects, "WorkloadEntry"), schema.WorkloadEntrySpec)
+    ]
     slices: dict[tuple[str, str], list[schema.EndpointSliceObject]] = {}
     for raw in _of(objects, "EndpointSlice"):
         each_slice = reading.whole("EndpointSlice", raw, schema.EndpointSliceObject)
@@ -94,6 +97,12 @@ def read_mesh(settings: MeshSettings, objects: Mapping[str, Sequence[JSONObject]
 
 def _of(objects: Mapping[str, Sequence[JSONObject]], kind: str) -> Sequence[JSONObject]:
     return objects.get(kind, ())
+
+
+def _labelled(entry: Object[schema.WorkloadEntrySpec]) -> Object[schema.WorkloadEntrySpec]:
+    """With the labels of its metadata laid over those of its spec (``ConvertWorkloadEntry``)."""
+    spec = msgspec.structs.replace(entry.spec, labels={**entry.spec.labels, **entry.meta.labels})
+    return msgspec.structs.replace(entry, spec=spec)
 
 
 def _locality(meta: schema.Meta) -> str:

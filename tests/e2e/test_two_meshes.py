@@ -1,0 +1,53 @@
+"""What one mesh exports and another imports, carried by real proxies: which calls succeed, when, and who answers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import msgspec
+import pytest
+import pytest_asyncio
+
+from tests.e2e.probes import BOTH_SIDES, EXPORTS, PROBES, Probe, bring, complaints, hold
+from tests.sandbox.dataplane.world import World, eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def meshes(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    """East calls; west has what is called."""
+    async with World.up("east", "west", directory=tmp_path_factory.mktemp("world")) as world:
+        await bring(world.east, world.west)
+        await world.federate(**{"import": {"merge": True, "allowTCP": True}})
+        await world.settled()
+        await world.connected()
+        yield world
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def world(meshes: World) -> World:
+    """The meshes, with everything exported that the probes speak of."""
+    await meshes.west.export(*EXPORTS)
+    return meshes
+
+
+async def test_nothing_is_shared_before_export_and_after_unexport(meshes: World) -> None:
+    await meshes.west.unexport(*EXPORTS)
+    await eventually(lambda: none_holds(meshes), what="without exports no probe holds")
+    await meshes.west.export(*EXPORTS)
+    await hold(meshes, PROBES)
+    await meshes.west.unexport(*EXPORTS)
+    await eventually(lambda: none_holds(meshes), what="the way is closed again")
+
+
+async def none_holds(world: World) -> bool:
+    """Whether no imported host is answered, and those of both sides by the local Pods alone."""
+    alone = [probe for probe in PROBES if probe not in BOTH_SIDES]
+    local = [msgspec.structs.replace(probe, answered_by=frozenset({"east"})) for probe in BOTH_SIDES]
+    return len(await complaints(world, alone)) == len(alone) and not await complaints(world, local)
+
+
+@pytest.mark.parametrize("probe", PROBES, ids=lambda probe: str(probe.name))
+async def test_a_call_is_answered(world: World, probe: Probe) -> None:
+    await probe.holds(world)

@@ -1,0 +1,102 @@
+"""One mesh whose Pods run: what becomes of mistakes, and of Pods that a user meddles with."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from tests.sandbox.dataplane.world import World, eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+DETAILS = "http://details:9080/details/0"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    async with World.up("east", directory=tmp_path_factory.mktemp("world")) as world:
+        await world.east.bookinfo("productpage", "details")
+        await world.settled()
+        yield world
+
+
+async def test_what_cannot_be_translated_is_said_on_the_object_and_changes_nothing(world: World) -> None:
+    world.expected("DestinationRule bookinfo/details")
+    rule = {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "DestinationRule",
+        "metadata": {"name": "details", "namespace": "bookinfo"},
+        "spec": {"host": "details", "trafficPolicy": {"connectionPool": {"tcp": {"maxConnections": 1}}}},
+    }
+    await world.east.apply(rule)
+
+    async def event() -> str:
+        events = await world.east.list("Event", "bookinfo")
+        found = [one for one in events if one["involvedObject"]["name"] == "details" and one["type"] == "Warning"]
+        return found[0]["reason"] + ": " + found[0]["message"] if found else ""
+
+    said = await eventually(event)
+    assert said.startswith("Untranslatable: all proxies: DestinationRule bookinfo/details")
+    assert "connectionPool" in said
+    assert (await world.east.request(DETAILS)).status == 200
+    await world.east.delete("DestinationRule", "details")
+    await world.settled()
+
+
+async def test_an_image_that_nobody_knows_leaves_the_pod_waiting_with_a_word(world: World) -> None:
+    await world.east.run("mystery", image="example.com/mystery:1", port=9080)
+
+    async def waiting() -> dict[str, str]:
+        pods = [pod for pod in await world.east.list("Pod", "bookinfo") if "mystery" in pod["metadata"]["name"]]
+        statuses = pods[0].get("status", {}).get("containerStatuses", []) if pods else []
+        found = [one["state"].get("waiting", {}) for one in statuses if one["name"] == "mystery"]
+        return found[0] if found and "message" in found[0] else {}
+
+    state = await eventually(waiting)
+    assert state["reason"] == "ImagePullBackOff"
+    assert "mystery:1" in state["message"]
+    assert "httpbin" in state["message"]
+    await world.east.delete("Deployment", "mystery-v1")
+    await world.east.delete("Service", "mystery")
+    await world.settled()
+
+
+async def test_a_pod_of_a_deployment_is_made_again_and_a_scaled_one_shares_the_work(world: World) -> None:
+    first = await world.east.until(DETAILS)
+    await world.east.delete("Pod", first.pod)
+    await eventually(lambda: _other_than(world, first.pod), what="another Pod answers")
+
+    await world.east.patch("Deployment", "details-v1", {"spec": {"replicas": 2}})
+    await world.settled()
+    pods = {(await world.east.request(DETAILS)).pod for _ in range(20)}
+    assert len(pods) == 2
+    listed = await world.east.kubectl("get", "deployment", "details-v1", "-n", "bookinfo", "--no-headers")
+    assert listed.split()[:4] == ["details-v1", "2/2", "2", "2"]
+
+
+async def _other_than(world: World, pod: str) -> bool:
+    answer = await world.east.request(DETAILS)
+    return answer.status == 200 and answer.pod != pod
+
+
+async def test_a_container_that_dies_is_started_again(world: World) -> None:
+    pod = world.east.plane.pod("bookinfo", "details")
+    pod.crash()
+
+    async def restarts() -> int:
+        found = await world.east.get("Pod", pod.name) or {}
+        return sum(one["restartCount"] for one in found["status"]["containerStatuses"])
+
+    assert await eventually(restarts) == 1
+    await world.settled()
+    assert (await world.east.until(DETAILS)).status == 200
+
+
+async def test_strict_mtls_keeps_out_who_has_no_sidecar(world: World) -> None:
+    await world.east.run("outsider", image="curlimages/curl", port=8080, labels={"sidecar.istio.io/inject": "false"})
+    await world.settled()
+    answer = await world.east.request(DETAILS, from_="outsider")
+    assert answer.status == 0
+    assert (await world.east.request(DETAILS)).status == 200

@@ -123,8 +123,8 @@ GOOD: Final[dict[str, dict[str, Any]]] = {
             "namespaceSelectors": {"matchLabels": {"team": "a"}},
             "serviceExports": True,
             "rules": [
-                {"action": "Deny", "namespaces": ["kube-*"], "names": ["*"], "remotes": ["west", "0"]},
-                {"action": "Export", "labels": {}, "as": {"namespace": "shared"}},
+                {"action": "Deny", "namespaces": ["kube-*"], "names": ["*"]},
+                {"action": "Export", "labels": {}, "remotes": ["west", "0"], "as": {"namespace": "shared"}},
                 {"action": "Export", "as": {"name": "ratings", "namespace": "shared"}},
             ],
         },
@@ -246,6 +246,12 @@ BAD: Final = (
         "denied under another name",
         _imports({"action": "Deny", "merge": True}),
         (("spec.import.rules[0]", "remove them"),),
+        cel=True,
+    ),
+    Bad(
+        "denied to one",
+        _exports(rules=[{"action": "Deny", "names": ["pay"], "remotes": ["west"]}]),
+        (("spec.export.rules[0]", "name the others in remotes"),),
         cel=True,
     ),
     Bad(

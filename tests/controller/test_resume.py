@@ -76,6 +76,20 @@ async def test_an_absence_that_began_before_the_restart_counts_from_then(since: 
         assert (heard.connections[-1].sync_reason is Reason.STALE) is gone
 
 
+async def test_a_remote_that_came_back_while_no_process_looked_is_asked_before_anything_is_stale() -> None:
+    callers: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(lambda _, writer: callers.append(writer), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    status, policy = unreachable("2026-01-01T01:00:00Z"), {"after": "1h", "action": "Remove"}
+    there = {"address": f"127.0.0.1:{port}"}
+    async with server, restarted(status, staleness=policy, discovery=there) as (_, heard):
+        await eventually(lambda: bool(callers))
+        await asyncio.sleep(0.3)
+        assert None not in heard.wanted.values()
+        callers[0].close()
+        await eventually(lambda: all(spec is None for spec in heard.wanted.values()))
+
+
 async def test_what_was_said_of_the_absence_stays_said() -> None:
     since = "2026-01-01T11:59:00Z"
     async with restarted(unreachable(since)) as (_, heard):

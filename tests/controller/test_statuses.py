@@ -13,7 +13,7 @@ import pytest
 
 from meshfed.api.meta import ObjectMeta, StatusCondition
 from meshfed.api.v1alpha1 import RemoteMeshStatus
-from meshfed.controller.statuses import Ref, StatusWriter, Stored, stamped
+from meshfed.controller.statuses import PENDING_SECONDS, Ref, StatusWriter, Stored, stamped
 from meshfed.kube import KubeError, Manifest, Resource, TransportError
 from meshfed.model.reasons import Condition, ConditionType, Reason
 from meshfed.plan import StatusUpdate
@@ -21,6 +21,7 @@ from tests.controller.meshes import eventually
 
 REF: Ref = ("RemoteMesh", "istio-system", "west")
 UP = Condition(type=ConditionType.CONNECTED, status="True", reason=Reason.CONNECTED, message="up")
+PENDING = Condition(type=ConditionType.READY, status="False", reason=Reason.PENDING, message="being written")
 DOWN = Condition(type=ConditionType.CONNECTED, status="False", reason=Reason.UNREACHABLE, message="down")
 
 
@@ -144,6 +145,22 @@ async def test_a_write_that_failed_is_tried_again() -> None:
         writer.want(update(DOWN))
         await eventually(lambda: bool(cluster.writes))
         assert cluster.status["conditions"][0]["reason"] == "Unreachable"
+
+
+@pytest.mark.looptime
+async def test_what_is_under_way_is_not_said_before_its_time_whatever_was_queued_for_the_object() -> None:
+    cluster, times = Cluster(), ["t1"]
+    async with writing(cluster, times) as writer:
+        for number in range(20):
+            writer.want(update(UP, importedServices=number))
+            writer.want(update(PENDING, importedServices=number))
+            await asyncio.sleep(PENDING_SECONDS / 25)
+        assert cluster.writes == []
+        await asyncio.sleep(PENDING_SECONDS)
+        assert [write["conditions"][0]["reason"] for write in cluster.writes] == ["Pending"]
+        writer.want(update(UP))
+        await writer.queue.idle()
+        assert cluster.status["conditions"][0]["reason"] == "Connected"
 
 
 @pytest.mark.parametrize(

@@ -269,13 +269,14 @@ class _Walker:
         )
 
     def _export_rule(self) -> dict[str, Any]:
+        action = self._mostly("Export", "Deny")
         return {
-            "action": self._mostly("Export", "Deny"),
+            "action": action,
             **self._some(
                 namespaces=[self._one("default", "s*", "*", "kube-public")],
                 names=[self._one("a", "p*", "*", "a-*"), "b"],
                 labels=self._selector(),
-                remotes=[self._one(*REMOTES)],
+                remotes=[self._one(*REMOTES)] if action == "Export" else None,
             ),
         }
 

@@ -78,6 +78,8 @@ PUBLISHED = Published(Offer(host="a.default.svc.cluster.local"))
 ALIAS = Published(Offer(host="b.default.svc.cluster.local"))
 NOT_SELECTED = Decision(accepted=False, reason=Reason.NOT_SELECTED, message="no label")
 TAKEN = Decision(accepted=False, reason=Reason.HOST_TAKEN, message="by another")
+INVALID = Decision(accepted=False, reason=Reason.INVALID, message="too many ports")
+EXTERNAL = Decision(accepted=False, reason=Reason.EXTERNAL_NAME, message="no endpoints")
 OFFERED = Happening(EventReason.EXPORTED, "offered to other meshes as a.default.svc.cluster.local")
 
 
@@ -93,6 +95,8 @@ OFFERED = Happening(EventReason.EXPORTED, "offered to other meshes as a.default.
         (PUBLISHED, None, None),
         (None, TAKEN, Happening(EventReason.NOT_EXPORTED, "HostTaken: by another", warns=True)),
         (TAKEN, TAKEN, None),
+        (None, INVALID, Happening(EventReason.NOT_EXPORTED, "Invalid: too many ports", warns=True)),
+        (NOT_SELECTED, EXTERNAL, Happening(EventReason.NOT_EXPORTED, "ExternalName: no endpoints", warns=True)),
     ],
 )
 def test_turns_of_exports(

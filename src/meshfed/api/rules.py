@@ -17,6 +17,7 @@ import msgspec
 from meshfed.api.v1alpha1 import (
     Discovery,
     ExportAlias,
+    ExportRule,
     Import,
     ImportRule,
     MeshFederation,
@@ -112,6 +113,14 @@ RULES: Final[tuple[Rule, ...]] = (
         cel="has(self.name) || has(self.__namespace__)",
         holds=lambda self: bool({"name", "namespace"} & self.keys()),
         message="an export alias must give a name, a namespace or both: name what changes, or remove as",
+    ),
+    Rule(
+        on=ExportRule,
+        part="",
+        cel="self.action == 'Export' || (!has(self.__as__) && !has(self.remotes))",
+        holds=lambda self: self["action"] == "Export" or not {"as", "remotes"} & self.keys(),
+        message="as and remotes have no meaning where action is Deny, which denies the Service to every remote: remove "
+        "them; to keep it from one remote, name the others in remotes of a rule with action Export",
     ),
     ADDRESS,
     Rule(

@@ -6,6 +6,7 @@ differs is patched into the status subresource; one that could not be written is
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import logging
@@ -78,6 +79,7 @@ class StatusWriter:
         self._stored = stored
         self._stamp = stamp
         self._wanted: dict[Ref, StatusUpdate] = {}
+        self._passing_since: dict[Ref, float] = {}
         self._echoes: dict[Ref, tuple[str, dict[str, Any]]] = {}
         self.queue: WorkQueue[Ref] = WorkQueue()
 
@@ -85,31 +87,40 @@ class StatusWriter:
         """State what the status of an object should say; replaces what was stated before."""
         ref = (update.kind, update.namespace, update.name)
         self._wanted[ref] = update
+        if _is_passing(update.conditions):
+            self._passing_since.setdefault(ref, asyncio.get_running_loop().time())
+        else:
+            self._passing_since.pop(ref, None)
         self.look(ref)
 
     def look(self, ref: Ref) -> None:
         """The object changed: see whether its status still says what was last stated, if anything was."""
-        update = self._wanted.get(ref)
-        if update is None:
-            return
-        if _is_passing(update.conditions):
-            # As a rule it is over before anybody could read it, most of all when all is looked at again after a start.
-            self.queue.add_after(ref, PENDING_SECONDS)
-        else:
-            self.queue.add(ref)
+        if ref in self._wanted:
+            self.queue.add_after(ref, self._patience(ref))
 
     def forget(self, ref: Ref) -> None:
         """The object is gone, and with it whatever was to be said of it."""
         self._wanted.pop(ref, None)
+        self._passing_since.pop(ref, None)
         self._echoes.pop(ref, None)
 
     async def run(self, workers: int = 4) -> None:
         """Write until cancelled."""
         await self.queue.run(self._write, workers=workers)
 
+    def _patience(self, ref: Ref) -> float:
+        """How long, in seconds, to wait before saying what is wanted; 0 unless that passes as a rule."""
+        # As a rule it is over before anybody could read it, most of all when all is looked at again after a start.
+        since = self._passing_since.get(ref)
+        return 0.0 if since is None else max(0.0, since + PENDING_SECONDS - asyncio.get_running_loop().time())
+
     async def _write(self, ref: Ref) -> None:
         update, stored = self._wanted.get(ref), self._stored(ref)
         if update is None or stored is None:
+            return
+        if patience := self._patience(ref):
+            # What was to be said when it was queued has given way to something that passes.
+            self.queue.add_after(ref, patience)
             return
         version = stored.metadata.resource_version
         present: dict[str, Any] = msgspec.to_builtins(stored.status)

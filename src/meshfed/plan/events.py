@@ -19,7 +19,9 @@ _SYNC = {
     Reason.THROTTLED: EventReason.THROTTLED,
     Reason.STALE: EventReason.STALE,
 }
-_UNEXPECTED = frozenset({Reason.HOST_TAKEN, Reason.NAME_TOO_LONG, Reason.NO_USABLE_PORTS})
+_UNEXPECTED = frozenset(
+    {Reason.EXTERNAL_NAME, Reason.HOST_TAKEN, Reason.INVALID, Reason.NAME_TOO_LONG, Reason.NO_USABLE_PORTS}
+)
 """Why a Service that somebody selected is not exported all the same."""
 _INTENDED = frozenset({Reason.DENIED_BY_RULE, Reason.NOT_IMPORTED})
 

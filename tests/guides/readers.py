@@ -290,4 +290,4 @@ def put(values: JSONObject, path: str, text: str) -> None:
     for key, following in itertools.pairwise(keys):
         at = at.setdefault(key, {}) if isinstance(key, str) else at[key]
         assert isinstance(at, list) == isinstance(following, int)
-    at[keys[-1]] = yaml.safe_load(text)
+    at[keys[-1]] = yaml.safe_load(text) if text else ""

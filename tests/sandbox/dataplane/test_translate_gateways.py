@@ -167,8 +167,10 @@ def test_of_two_services_with_a_port_the_older_leads_it() -> None:
     }
     assert list(names(objects)) == [8443]
     assert warnings(SETTINGS, objects) == (
-        "Gateway istio-system/g: server tls-passthrough: Services lead port 15443 of Pod istio-system/gateway to its "
-        "ports 8443, 9443, of which it listens on one alone: here on 8443, elsewhere on any",
+        (
+            "Gateway istio-system/g: server tls-passthrough: Services lead port 15443 of Pod istio-system/gateway to "
+            "its ports 8443, 9443, of which it listens on one alone: here on 8443, elsewhere on any"
+        ),
     )
 
 
@@ -193,8 +195,10 @@ def test_a_service_has_the_endpoints_of_a_service_entry_in_its_namespace() -> No
         for each in place["lb_endpoints"]
     }
     assert warnings(SETTINGS, objects) == (
-        f"ServiceEntry bookinfo/local: host {RATINGS_HOST} is ignored: a Service has it; its endpoints are added to "
-        "those",
+        (
+            f"ServiceEntry bookinfo/local: host {RATINGS_HOST} is ignored: a Service has it; its endpoints are added "
+            "to those"
+        ),
     )
 
 

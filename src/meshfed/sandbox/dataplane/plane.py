@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 _DNS_PORT: Final = 53053
 _NAMED: Final = ("Service", "EndpointSlice")
 _LONGEST_ROOT: Final = 40
-"""What the path of a Unix socket, at most 107 bytes, leaves when a folder, the longest mesh's name and a number follow."""
+"""What the path of a Unix socket, at most 107 bytes, leaves: a folder, the longest mesh's name and a number follow."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):

@@ -213,19 +213,23 @@ class MeshWorld:
         name: str,
         *,
         image: str,
-        port: int,
+        port: int | Mapping[str, int],
         account: str = "default",
         namespace: str = NAMESPACE,
         port_name: str = "http",
         labels: Mapping[str, str] | None = None,
         **env: str,
     ) -> None:
-        """Run one application behind a Service of its name. ``labels`` are the Pod's, besides ``app``."""
+        """Run one application behind a Service of its name, on one port, or several by their names.
+
+        ``labels`` are the Pod's, besides ``app``.
+        """
+        ports = {port_name: port} if isinstance(port, int) else port
         meta = {"name": name, "namespace": namespace, "labels": {"app": name}}
         container = {
             "name": name,
             "image": image,
-            "ports": [{"name": port_name, "containerPort": port}],
+            "ports": [{"name": name, "containerPort": number} for name, number in ports.items()],
             "env": [{"name": key, "value": value} for key, value in env.items()],
         }
         pod = {
@@ -238,7 +242,10 @@ class MeshWorld:
                 "apiVersion": "v1",
                 "kind": "Service",
                 "metadata": meta,
-                "spec": {"selector": {"app": name}, "ports": [{"name": port_name, "port": port}]},
+                "spec": {
+                    "selector": {"app": name},
+                    "ports": [{"name": name, "port": number} for name, number in ports.items()],
+                },
             },
             {
                 "apiVersion": "apps/v1",
@@ -275,15 +282,23 @@ class MeshWorld:
         plain = {
             "network": self.plane.settings.network,
             "trustDomain": self.plane.settings.trust_domain,
-            "ingress": {"gateway": {"selector": {"app": "federation-ingress-gateway"}}},
+            "ingress": {
+                "gateway": {"selector": {"app": "federation-ingress-gateway"}},
+                **({"type": "openshift-router"} if self.plane.router is not None else {}),
+            },
             "export": {"serviceSelectors": {"matchLabels": EXPORT}},
         }
         await self.apply(_ours("MeshFederation", self.name, plain | spec))
 
     async def remote(self, other: MeshWorld, **spec: Any) -> None:
         """Apply the RemoteMesh of another mesh; ``spec`` changes it, in the API's words."""
+        router = other.plane.router
+        if router is None:
+            way: JSONObject = {"addresses": [await other.gateway_address()]}
+        else:
+            way = {"addresses": [router.address], "port": router.port, "ingressType": "openshift-router"}
         plain = {
-            "addresses": [await other.gateway_address()],
+            **way,
             "network": other.plane.settings.network,
             "trustDomain": other.plane.settings.trust_domain,
             "identity": controller_identity(other.plane.settings),
@@ -432,15 +447,15 @@ class World:
                     await mesh.remote(other, **spec)
 
     async def connected(self) -> None:
-        """Wait until every mesh's controller hears from every other's."""
+        """Wait until every mesh's controller hears from that of each of its RemoteMeshes."""
         for mesh in self.meshes.values():
-            for other in self.meshes:
-                if other != mesh.name:
+            for remote in await mesh.list("RemoteMesh"):
+                other = remote["metadata"]["name"]
 
-                    async def says(mesh: MeshWorld = mesh, other: str = other) -> bool:
-                        return (await mesh.condition("RemoteMesh", other, "Connected")).startswith("True")
+                async def says(mesh: MeshWorld = mesh, other: str = other) -> bool:
+                    return (await mesh.condition("RemoteMesh", other, "Connected")).startswith("True")
 
-                    await eventually(says, what=f"{mesh.name} is connected with {other}")
+                await eventually(says, what=f"{mesh.name} is connected with {other}")
 
     async def settled(self, within: float = 2 * PATIENCE) -> None:
         """Wait until every Pod is ready and every proxy is up to date."""

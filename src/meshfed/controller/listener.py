@@ -148,9 +148,7 @@ class Listener:
     def _recorded(self, name: str) -> tuple[FederatedServiceSpec, ...]:
         return tuple(offer.spec for offer in self._offers.by_index("remote", name))
 
-    def _begin(
-        self, mesh: RemoteMesh, known: Iterable[FederatedServiceSpec], *, node: str, settling: float
-    ) -> Session:
+    def _begin(self, mesh: RemoteMesh, known: Iterable[FederatedServiceSpec], *, node: str, settling: float) -> Session:
         session = Session(
             mesh,
             reports=Reports(desire=self._desire, connection=self._planner.connection_changed),

@@ -19,7 +19,6 @@ from tests.controller.meshes import Mesh, eventually, federated, federation, mes
 from tests.controller.test_federation import BOOKINFO, export_all, host
 from tests.controller.test_static import nothing_lost
 
-
 RECORDS = "federatedservices.federation.openshift-service-mesh.io"
 
 

@@ -409,6 +409,7 @@ class Planner:
             name=federation.metadata.name,
             observed_generation=federation.metadata.generation,
             conditions=statuses.duplicate_conditions(in_force.metadata.name),
+            fields={"exportedServices": 0, "importedServices": 0, "remoteMeshes": 0},
         )
 
     def _status_of(self, federation: MeshFederation) -> StatusUpdate:

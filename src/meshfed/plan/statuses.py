@@ -247,13 +247,11 @@ def no_mesh_conditions(namespace: str) -> tuple[Condition, ...]:
 
 def duplicate_conditions(in_force: str) -> tuple[Condition, ...]:
     """Say of a MeshFederation that an older one is in force."""
-    return (
-        condition(
-            ConditionType.READY,
-            holds=False,
-            reason=Reason.DUPLICATE,
-            message=f"MeshFederation {in_force} is older and in force; there is one in a namespace: delete either",
-        ),
+    message = f"MeshFederation {in_force} is older and in force; there is one in a namespace: delete either"
+    # All of them: it may have been in force for the moment before the other, made in the same second, was seen.
+    return tuple(
+        condition(kind, holds=False, reason=Reason.DUPLICATE, message=message)
+        for kind in (ConditionType.READY, ConditionType.GATEWAY_READY, ConditionType.EXPORTS_READY)
     )
 
 

@@ -8,10 +8,13 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from tests.e2e.probes import BOTH_SIDES, EXPORTS, PROBES, Probe, bring, complaints, hold
+from tests.e2e.probes import BOTH_SIDES, EXPORTS, PROBES, PROTOCOLS, Probe, bring, complaints, hold
 from tests.sandbox.dataplane.world import World, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+IMPORT = {"merge": True, "allowTCP": True}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -19,7 +22,7 @@ async def meshes(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Worl
     """East calls; west has what is called."""
     async with World.up("east", "west", directory=tmp_path_factory.mktemp("world")) as world:
         await bring(world.east, world.west)
-        await world.federate(**{"import": {"merge": True, "allowTCP": True}})
+        await world.federate(**{"import": IMPORT})
         await world.settled()
         await world.connected()
         yield world
@@ -51,3 +54,40 @@ async def none_holds(world: World) -> bool:
 @pytest.mark.parametrize("probe", PROBES, ids=lambda probe: str(probe.name))
 async def test_a_call_is_answered(world: World, probe: Probe) -> None:
     await probe.holds(world)
+
+
+ALIAS = "echo.bookinfo.svc.west.mesh"
+IMPORT_ALIAS = {
+    "merge": True,
+    "allowTCP": True,
+    "rules": [
+        {"action": "Import", "hosts": ["echo.*"], "as": {"host": "{name}.{namespace}.svc.west.mesh"}},
+        {"action": "Import"},
+    ],
+}
+
+
+async def test_a_host_imported_under_an_alias(world: World) -> None:
+    """It is called by the alias, in every protocol, and by its own name no more; others are called as before."""
+    aliased = [msgspec.structs.replace(one, url=one.url.replace("echo.bookinfo", ALIAS)) for one in PROTOCOLS]
+    others = [probe for probe in PROBES if "//echo" not in probe.url]
+    await world.east.remote(world.west, **{"import": IMPORT_ALIAS})
+    await hold(world, [*aliased, *others])
+    assert len(await complaints(world, PROTOCOLS)) == len(PROTOCOLS)
+    await world.east.remote(world.west, **{"import": IMPORT})
+    await hold(world, PROBES)
+    assert len(await complaints(world, aliased)) == len(aliased)
+
+
+async def test_a_host_exported_under_an_alias(world: World) -> None:
+    """Other meshes know it by the name it is given, in a namespace that the exporter does not even have."""
+    rules = [
+        {"action": "Export", "names": ["echo"], "as": {"name": "voices", "namespace": "talk"}},
+        {"action": "Export", "names": ["both"]},
+    ]
+    aliased = [msgspec.structs.replace(one, url=one.url.replace("echo.bookinfo", "voices.talk")) for one in PROTOCOLS]
+    await world.west.federation(export={"rules": rules})
+    await hold(world, [*aliased, *BOTH_SIDES])
+    assert len(await complaints(world, PROTOCOLS)) == len(PROTOCOLS)
+    await world.west.federation()
+    await hold(world, PROBES)

@@ -31,6 +31,7 @@ _WATCHED: Final = (
     DEPLOYMENT,
     ENDPOINT_SLICE,
     Resource("", "v1", "namespaces", "Namespace", namespaced=False),
+    Resource("", "v1", "nodes", "Node", namespaced=False),
     Resource(*_NETWORKING, "serviceentries", "ServiceEntry"),
     Resource(*_NETWORKING, "workloadentries", "WorkloadEntry"),
     Resource(*_NETWORKING, "destinationrules", "DestinationRule"),

@@ -145,14 +145,14 @@ def test_a_status_stays_small_however_many_objects_a_remote_causes() -> None:
         service("ratings"),
         offer("west", "ratings", identities=identities),
     )
-    assert len(world.manifests) > 192
+    assert len(world.manifests) > 66
     world.planner.applied_changed(RATINGS, IN_PLACE)
     world.settle()
     record = f"{host('ratings')}.west"
     objects = world.statuses[f"FederatedService {record}"].fields["objects"]
     assert isinstance(objects, tuple)
     assert len(objects) == 64
-    assert told(world, "FederatedService", record)[1].endswith(f"{objects[9]} and 182 more")
+    assert told(world, "FederatedService", record)[1].endswith(f"{objects[9]} and 56 more")
 
 
 def test_an_offer_that_cannot_be_recorded_is_said_on_its_remote() -> None:

@@ -53,7 +53,7 @@ REMOTE_LABEL: Final = f"{GROUP}/remote"
 """On FederatedServices: the RemoteMesh that offers them."""
 FINALIZER: Final = f"{GROUP}/cleanup"
 MAX_LISTED: Final = 64
-"""The most objects that a status lists: a host may have as many as its remote has addresses, times identities."""
+"""The most objects that a status lists: a host has as many as its remotes have addresses and announce identities."""
 
 Conditions = Annotated[
     tuple[StatusCondition, ...],

@@ -40,7 +40,19 @@ _WATCHED: Final = (
     Resource(*_SECURITY, "peerauthentications", "PeerAuthentication"),
     Resource(*_SECURITY, "authorizationpolicies", "AuthorizationPolicy"),
     ROUTE,
+    # None of these is translated: an object of theirs is seen so that it can be said.
+    Resource(*_NETWORKING, "virtualservices", "VirtualService"),
+    Resource(*_NETWORKING, "sidecars", "Sidecar"),
+    Resource(*_SECURITY, "requestauthentications", "RequestAuthentication"),
+    Resource("extensions.istio.io", "v1alpha1", "wasmplugins", "WasmPlugin"),
+    Resource("extensions.istio.io", "v1alpha1", "trafficextensions", "TrafficExtension"),
+    Resource("telemetry.istio.io", "v1", "telemetries", "Telemetry"),
+    Resource("networking.istio.io", "v1beta1", "proxyconfigs", "ProxyConfig"),
+    Resource("gateway.networking.k8s.io", "v1", "httproutes", "HTTPRoute"),
+    Resource("gateway.networking.k8s.io", "v1", "grpcroutes", "GRPCRoute"),
+    Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy"),
 )
+KINDS: Final = frozenset(resource.kind for resource in _WATCHED)
 
 
 class Watch:

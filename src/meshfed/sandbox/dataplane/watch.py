@@ -33,7 +33,6 @@ _WATCHED: Final = (
     ENDPOINT_SLICE,
     NODE,
     Resource("", "v1", "namespaces", "Namespace", namespaced=False),
-    Resource("", "v1", "nodes", "Node", namespaced=False),
     Resource(*_NETWORKING, "serviceentries", "ServiceEntry"),
     Resource(*_NETWORKING, "workloadentries", "WorkloadEntry"),
     Resource(*_NETWORKING, "destinationrules", "DestinationRule"),

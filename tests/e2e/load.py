@@ -12,7 +12,7 @@ from tests.e2e.probes import answered_by
 from tests.sandbox.dataplane.world import Answer, MeshWorld, eventually
 
 _CALLERS: Final = 2
-_PAUSE: Final = 0.01
+_PAUSE: Final = 0.05
 
 
 class Load:

@@ -8,8 +8,9 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from tests.e2e.probes import BOTH_SIDES, EXPORTS, PROBES, PROTOCOLS, Probe, bring, complaints, hold
-from tests.sandbox.dataplane.world import World, eventually
+from tests.e2e.load import load
+from tests.e2e.probes import BOTH_SIDES, EXPORTS, PORTS, PROBES, PROTOCOLS, Probe, bring, complaints, echo, hold, run
+from tests.sandbox.dataplane.world import MeshWorld, World, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -91,3 +92,48 @@ async def test_a_host_exported_under_an_alias(world: World) -> None:
     assert len(await complaints(world, PROTOCOLS)) == len(PROTOCOLS)
     await world.west.federation()
     await hold(world, PROBES)
+
+
+NEWCOMER = "newcomer"
+
+
+async def test_a_local_service_comes_and_goes_under_an_import(meshes: World) -> None:
+    """The cluster has a ServiceEntry or a WorkloadEntry at every moment; Istio learns of the Service and of that apart.
+
+    So there may be a moment in which a proxy has the one without the other, and requests fail. It ends by itself.
+    """
+    world = meshes
+    world.expected("is ignored: a Service has it")  # while both are there
+    await run(world.east, NEWCOMER, image="echo", account="echo", ports=PORTS)
+    await world.west.export("echo")
+    remote, shared = PROTOCOLS[0], msgspec.structs.replace(PROTOCOLS[0], answered_by=frozenset({"east", "west"}))
+    await remote.holds(world)
+    await world.settled()
+    local = echo()
+    local["spec"]["selector"] = {"app": NEWCOMER}
+    async with load(world.east, remote.url) as requests:
+        await world.east.apply(local)
+        await never_neither(world.east, "ServiceEntry", "WorkloadEntry")
+        await shared.holds(world)
+        await world.settled()
+        assert [one for one in await requests.more() if one.status != 200] == []
+        await world.east.delete("Service", "echo")
+        await never_neither(world.east, "WorkloadEntry", "ServiceEntry")
+        await remote.holds(world)
+        await world.settled()
+        assert [one for one in await requests.more() if one.status != 200] == []
+    await world.east.delete("Deployment", NEWCOMER)
+
+
+async def never_neither(mesh: MeshWorld, old: str, new: str) -> None:
+    """Wait until the import of echo has moved from one kind to another; it must never be without both."""
+
+    async def there(kind: str) -> bool:
+        return any("echo.bookinfo.svc" in one["metadata"]["name"] for one in await mesh.list(kind))
+
+    async def moved() -> bool:
+        gone = not await there(old)
+        assert await there(new) or not gone, f"there is neither {old} nor {new}"
+        return gone
+
+    await eventually(moved, what=f"the import has moved from {old} to {new}")

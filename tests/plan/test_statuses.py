@@ -137,6 +137,24 @@ def test_what_is_wrong_with_an_export_is_said() -> None:
     )
 
 
+def test_a_status_stays_small_however_many_objects_a_remote_causes() -> None:
+    identities = [f"spiffe://cluster.local/ns/default/sa/a{number:02}" for number in range(64)]
+    world = World(
+        mesh(),
+        remote("west", addresses=[f"192.0.2.{number}" for number in range(1, 4)], import_={"merge": True}),
+        service("ratings"),
+        offer("west", "ratings", identities=identities),
+    )
+    assert len(world.manifests) > 66
+    world.planner.applied_changed(RATINGS, IN_PLACE)
+    world.settle()
+    record = f"{host('ratings')}.west"
+    objects = world.statuses[f"FederatedService {record}"].fields["objects"]
+    assert isinstance(objects, tuple)
+    assert len(objects) == 64
+    assert told(world, "FederatedService", record)[1].endswith(f"{objects[9]} and 56 more")
+
+
 def test_an_offer_that_cannot_be_recorded_is_said_on_its_remote() -> None:
     world = running()
     world.planner.record_changed("west", host("details"), REFUSED)

@@ -60,7 +60,12 @@ def check_logs(directory: Path) -> None:
 def kept(directory: Path) -> Iterator[tuple[list[str], subprocess.Popen[str]]]:
     """A demo that is left up, and what it printed until then. It ends with the context at the latest."""
     command = [sys.executable, "-m", "meshfed", "demo", "--keep", f"--dir={directory / 'demo'}"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment(), cwd=directory) as demo:
+    with (
+        (directory / "stderr").open("w") as err,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=err, text=True, env=environment(), cwd=directory
+        ) as demo,
+    ):
         try:
             assert demo.stdout is not None
             lines = []
@@ -153,6 +158,7 @@ def test_the_demo_holds_and_can_be_explored_until_it_is_told_to_end(tmp_path: Pa
         check_what_is_printed_to_try(lines)
         demo.send_signal(signal.SIGINT)
         assert demo.wait(timeout=PATIENCE) == 0
+    assert not (tmp_path / "stderr").read_text()
     assert not list(tmp_path.rglob("*.kubeconfig")), "kubeconfigs of meshes that are gone are no use to anybody"
     check_logs(tmp_path)
 
@@ -167,7 +173,7 @@ def test_the_demo_holds_without_requests_too(tmp_path: Path) -> None:
         check=False,
         env=environment(),
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
     check_that_it_held(done.stdout.splitlines(), ticks=20)
     check_logs(tmp_path)
 

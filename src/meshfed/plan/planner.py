@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from meshfed import istio
 from meshfed.api.core import Namespace, Service
-from meshfed.api.v1alpha1 import FederatedService, FederatedServiceSpec, MeshFederation, RemoteMesh
+from meshfed.api.v1alpha1 import MAX_LISTED, FederatedService, FederatedServiceSpec, MeshFederation, RemoteMesh
 from meshfed.model.identity import SpiffeID
 from meshfed.model.meshes import LocalMesh, Remote
 from meshfed.model.reasons import Decision, Reason
@@ -318,7 +318,7 @@ class Planner:
                 name=record,
                 observed_generation=offer.metadata.generation,
                 conditions=conditions,
-                fields={"importedAs": host, "objects": objects},
+                fields={"importedAs": host, "objects": objects[:MAX_LISTED]},
             ),
         )
 

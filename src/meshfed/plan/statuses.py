@@ -13,6 +13,7 @@ from meshfed.model.reasons import Condition, ConditionType, Decision, Reason
 from meshfed.plan.values import Applied, Connection
 
 _SHOWN = 3
+_SHOWN_OBJECTS = 10
 _PENDING = Applied(state="pending", reason=Reason.PENDING, message="the objects are being written")
 
 
@@ -21,10 +22,10 @@ def condition(kind: ConditionType, *, holds: bool, reason: Reason, message: str)
     return Condition(type=kind, status="True" if holds else "False", reason=reason, message=message)
 
 
-def listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str], shown: int = _SHOWN) -> str:
     """Return the first few names, and how many more there are."""
-    more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - shown
+    return ", ".join(names[:shown]) + (f" and {more} more" if more > 0 else "")
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
@@ -50,7 +51,7 @@ def offer_conditions(
     elif unresolved:
         carried = condition(ConditionType.APPLIED, holds=False, reason=Reason.UNRESOLVED, message=unresolved)
     else:
-        carried = _applied(ConditionType.APPLIED, applied, message=", ".join(objects))
+        carried = _applied(ConditionType.APPLIED, applied, message=listed(objects, _SHOWN_OBJECTS))
     return accepted, carried
 
 

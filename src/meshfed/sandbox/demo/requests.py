@@ -159,14 +159,11 @@ class PlayWithRequests(Play):
             await self._scale("east", APP_NAMESPACE, "reviews", 0)
             await self._all_from("west")
             self._screen.held(f"{_PAGES} pages in a row have reviews from west, which takes over by itself")
-            meanwhile = len(load.pages), len(load.broken)
             await self._scale("east", APP_NAMESPACE, "reviews", 1)
             await self._page("with a Pod, east answers again", lambda page: page.meshes.get("reviews") == "east")
         counts = Counter(page.meshes.get("reviews", "nobody") for page in load.pages)
-        self._screen.line(
-            f"meanwhile {meanwhile[0]} other pages were asked for and {meanwhile[1]} of them lacked something; "
-            + ", ".join(f"{count} had reviews from {mesh}" for mesh, count in sorted(counts.items()))
-        )
+        found = ", ".join(f"{count} with reviews from {mesh}" for mesh, count in sorted(counts.items()))
+        self._screen.line(f"of {len(load.pages)} other pages meanwhile, {len(load.broken)} lacked something: {found}")
 
     async def change_port(self) -> None:
         """Add a port, and call it."""

@@ -18,7 +18,7 @@ setup: ## Make .venv from the lock, once for each lock (all other targets do thi
 	    exit 1; }
 	@'$(PYTHON)' tools/bootstrap.py
 
-demo: setup ## Federate two meshes on this machine and show what appears where
+demo: setup ## Federate two meshes on this machine, and send requests through them
 	@$(BIN)/meshfed demo $(ARGS)
 
 sandbox: setup ## Bring up Kubernetes APIs for two meshes, to explore with kubectl

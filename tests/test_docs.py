@@ -3,119 +3,23 @@
 from __future__ import annotations
 
 import ast
-import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from meshfed.fds import messages
 from meshfed.model.offers import Offer, Port
 from meshfed.sandbox.ports import free_port
+from tests.pages import alike, matches, page_text, shell, steps
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 GUIDE = DOCS / "guide.md"
 
 # --- the guide, followed
-
-
-class Step(msgspec.Struct, frozen=True):
-    """A command of the guide, the line it stands in, and what the guide shows it to print."""
-
-    line: int
-    command: str
-    shown: tuple[str, ...]
-
-
-def steps(text: str) -> Iterator[Step]:
-    """The commands of all ``console`` blocks, in order; a command goes on where its line ends in a backslash."""
-    inside = False
-    command, shown, began = "", list[str](), 0
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not inside:
-            inside = line == "```console"
-            continue
-        ends = line == "```"
-        if command.endswith("\\"):
-            command = command[:-1].rstrip() + " " + line.strip()
-            continue
-        if command and (ends or line.startswith("$ ")):
-            yield Step(began, command, tuple(shown))
-            command, shown = "", []
-        if line.startswith("$ "):
-            command, began = line.removeprefix("$ "), number
-        elif not ends:
-            shown.append(line)
-        inside = not ends
-
-
-class Shell:
-    """One bash for the whole guide, as a reader has it: variables and background processes stay."""
-
-    def __init__(self, directory: Path) -> None:
-        environment = {name: value for name, value in os.environ.items() if name != "KUBECONFIG"}
-        environment |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HOME": str(directory)}
-        self.process = subprocess.Popen(
-            ["bash"],
-            cwd=directory,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-
-    def run(self, command: str) -> list[str]:
-        """What ``command`` prints."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(f"{command}\necho\necho end-of-command\n")
-        self.process.stdin.flush()
-        printed: list[str] = []
-        for line in self.process.stdout:
-            if line == "end-of-command\n":
-                break
-            printed.append(line.rstrip("\n"))
-        while printed and not printed[-1]:
-            printed.pop()
-        return printed
-
-
-@contextmanager
-def shell(directory: Path) -> Iterator[Shell]:
-    """A shell whose processes all end with the context."""
-    made = Shell(directory)
-    try:
-        yield made
-    finally:
-        os.killpg(made.process.pid, signal.SIGKILL)
-        made.process.wait()
-        for pipe in (made.process.stdin, made.process.stdout):
-            assert pipe is not None
-            pipe.close()
-
-
-def alike(shown: str, printed: str) -> bool:
-    """Whether a line is what the guide shows; ages and widths of columns differ, and ``...`` stands for anything."""
-    pattern = "".join(
-        ".*" if part == "..." else r"\s+" if part.isspace() else r"\d+\w+" if part == "<age>" else re.escape(part)
-        for part in re.split(r"(\.\.\.|\s+|<age>)", re.sub(r"(?<=\s)\d+s$", "<age>", shown.rstrip()))
-    )
-    return re.fullmatch(pattern, printed.rstrip()) is not None
-
-
-def matches(shown: tuple[str, ...], printed: list[str]) -> bool:
-    return len(shown) == len(printed) and all(map(alike, shown, printed))
 
 
 def is_look(command: str) -> bool:
@@ -166,8 +70,10 @@ def test_how_what_the_guide_shows_is_compared(shown: str, printed: str, same: bo
 
 
 def test_files_that_are_shown_are_the_files() -> None:
-    shown = re.findall(r"^```yaml\n# (docs/\S+)\n(.*?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
-    assert [name for name, _ in shown] == ["docs/examples/east/federation.yaml"]
+    pages = "\n".join(page.read_text() for page in PAGES)
+    shown = re.findall(r"^```yaml\n# (docs/\S+)\n(.*?)^```$", pages, re.MULTILINE | re.DOTALL)
+    assert "docs/examples/east/federation.yaml" in [name for name, _ in shown]
+    assert len(shown) > 1
     for name, text in shown:
         assert (ROOT / name).read_text() == f"# {name}\n{text}"
 
@@ -196,12 +102,7 @@ def defined(node: ast.stmt) -> list[str]:
             return []
 
 
-def page_text(page: Path) -> str:
-    """A page without its code blocks."""
-    return re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
-
-
-PAGES = [*sorted(DOCS.glob("*.md")), ROOT / "README.md"]
+PAGES = [*sorted(DOCS.rglob("*.md")), ROOT / "README.md"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -241,7 +142,8 @@ def test_links_to_sections_lead_to_one(page: Path) -> None:
 
 def test_every_page_is_in_the_index() -> None:
     index = (DOCS / "README.md").read_text()
-    assert [page.name for page in DOCS.glob("*.md") if page.name != "README.md" and f"({page.name})" not in index] == []
+    pages = [str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")]
+    assert [page for page in pages if page != "README.md" and f"({page})" not in index] == []
 
 
 # --- bytes of the protocol

@@ -15,6 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 GENERATORS = {
     "draw_architecture.py": "docs",
+    "draw_guides.py": "docs/guides",
     "generate_api.py": ".",
     "generate_chart.py": "deploy/chart",
     "generate_cli.py": "docs",

@@ -26,12 +26,18 @@ class Remote:
         self.offers: dict[str, Offer] = {}
         self._exports = ExportSet()
         self._exports.mark_ready()
+        self.calls = 0
+        """How many streams were begun."""
         self._up = contextlib.AsyncExitStack()
 
     async def start(self) -> None:
         """Come up."""
-        server = DiscoveryServer(self._exports, lambda _: Subscriber("anyone", frozenset()), Metrics())
+        server = DiscoveryServer(self._exports, self._admit, Metrics())
         await self._up.enter_async_context(server.listen("127.0.0.1", self.port))
+
+    def _admit(self, _caller: object) -> Subscriber:
+        self.calls += 1
+        return Subscriber("anyone", frozenset())
 
     async def stop(self) -> None:
         """Go away, as in an outage."""

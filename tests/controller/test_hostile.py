@@ -19,6 +19,8 @@ from tests.controller.meshes import Mesh, eventually, federated, federation, mes
 from tests.controller.test_federation import BOOKINFO, export_all, host
 from tests.controller.test_static import nothing_lost
 
+RECORDS = "federatedservices.federation.openshift-service-mesh.io"
+
 
 class FakeRemote:
     """A remote mesh's discovery service, without a mesh behind it."""
@@ -317,3 +319,20 @@ async def test_without_a_mesh_federation_no_remote_is_said_to_be_connected() -> 
         await eventually(lambda: east.condition("RemoteMesh", "west", "Ready") == ("False", "NoMeshFederation"))
         await eventually(lambda: east.condition("RemoteMesh", "west", "Connected")[0] == "False")
         await eventually(lambda: east.condition("RemoteMesh", "west", "Synced")[0] == "False")
+
+
+async def test_offers_that_cannot_be_recorded_are_told_of_on_their_remote_until_they_are_or_go() -> None:
+    async with federated("east", "west", services=BOOKINFO) as (east, west):
+        fault = east.server.fail(verb="create", resource=RECORDS, status=403, message="quota", times=10**6)
+        for name in ("ratings", "productpage"):
+            await west.label(name, export_service="true")
+        await eventually(lambda: east.condition("RemoteMesh", "west", "Ready") == ("False", "WriteFailed"))
+        (ready,) = [one for one in east.all("RemoteMesh")["west"]["status"]["conditions"] if one["type"] == "Ready"]
+        assert "quota" in ready["message"]
+        await west.label("ratings", export_service=None)
+        await west.label("productpage", export_service=None)
+        await eventually(lambda: east.condition("RemoteMesh", "west", "Ready") == ("True", "Ready"))
+        await west.label("ratings", export_service="true")
+        await eventually(lambda: east.condition("RemoteMesh", "west", "Ready") == ("False", "WriteFailed"))
+        fault.times = 0
+        await eventually(lambda: east.condition("RemoteMesh", "west", "Ready") == ("True", "Ready"))

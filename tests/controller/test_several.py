@@ -229,6 +229,26 @@ async def test_remotes_of_one_identity_are_imported_from_and_both_say_so() -> No
         await eventually(lambda: east.condition("RemoteMesh", "west", "IdentityUnique") == unique)
 
 
+async def test_a_remote_that_is_somebody_else_now_is_called_anew() -> None:
+    # The sidecar checks who answers when a connection is made: one that is open would go on with whoever it was.
+    async with meshes("east") as (east,), remotes("west") as (west,):
+        west.offer(offer("ratings"))
+        await east.apply(federation("east"), west.object())
+        await east.start()
+        await eventually(lambda: east.imported() == [RATINGS])
+        assert west.calls == 1
+        await east.apply(west.object(identity="spiffe://cluster.local/ns/x/sa/another"))
+        await eventually(lambda: west.calls == 2 and west_is_up(east))
+        assert east.imported() == [RATINGS]
+        await east.apply(west.object(identity="spiffe://cluster.local/ns/x/sa/another", priority=1))
+        await as_planned(east, west)
+        assert west.calls == 2
+
+
+def west_is_up(east: Mesh) -> bool:
+    return east.condition("RemoteMesh", "west", "Connected") == ("True", "Connected")
+
+
 async def test_nothing_is_made_of_a_remote_that_is_this_mesh() -> None:
     async with meshes("east") as (east,), remotes("east", "west") as (itself, west):
         for remote in (itself, west):

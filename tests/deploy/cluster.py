@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ RESOURCES = KINDS | {
     resource.kind: resource
     for resource in (
         Resource("apps", "v1", "deployments", "Deployment"),
+        Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition"),
         Resource("batch", "v1", "jobs", "Job"),
         Resource("multicluster.x-k8s.io", "v1alpha1", "serviceexports", "ServiceExport"),
     )
@@ -167,11 +168,13 @@ class Cluster:
 
 
 @contextlib.asynccontextmanager
-async def cluster(directory: Path, *, openshift: bool = False, service_exports: bool = False) -> AsyncIterator[Cluster]:
-    """A cluster with Istio's CRDs and a namespace for its control plane; not with Meshfed's, which the chart brings."""
-    crds = [crd for crd in istio_crds() if openshift or crd["spec"]["names"]["kind"] != "Route"]
-    crds += [SERVICE_EXPORTS] if service_exports else []
-    async with APIServer(authorization="RBAC", crds=crds) as server:
+async def cluster(
+    directory: Path, *, openshift: bool = False, service_exports: bool = False, crds: Sequence[Manifest] = ()
+) -> AsyncIterator[Cluster]:
+    """A cluster with Istio's CRDs, ``crds`` and a namespace for Istio; not with Meshfed's, which the chart brings."""
+    installed = [crd for crd in istio_crds() if openshift or crd["spec"]["names"]["kind"] != "Route"]
+    installed += [SERVICE_EXPORTS] if service_exports else []
+    async with APIServer(authorization="RBAC", crds=[*installed, *crds]) as server:
         kubeconfig = directory / f"admin-{free_port()}.kubeconfig"
         kubeconfig.write_text(yaml.safe_dump(server.kubeconfig()))
         async with Client(load_kubeconfig(str(kubeconfig), None, {})) as client:

@@ -58,6 +58,7 @@ ALL = {
     "controller": {
         "replicas": 1,
         "readPods": False,
+        "adoptReference": True,
         "logLevel": "debug",
         "logFormat": "json",
         "extraArgs": ["--metrics-bind-address=:9090"],

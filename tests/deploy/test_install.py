@@ -17,7 +17,7 @@ from meshfed.cli.app import build
 from meshfed.sandbox.kubectl import kubectl_path
 from tests.deploy.cluster import CHART, ROOT, cluster, until
 
-PAGES = [ROOT / "docs" / "install.md", ROOT / "README.md"]
+PAGES = [ROOT / "docs" / "install.md", ROOT / "docs" / "moving.md", ROOT / "README.md"]
 
 
 def commands(page: Path) -> list[list[str]]:

@@ -119,9 +119,9 @@ async def offering(directory: Path) -> AsyncIterator[int]:
         await process.wait()
 
 
-def written(found: Cluster) -> dict[str, list[Manifest]]:
-    """What the controller wrote, by kind."""
-    objects = {kind: [one for one in found.all(kind) if managed(one)] for kind in kinds(found)}
+def written(found: Cluster, namespace: str = NAMESPACE) -> dict[str, list[Manifest]]:
+    """What the controller of the installation in ``namespace`` wrote, by kind."""
+    objects = {kind: [one for one in found.all(kind) if managed(one, namespace)] for kind in kinds(found)}
     return {kind: ones for kind, ones in objects.items() if ones}
 
 
@@ -130,8 +130,8 @@ def kinds(found: Cluster) -> list[str]:
     return [kind for kind in WRITTEN if kind != "Route" or found.openshift]
 
 
-def managed(obj: Manifest) -> bool:
-    return bool((obj["metadata"].get("labels") or {}).get(f"{GROUP}/owner-namespace") == NAMESPACE)
+def managed(obj: Manifest, namespace: str) -> bool:
+    return bool((obj["metadata"].get("labels") or {}).get(f"{GROUP}/owner-namespace") == namespace)
 
 
 async def disturb(found: Cluster, pod: Pod) -> None:

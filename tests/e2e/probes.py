@@ -1,8 +1,8 @@
 """What callers in a mesh can expect of what another mesh exports, as small named requests.
 
-``bring`` runs what the probes speak of: in the first mesh of a world a ``caller`` and a Service ``both``, in the second
-a Service ``both`` too, and ``echo`` and ``shifted``, which the first lacks. ``PROBES`` are then true while the second
-exports ``EXPORTS``, and none of them is before.
+``bring`` runs what the probes speak of: in one mesh a ``caller`` and a Service ``both``, in another a Service ``both``
+too, and ``echo`` and ``shifted``, which the first lacks. ``PROBES`` then hold between east and west while west exports
+``EXPORTS``, and none of them does before.
 
 A probe can be asked once (``complaint``: what is not as expected; empty: nothing), or until it ``holds``; what changes
 an object and wants to know who notices asks all of them with ``complaints``.
@@ -18,7 +18,7 @@ import msgspec
 from tests.sandbox.dataplane.world import NAMESPACE, Answer, JSONObject, MeshWorld, World, eventually
 
 EXPORTS = ("echo", "shifted", "both")
-"""What the second mesh is to export, so that the probes hold."""
+"""What west is to export, so that the probes hold."""
 
 _DRAWS = 60
 """Requests within which everybody who serves a host is met: with two, one is missed once in 2**59 times."""
@@ -143,40 +143,50 @@ BOTH_SIDES = (
 PROBES = NAMES + PROTOCOLS + TARGET_PORTS + BOTH_SIDES
 
 
-async def bring(here: MeshWorld, there: MeshWorld) -> None:
+async def bring(here: MeshWorld, *there: MeshWorld) -> None:
     """Run what the probes speak of: callers in ``here``, what they call in ``there``."""
-    for mesh in (here, there):
-        await run(mesh, "caller", image="sleep", account="caller")
+    await run(here, "caller", image="sleep", account="caller")
+    for mesh in (here, *there):
         await run(mesh, "echo-pods", image="echo", account="echo", ports=PORTS)
-    await there.apply(
-        service("echo", *({"name": name, "port": number} for name, number in PORTS.items())),
-        service(
-            "shifted",
-            {"name": "http", "port": 80, "targetPort": 8080},
-            {"name": "http2-named", "port": 81, "targetPort": "http2"},
-        ),
-    )
-    for mesh, named in ((here, False), (there, True)):
-        await mesh.apply(
-            service(
-                "both",
-                {"name": "http-first", "port": 80, "targetPort": "http" if named else 8080},
-                {"name": "http2-second", "port": 81, "targetPort": 8082 if named else "http2"},
-                {"name": "grpc-third", "port": 82, "targetPort": "grpc" if named else 7070},
-                {"name": "tcp-fourth", "port": 83, "targetPort": 9000 if named else "tcp"},
-            )
-        )
+        await mesh.apply(both(named=mesh is not here))
+    for mesh in there:
+        await mesh.apply(echo(), SHIFTED)
 
 
 PORTS = {"http": 8080, "http2": 8082, "grpc": 7070, "tcp": 9000, "https": 8443}
 """The ports of every echo, by name."""
 
 
-def service(name: str, *ports: JSONObject, pods: str = "echo-pods") -> JSONObject:
-    """A Service in front of the Pods of the Deployment ``pods``."""
+def service(name: str, *ports: JSONObject) -> JSONObject:
+    """A Service in front of the echo's Pods."""
     metadata = {"name": name, "namespace": NAMESPACE}
-    spec = {"selector": {"app": pods}, "ports": list(ports)}
+    spec = {"selector": {"app": "echo-pods"}, "ports": list(ports)}
     return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
+
+
+def echo(**ports: int) -> JSONObject:
+    """The Service that the caller's mesh lacks, with some ports of other numbers."""
+    return service(
+        "echo", *({"name": name, "port": number, "targetPort": PORTS[name]} for name, number in (PORTS | ports).items())
+    )
+
+
+SHIFTED = service(
+    "shifted",
+    {"name": "http", "port": 80, "targetPort": 8080},
+    {"name": "http2-named", "port": 81, "targetPort": "http2"},
+)
+
+
+def both(*, named: bool) -> JSONObject:
+    """The Service that all meshes have: its targetPorts are a name, a number, a name, a number, or the reverse."""
+    return service(
+        "both",
+        {"name": "http-first", "port": 80, "targetPort": "http" if named else 8080},
+        {"name": "http2-second", "port": 81, "targetPort": 8082 if named else "http2"},
+        {"name": "grpc-third", "port": 82, "targetPort": "grpc" if named else 7070},
+        {"name": "tcp-fourth", "port": 83, "targetPort": 9000 if named else "tcp"},
+    )
 
 
 async def run(

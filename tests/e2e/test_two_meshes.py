@@ -8,10 +8,14 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from tests.e2e.probes import BOTH_SIDES, EXPORTS, PROBES, Probe, bring, complaints, hold
-from tests.sandbox.dataplane.world import World, eventually
+from tests.e2e.load import load
+from tests.e2e.probes import BOTH_SIDES, EXPORTS, PORTS, PROBES, PROTOCOLS, Probe, bring, complaints, echo, hold, run
+from tests.sandbox.dataplane.world import MeshWorld, World, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+IMPORT = {"merge": True, "allowTCP": True}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -19,7 +23,7 @@ async def meshes(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Worl
     """East calls; west has what is called."""
     async with World.up("east", "west", directory=tmp_path_factory.mktemp("world")) as world:
         await bring(world.east, world.west)
-        await world.federate(**{"import": {"merge": True, "allowTCP": True}})
+        await world.federate(**{"import": IMPORT})
         await world.settled()
         await world.connected()
         yield world
@@ -51,3 +55,85 @@ async def none_holds(world: World) -> bool:
 @pytest.mark.parametrize("probe", PROBES, ids=lambda probe: str(probe.name))
 async def test_a_call_is_answered(world: World, probe: Probe) -> None:
     await probe.holds(world)
+
+
+ALIAS = "echo.bookinfo.svc.west.mesh"
+IMPORT_ALIAS = {
+    "merge": True,
+    "allowTCP": True,
+    "rules": [
+        {"action": "Import", "hosts": ["echo.*"], "as": {"host": "{name}.{namespace}.svc.west.mesh"}},
+        {"action": "Import"},
+    ],
+}
+
+
+async def test_a_host_imported_under_an_alias(world: World) -> None:
+    """It is called by the alias, in every protocol, and by its own name no more; others are called as before."""
+    aliased = [msgspec.structs.replace(one, url=one.url.replace("echo.bookinfo", ALIAS)) for one in PROTOCOLS]
+    others = [probe for probe in PROBES if "//echo" not in probe.url]
+    await world.east.remote(world.west, **{"import": IMPORT_ALIAS})
+    await hold(world, [*aliased, *others])
+    assert len(await complaints(world, PROTOCOLS)) == len(PROTOCOLS)
+    await world.east.remote(world.west, **{"import": IMPORT})
+    await hold(world, PROBES)
+    assert len(await complaints(world, aliased)) == len(aliased)
+
+
+async def test_a_host_exported_under_an_alias(world: World) -> None:
+    """Other meshes know it by the name it is given, in a namespace that the exporter does not even have."""
+    rules = [
+        {"action": "Export", "names": ["echo"], "as": {"name": "voices", "namespace": "talk"}},
+        {"action": "Export", "names": ["both"]},
+    ]
+    aliased = [msgspec.structs.replace(one, url=one.url.replace("echo.bookinfo", "voices.talk")) for one in PROTOCOLS]
+    await world.west.federation(export={"rules": rules})
+    await hold(world, [*aliased, *BOTH_SIDES])
+    assert len(await complaints(world, PROTOCOLS)) == len(PROTOCOLS)
+    await world.west.federation()
+    await hold(world, PROBES)
+
+
+NEWCOMER = "newcomer"
+
+
+async def test_a_local_service_comes_and_goes_under_an_import(meshes: World) -> None:
+    """The cluster has a ServiceEntry or a WorkloadEntry at every moment; Istio learns of the Service and of that apart.
+
+    So there may be a moment in which a proxy has the one without the other, and requests fail. It ends by itself.
+    """
+    world = meshes
+    world.expected("is ignored: a Service has it")  # while both are there
+    await run(world.east, NEWCOMER, image="echo", account="echo", ports=PORTS)
+    await world.west.export("echo")
+    remote, shared = PROTOCOLS[0], msgspec.structs.replace(PROTOCOLS[0], answered_by=frozenset({"east", "west"}))
+    await remote.holds(world)
+    await world.settled()
+    local = echo()
+    local["spec"]["selector"] = {"app": NEWCOMER}
+    async with load(world.east, remote.url) as requests:
+        await world.east.apply(local)
+        await never_neither(world.east, "ServiceEntry", "WorkloadEntry")
+        await shared.holds(world)
+        await world.settled()
+        assert [one for one in await requests.more() if one.status != 200] == []
+        await world.east.delete("Service", "echo")
+        await never_neither(world.east, "WorkloadEntry", "ServiceEntry")
+        await remote.holds(world)
+        await world.settled()
+        assert [one for one in await requests.more() if one.status != 200] == []
+    await world.east.delete("Deployment", NEWCOMER)
+
+
+async def never_neither(mesh: MeshWorld, old: str, new: str) -> None:
+    """Wait until the import of echo has moved from one kind to another; it must never be without both."""
+
+    async def there(kind: str) -> bool:
+        return any("echo.bookinfo.svc" in one["metadata"]["name"] for one in await mesh.list(kind))
+
+    async def moved() -> bool:
+        gone = not await there(old)
+        assert await there(new) or not gone, f"there is neither {old} nor {new}"
+        return gone
+
+    await eventually(moved, what=f"the import has moved from {old} to {new}")

@@ -107,6 +107,17 @@ def spec_of(address: str, **others: str) -> str:
             id="one per announced account; nothing announced in the same trust domain: without an account",
         ),
         pytest.param(
+            imported(backend(remote("west", "192.0.2.11", "192.0.2.10"), identities=(SA + "v2", SA + "v1", SA + "v3"))),
+            {},
+            [
+                entry("west.192.0.2.10.v1", spec_of("192.0.2.10", serviceAccount="v1")),
+                entry("west.192.0.2.10.v2", spec_of("192.0.2.10", serviceAccount="v2")),
+                entry("west.192.0.2.10.v3", spec_of("192.0.2.10", serviceAccount="v3")),
+                entry("west.192.0.2.11.v1", spec_of("192.0.2.11", serviceAccount="v1")),
+            ],
+            id="each address and each account once, and not one with the other",
+        ),
+        pytest.param(
             imported(backend(remote("west", "gw.west.example")), backend(remote("central", "gw.central.example"))),
             {"gw.west.example": ("192.0.2.10",), "gw.central.example": ()},
             [entry("west.192.0.2.10", spec_of("192.0.2.10"), resolved_from="gw.west.example")],

@@ -75,6 +75,7 @@ def test_a_connection_that_is_made_again_by_a_new_process_is_no_news() -> None:
 
 
 PUBLISHED = Published(Offer(host="a.default.svc.cluster.local"))
+CHOSEN = Published(Offer(host="a.default.svc.cluster.local"), frozenset({"west", "north"}))
 ALIAS = Published(Offer(host="b.default.svc.cluster.local"))
 NOT_SELECTED = Decision(accepted=False, reason=Reason.NOT_SELECTED, message="no label")
 TAKEN = Decision(accepted=False, reason=Reason.HOST_TAKEN, message="by another")
@@ -90,6 +91,12 @@ OFFERED = Happening(EventReason.EXPORTED, "offered to other meshes as a.default.
         (TAKEN, PUBLISHED, OFFERED),
         (PUBLISHED, PUBLISHED, None),
         (ALIAS, PUBLISHED, OFFERED),
+        (CHOSEN, PUBLISHED, OFFERED),
+        (
+            PUBLISHED,
+            CHOSEN,
+            Happening(EventReason.EXPORTED, "offered to RemoteMesh north, west only as a.default.svc.cluster.local"),
+        ),
         (None, NOT_SELECTED, None),
         (PUBLISHED, NOT_SELECTED, Happening(EventReason.UNEXPORTED, "not offered to other meshes any more: no label")),
         (PUBLISHED, None, None),

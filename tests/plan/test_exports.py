@@ -188,7 +188,9 @@ def test_without_a_mesh_federation_there_is_nothing_and_a_deleted_one_leaves_not
 
 def test_the_oldest_mesh_federation_is_in_force_and_the_next_takes_over() -> None:
     world = World(mesh("younger", created="2026-02-01T00:00:00Z"), mesh("older", created="2026-01-01T00:00:00Z"))
-    assert world.conditions("MeshFederation", "younger") == {"Ready": "False Duplicate"}
+    assert world.conditions("MeshFederation", "younger") == dict.fromkeys(
+        ("Ready", "GatewayReady", "ExportsReady"), "False Duplicate"
+    )
     assert "federation-discovery-service-older.istio-system.svc.cluster.local" in str(world.manifests)
     world.remove(mesh("older"))
     assert world.conditions("MeshFederation", "younger")["ExportsReady"] == "True NothingExported"

@@ -351,3 +351,13 @@ def test_working_a_key_out_again_gives_the_same() -> None:
     for key, outputs in list(world.outputs.items()):
         assert world.planner.reconcile(key) == outputs
     assert world.settle() == []
+
+
+def test_of_a_name_with_very_many_addresses_the_first_are_taken() -> None:
+    world = World(mesh(), remote(addresses=["gw.west.example"], **MERGE), service("ratings"), offer("west", "ratings"))
+    world.settle()
+    addresses = tuple(f"192.0.2.{number}" for number in range(1, 255))
+    world.planner.resolution_changed("gw.west.example", addresses[::-1])
+    assert len(world.carriers) == 64
+    world.planner.resolution_changed("gw.west.example", addresses)
+    assert world.settle() == []

@@ -65,7 +65,7 @@ def test_all_is_well() -> None:
     assert told(world, "MeshFederation", "east") == [
         "Ready True Ready: exports 1 service, imports 1 host from 1 remote mesh",
         "GatewayReady True Applied: the gateway's objects are in place",
-        "ExportsReady True Exporting: 1 service exported",
+        "ExportsReady True Exporting: 1 service exported: default/reviews",
     ]
     assert world.statuses["MeshFederation east"].fields == {
         "exportedServices": 1,
@@ -102,13 +102,69 @@ def test_all_is_well() -> None:
 def test_what_is_left_out_of_an_export_is_named() -> None:
     world = World(mesh(export={}), service("a"), *(service(f"s{n}.kube-system") for n in range(5)))
     assert told(world, "MeshFederation", "east")[-1] == (
-        "ExportsReady True Exporting: 1 service exported; 5 left out as ProtectedNamespace: "
+        "ExportsReady True Exporting: 1 service exported: default/a; 5 left out as ProtectedNamespace: "
         "kube-system/s0, kube-system/s1, kube-system/s2 and 2 more"
     )
     world.remove(service("a"))
     assert told(world, "MeshFederation", "east")[-1].startswith(
         "ExportsReady True NothingExported: nothing is exported: no Service matches `export`; 5 left out"
     )
+
+
+def test_what_is_exported_is_named_with_the_alias_and_the_audience() -> None:
+    rules = [
+        {"action": "Export", "names": ["pay"], "as": {"name": "billing"}, "remotes": ["west", "north"]},
+        {"action": "Export", "names": ["bill*"], "as": {"namespace": "default", "name": "billing"}},
+        {"action": "Export"},
+    ]
+    world = World(mesh(export={"rules": rules}), service("pay", created="2020-01-01T00:00:00Z"), service("bills"))
+    assert told(world, "MeshFederation", "east")[-1] == (
+        "ExportsReady True Exporting: 1 service exported: "
+        f"default/pay (as {host('billing')}, to north, west only); 1 left out as HostTaken: default/bills"
+    )
+    world.remove(service("pay"))
+    assert told(world, "MeshFederation", "east")[-1] == (
+        f"ExportsReady True Exporting: 1 service exported: default/bills (as {host('billing')})"
+    )
+
+
+def test_what_is_wrong_with_an_export_is_said() -> None:
+    ports = [{"name": f"p{number}", "port": number} for number in range(1, 102)]
+    world = World(mesh(export={}), service("a"), service("many", ports=ports))
+    assert told(world, "MeshFederation", "east")[-1] == (
+        "ExportsReady True Exporting: 1 service exported: default/a; 1 left out as Invalid: default/many "
+        f"('{host('many')}' is offered with 101 ports; at most 100 are taken)"
+    )
+
+
+def test_a_status_stays_small_however_many_objects_a_remote_causes() -> None:
+    identities = [f"spiffe://cluster.local/ns/default/sa/a{number:02}" for number in range(64)]
+    world = World(
+        mesh(),
+        remote("west", addresses=[f"192.0.2.{number}" for number in range(1, 4)], import_={"merge": True}),
+        service("ratings"),
+        offer("west", "ratings", identities=identities),
+    )
+    assert len(world.manifests) > 66
+    world.planner.applied_changed(RATINGS, IN_PLACE)
+    world.settle()
+    record = f"{host('ratings')}.west"
+    objects = world.statuses[f"FederatedService {record}"].fields["objects"]
+    assert isinstance(objects, tuple)
+    assert len(objects) == 64
+    assert told(world, "FederatedService", record)[1].endswith(f"{objects[9]} and 56 more")
+
+
+def test_an_offer_that_cannot_be_recorded_is_said_on_its_remote() -> None:
+    world = running()
+    world.planner.record_changed("west", host("details"), REFUSED)
+    assert world.settle() == [RemoteStatusKey("west")]
+    assert told(world, "RemoteMesh", "west")[0] == (
+        f"Ready False WriteFailed: FederatedServices for {host('details')} are not in place: admission webhook said no"
+    )
+    world.planner.record_changed("west", host("details"), IN_PLACE)
+    world.settle()
+    assert world.conditions("RemoteMesh", "west")["Ready"] == "True Ready"
 
 
 def test_a_failed_write_shows_where_it_matters_until_it_succeeds() -> None:

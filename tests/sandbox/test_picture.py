@@ -44,7 +44,7 @@ TWO = Picture(
 
 def test_text() -> None:
     assert text(TWO, width=61) == (
-        "── east ───────────────────────────── ── west ───────────────\n"
+        "── east ───────────────────────────── ── west ──────────────\n"
         "  productpage   reviews   (gateway)     (gateway)   ratings\n"
         "       ┊           ┊          ┊             ┊          ┊\n"
         " east/reviews → west/ratings: 200\n"

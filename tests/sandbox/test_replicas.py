@@ -13,7 +13,8 @@ import pytest
 from meshfed.api.crds import all_crds
 from meshfed.sandbox import Sandbox
 from meshfed.sandbox.demo.cast import SYSTEM_NAMESPACE, bookinfo, federation, host
-from meshfed.sandbox.demo.stage import ControllerProcess, Stage, staged
+from meshfed.sandbox.demo.controllers import ControllerProcess
+from meshfed.sandbox.demo.stage import Stage, staged
 from tests.sandbox.test_kill import IMPORTS, apply
 
 DETAILS, RATINGS = map(host, ("details", "ratings"))

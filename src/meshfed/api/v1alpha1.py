@@ -52,6 +52,8 @@ OWNER_LABEL: Final = f"{GROUP}/owner"
 REMOTE_LABEL: Final = f"{GROUP}/remote"
 """On FederatedServices: the RemoteMesh that offers them."""
 FINALIZER: Final = f"{GROUP}/cleanup"
+MAX_LISTED: Final = 64
+"""The most objects that a status lists: a host has as many as its remotes have addresses and announce identities."""
 
 Conditions = Annotated[
     tuple[StatusCondition, ...],
@@ -379,7 +381,7 @@ class FederatedServiceStatus(_Status, frozen=True):
     imported_as: str = ""
     """The host under which the service is imported."""
     objects: tuple[str, ...] = ()
-    """The Istio objects that carry the import, as `Kind namespace/name`."""
+    """The Istio objects that carry the import, as `Kind namespace/name`; the first 64 of them."""
 
 
 class FederatedService(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):

@@ -27,6 +27,7 @@ from meshfed.kube import (
     Client,
     Conflict,
     Engine,
+    Forbidden,
     KubeError,
     Manifest,
     NotFound,
@@ -35,6 +36,7 @@ from meshfed.kube import (
     PatchType,
     Resource,
     Store,
+    discover,
 )
 from meshfed.model.meshes import LocalMesh
 from meshfed.model.reasons import Reason
@@ -129,11 +131,17 @@ class Adoption:
 
     async def _find(self, mesh: LocalMesh | None) -> list[tuple[Resource, Manifest]]:
         found = []
+        served = await discover(self._client)
         for resource in self._resources:
+            if served.find(resource.group, resource.kind) is None:
+                continue  # Routes, where there is no OpenShift
             try:
                 objects = await self._client.list(resource, label_selector=SELECTOR)
             except NotFound:
-                continue  # Routes, where there is no OpenShift
+                continue
+            except Forbidden as error:
+                self._say(f"what the reference left of {resource} stays, as it cannot be seen: {error}")
+                continue
             found += [(resource, one) for one in objects if mesh is not None and _is_in_reach(one, mesh)]
         return found
 

@@ -29,7 +29,7 @@ from meshfed.controller.adoption import Adoption
 from meshfed.controller.cluster import NOT_OURS, SERVICE_EXPORTS, SERVICES, Inputs, Served
 from meshfed.controller.holding import Holding
 from meshfed.controller.lifecycle import Finalizers, is_paused
-from meshfed.controller.listener import Listener
+from meshfed.controller.listener import Listener, Record
 from meshfed.controller.options import Options
 from meshfed.controller.outcomes import verdict
 from meshfed.controller.publisher import Publisher
@@ -408,6 +408,8 @@ class Federating:
     def _on_engine(self, source: Hashable) -> None:
         if isinstance(source, _KEYS):
             self._planner.applied_changed(source, verdict(self._engine.source_state(source)))
+        elif isinstance(source, Record):
+            self._planner.record_changed(source.remote, source.host, verdict(self._engine.source_state(source)))
 
     # --- what leaves
 

@@ -22,6 +22,9 @@ _log = logging.getLogger(__name__)
 RETRY_SECONDS: Final = 30.0
 """After which a session that a fault of ours ended is begun again."""
 
+SETTLING_SECONDS: Final = 3.0
+"""In which what was written for a remote that changed reaches our sidecar, before the remote is called by way of it."""
+
 
 class Word(Enum):
     """What is known of whether a remote offers a host."""
@@ -134,17 +137,18 @@ class Listener:
         if session is not None and session.reconfigure(mesh, rejudge=rejudge):
             return
         if session is not None:
-            _log.info("this remote's discovery service is elsewhere now: connecting anew", extra={"remote": name})
+            _log.info("where this remote answers, or who it is, changed: connecting anew", extra={"remote": name})
             self._end(name)
         # What a predecessor knew is ahead of the watch; without one, what the last process left is all there is.
         known = session.known() if session is not None else self._recorded(name)
-        self._sessions[name] = self._begin(mesh, known, node=self._planner.mesh.name)
+        settling = SETTLING_SECONDS if session is not None else 0.0
+        self._sessions[name] = self._begin(mesh, known, node=self._planner.mesh.name, settling=settling)
         self._look.set()
 
     def _recorded(self, name: str) -> tuple[FederatedServiceSpec, ...]:
         return tuple(offer.spec for offer in self._offers.by_index("remote", name))
 
-    def _begin(self, mesh: RemoteMesh, known: Iterable[FederatedServiceSpec], *, node: str) -> Session:
+    def _begin(self, mesh: RemoteMesh, known: Iterable[FederatedServiceSpec], *, node: str, settling: float) -> Session:
         session = Session(
             mesh,
             reports=Reports(desire=self._desire, connection=self._planner.connection_changed),
@@ -152,6 +156,7 @@ class Listener:
             metrics=self._metrics,
             stamp=self._stamp,
             node=node,
+            settling=settling,
         )
         session.remember(known)
         return session

@@ -47,7 +47,10 @@ class Reports(msgspec.Struct, frozen=True):
 
 
 class Session:
-    """One remote mesh, from its discovery stream to its FederatedServices. A sink of its ``DiscoveryClient``."""
+    """One remote mesh, from its discovery stream to its FederatedServices. A sink of its ``DiscoveryClient``.
+
+    ``settling``: seconds to wait before the first connection.
+    """
 
     def __init__(
         self,
@@ -58,6 +61,7 @@ class Session:
         metrics: Metrics,
         stamp: Callable[[], str],
         node: str,
+        settling: float = 0.0,
     ) -> None:
         self._mesh = mesh
         self._name = mesh.metadata.name
@@ -66,6 +70,7 @@ class Session:
         self._metrics = metrics
         self._stamp = stamp
         self._node = node
+        self._settling = settling
         self._connection = _resumed(mesh)
         self._dialect = Dialect.DELTA
         self._ledger = Ledger(
@@ -131,7 +136,8 @@ class Session:
         """
         before, self._mesh = self._mesh, mesh
         # What was announced under another trust domain was dropped as it came in, so all has to be heard again.
-        if _target(mesh) != _target(before) or mesh.spec.trust_domain != before.spec.trust_domain:
+        # And who may answer is checked when a connection is made, by the sidecar, and not again while it lasts.
+        if _target(mesh) != _target(before) or _is_another(mesh, before):
             return False
         if mesh.spec != before.spec or rejudge:
             changed = self._ledger.rejudge(
@@ -157,6 +163,7 @@ class Session:
 
     async def run(self) -> None:
         """Listen until cancelled; a session that ends leaves everything as it is."""
+        await asyncio.sleep(self._settling)
         target = _target(self._mesh)
         if target is None:
             # Without an address there is nobody to listen to, which the plan says on the RemoteMesh.
@@ -417,6 +424,11 @@ def _guard(mesh: RemoteMesh) -> Guard:
 
 def _limit(mesh: RemoteMesh) -> int:
     return mesh.spec.import_.limit if mesh.spec.import_ is not None else 0
+
+
+def _is_another(mesh: RemoteMesh, before: RemoteMesh) -> bool:
+    """Whether it is somebody else who may answer."""
+    return (mesh.spec.trust_domain, mesh.spec.identity) != (before.spec.trust_domain, before.spec.identity)
 
 
 def _target(mesh: RemoteMesh) -> Target | None:

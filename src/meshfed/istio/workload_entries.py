@@ -22,7 +22,7 @@ from meshfed.model.reasons import Decision, Reason
 def workload_entries(
     mesh: LocalMesh, import_: Import, service: LocalService, resolved: Mapping[str, Sequence[str]]
 ) -> list[Manifest] | Decision:
-    """The endpoints of all backends of ``import_``, for ``service``: one per IP and announced account, by name.
+    """The endpoints of all backends of ``import_``, for ``service``: each IP and each announced account, by name.
 
     ``resolved`` has the IPs of the remotes' addresses that are names; a backend none of whose addresses is known
     contributes nothing, and where that leaves nothing at all the answer is UNRESOLVED. A refusal of one backend
@@ -39,10 +39,10 @@ def workload_entries(
         accounts = _accounts(mesh, backend, service)
         if isinstance(accounts, Decision):
             return accounts
+        ips = _ips(backend.remote, resolved)
         entries += [
-            _entry(mesh, service, backend.remote, keys=keys, address=address, names=names, account=account)
-            for address, names in _ips(backend.remote, resolved).items()
-            for account in accounts
+            _entry(mesh, service, backend.remote, keys=keys, address=address, names=ips[address], account=account)
+            for address, account in _places(sorted(ips), sorted(accounts))
         ]
     if not entries:
         return _refused(Reason.UNRESOLVED, _unresolved_message(import_))
@@ -188,6 +188,17 @@ def _ips(remote: Remote, resolved: Mapping[str, Sequence[str]]) -> dict[str, lis
             if not is_ip(address):
                 names.append(address)
     return known
+
+
+def _places(addresses: Sequence[str], accounts: Sequence[str]) -> list[tuple[str, str]]:
+    """Where to state what: each address once, and each account once.
+
+    istiod has a client accept any account of any of the Service's endpoints (``EndpointShards.ServiceAccounts``), and
+    a proxy takes an address that comes twice for one. So there is no need for every account at every address, with
+    which a remote that announces many would have us write many times as many objects.
+    """
+    first, *others = accounts
+    return [(address, first) for address in addresses] + [(addresses[0], other) for other in others if addresses]
 
 
 def _unresolved_message(import_: Import) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from meshfed.api.meta import StatusCondition
 from meshfed.model.reasons import ConditionType, Decision, EventReason, Happening, Reason
+from meshfed.plan.statuses import listed
 from meshfed.plan.values import Published
 
 _LOST = frozenset({Reason.UNREACHABLE, Reason.PERMISSION_DENIED})
@@ -80,15 +81,20 @@ def _happening(
 def export_turned(before: Published | Decision | None, after: Published | Decision | None) -> Happening | None:
     """What is worth telling of a Service whose export stood at ``before`` and stands at ``after`` now."""
     if isinstance(after, Published):
-        if isinstance(before, Published) and before.offer.host == after.offer.host:
+        if isinstance(before, Published) and _told(before) == _told(after):
             return None
-        return _exported(f"offered to other meshes as {after.offer.host}")
+        whom = "other meshes" if after.audience is None else f"RemoteMesh {listed(sorted(after.audience))} only"
+        return _exported(f"offered to {whom} as {after.offer.host}")
     if isinstance(after, Decision) and after.reason in _UNEXPECTED:
         same = isinstance(before, Decision) and before.reason == after.reason
         return None if same else _not_exported(after.reason, after.message)
     if isinstance(before, Published) and after is not None:
         return Happening(EventReason.UNEXPORTED, f"not offered to other meshes any more: {after.message}")
     return None
+
+
+def _told(published: Published) -> tuple[object, ...]:
+    return published.offer.host, published.audience
 
 
 def _exported(message: str) -> Happening:

@@ -7,7 +7,7 @@ status) ends here and marks nothing.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -21,6 +21,7 @@ from meshfed.model.names import ServiceHost
 from meshfed.model.reasons import Condition, ConditionType, Decision, Reason
 from meshfed.model.workloads import Serving
 from meshfed.plan.keys import ExportKey, GatewayKey, Key, MeshKey, MeshStatusKey
+from meshfed.plan.statuses import listed
 from meshfed.plan.values import Outputs, Published, StatusUpdate
 
 Place = tuple[str, str]
@@ -65,7 +66,8 @@ class Exports:
         self._service_exports: dict[Place, int] = {}
         self._decided: dict[Place, _Claim | Decision] = {}
         self._claims: dict[str, set[Place]] = {}
-        self._left_out: dict[Reason, list[str]] = {}
+        self._settled: dict[Place, tuple[Reason, str]] = {}
+        self._listed: dict[Reason, list[str]] = {}
         self._homes = Homes()
         self.ports = 0
         """How many ports are exported."""
@@ -144,11 +146,11 @@ class Exports:
         if isinstance(before, _Claim):
             self._unclaim(place, before)
         elif before is not None:
-            self._list(before.reason, place, there=False)
+            self._list(before.reason, "/".join(place), there=False)
         if isinstance(after, _Claim):
             self._claim(place, after)
         elif after is not None:
-            self._list(after.reason, place, there=True)
+            self._list(after.reason, "/".join(place), there=True)
         if after is None:
             del self._decided[place]
         else:
@@ -190,7 +192,7 @@ class Exports:
         rivals.add(place)
         self.ports += len(claim.exported.offer.ports)
         for reason in claim.flaws:
-            self._list(reason, place, there=True)
+            self._list(reason, "/".join(place), there=True)
 
     def _unclaim(self, place: Place, claim: _Claim) -> None:
         host = claim.exported.offer.host
@@ -202,13 +204,25 @@ class Exports:
         if not rivals:
             del self._claims[host]
         for reason in claim.flaws:
-            self._list(reason, place, there=False)
+            self._list(reason, "/".join(place), there=False)
 
-    def _list(self, reason: Reason, place: Place, *, there: bool) -> None:
+    def _settle(self, place: Place, decided: _Claim | Decision | None) -> None:
+        """Keep who is exported, and who would be if another did not have its host."""
+        before, after = self._settled.pop(place, None), _listing(place, decided)
+        if after is not None:
+            self._settled[place] = after
+        if before == after:
+            return
+        self._mark(MeshStatusKey())
+        for settled, there in ((before, False), (after, True)):
+            if settled is not None:
+                self._list(*settled, there=there)
+
+    def _list(self, reason: Reason, name: str, *, there: bool) -> None:
         """Keep the names that a person may ask about, sorted."""
         if reason in _EXPECTED:
             return
-        names, name = self._left_out.setdefault(reason, []), "/".join(place)
+        names = self._listed.setdefault(reason, [])
         if there:
             insort(names, name)
         else:
@@ -223,6 +237,7 @@ class Exports:
     def reconcile(self, place: Place) -> Outputs:
         """Return what one Service offers, and what the router in front of this mesh needs for it."""
         decided = self._decision_for(place)
+        self._settle(place, decided)
         statuses = self._service_export_status(place, decided)
         if self._mesh is None or not isinstance(decided, _Claim):
             home = self._homes.leave(place)
@@ -334,7 +349,31 @@ class Exports:
 
     def left_out(self) -> dict[Reason, list[str]]:
         """Return who is left out though somebody may expect it, by reason, sorted."""
-        return {reason: names for reason, names in sorted(self._left_out.items()) if names}
+        return {reason: names for reason, names in sorted(self._listed.items()) if names and reason != Reason.EXPORTED}
+
+    def names(self) -> Sequence[str]:
+        """Return who is exported, sorted, with whatever is out of the ordinary about that."""
+        return self._listed.get(Reason.EXPORTED, ())
+
+    def why(self, name: str) -> str:
+        """Return why the Service of that name, as `left_out` has it, is not exported; empty where it is."""
+        namespace, _, service = name.partition("/")
+        decided = self._decided.get((namespace, service))
+        return decided.message if isinstance(decided, Decision) else ""
+
+
+def _listing(place: Place, decided: _Claim | Decision | None) -> tuple[Reason, str] | None:
+    """Return under what a Service is listed once it is settled who has its host, and as what."""
+    name = "/".join(place)
+    if isinstance(decided, _Claim):
+        offer, audience = decided.exported.offer, decided.exported.audience
+        alias = f"as {offer.host}" if offer.sni_host else ""
+        only = f"to {listed(sorted(audience))} only" if audience is not None else ""
+        remarks = ", ".join(filter(None, (alias, only)))
+        return Reason.EXPORTED, f"{name} ({remarks})" if remarks else name
+    if decided is not None and decided.reason is Reason.HOST_TAKEN:
+        return Reason.HOST_TAKEN, name
+    return None
 
 
 def _exported(claim: _Claim) -> Decision:

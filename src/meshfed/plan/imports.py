@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from typing import Final
 
 import msgspec
 
@@ -24,6 +25,9 @@ from meshfed.plan.keys import ImportKey, Key, MeshStatusKey, OfferKey, RemoteSta
 from meshfed.plan.overrides import matches
 from meshfed.plan.remotes import Peer, Remotes
 from meshfed.plan.surroundings import Surroundings
+
+MAX_ADDRESSES: Final = 64
+"""The most IPs of one name that are used, as many as a RemoteMesh may list by itself."""
 
 
 class _Entry(msgspec.Struct, frozen=True):
@@ -119,7 +123,7 @@ class Imports:
 
     def resolution_changed(self, host_name: str, addresses: tuple[str, ...]) -> None:
         """Take in an answer of DNS; no answer keeps the last one."""
-        answers = tuple(sorted(set(addresses)))
+        answers = tuple(sorted(set(addresses)))[:MAX_ADDRESSES]
         if answers and answers != self._resolved.get(host_name):
             self._resolved[host_name] = answers
             for host in self._needing.get(host_name, ()):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from meshfed import istio
 from meshfed.api.core import Namespace, Service
-from meshfed.api.v1alpha1 import FederatedService, FederatedServiceSpec, MeshFederation, RemoteMesh
+from meshfed.api.v1alpha1 import MAX_LISTED, FederatedService, FederatedServiceSpec, MeshFederation, RemoteMesh
 from meshfed.model.identity import SpiffeID
 from meshfed.model.meshes import LocalMesh, Remote
 from meshfed.model.reasons import Decision, Reason
@@ -66,6 +66,7 @@ class Planner:
         self._connections: dict[str, Connection] = {}
         self._applied: dict[Key, Applied] = {}
         self._failed: dict[Key, Applied] = {}
+        self._unrecorded: dict[str, dict[str, Applied]] = {}
 
     def _mark(self, key: Key) -> None:
         self._dirty.add(key)
@@ -203,6 +204,18 @@ class Planner:
             case _:
                 pass
 
+    def record_changed(self, remote: str, host: str, applied: Applied) -> None:
+        """Take in the engine's verdict on the FederatedService for what ``remote`` offers under ``host``."""
+        hosts = self._unrecorded.setdefault(remote, {})
+        before = hosts.pop(host, None)
+        after = applied if applied.state == "failed" else None
+        if after is not None:
+            hosts[host] = after
+        if not hosts:
+            del self._unrecorded[remote]
+        if before != after:
+            self._mark(RemoteStatusKey(remote))
+
     # --- outputs ----------------------------------------------------------------------------------
 
     def take_dirty(self) -> list[Key]:
@@ -305,7 +318,7 @@ class Planner:
                 name=record,
                 observed_generation=offer.metadata.generation,
                 conditions=conditions,
-                fields={"importedAs": host, "objects": objects},
+                fields={"importedAs": host, "objects": objects[:MAX_LISTED]},
             ),
         )
 
@@ -333,6 +346,7 @@ class Planner:
                     imported=imported,
                     applied=self._applied.get(RemoteKey(name)),
                     failed=self._failed_imports(name),
+                    unrecorded=self._unrecorded.get(name, {}),
                 )
             )
         return (
@@ -395,16 +409,20 @@ class Planner:
             name=federation.metadata.name,
             observed_generation=federation.metadata.generation,
             conditions=statuses.duplicate_conditions(in_force.metadata.name),
+            fields={"exportedServices": 0, "importedServices": 0, "remoteMeshes": 0},
         )
 
     def _status_of(self, federation: MeshFederation) -> StatusUpdate:
+        left_out = self._exports.left_out()
         gateways: list[Key] = [GatewayKey(index) for index in self._exports.gateways()]
         facts = statuses.MeshFacts(
             exports_anything=federation.spec.export is not None,
             exported=self._exports.count,
             imported=self._imports.count,
             remotes=len(self._remotes),
-            left_out=self._exports.left_out(),
+            names=self._exports.names(),
+            invalid="".join(map(self._exports.why, left_out.get(Reason.INVALID, ())[:1])),
+            left_out=left_out,
             ingress=self._ingress.trouble(self._exports.ports),
             gateways=[self._applied.get(key) for key in (*gateways, MeshKey())],
             failed_exports={

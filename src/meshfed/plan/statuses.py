@@ -13,6 +13,7 @@ from meshfed.model.reasons import Condition, ConditionType, Decision, Reason
 from meshfed.plan.values import Applied, Connection
 
 _SHOWN = 3
+_SHOWN_OBJECTS = 10
 _PENDING = Applied(state="pending", reason=Reason.PENDING, message="the objects are being written")
 
 
@@ -21,10 +22,10 @@ def condition(kind: ConditionType, *, holds: bool, reason: Reason, message: str)
     return Condition(type=kind, status="True" if holds else "False", reason=reason, message=message)
 
 
-def listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str], shown: int = _SHOWN) -> str:
     """Return the first few names, and how many more there are."""
-    more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - shown
+    return ", ".join(names[:shown]) + (f" and {more} more" if more > 0 else "")
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
@@ -50,7 +51,7 @@ def offer_conditions(
     elif unresolved:
         carried = condition(ConditionType.APPLIED, holds=False, reason=Reason.UNRESOLVED, message=unresolved)
     else:
-        carried = _applied(ConditionType.APPLIED, applied, message=", ".join(objects))
+        carried = _applied(ConditionType.APPLIED, applied, message=listed(objects, _SHOWN_OBJECTS))
     return accepted, carried
 
 
@@ -88,6 +89,8 @@ class RemoteFacts(msgspec.Struct, frozen=True):
     applied: Applied | None
     failed: Mapping[str, Applied]
     """Imported hosts whose objects could not be written."""
+    unrecorded: Mapping[str, Applied]
+    """Offered hosts whose FederatedServices could not be written."""
 
 
 def remote_conditions(facts: RemoteFacts) -> tuple[Condition, ...]:
@@ -147,6 +150,10 @@ def _remote_obstacle(facts: RemoteFacts) -> tuple[Reason, str] | None:
         return connection.reason, connection.message
     if not connection.synced:
         return connection.sync_reason, connection.sync_message
+    if facts.unrecorded:
+        hosts = sorted(facts.unrecorded)
+        first = facts.unrecorded[hosts[0]]
+        return first.reason, f"FederatedServices for {listed(hosts)} are not in place: {first.message}"
     if facts.failed:
         hosts = sorted(facts.failed)
         first = facts.failed[hosts[0]]
@@ -191,6 +198,10 @@ class MeshFacts(msgspec.Struct, frozen=True):
     exported: int
     imported: int
     remotes: int
+    names: Sequence[str]
+    """Services that are exported, sorted, each with whatever is out of the ordinary about that."""
+    invalid: str
+    """What is wrong with the first Service that is left out as Invalid; else empty."""
     left_out: Mapping[Reason, Sequence[str]]
     """Services that are left out though somebody may expect them, by reason."""
     ingress: Condition | None
@@ -237,13 +248,11 @@ def no_mesh_conditions(namespace: str) -> tuple[Condition, ...]:
 
 def duplicate_conditions(in_force: str) -> tuple[Condition, ...]:
     """Say of a MeshFederation that an older one is in force."""
-    return (
-        condition(
-            ConditionType.READY,
-            holds=False,
-            reason=Reason.DUPLICATE,
-            message=f"MeshFederation {in_force} is older and in force; there is one in a namespace: delete either",
-        ),
+    message = f"MeshFederation {in_force} is older and in force; there is one in a namespace: delete either"
+    # All of them: it may have been in force for the moment before the other, made in the same second, was seen.
+    return tuple(
+        condition(kind, holds=False, reason=Reason.DUPLICATE, message=message)
+        for kind in (ConditionType.READY, ConditionType.GATEWAY_READY, ConditionType.EXPORTS_READY)
     )
 
 
@@ -261,7 +270,9 @@ def _gateway_ready(facts: MeshFacts) -> Condition:
 
 def _exports_ready(facts: MeshFacts) -> Condition:
     left_out = "".join(
-        f"; {len(names)} left out as {reason}: {listed(names)}" for reason, names in facts.left_out.items()
+        f"; {len(names)} left out as {reason}: {listed(names)}"
+        + (f" ({facts.invalid})" if reason is Reason.INVALID else "")
+        for reason, names in facts.left_out.items()
     )
     if facts.failed_exports:
         names = sorted(facts.failed_exports)
@@ -301,5 +312,5 @@ def _exports_ready(facts: MeshFacts) -> Condition:
         ConditionType.EXPORTS_READY,
         holds=True,
         reason=Reason.EXPORTING,
-        message=f"{counted(facts.exported, 'service')} exported{left_out}",
+        message=f"{counted(facts.exported, 'service')} exported: {listed(facts.names)}{left_out}",
     )

@@ -326,6 +326,7 @@ def text(picture: Picture, *, width: int = 100, ascii_only: bool = False) -> str
         max(sum(len(name) + 3 for _, name in group) + 1, len(mesh.name) + 6)
         for mesh, group in zip(picture.meshes, groups, strict=True)
     ]
+    wide[-1] -= 1  # nothing stands to the right of it
     if sum(wide) + len(wide) - 1 > width:
         return _listed(picture, width, signs, arrow)
     heads, names, lives, columns, at = "", "", "", dict[Stop, int](), 0

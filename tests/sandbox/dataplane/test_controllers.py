@@ -14,6 +14,8 @@ import yaml
 from meshfed.kube import Client, Resource, load_kubeconfig
 from meshfed.sandbox.apiserver import APIServer
 from meshfed.sandbox.dataplane.controllers import Controllers
+from meshfed.sandbox.dataplane.translate import KINDS
+from meshfed.sandbox.dataplane.translate.reading import WITHOUT_EFFECT
 from meshfed.sandbox.dataplane.watch import DEPLOYMENT, POD, SERVICE, Watch
 
 JSONObject = dict[str, Any]
@@ -72,6 +74,15 @@ async def make_ready(client: Client, watch: Watch) -> None:
     for number, pod in enumerate(watch.all("Pod")):
         status = {"podIP": f"127.7.0.{10 + number}", "conditions": [{"type": "Ready", "status": "True"}]}
         await client.patch_status(POD, pod["metadata"]["name"], status, namespace="bookinfo")
+
+
+def test_everything_is_watched_that_proxies_are_told_of(watch: Watch) -> None:
+    assert [kind for kind in sorted(KINDS) if not watch.knows(kind)] == []
+
+
+def test_what_no_proxy_is_told_of_is_watched_where_traffic_would_depend_on_it(watch: Watch) -> None:
+    refused = ("VirtualService", "Sidecar", "RequestAuthentication", "WasmPlugin", "TrafficExtension", "HTTPRoute")
+    assert [kind for kind in (*refused, *WITHOUT_EFFECT) if not watch.knows(kind)] == []
 
 
 async def test_from_a_deployment_to_endpoints_and_back(client: Client, watch: Watch) -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 
 from meshfed.sandbox.dataplane.addresses import Addresses
-from meshfed.sandbox.dataplane.discovery import DiscoveryServer, Key
+from meshfed.sandbox.dataplane.discovery import DiscoveryServer, Feed, Key
 from meshfed.sandbox.dataplane.proxy import Proxy, ProxyEnded, Rejected
 from meshfed.sandbox.dataplane.values import ProxyConfig, ProxyIdentity
 
@@ -185,3 +186,15 @@ async def test_it_starts_again_after_a_kill_with_what_it_was_told_last(proxy: Pr
     assert await get(proxy) == (200, "first")
     assert proxy.pid is not None
     os.kill(proxy.pid, 0)
+
+
+async def test_a_server_that_ends_lets_nobody_wait(tmp_path: Path) -> None:
+    server, feed = DiscoveryServer(tmp_path / "xds"), Feed()
+    asked = msgspec.json.encode({"node": {"id": "a"}})
+    async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(tmp_path / "xds"))) as session:
+        async with server.serving():
+            with server.feeding("a", feed):
+                waiting = asyncio.create_task(session.post("http://xds/v3/discovery:clusters", data=asked))
+                await asyncio.sleep(0.1)
+            assert not waiting.done()
+        assert (await waiting).status == 304

@@ -420,11 +420,16 @@ class World:
     @classmethod
     @asynccontextmanager
     async def up(
-        cls, *names: str, directory: Path, options: Options | None = None, strict: bool = True
+        cls,
+        *names: str,
+        directory: Path,
+        options: Options | None = None,
+        strict: bool = True,
+        crds: Iterable[JSONObject] = (),
     ) -> AsyncIterator[World]:
-        """Bring up meshes of these names; ``strict``: workloads take nothing but mTLS."""
+        """Bring up meshes of these names; ``strict``: workloads take nothing but mTLS. ``crds``: beside the usual."""
         async with AsyncExitStack() as stack:
-            sandbox = Sandbox(names, directory=directory, crds=all_crds(), data_plane=options or Options())
+            sandbox = Sandbox(names, directory=directory, crds=[*all_crds(), *crds], data_plane=options or Options())
             await stack.enter_async_context(sandbox)
             meshes: dict[str, MeshWorld] = {}
             for name, kubeconfig in sandbox.kubeconfigs.items():

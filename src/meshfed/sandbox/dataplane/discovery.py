@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+from weakref import WeakSet
 
 import msgspec
 from aiohttp import web
@@ -56,6 +57,12 @@ class Feed:
         self._sent: Counter[tuple[Key, str]] = Counter()
         self._refused: set[str] = set()
         self._changed = asyncio.Event()
+        self._closed = False
+
+    def close(self) -> None:
+        """Nobody has to wait for news any more: there are none."""
+        self._closed = True
+        self._changed.set()
 
     def set(self, key: Key, resources: Sequence[JSONObject]) -> None:
         """``resources`` are what is told under ``key`` from now on."""
@@ -82,7 +89,7 @@ class Feed:
     async def answer(self, key: Key, version: str) -> bytes | None:
         """What is told under ``key``, once it is not ``version`` any more; ``None`` where it stays that for long."""
         deadline = asyncio.get_running_loop().time() + _HOLD_SECONDS
-        while (left := deadline - asyncio.get_running_loop().time()) > 0:
+        while not self._closed and (left := deadline - asyncio.get_running_loop().time()) > 0:
             changed, current = self._changed, self.versions.get(key)
             if current is not None and current != version:
                 again = self._sent[key, current]
@@ -106,11 +113,13 @@ class DiscoveryServer:
     def __init__(self, socket: Path) -> None:
         self._socket = socket
         self._feeds: dict[str, Feed] = {}
+        self._all: WeakSet[Feed] = WeakSet()
 
     @contextmanager
     def feeding(self, node: str, feed: Feed) -> Iterator[None]:
         """Tell the proxy that calls itself ``node`` what ``feed`` has, while the context lasts."""
         self._feeds[node] = feed
+        self._all.add(feed)
         try:
             yield
         finally:
@@ -128,6 +137,9 @@ class DiscoveryServer:
             await web.UnixSite(runner, str(self._socket)).start()
             yield
         finally:
+            # A handler that is still at work when its server ends is cancelled, which aiohttp may be loud about.
+            for feed in self._all:
+                feed.close()
             await runner.cleanup()
 
     async def _fetch(self, request: web.Request) -> web.Response:

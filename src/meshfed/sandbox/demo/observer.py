@@ -116,3 +116,20 @@ class Observer:
                     if one.get("type") == condition:
                         return str(one.get("status"))
         return "Unknown"
+
+    def summary(self) -> str:
+        """What it exports, what it imports and how it stands with its remotes, in one line."""
+        conditions = [
+            f"{seen.metadata.name} {one.get('type')}={one.get('status')} ({one.get('reason')})"
+            for seen in self.all("RemoteMesh")
+            for one in seen.status.get("conditions", [])
+            if one.get("type") in {"Connected", "Synced"}
+        ]
+        entries = [seen.metadata.name for seen in self.all("WorkloadEntry")]
+        parts = {
+            "exports": sorted(self.exported()),
+            "has ServiceEntries for": sorted(self.imported_hosts()),
+            "WorkloadEntries": entries,
+            "RemoteMesh": conditions,
+        }
+        return ", ".join(f"{what} {' and '.join(found) or 'nothing'}" for what, found in parts.items())

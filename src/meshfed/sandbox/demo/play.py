@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Final
 
 from meshfed.sandbox.demo.cast import APP_NAMESPACE, EXPORT_LABEL, bookinfo, federation, host
+from meshfed.sandbox.demo.controllers import StepFailed
 from meshfed.sandbox.demo.observer import Observer
 from meshfed.sandbox.demo.screen import Screen
-from meshfed.sandbox.demo.stage import Stage, StepFailed
+from meshfed.sandbox.demo.stage import Stage
 
 QUIET: Final = 3.0
 """Seconds in which a steady state must write nothing."""
@@ -26,26 +28,28 @@ class Play:
         self._screen = screen
         self._east, self._west = stage.actors["east"], stage.actors["west"]
 
+    @property
+    def acts(self) -> list[tuple[str, Callable[[], Coroutine[None, None, None]]]]:
+        """The acts, with their titles."""
+        return [
+            ("Two meshes, each with its own Kubernetes API and its part of bookinfo", self.services),
+            ("Each owner federates with the other: a MeshFederation and a RemoteMesh", self.federate),
+            ("Export by label: nothing was shared before, now three Services are", self.export),
+            ("A port is added where the Service lives, and follows where it is imported", self.change_port),
+            ("Unexport: the label goes, and with it the import", self.unexport),
+            ("Fail static: a controller is killed and restarts while its remote is away", self.outage),
+            ("Steady state: nothing to do, nothing written", self.quiet),
+        ]
+
     async def perform(self) -> None:
         """Play it all.
 
         Raises:
             StepFailed: something that was shown does not hold.
         """
-        acts: list[tuple[str, Callable[[], object]]] = [
-            ("Two meshes, each with its own Kubernetes API and its own bookinfo", self.services),
-            ("Each owner federates with the other: a MeshFederation and a RemoteMesh", self.federate),
-            ("Export by label: nothing was shared before, now three Services are", self.export),
-            ("A port changes where the Service lives, and follows where it is imported", self.change_port),
-            ("Unexport: the label goes, and with it the import", self.unexport),
-            ("Fail static: a controller is killed and restarts while its remote is away", self.outage),
-            ("Steady state: nothing to do, nothing written", self.quiet),
-        ]
-        for number, (title, act) in enumerate(acts, start=1):
+        for number, (title, act) in enumerate(self.acts, start=1):
             self._screen.act(number, title)
-            outcome = act()
-            if asyncio.iscoroutine(outcome):
-                await outcome
+            await act()
 
     # --- acts
 
@@ -68,17 +72,12 @@ class Play:
         for actor in (self._east, self._west):
             await actor.controller.ready()
             self._screen.line(f"controller of {actor.name} is ready: meshfed {' '.join(actor.controller.command)}")
+        await self._connected()
         for own, remote in ((self._east, self._west), (self._west, self._east)):
-            await self._stage.until(
-                f"{own.name} is connected with {remote.name}",
-                lambda own=own, remote=remote: (  # type: ignore[misc] # bound now, not at the loop's end
-                    own.see.condition("RemoteMesh", remote.name, "Connected") == "True"
-                    and own.see.condition("RemoteMesh", remote.name, "Synced") == "True"
-                ),
-            )
             self._screen.held(f"{own.name} is connected with {remote.name}")
         for actor in (self._east, self._west):
-            self._check(f"{actor.name} shares nothing yet", not actor.see.exported() and not actor.see.imported_hosts())
+            shares = actor.see.exported() | actor.see.imported_hosts()
+            self._check(f"{actor.name} shares nothing yet", not shares, seen=", ".join(sorted(shares)))
 
     async def export(self) -> None:
         """Label Services on both sides; see the gateways, the ServiceEntries and the WorkloadEntries."""
@@ -104,6 +103,7 @@ class Play:
             self._check(
                 f"no ServiceEntry in {actor.name} for what it has itself",
                 actor.see.imported_hosts() == {imported},
+                seen=", ".join(actor.see.imported_hosts()),
             )
             entry = actor.see.service_entry(imported)
             endpoints = [] if entry is None else entry.spec.get("endpoints", [])
@@ -111,17 +111,20 @@ class Play:
             self._check(
                 f"{imported} in {actor.name} leads to the gateway of {remote.name}, {remote.place.gateway_address}",
                 addresses == [remote.place.gateway_address],
+                seen=f"it leads to {', '.join(map(str, addresses)) or 'nowhere'}",
             )
         self._check("productpage was labelled nowhere and is shared nowhere", not self._anywhere(PRODUCTPAGE))
-        self._picture()
+        await self.exported()
 
     async def change_port(self) -> None:
-        """Change a port in west; the ServiceEntry in east follows."""
-        patch = '{"spec": {"ports": [{"name": "http", "port": 9081, "targetPort": 9080}]}}'
+        """Add a port in west; the ServiceEntry in east follows."""
+        patch = (
+            '[{"op": "add", "path": "/spec/ports/-", "value": {"name": "http-new", "port": 9081, "targetPort": 9080}}]'
+        )
         await self._change(
             ("west", "ratings"),
-            ("patch", "service", "ratings", "--type=merge", f"--patch={patch}"),
-            {"east calls ratings on 9081": lambda: self._ports("east", RATINGS) == [9081]},
+            ("patch", "service", "ratings", "--type=json", "--patch", patch),
+            {"the ServiceEntry in east has ports 9080 and 9081": lambda: self._ports("east", RATINGS) == [9080, 9081]},
         )
 
     async def unexport(self) -> None:
@@ -157,11 +160,7 @@ class Play:
         )
         await west.controller.start()
         await west.controller.ready()
-        for own, remote in ((east, west), (west, east)):
-            await self._stage.until(
-                f"{own.name} is connected with {remote.name} again",
-                lambda own=own, remote=remote: own.see.condition("RemoteMesh", remote.name, "Synced") == "True",  # type: ignore[misc] # bound now
-            )
+        await self._connected()
         lost = [
             one for one in east.see.history[began:] if one.deleted and one.kind in {"ServiceEntry", "WorkloadEntry"}
         ]
@@ -189,22 +188,42 @@ class Play:
         await self._stage.kubectl(mesh, "apply", "-f", str(path))
         await asyncio.sleep(0.1)
 
+    async def _connected(self) -> None:
+        """Wait until both controllers hear from each other, and are up to date."""
+        for own, remote in ((self._east, self._west), (self._west, self._east)):
+            await self._stage.until(
+                f"{own.name} is connected with {remote.name}",
+                lambda own=own, remote=remote: (  # type: ignore[misc] # bound now, not at the loop's end
+                    own.see.condition("RemoteMesh", remote.name, "Connected") == "True"
+                    and own.see.condition("RemoteMesh", remote.name, "Synced") == "True"
+                ),
+            )
+
     async def _change(
         self, cause: tuple[str, str], command: tuple[str, ...], effects: dict[str, Callable[[], bool]]
-    ) -> None:
-        """Run kubectl against a Service and show each effect, with the time from the Service's change to it."""
-        mesh, service = cause
-        self._screen.command(mesh, "kubectl " + " ".join(f"'{one}'" if " " in one else one for one in command))
-        async with asyncio.TaskGroup() as group:
-            waits = {what: group.create_task(self._stage.until(what, holds)) for what, holds in effects.items()}
-            await self._stage.kubectl(mesh, *command)
-        caused = self._stage.actors[mesh].see.last_change("Service", service)
-        for what, wait in waits.items():
-            self._screen.held(what, max(wait.result() - caused, 0.0))
+    ) -> float:
+        """Run kubectl against a Service and show each effect, with the time from the Service's change to it.
 
-    def _check(self, what: str, holds: bool) -> None:
+        Returns when the Service changed (the loop's time).
+        """
+        mesh, service = cause
+        self._screen.command(mesh, "kubectl " + " ".join(map(shlex.quote, command)))
+        waits = {what: asyncio.create_task(self._stage.until(what, holds)) for what, holds in effects.items()}
+        try:
+            await self._stage.kubectl(mesh, *command)
+            caused = self._stage.actors[mesh].see.last_change("Service", service)
+            for what, wait in waits.items():
+                self._screen.held(what, max(await wait - caused, 0.0))
+        finally:
+            for wait in waits.values():
+                wait.cancel()
+            await asyncio.gather(*waits.values(), return_exceptions=True)
+        return caused
+
+    def _check(self, what: str, holds: bool, *, seen: object = "") -> None:
+        """Show that something holds, or fail with what was ``seen`` instead; unless said, that is how things stand."""
         if not holds:
-            raise StepFailed(what + ": it does not hold")
+            raise StepFailed(f"{what}: it does not hold; {seen or self._stage.summary()}")
         self._screen.held(what)
 
     def _gateway_has(self, mesh: str, *hosts: str) -> Callable[[], bool]:
@@ -228,7 +247,8 @@ class Play:
         kinds = ("ServiceEntry", "WorkloadEntry", "FederatedService")
         return {(kind, seen.metadata.uid) for kind in kinds for seen in see.all(kind)}
 
-    def _picture(self) -> None:
+    async def exported(self) -> None:
+        """Show what the export led to: the objects in each mesh."""
         for actor in (self._east, self._west):
             self._screen.mesh(
                 actor.name,

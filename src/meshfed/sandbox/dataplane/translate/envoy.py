@@ -28,6 +28,7 @@ ACCESS_LOG_FIELDS: Final = {
     "duration": "%DURATION%",
     "upstream_cluster": "%UPSTREAM_CLUSTER_RAW%",
     "upstream_host": "%UPSTREAM_HOST%",
+    "upstream_local_address": "%UPSTREAM_LOCAL_ADDRESS%",
     "upstream_peer_uri_san": "%UPSTREAM_PEER_URI_SAN%",
     "downstream_local_address": "%DOWNSTREAM_LOCAL_ADDRESS%",
     "downstream_remote_address": "%DOWNSTREAM_REMOTE_ADDRESS%",

@@ -157,10 +157,10 @@ PORTS = {"http": 8080, "http2": 8082, "grpc": 7070, "tcp": 9000, "https": 8443}
 """The ports of every echo, by name."""
 
 
-def service(name: str, *ports: JSONObject) -> JSONObject:
-    """A Service in front of the echo's Pods."""
+def service(name: str, *ports: JSONObject, pods: str = "echo-pods") -> JSONObject:
+    """A Service in front of the Pods of the Deployment ``pods``."""
     metadata = {"name": name, "namespace": NAMESPACE}
-    spec = {"selector": {"app": "echo-pods"}, "ports": list(ports)}
+    spec = {"selector": {"app": pods}, "ports": list(ports)}
     return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
 
 

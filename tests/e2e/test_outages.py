@@ -13,7 +13,7 @@ from tests.e2e.load import load
 from tests.e2e.probes import EXPORTS, PROBES, Probe, bring, hold
 from tests.sandbox.dataplane.world import JSONObject, MeshWorld, World, eventually
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
 CONTROLLER = ("istio-system", "federation-controller")
 URL = "http://echo.bookinfo:8080/"

@@ -15,6 +15,7 @@ from meshfed.kube import Client, Resource, load_kubeconfig
 from meshfed.sandbox.apiserver import APIServer
 from meshfed.sandbox.dataplane.controllers import Controllers
 from meshfed.sandbox.dataplane.translate import KINDS
+from meshfed.sandbox.dataplane.translate.reading import WITHOUT_EFFECT
 from meshfed.sandbox.dataplane.watch import DEPLOYMENT, POD, SERVICE, Watch
 
 JSONObject = dict[str, Any]
@@ -77,6 +78,11 @@ async def make_ready(client: Client, watch: Watch) -> None:
 
 def test_everything_is_watched_that_proxies_are_told_of(watch: Watch) -> None:
     assert [kind for kind in sorted(KINDS) if not watch.knows(kind)] == []
+
+
+def test_what_no_proxy_is_told_of_is_watched_where_traffic_would_depend_on_it(watch: Watch) -> None:
+    refused = ("VirtualService", "Sidecar", "RequestAuthentication", "WasmPlugin", "TrafficExtension", "HTTPRoute")
+    assert [kind for kind in (*refused, *WITHOUT_EFFECT) if not watch.knows(kind)] == []
 
 
 async def test_from_a_deployment_to_endpoints_and_back(client: Client, watch: Watch) -> None:

@@ -151,6 +151,57 @@ def test_a_gateway_listens_where_its_service_leads() -> None:
     assert list(names(objects)) == [15443]
 
 
+def test_of_two_services_with_a_port_the_older_leads_it() -> None:
+    objects = {
+        **BASE,
+        "Gateway": [gateway("g", DETAILS_HOST)],
+        "Service": [
+            *BASE["Service"],
+            service(
+                "one", "10.0.0.8", [port(15443, "tls", 8443)], namespace="istio-system", selector={"app": "gateway"}
+            ),
+            service(
+                "two", "10.0.0.9", [port(15443, "tls", 9443)], namespace="istio-system", selector={"app": "gateway"}
+            ),
+        ],
+    }
+    assert list(names(objects)) == [8443]
+    assert warnings(SETTINGS, objects) == (
+        (
+            "Gateway istio-system/g: server tls-passthrough: Services lead port 15443 of Pod istio-system/gateway to "
+            "its ports 8443, 9443, of which it listens on one alone: here on 8443, elsewhere on any"
+        ),
+    )
+
+
+def test_what_has_no_effect_here_is_said() -> None:
+    objects = {**BASE, "NetworkPolicy": [istio("closed", {"podSelector": {}})], "Telemetry": [istio("logs", {})]}
+    assert warnings(SETTINGS, objects) == (
+        "NetworkPolicy istio-system/closed: has no effect here: nothing enforces it, so that every Pod can be reached",
+        "Telemetry istio-system/logs: has no effect here: access logs are always written, and nothing else",
+    )
+
+
+def test_a_service_has_the_endpoints_of_a_service_entry_in_its_namespace() -> None:
+    local = entry("local", RATINGS_HOST)
+    local["metadata"]["namespace"] = "bookinfo"
+    local["spec"]["ports"] = [{"name": "http", "number": 9080, "protocol": "HTTP"}]
+    objects = {**BASE, "ServiceEntry": [local]}
+    client = identity(RATINGS, application="127.9.128.3")
+    told = translate(SETTINGS, objects, client, FILES).endpoints[f"outbound~9080~~{RATINGS_HOST}.json"]
+    assert "127.8.0.5" in {
+        each["endpoint"]["address"]["socket_address"]["address"]
+        for place in told["endpoints"]
+        for each in place["lb_endpoints"]
+    }
+    assert warnings(SETTINGS, objects) == (
+        (
+            f"ServiceEntry bookinfo/local: host {RATINGS_HOST} is ignored: a Service has it; its endpoints are added "
+            "to those"
+        ),
+    )
+
+
 def test_a_gateway_for_others_is_not_told() -> None:
     other = gateway("g", RATINGS_HOST)
     other["spec"]["selector"] = {"app": "another"}

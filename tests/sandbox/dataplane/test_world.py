@@ -11,12 +11,30 @@ from tests.sandbox.dataplane.world import World, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+VIRTUAL_SERVICES = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": "virtualservices.networking.istio.io"},
+    "spec": {
+        "group": "networking.istio.io",
+        "scope": "Namespaced",
+        "names": {"kind": "VirtualService", "plural": "virtualservices", "singular": "virtualservice"},
+        "versions": [
+            {
+                "name": "v1",
+                "served": True,
+                "storage": True,
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
+            }
+        ],
+    },
+}
 DETAILS = "http://details:9080/details/0"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    async with World.up("east", directory=tmp_path_factory.mktemp("world")) as world:
+    async with World.up("east", directory=tmp_path_factory.mktemp("world"), crds=[VIRTUAL_SERVICES]) as world:
         await world.east.bookinfo("productpage", "details")
         await world.settled()
         yield world
@@ -43,6 +61,29 @@ async def test_what_cannot_be_translated_is_said_on_the_object_and_changes_nothi
     assert (await world.east.request(DETAILS)).status == 200
     await world.east.delete("DestinationRule", "details")
     await world.settled()
+
+
+async def test_a_kind_that_is_not_translated_is_said_and_no_pod_starts_under_it(world: World) -> None:
+    world.expected("VirtualService bookinfo/details")
+    spec = {"hosts": ["details"], "http": [{"fault": {"abort": {"httpStatus": 555, "percentage": {"value": 100}}}}]}
+    meta = {"name": "details", "namespace": "bookinfo"}
+    await world.east.apply(
+        {"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": meta, "spec": spec}
+    )
+    words = "VirtualService bookinfo/details: this kind is not translated; delete it"
+
+    async def event() -> bool:
+        events = await world.east.list("Event", "bookinfo")
+        return any(
+            one["involvedObject"]["kind"] == "VirtualService" and one["message"] == f"all proxies: {words}"
+            for one in events
+        )
+
+    await eventually(event)
+    assert words in {problem.message for problem in world.problems}
+    await world.east.delete("VirtualService", "details")
+    await world.settled()
+    assert (await world.east.request(DETAILS)).status == 200
 
 
 async def test_an_image_that_nobody_knows_leaves_the_pod_waiting_with_a_word(world: World) -> None:

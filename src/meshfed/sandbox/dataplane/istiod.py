@@ -23,10 +23,10 @@ from meshfed.sandbox.dataplane.controllers import now
 from meshfed.sandbox.dataplane.discovery import DiscoveryServer
 from meshfed.sandbox.dataplane.dns import Hosts, Resolver
 from meshfed.sandbox.dataplane.proxy import Proxy, ProxyEnded, Rejected
-from meshfed.sandbox.dataplane.translate import KINDS, Mesh, bootstrap, configuration, names, read_mesh, warnings_of
+from meshfed.sandbox.dataplane.translate import Mesh, bootstrap, configuration, names, read_mesh, warnings_of
 from meshfed.sandbox.dataplane.trust import Trust
 from meshfed.sandbox.dataplane.values import MeshSettings, ProxyConfig, Untranslatable
-from meshfed.sandbox.dataplane.watch import EVENT, Watch
+from meshfed.sandbox.dataplane.watch import EVENT, KINDS, Watch
 
 JSONObject = dict[str, Any]
 
@@ -138,7 +138,7 @@ class ControlPlane:
     def _read(self) -> Mesh | None:
         """The mesh as its objects describe it; ``None`` where one of them is beyond this control plane."""
         try:
-            mesh = read_mesh(self.settings, self._watch.objects(KINDS))
+            mesh = read_mesh(self.settings, self._watch.objects(KINDS - _QUIET))
             warned = warnings_of(mesh)
         except Untranslatable as error:
             self._complain(_ALL, str(error), "Untranslatable")
@@ -146,6 +146,7 @@ class ControlPlane:
         self._mesh = mesh
         self._names.clear()
         self._settle(_ALL)
+        self._standing = {(of, message) for of, message in self._standing if of != _IGNORED or message in warned}
         for warning in warned:
             self._complain(_IGNORED, warning, "Ignored")
         return mesh

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
@@ -29,13 +30,15 @@ from meshfed.sandbox.dataplane.router import Router, https_port
 from meshfed.sandbox.dataplane.routing import Routing
 from meshfed.sandbox.dataplane.trust import Mode, Trust
 from meshfed.sandbox.dataplane.values import MeshSettings
-from meshfed.sandbox.dataplane.watch import Watch
+from meshfed.sandbox.dataplane.watch import NODE, Watch
 
 JSONObject = dict[str, Any]
 
 _log = logging.getLogger(__name__)
 _DNS_PORT: Final = 53053
 _NAMED: Final = ("Service", "EndpointSlice")
+_LONGEST_ROOT: Final = 40
+"""What the path of a Unix socket, at most 107 bytes, leaves: a folder, the longest mesh's name and a number follow."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +53,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     lifetime: timedelta = timedelta(hours=1)
     meshes: Mapping[str, MeshSettings] = {}
     routers: frozenset[str] = frozenset()
+
+
+def _socket_root() -> str:
+    """The folder for temporary files, or where its path is too long for sockets, ``/tmp``."""
+    usual = tempfile.gettempdir()
+    return usual if len(os.fsencode(usual)) <= _LONGEST_ROOT else "/tmp"  # noqa: S108 - a folder of its own is made there
 
 
 def default_settings(mesh: str, trust: Mode = "shared") -> MeshSettings:
@@ -177,7 +186,7 @@ class DataPlane:
         if not isinstance(asyncio.get_running_loop(), PodLoop):
             raise RuntimeError("the data plane runs on a PodLoop alone: asyncio.Runner(loop_factory=PodLoop)")  # noqa: TRY004
         async with AsyncExitStack() as stack:
-            sockets = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="meshfed-")))
+            sockets = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="meshfed-", dir=_socket_root())))
             for mesh in self._settings:
                 await self._start(mesh, sockets, stack)
             self._exit = stack.pop_all()
@@ -191,6 +200,7 @@ class DataPlane:
         config = load_kubeconfig(str(self._kubeconfigs[mesh]), None, {})
         client = await stack.enter_async_context(Client(config, field_manager="sandbox"))
         addresses = stack.enter_context(Addresses())
+        await client.create(NODE, workloads.node())
         watch = Watch(client)
 
         def outside() -> Mapping[str, tuple[str, ...]]:
@@ -224,7 +234,9 @@ class DataPlane:
         parts = [watch.run(), control_plane.run(), Controllers(client, watch).run(), node.run()]
         router = None
         if mesh in self._routers:
-            router = Router(addresses.router, https_port(addresses.router))
+            name = f"router-default.apps.{mesh}.example.com"
+            self.names[name] = (addresses.router,)
+            router = Router(addresses.router, https_port(addresses.router), canonical=name)
             await stack.enter_async_context(router)
             complain = partial(control_plane.complain, "openshift-ingress", "router")
             parts.append(Routing(client, watch, router, complain).run())

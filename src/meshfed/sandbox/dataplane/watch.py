@@ -18,6 +18,7 @@ _SECURITY: Final = ("security.istio.io", "v1")
 
 POD: Final = Resource("", "v1", "pods", "Pod")
 SERVICE: Final = Resource("", "v1", "services", "Service")
+NODE: Final = Resource("", "v1", "nodes", "Node", namespaced=False)
 EVENT: Final = Resource("", "v1", "events", "Event")
 DEPLOYMENT: Final = Resource("apps", "v1", "deployments", "Deployment")
 ENDPOINT_SLICE: Final = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
@@ -30,8 +31,8 @@ _WATCHED: Final = (
     SERVICE,
     DEPLOYMENT,
     ENDPOINT_SLICE,
+    NODE,
     Resource("", "v1", "namespaces", "Namespace", namespaced=False),
-    Resource("", "v1", "nodes", "Node", namespaced=False),
     Resource(*_NETWORKING, "serviceentries", "ServiceEntry"),
     Resource(*_NETWORKING, "workloadentries", "WorkloadEntry"),
     Resource(*_NETWORKING, "destinationrules", "DestinationRule"),
@@ -40,7 +41,19 @@ _WATCHED: Final = (
     Resource(*_SECURITY, "peerauthentications", "PeerAuthentication"),
     Resource(*_SECURITY, "authorizationpolicies", "AuthorizationPolicy"),
     ROUTE,
+    # None of these is translated: an object of theirs is seen so that it can be said.
+    Resource(*_NETWORKING, "virtualservices", "VirtualService"),
+    Resource(*_NETWORKING, "sidecars", "Sidecar"),
+    Resource(*_SECURITY, "requestauthentications", "RequestAuthentication"),
+    Resource("extensions.istio.io", "v1alpha1", "wasmplugins", "WasmPlugin"),
+    Resource("extensions.istio.io", "v1alpha1", "trafficextensions", "TrafficExtension"),
+    Resource("telemetry.istio.io", "v1", "telemetries", "Telemetry"),
+    Resource("networking.istio.io", "v1beta1", "proxyconfigs", "ProxyConfig"),
+    Resource("gateway.networking.k8s.io", "v1", "httproutes", "HTTPRoute"),
+    Resource("gateway.networking.k8s.io", "v1", "grpcroutes", "GRPCRoute"),
+    Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy"),
 )
+KINDS: Final = frozenset(resource.kind for resource in _WATCHED)
 
 
 class Watch:

@@ -90,31 +90,40 @@ def doors(mesh: Mesh, proxy: ProxyIdentity) -> tuple[list[Door], list[str]]:
             for host in server.hosts:
                 if "/" in host:
                     raise Untranslatable(f"{each}: spec.servers[{index}].hosts: {host}: namespaces are not translated")
-            for port in _ports(mesh, proxy, server.port.number):
-                known = taken.setdefault(port, {})
-                twice = [host for host in server.hosts if host in known]
-                if twice:
-                    warnings.append(
-                        f"{each}: server {server.port.name} on port {port} is skipped whole, its "
-                        f"{len(server.hosts)} hosts with it: {twice[0]} stands in {known[twice[0]]} too, which is older"
-                    )
-                    continue
-                known.update(dict.fromkeys(server.hosts, str(each)))
+            port, *others = _ports(mesh, proxy, server.port.number)
+            if others:
+                warnings.append(
+                    f"{each}: server {server.port.name}: Services lead port {server.port.number} of Pod "
+                    f"{proxy.namespace}/{proxy.pod} to its ports {', '.join(map(str, [port, *others]))}, of which it "
+                    f"listens on one alone: here on {port}, elsewhere on any"
+                )
+            known = taken.setdefault(port, {})
+            twice = [host for host in server.hosts if host in known]
+            if twice:
+                warnings.append(
+                    f"{each}: server {server.port.name} on port {port} is skipped whole, its "
+                    f"{len(server.hosts)} hosts with it: {twice[0]} stands in {known[twice[0]]} too, which is older"
+                )
+                continue
+            known.update(dict.fromkeys(server.hosts, str(each)))
     return [Door(port, tuple(hosts)) for port, hosts in sorted(taken.items())], warnings
 
 
 def _ports(mesh: Mesh, proxy: ProxyIdentity, number: int) -> list[int]:
-    """Where the Pod listens for a port of its Service; the port itself, where no Service has it."""
+    """Where the Services that have a port lead it, the oldest's first; the port itself, where none has it.
+
+    The gateway listens on the first alone (istiod's ``resolvePorts``).
+    """
     workload = mesh.registry.workloads.get((proxy.namespace, proxy.pod))
     named = workload.ports if workload else {}
-    found = {
+    found = [
         target
         for service in mesh.registry.services
         if service.kubernetes
         for port, target in targets(service, proxy.labels, proxy.namespace, named)
         if port.number == number
-    }
-    return sorted(found) or [number]
+    ]
+    return list(dict.fromkeys(found)) or [number]
 
 
 def _reached(mesh: Mesh, proxy: ProxyIdentity, hosts: tuple[str, ...]) -> list[tuple[Service, Port]]:

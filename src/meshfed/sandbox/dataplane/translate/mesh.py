@@ -26,6 +26,7 @@ class Mesh(msgspec.Struct, frozen=True, kw_only=True):
     peer_authentications: Sequence[Object[schema.PeerAuthenticationSpec]]
     authorization_policies: Sequence[Object[schema.AuthorizationPolicySpec]]
     localities: Mapping[str, str]
+    without_effect: Sequence[str]
 
     def applies(self, owner: str, selector: Mapping[str, str], namespace: str, labels: Mapping[str, str]) -> bool:
         """Whether an object of namespace ``owner`` with a selector is for a workload: root namespace, or its own."""
@@ -92,6 +93,7 @@ def read_mesh(settings: MeshSettings, objects: Mapping[str, Sequence[JSONObject]
             "AuthorizationPolicy", _of(objects, "AuthorizationPolicy"), schema.AuthorizationPolicySpec
         ),
         localities=nodes,
+        without_effect=reading.without_effect(objects),
     )
 
 

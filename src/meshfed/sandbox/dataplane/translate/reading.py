@@ -26,7 +26,13 @@ SPECS: Final[Mapping[str, Any]] = {
 }
 """The kinds whose ``spec`` is read, and as what."""
 KINDS: Final = frozenset({*SPECS, "EndpointSlice", "Namespace", "Node"})
-"""Every kind that may be handed in; objects of another are refused."""
+"""Every kind that is read."""
+WITHOUT_EFFECT: Final = {
+    "NetworkPolicy": "nothing enforces it, so that every Pod can be reached",
+    "ProxyConfig": "proxies are started as they always are",
+    "Telemetry": "access logs are always written, and nothing else",
+}
+"""Kinds that change nothing here, though requests do not depend on them: why. Objects of any other are refused."""
 
 
 class Object(msgspec.Struct, Generic[S], frozen=True):
@@ -70,11 +76,20 @@ def part(kind: str, raw: JSONObject, field: str, type_: type[S]) -> S:
 
 
 def refuse_unknown_kinds(objects: Mapping[str, Sequence[JSONObject]]) -> None:
-    """Raise ``Untranslatable`` where there are objects of a kind that nothing here reads."""
-    for kind in sorted(set(objects) - KINDS):
+    """Raise ``Untranslatable`` where there are objects of a kind that decides about requests, and is not read."""
+    for kind in sorted(set(objects) - KINDS - set(WITHOUT_EFFECT)):
         for raw in objects[kind]:
             meta = meta_of(kind, raw)
             raise Untranslatable(f"{kind} {meta.namespace}/{meta.name}: this kind is not translated; delete it")
+
+
+def without_effect(objects: Mapping[str, Sequence[JSONObject]]) -> list[str]:
+    """A sentence for each object of a kind that changes nothing here."""
+    return [
+        f"{kind} {meta.namespace}/{meta.name}: has no effect here: {why}"
+        for kind, why in WITHOUT_EFFECT.items()
+        for meta in (meta_of(kind, raw) for raw in objects.get(kind, ()))
+    ]
 
 
 def _convert(kind: str, raw: JSONObject, value: Any, type_: type[S]) -> S:

@@ -113,7 +113,8 @@ def takes_mutual(entry: schema.WorkloadEntrySpec) -> bool:
 def one_for_each_host(services: Iterable[Service]) -> tuple[tuple[Service, ...], tuple[str, ...]]:
     """Of several services of one host only one counts: a Service, else the oldest ServiceEntry; the rest is reported.
 
-    ServiceEntries of one host in one namespace share their endpoints, as istiod keeps those by host and namespace.
+    What has the same host in one namespace shares its endpoints, as istiod keeps those by host and namespace: a
+    ServiceEntry's are a Service's too.
     """
     ordered = sorted(services, key=lambda each: (not each.kubernetes, each.age))
     kept: dict[str, Service] = {}
@@ -124,7 +125,7 @@ def one_for_each_host(services: Iterable[Service]) -> tuple[tuple[Service, ...],
             continue
         winner = "a Service" if first.kubernetes else f"the older ServiceEntry {first.namespace}/{first.age[1]}"
         warning = f"ServiceEntry {service.namespace}/{service.age[1]}: host {service.host} is ignored: {winner} has it"
-        if not first.kubernetes and first.namespace == service.namespace:
+        if first.namespace == service.namespace and service.resolution == "endpoints":
             kept[service.host] = msgspec.structs.replace(first, endpoints=_joined(first.endpoints, service.endpoints))
             warning += "; its endpoints are added to those"
         warnings.append(warning)

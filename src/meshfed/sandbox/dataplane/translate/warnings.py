@@ -10,9 +10,11 @@ from meshfed.sandbox.dataplane.values import ProxyIdentity
 
 def warnings_of(mesh: Mesh) -> tuple[str, ...]:
     """A sentence for each, sorted: hosts that another object has, servers of Gateways that are skipped, rules that an
-    older one for the same host replaces, ports on which a client cannot tell hosts apart.
+    older one for the same host replaces, ports on which a client cannot tell hosts apart; and objects that would do
+    something in a cluster, and nothing here.
     """
-    return tuple(sorted({*mesh.registry.warnings, *_gateways(mesh), *_rules(mesh), *_ports(mesh)}))
+    found = {*mesh.registry.warnings, *_gateways(mesh), *_rules(mesh), *_ports(mesh), *mesh.without_effect}
+    return tuple(sorted(found))
 
 
 def _gateways(mesh: Mesh) -> list[str]:

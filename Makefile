@@ -5,7 +5,7 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo sandbox test lint format unit generate lock dist image clean
+.PHONY: help setup demo sandbox test lint format unit mutations generate lock dist image clean
 
 help: ## List the targets
 	@echo 'Meshfed: what one can do here. PYTHON= names the Python to use, ARGS= adds arguments.'
@@ -42,6 +42,9 @@ format: setup ## Format the code, and repair what can be repaired by itself
 
 unit: setup ## Run the tests alone, stopping at the first failure (ARGS='tests/model -k name' narrows)
 	$(BIN)/pytest --exitfirst $(ARGS)
+
+mutations: setup ## Try every mistake in what is written, and say in docs/mutations.md who notices (needs haproxy)
+	$(BIN)/python -m tests.e2e.mutations
 
 generate: setup ## Write all generated files again
 	$(BIN)/python tools/generate.py

@@ -43,7 +43,49 @@ BOOKINFO = Picture(
         ),
     ),
 )
-PICTURES = {"bookinfo.svg": BOOKINFO}
+OPENSHIFT = Picture(
+    meshes=(
+        Mesh(name="east", services=("curl",), gateways=("router", _GATEWAY)),
+        Mesh(name="west", services=("ratings",), gateways=("router", _GATEWAY)),
+    ),
+    flows=(
+        Flow(
+            path=_way("east/curl", "west/router", "west/gateway", "west/ratings"),
+            sni="ratings-9080.bookinfo.svc.cluster.local",
+            status="200",
+        ),
+    ),
+)
+SPIRE = Picture(
+    meshes=(Mesh(name="east", services=("curl",)), Mesh(name="west", services=("curl", "httpbin"))),
+    flows=(
+        Flow(
+            path=_way("east/curl", "west/gateway", "west/httpbin"),
+            identity="east.local/ns/sample/sa/curl",
+            status="200",
+        ),
+        Flow(
+            path=_way("west/curl", "west/httpbin"), identity="west.local/ns/sample/sa/curl", status="403", denied=True
+        ),
+    ),
+)
+THREE_MESHES = Picture(
+    meshes=(
+        Mesh(name="east", services=("curl",)),
+        Mesh(name="west", services=("reviews",)),
+        Mesh(name="central", services=("reviews",)),
+    ),
+    flows=(
+        Flow(path=_way("east/curl", "west/gateway", "west/reviews"), status="while west's answer, which are nearer"),
+        Flow(path=_way("east/curl", "central/gateway", "central/reviews"), status="when they do not"),
+    ),
+)
+PICTURES = {
+    "bookinfo.svg": BOOKINFO,
+    "openshift.svg": OPENSHIFT,
+    "spire.svg": SPIRE,
+    "three-meshes.svg": THREE_MESHES,
+}
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ an object and wants to know who notices asks all of them with ``complaints``.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -29,7 +29,8 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
 
     ``answered_by``: the meshes whose Pods answer, each of them in its turn and nobody else. ``spoken`` is the protocol
     in which the request arrives, and ``identity`` who the answering sidecar says is calling: what a SPIFFE identity
-    has behind its trust domain. Both are empty where an answer does not say.
+    has behind its trust domain. Both are empty where an answer does not say. Whoever has not answered one of ``draws``
+    requests is missing.
     """
 
     name: str
@@ -39,11 +40,12 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
     caller: str = "caller"
     spoken: str = ""
     identity: str = ""
+    draws: int = _DRAWS
 
     async def complaint(self, world: World) -> str:
         """What is not as expected, in a line that begins with the probe's name; empty where all is."""
         missing = set(self.answered_by)
-        for _ in range(_DRAWS):
+        for _ in range(self.draws):
             answer = await world.meshes[self.mesh].request(self.url, from_=self.caller)
             wrong = self._wrong(answer, world)
             if wrong:
@@ -155,10 +157,10 @@ PORTS = {"http": 8080, "http2": 8082, "grpc": 7070, "tcp": 9000, "https": 8443}
 """The ports of every echo, by name."""
 
 
-def service(name: str, *ports: JSONObject) -> JSONObject:
-    """A Service in front of the echo's Pods."""
+def service(name: str, *ports: JSONObject, pods: str = "echo-pods") -> JSONObject:
+    """A Service in front of the Pods of the Deployment ``pods``."""
     metadata = {"name": name, "namespace": NAMESPACE}
-    spec = {"selector": {"app": "echo-pods"}, "ports": list(ports)}
+    spec = {"selector": {"app": pods}, "ports": list(ports)}
     return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
 
 
@@ -187,8 +189,16 @@ def both(*, named: bool) -> JSONObject:
     )
 
 
-async def run(mesh: MeshWorld, name: str, *, image: str, account: str, ports: dict[str, int] | None = None) -> None:
-    """Run a Deployment of one Pod, without a Service."""
+async def run(
+    mesh: MeshWorld,
+    name: str,
+    *,
+    image: str,
+    account: str,
+    ports: Mapping[str, int] | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> None:
+    """Run a Deployment of one Pod, without a Service. ``labels`` are the Pod's, besides ``app``."""
     container = {
         "name": name,
         "image": image,
@@ -196,7 +206,7 @@ async def run(mesh: MeshWorld, name: str, *, image: str, account: str, ports: di
         "ports": [{"name": name, "containerPort": number} for name, number in (ports or {}).items()],
     }
     pod = {
-        "metadata": {"labels": {"app": name}},
+        "metadata": {"labels": {"app": name, **(labels or {})}},
         "spec": {"serviceAccountName": account, "containers": [container]},
     }
     metadata = {"name": account, "namespace": NAMESPACE}

@@ -15,7 +15,7 @@ from tests.e2e.load import load
 from tests.e2e.probes import BOTH_SIDES, PROTOCOLS, Probe, answered_by, bring, echo, hold
 from tests.sandbox.dataplane.world import World, eventually
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
 URL = "http://echo.bookinfo:8080/"
 HOST = "echo.bookinfo.svc.cluster.local"

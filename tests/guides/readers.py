@@ -108,29 +108,37 @@ class Reader:
 
 def is_look(command: str) -> bool:
     """Whether a command only looks, so that it may be asked again until the change has arrived."""
-    looks = (
-        r"kubectl( --context \w+)?( -n [\w-]+)? (get|exec|wait)\b|for .*; do kubectl( --context \w+)?( -n [\w-]+)? exec"
-    )
-    return bool(re.match(looks, command))
+    return bool(re.match(r"(for .*; do )?kubectl( --context \$?\w+)?( -n [\w-]+)? (get|exec|wait)\b", command))
 
 
 @asynccontextmanager
 async def reading(
-    meshes: Mapping[str, Mapping[str, Any]], *, directory: Path, trust: Mode = "shared"
+    meshes: Mapping[str, Mapping[str, Any]],
+    *,
+    directory: Path,
+    trust: Mode = "shared",
+    routers: bool = False,
+    before: str = "",
 ) -> AsyncIterator[Reader]:
-    """A reader with meshes that are set as values of Istio's chart say; no proxy may have had a problem at the end."""
+    """A reader with meshes that are set as values of Istio's chart say; no proxy may have had a problem at the end.
+
+    ``routers``: each has an OpenShift router. ``before`` is a command that is done for each first, as a page that the
+    guide builds on says; ``$mesh`` in it is the mesh.
+    """
     settings = {name: settings_of(name, values) for name, values in meshes.items()}
     folder = directory / "meshfed"
     for part in ("docs/examples", "deploy"):
         shutil.copytree(ROOT / part, folder / part)
     async with AsyncExitStack() as stack:
-        options = Options(trust=trust, meshes=settings)
+        options = Options(trust=trust, meshes=settings, routers=frozenset(meshes if routers else ()))
         sandbox = Sandbox(list(meshes), directory=directory / "sandbox", data_plane=options)
         await stack.enter_async_context(sandbox)
         programs = _Programs(sandbox, stack.enter_context(contextlib.ExitStack()), directory)
         await stack.enter_async_context(programs.serving())
         configs = ":".join(str(path.absolute()) for path in sandbox.kubeconfigs.values())
         bash = stack.enter_context(shell(folder, programs=programs.folder, variables={"KUBECONFIG": configs}))
+        if before:
+            await asyncio.to_thread(bash.run, f"for mesh in {' '.join(meshes)}; do {before}; done")
         yield Reader(sandbox.data_plane, bash)
         assert [str(problem) for problem in sandbox.data_plane.problems] == []
 

@@ -175,6 +175,15 @@ class MeshWorld:
         resource = self._resource(kind)
         await self.client.patch(resource, name, patch, namespace=namespace if resource.namespaced else None)
 
+    async def respecify(self, manifest: JSONObject) -> None:
+        """Put the spec of ``manifest`` in place of that of the object of its kind and name, and nothing else."""
+        metadata = manifest["metadata"]
+        patch = [{"op": "replace", "path": "/spec", "value": manifest["spec"]}]
+        resource = self._resource(manifest["kind"])
+        await self.client.patch(
+            resource, metadata["name"], patch, namespace=metadata["namespace"], patch_type=PatchType.JSON
+        )
+
     async def delete(self, kind: str, name: str, namespace: str | None = NAMESPACE) -> None:
         """Delete an object, if it is there."""
         resource = self._resource(kind)

@@ -30,7 +30,7 @@ from meshfed.sandbox.dataplane.router import Router, https_port
 from meshfed.sandbox.dataplane.routing import Routing
 from meshfed.sandbox.dataplane.trust import Mode, Trust
 from meshfed.sandbox.dataplane.values import MeshSettings
-from meshfed.sandbox.dataplane.watch import Watch
+from meshfed.sandbox.dataplane.watch import NODE, Watch
 
 JSONObject = dict[str, Any]
 
@@ -200,6 +200,7 @@ class DataPlane:
         config = load_kubeconfig(str(self._kubeconfigs[mesh]), None, {})
         client = await stack.enter_async_context(Client(config, field_manager="sandbox"))
         addresses = stack.enter_context(Addresses())
+        await client.create(NODE, workloads.node())
         watch = Watch(client)
 
         def outside() -> Mapping[str, tuple[str, ...]]:
@@ -233,7 +234,9 @@ class DataPlane:
         parts = [watch.run(), control_plane.run(), Controllers(client, watch).run(), node.run()]
         router = None
         if mesh in self._routers:
-            router = Router(addresses.router, https_port(addresses.router))
+            name = f"router-default.apps.{mesh}.example.com"
+            self.names[name] = (addresses.router,)
+            router = Router(addresses.router, https_port(addresses.router), canonical=name)
             await stack.enter_async_context(router)
             complain = partial(control_plane.complain, "openshift-ingress", "router")
             parts.append(Routing(client, watch, router, complain).run())

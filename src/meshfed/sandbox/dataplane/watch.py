@@ -18,6 +18,7 @@ _SECURITY: Final = ("security.istio.io", "v1")
 
 POD: Final = Resource("", "v1", "pods", "Pod")
 SERVICE: Final = Resource("", "v1", "services", "Service")
+NODE: Final = Resource("", "v1", "nodes", "Node", namespaced=False)
 EVENT: Final = Resource("", "v1", "events", "Event")
 DEPLOYMENT: Final = Resource("apps", "v1", "deployments", "Deployment")
 ENDPOINT_SLICE: Final = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
@@ -30,8 +31,8 @@ _WATCHED: Final = (
     SERVICE,
     DEPLOYMENT,
     ENDPOINT_SLICE,
+    NODE,
     Resource("", "v1", "namespaces", "Namespace", namespaced=False),
-    Resource("", "v1", "nodes", "Node", namespaced=False),
     Resource(*_NETWORKING, "serviceentries", "ServiceEntry"),
     Resource(*_NETWORKING, "workloadentries", "WorkloadEntry"),
     Resource(*_NETWORKING, "destinationrules", "DestinationRule"),

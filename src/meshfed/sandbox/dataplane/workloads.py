@@ -47,6 +47,11 @@ def ready(pod: Mapping[str, Any]) -> bool:
     return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
 
 
+def node() -> JSONObject:
+    """The one node there is, as it registers itself."""
+    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE, "labels": {"kubernetes.io/hostname": NODE}}}
+
+
 # --- Deployments
 
 

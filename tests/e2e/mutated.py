@@ -1,0 +1,449 @@
+"""Two meshes in which every kind of object that a controller writes is at work, and probes that notice what is wrong.
+
+West is behind an OpenShift router, east is not. Each exports to the other a Service that the other lacks, and both
+export one that both have; east one more, which west imports under another name. Once all is written the controllers
+make way for a stand-in, which serves discovery and writes nothing: whatever is changed then stays so.
+
+Connections are not shared here: each request of a probe is carried by new ones all the way, which what was changed has
+to let pass.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final, Protocol
+from unittest import mock
+
+import msgspec
+
+from meshfed.fds import DiscoveryClient, DiscoveryError, Patience, Target, Update
+from meshfed.kube import Invalid
+from meshfed.sandbox.apps import call
+from meshfed.sandbox.dataplane import istiod
+from meshfed.sandbox.dataplane.network import inside
+from meshfed.sandbox.dataplane.plane import Options
+from meshfed.sandbox.dataplane.translate import configuration
+from meshfed.sandbox.dataplane.values import ProxyConfig
+from meshfed.telemetry.metrics import Metrics
+from tests.e2e.mutants import KINDS, Mutation, Names, equivalent, mutations
+from tests.e2e.probes import BOTH, CALLER, Probe, run, service
+from tests.sandbox.dataplane.world import PATIENCE, JSONObject, MeshWorld, World, eventually
+
+EAST, WEST = frozenset({"east"}), frozenset({"west"})
+CONTROLLER: Final = ("istio-system", "federation-controller")
+GATEWAY: Final = ("istio-system", "federation-ingress-gateway")
+PORTS: Final = {"http": 8080, "tcp": 9000}
+SHARED: Final = {"serves": "both"}
+DISCOVERY_PORT, METRICS_PORT = 15080, 8080
+_SURVIVES: Final = 4.0
+"""Seconds after which a mutation that no probe has noticed is not noticed at all."""
+_DRAWS: Final = 24
+_HARMLESS: Final = 0.6
+"""Seconds for which one that cannot matter is looked at, once the proxies have it."""
+
+
+class Notices(Protocol):
+    """A probe."""
+
+    @property
+    def name(self) -> str:
+        """What it looks at."""
+
+    async def complaint(self, world: World) -> str:
+        """What is not as expected, after the probe's name; empty where all is."""
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """A probe made of a function that says what is wrong."""
+
+    name: str
+    mesh: str
+    check: Callable[[MeshWorld], Awaitable[str]]
+
+    async def complaint(self, world: World) -> str:
+        """What is not as expected."""
+        found = await self.check(world.meshes[self.mesh])
+        return f"{self.name}: {found}" if found else ""
+
+
+# --- probes
+
+
+async def discovery(mesh: MeshWorld) -> str:
+    """A new stream from where the controller is to the other mesh's discovery service."""
+    other = "west" if mesh.name == "east" else "east"
+    heard = _Heard()
+    target = Target(host=f"federation-discovery-service-{other}.istio-system.svc.cluster.local", port=DISCOVERY_PORT)
+    client = DiscoveryClient(other, target, heard, metrics=Metrics(), patience=Patience(connect=5.0))
+    place = mesh.plane.pod(*CONTROLLER).place
+    assert place is not None
+    with inside(place):
+        running = asyncio.create_task(client.run())
+    try:
+        async with asyncio.timeout(10):
+            return await heard.outcome
+    except TimeoutError:
+        return "nothing came within 10 s"
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+class _Heard:
+    """What a discovery client hears: ``outcome`` is empty once it has the whole list, else why not."""
+
+    def __init__(self) -> None:
+        self.outcome: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def connected(self, dialect: object) -> None:
+        """Nothing to do."""
+
+    async def disconnected(self, error: DiscoveryError) -> None:
+        """It failed."""
+        self._say(str(error))
+
+    async def update(self, update: Update) -> None:
+        """It has come, or a part of it."""
+        if update.synced:
+            self._say("")
+
+    def _say(self, outcome: str) -> None:
+        if not self.outcome.done():
+            self.outcome.set_result(outcome)
+
+
+def _address(mesh: MeshWorld, of: tuple[str, str]) -> str:
+    place = mesh.plane.pod(*of).place
+    assert place is not None
+    return place.address
+
+
+async def stranger(mesh: MeshWorld, asked: str = "") -> str:
+    """A workload of a mesh asks its discovery service, or that of another; ``PERMISSION_DENIED`` is expected."""
+    url = f"grpc://federation-discovery-service-{asked or mesh.name}.istio-system:{DISCOVERY_PORT}/x"
+    answer = await mesh.request(url, from_="caller")
+    return "" if answer.error.startswith("PERMISSION_DENIED") else f"answered {answer.error or answer.body}"
+
+
+async def plaintext(mesh: MeshWorld) -> str:
+    """Somebody without a certificate calls the discovery service: not even an answer is expected."""
+    found = await call(f"http://{_address(mesh, CONTROLLER)}:{DISCOVERY_PORT}/")
+    return "" if found.status is None else f"answered {found.status}"
+
+
+async def metrics(mesh: MeshWorld) -> str:
+    """Somebody without a certificate calls the metrics port: an answer is expected."""
+    found = await call(f"http://{_address(mesh, CONTROLLER)}:{METRICS_PORT}/metrics")
+    # The stand-in has none, and says so itself.
+    return "" if found.status in {200, 404} else f"answered {found.status} {found.error}"
+
+
+def _by_name(host: str) -> Callable[[MeshWorld], Awaitable[str]]:
+    """HTTP goes by the name in the request, whichever Service's address was dialled."""
+
+    async def check(mesh: MeshWorld) -> str:
+        answer = await mesh.request("http://both.bookinfo:8080/", from_="caller", headers={"host": f"{host}:8080"})
+        return "" if answer.mesh not in {"", mesh.name} else f"answered {answer.status} {answer.error or answer.body}"
+
+    return check
+
+
+class PassesNothingOn(msgspec.Struct, frozen=True):
+    """A gateway leads to its own mesh, never on to another."""
+
+    name: str
+    mesh: str
+    read: dict[str, int]
+
+    async def complaint(self, world: World) -> str:
+        """Whether a connection left the mesh again since last time."""
+        pod = world.meshes[self.mesh].plane.pod(*GATEWAY)
+        assert pod.proxy is not None
+        own = _address(world.meshes[self.mesh], GATEWAY).rsplit(".", 2)[0]
+        with pod.proxy.access_log.open("rb") as log:
+            log.seek(self.read.get(pod.name, 0))
+            text = log.read()
+        complete = text[: text.rfind(b"\n") + 1]
+        self.read[pod.name] = self.read.get(pod.name, 0) + len(complete)
+        hosts = {str(msgspec.json.decode(line).get("upstream_host") or "") for line in complete.splitlines()}
+        left = sorted(host for host in hosts if host not in {"", "-"} and not host.startswith(f"{own}."))
+        return f"{self.name}: sent on to {', '.join(left)}" if left else ""
+
+
+def probes() -> list[Notices]:
+    """All that holds in an unchanged world."""
+    found: list[Notices] = []
+    for mesh, other, host in (("east", WEST, "echo"), ("west", EAST, "back")):
+        found += [
+            _http(f"{mesh}: HTTP", mesh, f"http://{host}.bookinfo:8080/", other),
+            Probe(name=f"{mesh}: TCP", mesh=mesh, url=f"tcp://{host}.bookinfo:9000/x", answered_by=other),
+            Checked(f"{mesh}: HTTP by name", mesh, _by_name(f"{host}.bookinfo")),
+            _http(f"{mesh}: both, HTTP", mesh, "http://both.bookinfo:8080/", BOTH),
+            Probe(
+                name=f"{mesh}: both, TCP",
+                mesh=mesh,
+                url="tcp://both.bookinfo:9000/x",
+                answered_by=BOTH,
+                draws=_DRAWS,
+            ),
+            Checked(f"{mesh}: discovery", mesh, discovery),
+            Checked(f"{mesh}: discovery refuses strangers", mesh, stranger),
+            Checked(f"{mesh}: discovery refuses plaintext", mesh, plaintext),
+            Checked(f"{mesh}: metrics in plaintext", mesh, metrics),
+            PassesNothingOn(f"{mesh}: gateway passes nothing on", mesh, {}),
+        ]
+    found.append(_http("west: alias", "west", "http://aliased.bookinfo.svc.east.mesh:8080/", EAST))
+    return found
+
+
+def _http(name: str, mesh: str, url: str, answered_by: frozenset[str]) -> Probe:
+    return Probe(
+        name=name, mesh=mesh, url=url, answered_by=answered_by, spoken="http/1.1", identity=CALLER, draws=_DRAWS
+    )
+
+
+# --- the world
+
+
+def _unshared(*arguments: Any) -> ProxyConfig:
+    """What proxies are told, but with connections of its own for each that comes in."""
+    told = configuration(*arguments)
+    apart = [{**cluster, "connection_pool_per_downstream_connection": True} for cluster in told.clusters]
+    return msgspec.structs.replace(told, clusters=apart)
+
+
+@asynccontextmanager
+async def converged(directory: Path) -> AsyncIterator[Mutated]:
+    """The two meshes, with all written and nobody left who writes."""
+    options = Options(routers=frozenset({"west"}))
+    with mock.patch.object(istiod, "configuration", _unshared):
+        async with World.up("east", "west", directory=directory, options=options) as world:
+            await _bring(world)
+            await world.settled()
+            await world.connected()
+            mutated = Mutated(world)
+            await mutated.well()
+            for mesh in world.meshes.values():
+                await _stand_in(mesh, directory)
+            await world.settled()
+            await mutated.well()
+            yield mutated
+            world.expected("")  # all problems were provoked
+
+
+async def _bring(world: World) -> None:
+    for mesh, exported in ((world.east, ("back", "aliased")), (world.west, ("echo",))):
+        await run(mesh, "caller", image="sleep", account="caller")
+        # The accounts differ, so that it matters who is said to answer for a Service that both have.
+        await run(mesh, "echo-pods", image="echo", account=f"{mesh.name}-echo", ports=PORTS, labels=SHARED)
+        ports = [{"name": name, "port": number} for name, number in PORTS.items()]
+        for name in (*exported, "both"):
+            made = service(name, *(ports[:1] if name == "aliased" else ports))
+            if name == "both":
+                made["spec"]["selector"] = SHARED  # no other Service's, or nothing could join it
+            await mesh.apply(made)
+        await mesh.federation()
+        await mesh.export(*exported, "both")
+    shared = {"merge": True, "allowTCP": True}
+    alias = {
+        "action": "Import",
+        "hosts": ["aliased.bookinfo.svc.cluster.local"],
+        "as": {"host": "{name}.{namespace}.svc.east.mesh"},
+    }
+    await world.east.remote(world.west, **{"import": shared})
+    await world.west.remote(world.east, **{"import": {**shared, "rules": [alias, {"action": "Import"}]}})
+
+
+async def _stand_in(mesh: MeshWorld, directory: Path) -> None:
+    """Have the controller's Pod serve discovery, and something in place of metrics, but write nothing."""
+    offers = directory / f"{mesh.name}-offers.json"
+    offers.write_bytes(
+        msgspec.json.encode([{"host": "a.b.svc.cluster.local", "ports": [{"name": "http", "number": 80}]}])
+    )
+    serving = {
+        "name": "discovery",
+        "image": "meshfed",
+        "args": ["fds", "serve", "--file", str(offers), "--port", str(DISCOVERY_PORT)],
+        "ports": [{"name": "grpc-fds", "containerPort": DISCOVERY_PORT}],
+    }
+    metrics = {
+        "name": "metrics",
+        "image": "httpbin",
+        "ports": [{"name": "http-metrics", "containerPort": METRICS_PORT}],
+    }
+    containers = {"template": {"spec": {"containers": [serving, metrics]}}}
+    await mesh.patch("Deployment", CONTROLLER[1], {"spec": containers}, CONTROLLER[0])
+
+
+class Mutated:
+    """The meshes while one thing at a time is wrong in them."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._probes = probes()
+
+    async def well(self) -> None:
+        """Wait until no probe complains."""
+        last: list[str] = []
+
+        async def holds() -> bool:
+            nonlocal last
+            last = await self.complaints() or await self._impostors()
+            return not last
+
+        try:
+            await eventually(holds, within=2 * PATIENCE)
+        except AssertionError:
+            raise AssertionError("the world is not well:\n" + "\n".join(last)) from None
+
+    async def complaints(self) -> list[str]:
+        """What each probe, asked once, complains of."""
+        return [one for one in await asyncio.gather(*(probe.complaint(self.world) for probe in self._probes)) if one]
+
+    # --- what may go wrong
+
+    async def mutations(self) -> list[Mutation]:
+        """All mutations of all that was written."""
+        found: list[Mutation] = []
+        for mesh in self.world.meshes.values():
+            names = self._names(mesh)
+            for kind in KINDS:
+                objects = [one for one in await mesh.list(kind) if _is_ours(one)]
+                for obj in sorted(objects, key=lambda one: str(one["metadata"]["name"])):
+                    found += mutations(mesh.name, {**obj, "kind": kind}, names)
+        return found
+
+    def _names(self, mesh: MeshWorld) -> Names:
+        shown: dict[str, str] = {}
+        router_port = 0
+        for other in self.world.meshes.values():
+            if other.plane.router is not None:
+                shown[other.plane.router.address] = f"<router of {other.name}>"
+                router_port = other.plane.router.port
+            shown[_address(other, GATEWAY)] = f"<gateway of {other.name}>"
+        nobody = f"{_address(mesh, GATEWAY).rsplit('.', 2)[0]}.253.253"
+        return Names({**shown, nobody: "<nobody>"}, mesh.plane.settings.network, nobody, router_port)
+
+    async def noticed(self, mutation: Mutation, *, by_all: bool = True) -> str:
+        """Who notices a mutation: the probes, or ``refused`` and by whom; empty: nobody. All is well again then.
+
+        Unless ``by_all``, the first probe that notices is enough.
+        """
+        mesh = self.world.meshes[mutation.mesh]
+        original = await mesh.get(mutation.kind, mutation.name, mutation.namespace)
+        assert original is not None, f"{mutation.id}: the object is gone"
+        known = len(self.world.problems)
+        noticing: list[Notices] = []
+        try:
+            await mesh.respecify(mutation.applied({**original, "kind": mutation.kind}))
+        except Invalid:
+            return "refused by the API server"
+        try:
+            return await self._outcome(mutation, known, noticing, by_all=by_all)
+        finally:
+            await mesh.respecify({**original, "kind": mutation.kind})
+            await mesh.plane.settled()
+            await self._recovered(mutation, noticing)
+
+    async def _outcome(self, mutation: Mutation, known: int, noticing: list[Notices], *, by_all: bool) -> str:
+        loop = asyncio.get_running_loop()
+        await self.world.meshes[mutation.mesh].plane.settled()
+        deadline = loop.time() + (_HARMLESS if equivalent(mutation) else _SURVIVES)
+        while True:
+            if any(one.proxy != "istiod" for one in self.world.problems[known:]):
+                return "refused by the control plane"
+            noticing += await self._complaining(by_all=by_all)
+            if noticing:
+                return ", ".join(sorted(probe.name for probe in noticing))
+            over = loop.time() > deadline
+            if mutation.kind in _OF_IDENTITY or over:
+                found = await self._impostors()
+                if found or over:
+                    return ", ".join(sorted({one.rpartition(": ")[0] for one in found}))
+            await asyncio.sleep(0.05)
+
+    async def _complaining(self, *, by_all: bool) -> list[Notices]:
+        """The probes that complain, or the first that does."""
+        asked = {asyncio.create_task(probe.complaint(self.world)): probe for probe in self._probes}
+        found: list[Notices] = []
+        try:
+            waiting: set[asyncio.Task[str]] = set(asked)
+            while waiting and (by_all or not found):
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                found += [asked[task] for task in done if task.result()]
+        finally:
+            for task in asked:
+                task.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+        return found
+
+    async def _recovered(self, mutation: Mutation, noticing: Sequence[Notices]) -> None:
+        last: list[str] = []
+
+        async def holds() -> bool:
+            nonlocal last
+            last = [one for one in await asyncio.gather(*(probe.complaint(self.world) for probe in noticing)) if one]
+            return not last
+
+        try:
+            await eventually(holds)
+        except AssertionError:
+            raise AssertionError(f"{mutation.id}: undone, but not well again:\n" + "\n".join(last)) from None
+
+    # --- impostors
+
+    async def _impostors(self) -> list[str]:
+        """Whether a workload under another account is believed where it answers for what is imported."""
+        found: list[str] = []
+        for mesh, other in ((self.world.east, self.world.west), (self.world.west, self.world.east)):
+            async with self._disguised(other, "bookinfo", "echo-pods", f"{other.name}-echo"):
+                hosts = ["echo", "both"] if mesh.name == "east" else ["back", "both", "aliased.bookinfo.svc.east.mesh"]
+                answers = await asyncio.gather(*(mesh.sample(_url(host), 8, from_="caller") for host in hosts))
+                found += [
+                    f"{mesh.name}: impostor is refused: it is believed as {host}"
+                    for host, counts in zip(hosts, answers, strict=True)
+                    if other.name in counts
+                ]
+            async with self._disguised(other, *CONTROLLER, f"federation-controller-{other.name}"):
+                if not await discovery(mesh):
+                    found.append(f"{mesh.name}: impostor is refused: it is believed as {other.name}'s controller")
+        return found
+
+    @asynccontextmanager
+    async def _disguised(self, mesh: MeshWorld, namespace: str, of: str, account: str) -> AsyncIterator[None]:
+        """A Pod proves to be somebody else, as it would had it been deployed under another account."""
+        proxy = mesh.plane.pod(namespace, of).proxy
+        assert proxy is not None
+        trust = self.world.sandbox.data_plane.trust
+
+        async def become(account: str) -> None:
+            credential = trust.issue(mesh.name, namespace, account)
+            proxy.tell_secret(trust.secret(credential)["resources"][0])
+            identity = str(credential.identity)
+
+            async def shown() -> bool:
+                return identity + '"' in await proxy.ask("/certs")
+
+            await eventually(shown, what=f"{of} is {identity}")
+
+        await become("somebody-else")
+        try:
+            yield
+        finally:
+            await become(account)
+
+
+_OF_IDENTITY: Final = frozenset({"ServiceEntry", "WorkloadEntry"})
+"""Kinds that say who has to answer: impostors are tried at once."""
+
+
+def _url(host: str) -> str:
+    return f"http://{host}:8080/" if host.count(".") > 1 else f"http://{host}.bookinfo:8080/"
+
+
+def _is_ours(obj: JSONObject) -> bool:
+    labels: Mapping[str, str] = obj["metadata"].get("labels") or {}
+    return labels.get("app.kubernetes.io/managed-by") == "meshfed"

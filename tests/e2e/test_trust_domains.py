@@ -1,0 +1,122 @@
+"""Meshes with roots and trust domains of their own, whose bundles are exchanged."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import msgspec
+import pytest
+import pytest_asyncio
+
+from meshfed.sandbox.dataplane.plane import Options, default_settings
+from tests.e2e.probes import run, service
+from tests.sandbox.dataplane.world import JSONObject, MeshWorld, World, eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+PORT = {"name": "http", "port": 8080}
+ECHO, BOTH = "http://echo.bookinfo:8080/", "http://both.bookinfo:8080/"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    """West takes clients of its own trust domain and of its alias, east's; east takes whoever has a certificate."""
+    west = msgspec.structs.replace(
+        default_settings("west", "federated"), skip_validate_trust_domain=False, trust_domain_aliases=("east.local",)
+    )
+    options = Options(trust="federated", meshes={"west": west})
+    async with World.up("east", "west", directory=tmp_path_factory.mktemp("world"), options=options) as world:
+        for mesh in world.meshes.values():
+            await run(mesh, "caller", image="sleep", account="caller")
+            for name in ("echo", "both") if mesh is world.west else ("both",):
+                await run(mesh, name, image="echo", account=name, ports={"http": 8080})
+                await mesh.apply(service(name, PORT, pods=name))
+        await world.federate()
+        await world.settled()
+        await world.connected()
+        await world.west.export("echo.bookinfo", "both.bookinfo")
+        await world.east.until(ECHO, from_="caller", mesh="west")
+        yield world
+
+
+async def test_the_announced_identity_is_of_the_other_trust_domain(world: World) -> None:
+    entry = await world.east.get("ServiceEntry", "import.echo.bookinfo.svc.cluster.local", "istio-system")
+    assert entry is not None
+    assert entry["spec"]["subjectAltNames"] == ["spiffe://west.local/ns/bookinfo/sa/echo"]
+    answer = await world.east.until(ECHO, from_="caller", mesh="west")
+    assert answer.caller == "spiffe://east.local/ns/bookinfo/sa/caller"
+
+
+async def test_a_local_service_is_not_joined_across_trust_domains(world: World) -> None:
+    """A WorkloadEntry can state identities of this trust domain alone, so none is written, and the offer says why."""
+    name = "both.bookinfo.svc.cluster.local.west"
+
+    async def said() -> str:
+        return await world.east.condition("FederatedService", name, "Accepted")
+
+    async def refused() -> bool:
+        return (await said()).startswith("False IdentityMismatch")
+
+    await eventually(refused)
+    assert "spiffe://west.local/ns/bookinfo/sa/both" in await said()
+    assert await world.east.list("WorkloadEntry", "bookinfo") == []
+    assert set(await world.east.sample(BOTH, 20, from_="caller")) == {"east"}
+
+
+async def test_under_an_alias_of_the_host_it_is_reached_all_the_same(world: World) -> None:
+    """What the refusal of a local Service leaves: import it under another name."""
+    alias = {
+        "action": "Import",
+        "hosts": ["both.bookinfo.svc.cluster.local"],
+        "as": {"host": "{name}.{namespace}.svc.west.mesh"},
+    }
+    await world.east.remote(world.west, **{"import": {"merge": True, "rules": [alias, {"action": "Import"}]}})
+    await world.east.until("http://both.bookinfo.svc.west.mesh:8080/", from_="caller", mesh="west")
+    await world.east.remote(world.west)
+
+
+async def test_an_alias_of_the_trust_domain_makes_policies_hold_for_both(world: World) -> None:
+    """A principal of west's own trust domain stands for the same workload of east's, its alias."""
+    await world.west.apply(_only("west.local/ns/bookinfo/sa/nobody"))
+    await world.east.until(ECHO, from_="caller", status=403)
+    await world.west.apply(_only("west.local/ns/bookinfo/sa/caller"))
+    await world.east.until(ECHO, from_="caller", mesh="west")
+    await world.west.delete("AuthorizationPolicy", "echo")
+
+
+def _only(principal: str) -> JSONObject:
+    return {
+        "apiVersion": "security.istio.io/v1",
+        "kind": "AuthorizationPolicy",
+        "metadata": {"name": "echo", "namespace": "bookinfo"},
+        "spec": {
+            "selector": {"matchLabels": {"app": "echo"}},
+            "rules": [{"from": [{"source": {"principals": [principal]}}]}],
+        },
+    }
+
+
+async def test_without_the_alias_sidecars_refuse_the_other_trust_domain(world: World) -> None:
+    """As istiod has it, whatever bundles were exchanged. Discovery is refused with everything else, and says so."""
+    plane = world.west.plane.control_plane
+    before = plane.settings
+    plane.settings = msgspec.structs.replace(before, trust_domain_aliases=())
+    await _touch(world.west)
+    await world.east.until(ECHO, from_="caller", status=503)
+    world.east.plane.pod("istio-system", "federation-controller").crash()  # streams that are open stay so
+
+    async def said() -> bool:
+        return (await world.east.condition("RemoteMesh", "west", "Connected")).startswith("False Unreachable")
+
+    await eventually(said, what="east says that west is not reached")
+    plane.settings = before
+    await _touch(world.west)
+    await world.east.until(ECHO, from_="caller", mesh="west")
+    await world.connected()
+
+
+async def _touch(mesh: MeshWorld) -> None:
+    """Have the control plane look at everything again."""
+    await mesh.patch("Service", "echo", {"metadata": {"labels": {"looked": "again"}}})
+    await mesh.patch("Service", "echo", {"metadata": {"labels": {"looked": None}}})
+    await mesh.plane.settled()

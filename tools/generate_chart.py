@@ -27,6 +27,11 @@ _KEY = re.compile(r"^( *)([A-Za-z]\w*):(?: (.*))?$")
 _TYPES = {bool: "boolean", int: "integer", str: "string", list: "array", dict: "object"}
 _NAME = {"pattern": "^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$", "maxLength": 63}
 _OBJECTS = {"items": {"type": "object"}}
+_AMOUNTS = {"type": "object", "additionalProperties": {"type": ["string", "number"]}}
+_RESOURCES = {
+    "properties": {"requests": _AMOUNTS, "limits": _AMOUNTS, "claims": {"type": "array"}},
+    "additionalProperties": False,
+}
 _STRINGS = {"additionalProperties": {"type": "string"}}
 
 _HEADER = """# Meshfed's Helm chart
@@ -111,7 +116,8 @@ def _details() -> dict[str, JSONObject]:
         "additionalProperties": False,
     }
     return {
-        "image.repository": {"minLength": 1},
+        "image.repository": {"pattern": "^([A-Za-z0-9.-]+(:[0-9]+)?/)?[a-z0-9]([a-z0-9._/-]*[a-z0-9])?$"},
+        "image.tag": {"pattern": "^(sha256:[0-9a-f]{64}|[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$"},
         "image.pullPolicy": {"enum": ["Always", "IfNotPresent", "Never"]},
         "imagePullSecrets": _OBJECTS,
         "nameOverride": _NAME,
@@ -128,7 +134,7 @@ def _details() -> dict[str, JSONObject]:
         "controller.logLevel": {"enum": ["debug", "info", "warning", "error"]},
         "controller.logFormat": {"enum": ["text", "json"]},
         "controller.extraArgs": {"items": {"type": "string", "pattern": "^--"}},
-        "controller.resources": {},
+        "controller.resources": _RESOURCES,
         "controller.podLabels": _STRINGS,
         "controller.podAnnotations": _STRINGS,
         "controller.nodeSelector": _STRINGS,
@@ -141,7 +147,7 @@ def _details() -> dict[str, JSONObject]:
         "gateway.replicas": {"minimum": 0},
         "gateway.service.type": {"enum": ["LoadBalancer", "NodePort", "ClusterIP"]},
         "gateway.service.annotations": _STRINGS,
-        "gateway.resources": {},
+        "gateway.resources": _RESOURCES,
         "podMonitor.labels": _STRINGS,
         "networkPolicy.metricsFrom": _OBJECTS,
     }

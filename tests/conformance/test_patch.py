@@ -148,3 +148,24 @@ def test_a_write_that_changes_nothing_is_none(widgets: Session) -> None:
     assert (put.code, put.json) == (200, before)
     patch = widgets.http("PATCH", path, {"spec": {"size": 1}}, media="application/merge-patch+json")
     assert (patch.code, patch.json) == (200, before)
+
+
+def test_a_deployment_is_scaled_apart_from_the_rest_of_it(k: Session) -> None:
+    k.apply(DEPLOYMENT)
+    target = ("deployment", "web")
+    before = k.get(*target)
+    assert "scaled" in k.kubectl("scale", *target, "--replicas=3")
+    assert "scaled" in k.kubectl("scale", *target, "--replicas=0", "--current-replicas=3")
+    after = k.get(*target)
+    assert after["spec"] == before["spec"] | {"replicas": 0}
+    assert after["metadata"]["generation"] == before["metadata"]["generation"] + 2
+    scale = json.loads(k.kubectl("get", *target, "--subresource=scale", "-o", "json"))
+    assert (scale["kind"], scale["apiVersion"], scale["spec"]) == ("Scale", "autoscaling/v1", {})
+    assert scale["status"]["selector"] == "app=web"
+
+
+def test_a_scale_that_is_no_number_is_refused(k: Session) -> None:
+    k.apply(DEPLOYMENT)
+    patch = json.dumps({"spec": {"replicas": -1}})
+    said = k.refused("patch", "deployment", "web", "--subresource=scale", "--type=merge", "-p", patch)
+    assert "spec.replicas: Invalid value: -1: must be greater than or equal to 0" in said

@@ -13,7 +13,7 @@ import pytest
 
 from meshfed.api.v1alpha1 import FederatedServiceSpec, RemoteMesh
 from meshfed.controller.sessions import Reports, Session
-from meshfed.fds import Dialect, Update
+from meshfed.fds import Dialect, NotReady, Update
 from meshfed.model.reasons import Reason
 from meshfed.plan import Connection
 from meshfed.telemetry.metrics import Metrics
@@ -82,8 +82,9 @@ async def test_a_remote_that_came_back_while_no_process_looked_is_asked_before_a
     port = server.sockets[0].getsockname()[1]
     status, policy = unreachable("2026-01-01T01:00:00Z"), {"after": "1h", "action": "Remove"}
     there = {"address": f"127.0.0.1:{port}"}
-    async with server, restarted(status, staleness=policy, discovery=there) as (_, heard):
+    async with server, restarted(status, staleness=policy, discovery=there) as (session, heard):
         await eventually(lambda: bool(callers))
+        await session.disconnected(NotReady("it is starting"))
         await asyncio.sleep(0.3)
         assert None not in heard.wanted.values()
         callers[0].close()

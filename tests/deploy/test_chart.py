@@ -21,6 +21,7 @@ from tests.deploy.cluster import CHART, ROOT, Cluster, cluster
 
 EXAMPLES = ROOT / "deploy" / "examples"
 PODS = {"Deployment", "Job"}
+DIGEST = f"sha256:{'a1' * 32}"
 
 
 def example(name: str) -> dict[str, Any]:
@@ -262,12 +263,78 @@ def test_two_releases_in_one_cluster_have_nothing_of_the_same_name(helm_process:
         ),
         ({"remotes": example("objects")["remotes"]}, "remotes without mesh.spec"),
         ({"gateway": {"enabled": True}}, "gateway.enabled without a network: set gateway.network"),
+        (
+            {"image": {"repository": "example.com/meshfed:1"}},
+            "at '/image/repository': 'example.com/meshfed:1' does not",
+        ),
+        ({"image": {"repository": f"meshfed@{DIGEST}"}}, "at '/image/repository': 'meshfed@sha256:"),
+        ({"image": {"tag": '1"\n  x: y'}}, "at '/image/tag': '1"),
+        ({"controller": {"resources": {"limit": {}}}}, "at '/controller/resources': additional properties 'limit'"),
+        (
+            {"controller": {"podLabels": {"app.kubernetes.io/name": "mine"}}},
+            "controller.podLabels: app.kubernetes.io/name is the chart's own",
+        ),
     ],
 )
 def test_values_that_cannot_be_meant_are_refused(helm_process: helm.Helm, values: dict[str, Any], said: str) -> None:
     with pytest.raises(helm.HelmError) as caught:
         rendered(helm_process, values)
     assert said in str(caught.value)
+
+
+def test_an_image_by_its_digest(helm_process: helm.Helm) -> None:
+    image = {"repository": "example.com:5000/mesh/meshfed", "tag": DIGEST}
+    objects = rendered(helm_process, {"image": image})
+    for obj in objects:
+        if obj["kind"] in PODS:
+            (container,) = obj["spec"]["template"]["spec"]["containers"]
+            assert container["image"] == f"example.com:5000/mesh/meshfed@{DIGEST}"
+
+
+@pytest.mark.parametrize("name", ["123", "1e3", "null", "true", "2026-01-31"])
+def test_a_name_that_yaml_would_read_otherwise_stays_one(helm_process: helm.Helm, name: str) -> None:
+    values = example("objects") | {"mesh": {**example("objects")["mesh"], "name": name}, "fullnameOverride": name}
+    objects = rendered(helm_process, values | {"podMonitor": {"enabled": True}}, name=name, namespace=name)
+    assert {type(obj["metadata"]["name"]) for obj in objects} == {str}
+    assert {type(obj["metadata"].get("namespace", "")) for obj in objects} == {str}
+    labels = {value for obj in objects for value in obj["metadata"]["labels"].values()}
+    assert {type(value) for value in labels} == {str}
+    assert one(objects, "MeshFederation")["metadata"] | {"labels": {}} == {
+        "name": name,
+        "namespace": name,
+        "labels": {},
+    }
+    for obj in objects:
+        for subject in obj.get("subjects", ()):
+            assert isinstance(subject["namespace"], str)
+
+
+def test_a_name_that_is_cut_still_ends_as_a_name(helm_process: helm.Helm) -> None:
+    objects = rendered(helm_process, {"fullnameOverride": f"{'a' * 49}---b"})
+    names = {obj["metadata"]["name"] for obj in objects}
+    assert "a" * 49 in names
+    assert [name for name in names if len(name) > 63] == []
+
+
+def test_what_is_said_of_the_pods_replaces_what_the_chart_says(helm_process: helm.Helm) -> None:
+    controller = {
+        "podLabels": {"sidecar.istio.io/inject": "false"},
+        "podAnnotations": {"inject.istio.io/templates": "sidecar,mine"},
+    }
+    found = helm_process(
+        "template",
+        chart=str(CHART),
+        name="east",
+        namespace="fed",
+        values={"controller": controller, "istio": {"spire": {"enabled": True}}},
+    )
+    text = found["federation-controller/templates/deployment.yaml"]
+    assert text.count("sidecar.istio.io/inject:") == 1
+    assert text.count("inject.istio.io/templates:") == 1
+    (pod,) = [one["spec"]["template"]["metadata"] for one in yaml.safe_load_all(text) if one]
+    assert pod["labels"]["sidecar.istio.io/inject"] == "false"
+    assert pod["labels"]["app.kubernetes.io/name"] == "federation-controller"
+    assert pod["annotations"]["inject.istio.io/templates"] == "sidecar,mine"
 
 
 def test_a_release_with_a_name_that_is_too_long_for_a_mesh(helm_process: helm.Helm) -> None:

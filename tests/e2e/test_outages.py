@@ -13,7 +13,7 @@ from tests.e2e.load import load
 from tests.e2e.probes import EXPORTS, PROBES, Probe, bring, hold
 from tests.sandbox.dataplane.world import JSONObject, MeshWorld, World, eventually
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
 CONTROLLER = ("istio-system", "federation-controller")
 URL = "http://echo.bookinfo:8080/"
@@ -101,6 +101,22 @@ async def test_the_importers_controller_is_killed_while_its_remote_is_away(world
         await requests.more()
         assert await written(world.east) == before
     assert requests.failed == []
+
+
+async def test_a_gateway_is_named_by_a_host_name(world: World) -> None:
+    """From an address to its name, and back: no request fails. ServiceEntries have the name, WorkloadEntries cannot."""
+    address, name = await world.west.gateway_address(), "gateway.west.example"
+    world.sandbox.data_plane.names[name] = (address,)
+    async with load(world.east, URL) as requests, load(world.east, "http://both.bookinfo:80/") as joined:
+        await world.east.remote(world.west, addresses=[name], **{"import": IMPORT})
+        await eventually(lambda: leads_to(world.east, {name, address}), what="what is imported leads to the name")
+        await world.settled()
+        await hold(world, PROBES)
+        await world.east.remote(world.west, **{"import": IMPORT})
+        await eventually(lambda: leads_to(world.east, {address}), what="what is imported leads to the address")
+        await world.settled()
+        await hold(world, PROBES)
+    assert (requests.failed, joined.failed) == ([], [])
 
 
 async def test_a_gateway_moves_to_another_address(world: World) -> None:

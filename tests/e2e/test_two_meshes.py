@@ -12,7 +12,7 @@ from tests.e2e.load import load
 from tests.e2e.probes import BOTH_SIDES, EXPORTS, PORTS, PROBES, PROTOCOLS, Probe, bring, complaints, echo, hold, run
 from tests.sandbox.dataplane.world import MeshWorld, World, eventually
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
 
 IMPORT = {"merge": True, "allowTCP": True}

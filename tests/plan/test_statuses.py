@@ -338,3 +338,12 @@ def test_a_remote_of_the_default_trust_domain_is_not_let_into_a_mesh_of_another(
     assert world.conditions("RemoteMesh", "west")["IdentityUnique"] == "False IdentityShadowed"
     world.put(mesh(), remote(identity="spiffe://cluster.local/ns/a/sa/b"))
     assert world.conditions("RemoteMesh", "west")["IdentityUnique"] == "True IdentityUnique"
+
+
+def test_of_two_remotes_of_one_network_the_younger_conflicts_also_when_the_older_was_made_anew_unseen() -> None:
+    west, north = (remote(name, network="shared", created="2026-01-01T00:00:00Z") for name in ("west", "north"))
+    world = World(mesh(), west, north)
+    assert world.conditions("RemoteMesh", "west")["Ready"] == "False NameConflict"
+    world.put(remote("north", network="shared", created="2026-02-01T00:00:00Z"))
+    assert world.conditions("RemoteMesh", "west")["Ready"] != "False NameConflict"
+    assert world.conditions("RemoteMesh", "north")["Ready"] == "False NameConflict"

@@ -1,6 +1,6 @@
 {{/* What objects are named. */}}
 {{- define "meshfed.fullname" -}}
-{{- .Values.fullnameOverride | default .Values.nameOverride | default .Chart.Name | trunc 52 | trimSuffix "-" -}}
+{{- .Values.fullnameOverride | default .Values.nameOverride | default .Chart.Name | trunc 52 | regexFind "^.*[^-]" -}}
 {{- end -}}
 
 {{/* What objects of the whole cluster are named: another release has another namespace. */}}
@@ -11,11 +11,11 @@
 {{/* The labels that find the controller's pods. The first is what Meshfed's own policies select them by. */}}
 {{- define "meshfed.selector" -}}
 app.kubernetes.io/name: federation-controller
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "meshfed.commonLabels" -}}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 app.kubernetes.io/part-of: meshfed
@@ -27,8 +27,10 @@ app.kubernetes.io/name: federation-controller
 {{ include "meshfed.commonLabels" . }}
 {{- end -}}
 
+{{/* By tag, or by digest where the tag is one. */}}
 {{- define "meshfed.image" -}}
-{{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) -}}
+{{- $tag := .Values.image.tag | default .Chart.AppVersion -}}
+{{- printf "%s%s%s" .Values.image.repository (ternary "@" ":" (hasPrefix "sha256:" $tag)) $tag -}}
 {{- end -}}
 
 {{/* "true" where the reference's flags describe the mesh; empty where objects do. */}}
@@ -103,6 +105,11 @@ app.kubernetes.io/name: federation-controller
 {{- end -}}
 {{- if gt (len (include "meshfed.meshName" .)) 34 -}}
 {{- fail (printf "the mesh is named %q, which is longer than the 34 characters that a mesh's name may have: set mesh.name, or federation.meshPeers.local.name" (include "meshfed.meshName" .)) -}}
+{{- end -}}
+{{- range tuple "app.kubernetes.io/name" "app.kubernetes.io/instance" -}}
+{{- if hasKey $.Values.controller.podLabels . -}}
+{{- fail (printf "controller.podLabels: %s is the chart's own, by which its Services and policies find the pods: leave it out" .) -}}
+{{- end -}}
 {{- end -}}
 {{- if and .Values.gateway.enabled (not (include "meshfed.gatewayNetwork" .)) -}}
 {{- fail "gateway.enabled without a network: set gateway.network to Istio's network name of this mesh" -}}

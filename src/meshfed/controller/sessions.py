@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Final
@@ -32,6 +33,9 @@ _log = logging.getLogger(__name__)
 
 ACCEPT_WITHDRAWAL: Final = f"{GROUP}/accept-withdrawal"
 """Annotation on a RemoteMesh that lets a held withdrawal through: its value is the token of the hold."""
+
+STARTING_SECONDS: Final = 60.0
+"""For how long a remote that answers UNAVAILABLE, to a process that was never connected, may just be starting."""
 
 Admits = Callable[[FederatedServiceSpec], bool]
 """Whether the import rules admit an offer."""
@@ -83,7 +87,7 @@ class Session:
         self._client: DiscoveryClient | None = None
         self._changed = asyncio.Event()
         self._lost_at: float | None = None
-        self._tried = False
+        self._stale_not_before = math.inf
         self._stale = False
         self._closed = False
         self._pacer = Pacer()
@@ -180,6 +184,7 @@ class Session:
         """The stream is up."""
         self._dialect = dialect
         self._lost_at = None
+        self._stale_not_before = 0.0
         self._stale = False
         now = self._stamp()
         self._report(
@@ -244,7 +249,8 @@ class Session:
     async def disconnected(self, error: DiscoveryError) -> None:
         """An attempt failed, or the stream is gone: nothing is withdrawn by that."""
         loop = asyncio.get_running_loop()
-        self._tried = True
+        grace = STARTING_SECONDS if isinstance(error, NotReady) else 0.0
+        self._stale_not_before = min(self._stale_not_before, loop.time() + grace)
         if self._lost_at is None:
             self._lost_at = loop.time()
         before = self._connection
@@ -349,9 +355,9 @@ class Session:
 
     def _stale_at(self) -> float | None:
         # An absence that began before this process may be over: it counts once somebody has looked.
-        if self._lost_at is None or self._stale or not self._tried:
+        if self._lost_at is None or self._stale or self._stale_not_before == math.inf:
             return None
-        return self._lost_at + parse_duration(self._mesh.spec.staleness.after)
+        return max(self._lost_at + parse_duration(self._mesh.spec.staleness.after), self._stale_not_before)
 
     def _remove_stale(self) -> None:
         """The remote has been away for longer than its policy allows."""

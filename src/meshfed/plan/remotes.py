@@ -55,6 +55,10 @@ class Remotes:
         if mesh is None or known is None or _head(mesh) != _head(known):
             self._mark(RemoteStatusKey(name))
         if before == after:
+            if after is not None and known is not None and mesh is not None and _age(mesh) != _age(known):
+                # It was made anew while no watch was there to see it go: which of two is the older may have changed.
+                for other in self._by_network[after.remote.network]:
+                    self._mark(RemoteStatusKey(other))
             return False
         self._reindex(name, before, after)
         self._mark(RemoteKey(name))
@@ -136,7 +140,7 @@ class Remotes:
         network = self._peers[name].remote.network
         if not network:
             return None
-        oldest = min(self._by_network[network], key=lambda other: (self._age(other), other))
+        oldest = min(self._by_network[network], key=lambda other: (_age(self._objects[other]), other))
         return oldest if oldest != name else None
 
     def shares_identity_with(self, mesh: LocalMesh, name: str) -> list[str]:
@@ -145,8 +149,9 @@ class Remotes:
         others = [f"RemoteMesh {other}" for other in self.with_identity(identity) if other != name]
         return (["this mesh"] if identity == mesh.identity else []) + others
 
-    def _age(self, name: str) -> str:
-        return self._objects[name].metadata.creation_timestamp
+
+def _age(mesh: RemoteMesh) -> str:
+    return mesh.metadata.creation_timestamp
 
 
 def _head(mesh: RemoteMesh) -> tuple[object, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -99,6 +100,13 @@ async def test_an_image_that_nobody_knows_leaves_the_pod_waiting_with_a_word(wor
     assert state["reason"] == "ImagePullBackOff"
     assert "mystery:1" in state["message"]
     assert "httpbin" in state["message"]
+    await asyncio.sleep(2)  # the kubelet tries again meanwhile, and what never ran is not restarted
+    (line,) = [
+        line
+        for line in (await world.east.kubectl("get", "pods", "-n", "bookinfo", "--no-headers")).splitlines()
+        if "mystery" in line
+    ]
+    assert line.split()[1:4] == ["1/2", "ImagePullBackOff", "0"]
     await world.east.delete("Deployment", "mystery-v1")
     await world.east.delete("Service", "mystery")
     await world.settled()
@@ -109,7 +117,7 @@ async def test_a_pod_of_a_deployment_is_made_again_and_a_scaled_one_shares_the_w
     await world.east.delete("Pod", first.pod)
     await eventually(lambda: _other_than(world, first.pod), what="another Pod answers")
 
-    await world.east.patch("Deployment", "details-v1", {"spec": {"replicas": 2}})
+    await world.east.kubectl("scale", "deployment", "details-v1", "--replicas=2", "-n", "bookinfo")
     await world.settled()
     pods = {(await world.east.request(DETAILS)).pod for _ in range(20)}
     assert len(pods) == 2

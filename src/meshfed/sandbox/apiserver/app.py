@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from meshfed.sandbox.apiserver import discovery, errors, openapi, reads, rendering, requests, reviews
+from meshfed.sandbox.apiserver import discovery, errors, openapi, reads, rendering, requests, reviews, scales
 from meshfed.sandbox.apiserver.access import Access
 from meshfed.sandbox.apiserver.causes import Cause, forbidden, not_supported, required
 from meshfed.sandbox.apiserver.deletes import DeleteOptions, Deleter
@@ -24,7 +24,7 @@ from meshfed.sandbox.apiserver.requests import Target
 from meshfed.sandbox.apiserver.resources import Registry
 from meshfed.sandbox.apiserver.store import Key, Store, Stored
 from meshfed.sandbox.apiserver.watching import Watcher
-from meshfed.sandbox.apiserver.writes import APPLY_PATCH, WriteOptions, Writer
+from meshfed.sandbox.apiserver.writes import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, WriteOptions, Writer
 
 JSONObject = dict[str, Any]
 
@@ -161,6 +161,8 @@ class Handler:
     async def _get(self, request: web.BaseRequest, where: Target, query: Mapping[str, str]) -> web.StreamResponse:
         form = _form(request, query)
         stored = self._find(where)
+        if where.subresource == requests.SCALE:
+            return _json(_encode(scales.scale(where.resource, stored)))
         wanted = query.get("resourceVersion", "")
         if wanted.isdigit() and int(wanted) > self.store.version:
             raise errors.too_large_version(int(wanted), self.store.version)
@@ -217,6 +219,8 @@ class Handler:
         form, options = _form(request, query), _write_options(request, query)
         obj = await _body(request, where)
         key = Key(where.namespace, where.name)
+        if where.subresource == requests.SCALE:
+            return self._scaled(where, obj, options)
         if where.resource.create_on_update:
             self._require_create(where)
         outcome = self.writer.replace(where.resource, key, obj, options, subresource=where.subresource)
@@ -239,6 +243,11 @@ class Handler:
         form, options, media = _form(request, query), _write_options(request, query), _media(request)
         patch = requests.decoded_patch(await request.read(), media, where.resource)
         key = Key(where.namespace, where.name)
+        if where.subresource == requests.SCALE:
+            if media == APPLY_PATCH:
+                raise errors.unsupported_media_type((JSON_PATCH, MERGE_PATCH))
+            live = scales.scale(where.resource, self._find(where))
+            return self._scaled(where, scales.patched(live, patch), options)
         if media == APPLY_PATCH:
             if not query.get("fieldManager"):
                 raise _invalid_options(required("fieldManager", "is required for apply patch"))
@@ -249,6 +258,11 @@ class Handler:
         else:
             outcome = self.writer.patch(where.resource, key, media, patch, options, subresource=where.subresource)
         return _written(form, where, outcome.stored, 201 if outcome.created else 200, outcome.warnings)
+
+    def _scaled(self, where: Target, wanted: JSONObject, options: WriteOptions) -> web.StreamResponse:
+        key, patch = Key(where.namespace, where.name), scales.as_patch(where.name, wanted)
+        outcome = self.writer.patch(where.resource, key, MERGE_PATCH, patch, options)
+        return _json(_encode(scales.scale(where.resource, outcome.stored)))
 
     async def _delete(self, request: web.BaseRequest, where: Target, query: Mapping[str, str]) -> web.StreamResponse:
         resource, options = where.resource, _delete_options(await _optional_body(request), query)

@@ -21,6 +21,7 @@ VERSION: Final = {
     "platform": "linux/amd64",
 }
 _TOKEN_REQUEST: Final = {"group": "authentication.k8s.io", "version": "v1", "kind": "TokenRequest"}
+_SCALE: Final = {"group": "autoscaling", "version": "v1", "kind": "Scale"}
 _STATUS_VERBS: Final = ("get", "patch", "update")
 
 
@@ -75,9 +76,9 @@ def _aggregated(resource: Resource) -> JSONObject:
 
 
 def _aggregated_subresource(name: str, kind: JSONObject) -> JSONObject:
-    if name == "status":
-        return {"subresource": name, "responseKind": kind, "verbs": list(_STATUS_VERBS)}
-    return {"subresource": name, "responseKind": _TOKEN_REQUEST, "verbs": ["create"]}
+    if name == "token":
+        return {"subresource": name, "responseKind": _TOKEN_REQUEST, "verbs": ["create"]}
+    return {"subresource": name, "responseKind": _SCALE if name == "scale" else kind, "verbs": list(_STATUS_VERBS)}
 
 
 def core_versions(address: str) -> JSONObject:
@@ -126,17 +127,14 @@ def resource_list(registry: Registry, group_name: str, version: str) -> JSONObje
             entry["categories"] = list(resource.categories)
         shown.append(entry)
         for subresource in resource.subresources:
-            is_status = subresource == "status"
+            other = {"token": _TOKEN_REQUEST, "scale": _SCALE}.get(subresource, {})
             part: JSONObject = {
                 "name": f"{resource.plural}/{subresource}",
                 "singularName": "",
                 "namespaced": resource.namespaced,
-                "kind": resource.kind if is_status else _TOKEN_REQUEST["kind"],
-                "verbs": list(_STATUS_VERBS) if is_status else ["create"],
+                "verbs": ["create"] if subresource == "token" else list(_STATUS_VERBS),
             }
-            if not is_status:
-                part |= {"group": _TOKEN_REQUEST["group"], "version": _TOKEN_REQUEST["version"]}
-            shown.append(part)
+            shown.append(part | {"kind": resource.kind} | other)
     return {
         "kind": "APIResourceList",
         "apiVersion": "v1",

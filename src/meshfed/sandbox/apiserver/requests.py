@@ -19,6 +19,8 @@ JSON: Final = "application/json"
 YAML: Final = "application/yaml"
 TOKEN: Final = "token"  # noqa: S105  # a name, not a secret
 """The subresource of ServiceAccounts that answers with a token."""
+SCALE: Final = "scale"
+"""The subresource of workloads that is their number of replicas."""
 _BODY_TYPES: Final = (JSON, YAML, protobuf.MEDIA)
 _decode: Final = msgspec.json.Decoder().decode
 

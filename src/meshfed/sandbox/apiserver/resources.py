@@ -66,8 +66,8 @@ class Resource:
     @property
     def subresources(self) -> tuple[str, ...]:
         """Its subresources."""
-        tokens = ("token",) if self.key == "/v1/ServiceAccount" else ()
-        return (*tokens, "status") if self.has_status else tokens
+        special = _SPECIAL.get(self.key, ())
+        return (*special, "status") if self.has_status else special
 
     @property
     def api_version(self) -> str:
@@ -88,6 +88,13 @@ class Resource:
     def qualified(self) -> str:
         """``plural`` or ``plural.group``, as people and error messages name it."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
+
+
+_SPECIAL: Final = {
+    "/v1/ServiceAccount": ("token",),
+    **{f"apps/v1/{kind}": ("scale",) for kind in ("Deployment", "ReplicaSet", "StatefulSet")},
+}
+"""Subresources of built-in kinds, besides their status."""
 
 
 class _Builtin(msgspec.Struct, frozen=True):

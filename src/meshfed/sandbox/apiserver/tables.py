@@ -142,7 +142,13 @@ def _pod_restarts(obj: JSONObject) -> str:
 def _pod_status(obj: JSONObject) -> str:
     if lookup(obj, "metadata", "deletionTimestamp"):
         return "Terminating"
-    return lookup(obj, "status", "reason") or lookup(obj, "status", "phase") or ""
+    found = lookup(obj, "status", "reason") or lookup(obj, "status", "phase") or ""
+    # As kubectl's users know it: of the containers that do not run, the first one's reason stands for the Pod's phase.
+    for container in lookup(obj, "status", "containerStatuses") or ():
+        reason = lookup(container, "state", "waiting", "reason") or lookup(container, "state", "terminated", "reason")
+        if reason:
+            return str(reason)
+    return str(found)
 
 
 def _node_status(obj: JSONObject) -> str:

@@ -152,12 +152,14 @@ class Pod:
         status = self._statuses[name] = ContainerStatus(name=name, image=image)
         delay, longest = _RESTART_DELAYS
         while True:
+            started = True
             try:
                 status.message = await run(status)
                 status.reason = "CrashLoopBackOff"
                 _log.info("%s/%s: container %s ended: %s", self.namespace, self.name, name, status.message)
             except CannotStart as error:
                 status.reason, status.message = error.reason, str(error)
+                started = False
             except (ProxyEnded, Rejected) as error:
                 status.reason, status.message = "CrashLoopBackOff", str(error)
                 self._around.control_plane.complain(self.namespace, self.name, str(error))
@@ -165,7 +167,7 @@ class Pod:
             self._stale.set()
             await asyncio.sleep(delay)
             delay = min(2 * delay, longest)
-            status.restarts += 1
+            status.restarts += started  # what never ran is not run again
 
     async def _run_proxy(self, status: ContainerStatus) -> str:
         proxy = self.proxy = self.proxy or Proxy(

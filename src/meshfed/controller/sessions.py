@@ -418,7 +418,9 @@ def _hint(error: DiscoveryError) -> str:
     if not isinstance(error, NotReady):
         return ""
     if any(words in str(error) for words in _PROXYS_WORDS):
-        return "; a proxy says so: the remote's controller is not reached, or one does not believe the other's certificate"
+        return (
+            "; a proxy says so: the remote's controller is not reached, or one does not believe the other's certificate"
+        )
     return "; it is starting, or not in sync yet"
 
 

@@ -62,6 +62,8 @@ def test_every_command_explains_itself(command: str) -> None:
         (["sandbox", "--meshes", "east,east"], "twice"),
         (["sandbox", "--meshes", "East"], "East"),
         (["sandbox", "--crds", "/nonexistent.yaml"], "/nonexistent.yaml"),
+        (["sandbox", "--routers", "west"], "--data-plane"),
+        (["sandbox", "--data-plane", "--routers", "west,north"], "north is not among"),
         (["plan"], "--file"),
         (["plan", "-f", "/nonexistent.yaml"], "/nonexistent.yaml"),
         (["fds", "get"], "meshfed fds get --help"),

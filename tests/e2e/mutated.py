@@ -195,8 +195,12 @@ def probes() -> list[Notices]:
             Checked(f"{mesh}: metrics in plaintext", mesh, metrics),
             PassesNothingOn(f"{mesh}: gateway passes nothing on", mesh, {}),
         ]
-    found.append(_http("west: alias", "west", "http://aliased.bookinfo.svc.east.mesh:8080/", EAST))
-    return found
+    alias = "aliased.bookinfo.svc.east.mesh"
+    return [
+        *found,
+        _http("west: alias", "west", f"http://{alias}:8080/", EAST),
+        Checked("west: alias by name", "west", _by_name(alias)),
+    ]
 
 
 def _http(name: str, mesh: str, url: str, answered_by: frozenset[str]) -> Probe:
@@ -357,12 +361,12 @@ class Mutated:
                 return "refused by the control plane"
             noticing += await self._complaining(by_all=by_all)
             if noticing:
-                return ", ".join(sorted(probe.name for probe in noticing))
+                return "; ".join(sorted(probe.name for probe in noticing))
             over = loop.time() > deadline
             if mutation.kind in _OF_IDENTITY or over:
                 found = await self._impostors()
                 if found or over:
-                    return ", ".join(sorted({one.rpartition(": ")[0] for one in found}))
+                    return "; ".join(sorted({one.rpartition(": ")[0] for one in found}))
             await asyncio.sleep(0.05)
 
     async def _complaining(self, *, by_all: bool) -> list[Notices]:

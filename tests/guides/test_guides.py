@@ -21,6 +21,8 @@ def helm_is_here() -> None:
         pytest.skip(str(error))
 
 
+pytestmark = pytest.mark.timeout(300)  # a page is a minute's work on a machine that does much else
+
 NAMESPACE = "kubectl --context $mesh create namespace istio-system"
 """What is left of the page on meshes where a guide needs no more of it."""
 

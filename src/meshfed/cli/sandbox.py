@@ -22,6 +22,7 @@ def sandbox(
     rbac: Annotated[bool, Parameter(show_default=False)] = False,
     data_plane: Annotated[bool, Parameter(show_default=False)] = False,
     trust: Literal["shared", "federated", "none"] = "shared",
+    routers: Annotated[str, Parameter(show_default=False)] = "",
 ) -> int:
     """Bring up meshes on this machine, each with a Kubernetes API of its own, until SIGINT or SIGTERM.
 
@@ -43,11 +44,19 @@ def sandbox(
     trust
         With --data-plane, whom workloads believe: one root for all meshes, a root for each with exchanged bundles, or
         a root for each that no other mesh trusts.
+    routers
+        With --data-plane, the meshes that have an OpenShift router, separated by commas: a HAProxy, which has to be
+        installed.
     """
     from meshfed.api.crds import all_crds
     from meshfed.sandbox import SandboxError, run_sandbox
 
     names = [name.strip() for name in meshes.split(",")]
+    routed = frozenset(name.strip() for name in routers.split(",") if name.strip())
+    if routed and not data_plane:
+        raise BadInput(f"--routers {routers}: a router carries requests, which are there with --data-plane alone")
+    if strangers := sorted(routed - set(names)):
+        raise BadInput(f"--routers: {', '.join(strangers)} is not among the meshes: {', '.join(names)}")
     with contextlib.ExitStack() as stack:
         if directory is None:
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="meshfed-sandbox-")))
@@ -64,6 +73,7 @@ def sandbox(
             else:
                 from meshfed.sandbox.dataplane.network import PodLoop
                 from meshfed.sandbox.dataplane.plane import Options
+                from meshfed.sandbox.dataplane.router import RouterError
 
                 running = run_sandbox(
                     names,
@@ -71,11 +81,14 @@ def sandbox(
                     crds=all_crds(),
                     crd_files=crds,
                     rbac=rbac,
-                    data_plane=Options(trust=trust),
+                    data_plane=Options(trust=trust, routers=routed),
                     say=say,
                 )
-                with asyncio.Runner(loop_factory=PodLoop) as runner:
-                    runner.run(running)
+                try:
+                    with asyncio.Runner(loop_factory=PodLoop) as runner:
+                        runner.run(running)
+                except* RouterError as errors:
+                    raise OutOfReach(str(errors.exceptions[0])) from errors
         except SandboxError as error:
             raise BadInput(str(error)) from error
         except OSError as error:

@@ -255,7 +255,6 @@ class Session:
             self._lost_at = loop.time()
         before = self._connection
         reason = Reason.PERMISSION_DENIED if isinstance(error, Refused) else Reason.UNREACHABLE
-        hint = "; it is starting, or not in sync yet" if isinstance(error, NotReady) else ""
         since = before.since if not before.connected and before.since else self._stamp()
         self._report(
             msgspec.structs.replace(
@@ -263,7 +262,7 @@ class Session:
                 connected=False,
                 synced=False,
                 reason=reason,
-                message=f"since {since}: {error}{hint}; what was imported stays, and it is tried again",
+                message=f"since {since}: {error}{_hint(error)}; what was imported stays, and it is tried again",
                 sync_reason=Reason.NOT_SYNCED if before.sync_reason is not Reason.STALE else Reason.STALE,
                 sync_message=_AWAY if before.sync_reason is not Reason.STALE else before.sync_message,
                 since=since,
@@ -414,6 +413,19 @@ def _resumed(mesh: RemoteMesh) -> Connection:
     return msgspec.structs.replace(connection, sync_reason=Reason.STALE, sync_message=synced.message)
 
 
+def _hint(error: DiscoveryError) -> str:
+    """What may be behind an answer that only says that nothing can be had."""
+    if not isinstance(error, NotReady):
+        return ""
+    if any(words in str(error) for words in _PROXYS_WORDS):
+        return (
+            "; a proxy says so: the remote's controller is not reached, or one does not believe the other's certificate"
+        )
+    return "; it is starting, or not in sync yet"
+
+
+_PROXYS_WORDS: Final = ("upstream connect error", "no healthy upstream")
+"""How Envoy begins what it answers in the place of a service."""
 _HEARD: Final = frozenset({Reason.SYNCED, Reason.WITHDRAWAL_HELD, Reason.THROTTLED})
 """Everything the remote had to say has been received on this connection."""
 _AWAY: Final = "not connected; what was imported stays as it was"

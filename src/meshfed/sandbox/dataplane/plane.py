@@ -231,8 +231,8 @@ class DataPlane:
             directory=(self._directory / mesh).absolute(),
         )
         node = Node(watch, around)
-        parts = [watch.run(), control_plane.run(), Controllers(client, watch).run(), node.run()]
         router = None
+        parts = []
         if mesh in self._routers:
             name = f"router-default.apps.{mesh}.example.com"
             self.names[name] = (addresses.router,)
@@ -240,6 +240,7 @@ class DataPlane:
             await stack.enter_async_context(router)
             complain = partial(control_plane.complain, "openshift-ingress", "router")
             parts.append(Routing(client, watch, router, complain).run())
+        parts += [watch.run(), control_plane.run(), Controllers(client, watch).run(), node.run()]
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         for part in parts:
             stack.callback(tasks.create_task(part).cancel)

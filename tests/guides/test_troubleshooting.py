@@ -1,0 +1,132 @@
+"""What a caller sees of each failure is what the page on troubleshooting looks it up by; real proxies say it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.guides.readers import ROOT
+from tests.sandbox.dataplane.world import Answer, World, eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    """West exports ratings and not details; what east has of them is each test's."""
+    async with World.up("east", "west", directory=tmp_path_factory.mktemp("world")) as world:
+        await world.east.bookinfo("productpage")
+        await world.west.bookinfo("ratings", "details")
+        await world.west.federation()
+        await world.west.export("ratings.bookinfo")
+        await world.settled()
+        yield world
+
+
+async def imported(world: World, *, service: str = "ratings", port: int = 15443, **spec: Any) -> str:
+    """Write what an import looks like, with something wrong in it; the URL to call."""
+    host = f"{service}.bookinfo.svc.cluster.local"
+    endpoint = {
+        "address": await world.west.gateway_address(),
+        "network": "west-network",
+        "labels": {"security.istio.io/tlsMode": "istio"},
+        "ports": {"http": port},
+    }
+    right: Mapping[str, Any] = {
+        "hosts": [host],
+        "ports": [{"name": "http", "number": 9080, "protocol": "HTTP"}],
+        "location": "MESH_INTERNAL",
+        "resolution": "STATIC",
+        "endpoints": [endpoint],
+    }
+    meta = {"name": "imported", "namespace": "istio-system"}
+    entry = {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "ServiceEntry",
+        "metadata": meta,
+        "spec": {**right, **spec},
+    }
+    await world.east.apply(entry)
+    return f"http://{host}:9080/{service}/0"
+
+
+def row(it_is: str) -> tuple[list[str], list[str]]:
+    """What the page's row that leads to ``it_is`` quotes: of what the caller gets, and of its access log."""
+    text = (ROOT / "docs" / "troubleshooting.md").read_text()
+    (found,) = [line.split("|")[1:4] for line in text.splitlines() if line.startswith("| ") and it_is in line]
+    return re.findall(r"`([^`]+)`", found[0]), re.findall(r"`([^`]+)`", found[1])
+
+
+async def fails(world: World, url: str, status: int, it_is: str) -> None:
+    """A call fails with what the page's row quotes, to the caller and in its access log."""
+    body, log = row(it_is)
+    last: Answer | None = None
+
+    async def quoted() -> bool:
+        nonlocal last
+        last = await world.east.request(url)
+        if last.status != status or not all(words in str(last.body) for words in body):
+            return False
+        (hop, *_) = await world.path(last)
+        seen = f"{hop.line['response_flags']} {hop.line['upstream_transport_failure_reason']}"
+        return all(words in seen for words in log)
+
+    await eventually(quoted, what=f"{url}: {status} {body} {log}; last: {last}")
+
+
+async def test_a_name_that_does_not_resolve(world: World) -> None:
+    answer = await world.east.request("http://nowhere.bookinfo:9080/")
+    assert (answer.status, answer.error.partition(":")[0]) == (0, "cannot connect")
+    assert "does not resolve" in (ROOT / "docs" / "troubleshooting.md").read_text()
+
+
+async def test_a_port_that_is_not_known_is_closed_at_once(world: World) -> None:
+    url = await imported(world)
+    await world.east.until(url)
+    answer = await world.east.request(url.replace("9080", "9999"))
+    assert (answer.status, answer.error) == (0, "Server disconnected")
+
+
+async def test_another_identity_than_expected(world: World) -> None:
+    url = await imported(world, subjectAltNames=["spiffe://cluster.local/ns/bookinfo/sa/somebody-else"])
+    await fails(world, url, 503, "#a-certificate-is-not-accepted")
+    reasons = [hop.line["upstream_transport_failure_reason"] or "" for hop in world.east.hops()]
+    assert any("SAN_matcher" in reason for reason in reasons)
+
+
+async def test_a_gateway_that_is_not_reached(world: World) -> None:
+    url = await imported(world, port=15444)
+    assert row("#the-gateway-is-not-reached") == (["upstream connect error"], ["UF", "delayed_connect_error"])
+    await fails(world, url, 503, "#the-gateway-is-not-reached")
+
+
+async def test_a_host_that_is_not_exported(world: World) -> None:
+    url = await imported(world, service="details")
+    await fails(world, url, 503, "#the-gateway-does-not-pass-it-on")
+
+    def closed() -> bool:
+        lines = [hop.line for hop in world.west.hops() if "details" in (hop.line["requested_server_name"] or "")]
+        return {(line["response_flags"], line["upstream_cluster"]) for line in lines} >= {("UH", "BlackHoleCluster")}
+
+    await eventually(closed, what="west's gateway logs what it does not know")
+
+
+async def test_no_endpoint(world: World) -> None:
+    url = await imported(world, endpoints=[])
+    await fails(world, url, 503, "no endpoint is left")
+
+
+async def test_who_is_refused(world: World) -> None:
+    source = {"principals": ["cluster.local/ns/bookinfo/sa/somebody-else"]}
+    policy = {
+        "apiVersion": "security.istio.io/v1",
+        "kind": "AuthorizationPolicy",
+        "metadata": {"name": "ratings", "namespace": "bookinfo"},
+        "spec": {"selector": {"matchLabels": {"app": "ratings"}}, "rules": [{"from": [{"source": source}]}]},
+    }
+    await world.west.apply(policy)
+    await fails(world, await imported(world), 403, "#it-is-refused")

@@ -106,6 +106,7 @@ async def test_a_gateway_that_is_killed_is_back_at_its_address(world: World) -> 
     address = await world.west.gateway_address()
     pod = world.west.plane.pod(*GATEWAY)
     killed = pod.proxy.pid if pod.proxy is not None else None
+    world.expected("its proxy ended with exit code -9")
     pod.crash()
     await eventually(lambda: pod.proxy is not None and pod.proxy.pid not in {None, killed} and pod.ready)
     answer = await world.east.until(RATINGS)
@@ -117,6 +118,8 @@ async def test_a_gateway_that_is_killed_is_back_at_its_address(world: World) -> 
         return int(found["status"]["containerStatuses"][0]["restartCount"])
 
     assert await eventually(restarts) == 1
+    said = [problem for problem in world.problems if problem.proxy == f"istio-system/{pod.name}"]
+    assert [str(problem) for problem in said] == [f"west: istio-system/{pod.name}: its proxy ended with exit code -9"]
 
 
 async def test_a_pod_that_is_replaced_takes_its_requests_with_it(world: World) -> None:

@@ -179,6 +179,7 @@ class Pod:
                 status.ready = True
                 self._stale.set()
                 code = await proxy.ended()
+                self._around.control_plane.complain(self.namespace, self.name, f"its proxy ended with exit code {code}")
                 return f"exit code {code}"
         finally:
             await proxy.stop()

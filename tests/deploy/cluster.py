@@ -91,6 +91,7 @@ class Cluster:
         self.client = client
         self.kubeconfig = kubeconfig
         self.openshift = openshift
+        self.pods: list[Pod] = []
 
     async def apply(self, *manifests: Manifest) -> None:
         for manifest in manifests:
@@ -144,7 +145,8 @@ class Cluster:
                 stderr=output,
                 stdin=asyncio.subprocess.DEVNULL,
             )
-        return Pod(process, log, port)
+        self.pods.append(Pod(process, log, port))
+        return self.pods[-1]
 
     async def run_controller(self, name: str = "federation-controller", namespace: str = SYSTEM) -> Pod:
         """Run a pod of a release's Deployment."""
@@ -180,7 +182,12 @@ async def cluster(
         async with Client(load_kubeconfig(str(kubeconfig), None, {})) as client:
             made = Cluster(server, client, kubeconfig, openshift=openshift)
             await made.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}})
-            yield made
+            try:
+                yield made
+            finally:
+                for pod in made.pods:  # a test that fails stops none
+                    if pod.process.returncode is None:
+                        await pod.kill()
 
 
 async def until(holds: Callable[[], bool], what: str, pod: Pod | None = None) -> None:

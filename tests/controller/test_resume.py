@@ -13,7 +13,7 @@ import pytest
 
 from meshfed.api.v1alpha1 import FederatedServiceSpec, RemoteMesh
 from meshfed.controller.sessions import Reports, Session
-from meshfed.fds import Dialect, NotReady, Update
+from meshfed.fds import Dialect, NotReady, Refused, Update
 from meshfed.model.reasons import Reason
 from meshfed.plan import Connection
 from meshfed.telemetry.metrics import Metrics
@@ -99,6 +99,21 @@ async def test_what_was_said_of_the_absence_stays_said() -> None:
         assert (first.reason, first.since, first.message) == (Reason.UNREACHABLE, since, "m")
         assert (last.reason, last.since, last.last_connected) == (Reason.UNREACHABLE, since, "2026-01-01T01:00:00Z")
         assert last.message.startswith(f"since {since}: ")
+
+
+@pytest.mark.parametrize(
+    ("said", "by_the_sidecar"),
+    [("RBAC: access denied", True), ("no RemoteMesh here has the identity spiffe://a/ns/b/sa/c", False)],
+)
+async def test_who_is_refused_is_told_what_to_compare_where_the_answer_does_not_say(
+    said: str, *, by_the_sidecar: bool
+) -> None:
+    async with restarted(unreachable("2026-01-01T11:59:00Z")) as (session, heard):
+        await session.disconnected(Refused(f"192.0.2.20:15080: PERMISSION_DENIED: {said}"))
+        last = heard.connections[-1]
+        assert last.reason is Reason.PERMISSION_DENIED
+        assert said in last.message
+        assert ("compare `identity` of its RemoteMesh" in last.message) is by_the_sidecar
 
 
 async def withdraw(session: Session, heard: Heard) -> Connection:

@@ -415,6 +415,8 @@ def _resumed(mesh: RemoteMesh) -> Connection:
 
 def _hint(error: DiscoveryError) -> str:
     """What may be behind an answer that only says that nothing can be had."""
+    if isinstance(error, Refused) and _SIDECARS_WORDS in str(error):
+        return "; its sidecar says so: compare `identity` of its RemoteMesh for this mesh with our service account"
     if not isinstance(error, NotReady):
         return ""
     if any(words in str(error) for words in _PROXYS_WORDS):
@@ -424,6 +426,8 @@ def _hint(error: DiscoveryError) -> str:
     return "; it is starting, or not in sync yet"
 
 
+_SIDECARS_WORDS: Final = "RBAC: access denied"
+"""What Envoy answers whom no policy admits; the controller behind it, which would name the identity, is not asked."""
 _PROXYS_WORDS: Final = ("upstream connect error", "no healthy upstream")
 """How Envoy begins what it answers in the place of a service."""
 _HEARD: Final = frozenset({Reason.SYNCED, Reason.WITHDRAWAL_HELD, Reason.THROTTLED})

@@ -113,7 +113,6 @@ async def test_a_second_sandbox_does_not_take_the_folder_of_one_that_is_up(tmp_p
         pass
 
 
-
 async def test_it_says_ready_and_stays_until_it_is_told_to_stop(tmp_path: Path) -> None:
     said: asyncio.Queue[str] = asyncio.Queue()
     async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:

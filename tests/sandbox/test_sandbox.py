@@ -103,6 +103,16 @@ def test_crd_files_that_are_none(tmp_path: Path, text: str, message: str) -> Non
         load_crds(tmp_path / "absent.yaml")
 
 
+async def test_a_second_sandbox_does_not_take_the_folder_of_one_that_is_up(tmp_path: Path) -> None:
+    async with Sandbox(["east"], directory=tmp_path) as sandbox:
+        kubeconfig = sandbox.kubeconfigs["east"].read_text()
+        with pytest.raises(SandboxError, match="another sandbox is up there"):
+            await Sandbox(["east"], directory=tmp_path).__aenter__()
+        assert sandbox.kubeconfigs["east"].read_text() == kubeconfig
+    async with Sandbox(["east"], directory=tmp_path):
+        pass
+
+
 async def test_it_says_ready_and_stays_until_it_is_told_to_stop(tmp_path: Path) -> None:
     said: asyncio.Queue[str] = asyncio.Queue()
     async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:

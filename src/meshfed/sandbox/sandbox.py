@@ -7,6 +7,8 @@ versions are their own.
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -68,7 +70,8 @@ class Sandbox:
     ``PodLoop``.
 
     Raises:
-        SandboxError: a mesh's name is unusable or appears twice, or a CRD file is.
+        SandboxError: a mesh's name is unusable or appears twice, or a CRD file is; when it is entered, another sandbox
+            has the directory.
         StatusError: a CRD is refused by the API server.
     """
 
@@ -119,6 +122,7 @@ class Sandbox:
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             self._directory.mkdir(parents=True, exist_ok=True)
+            stack.callback(os.close, _locked(self._directory))
             for mesh, server in self._servers.items():
                 await stack.enter_async_context(server)
                 path = self.kubeconfigs[mesh]
@@ -136,6 +140,21 @@ class Sandbox:
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self._exit.aclose()
+
+
+def _locked(directory: Path) -> int:
+    """A descriptor that holds the lock of the folder; the kernel lets go of it when the process ends, however it ends.
+
+    Raises:
+        SandboxError: another sandbox has it, whose kubeconfigs would be overwritten.
+    """
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise SandboxError(f"--dir {directory}: another sandbox is up there: end it, or name another folder") from None
+    return descriptor
 
 
 @asynccontextmanager

@@ -202,6 +202,7 @@ class Session:
                 last_connected=now,
             )
         )
+        _log.info("connected, %s", _DIALECTS[dialect], extra={"remote": self._name})
         self._changed.set()
 
     async def update(self, update: Update) -> None:
@@ -243,6 +244,8 @@ class Session:
         else:
             self._say(changed)  # a first synchronisation takes as long as it takes, and no longer
         if update.synced:
+            if self._connection.sync_reason not in _HEARD:
+                _log.info("all that it offers has been received", extra={"remote": self._name})
             self._report(self._synced())
         self._changed.set()
 
@@ -256,13 +259,14 @@ class Session:
         before = self._connection
         reason = Reason.PERMISSION_DENIED if isinstance(error, Refused) else Reason.UNREACHABLE
         since = before.since if not before.connected and before.since else self._stamp()
+        said = f"{error}{_hint(error, self._mesh)}"
         self._report(
             msgspec.structs.replace(
                 before,
                 connected=False,
                 synced=False,
                 reason=reason,
-                message=f"since {since}: {error}{_hint(error)}; what was imported stays, and it is tried again",
+                message=f"since {since}: {said}; what was imported stays, and it is tried again",
                 sync_reason=Reason.NOT_SYNCED if before.sync_reason is not Reason.STALE else Reason.STALE,
                 sync_message=_AWAY if before.sync_reason is not Reason.STALE else before.sync_message,
                 since=since,
@@ -413,15 +417,17 @@ def _resumed(mesh: RemoteMesh) -> Connection:
     return msgspec.structs.replace(connection, sync_reason=Reason.STALE, sync_message=synced.message)
 
 
-def _hint(error: DiscoveryError) -> str:
+def _hint(error: DiscoveryError, mesh: RemoteMesh) -> str:
     """What may be behind an answer that only says that nothing can be had."""
     if isinstance(error, Refused) and _SIDECARS_WORDS in str(error):
         return "; its sidecar says so: compare `identity` of its RemoteMesh for this mesh with our service account"
     if not isinstance(error, NotReady):
         return ""
     if any(words in str(error) for words in _PROXYS_WORDS):
+        gateway = ", ".join(f"{address}:{mesh.spec.port}" for address in mesh.spec.addresses[:3])
         return (
-            "; a proxy says so: the remote's controller is not reached, or one does not believe the other's certificate"
+            f"; a proxy says so: the remote's controller is not reached by way of its gateway ({gateway}), or is not "
+            "whom spec.identity says, or one does not believe the other's certificate"
         )
     return "; it is starting, or not in sync yet"
 
@@ -434,7 +440,7 @@ _HEARD: Final = frozenset({Reason.SYNCED, Reason.WITHDRAWAL_HELD, Reason.THROTTL
 """Everything the remote had to say has been received on this connection."""
 _AWAY: Final = "not connected; what was imported stays as it was"
 _DIALECTS: Final = {
-    Dialect.DELTA: "incrementally",
+    Dialect.DELTA: "told of its changes one by one",
     Dialect.SOTW: "in the reference's dialect, whole lists at a time",
 }
 

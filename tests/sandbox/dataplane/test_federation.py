@@ -123,7 +123,11 @@ async def test_a_gateway_that_is_killed_is_back_at_its_address(world: World) -> 
 
 
 async def test_a_pod_that_is_replaced_takes_its_requests_with_it(world: World) -> None:
-    """A rollout: the new Pod serves before the old one goes."""
+    """A rollout: the new Pod serves before the old one goes.
+
+    Of requests one after the other, the one that is on its way as the old proxy ends may fail, since the sandbox does not
+    drain proxies; without a new Pod at work, more than that one would.
+    """
     await world.west.export("ratings.bookinfo")
     first = await world.east.until(RATINGS)
     template = {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "now"}}}
@@ -132,6 +136,10 @@ async def test_a_pod_that_is_replaced_takes_its_requests_with_it(world: World) -
     async with asyncio.timeout(60):
         while first.pod in pods or len(pods) < 1:
             answer = await world.east.request(RATINGS)
+            if answer.status != 200:
+                assert "connection termination" in str(answer.body), answer
+                answer = await world.east.request(RATINGS)
+                assert answer.pod != first.pod
             assert answer.status == 200, answer
             pods = {answer.pod}
 

@@ -125,8 +125,8 @@ async def test_a_gateway_that_is_killed_is_back_at_its_address(world: World) -> 
 async def test_a_pod_that_is_replaced_takes_its_requests_with_it(world: World) -> None:
     """A rollout: the new Pod serves before the old one goes.
 
-    Of requests one after the other, the one that is on its way as the old proxy ends may fail, since the sandbox does not
-    drain proxies; without a new Pod at work, more than that one would.
+    Of requests one after the other, the one that is on its way as the old proxy ends may fail, since the sandbox does
+    not drain proxies; without a new Pod at work, more than that one would.
     """
     await world.west.export("ratings.bookinfo")
     first = await world.east.until(RATINGS)

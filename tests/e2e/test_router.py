@@ -132,6 +132,7 @@ async def _refused(mesh: MeshWorld, service: str, remote: str) -> None:
 
 async def test_one_kind_of_remote_does_not_spoil_the_other(world: World) -> None:
     """A merged Service may be shared with west, by Istio's own SNI, while north's offer of it waits its turn."""
+    await world.north.export("echo-north.bookinfo")
     await world.west.export("details.bookinfo")
     await world.east.until(DETAILS, mesh="west")
     await asyncio.sleep(1.1)  # who came first is told by the second

@@ -212,6 +212,7 @@ class Handler:
         review = reviews.answer(self.access, where.user, where.resource, obj)
         if review is not None:
             return _json(_encode(review), 201)
+        self._require_custom_host(where, obj)
         outcome = self.writer.create(where.resource, where.namespace, obj, options)
         return _written(form, where, outcome.stored, 201, outcome.warnings)
 
@@ -223,6 +224,7 @@ class Handler:
             return self._scaled(where, obj, options)
         if where.resource.create_on_update:
             self._require_create(where)
+        self._require_custom_host(where, obj)
         outcome = self.writer.replace(where.resource, key, obj, options, subresource=where.subresource)
         return _written(form, where, outcome.stored, 201 if outcome.created else 200, outcome.warnings)
 
@@ -236,6 +238,25 @@ class Handler:
                 resource=resource.plural,
                 namespace=where.namespace,
                 name=where.name,
+            )
+            self.access.require(where.user, asked)
+
+    def _require_custom_host(self, where: Target, obj: JSONObject) -> None:
+        """Stating a Route's host, rather than have OpenShift make one up, needs a permission of its own."""
+        resource = where.resource
+        if (resource.group, resource.plural, where.subresource) != ("route.openshift.io", "routes", ""):
+            return
+        name = where.name or str((obj.get("metadata") or {}).get("name", ""))
+        live = self.store.collection(*resource.storage).get(Key(where.namespace, name))
+        hosts = [(one.get("spec") or {}).get("host") for one in (obj, live.object if live is not None else {})]
+        if hosts[0] and hosts[0] != hosts[1]:
+            asked = Attributes(
+                verb="create" if live is None else "update",
+                group=resource.group,
+                resource=resource.plural,
+                subresource="custom-host",
+                namespace=where.namespace,
+                name=name,
             )
             self.access.require(where.user, asked)
 

@@ -81,7 +81,7 @@ class Envoy:
         self.directory.mkdir()
         proxy = self.proxy
         secrets(self.directory, trust, settings.name, proxy.namespace, proxy.service_account)
-        config = bootstrap(proxy, self.files, directory=str(self.directory), admin=str(self.directory / "admin"))
+        config = bootstrap(proxy, directory=str(self.directory), admin=str(self.directory / "admin"))
         (self.directory / "bootstrap.json").write_text(json.dumps(config))
 
     def tell(self, config: ProxyConfig) -> None:

@@ -183,7 +183,7 @@ class ControlPlane:
         if config is None:
             raise Rejected("there is no configuration to start it with; see the event Untranslatable")
         self._issue(proxy)
-        made = bootstrap(proxy.identity, proxy.files, directory=str(proxy.directory), admin=proxy.admin)
+        made = bootstrap(proxy.identity, directory=str(proxy.directory), admin=proxy.admin)
         name = _name(proxy)
         try:
             async with AsyncExitStack() as stack:

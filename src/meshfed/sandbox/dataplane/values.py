@@ -68,7 +68,8 @@ class ProxyFiles(msgspec.Struct, frozen=True, kw_only=True):
     DiscoveryResponse: the proxy's own certificate under the name ``default``, what it trusts under the name ``ROOTCA``.
     Clusters of type EDS name ``<endpoints>/<file>`` and HTTP listeners ``<routes>/<file>``; ``resolver`` is the
     ``(address, port)`` of the DNS server that answers for names outside the mesh. ``access_log`` is the file to which
-    all listeners log, a line of JSON for each request or connection.
+    all listeners log, a line of JSON for each request or connection. In a sandbox these names, but for the log, stand
+    for what ``discovery`` serves: an Envoy takes an inotify instance for each file it follows, and a user has few.
     """
 
     certificate: str

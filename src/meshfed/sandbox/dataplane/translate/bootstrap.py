@@ -6,19 +6,18 @@ from pathlib import PurePath
 from typing import Final
 
 from meshfed.sandbox.dataplane.translate.envoy import from_file
-from meshfed.sandbox.dataplane.values import JSONObject, ProxyFiles, ProxyIdentity
+from meshfed.sandbox.dataplane.values import JSONObject, ProxyIdentity
 
 LISTENERS: Final = "listeners.json"
 CLUSTERS: Final = "clusters.json"
 
 
-def bootstrap(proxy: ProxyIdentity, files: ProxyFiles, *, directory: str, admin: str) -> JSONObject:
+def bootstrap(proxy: ProxyIdentity, *, directory: str, admin: str) -> JSONObject:
     """Envoy's bootstrap.
 
     Listeners and clusters are read from ``directory``, a DiscoveryResponse in each of ``listeners.json`` and
     ``clusters.json``, again whenever a file is moved there. ``admin`` is the path of the Unix socket on which Envoy's
-    admin interface answers. What the proxy sends out comes from its own address. ``files`` is for listeners and
-    clusters alone; certificates and endpoints are named there.
+    admin interface answers. What the proxy sends out comes from its own address.
     """
     return {
         "node": {"id": f"{proxy.kind}~{proxy.address}~{proxy.pod}.{proxy.namespace}", "cluster": proxy.namespace},

@@ -49,7 +49,7 @@ app.kubernetes.io/name: federation-controller
 
 {{- define "meshfed.istioNamespace" -}}
 {{- $local := include "meshfed.local" . | fromJson -}}
-{{- .Values.istio.namespace | default ($local.controlPlane).namespace | default .Values.mesh.spec.controlPlaneNamespace | default "istio-system" -}}
+{{- .Values.istio.namespace | default ($local.controlPlane).namespace | default (.Values.mesh.spec).controlPlaneNamespace | default "istio-system" -}}
 {{- end -}}
 
 {{- define "meshfed.ingress" -}}
@@ -58,7 +58,7 @@ app.kubernetes.io/name: federation-controller
 {{- $ingress := ($local.gateways).ingress | default dict -}}
 {{- dict "type" ($local.ingressType | default "istio") "selector" $ingress.selector "port" ($ingress.port | default dict) | toJson -}}
 {{- else -}}
-{{- $ingress := .Values.mesh.spec.ingress | default dict -}}
+{{- $ingress := (.Values.mesh.spec).ingress | default dict -}}
 {{- $gateway := $ingress.gateway | default dict -}}
 {{- dict "type" ($ingress.type | default "istio") "selector" $gateway.selector "port" ($gateway.portConfig | default dict) | toJson -}}
 {{- end -}}
@@ -77,14 +77,14 @@ app.kubernetes.io/name: federation-controller
 {{/* "true" where ServiceExports may be in use. */}}
 {{- define "meshfed.serviceExports" -}}
 {{- if not (include "meshfed.flags" .) -}}
-{{- if or (empty .Values.mesh.spec) (.Values.mesh.spec.export).serviceExports -}}true{{- end -}}
+{{- if or (empty .Values.mesh.spec) ((.Values.mesh.spec).export).serviceExports -}}true{{- end -}}
 {{- end -}}
 {{- end -}}
 
 {{/* "true" where DestinationRules may be written: by flags, for remotes behind a router alone. */}}
 {{- define "meshfed.destinationRules" -}}
 {{- if include "meshfed.flags" . -}}
-{{- range .Values.federation.meshPeers.remotes -}}{{- if eq (.ingressType | default "istio") "openshift-router" -}}true{{- end -}}{{- end -}}
+{{- range (.Values.federation.meshPeers).remotes -}}{{- if eq (.ingressType | default "istio") "openshift-router" -}}true{{- end -}}{{- end -}}
 {{- else -}}true{{- end -}}
 {{- end -}}
 
@@ -107,7 +107,7 @@ app.kubernetes.io/name: federation-controller
 {{- fail (printf "the mesh is named %q, which is longer than the 34 characters that a mesh's name may have: set mesh.name, or federation.meshPeers.local.name" (include "meshfed.meshName" .)) -}}
 {{- end -}}
 {{- range tuple "app.kubernetes.io/name" "app.kubernetes.io/instance" -}}
-{{- if hasKey $.Values.controller.podLabels . -}}
+{{- if hasKey ($.Values.controller.podLabels | default dict) . -}}
 {{- fail (printf "controller.podLabels: %s is the chart's own, by which its Services and policies find the pods: leave it out" .) -}}
 {{- end -}}
 {{- end -}}
@@ -117,7 +117,7 @@ app.kubernetes.io/name: federation-controller
 {{- end -}}
 
 {{- define "meshfed.gatewayNetwork" -}}
-{{- .Values.gateway.network | default .Values.mesh.spec.network | default "" -}}
+{{- .Values.gateway.network | default (.Values.mesh.spec).network | default "" -}}
 {{- end -}}
 
 {{/* What each container is held to. */}}

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -23,16 +22,11 @@ from meshfed.controller.options import Options
 from meshfed.controller.publisher import Publisher
 from meshfed.controller.resolver import Lookup, system_lookup
 from meshfed.controller.serving import health_app, metrics_app, served
-from meshfed.kube import Client, Elector, KubeError
+from meshfed.kube import Client, Elector, KubeError, time_now
 from meshfed.plan import Planner, Settings
 from meshfed.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
-
-
-def utc_now() -> str:
-    """The time as Kubernetes writes it."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 class Controller:
@@ -44,7 +38,7 @@ class Controller:
         options: Options,
         metrics: Metrics,
         *,
-        stamp: Callable[[], str] = utc_now,
+        stamp: Callable[[], str] = time_now,
         lookup: Lookup = system_lookup,
         elector: Elector | None = None,
     ) -> None:

@@ -102,6 +102,11 @@ async def test_from_flags_to_objects_and_back_and_no_import_is_ever_missing(
             objects = [("MeshFederation", "east"), ("RemoteMesh", "west")]
             for kind, name in objects:
                 await mesh.patch(kind, name, {"metadata": {"annotations": {"helm.sh/resource-policy": "keep"}}})
+            # They may also be applied apart from now on,
+            await found.helm(helm_process, "upgrade", "east", {"mesh": {"name": "east"}, "controller": {"replicas": 1}})
+            await pods.settle()
+            assert {(one["kind"], one["metadata"]["name"]) for one in kept(found)} == set(objects)
+            # or have no say any more.
             await found.helm(helm_process, "upgrade", "east", by_flags(address))
             assert {(one["kind"], one["metadata"]["name"]) for one in kept(found)} == set(objects)
             await pods.settle()

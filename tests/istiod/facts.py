@@ -33,7 +33,7 @@ def facts(
         found.update(_listener(listener))
     for route in routes:
         found[f"routes {route['name']}"] = _domains(route)
-    used = set(_clusters(found))
+    used = set(_clusters(found)) - {"BlackHoleCluster"}
     for cluster in clusters:
         if cluster["name"] in used:
             found[f"cluster {cluster['name']}"] = _cluster(cluster)
@@ -58,6 +58,11 @@ def differences(ours: Facts, theirs: Facts) -> list[str]:
     return [line for key in sorted({*ours, *theirs}) for line in _difference(key, ours.get(key), theirs.get(key))]
 
 
+def resolved(names: Mapping[str, Sequence[str]]) -> Facts:
+    """What names resolve to."""
+    return {name: sorted(map(_address, addresses)) for name, addresses in names.items()}
+
+
 def _clusters(value: Any) -> Iterator[str]:
     """The clusters that something leads to, but for those that lead to the application or nowhere, which are alike."""
     if isinstance(value, dict):
@@ -73,7 +78,11 @@ def _clusters(value: Any) -> Iterator[str]:
 def _difference(key: str, ours: Any, theirs: Any) -> Iterator[str]:
     if ours == theirs:
         return
-    if isinstance(ours, dict) and isinstance(theirs, dict):
+    if isinstance(ours, list | tuple) and isinstance(theirs, list | tuple) and len(ours) == len(theirs):
+        for index, (one, other) in enumerate(zip(ours, theirs, strict=True)):
+            yield from _difference(f"{key}[{index}]", one, other)
+        return
+    if isinstance(ours, dict) and isinstance(theirs, dict) and ours and theirs:
         for each in sorted({*ours, *theirs}):
             yield from _difference(f"{key}: {each}", ours.get(each), theirs.get(each))
         return
@@ -97,7 +106,8 @@ def _cluster(cluster: JSONObject) -> Facts:
         "type": cluster.get("type", "STATIC"),
         "balancing": cluster.get("lb_policy", "ROUND_ROBIN"),
         "sockets": sockets,
-        "protocol": _protocol(cluster),
+        # A gateway passes TLS on as it is, whatever protocol is inside.
+        "protocol": None if cluster["name"].startswith("outbound_.") else _protocol(cluster),
         "outliers": outliers,
         "timeout": cluster.get("connect_timeout"),
         "locality": "locality_weighted_lb_config" in cluster.get("common_lb_config", {}),
@@ -253,4 +263,18 @@ def _rules(chain: JSONObject) -> Iterator[Any]:
         for one in (each, *inner):
             if one["name"] in RBAC:
                 rules = one["typed_config"].get("rules", {})
-                yield rules.get("action", "ALLOW"), rules.get("policies", {})
+                yield rules.get("action", "ALLOW"), _plain(rules.get("policies", {}))
+
+
+def _plain(value: Any) -> Any:
+    """Rules without groups of one, which say what their one member says."""
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    for name, group in value.items():
+        if name in {"and_ids", "or_ids", "and_rules", "or_rules"}:
+            [members] = group.values()
+            if len(members) == 1:
+                return _plain(members[0])
+    return {name: _plain(each) for name, each in value.items()}

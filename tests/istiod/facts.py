@@ -15,6 +15,7 @@ Facts = dict[str, Any]
 
 HTTP = "envoy.filters.network.http_connection_manager"
 TCP = "envoy.filters.network.tcp_proxy"
+NEVER = {"not_rule": {"any": True}}
 RBAC = {"envoy.filters.http.rbac", "envoy.filters.network.rbac"}
 
 FILTERED = {"istio-peer-exchange", "istio-http/1.0", "istio-http/1.1", "istio-h2", "http/1.1"}
@@ -68,7 +69,7 @@ def _clusters(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
         for each in value.values():
             yield from _clusters(each)
-    elif isinstance(value, list):
+    elif isinstance(value, list | tuple):
         for each in value:
             yield from _clusters(each)
     elif isinstance(value, str):
@@ -99,9 +100,8 @@ def _cluster(cluster: JSONObject) -> Facts:
         if matches
         else {"all": _socket(cluster.get("transport_socket"))}
     )
-    outliers = dict(cluster.get("outlier_detection", {}))
-    for name in ("enforcing_success_rate",):
-        outliers.pop(name, None)
+    outliers = {name.replace("_", ""): value for name, value in cluster.get("outlier_detection", {}).items()}
+    outliers.pop("enforcingsuccessrate", None)
     return {
         "type": cluster.get("type", "STATIC"),
         "balancing": cluster.get("lb_policy", "ROUND_ROBIN"),
@@ -199,7 +199,11 @@ def _listener(listener: JSONObject) -> Facts:
         return {f"gateway {where['port_value']}": dict(_passed_on(chains))}
     if default := listener.get("default_filter_chain"):
         chains.append({**default, "filter_chain_match": {}})
-    return {f"listener {_address(listener['name'])}": {_match(each.get("filter_chain_match", {})): _leads(each) for each in chains}}
+    return {
+        f"listener {_address(listener['name'])}": {
+            _match(each.get("filter_chain_match", {})): _leads(each) for each in chains
+        }
+    }
 
 
 def _address(name: str) -> str:
@@ -210,7 +214,7 @@ def _address(name: str) -> str:
 def _passed_on(chains: Sequence[JSONObject]) -> Iterator[tuple[str, Any]]:
     for each in chains:
         for name in each.get("filter_chain_match", {}).get("server_names", ()):
-            yield name, _leads(each)
+            yield name, {"leads": _leads(each), "rules": list(_rules(each))}
 
 
 def _inbound(listener: JSONObject, chains: Sequence[JSONObject]) -> Facts:
@@ -263,7 +267,11 @@ def _rules(chain: JSONObject) -> Iterator[Any]:
         for one in (each, *inner):
             if one["name"] in RBAC:
                 rules = one["typed_config"].get("rules", {})
-                yield rules.get("action", "ALLOW"), _plain(rules.get("policies", {}))
+                policies = _plain(rules.get("policies", {}))
+                yield (
+                    rules.get("action", "ALLOW"),
+                    {name: each for name, each in policies.items() if NEVER not in each["permissions"]},
+                )
 
 
 def _plain(value: Any) -> Any:

@@ -80,10 +80,6 @@ def crds() -> Iterator[JSONObject]:
         }
 
 
-class Told(dict[str, list[JSONObject]]):
-    """What a proxy is told, by ``clusters``, ``endpoints``, ``listeners``, ``routes`` and ``names``."""
-
-
 class Istiod:
     """The istiod of one mesh, while it runs."""
 
@@ -98,11 +94,11 @@ class Istiod:
         async with aiohttp.ClientSession(raise_for_status=True) as session, session.get(self._http + path) as response:
             return await response.json()
 
-    async def tells(self, proxy: ProxyIdentity) -> Told:
-        """What a proxy that connects now is told."""
+    async def tells(self, proxy: ProxyIdentity) -> Mapping[str, list[JSONObject]]:
+        """What a proxy that connects now is told: ``clusters``, ``endpoints``, ``listeners``, ``routes``, ``names``."""
         node = _node(self.settings, proxy)
         async with grpc.aio.insecure_channel(self._address) as channel:
-            stream = channel.stream_stream(_STREAM, response_deserializer=DiscoveryResponse.FromString)()
+            stream: Any = channel.stream_stream(_STREAM, response_deserializer=DiscoveryResponse.FromString)()
             await stream.write(_request(_CLUSTERS, (), node))
             for kind in (_LISTENERS, _NAMES):
                 await stream.write(_request(kind))
@@ -116,7 +112,13 @@ class Istiod:
             await _hear(stream, seen, wanted)
             endpoints, routes = [await self._dump(proxy, kind) for kind in ("eds", "rds")]
             stream.cancel()
-        return Told(clusters=clusters, endpoints=endpoints, listeners=listeners, routes=routes, names=names)
+        return {
+            "clusters": clusters,
+            "endpoints": endpoints,
+            "listeners": listeners,
+            "routes": routes,
+            "names": names,
+        }
 
     async def _dump(self, proxy: ProxyIdentity, kind: str) -> list[JSONObject]:
         found = await self.asked(f"/debug/config_dump?proxyID={proxy.pod}.{proxy.namespace}&types={kind}")
@@ -126,10 +128,7 @@ class Istiod:
 @asynccontextmanager
 async def istiod(settings: MeshSettings, kubeconfig: Path, directory: Path) -> AsyncIterator[Istiod]:
     """Run istiod for the mesh behind ``kubeconfig``, whose API server has to serve ``crds``."""
-    directory.mkdir(parents=True, exist_ok=True)
-    mesh, networks, log = directory / "mesh.yaml", directory / "networks.yaml", directory / "istiod.log"
-    mesh.write_text(yaml.safe_dump(_mesh_config(settings)))
-    networks.write_text("networks: {}\n")
+    mesh, networks, log = _files(settings, directory)
     grpc_port, http_port, monitoring = free_port(), free_port(), free_port()
     environment = {
         **os.environ,
@@ -163,6 +162,15 @@ async def istiod(settings: MeshSettings, kubeconfig: Path, directory: Path) -> A
         with suppress(ProcessLookupError):
             process.terminate()
         await process.wait()
+
+
+def _files(settings: MeshSettings, directory: Path) -> tuple[Path, Path, Path]:
+    """What istiod reads, and where it writes its log."""
+    directory.mkdir(parents=True, exist_ok=True)
+    mesh, networks = directory / "mesh.yaml", directory / "networks.yaml"
+    mesh.write_text(yaml.safe_dump(_mesh_config(settings)))
+    networks.write_text("networks: {}\n")
+    return mesh, networks, directory / "istiod.log"
 
 
 async def _ready(found: Istiod, process: asyncio.subprocess.Process) -> None:

@@ -6,7 +6,7 @@ API server. Skipped where ``ISTIOD`` names none.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -41,12 +41,12 @@ class Compared:
     async def hold(self, state: str) -> None:
         """Wait until every proxy is told the same by both; ``state`` is what the meshes are in."""
 
+        found: list[str] = []
+
         async def equal() -> bool:
-            nonlocal found
-            found = [line for mesh in self.world.meshes.values() for line in await self._differences(mesh)]
+            found[:] = [line for mesh in self.world.meshes.values() for line in await self._differences(mesh)]
             return not found
 
-        found: list[str] = []
         try:
             await eventually(equal)
         except AssertionError:
@@ -56,7 +56,7 @@ class Compared:
         plane = mesh.plane
         read = read_mesh(plane.settings, plane.watch.objects(KINDS))
         lines = []
-        for pod in plane.node.pods.values():
+        for pod in list(plane.node.pods.values()):
             proxy = pod.proxy
             if proxy is None:
                 continue
@@ -106,4 +106,104 @@ async def test_two_meshes(tmp_path: Path) -> None:
         await west.unexport("both.bookinfo")
         await both.hold("an export less")
 
+        alias = {"action": "Import", "hosts": ["echo.*"], "as": {"host": "{name}.{namespace}.svc.west.mesh"}}
+        await east.remote(west, **{"import": IMPORT | {"rules": [alias, {"action": "Import"}]}})
+        await west.federation(export={"rules": [{"action": "Export", "names": ["*"], "as": {"namespace": "talk"}}]})
+        await both.hold("aliases on either side, which need other SNIs")
+        await west.federation()
 
+        outliers = {"consecutive5xxErrors": 3, "interval": "1m30s", "baseEjectionTime": "30s", "maxEjectionPercent": 50}
+        await east.remote(
+            west, **{"import": IMPORT}, locality="region/zone", trafficPolicy={"outlierDetection": outliers}
+        )
+        await west.export(*EXPORTS)
+        await both.hold("outliers are detected, and endpoints have localities")
+
+        world.sandbox.data_plane.names["west.example.com"] = (await west.gateway_address(),)
+        await east.remote(west, **{"import": IMPORT}, addresses=["west.example.com"])
+        await both.hold("the remote has a name instead of an address")
+        await east.remote(west, **{"import": IMPORT})
+
+        for policy in POLICIES:
+            for mesh in (east, west):
+                await mesh.apply(policy)
+            await both.hold(f"{policy['kind']} {policy['metadata']['name']}")
+
+        await run(east, "late", image="echo", account="late", ports=PORTS)
+        world.expected("is ignored: a Service has it")
+        local = service("echo", {"name": "http", "port": 8080}, {"name": "tcp", "port": 9000}, pods="late")
+        await east.apply(local)
+        await both.hold("a local Service under an import")
+
+
+def _security(kind: str, name: str, spec: Mapping[str, Any], namespace: str = "bookinfo") -> JSONObject:
+    meta = {"name": name, "namespace": namespace}
+    return {"apiVersion": "security.istio.io/v1", "kind": kind, "metadata": meta, "spec": dict(spec)}
+
+
+ECHO = {"selector": {"matchLabels": {"app": "echo-pods"}}}
+POLICIES = (
+    _security(
+        "PeerAuthentication",
+        "echo",
+        ECHO | {"mtls": {"mode": "STRICT"}, "portLevelMtls": {"9000": {"mode": "DISABLE"}}},
+    ),
+    _security("PeerAuthentication", "default", {"mtls": {"mode": "PERMISSIVE"}}),
+    _security(
+        "PeerAuthentication",
+        "ignored",
+        {"selector": {"matchLabels": {"app": "x"}}, "mtls": {"mode": "STRICT"}},
+        "istio-system",
+    ),
+    _security("PeerAuthentication", "default", {"mtls": {"mode": "STRICT"}}, "istio-system"),
+    _security(
+        "AuthorizationPolicy",
+        "echo",
+        ECHO
+        | {
+            "rules": [
+                {
+                    "from": [{"source": {"principals": ["cluster.local/ns/bookinfo/sa/caller", "*/sa/other"]}}],
+                    "to": [{"operation": {"paths": ["/a*", "/b"], "methods": ["GET"], "ports": ["8080"]}}],
+                },
+                {"from": [{"source": {"notNamespaces": ["bookinfo"], "ipBlocks": ["10.0.0.0/8"]}}]},
+            ]
+        },
+    ),
+    _security(
+        "AuthorizationPolicy",
+        "gateway",
+        {"action": "DENY", "rules": [{"from": [{"source": {"notIpBlocks": ["127.0.0.0/8"]}}]}]},
+        "istio-system",
+    ),
+    _security("AuthorizationPolicy", "nothing", {}, "bookinfo"),
+)
+"""Applied one after the other, each beside the ones before it."""
+
+
+async def test_trust_domains_of_their_own(tmp_path: Path) -> None:
+    west = msgspec.structs.replace(
+        default_settings("west", "federated"), skip_validate_trust_domain=False, trust_domain_aliases=("east.local",)
+    )
+    options = Options(trust="federated", meshes={"west": west})
+    async with compared(tmp_path, "east", "west", options=options) as both:
+        await bring(both.world.east, both.world.west)
+        await both.world.federate(**{"import": IMPORT})
+        await both.world.settled()
+        await both.world.connected()
+        await both.world.west.export(*EXPORTS)
+        principals = {"from": [{"source": {"principals": ["west.local/ns/bookinfo/sa/caller"]}}]}
+        await both.world.west.apply(_security("AuthorizationPolicy", "echo", ECHO | {"rules": [principals]}))
+        await both.hold("a trust domain and its alias")
+
+
+@needs_haproxy
+async def test_a_mesh_behind_a_router(tmp_path: Path) -> None:
+    options = Options(routers=frozenset({"west"}))
+    async with compared(tmp_path, "east", "west", options=options) as both:
+        await bring(both.world.east, both.world.west)
+        await both.world.federate(**{"import": IMPORT})
+        await both.world.settled()
+        await both.world.connected()
+        await both.world.west.export(*EXPORTS)
+        await both.hold("chains that an EnvoyFilter gives other names")

@@ -133,6 +133,7 @@ async def test_two_meshes(tmp_path: Path) -> None:
         world.expected("is ignored: a Service has it")
         local = service("echo", {"name": "http", "port": 8080}, {"name": "tcp", "port": 9000}, pods="late")
         await east.apply(local)
+        await world.settled()
         await both.hold("a local Service under an import")
 
 

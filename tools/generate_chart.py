@@ -39,7 +39,8 @@ _HEADER = """# Meshfed's Helm chart
 <!-- Generated from values.yaml by tools/generate_chart.py. -->
 
 One release of it is the controller of one mesh. [Installing](../../docs/install.md) says how, and what comes before and
-after it. Values that are not listed here are refused.
+after it. Values that are not listed here are refused. A value that is null, as is `controller:` with nothing below it,
+takes its default away: what may be empty is empty then, of anything else Helm says `missing property`.
 
 ## Values
 
@@ -154,19 +155,25 @@ def _details() -> dict[str, JSONObject]:
 
 
 def schema(values: JSONObject, said: dict[str, str], details: dict[str, JSONObject], path: str = "") -> JSONObject:
-    """The JSON Schema of ``values``; what has no details may hold what is in it, and nothing else."""
+    """The JSON Schema of ``values``; what has no details may hold what is in it, and nothing else.
+
+    Helm takes a default away where a value is null, before it looks at the schema. So whatever no template can do
+    without is required: all but texts, lists and objects that may be empty.
+    """
     properties: JSONObject = {}
+    required = []
     for name, value in values.items():
         here = f"{path}.{name}".lstrip(".")
         found: JSONObject = {"type": _TYPES[type(value)]}
         if here in said:
             found["description"] = said[here]
-        if here in details:
-            found |= details.pop(here)
-        elif isinstance(value, dict):
-            found |= schema(value, said, details, here)
+        closed = isinstance(value, dict) and here not in details
+        found |= schema(value, said, details, here) if closed else details.pop(here, {})
         properties[name] = found
-    return {"type": "object", "properties": properties, "additionalProperties": False}
+        may_be_empty = isinstance(value, list | dict) or value == ""
+        if closed or not may_be_empty:
+            required.append(name)
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
 def _line(row: Value) -> str:
@@ -186,13 +193,7 @@ def main(output: Path) -> None:
     whole["properties"]["global"] = {"type": "object", "description": "Helm's own, where this is a subchart."}
     head = {"$schema": "http://json-schema.org/draft-07/schema#", "title": "Values of Meshfed's chart"}
     (output / "values.schema.json").write_text(json.dumps(head | whole, indent=1) + "\n")
-    lines = [
-        f"| `{row.path}` | {f'`{row.default}`' if row.default else 'see values.yaml'} | {row.description} |"
-        for row in rows
-    ]
-    (output / "README.md").write_text(
-        _HEADER + "\n".join(lines).replace("docs/api.md", "[the API](../../docs/api.md)") + "\n"
-    )
+    (output / "README.md").write_text(_HEADER + "".join(map(_line, rows)))
     (output / "crds").mkdir(exist_ok=True)
     for crd in sorted((VALUES.parent.parent / "crds").glob("*.yaml")):
         if crd.name != "kustomization.yaml":

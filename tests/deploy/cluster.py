@@ -25,6 +25,7 @@ from meshfed.sandbox.istio_crds import istio_crds
 from meshfed.sandbox.ports import free_port
 from tests.controller.meshes import RESOURCES as KINDS
 from tests.controller.meshes import eventually
+from tests.deploy.permissions import refused
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CHART = ROOT / "deploy" / "chart"
@@ -35,7 +36,9 @@ RESOURCES = KINDS | {
     resource.kind: resource
     for resource in (
         Resource("apps", "v1", "deployments", "Deployment"),
-        Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition"),
+        Resource(
+            "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False
+        ),
         Resource("batch", "v1", "jobs", "Job"),
         Resource("multicluster.x-k8s.io", "v1alpha1", "serviceexports", "ServiceExport"),
     )
@@ -64,12 +67,12 @@ SERVICE_EXPORTS: Manifest = {
 
 
 class Pod:
-    """A container's process."""
+    """A container's process. ``uses``: what its service account asked for so far."""
 
-    def __init__(self, process: asyncio.subprocess.Process, log: Path, discovery_port: int) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, log: Path, uses: Callable[[], set[Use]]) -> None:
         self.process = process
         self.log = log
-        self.discovery_port = discovery_port
+        self.uses = uses
 
     async def kill(self) -> None:
         """End it as a node that fails does."""
@@ -131,7 +134,8 @@ class Cluster:
             variable["name"]: namespace if variable.get("valueFrom") == field else variable["value"]
             for variable in container.get("env", [])
         }
-        log = self.kubeconfig.with_name(f"{spec['serviceAccountName']}-{free_port()}.log")
+        account = spec["serviceAccountName"]
+        log = self.kubeconfig.with_name(f"{self.kubeconfig.stem}-{account}-{len(self.pods)}.log")
         port = free_port()
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
@@ -140,12 +144,12 @@ class Cluster:
                 "meshfed",
                 *container["args"],
                 *(flag.format(port=port) for flag in flags),
-                env=environment | self._pod_environment(spec["serviceAccountName"], namespace),
+                env=environment | self._pod_environment(account, namespace),
                 stdout=output,
                 stderr=output,
                 stdin=asyncio.subprocess.DEVNULL,
             )
-        self.pods.append(Pod(process, log, port))
+        self.pods.append(Pod(process, log, lambda: self.uses(account, namespace)))
         return self.pods[-1]
 
     async def run_controller(self, name: str = "federation-controller", namespace: str = SYSTEM) -> Pod:
@@ -191,10 +195,16 @@ async def cluster(
 
 
 async def until(holds: Callable[[], bool], what: str, pod: Pod | None = None) -> None:
-    """Wait until ``holds``; the pod's log is in the failure."""
+    """Wait until ``holds``; fails at once where the pod is refused something. Its log is in the failure."""
+
+    def settled() -> bool:
+        denied = refused(pod.uses()) if pod else []
+        assert denied == [], f"{what}: refused {denied}"
+        return holds()
+
     try:
-        await eventually(holds, what, patience=PATIENCE)
-    except AssertionError:
+        await eventually(settled, what, patience=PATIENCE)
+    except AssertionError as error:
         if pod is None:
             raise
-        raise AssertionError(f"{what}:\n{pod.log.read_text()[-3000:]}") from None
+        raise AssertionError(f"{error}\n{pod.log.read_text()[-3000:]}") from None

@@ -215,11 +215,12 @@ def test_objects_of_our_own(renderings: dict[str, list[Manifest]]) -> None:
     assert policy["from"][0]["podSelector"]["matchLabels"] == {"app": "federation-ingress-gateway"}
 
 
-def test_one_replica_elects_nobody(renderings: dict[str, list[Manifest]]) -> None:
+def test_one_replica_may_go_in_a_drain_and_has_no_other_beside_it_unelected(
+    renderings: dict[str, list[Manifest]],
+) -> None:
     objects = renderings["everything"]
-    assert "--leader-elect" not in arguments(objects)
+    assert "--leader-elect" in arguments(objects)
     assert "PodDisruptionBudget" not in {obj["kind"] for obj in objects}
-    assert "leases" not in json.dumps(one(objects, "Role", "federation-controller"))
     assert "pods" not in one(objects, "ClusterRole", "federation-controller-fed")["rules"][0]["resources"]
 
 

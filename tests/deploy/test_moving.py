@@ -6,12 +6,16 @@ from pathlib import Path
 
 import helm
 import msgspec
+import pytest
 import yaml
 
+from meshfed.api.crds import all_crds
 from meshfed.kube import Manifest
 from tests.controller.meshes import GROUP
 from tests.controller.test_adoption import foreign_crds
-from tests.deploy.cluster import RESOURCES, SYSTEM, cluster, until
+from tests.deploy.cluster import RESOURCES, SYSTEM, Cluster, cluster, until
+from tests.deploy.jobs import helm_with_jobs
+from tests.deploy.permissions import granted, idle, refused
 from tests.deploy.test_chart import example
 from tests.deploy.test_release import service, written
 from tests.reference_objects import PEER, Peer, ReferenceMesh, Service
@@ -21,6 +25,7 @@ SELECTOR = {"app": NAME, "app.kubernetes.io/name": NAME, "app.kubernetes.io/inst
 ACCOUNT = {"kind": "ServiceAccount", "name": NAME, "namespace": SYSTEM}
 ROLE = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": NAME}
 CONTAINER = {"name": NAME, "image": "reference"}
+OWN = {crd["metadata"]["name"] for crd in all_crds()}
 RECORD: Manifest = {
     "apiVersion": f"{GROUP}/v1alpha1",
     "kind": "FederatedService",
@@ -61,7 +66,10 @@ def reference_chart(folder: Path) -> Path:
     return folder
 
 
-async def test_a_release_of_the_reference_is_upgraded_to_this_chart(helm_process: helm.Helm, tmp_path: Path) -> None:
+@pytest.mark.parametrize("by", ["the hook", "the controller"])
+async def test_a_release_of_the_reference_is_upgraded_to_this_chart(
+    helm_process: helm.Helm, tmp_path: Path, by: str
+) -> None:
     reviews, ratings = Service("reviews"), Service("ratings")
     peer = Peer("west", ("192.0.2.20",), "west-network", offers=(ratings,))
     left = ReferenceMesh("east", (peer,), exports=(reviews,)).objects()
@@ -71,10 +79,11 @@ async def test_a_release_of_the_reference_is_upgraded_to_this_chart(helm_process
         for one in left:
             version = one["apiVersion"].rpartition("/")[2]
             await found.client.create(msgspec.structs.replace(RESOURCES[one["kind"]], version=version), one)
-        values = example("kind") | {"controller": {"adoptReference": True, "replicas": 1}}
+        values = example("kind") | {"controller": {"adoptReference": True}, "crds": {"upgrade": by == "the hook"}}
 
         await found.delete("Deployment", NAME)
-        await found.helm(helm_process, "upgrade", "east", values)
+        logs = await helm_with_jobs(helm_process, found, "upgrade", "east", values)
+        assert len(logs) == (by == "the hook")
         names = {(one["kind"], one["metadata"]["name"]) for one in found.server.snapshot("clusterroles", "deployments")}
         assert ("Deployment", NAME) in names
         assert ("ClusterRole", NAME) not in names
@@ -90,10 +99,27 @@ async def test_a_release_of_the_reference_is_upgraded_to_this_chart(helm_process
             pod,
         )
         assert "Gateway" in written(found, SYSTEM)
-        assert any(one["spec"]["names"]["kind"] == "RemoteMesh" for one in found.all("CustomResourceDefinition"))
-        uses = [use for use in found.uses(NAME) if not use.asked.path]
-        assert [use.asked for use in uses if not use.allowed] == []
+        assert definitions(found) >= OWN
         await pod.stop()
+
+        # A reference that brought no definitions, or whose definitions went with it.
+        cells = granted(found.server, SYSTEM, NAME)
+        for name in OWN:
+            await found.client.delete(RESOURCES["CustomResourceDefinition"], name)
+        pod = await found.run_controller()
+        await until(lambda: definitions(found) >= OWN, "there are no definitions", pod)
+        await pod.stop()
+
+        await found.helm(helm_process, "upgrade", "east", example("kind") | {"controller": {"replicas": 1}})
+        otherwise = granted(found.server, SYSTEM, NAME)
+        uses = found.uses(NAME)
+        assert len(cells) > len(otherwise)
+        assert [cell for cell in idle(cells, uses) if cell not in otherwise] == []
+        assert refused(uses) == []
+
+
+def definitions(found: Cluster) -> set[str]:
+    return {one["metadata"]["name"] for one in found.all("CustomResourceDefinition")}
 
 
 def theirs(*kinds: list[Manifest]) -> list[Manifest]:

@@ -7,21 +7,27 @@ permissions that it has, something that it did would have been refused.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import random
+import socket
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import helm
 import pytest
 
+from meshfed.api.v1alpha1 import FINALIZER
 from meshfed.kube import Manifest
+from meshfed.model.meshes import FDS_PORT
+from meshfed.model.reasons import EventReason
 from meshfed.sandbox.apiserver.access import Use
-from meshfed.sandbox.apiserver.rbac import Attributes, permits
-from meshfed.sandbox.ports import free_port
+from meshfed.sandbox.apiserver.rbac import Attributes
 from tests.controller.meshes import GROUP
 from tests.deploy.cluster import PATIENCE, RESOURCES, SYSTEM, Cluster, Pod, cluster, until
+from tests.deploy.permissions import Permission, granted, idle, refused
 from tests.deploy.test_chart import example
 
 JSONObject = dict[str, Any]
@@ -53,15 +59,6 @@ DRIFT: dict[str, JSONObject] = {
     "FederatedService": {"labels": {"drift": "x"}},
 }
 """What somebody changes in each kind."""
-UNSEEN = {
-    # Where an Event comes again, and where it is there already from before a restart: whether that happens here is a
-    # matter of time. tests/kube/test_events.py has both.
-    ("events", "patch"),
-    ("events", "get"),
-}
-"""What is needed, and not used in these runs."""
-UNHEARD = {("federatedservices", "create")}
-"""The same, where no remote is heard, since there are no proxies to reach it through."""
 EXPORTED_BY_ITS_OWNER: Manifest = {
     "apiVersion": "multicluster.x-k8s.io/v1alpha1",
     "kind": "ServiceExport",
@@ -90,30 +87,30 @@ def ours(kind: str, name: str, spec: Mapping[str, Any], namespace: str = NAMESPA
     return {"apiVersion": f"{GROUP}/v1alpha1", "kind": kind, "metadata": meta, "spec": dict(spec)}
 
 
-def remembered(host: str) -> Manifest:
-    """What an earlier process heard west offer."""
-    spec = {"remote": "west", "host": host, "ports": [{"name": "http", "number": 9080, "protocol": "HTTP"}]}
-    record = ours("FederatedService", f"{host}.west", spec)
-    labels = {
-        "app.kubernetes.io/managed-by": "meshfed",
-        f"{GROUP}/owner-namespace": NAMESPACE,
-        f"{GROUP}/remote": "west",
-    }
-    return record | {"metadata": record["metadata"] | {"labels": labels}}
-
-
 @asynccontextmanager
-async def offering(directory: Path) -> AsyncIterator[int]:
-    """A discovery server that offers details and ratings; its port."""
-    file, port = directory / "offers.yaml", free_port()
+async def offering(directory: Path) -> AsyncIterator[str]:
+    """A discovery server that offers details and ratings, on the usual port; its address.
+
+    That is the only address west has, so a controller finds it with no proxy between.
+    """
+    file, address = directory / "offers.yaml", free_address(FDS_PORT)
     file.write_text(OFFERS)
-    command = ["-m", "meshfed", "fds", "serve", "-f", str(file), f"--port={port}"]
+    command = ["-m", "meshfed", "fds", "serve", "-f", str(file), f"--host={address}", f"--port={FDS_PORT}"]
     process = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=asyncio.subprocess.DEVNULL)
     try:
-        yield port
+        yield address
     finally:
         process.terminate()
         await process.wait()
+
+
+def free_address(port: int) -> str:
+    """An address of the loopback where nobody listens on ``port`` right now."""
+    while True:
+        address = f"127.{random.randint(1, 246)}.{random.randint(0, 255)}.{random.randint(1, 254)}"
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((address, port))
+            return address
 
 
 def written(found: Cluster, namespace: str = NAMESPACE) -> dict[str, list[Manifest]]:
@@ -138,11 +135,7 @@ async def disturb(found: Cluster, pod: Pod) -> None:
     And of each kind there is one that an earlier process seems to have left, and nothing wants.
     """
     whole = written(found)
-    labels = whole["Gateway"][0]["metadata"]["labels"]
-    for kind in set(kinds(found)) - {"FederatedService"}:
-        example = whole[kind][0] if kind in whole else LEFT[kind]
-        meta = {"name": "left-over", "namespace": example["metadata"].get("namespace", SYSTEM), "labels": labels}
-        await found.apply({**example, "metadata": meta})
+    await leave(found, whole, [kind for kind in kinds(found) if kind != "FederatedService"])
     for kind, objects in whole.items():
         resource = RESOURCES[kind]
         found.server.fail(verb="update", resource=f"{resource.plural}.{resource.group}", status=409)
@@ -158,6 +151,15 @@ async def disturb(found: Cluster, pod: Pod) -> None:
     await until(put_right, "what was disturbed is not put right", pod)
 
 
+async def leave(found: Cluster, whole: Mapping[str, list[Manifest]], left: Sequence[str]) -> None:
+    """Put an object of each kind there that an earlier process seems to have left."""
+    labels = whole["Gateway"][0]["metadata"]["labels"]
+    for kind in left:
+        example = whole[kind][0] if kind in whole else LEFT[kind]
+        meta = {"name": "left-over", "namespace": example["metadata"].get("namespace", SYSTEM), "labels": labels}
+        await found.apply({**example, "metadata": meta})
+
+
 def specs(objects: Mapping[str, list[Manifest]]) -> dict[tuple[str, str], Any]:
     return {(kind, obj["metadata"]["name"]): obj["spec"] for kind, ones in objects.items() for obj in ones}
 
@@ -165,80 +167,29 @@ def specs(objects: Mapping[str, list[Manifest]]) -> dict[tuple[str, str], Any]:
 # --- permissions
 
 
-class Permission(NamedTuple):
-    """One cell of a rule, and the namespace that its binding is in; none for the whole cluster."""
-
-    namespace: str
-    group: str
-    resource: str
-    verb: str
-    name: str = ""
-
-    def allows(self, asked: Attributes) -> bool:
-        names = {"resourceNames": [self.name]} if self.name else {}
-        rule = {"apiGroups": [self.group], "resources": [self.resource], "verbs": [self.verb]} | names
-        return self.namespace in {"", asked.namespace} and permits(rule, asked)
-
-
-def granted(found: Cluster, account: str) -> list[Permission]:
-    """What the roles grant the account now, cell by cell."""
-    return list(_granted(found, account))
-
-
-def _granted(found: Cluster, account: str) -> Iterator[Permission]:
-    roles = {
-        (role["kind"], role["metadata"].get("namespace", ""), role["metadata"]["name"]): role["rules"]
-        for role in found.server.snapshot("clusterroles", "roles")
-    }
-    for binding in found.server.snapshot("clusterrolebindings", "rolebindings"):
-        if not any(
-            subject["kind"] == "ServiceAccount" and subject["name"] == account for subject in binding["subjects"]
-        ):
-            continue
-        namespace = binding["metadata"].get("namespace", "")
-        reference = binding["roleRef"]
-        for rule in roles[reference["kind"], namespace if reference["kind"] == "Role" else "", reference["name"]]:
-            for group in rule["apiGroups"]:
-                for resource in rule["resources"]:
-                    for verb in rule["verbs"]:
-                        for name in rule.get("resourceNames", [""]):
-                            yield Permission(namespace, group, resource, verb, name)
-
-
-def check_permissions(
-    found: Cluster, account: str, cells: list[Permission], *, exactly: bool = True, heard: bool = True
-) -> None:
-    """Everything that was asked for is granted by ``cells``, and, ``exactly``, everything granted was needed."""
-    unseen = UNSEEN if heard else UNSEEN | UNHEARD
-    uses = [use for use in found.uses(account, NAMESPACE) if not use.asked.path]
-    assert [use.asked for use in uses if not use.allowed] == []
-    if not exactly:
-        return
-    unneeded = [
-        cell
-        for cell in cells
-        if (cell.resource, cell.verb) not in unseen
-        and not any(cell.allows(use.asked) and not allowed_without(cell, cells, use) for use in uses)
-    ]
-    assert unneeded == [], "permissions that nothing asks for"
-
-
-def allowed_without(cell: Permission, cells: list[Permission], use: Use) -> bool:
-    return any(other.allows(use.asked) for other in cells if other is not cell)
+def check_permissions(found: Cluster, account: str, cells: list[Permission], *, exactly: bool = True) -> None:
+    """Everything that was asked for is allowed, and, ``exactly``, without any of ``cells`` something had not been."""
+    uses = found.uses(account, NAMESPACE)
+    assert refused(uses) == []
+    if exactly:
+        assert idle(cells, uses) == [], "permissions that nothing asks for"
 
 
 def test_a_permission_that_is_missing_or_idle_would_be_found() -> None:
     asked = Attributes(verb="get", resource="pods", namespace="a", name="x")
-    assert Permission("", "", "pods", "get").allows(asked)
-    assert Permission("a", "", "pods", "get", "x").allows(asked)
-    for other in (
+    needed = [Permission("", "", "pods", "get"), Permission("a", "", "pods", "get", "x")]
+    others = [
         Permission("b", "", "pods", "get"),
         Permission("a", "", "pods", "list"),
         Permission("a", "", "pods/status", "get"),
         Permission("a", "apps", "pods", "get"),
         Permission("a", "", "pods", "get", "y"),
-    ):
-        assert not other.allows(asked)
+    ]
+    uses = [Use(user="u", asked=asked, allowed=True)]
+    for cell in needed:
+        assert idle([cell, *others], uses) == others
+    assert idle(needed, uses) == needed, "each would do without the other"
+    assert refused([*uses, Use(user="u", asked=asked, allowed=False)]) == [asked]
 
 
 # --- releases
@@ -252,17 +203,17 @@ async def prepared(directory: Path, *, openshift: bool = False) -> AsyncIterator
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
             service("reviews", exported=True),
             service("details"),
+            service("page"),
         )
         yield found
 
 
-def described(port: int, *, openshift: bool) -> list[Manifest]:
-    """Mesh east and its remote west, whose discovery is at ``port``."""
+def described(address: str, *, openshift: bool) -> list[Manifest]:
+    """Mesh east and its remote west, which is at ``address``."""
     router = {"type": "openshift-router"} if openshift else {}
     west = {
         "network": "west-network",
-        "addresses": ["192.0.2.20"],
-        "discovery": {"address": f"127.0.0.1:{port}"},
+        "addresses": [address],
         "trafficPolicy": {"outlierDetection": {"consecutive5xxErrors": 5}},
         "import": {"merge": True},
     }
@@ -274,25 +225,66 @@ def described(port: int, *, openshift: bool) -> list[Manifest]:
     return [ours("MeshFederation", "east", east), ours("RemoteMesh", "west", west)]
 
 
+def values_of(mesh: Manifest, remote: Manifest) -> JSONObject:
+    """The chart's values that make the two objects."""
+    return {"mesh": {"spec": mesh["spec"]}, "remotes": [{"name": "west", "spec": remote["spec"]}]}
+
+
 def renewed(found: Cluster) -> bool:
     return any((use.asked.resource, use.asked.verb) == ("leases", "update") for use in found.uses(ACCOUNT, NAMESPACE))
 
 
-async def federates(found: Cluster, pod: Pod) -> None:
-    """Wait until everything is written that can be."""
-    expected = set(WRITTEN) - (set() if found.openshift else {"EnvoyFilter", "Route"})
-    await until(lambda: set(written(found)) == expected, f"not written: {expected}", pod)
+async def exercise(found: Cluster, expected: set[str]) -> Pod:
+    """Have the controller do all that it ever does, in two processes; the second one, which runs.
+
+    ``expected``: the kinds that are written.
+    """
+    what = f"not written: {expected}"
+    first = await found.run_controller(namespace=NAMESPACE)
+    await until(lambda: set(written(found)) == expected, what, first)
+    for exported in (True, False, True):  # the second Event of a kind counts up in the first
+        await turn(found, first, exported=exported)
+    await first.stop()
+    second = await found.run_controller(namespace=NAMESPACE)
+    await until(lambda: set(written(found)) == expected, what, second)
+    await disturb(found, second)
+    await turn(found, second, exported=False)  # and in that of an earlier process, which has to be read
+    return second
 
 
-async def test_a_mesh_that_objects_describe(helm_process: helm.Helm, tmp_path: Path) -> None:
-    async with offering(tmp_path) as port, prepared(tmp_path) as found:
-        await found.helm(helm_process, "install", "east", {}, namespace=NAMESPACE)
-        cells = granted(found, ACCOUNT)
-        pod = await found.run_controller(namespace=NAMESPACE)
-        await found.apply(*described(port, openshift=False), EXPORTED_BY_ITS_OWNER)
-        await federates(found, pod)
-        await disturb(found, pod)
-        await uninstalled(helm_process, found, exactly=False)
+async def turn(found: Cluster, pod: Pod, *, exported: bool) -> None:
+    """Begin or end an export, and wait until an Event says so, once more."""
+
+    def told() -> int:
+        events = found.server.snapshot("events")
+        counts = [one["count"] for one in events if (one["involvedObject"]["name"], one["reason"]) == ("page", reason)]
+        return sum(counts)
+
+    reason = EventReason.EXPORTED if exported else EventReason.UNEXPORTED
+    before = told()
+    await found.apply(service("page", exported=exported))
+    await until(lambda: told() == before + 1, f"no Event says that page is {reason}", pod)
+
+
+LITTLE = {"readPods": False, "replicas": 1}
+"""What leaves the controller with fewer permissions."""
+
+
+@pytest.mark.parametrize("case", ["whatever comes", "as little as can be"])
+async def test_a_mesh_that_objects_describe(helm_process: helm.Helm, tmp_path: Path, case: str) -> None:
+    async with offering(tmp_path) as address, prepared(tmp_path) as found:
+        mesh, remote = described(address, openshift=False)
+        if case == "whatever comes":
+            values: JSONObject = {}
+            await found.helm(helm_process, "install", "east", values, namespace=NAMESPACE)
+            await found.apply(mesh, remote, EXPORTED_BY_ITS_OWNER)
+        else:
+            del mesh["spec"]["export"]["serviceExports"]
+            values = values_of(mesh, remote) | {"controller": LITTLE}
+            await found.helm(helm_process, "install", "east", values, namespace=NAMESPACE)
+        cells = granted(found.server, NAMESPACE, ACCOUNT)
+        pod = await exercise(found, set(WRITTEN) - {"EnvoyFilter", "Route"})
+        await uninstalled(helm_process, found, exactly=False)  # the controller does the work
         await pod.stop()
         check_permissions(found, ACCOUNT, cells)
 
@@ -300,39 +292,33 @@ async def test_a_mesh_that_objects_describe(helm_process: helm.Helm, tmp_path: P
 async def test_a_mesh_on_openshift_whose_controller_is_gone_when_it_is_uninstalled(
     helm_process: helm.Helm, tmp_path: Path
 ) -> None:
-    async with offering(tmp_path) as port, prepared(tmp_path, openshift=True) as found:
-        mesh, remote = described(port, openshift=True)
-        values = {"mesh": {"spec": mesh["spec"]}, "remotes": [{"name": "west", "spec": remote["spec"]}]}
+    async with offering(tmp_path) as address, prepared(tmp_path, openshift=True) as found:
+        values = values_of(*described(address, openshift=True))
         await found.helm(helm_process, "install", "east", values, namespace=NAMESPACE)
-        cells = granted(found, ACCOUNT)
-        pod = await found.run_controller(namespace=NAMESPACE)
+        cells = granted(found.server, NAMESPACE, ACCOUNT)
         await found.apply(EXPORTED_BY_ITS_OWNER)
-        await federates(found, pod)
-        await disturb(found, pod)
+        pod = await exercise(found, set(WRITTEN))
         await found.helm(helm_process, "upgrade", "east", {"mesh": {"name": "east"}}, namespace=NAMESPACE)
         await until(lambda: written(found) == {}, "something is left of a mesh that is no longer described", pod)
         await until(lambda: renewed(found), "the leader renews its Lease", pod)
         check_permissions(found, ACCOUNT, cells)
         await found.helm(helm_process, "upgrade", "east", values, namespace=NAMESPACE)
-        await federates(found, pod)
+        await until(lambda: set(written(found)) == set(WRITTEN), "not everything is written again", pod)
         await pod.kill()
-        await uninstalled(helm_process, found, exactly=True)
+        await uninstalled(helm_process, found)
 
 
 @pytest.mark.parametrize("case", ["kind", "openshift"])
 async def test_a_mesh_that_flags_describe(helm_process: helm.Helm, tmp_path: Path, case: str) -> None:
     openshift = case == "openshift"
-    async with prepared(tmp_path, openshift=openshift) as found:
+    async with offering(tmp_path) as address, prepared(tmp_path, openshift=openshift) as found:
         values = example(case)
-        values["federation"]["meshPeers"]["remotes"][0]["addresses"] = ["192.0.2.20"]
+        values["federation"]["meshPeers"]["remotes"][0]["addresses"] = [address]
         await found.helm(helm_process, "install", "east", values, namespace=NAMESPACE)
-        cells = granted(found, ACCOUNT)
-        # Discovery through the ingress needs proxies, which are not here; what is remembered is imported without.
-        await found.apply(*map(remembered, ("details.default.svc.cluster.local", "ratings.default.svc.cluster.local")))
-        pod = await found.run_controller(namespace=NAMESPACE)
+        cells = granted(found.server, NAMESPACE, ACCOUNT)
         expected = set(WRITTEN) - (set() if openshift else {"EnvoyFilter", "Route", "DestinationRule"})
-        await until(lambda: set(written(found)) == expected, f"not written: {expected}", pod)
-        await disturb(found, pod)
+        pod = await exercise(found, expected)
+        whole = written(found)
         await until(lambda: renewed(found), "the leader renews its Lease", pod)
         await pod.stop()
         alone = {"federation": {"meshPeers": {"local": values["federation"]["meshPeers"]["local"], "remotes": []}}}
@@ -340,17 +326,24 @@ async def test_a_mesh_that_flags_describe(helm_process: helm.Helm, tmp_path: Pat
         pod = await found.run_controller(namespace=NAMESPACE)
         await until(lambda: "FederatedService" not in written(found), "what a remote offered stays without it", pod)
         await pod.stop()
-        await uninstalled(helm_process, found, exactly=False)
-        check_permissions(found, ACCOUNT, cells, heard=False)
+        check_permissions(found, ACCOUNT, cells)
+        # And what there was while objects described the mesh, which a controller that flags describe does not let go.
+        await leave(found, whole, kinds(found))
+        await found.apply(*map(held, described(address, openshift=openshift)))
+        await uninstalled(helm_process, found)
 
 
-async def uninstalled(asked: helm.Helm, found: Cluster, *, exactly: bool) -> None:
+def held(configured: Manifest) -> Manifest:
+    return configured | {"metadata": configured["metadata"] | {"finalizers": [FINALIZER]}}
+
+
+async def uninstalled(asked: helm.Helm, found: Cluster, *, exactly: bool = True) -> None:
     """Uninstall the release, with the hook's Job run as a kubelet and the Job's controller would."""
     uninstalling = asyncio.create_task(found.helm(asked, "uninstall", "east", {}, namespace=NAMESPACE))
     await until(lambda: uninstalling.done() or bool(found.all("Job")), "Helm makes no Job when it uninstalls")
     (job,) = found.all("Job")
     account = job["spec"]["template"]["spec"]["serviceAccountName"]
-    cells = granted(found, account)
+    cells = granted(found.server, NAMESPACE, account)
     pod = await found.run(job["spec"]["template"], namespace=NAMESPACE)
     async with asyncio.timeout(PATIENCE):
         code = await pod.process.wait()

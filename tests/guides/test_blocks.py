@@ -28,6 +28,7 @@ JSONObject = dict[str, Any]
 
 DOCS = ROOT / "docs"
 EXAMPLES = DOCS / "examples"
+CHART = ROOT / "deploy" / "chart"
 PAGES = [*sorted(DOCS.rglob("*.md")), ROOT / "README.md"]
 ISTIO = ROOT.parent / "shared" / "data" / "istio-1.30-crds.yaml"
 OTHERS = {"sailoperator.io", "spire.spiffe.io", "operators.coreos.com"}
@@ -115,7 +116,7 @@ def wrong_flags(command: str) -> list[str]:
 
 def wrong_values(command: str) -> list[str]:
     """What the chart's schema refuses of a ``helm install`` or ``upgrade`` of it."""
-    schema = values_schema()
+    schema, defaults = values_schema(), (CHART / "values.yaml").read_text()
     wrong = []
     for words in calls(command, "helm"):
         if "deploy/chart" not in words:
@@ -124,21 +125,29 @@ def wrong_values(command: str) -> list[str]:
         files = [value for word, value in options if word in {"--values", "-f"}]
         texts = [value for word, value in options if word == "--set"]
         for name in _expanded(files):
-            values: JSONObject = yaml.safe_load((ROOT / name).read_text())
+            values: JSONObject = merged(yaml.safe_load(defaults), yaml.safe_load((ROOT / name).read_text()))
             for text in texts:
                 put(values, *text.split("=", 1))
             wrong += [f"{name}: {error.message}" for error in schema.iter_errors(values)]
         if not files:
-            values = {}
+            values = yaml.safe_load(defaults)
             for text in texts:
                 put(values, *text.split("=", 1))
             wrong += [error.message for error in schema.iter_errors(values)]
     return wrong
 
 
+def merged(under: JSONObject, over: JSONObject) -> JSONObject:
+    """Values over the chart's defaults, as Helm lays them."""
+    for name, value in over.items():
+        below = under.get(name)
+        under[name] = merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return under
+
+
 @functools.cache
 def values_schema() -> Any:
-    return jsonschema_rs.validator_for(msgspec.json.decode((ROOT / "deploy/chart/values.schema.json").read_bytes()))
+    return jsonschema_rs.validator_for(msgspec.json.decode((CHART / "values.schema.json").read_bytes()))
 
 
 def _expanded(names: list[str]) -> list[str]:

@@ -49,7 +49,7 @@ app.kubernetes.io/name: federation-controller
 
 {{- define "meshfed.istioNamespace" -}}
 {{- $local := include "meshfed.local" . | fromJson -}}
-{{- .Values.istio.namespace | default ($local.controlPlane).namespace | default .Values.mesh.spec.controlPlaneNamespace | default "istio-system" -}}
+{{- .Values.istio.namespace | default ($local.controlPlane).namespace | default (.Values.mesh.spec).controlPlaneNamespace | default "istio-system" -}}
 {{- end -}}
 
 {{- define "meshfed.ingress" -}}
@@ -58,7 +58,7 @@ app.kubernetes.io/name: federation-controller
 {{- $ingress := ($local.gateways).ingress | default dict -}}
 {{- dict "type" ($local.ingressType | default "istio") "selector" $ingress.selector "port" ($ingress.port | default dict) | toJson -}}
 {{- else -}}
-{{- $ingress := .Values.mesh.spec.ingress | default dict -}}
+{{- $ingress := (.Values.mesh.spec).ingress | default dict -}}
 {{- $gateway := $ingress.gateway | default dict -}}
 {{- dict "type" ($ingress.type | default "istio") "selector" $gateway.selector "port" ($gateway.portConfig | default dict) | toJson -}}
 {{- end -}}
@@ -77,14 +77,14 @@ app.kubernetes.io/name: federation-controller
 {{/* "true" where ServiceExports may be in use. */}}
 {{- define "meshfed.serviceExports" -}}
 {{- if not (include "meshfed.flags" .) -}}
-{{- if or (empty .Values.mesh.spec) (.Values.mesh.spec.export).serviceExports -}}true{{- end -}}
+{{- if or (empty .Values.mesh.spec) ((.Values.mesh.spec).export).serviceExports -}}true{{- end -}}
 {{- end -}}
 {{- end -}}
 
 {{/* "true" where DestinationRules may be written: by flags, for remotes behind a router alone. */}}
 {{- define "meshfed.destinationRules" -}}
 {{- if include "meshfed.flags" . -}}
-{{- range .Values.federation.meshPeers.remotes -}}{{- if eq (.ingressType | default "istio") "openshift-router" -}}true{{- end -}}{{- end -}}
+{{- range (.Values.federation.meshPeers).remotes -}}{{- if eq (.ingressType | default "istio") "openshift-router" -}}true{{- end -}}{{- end -}}
 {{- else -}}true{{- end -}}
 {{- end -}}
 
@@ -107,7 +107,7 @@ app.kubernetes.io/name: federation-controller
 {{- fail (printf "the mesh is named %q, which is longer than the 34 characters that a mesh's name may have: set mesh.name, or federation.meshPeers.local.name" (include "meshfed.meshName" .)) -}}
 {{- end -}}
 {{- range tuple "app.kubernetes.io/name" "app.kubernetes.io/instance" -}}
-{{- if hasKey $.Values.controller.podLabels . -}}
+{{- if hasKey ($.Values.controller.podLabels | default dict) . -}}
 {{- fail (printf "controller.podLabels: %s is the chart's own, by which its Services and policies find the pods: leave it out" .) -}}
 {{- end -}}
 {{- end -}}
@@ -117,7 +117,7 @@ app.kubernetes.io/name: federation-controller
 {{- end -}}
 
 {{- define "meshfed.gatewayNetwork" -}}
-{{- .Values.gateway.network | default .Values.mesh.spec.network | default "" -}}
+{{- .Values.gateway.network | default (.Values.mesh.spec).network | default "" -}}
 {{- end -}}
 
 {{/* What each container is held to. */}}
@@ -150,4 +150,40 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 put back what is removed, so it has to be gone. */}}
 {{- define "meshfed.uninstallWhen" -}}
 {{- if include "meshfed.flags" . }}post-delete{{ else }}pre-delete{{ end -}}
+{{- end -}}
+
+{{/* The definitions of the API's kinds, by name. */}}
+{{- define "meshfed.crdNames" -}}
+- federatedservices.federation.openshift-service-mesh.io
+- meshfederations.federation.openshift-service-mesh.io
+- remotemeshes.federation.openshift-service-mesh.io
+{{- end -}}
+
+{{/* "true" where the cluster has CRDs of these names that are not this chart's. What cannot be asked, as by `helm template`,
+and what is not there, is left to whoever installs CRDs. */}}
+{{- define "meshfed.crdsDiffer" -}}
+{{- if .Values.crds.upgrade -}}
+{{- range $path, $_ := .Files.Glob "crds/*.yaml" -}}
+{{- $own := $.Files.Get $path | fromYaml -}}
+{{- with lookup $own.apiVersion $own.kind "" $own.metadata.name -}}
+{{- $mark := "federation.openshift-service-mesh.io/schema-digest" -}}
+{{- $found := (.metadata.annotations | default dict) -}}
+{{- if not (or (hasKey $found $mark) $.Values.controller.adoptReference) -}}
+{{- fail (printf "the CRD %s in the cluster is not Meshfed's. Is it of the reference's controller: stop that, and set controller.adoptReference=true. Otherwise see what it is with `meshfed crds apply --dry-run`; crds.upgrade=false leaves it as it is" $own.metadata.name) -}}
+{{- end -}}
+{{- if ne (get $found $mark) (get $own.metadata.annotations $mark) -}}true{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "meshfed.crdsLabels" -}}
+app.kubernetes.io/name: federation-controller-crds
+{{ include "meshfed.commonLabels" . }}
+{{- end -}}
+
+{{- define "meshfed.crdsHook" -}}
+helm.sh/hook: pre-install,pre-upgrade
+helm.sh/hook-weight: "-1"
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end -}}

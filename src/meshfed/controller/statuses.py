@@ -15,9 +15,8 @@ from typing import Any, Final
 
 import msgspec
 
-from meshfed.api.core import ServiceExportStatus
-from meshfed.api.meta import ObjectMeta, StatusCondition
-from meshfed.api.v1alpha1 import FederatedServiceStatus, MeshFederationStatus, RemoteMeshStatus
+from meshfed.api.meta import StatusCondition
+from meshfed.controller.cluster import Ours, Ref
 from meshfed.kube import Client, KubeError, NotFound, Resource, Subject, WorkQueue
 from meshfed.model.reasons import Condition, Happening, Reason
 from meshfed.plan.events import turned
@@ -27,16 +26,6 @@ _log = logging.getLogger(__name__)
 
 PENDING_SECONDS: Final = 3.0
 """How long something must be pending for that to be said."""
-
-Ref = tuple[str, str, str]
-"""Kind, namespace, name."""
-
-
-class Stored(msgspec.Struct, frozen=True):
-    """An object as the watch last showed it."""
-
-    metadata: ObjectMeta
-    status: MeshFederationStatus | RemoteMeshStatus | FederatedServiceStatus | ServiceExportStatus
 
 
 def stamped(
@@ -60,6 +49,14 @@ def stamped(
     return tuple(result[kind] for kind in sorted(result))
 
 
+def merged(
+    present: Iterable[dict[str, Any]], wanted: Sequence[Condition], *, generation: int, now: str
+) -> tuple[dict[str, Any], ...]:
+    """``present``, the conditions of an object as they are stored, with ``wanted`` in the place of those types."""
+    before, others = _read(present, {condition.type for condition in wanted})
+    return _sorted(msgspec.to_builtins(stamped(wanted, before, generation=generation, now=now)), others)
+
+
 class StatusWriter:
     """Brings the statuses of our objects to what the plan says."""
 
@@ -67,7 +64,7 @@ class StatusWriter:
         self,
         client: Client,
         resources: Mapping[str, Resource],
-        stored: Callable[[Ref], Stored | None],
+        stored: Callable[[Ref], Ours | None],
         *,
         stamp: Callable[[], str],
         tell: Callable[[Subject, Happening], None] = lambda _subject, _happening: None,

@@ -51,6 +51,6 @@ def hint(error: DiscoveryError, mesh: RemoteMesh) -> str:
         return (
             f"; a proxy says so: the remote's controller is not reached by way of its gateway ({gateway}), or is not "
             f"{meshes.remote(mesh).fds_host}, as metadata.name and discovery.namespace have it, or is not whom "
-            "spec.identity says, or one does not believe the other's certificate, which our sidecar's access log tells apart"
+            "spec.identity says, or one does not believe the other's certificate; our sidecar's access log tells which"
         )
     return "; it is starting, or not in sync yet"

@@ -26,7 +26,7 @@ from meshfed.model.reasons import EventReason
 from meshfed.sandbox.apiserver.access import Use
 from meshfed.sandbox.apiserver.rbac import Attributes
 from tests.controller.meshes import GROUP
-from tests.deploy.cluster import PATIENCE, RESOURCES, SYSTEM, Cluster, Pod, cluster, until
+from tests.deploy.cluster import RESOURCES, SYSTEM, Cluster, Pod, cluster, until
 from tests.deploy.permissions import Permission, granted, idle, refused
 from tests.deploy.test_chart import example
 
@@ -266,10 +266,6 @@ async def turn(found: Cluster, pod: Pod, *, exported: bool) -> None:
     await until(lambda: told() == before + 1, f"no Event says that page is {reason}", pod)
 
 
-LITTLE = {"readPods": False, "replicas": 1}
-"""What leaves the controller with fewer permissions."""
-
-
 @pytest.mark.parametrize("case", ["whatever comes", "as little as can be"])
 async def test_a_mesh_that_objects_describe(helm_process: helm.Helm, tmp_path: Path, case: str) -> None:
     async with offering(tmp_path) as address, prepared(tmp_path) as found:
@@ -280,7 +276,7 @@ async def test_a_mesh_that_objects_describe(helm_process: helm.Helm, tmp_path: P
             await found.apply(mesh, remote, EXPORTED_BY_ITS_OWNER)
         else:
             del mesh["spec"]["export"]["serviceExports"]
-            values = values_of(mesh, remote) | {"controller": LITTLE}
+            values = values_of(mesh, remote) | {"controller": {"readPods": False}}
             await found.helm(helm_process, "install", "east", values, namespace=NAMESPACE)
         cells = granted(found.server, NAMESPACE, ACCOUNT)
         pod = await exercise(found, set(WRITTEN) - {"EnvoyFilter", "Route"})
@@ -345,11 +341,10 @@ async def uninstalled(asked: helm.Helm, found: Cluster, *, exactly: bool = True)
     account = job["spec"]["template"]["spec"]["serviceAccountName"]
     cells = granted(found.server, NAMESPACE, account)
     pod = await found.run(job["spec"]["template"], namespace=NAMESPACE)
-    async with asyncio.timeout(PATIENCE):
-        code = await pod.process.wait()
+    await until(lambda: pod.process.returncode is not None, "the hook's Job does not end", pod)
     await complete(found, job)
     await uninstalling
-    assert code == 0, pod.log.read_text()
+    assert pod.process.returncode == 0, pod.log.read_text()
     assert written(found) == {}
     assert found.all("MeshFederation") == found.all("RemoteMesh") == []
     check_permissions(found, account, cells, exactly=exactly)

@@ -12,12 +12,14 @@ import msgspec
 import pytest
 
 from meshfed.api.meta import ObjectMeta, StatusCondition
-from meshfed.api.v1alpha1 import RemoteMeshStatus
-from meshfed.controller.statuses import PENDING_SECONDS, Ref, StatusWriter, Stored, stamped
+from meshfed.api.v1alpha1 import RemoteMesh, RemoteMeshStatus
+from meshfed.controller.cluster import Ref
+from meshfed.controller.statuses import PENDING_SECONDS, StatusWriter, stamped
 from meshfed.kube import KubeError, Manifest, Resource, TransportError
 from meshfed.model.reasons import Condition, ConditionType, Reason
 from meshfed.plan import StatusUpdate
 from tests.controller.meshes import eventually
+from tests.world import remote
 
 REF: Ref = ("RemoteMesh", "istio-system", "west")
 UP = Condition(type=ConditionType.CONNECTED, status="True", reason=Reason.CONNECTED, message="up")
@@ -49,12 +51,16 @@ class Cluster:
         self.version += 1
         return {}
 
-    def stored(self, _ref: Ref) -> Stored:
+    def stored(self, _ref: Ref) -> RemoteMesh:
         """What the watch has shown."""
         if self.watched:
             self._seen = (self.version, dict(self.status))
         version, status = self._seen
-        return Stored(ObjectMeta(resource_version=str(version)), msgspec.convert(status, RemoteMeshStatus))
+        return msgspec.structs.replace(
+            remote("west"),
+            metadata=ObjectMeta(resource_version=str(version)),
+            status=msgspec.convert(status, RemoteMeshStatus),
+        )
 
 
 @asynccontextmanager

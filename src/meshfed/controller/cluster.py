@@ -53,6 +53,11 @@ HOLDING: Final = frozenset({"RemoteMesh", "FederatedService", "Service"})
 
 RETRY_SECONDS: Final = 5.0
 
+Ref = tuple[str, str, str]
+"""Kind, namespace, name."""
+Ours = MeshFederation | RemoteMesh | FederatedService | ServiceExport
+"""Objects that have a status of our making."""
+
 
 class Served(msgspec.Struct, frozen=True):
     """The resources of a cluster that has all it needs, by kind, each in the version to speak."""
@@ -204,6 +209,18 @@ class Inputs:
         }
         if not fixed:
             self._watched |= {"MeshFederation": self.federations, "RemoteMesh": self.remotes}
+
+    def find(self, ref: Ref) -> Ours | None:
+        """Return the object of ours as the watch last showed it."""
+        kind, *key = ref
+        stores: dict[str, Store[Any]] = {
+            "MeshFederation": self.federations,
+            "RemoteMesh": self.remotes,
+            "FederatedService": self.offers,
+            "ServiceExport": self.service_exports,
+        }
+        found: Ours | None = stores[kind].get((key[0], key[1]))
+        return found
 
     async def run(self) -> None:
         """Watch until cancelled."""

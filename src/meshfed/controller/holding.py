@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from meshfed.api.v1alpha1 import FederatedService
-from meshfed.controller.cluster import Inputs, Served
+from meshfed.controller.cluster import Inputs, Ref, Served
 from meshfed.istio.names import INGRESS_GATEWAY, import_name, import_rule_name
 from meshfed.kube import Client, KubeError, NotFound, ObjectKey
 from meshfed.model.meshes import FDS_SERVICE_PREFIX
@@ -27,9 +27,6 @@ _log = logging.getLogger(__name__)
 
 LOOK_SECONDS: Final = 5.0
 """Between two looks at whether what could not be understood can be, or is gone; only while there is any."""
-
-Ref = tuple[str, str, str]
-"""Kind, namespace, name."""
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -78,6 +75,14 @@ class Holding:
         self._raw: dict[Ref, dict[str, Any]] = {}
         self._unknown: dict[Ref, str] = {}
         self.held = Held()
+
+    def holds(self, key: Key) -> bool:
+        """Whether a key is not to be worked out for now."""
+        return self.held.holds(key)
+
+    def keeps(self, key: ObjectKey) -> bool:
+        """Whether an object that nobody wants is not to be deleted for now."""
+        return self.held.keeps(key)
 
     async def begin(self) -> None:
         """Find out what has to be held, once all inputs are listed."""

@@ -12,13 +12,13 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from meshfed.api.v1alpha1 import FINALIZER, GROUP, MeshFederation, RemoteMesh
-from meshfed.kube import Client, Conflict, KubeError, NotFound, Resource, WorkQueue
+from meshfed.api.v1alpha1 import FINALIZER, GROUP, FederatedService, RemoteMesh
+from meshfed.controller.cluster import Ours, Ref
+from meshfed.controller.working import Work
+from meshfed.kube import Client, Conflict, Engine, KubeError, NotFound, Resource, Store, WorkQueue
+from meshfed.plan import ImportKey, Planner, RemoteKey
 
 _log = logging.getLogger(__name__)
-
-Ref = tuple[str, str, str]
-"""Kind, namespace, name."""
 
 PAUSED: Final = f"{GROUP}/paused"
 """On an object that we wrote: while it is ``true``, the object is left as it is."""
@@ -40,7 +40,7 @@ class Finalizers:
         self,
         client: Client,
         resources: Mapping[str, Resource],
-        current: Callable[[Ref], MeshFederation | RemoteMesh | None],
+        current: Callable[[Ref], Ours | None],
         left: Callable[[Ref], str],
     ) -> None:
         self._client = client
@@ -94,3 +94,36 @@ class Finalizers:
         else:
             self.queue.forget(ref)
             await asyncio.sleep(0)
+
+
+class Leftovers:
+    """What MeshFederations and RemoteMeshes that are being deleted caused, and what of it is still there."""
+
+    def __init__(self, engine: Engine, offers: Store[FederatedService], planner: Planner, work: Work) -> None:
+        self._engine = engine
+        self._offers = offers
+        self._planner = planner
+        self._work = work
+        self._imported: dict[str, set[str]] = {}
+
+    def remote_changed(self, name: str, mesh: RemoteMesh | None) -> None:
+        """A RemoteMesh is as given now: where it is being deleted, remember the hosts that were imported from it."""
+        if mesh is None:
+            self._imported.pop(name, None)
+        elif mesh.metadata.deletion_timestamp:
+            offers = self._offers.by_index("remote", name)
+            self._imported.setdefault(name, set()).update(offer.status.imported_as for offer in offers)
+
+    def of(self, ref: Ref) -> str:
+        """Return what an object that is being deleted caused and that is still there, in words; empty where nothing."""
+        if not self._work.is_done:
+            return "what follows from it is being worked out"
+        kind, _, name = ref
+        if kind == "MeshFederation":
+            observed = self._engine.statistics().observed if self._planner.mesh is None else 0
+            return f"{observed} objects that it caused are still there" if observed else ""
+        if offers := len(self._offers.by_index("remote", name)):
+            return f"{offers} FederatedServices of it are still there"
+        keys = [RemoteKey(name), *(ImportKey(host) for host in self._imported.get(name, ()))]
+        deleting = [one for key in keys for one in self._engine.source_state(key).deleting]
+        return f"{len(deleting)} objects that it caused are still there, {deleting[0]} among them" if deleting else ""

@@ -15,9 +15,8 @@ from typing import Any, Final
 
 import msgspec
 
-from meshfed.api.core import ServiceExportStatus
-from meshfed.api.meta import ObjectMeta, StatusCondition
-from meshfed.api.v1alpha1 import FederatedServiceStatus, MeshFederationStatus, RemoteMeshStatus
+from meshfed.api.meta import StatusCondition
+from meshfed.controller.cluster import Ours, Ref
 from meshfed.kube import Client, KubeError, NotFound, Resource, Subject, WorkQueue
 from meshfed.model.reasons import Condition, Happening, Reason
 from meshfed.plan.events import turned
@@ -27,16 +26,6 @@ _log = logging.getLogger(__name__)
 
 PENDING_SECONDS: Final = 3.0
 """How long something must be pending for that to be said."""
-
-Ref = tuple[str, str, str]
-"""Kind, namespace, name."""
-
-
-class Stored(msgspec.Struct, frozen=True):
-    """An object as the watch last showed it."""
-
-    metadata: ObjectMeta
-    status: MeshFederationStatus | RemoteMeshStatus | FederatedServiceStatus | ServiceExportStatus
 
 
 def stamped(
@@ -67,7 +56,7 @@ class StatusWriter:
         self,
         client: Client,
         resources: Mapping[str, Resource],
-        stored: Callable[[Ref], Stored | None],
+        stored: Callable[[Ref], Ours | None],
         *,
         stamp: Callable[[], str],
         tell: Callable[[Subject, Happening], None] = lambda _subject, _happening: None,

@@ -1,0 +1,118 @@
+"""Where a key's outputs go: its objects to the engine, its export to the subscribers, its statuses to our objects.
+
+And what comes back: the engine's verdict on the objects, which the statuses speak of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+
+from meshfed.api.core import Service
+from meshfed.controller.cluster import SERVICES
+from meshfed.controller.listener import Record
+from meshfed.controller.outcomes import verdict
+from meshfed.controller.publisher import Publisher
+from meshfed.controller.statuses import StatusWriter
+from meshfed.kube import Engine, Recorder, Store, Subject
+from meshfed.kube.events import EventType
+from meshfed.model.reasons import Decision, Happening, Reason
+from meshfed.plan import (
+    Applied,
+    ExportKey,
+    GatewayKey,
+    Key,
+    MeshKey,
+    Outputs,
+    Planner,
+    Published,
+    RemoteKey,
+    StatusUpdate,
+)
+from meshfed.plan.events import export_turned
+from meshfed.telemetry.metrics import Metrics
+
+
+class Delivery:
+    """Delivers outputs; where others lead, to the subscribers alone.
+
+    ``settled`` says whether all there is was worked out once, so that what comes is news.
+    """
+
+    def __init__(
+        self,
+        planner: Planner,
+        *,
+        engine: Engine,
+        publisher: Publisher,
+        statuses: StatusWriter,
+        recorder: Recorder,
+        services: Store[Service],
+        metrics: Metrics,
+        leading: bool,
+        settled: Callable[[], bool],
+    ) -> None:
+        self._planner = planner
+        self._engine = engine
+        self._publisher = publisher
+        self._statuses = statuses
+        self._recorder = recorder
+        self._services = services
+        self._metrics = metrics
+        self._leading = leading
+        self._settled = settled
+        self._exports: dict[ExportKey, Published | Decision] = {}
+
+    def send(self, key: Key, outputs: Outputs) -> None:
+        """Pass on what a key wants now."""
+        if isinstance(key, ExportKey):
+            self._publisher.publish(key, outputs.export)
+        if isinstance(key, MeshKey | RemoteKey):
+            self._publisher.reevaluate()
+        for status in outputs.statuses:
+            self._measure(status)
+        if not self._leading:
+            if isinstance(key, GatewayKey):
+                # Who leads has written it, or will; else what left it would be remembered for ever.
+                self._planner.applied_changed(key, Applied("applied"))
+            return
+        if isinstance(key, ExportKey):
+            self._tell_export(key, outputs.export or outputs.export_decision)
+        self._engine.want(key, outputs.objects, after=outputs.after)
+        for status in outputs.statuses:
+            self._statuses.want(status)
+
+    def written(self, source: Hashable) -> None:
+        """Take in that the engine has something to say of a source."""
+        now = verdict(self._engine.source_state(source))
+        if isinstance(source, Record):
+            self._planner.record_changed(source.remote, source.host, now)
+        elif isinstance(source, Key):
+            self._planner.applied_changed(source, now)
+
+    def _tell_export(self, key: ExportKey, now: Published | Decision | None) -> None:
+        """Record on a Service that its export begins or ends; what was found at the start is no news."""
+        before = self._exports.pop(key, None)
+        if now is not None and (isinstance(now, Published) or now.reason is not Reason.NOT_SELECTED):
+            self._exports[key] = now
+        happening = export_turned(before, now) if self._settled() else None
+        service = self._services.get((key.namespace, key.name))
+        if happening is not None and service is not None:
+            uid = service.metadata.uid
+            tell(self._recorder, Subject(SERVICES.api_version, SERVICES.kind, key.namespace, key.name, uid), happening)
+
+    def _measure(self, status: StatusUpdate) -> None:
+        if status.kind == "RemoteMesh":
+            for gauge, field in (
+                (self._metrics.imported_services, "importedServices"),
+                (self._metrics.denied_services, "deniedServices"),
+            ):
+                value = status.fields.get(field)
+                if isinstance(value, int):
+                    gauge.labels(remote=status.name).set(value)
+
+
+def tell(recorder: Recorder, subject: Subject, happening: Happening) -> None:
+    """Record an Event on an object, as far as it is known which one that is."""
+    if subject.uid:
+        kind: EventType = "Warning" if happening.warns else "Normal"
+        recorder.record(subject, kind, happening.reason, happening.message)

@@ -1,0 +1,55 @@
+"""Where a remote's discovery service is dialled, and what may be behind it where it cannot be reached."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from meshfed.api.v1alpha1 import RemoteMesh
+from meshfed.fds import DiscoveryError, NotReady, Refused, Target
+from meshfed.plan import meshes
+
+_SIDECARS_WORDS: Final = "RBAC: access denied"
+"""What Envoy answers whom no policy admits; the controller behind it, which would name the identity, is not asked."""
+_PROXYS_WORDS: Final = ("upstream connect error", "no healthy upstream")
+"""How Envoy begins what it answers in the place of a service."""
+
+
+def target(mesh: RemoteMesh) -> Target | None:
+    """Return where to dial; ``None`` for a remote without an address.
+
+    Behind sidecars the authority decides where a call goes, so any address that leads into the mesh's own proxy
+    will do: the remote's first one, on the discovery port, which the discovery ServiceEntry knows.
+    """
+    spec = mesh.spec
+    authority = meshes.remote(mesh).fds_host
+    if spec.discovery.address is not None:
+        host, _, port = spec.discovery.address.rpartition(":")
+        return Target(host.strip("[]"), int(port), authority=authority)
+    if not spec.addresses:
+        return None
+    return Target(spec.addresses[0], spec.discovery.port, authority=authority)
+
+
+def is_another(mesh: RemoteMesh, before: RemoteMesh) -> bool:
+    """Whether somebody else is dialled, or is to answer, so that what goes on with the one before has to end.
+
+    What was announced under another trust domain was dropped as it came in, so all has to be heard again. And who may
+    answer is checked when a connection is made, by the sidecar, and not again while it lasts.
+    """
+    answers = [(target(one), one.spec.trust_domain, one.spec.identity) for one in (mesh, before)]
+    return answers[0] != answers[1]
+
+
+def hint(error: DiscoveryError, mesh: RemoteMesh) -> str:
+    """Return what may be behind an answer that only says that nothing can be had; else nothing."""
+    if isinstance(error, Refused) and _SIDECARS_WORDS in str(error):
+        return "; its sidecar says so: compare `identity` of its RemoteMesh for this mesh with our service account"
+    if not isinstance(error, NotReady):
+        return ""
+    if any(words in str(error) for words in _PROXYS_WORDS):
+        gateway = ", ".join(f"{address}:{mesh.spec.port}" for address in mesh.spec.addresses[:3])
+        return (
+            f"; a proxy says so: the remote's controller is not reached by way of its gateway ({gateway}), or is not "
+            "whom spec.identity says, or one does not believe the other's certificate"
+        )
+    return "; it is starting, or not in sync yet"

@@ -1,0 +1,110 @@
+"""The keys that wait, worked out one after the other: in batches, held where that is due, and again after a fault."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from meshfed.plan import Key, Outputs, Planner
+from meshfed.telemetry.metrics import Metrics
+
+_log = logging.getLogger(__name__)
+
+BATCH: Final = 64
+"""Keys worked out between two looks at everything else the process has to do."""
+RETRY_SECONDS: Final = 30.0
+"""After which a key that could not be worked out, which only a fault of ours can cause, is tried again."""
+
+
+class Work:
+    """Works out what ``planner`` marks, and passes the outputs to ``send``.
+
+    ``dirty`` is set whenever a key is marked; ``holds`` says of a key whether it is not to be worked out for now.
+    """
+
+    def __init__(
+        self,
+        planner: Planner,
+        send: Callable[[Key, Outputs], None],
+        *,
+        holds: Callable[[Key], bool],
+        dirty: asyncio.Event,
+        metrics: Metrics,
+    ) -> None:
+        self._planner = planner
+        self._send = send
+        self._holds = holds
+        self._dirty = dirty
+        self._metrics = metrics
+        self._under_way = False
+        self._failing: dict[Key, None] = {}
+        self._skipped: dict[Key, None] = {}
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing waits to be worked out."""
+        return not (self._dirty.is_set() or self._under_way)
+
+    @property
+    def failing(self) -> list[Key]:
+        """The keys that could not be worked out, which is a fault of ours."""
+        return list(self._failing)
+
+    async def all(self) -> None:
+        """Work out everything that waits."""
+        self._under_way = True
+        try:
+            while keys := self._planner.take_dirty():
+                await self._each(keys)
+        finally:
+            self._under_way = False
+
+    async def keep_up(self, done: Callable[[], None]) -> None:
+        """Work out whatever comes, until cancelled; ``done`` is called each time that nothing waits."""
+        loop = asyncio.get_running_loop()
+        retry_at = loop.time() + RETRY_SECONDS
+        while True:
+            done()
+            # Not wait_for: before Python 3.12 it loses a cancellation that comes together with the event.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(retry_at if self._failing else None):
+                    await self._dirty.wait()
+            if loop.time() >= retry_at:
+                await self._each(self.failing)
+                retry_at = loop.time() + RETRY_SECONDS
+            self._dirty.clear()
+            await self.all()
+
+    def release(self) -> None:
+        """Less is held than was: work out what was skipped."""
+        skipped, self._skipped = self._skipped, {}
+        for key in skipped:
+            self._one(key)
+        self._dirty.set()
+
+    async def _each(self, keys: Iterable[Key]) -> None:
+        waiting = list(keys)
+        self._metrics.queue_depth.set(len(waiting))
+        for number, key in enumerate(waiting, start=1):
+            self._one(key)
+            if number % BATCH == 0:
+                await asyncio.sleep(0)
+        self._metrics.queue_depth.set(0)
+
+    def _one(self, key: Key) -> None:
+        if self._holds(key):
+            self._skipped[key] = None
+            return
+        started = time.perf_counter()
+        try:
+            self._send(key, self._planner.reconcile(key))
+        except Exception:  # noqa: BLE001 - one key's fault, which is ours, must not stop the work on all others
+            _log.exception("working out %s failed; what it led to stays, and it is tried again", key)
+            self._failing[key] = None
+        else:
+            self._failing.pop(key, None)
+        self._metrics.reconcile_seconds.labels(kind=type(key).__name__).observe(time.perf_counter() - started)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
@@ -10,10 +11,23 @@ import pytest
 from meshfed.controller import holding
 from meshfed.kube import Manifest
 from meshfed.sandbox.apiserver.store import Key
-from tests.controller.meshes import GROUP, SYSTEM, WRITTEN, Mesh, eventually, federated, federation, meshes, service
+from tests.controller.meshes import (
+    GROUP,
+    SYSTEM,
+    WRITTEN,
+    Mesh,
+    eventually,
+    federated,
+    federation,
+    meshes,
+    namespace,
+    service,
+)
 from tests.controller.remotes import host, offer, remotes
 
+MANY = 150
 REMOTE_MESHES = (GROUP, "remotemeshes")
+MESH_FEDERATIONS = (GROUP, "meshfederations")
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +45,32 @@ def store_as(mesh: Mesh, resource: tuple[str, str], name: tuple[str, str], spec:
     return before
 
 
+def store_labels(mesh: Mesh, namespace: str, labels: dict[str, Any]) -> Any:
+    """Have a Namespace stored with ``labels``, which no API server would take; returns those that it had."""
+    return store_metadata(mesh, ("", "namespaces"), ("", namespace), labels=labels)["labels"]
+
+
+def store_metadata(mesh: Mesh, resource: tuple[str, str], name: tuple[str, str], **metadata: Any) -> dict[str, Any]:
+    """Have an object stored with other metadata; returns what it had."""
+    collection = mesh.server._store.collection(*resource)
+    stored = collection.get(Key(*name))
+    assert stored is not None
+    before: dict[str, Any] = stored.copy()["metadata"]
+    collection.put(Key(*name), stored.copy() | {"metadata": before | metadata})
+    return before
+
+
+def in_namespace(manifest: Manifest, name: str) -> Manifest:
+    """An object in another namespace."""
+    return manifest | {"metadata": manifest["metadata"] | {"namespace": name}}
+
+
+def complaint(mesh: Mesh) -> str:
+    """Why the controller is not ready."""
+    assert mesh.controller is not None
+    return mesh.controller.complaint or ""
+
+
 def settled(mesh: Mesh, number: int) -> bool:
     """Whether so many offers are imported, and that is said of each."""
     applied = [mesh.condition("FederatedService", name, "Applied") for name in mesh.all("FederatedService")]
@@ -43,6 +83,106 @@ def everything(mesh: Mesh) -> dict[tuple[str, str, str], Any]:
         (one["kind"], one["metadata"]["namespace"], one["metadata"]["name"]): (one["spec"], one.get("status"))
         for one in mesh.server.snapshot(*WRITTEN)
     }
+
+
+async def test_a_mesh_federation_holds_everything(caplog: pytest.LogCaptureFixture) -> None:
+    async with meshes("east") as (east,), remotes("west") as (west,):
+        west.offer(offer("ratings"), offer("reviews"))
+        await east.apply(federation("east"), service("reviews"), service("a", exported=True), west.object())
+        await east.start()
+        await eventually(lambda: settled(east, 2) and east.exported() == [host("a")])
+        await east.stop()
+        spec = east.all("MeshFederation")["east"]["spec"]
+        was = store_as(east, MESH_FEDERATIONS, (SYSTEM, "east"), spec | {"fromTheFuture": {}})
+        before, writes = everything(east), east.writes
+        west.withdraw(host("ratings"))
+        await east.apply(service("b", exported=True))
+        with caplog.at_level(logging.ERROR):
+            await east.start()
+            await eventually(lambda: east.condition("MeshFederation", "east", "Ready") == ("Unknown", "NotUnderstood"))
+        assert any(f"MeshFederation {SYSTEM}/east cannot be understood" in one.getMessage() for one in caplog.records)
+        await asyncio.sleep(0.5)
+        assert f"MeshFederation {SYSTEM}/east cannot be understood" in complaint(east)
+        assert everything(east) == before
+        assert east.writes == writes + 2, "the Service, and the condition"
+        assert b'store_undecodable{resource="meshfederations' in east.metrics.exposition()
+
+        store_as(east, MESH_FEDERATIONS, (SYSTEM, "east"), was["spec"])
+        await east.ready()
+        await eventually(lambda: east.exported() == [host("a"), host("b")] and east.imported() == [])
+        await eventually(lambda: east.condition("MeshFederation", "east", "Ready")[1] != "NotUnderstood")
+        assert len(east.merged()) == 1
+
+
+async def test_a_mesh_federation_that_another_is_older_than_holds_nothing() -> None:
+    async with meshes("east") as (east,), remotes("west") as (west,):
+        west.offer(offer("ratings"))
+        await east.apply(federation("east"), west.object())
+        await east.apply(federation("other"))
+        for name, created in (("east", "2026-01-01T00:00:00Z"), ("other", "2026-01-02T00:00:00Z")):
+            store_metadata(east, MESH_FEDERATIONS, (SYSTEM, name), creationTimestamp=created)
+        store_as(east, MESH_FEDERATIONS, (SYSTEM, "other"), {"network": 7})
+        await east.start()
+        await east.ready()
+        await eventually(lambda: east.imported() == [host("ratings")])
+        await east.stop()
+        store_as(east, MESH_FEDERATIONS, (SYSTEM, "other"), federation("other")["spec"])
+        store_as(east, MESH_FEDERATIONS, (SYSTEM, "east"), {"network": 7})
+        before = everything(east)
+        await east.start()
+        await eventually(lambda: "cannot be understood" in complaint(east))
+        assert everything(east) == before
+
+
+async def test_a_namespace_holds_the_exports_of_its_services() -> None:
+    async with meshes("east") as (east,):
+        exports = {"namespaceSelectors": {"matchLabels": {"team": "books"}}}
+        router = {"type": "openshift-router", "gateway": {"selector": {"app": "federation-ingress-gateway"}}}
+        await east.apply(federation("east", export=exports, ingress=router))
+        for name in ("books", "others"):
+            await east.apply(namespace(name) | {"metadata": {"name": name, "labels": {"team": "books"}}})
+            await east.apply(in_namespace(service("a"), name))
+        await east.start()
+        await eventually(lambda: east.exported() == ["a.books.svc.cluster.local", "a.others.svc.cluster.local"])
+        await eventually(lambda: len(east.all("Route")) == 3)
+        await east.stop()
+        was = store_labels(east, "books", {"team": 7})
+        before = everything(east)
+        await east.apply(in_namespace(service("b"), "books"))
+        await east.start()
+        await east.ready()
+        await east.apply(in_namespace(service("b"), "others"))
+        await eventually(lambda: "b.others.svc.cluster.local" in east.exported())
+        await east.delete("Service", "a", namespace="others")
+        await eventually(lambda: east.exported() == ["a.books.svc.cluster.local", "b.others.svc.cluster.local"])
+        kept = {key: one for key, one in before.items() if key[0] in {"Route", "EnvoyFilter"} and "a.books" in key[2]}
+        assert len(kept) == 2
+        assert kept.items() <= everything(east).items()
+        store_labels(east, "books", was)
+        await eventually(lambda: "b.books.svc.cluster.local" in east.exported())
+        assert kept.items() <= everything(east).items()
+
+
+async def test_what_is_held_is_never_absent_when_its_object_is_repaired() -> None:
+    services = [service(f"s{number}") for number in range(MANY)]
+    async with meshes("east") as (east,), remotes("west") as (west,):
+        west.offer(*(offer(f"s{number}") for number in range(MANY)))
+        await east.apply(federation("east"), *services, west.object())
+        await east.start()
+        await eventually(lambda: len(east.merged()) == MANY)
+        await east.stop()
+        spoilt = {"clusterIP": "10.0.0.1", "ports": "none"}
+        was = [store_as(east, ("", "services"), ("default", f"s{number}"), spoilt) for number in range(MANY)]
+        made = east.identities("WorkloadEntry", "FederatedService")
+        assert len(made) == 2 * MANY
+        await east.start()
+        await east.ready()
+        for number, service_was in enumerate(was):
+            store_as(east, ("", "services"), ("default", f"s{number}"), service_was["spec"])
+        west.offer(offer("last"))
+        await eventually(lambda: east.imported() == [host("last")])
+        await asyncio.sleep(0.5)
+        assert made <= east.identities("WorkloadEntry", "FederatedService")
 
 
 async def test_a_remote_mesh_holds_its_imports_and_no_other(caplog: pytest.LogCaptureFixture) -> None:
@@ -84,6 +224,7 @@ async def test_what_a_remote_mesh_held_goes_with_it() -> None:
         store_as(east, REMOTE_MESHES, (SYSTEM, "west"), {})
         await east.start()
         await east.ready()
+        assert east.condition("RemoteMesh", "west", "Ready") == ("Unknown", "NotUnderstood")
         assert east.imported() == [host("ratings")]
         east.server._store.collection(*REMOTE_MESHES).remove(Key(SYSTEM, "west"))
         await eventually(lambda: east.imported() == [] and not east.all("FederatedService"))
@@ -106,7 +247,9 @@ async def test_a_federated_service_holds_its_host_until_its_remote_offers_it_aga
         await east.apply(service("a", exported=True))
         await eventually(lambda: east.exported() == [host("a")])
         assert everything(east)["ServiceEntry", SYSTEM, f"import.{host('ratings')}"]
-        assert everything(east)["FederatedService", SYSTEM, record] == before["FederatedService", SYSTEM, record]
+        kept = "FederatedService", SYSTEM, record
+        assert everything(east)[kept][0] == before[kept][0]
+        assert east.condition("FederatedService", record, "Accepted") == ("Unknown", "NotUnderstood")
         await west.start()
         await eventually(lambda: isinstance(east.all("FederatedService")[record]["spec"]["ports"], list))
         west.withdraw(host("ratings"))

@@ -48,8 +48,10 @@ CRDS: Final = Resource(
 NOT_OURS: Final = f"!{OWNER_NAMESPACE_LABEL}"
 """Selects what no installation of ours has written."""
 
-HOLDING: Final = frozenset({"RemoteMesh", "FederatedService", "Service"})
-"""Kinds of which one object that cannot be understood holds up no other."""
+DECIDING: Final = frozenset({*API_KINDS, "Service", "Namespace", "ServiceExport"})
+"""Kinds on whose objects it depends what there should be. What is seen of others' Istio objects never keeps anything
+in place that would go without it, so that one of those which cannot be understood holds nothing.
+"""
 
 RETRY_SECONDS: Final = 5.0
 
@@ -228,35 +230,17 @@ class Inputs:
             for reflector in (*self._reflectors, *self._advisory):
                 tasks.create_task(reflector.run())
 
-    def unsynced(self) -> Iterator[str]:
-        """What is not known yet, in words: kinds not listed so far, and objects on which everything depends.
-
-        Nothing may be decided while there is any: an object that is not understood is not an object that is gone.
-        """
-        for kind, store in self._watched.items():
-            if not store.synced:
-                yield f"{kind} objects are not listed yet"
-            for (namespace, name), error in store.undecodable.items() if kind not in HOLDING else ():
-                yield f"{kind} {namespace}/{name} cannot be understood: {error}"
-
-    def not_understood(self) -> Iterator[tuple[tuple[str, str, str], str]]:
-        """Yield kind, namespace and name of each object of which no state was ever understood, and why."""
-        for kind in HOLDING & self._watched.keys():
+    def not_understood(self) -> Iterator[tuple[Ref, str]]:
+        """Yield each object of which no state was ever understood, and why; it is not an object that is gone."""
+        for kind in DECIDING & self._watched.keys():
             store = self._watched[kind]
             yield from (((kind, *key), error) for key, error in store.undecodable.items() if key not in store)
 
     async def wait_synced(self, complain: Callable[[str], None]) -> None:
-        """Wait until everything is known and understood; ``complain`` hears what is not."""
+        """Wait until everything there is was listed; ``complain`` hears what is not. Nothing may be decided before."""
         for kind, store in self._watched.items():
             complain(f"{kind} objects are not listed yet")
             await store.wait_synced()
         for reflector in self._advisory:
             complain(f"{reflector.resource.kind} objects are not listed yet")
             await reflector.answered()
-        said: list[str] = []
-        while complaints := list(self.unsynced()):
-            complain("; ".join(complaints))
-            if complaints != said:
-                said = complaints
-                _log.error("waiting: %s", "; ".join(complaints))
-            await asyncio.sleep(RETRY_SECONDS)

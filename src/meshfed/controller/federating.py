@@ -89,7 +89,15 @@ class Federating:
         )
         self._owner = {OWNER_NAMESPACE_LABEL: options.namespace}
         self._settled = False
-        self._holding = Holding(client, found, self._inputs, planner, self._on_released)
+        self._holding = Holding(
+            client,
+            found,
+            self._inputs,
+            planner,
+            stamp=stamp,
+            says=leading,
+            released=lambda: self._work.release(),  # noqa: PLW0108 - it is made below
+        )
         self._engine = Engine(
             client,
             (*found.written, found.ours["FederatedService"]),
@@ -144,7 +152,7 @@ class Federating:
                     "Pods may not be read, so remotes are not told which identities serve an export, and exports "
                     "without a sidecar are not noticed: grant get, list and watch on pods, or start with --no-read-pods"
                 )
-            await self._holding.begin()
+            await self._holding.begin(self._complain)
             tasks.create_task(self._holding.run())
             if self._leading:
                 await self._lead(tasks)
@@ -243,6 +251,10 @@ class Federating:
     # --- once everything was worked out
 
     def _on_done(self) -> None:
+        released = self._holding.let_go()
+        if released and self._settled:
+            self._engine.look_again()
+            self._publish_all()
         self._settle()
         self._resolver.poke()
 
@@ -282,16 +294,10 @@ class Federating:
         # Who does not lead has not looked at what the Gateways list: there, whatever is held may be exported.
         exports = sorted(
             "/".join(place)
-            for place in self._holding.held.services
+            for place in self._holding.held.exports
             if not self._leading or self._planner.is_listed(place)
         )
         if exports:
             _log.error("subscribers are told nothing until %s can be understood, or is gone", ", ".join(exports))
         else:
             self._publisher.ready(self._planner)
-
-    def _on_released(self) -> None:
-        self._work.release()
-        self._engine.look_again()
-        if self._settled:
-            self._publish_all()

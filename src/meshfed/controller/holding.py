@@ -2,8 +2,10 @@
 
 An object that was never understood since the controller started, as after a downgrade or where another schema was in
 force when it was stored, is not an object that is gone. A RemoteMesh holds all that is imported from it, a
-FederatedService its host, a Service its export and what is imported beside it. While a controller runs there is nothing
-to hold: it goes by the object's last good state.
+FederatedService its host, a Service its export and what is imported beside it, a ServiceExport its Service's export, a
+Namespace the exports of its Services. The MeshFederation in force holds everything, so for that one the start waits:
+a roll-out of a version that does not know its form stops there, and its predecessor stays in charge. While a controller
+runs there is nothing to hold: it goes by the object's last good state.
 """
 
 from __future__ import annotations
@@ -17,10 +19,12 @@ import msgspec
 
 from meshfed.api.v1alpha1 import FederatedService
 from meshfed.controller.cluster import Inputs, Ref, Served
+from meshfed.controller.statuses import merged
 from meshfed.istio.names import INGRESS_GATEWAY, import_name, import_rule_name
 from meshfed.kube import Client, KubeError, NotFound, ObjectKey
 from meshfed.model.meshes import FDS_SERVICE_PREFIX
 from meshfed.model.names import ServiceHost
+from meshfed.model.reasons import Condition, ConditionType, Reason
 from meshfed.plan import ExportKey, ImportKey, Key, MeshKey, OfferKey, Planner, RemoteKey, RemoteStatusKey
 
 _log = logging.getLogger(__name__)
@@ -28,13 +32,25 @@ _log = logging.getLogger(__name__)
 LOOK_SECONDS: Final = 5.0
 """Between two looks at whether what could not be understood can be, or is gone; only while there is any."""
 
+_SAID_AS: Final = {
+    "MeshFederation": ConditionType.READY,
+    "RemoteMesh": ConditionType.READY,
+    "FederatedService": ConditionType.ACCEPTED,
+}
+"""The condition of the kinds that are ours which says so."""
+
+Place = tuple[str, str]
+"""The namespace and name of a Service."""
+
 
 class Held(msgspec.Struct, frozen=True):
     """What stays as it is. ``objects`` are ``Kind namespace/name``; ``prefixes`` are of such."""
 
     remotes: frozenset[str] = frozenset()
     hosts: frozenset[str] = frozenset()
-    services: frozenset[tuple[str, str]] = frozenset()
+    exports: frozenset[Place] = frozenset()
+    namespaces: frozenset[str] = frozenset()
+    """Whose Services' exports stay, also of those that come."""
     records: frozenset[str] = frozenset()
     objects: frozenset[str] = frozenset()
     prefixes: tuple[str, ...] = ()
@@ -45,7 +61,7 @@ class Held(msgspec.Struct, frozen=True):
             case ImportKey(host=host):
                 return host in self.hosts
             case ExportKey(namespace=namespace, name=name):
-                return (namespace, name) in self.services
+                return namespace in self.namespaces or (namespace, name) in self.exports
             case RemoteKey(name=name) | RemoteStatusKey(name=name):
                 return name in self.remotes
             case OfferKey(name=name):
@@ -62,19 +78,32 @@ class Held(msgspec.Struct, frozen=True):
 
 
 class Holding:
-    """Knows what is held. ``released`` is called when that becomes less."""
+    """Knows what is held. ``released`` is called when that becomes less; ``says`` whether to write it on the object."""
 
     def __init__(
-        self, client: Client, served: Served, inputs: Inputs, planner: Planner, released: Callable[[], None]
+        self,
+        client: Client,
+        served: Served,
+        inputs: Inputs,
+        planner: Planner,
+        *,
+        stamp: Callable[[], str],
+        says: bool,
+        released: Callable[[], None],
     ) -> None:
         self._client = client
         self._served = served
         self._inputs = inputs
         self._planner = planner
+        self._stamp = stamp
+        self._says = says
         self._released = released
         self._raw: dict[Ref, dict[str, Any]] = {}
         self._unknown: dict[Ref, str] = {}
         self.held = Held()
+        """What is held now."""
+        self._kept = Held()
+        """What was held until what was released is worked out, and so wanted where it still is."""
 
     def holds(self, key: Key) -> bool:
         """Whether a key is not to be worked out for now."""
@@ -82,23 +111,30 @@ class Holding:
 
     def keeps(self, key: ObjectKey) -> bool:
         """Whether an object that nobody wants is not to be deleted for now."""
-        return self.held.keeps(key)
+        return self._kept.keeps(key)
 
-    async def begin(self) -> None:
-        """Find out what has to be held, once all inputs are listed."""
-        self._unknown = dict(self._inputs.not_understood())
-        for kind, namespace, name in self._unknown:
-            if kind == "FederatedService":
-                self._raw[kind, namespace, name] = await self._read(namespace, name)
-        self.held = self._work_out()
-        for (kind, namespace, name), error in self._unknown.items():
-            _log.error(
-                "%s %s/%s cannot be understood: %s. What depends on it stays as it is until it is repaired or deleted",
-                kind,
-                namespace,
-                name,
-                error,
-            )
+    def let_go(self) -> bool:
+        """Everything that waited was worked out: say whether objects may be deleted now that were kept so far."""
+        before, self._kept = self._kept, self.held
+        return before is not self._kept
+
+    async def begin(self, complain: Callable[[str], None]) -> None:
+        """Find out what has to be held, once all inputs are listed; while that is everything, wait."""
+        said: dict[Ref, str] = {}
+        while True:
+            self._unknown = dict(self._inputs.not_understood())
+            for ref in self._unknown:
+                if ref not in self._raw:
+                    self._raw[ref] = await self._read(ref) if ref[0] in _SAID_AS else {}
+            for ref in self._unknown.keys() - said.keys():
+                await self._say(ref, self._unknown[ref])
+            said |= self._unknown
+            in_force = [ref for ref in self._unknown if self._is_in_force(ref)]
+            if not in_force:
+                break
+            complain("; ".join(f"{_named(ref)} cannot be understood: {self._unknown[ref]}" for ref in in_force))
+            await asyncio.sleep(LOOK_SECONDS)
+        self.held = self._kept = self._work_out()
 
     async def run(self) -> None:
         """See what is repaired or gone, until nothing is held any more."""
@@ -107,37 +143,81 @@ class Holding:
             now = dict(self._inputs.not_understood())
             left = {ref: error for ref, error in self._unknown.items() if ref in now}
             if left != self._unknown:
-                for kind, namespace, name in self._unknown.keys() - left.keys():
-                    _log.info("%s %s/%s is repaired, or gone: what depends on it follows again", kind, namespace, name)
+                for ref in self._unknown.keys() - left.keys():
+                    _log.info("%s is repaired, or gone: what depends on it follows again", _named(ref))
                 self._unknown = left
                 self.held = self._work_out()
                 self._released()
 
-    async def _read(self, namespace: str, name: str) -> dict[str, Any]:
-        """Return a FederatedService as it stands; empty where it went meanwhile."""
-        resource = self._served.ours["FederatedService"]
+    def _is_in_force(self, ref: Ref) -> bool:
+        """Whether it is a MeshFederation that is older than all that can be understood."""
+        kind, _, name = ref
+        if kind != "MeshFederation" or not self._raw[ref]:
+            return False
+        age = (str(self._raw[ref]["metadata"].get("creationTimestamp", "")), name)
+        known = [one.metadata for _, one in self._inputs.federations.items() if not one.metadata.deletion_timestamp]
+        return all(age < (other.creation_timestamp, other.name) for other in known)
+
+    async def _say(self, ref: Ref, error: str) -> None:
+        kind, namespace, name = ref
+        _log.error(
+            "%s cannot be understood: %s. What depends on it stays as it is until it is repaired or deleted",
+            _named(ref),
+            error,
+        )
+        if not (self._says and self._raw[ref]):
+            return
+        condition = Condition(
+            type=_SAID_AS[kind],
+            status="Unknown",
+            reason=Reason.NOT_UNDERSTOOD,
+            message=f"{error}; what depends on it stays as it is until it is repaired or deleted",
+        )
+        status = self._raw[ref].get("status") or {}
+        generation = self._raw[ref]["metadata"].get("generation", 0)
+        present = status.get("conditions") or ()
+        try:
+            conditions = merged(present, [condition], generation=generation, now=self._stamp())
+            if list(conditions) != list(present):
+                await self._client.patch_status(
+                    self._served.ours[kind], name, {"conditions": conditions}, namespace=namespace
+                )
+        except (KubeError, TypeError, AttributeError) as failure:
+            # Its status may be what cannot be understood, or the API server refuses what its schema does not admit.
+            _log.warning("that %s cannot be understood cannot be said in its status: %s", _named(ref), failure)
+
+    async def _read(self, ref: Ref) -> dict[str, Any]:
+        """Return an object of ours as it stands; empty where it went meanwhile."""
+        kind, namespace, name = ref
         found: dict[str, Any] = {}
         while not found:
             try:
-                found = await self._client.get(resource, name, namespace=namespace)
+                found = await self._client.get(self._served.ours[kind], name, namespace=namespace)
             except NotFound:
                 break
             except KubeError as error:
-                _log.warning("cannot read FederatedService %s/%s, again in 2 s: %s", namespace, name, error)
+                _log.warning("cannot read %s, again in 2 s: %s", _named(ref), error)
                 await asyncio.sleep(2.0)
         return found
+
+    def _of_kind(self, kind: str) -> set[Place]:
+        return {(namespace, name) for one, namespace, name in self._unknown if one == kind}
 
     def _work_out(self) -> Held:
         mesh = self._planner.mesh
         domain = mesh.cluster_domain if mesh is not None else "cluster.local"
-        remotes = {name for kind, _, name in self._unknown if kind == "RemoteMesh"}
-        services = {(namespace, name) for kind, namespace, name in self._unknown if kind == "Service"}
+        remotes = {name for _, name in self._of_kind("RemoteMesh")}
+        services = self._of_kind("Service")
+        namespaces = {name for _, name in self._of_kind("Namespace")}
+        there = {(key.namespace, key.name) for key in self._inputs.services if key.namespace in namespaces}
+        exports = services | self._of_kind("ServiceExport") | there
         hosts = {ServiceHost(name=name, namespace=namespace, domain=domain).fqdn for namespace, name in services}
-        records = {name for kind, _, name in self._unknown if kind == "FederatedService"}
+        records = {name for _, name in self._of_kind("FederatedService")}
         objects: set[str] = set()
-        for raw in (raw for ref, raw in self._raw.items() if ref in self._unknown):
-            hosts.update(_texts(raw, "status", "importedAs") or _texts(raw, "spec", "host"))
-            objects.update(_texts(raw, "status", "objects"))
+        for ref, raw in self._raw.items():
+            if ref[0] == "FederatedService" and ref in self._unknown:
+                hosts.update(_texts(raw, "status", "importedAs") or _texts(raw, "spec", "host"))
+                objects.update(_texts(raw, "status", "objects"))
         offers = self._inputs.offers.items()
         hosts |= {_host(offer) for _, offer in offers if offer.spec.remote in remotes} - {""}
         for key, offer in offers:
@@ -156,15 +236,14 @@ class Holding:
         return Held(
             remotes=frozenset(remotes),
             hosts=frozenset(hosts),
-            services=frozenset(services),
+            exports=frozenset(exports),
+            namespaces=frozenset(namespaces),
             records=frozenset(records),
             objects=frozenset(objects),
-            prefixes=tuple(self._prefixes(remotes, services, hosts, domain)),
+            prefixes=tuple(self._prefixes(remotes, exports, hosts, domain)),
         )
 
-    def _prefixes(
-        self, remotes: set[str], services: set[tuple[str, str]], imported: set[str], domain: str
-    ) -> Iterator[str]:
+    def _prefixes(self, remotes: set[str], exports: set[Place], imported: set[str], domain: str) -> Iterator[str]:
         """Yield how objects are called that no status lists."""
         mesh = self._planner.mesh
         if mesh is None:
@@ -172,13 +251,18 @@ class Holding:
         for place in (ServiceHost.parse(host, domain) for host in imported):
             if place is not None:
                 yield f"WorkloadEntry {place.namespace}/{place.fqdn}."
-        hosts = [ServiceHost(name=name, namespace=namespace, domain=domain).fqdn for namespace, name in services]
+        hosts = [ServiceHost(name=name, namespace=namespace, domain=domain).fqdn for namespace, name in exports]
         if remotes:
             hosts.append(mesh.fds_host)
             yield from (f"{kind} {mesh.namespace}/" for kind in ("AuthorizationPolicy", "PeerAuthentication"))
         for host in hosts:
             yield f"EnvoyFilter {mesh.control_plane_namespace}/sni.{host}."
             yield f"Route {mesh.control_plane_namespace}/{INGRESS_GATEWAY}.{host}."
+
+
+def _named(ref: Ref) -> str:
+    kind, namespace, name = ref
+    return f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
 
 
 def _host(offer: FederatedService) -> str:

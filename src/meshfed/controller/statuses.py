@@ -49,6 +49,14 @@ def stamped(
     return tuple(result[kind] for kind in sorted(result))
 
 
+def merged(
+    present: Iterable[dict[str, Any]], wanted: Sequence[Condition], *, generation: int, now: str
+) -> tuple[dict[str, Any], ...]:
+    """``present``, the conditions of an object as they are stored, with ``wanted`` in the place of those types."""
+    before, others = _read(present, {condition.type for condition in wanted})
+    return _sorted(msgspec.to_builtins(stamped(wanted, before, generation=generation, now=now)), others)
+
+
 class StatusWriter:
     """Brings the statuses of our objects to what the plan says."""
 

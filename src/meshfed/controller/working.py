@@ -80,10 +80,10 @@ class Work:
             await self.all()
 
     def release(self) -> None:
-        """Less is held than was: work out what was skipped."""
+        """Less is held than was: have what was skipped worked out."""
         skipped, self._skipped = self._skipped, {}
         for key in skipped:
-            self._one(key)
+            self._planner.look_again(key)
         self._dirty.set()
 
     async def _each(self, keys: Iterable[Key]) -> None:

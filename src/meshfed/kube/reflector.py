@@ -108,7 +108,8 @@ class Reflector(Generic[T]):
         self.resource_version = ""
         """The state of the server that the store shows; empty while only a new list can tell."""
         self.state = ReflectorState.STARTING
-        self._gauge = client.metrics.store_objects.labels(str(resource))
+        self._objects_gauge = client.metrics.store_objects.labels(str(resource))
+        self._undecodable_gauge = client.metrics.store_undecodable.labels(str(resource))
         self._whole_lists = False
         self._failures = 0
         self._lists = self._watches = self._events = 0
@@ -216,7 +217,7 @@ class Reflector(Generic[T]):
         self._lists += 1
         self._store.replace_all(objects, undecodable)
         self._answered.set()
-        self._gauge.set(len(self._store))
+        self._measure()
         self.resource_version = version
         self._last_error = ""
 
@@ -278,7 +279,7 @@ class Reflector(Generic[T]):
                 raise MalformedAnswer(f"a watch event of the unknown type {other!r}")
         self.resource_version = version
         self._last_error = ""
-        self._gauge.set(len(self._store))
+        self._measure()
 
     def _put(self, key: Key, data: msgspec.Raw) -> None:
         try:
@@ -288,6 +289,10 @@ class Reflector(Generic[T]):
                 self._report(key, error)
         else:
             self._store.put(key, record)
+
+    def _measure(self) -> None:
+        self._objects_gauge.set(len(self._store))
+        self._undecodable_gauge.set(len(self._store.undecodable))
 
     def _report(self, key: Key, error: Exception) -> None:
         _log.warning(

@@ -179,6 +179,10 @@ class Planner:
         """
         return self._dirty.take()
 
+    def look_again(self, key: Key) -> None:
+        """Have a key worked out again that was taken and not worked out."""
+        self._mark(key)
+
     def reconcile(self, key: Key) -> Outputs:
         """Work one key out from current state. May mark other keys dirty."""
         match key:

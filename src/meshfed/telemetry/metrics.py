@@ -48,6 +48,12 @@ class Metrics:
             ["resource"],
             registry=registry,
         )
+        self.store_undecodable = Gauge(
+            "meshfed_kube_store_undecodable",
+            "Objects whose present state cannot be understood, by resource; the last good one, if any, stays in use.",
+            ["resource"],
+            registry=registry,
+        )
         self.dropped = Counter(
             "meshfed_offers_dropped",
             "Labels and identities that were left out of a remote's offers, by remote and which of the two.",

@@ -61,10 +61,9 @@ def commands(app: cyclopts.App, names: tuple[str, ...]) -> Iterator[tuple[tuple[
     """Every command that does something, below ``app``, sorted."""
     for name in sorted(name for name in app if not name.startswith("-")):
         command = app[name]
-        if command.default_command is None:
-            yield from commands(command, (*names, name))
-        else:
+        if command.default_command is not None:
             yield (*names, name), command
+        yield from commands(command, (*names, name))
 
 
 def section(names: tuple[str, ...], command: cyclopts.App) -> Iterator[str]:

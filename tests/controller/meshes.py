@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from meshfed.api.crds import all_crds
 from meshfed.controller.controller import Controller
@@ -338,7 +338,13 @@ async def federated(*names: str, services: Mapping[str, Sequence[Manifest]]) -> 
         yield found
 
 
-async def synced(mesh: Mesh, *others: Mesh) -> None:
+class Named(Protocol):
+    """A remote, whatever it is made of."""
+
+    name: str
+
+
+async def synced(mesh: Mesh, *others: Named) -> None:
     """Wait until ``mesh`` has heard all that ``others`` offer."""
     for other in others:
         await eventually(

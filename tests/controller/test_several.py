@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from meshfed.controller.controller import utc_now
 from meshfed.kube import Manifest
 from meshfed.model.offers import Port
 from meshfed.model.reasons import Reason
-from tests.controller.meshes import Mesh, eventually, federation, meshes, service
+from tests.controller.meshes import Mesh, eventually, federation, meshes, service, synced
 from tests.controller.plans import as_planned
 from tests.controller.remotes import host, offer, remotes
 
@@ -37,12 +36,6 @@ def versions(mesh: Mesh, kind: str) -> dict[str, tuple[str, str]]:
     return {
         name: (found["metadata"]["uid"], found["metadata"]["resourceVersion"]) for name, found in mesh.all(kind).items()
     }
-
-
-async def come_later(mesh: Mesh) -> None:
-    """Wait until whatever is offered now comes after all that was: times have whole seconds, and then names decide."""
-    last = max(one["spec"]["firstOffered"] for one in mesh.all_of("FederatedService"))
-    await eventually(lambda: last < utc_now())
 
 
 async def test_a_host_of_three_remotes_has_one_entry_with_the_endpoints_of_all() -> None:
@@ -77,7 +70,6 @@ async def test_ports_that_disagree_are_refused_and_disturb_nothing() -> None:
         await east.start()
         await as_planned(east, west)
         before = versions(east, "ServiceEntry")
-        await come_later(east)
         north.offer(offer("ratings", ports=(GRPC,)))
         await east.apply(north.object(addresses=["192.0.2.30"]))
         await eventually(lambda: accepted(east).get(record("north")) == Reason.PORT_CONFLICT)
@@ -114,7 +106,6 @@ async def test_without_merge_who_comes_second_is_refused_until_the_first_leaves(
         await east.apply(federation("east"), west.object(import_={}))
         await east.start()
         await as_planned(east, west)
-        await come_later(east)
         north.offer(offer("ratings"))
         await east.apply(north.object(addresses=["192.0.2.30"], import_={}))
         await as_planned(east, west, north)
@@ -128,6 +119,47 @@ async def test_without_merge_who_comes_second_is_refused_until_the_first_leaves(
         await as_planned(east, west, north)
         assert accepted(east) == {record("north"): "Accepted"}
         assert endpoints(east) == ["192.0.2.30"]
+
+
+async def test_within_a_second_too_who_was_first_stays_first_over_restarts() -> None:
+    async with meshes("east") as (east,), remotes("zulu", "alpha") as (zulu, alpha):
+        expected = {record("zulu"): "Accepted", record("alpha"): "AlreadyImported"}
+        await east.apply(federation("east"), zulu.object(import_={}), alpha.object(import_={}))
+        await east.start()
+        await synced(east, zulu, alpha)
+        zulu.offer(offer("ratings"))
+        await eventually(lambda: record("zulu") in east.all("FederatedService"))
+        alpha.offer(offer("ratings"))
+        await as_planned(east, zulu, alpha)
+        assert accepted(east) == expected
+        before = versions(east, "FederatedService") | versions(east, "ServiceEntry")
+        for remote in (zulu, alpha):
+            await east.stop()
+            await remote.stop()
+            await east.start()
+            await as_planned(east, zulu, alpha)
+            assert accepted(east) == expected
+        assert versions(east, "ServiceEntry").items() <= before.items()
+        assert len({one["spec"]["firstOffered"] for one in east.all_of("FederatedService")}) == 2
+
+
+async def test_what_an_earlier_version_recorded_in_whole_seconds_stays_and_comes_first() -> None:
+    async with meshes("east") as (east,), remotes("zulu", "alpha") as (zulu, alpha):
+        zulu.offer(offer("ratings"))
+        alpha.offer(offer("ratings"))
+        await east.apply(federation("east"), zulu.object(import_={}), alpha.object(import_={}))
+        await east.start()
+        await eventually(lambda: len(accepted(east)) == 2)
+        await east.stop()
+        moments = {"zulu": "2026-01-01T00:00:00Z", "alpha": "2026-01-01T00:00:00.000001Z"}
+        for name, moment in moments.items():
+            await east.patch("FederatedService", record(name), {"spec": {"firstOffered": moment}})
+        await east.start()
+        await eventually(lambda: accepted(east) == {record("zulu"): "Accepted", record("alpha"): "AlreadyImported"})
+        await synced(east, zulu, alpha)
+        assert {
+            one["spec"]["remote"]: one["spec"]["firstOffered"] for one in east.all_of("FederatedService")
+        } == moments
 
 
 async def test_one_remote_by_ip_and_one_by_name() -> None:
@@ -173,7 +205,6 @@ async def test_one_remote_behind_a_router_and_one_not() -> None:
         await east.start()
         await as_planned(east, west)
         before = versions(east, "ServiceEntry")
-        await come_later(east)
         north.offer(offer("ratings"), offer("details"))
         await east.apply(north.object(addresses=["192.0.2.30"], ingressType="openshift-router"))
         await as_planned(east, west, north)
@@ -190,7 +221,6 @@ async def test_one_remote_behind_a_router_and_one_not() -> None:
         await as_planned(east, west, north)
         assert endpoints(east) == ["192.0.2.30"]
         assert sorted(east.all("DestinationRule")) == [f"mtls-sni.{host('details')}", f"mtls-sni.{RATINGS}"]
-        await come_later(east)
         west.offer(offer("ratings"))
         await as_planned(east, west, north)
         assert accepted(east)[record("west")] == "SNIConflict"
@@ -337,10 +367,6 @@ async def test_over_the_limit_the_longest_standing_stay() -> None:
         await east.start()
         await as_planned(east, west)
         before = versions(east, "ServiceEntry")
-        # Without another second between them, the names would decide.
-        await eventually(
-            lambda: all(one["spec"]["firstOffered"] < utc_now() for one in east.all_of("FederatedService"))
-        )
         west.offer(offer("a"))
         await as_planned(east, west)
         assert accepted(east)[record("west", host("a"))] == "LimitExceeded"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import helm
 import msgspec
+import pytest
 import yaml
 
 from meshfed.api.crds import all_crds
@@ -13,6 +14,7 @@ from meshfed.kube import Manifest
 from tests.controller.meshes import GROUP
 from tests.controller.test_adoption import foreign_crds
 from tests.deploy.cluster import RESOURCES, SYSTEM, Cluster, cluster, until
+from tests.deploy.jobs import helm_with_jobs
 from tests.deploy.permissions import granted, idle, refused
 from tests.deploy.test_chart import example
 from tests.deploy.test_release import service, written
@@ -64,7 +66,10 @@ def reference_chart(folder: Path) -> Path:
     return folder
 
 
-async def test_a_release_of_the_reference_is_upgraded_to_this_chart(helm_process: helm.Helm, tmp_path: Path) -> None:
+@pytest.mark.parametrize("by", ["the hook", "the controller"])
+async def test_a_release_of_the_reference_is_upgraded_to_this_chart(
+    helm_process: helm.Helm, tmp_path: Path, by: str
+) -> None:
     reviews, ratings = Service("reviews"), Service("ratings")
     peer = Peer("west", ("192.0.2.20",), "west-network", offers=(ratings,))
     left = ReferenceMesh("east", (peer,), exports=(reviews,)).objects()
@@ -74,10 +79,11 @@ async def test_a_release_of_the_reference_is_upgraded_to_this_chart(helm_process
         for one in left:
             version = one["apiVersion"].rpartition("/")[2]
             await found.client.create(msgspec.structs.replace(RESOURCES[one["kind"]], version=version), one)
-        values = example("kind") | {"controller": {"adoptReference": True, "replicas": 1}}
+        values = example("kind") | {"controller": {"adoptReference": True}, "crds": {"upgrade": by == "the hook"}}
 
         await found.delete("Deployment", NAME)
-        await found.helm(helm_process, "upgrade", "east", values)
+        logs = await helm_with_jobs(helm_process, found, "upgrade", "east", values)
+        assert len(logs) == (by == "the hook")
         names = {(one["kind"], one["metadata"]["name"]) for one in found.server.snapshot("clusterroles", "deployments")}
         assert ("Deployment", NAME) in names
         assert ("ClusterRole", NAME) not in names

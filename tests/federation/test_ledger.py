@@ -32,8 +32,8 @@ def hear(
     complete: bool = False,
     now: float = 0.0,
 ) -> set[str]:
-    stamp = f"2026-01-01T00:00:{int(now) % 60:02d}Z"
-    return book.update(offers, gone, complete=complete, now=now, stamp=stamp)
+    second = f"2026-01-01T00:00:{int(now) % 60:02d}"
+    return book.update(offers, gone, complete=complete, now=now, stamp=f"{second}Z", moment=f"{second}.000000Z")
 
 
 def many(count: int) -> list[Offer]:
@@ -51,7 +51,7 @@ def test_an_offer_becomes_a_federated_service() -> None:
         labels={"app": "ratings"},
         identities=("spiffe://west.local/ns/shop/sa/ratings",),
         locality="eu/a",
-        first_offered="2026-01-01T00:00:00Z",
+        first_offered="2026-01-01T00:00:00.000000Z",
     )
 
 
@@ -61,7 +61,7 @@ def test_repeating_an_offer_changes_nothing_and_keeps_when_it_was_first_made() -
     assert hear(book, offer("ratings"), now=50) == set()
     spec = book.desired(host("ratings"))
     assert spec is not None
-    assert spec.first_offered == "2026-01-01T00:00:01Z"
+    assert spec.first_offered == "2026-01-01T00:00:01.000000Z"
 
 
 def test_a_restart_starts_from_what_was_written_and_a_partial_update_takes_nothing_away() -> None:

@@ -130,6 +130,21 @@ def test_nobody_offers_it() -> None:
     assert (merge(HOST, []).imported, merge(HOST, []).decisions) == (None, {})
 
 
+def test_who_was_first_is_told_in_microseconds_and_of_what_has_whole_seconds_too() -> None:
+    moments = [
+        "2026-01-01T00:00:00Z",  # as earlier versions wrote it
+        "2026-01-01T00:00:00.000001Z",
+        "2026-01-01T01:00:00.25+01:00",
+        "2026-01-01T00:00:00.500000Z",
+        "2026-01-01T01:00:01+01:00",
+        "2026-01-01T00:00:01.000001Z",
+        "",
+    ]
+    for order in permutations(moments):
+        assert sorted(order, key=lambda moment: standing(moment, "same")) == moments
+    assert standing("2026-01-01T00:00:01Z", "a") < standing("2026-01-01T01:00:01+01:00", "b")
+
+
 def test_the_limit_admits_who_was_first_and_says_whose_standing_changes() -> None:
     a, b, c = standing("2026-01-01", "a"), standing("2026-01-02", "b"), standing("", "c")
     quota = Quota(2)

@@ -151,3 +151,39 @@ put back what is removed, so it has to be gone. */}}
 {{- define "meshfed.uninstallWhen" -}}
 {{- if include "meshfed.flags" . }}post-delete{{ else }}pre-delete{{ end -}}
 {{- end -}}
+
+{{/* The definitions of the API's kinds, by name. */}}
+{{- define "meshfed.crdNames" -}}
+- federatedservices.federation.openshift-service-mesh.io
+- meshfederations.federation.openshift-service-mesh.io
+- remotemeshes.federation.openshift-service-mesh.io
+{{- end -}}
+
+{{/* "true" where the cluster has CRDs of these names that are not this chart's. What cannot be asked, as by `helm template`,
+and what is not there, is left to whoever installs CRDs. */}}
+{{- define "meshfed.crdsDiffer" -}}
+{{- if .Values.crds.upgrade -}}
+{{- range $path, $_ := .Files.Glob "crds/*.yaml" -}}
+{{- $own := $.Files.Get $path | fromYaml -}}
+{{- with lookup $own.apiVersion $own.kind "" $own.metadata.name -}}
+{{- $mark := "federation.openshift-service-mesh.io/schema-digest" -}}
+{{- $found := (.metadata.annotations | default dict) -}}
+{{- if not (or (hasKey $found $mark) $.Values.controller.adoptReference) -}}
+{{- fail (printf "the CRD %s in the cluster is not Meshfed's. Is it of the reference's controller: stop that, and set controller.adoptReference=true. Otherwise see what it is with `meshfed crds apply --dry-run`; crds.upgrade=false leaves it as it is" $own.metadata.name) -}}
+{{- end -}}
+{{- if ne (get $found $mark) (get $own.metadata.annotations $mark) -}}true{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "meshfed.crdsLabels" -}}
+app.kubernetes.io/name: federation-controller-crds
+{{ include "meshfed.commonLabels" . }}
+{{- end -}}
+
+{{- define "meshfed.crdsHook" -}}
+helm.sh/hook: pre-install,pre-upgrade
+helm.sh/hook-weight: "-1"
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end -}}

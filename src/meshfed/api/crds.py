@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from meshfed import __version__
 from meshfed.api.documents import encode_document
 from meshfed.api.schema import Schema, structural
 from meshfed.api.v1alpha1 import GROUP, VERSION, FederatedService, MeshFederation, RemoteMesh
@@ -19,6 +20,8 @@ from meshfed.api.v1alpha1 import GROUP, VERSION, FederatedService, MeshFederatio
 CATEGORY: Final = "federation"
 DIGEST_ANNOTATION: Final = f"{GROUP}/schema-digest"
 """On each CRD: a digest of its spec, by which a person or a script tells two versions apart at a glance."""
+VERSION_LABEL: Final = "app.kubernetes.io/version"
+"""On each CRD: the version of Meshfed that it is of, by which it is known which of two is newer."""
 APPLY_COMMAND: Final = "meshfed crds | kubectl apply --server-side --force-conflicts -f -"
 """What installs or replaces the CRDs."""
 
@@ -166,6 +169,22 @@ def differences(crd: dict[str, Any]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def losses(crd: dict[str, Any]) -> tuple[str, ...]:
+    """What objects in ``crd``, as a cluster serves it, may have that ours of that name does not keep; empty: nothing.
+
+    ``crd`` that is none of ours by name raises KeyError.
+    """
+    ours = {own["metadata"]["name"]: own for own in all_crds()}[crd["metadata"]["name"]]
+    kept = ours["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
+    found = [f"{version['name']} is not served" for version in crd["spec"]["versions"] if version["name"] != VERSION]
+    for version in crd["spec"]["versions"]:
+        if version["name"] == VERSION:
+            given = version.get("schema", {}).get("openAPIV3Schema", {}).get("properties", {})
+            for part in kept.keys() & given.keys() & {"spec", "status"}:
+                found += _lacking(given[part], kept[part], path=part)
+    return tuple(found)
+
+
 def is_ours(crd: dict[str, Any]) -> bool:
     """Whether ``crd``, as a cluster serves it, keeps every field of our objects."""
     return not differences(crd)
@@ -211,7 +230,7 @@ def _crd(kind: Kind) -> dict[str, Any]:
         "kind": "CustomResourceDefinition",
         "metadata": {
             "name": f"{kind.plural}.{GROUP}",
-            "labels": {"app.kubernetes.io/part-of": "meshfed"},
+            "labels": {"app.kubernetes.io/part-of": "meshfed", VERSION_LABEL: __version__},
             "annotations": {DIGEST_ANNOTATION: _digest(spec)},
         },
         "spec": spec,

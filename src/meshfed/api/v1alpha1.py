@@ -370,7 +370,7 @@ class FederatedServiceSpec(_Spec, frozen=True):
     locality: str = ""
     """Where the service is, as announced; shown only, the RemoteMesh's locality is what counts."""
     first_offered: Timestamp = ""
-    """When the remote offered the host first; decides conflicts between remotes of one priority."""
+    """When the remote offered the host first, in microseconds; decides conflicts between remotes of one priority."""
     problem: str = ""
     """What of the last announcement could not be used; the rest then stands as it was before."""
 

@@ -19,7 +19,7 @@ COMMANDS: Final = {
     "controller": "meshfed.cli.controller:controller",
     "plan": "meshfed.cli.plan:plan",
     "fds": "meshfed.cli.fds:app",
-    "crds": "meshfed.cli.crds:crds",
+    "crds": "meshfed.cli.crds:app",
     "manifests": "meshfed.cli.manifests:manifests",
     "uninstall": "meshfed.cli.uninstall:uninstall",
     "sandbox": "meshfed.cli.sandbox:sandbox",

@@ -17,9 +17,8 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from meshfed.api.crds import all_crds
 from meshfed.api.v1alpha1 import OWNER_NAMESPACE_LABEL, FederatedService
-from meshfed.controller.cluster import CRDS, Served
+from meshfed.controller.cluster import Served
 from meshfed.controller.listener import Listener, Word
 from meshfed.istio import reference
 from meshfed.istio.reference import Import, Remnant
@@ -33,7 +32,6 @@ from meshfed.kube import (
     NotFound,
     ObjectKey,
     Outcome,
-    PatchType,
     Resource,
     Store,
     discover,
@@ -57,14 +55,6 @@ _IMPORTING: Final = frozenset({"ServiceEntry", "WorkloadEntry"})
 def taken_over(live: Manifest) -> Manifest | None:
     """For the engine: ``live`` as it is taken over, where it is the reference's."""
     return reference.without_owner(live) if reference.is_reference(live) else None
-
-
-async def replace_definitions(client: Client) -> None:
-    """Put our CRDs in place of those that lack what our objects need. Raises what the client raises."""
-    for crd in all_crds():
-        name = crd["metadata"]["name"]
-        await client.patch(CRDS, name, crd, patch_type=PatchType.APPLY, force=True)
-        _log.info("the CRD %s is Meshfed's now", name)
 
 
 async def drop_records(client: Client, served: Served, namespace: str) -> None:

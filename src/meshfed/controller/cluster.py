@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from meshfed.api.core import Namespace, Pod, Service, ServiceExport
-from meshfed.api.crds import differences
+from meshfed.api.crds import APPLY_COMMAND, differences
 from meshfed.api.v1alpha1 import GROUP, OWNER_NAMESPACE_LABEL, FederatedService, MeshFederation, RemoteMesh
 from meshfed.kube import Client, KubeError, Reflector, Resource, Store, discover
 from meshfed.model.workloads import Workload
@@ -100,8 +100,7 @@ async def _served(client: Client) -> Served:
             if found_differences:
                 raise LacksDefinitions(
                     f"the CRD {resource.plural}.{GROUP} is not Meshfed's ({'; '.join(found_differences[:3])}), so "
-                    "objects could be stored without their contents: run "
-                    "`meshfed crds | kubectl apply --server-side --force-conflicts -f -`"
+                    f"objects could be stored without their contents: run `{APPLY_COMMAND}`"
                 )
     return Served(
         ours={kind: resource for kind, resource in ours.items() if resource is not None},

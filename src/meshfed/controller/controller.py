@@ -10,28 +10,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from meshfed.controller.adoption import drop_records, replace_definitions
-from meshfed.controller.cluster import Served, wait_until_served
+from meshfed.controller.adoption import drop_records
+from meshfed.controller.cluster import Lacking, Served, wait_until_served
+from meshfed.controller.definitions import Refused, bring_up
 from meshfed.controller.federating import Federating
 from meshfed.controller.options import Options
 from meshfed.controller.publisher import Publisher
 from meshfed.controller.resolver import Lookup, system_lookup
 from meshfed.controller.serving import health_app, metrics_app, served
-from meshfed.kube import Client, Elector, KubeError
+from meshfed.kube import Client, Elector, KubeError, time_now
 from meshfed.plan import Planner, Settings
 from meshfed.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
-
-
-def utc_now() -> str:
-    """The time as Kubernetes writes it."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 class Controller:
@@ -43,7 +38,7 @@ class Controller:
         options: Options,
         metrics: Metrics,
         *,
-        stamp: Callable[[], str] = utc_now,
+        stamp: Callable[[], str] = time_now,
         lookup: Lookup = system_lookup,
         elector: Elector | None = None,
     ) -> None:
@@ -80,9 +75,7 @@ class Controller:
             await stack.enter_async_context(served(health_app(lambda: self._complaint), options.health))
             await stack.enter_async_context(publisher.listening())
             adopts = options.adopt_reference
-            found = await wait_until_served(
-                self._client, self._complain, define=replace_definitions if adopts else None
-            )
+            found = await wait_until_served(self._client, self._complain, define=_define if adopts else None)
             if adopts:
                 await self._drop_records(found)
             if self._elector is None:
@@ -144,6 +137,15 @@ class Controller:
         if complaint is None:
             _log.info("ready")
         self._complaint = complaint
+
+
+async def _define(client: Client) -> None:
+    """Put our CRDs in place of those that lack what our objects need. ``Lacking`` where they must not be."""
+    try:
+        for name, said in await bring_up(client, adopt=True):
+            _log.info("the CRD %s: %s", name, said)
+    except Refused as error:
+        raise Lacking(str(error)) from error
 
 
 @asynccontextmanager

@@ -25,6 +25,7 @@ from meshfed.controller.dialling import is_another, target
 from meshfed.controller.pacing import Pacer
 from meshfed.fds import Dialect, DiscoveryClient, DiscoveryError, NotReady, Update
 from meshfed.federation.ledger import Guard, Hold, Ledger
+from meshfed.kube import micro_time_now
 from meshfed.plan import Connection
 from meshfed.telemetry.logs import Seldom
 from meshfed.telemetry.metrics import Metrics
@@ -201,6 +202,7 @@ class Session:
             complete=complete,
             now=loop.time(),
             stamp=self._stamp(),
+            moment=micro_time_now(),
         )
         for what, number in (self._ledger.dropped - dropped).items():
             self._metrics.dropped.labels(remote=self._name, what=what).inc(number)

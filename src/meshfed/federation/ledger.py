@@ -5,7 +5,8 @@ really withdrawn: an update that is not complete removes only what it names, and
 is held for a while (the guard), since failures look just like that. Restarting loses nothing: the ledger starts
 from the FederatedServices that the last process left.
 
-Time comes in as arguments: ``now`` in seconds of any steady clock, ``stamp`` as RFC 3339 for people.
+Time comes in as arguments: ``now`` in seconds of any steady clock, ``stamp`` as RFC 3339 for people, ``moment`` as
+RFC 3339 too, in microseconds, since it decides who was first.
 """
 
 from __future__ import annotations
@@ -149,6 +150,7 @@ class Ledger:
         complete: bool,
         now: float,
         stamp: str,
+        moment: str,
     ) -> set[str]:
         """Take in what the remote said; returns the hosts whose desired FederatedService changed.
 
@@ -162,7 +164,7 @@ class Ledger:
         for offer in upserts:
             offered.add(offer.host)
             self._held.pop(offer.host, None)
-            spec = self._spec(offer, stamp)
+            spec = self._spec(offer, moment)
             if spec is None:
                 unusable.add(offer.host)
                 continue
@@ -276,10 +278,10 @@ class Ledger:
         promoted, self._promoted = self._promoted, set()
         return promoted
 
-    def _spec(self, offer: Offer, stamp: str) -> FederatedServiceSpec | None:
+    def _spec(self, offer: Offer, moment: str) -> FederatedServiceSpec | None:
         """What to remember of ``offer``; ``None`` where its host is no host, so nothing can be named after it."""
         known = self._offers.get(offer.host)
-        first_offered = known.first_offered if known is not None and known.first_offered else stamp
+        first_offered = known.first_offered if known is not None and known.first_offered else moment
         verdict = checked(offer, self._trust_domain)
         if isinstance(verdict, Refusal):
             if verdict.field == "host":

@@ -38,6 +38,7 @@ from meshfed.kube.reflector import Reflector, ReflectorState, ReflectorStatistic
 from meshfed.kube.resources import Manifest, ObjectKey, ObjectMeta, Resource
 from meshfed.kube.sources import ObjectState, Outcome, SourceState
 from meshfed.kube.store import Key, Store
+from meshfed.kube.times import micro_time_now, time_now
 
 __all__ = [
     "LEASES",
@@ -88,6 +89,8 @@ __all__ = [
     "discover",
     "in_cluster",
     "load_kubeconfig",
+    "micro_time_now",
     "process_identity",
     "server_version",
+    "time_now",
 ]

@@ -31,7 +31,6 @@ import socket
 import time
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -39,6 +38,7 @@ import msgspec
 from meshfed.kube.client import Client
 from meshfed.kube.errors import AlreadyExists, Conflict, KubeError, NotFound
 from meshfed.kube.resources import Manifest, Resource
+from meshfed.kube.times import micro_time_now
 from meshfed.telemetry.logs import Seldom
 
 _log = logging.getLogger(__name__)
@@ -88,10 +88,6 @@ def steady_clock() -> float:
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     return time.monotonic()
-
-
-def _micro_time() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 class Elector:
@@ -239,7 +235,7 @@ class Elector:
         return True
 
     async def _write(self, lease: Manifest | None, *, holder: str, duration: int) -> Manifest:
-        now = _micro_time()
+        now = micro_time_now()
         before: dict[str, Any] = (lease or {}).get("spec") or {}
         same = before.get("holderIdentity") == holder
         spec = {

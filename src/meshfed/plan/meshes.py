@@ -9,6 +9,7 @@ import msgspec
 
 from meshfed.api.core import Service
 from meshfed.api.v1alpha1 import MeshFederation, OutlierDetection, RemoteMesh
+from meshfed.istio.names import EXPORT_TO
 from meshfed.model.identity import SpiffeID
 from meshfed.model.imports import LocalPort, LocalService
 from meshfed.model.meshes import IngressType, LocalMesh, Remote
@@ -98,4 +99,13 @@ def local_service(service: Service, domain: str) -> LocalService:
         ),
         headless=spec.cluster_ip == "None",
         external_name=spec.type == "ExternalName",
+        visible_in=_visible_in(meta.annotations.get(EXPORT_TO, ""), meta.namespace),
     )
+
+
+def _visible_in(export_to: str, namespace: str) -> tuple[str, ...] | None:
+    """Return the namespaces that see a Service; ``None`` where all do (``PushContext.initServiceRegistry``)."""
+    named = {name.strip() for name in export_to.split(",")}
+    if not export_to or "*" in named:
+        return None
+    return () if "~" in named else tuple(sorted({namespace if name == "." else name for name in named} - {""}))

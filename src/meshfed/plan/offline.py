@@ -146,7 +146,7 @@ def _recorded(
     )
     ledger.remember(record.spec for record in given)
     hosts = sorted(offers, key=lambda offer: offer.host)
-    ledger.update(hosts, complete=True, now=0.0, stamp="")
+    ledger.update(hosts, complete=True, now=0.0, stamp="", moment="")
     specs = [spec for offer in hosts if (spec := ledger.desired(offer.host)) is not None]
     return [
         msgspec.convert(

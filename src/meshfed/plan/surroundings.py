@@ -11,6 +11,7 @@ import msgspec
 from meshfed import istio
 from meshfed.federation.imports import Verdict, beside_local
 from meshfed.federation.merging import Candidate, merge
+from meshfed.istio.names import EXPORT_TO
 from meshfed.model.imports import Import, LocalService
 from meshfed.model.meshes import LocalMesh
 from meshfed.model.reasons import Decision, Reason
@@ -50,6 +51,7 @@ class Surroundings:
             refusal = self._beside(self._mesh, local, verdict, candidate, alone)
             if refusal is not None:
                 return refusal
+            candidate = msgspec.structs.replace(candidate, note=_seen_by(local))
         if not istio.states_sni(alone):
             return candidate
         return self._with_sni(self._mesh, local, alone.host, candidate)
@@ -91,7 +93,16 @@ class Surroundings:
                 f"the SNI that RemoteMesh {candidate.remote.name} needs would have everybody speak mTLS with them; "
                 "have sidecars injected, or import under another host with a rule's `as`",
             )
-        return msgspec.structs.replace(candidate, note=_note(overriding))
+        return msgspec.structs.replace(candidate, note=candidate.note + _note(overriding))
+
+
+def _seen_by(local: LocalService) -> str:
+    if local.visible_in is None:
+        return ""
+    return (
+        f", for clients in {', '.join(local.visible_in)} alone, as annotation {EXPORT_TO} of Service "
+        f"{local.host.namespace}/{local.host.name} says"
+    )
 
 
 def _note(overriding: Overriding) -> str:

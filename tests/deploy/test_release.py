@@ -30,6 +30,8 @@ from tests.deploy.cluster import RESOURCES, SYSTEM, Cluster, Pod, cluster, until
 from tests.deploy.permissions import Permission, granted, idle, refused
 from tests.deploy.test_chart import example
 
+pytestmark = pytest.mark.timeout(300)  # half a minute's work, on a machine that may do much else
+
 JSONObject = dict[str, Any]
 NAMESPACE = "fed"
 ACCOUNT = "federation-controller"

@@ -74,6 +74,7 @@ def service(
     selector: Mapping[str, str] | None = None,
     ports: Sequence[Mapping[str, Any]] = (HTTP,),
     created: str = "2026-01-01T00:00:00Z",
+    annotations: Mapping[str, str] | None = None,
     **spec: Any,
 ) -> Service:
     """Make a Service, ``reviews`` or ``reviews.bookinfo``, whose pods are labelled ``app: <name>``."""
@@ -82,6 +83,7 @@ def service(
         "name": short,
         "namespace": space or "default",
         "labels": {"app": short, **(labels or {})},
+        "annotations": annotations or {},
         "creationTimestamp": created,
     }
     body = {"clusterIP": "10.0.0.1", "selector": {"app": short} if selector is None else selector, "ports": ports}

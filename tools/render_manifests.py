@@ -13,7 +13,7 @@ from typing import Any
 import helm
 import yaml
 
-from meshfed.cli.manifests import IMAGE, ISTIO_NAMESPACE, MESH, NAMESPACE, TEMPLATE
+from meshfed.cli.manifests import ACCOUNT, IMAGE, ISTIO_NAMESPACE, MESH, NAMESPACE, TEMPLATE
 
 JSONObject = dict[str, Any]
 
@@ -48,7 +48,11 @@ def _stripped(value: Any) -> Any:
 def rendered(asked: helm.Helm) -> str:
     """The manifests, with names that printing them replaces."""
     repository, _, tag = IMAGE.partition(":")
-    values = {"image": {"repository": repository, "tag": tag}, "istio": {"namespace": ISTIO_NAMESPACE}}
+    values = {
+        "image": {"repository": repository, "tag": tag},
+        "istio": {"namespace": ISTIO_NAMESPACE},
+        "serviceAccount": {"name": ACCOUNT},
+    }
     found = asked("template", chart=str(CHART), name=MESH, namespace=NAMESPACE, values=values)
     ordered = sorted(
         objects(found), key=lambda one: _ORDER.index(one["kind"]) if one["kind"] in _ORDER else len(_ORDER)

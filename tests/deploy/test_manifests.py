@@ -34,6 +34,17 @@ def kustomized(folder: Path) -> dict[tuple[str, str, str], Manifest]:
     return by_name(list(yaml.safe_load_all(text)))
 
 
+def accounts(objects: dict[tuple[str, str, str], Manifest]) -> set[str]:
+    """The service accounts that are made, run as, and given roles."""
+    found = {name for kind, _, name in objects if kind == "ServiceAccount"}
+    for (kind, _, _), obj in objects.items():
+        if kind == "Deployment":
+            found.add(obj["spec"]["template"]["spec"]["serviceAccountName"])
+        elif kind.endswith("Binding"):
+            found.update(subject["name"] for subject in obj["subjects"])
+    return found
+
+
 def crds() -> dict[tuple[str, str, str], Manifest]:
     return by_name([yaml.safe_load(path.read_text()) for path in sorted((CHART / "crds").glob("*.yaml"))])
 
@@ -59,6 +70,10 @@ def test_what_is_printed_is_what_was_asked_for(capsys: pytest.CaptureFixture[str
     assert ("Role", "istio-system", "federation-controller-fed") in objects
     (container,) = objects["Deployment", "fed", "federation-controller"]["spec"]["template"]["spec"]["containers"]
     assert container["image"] == "registry.example.com/meshfed:1"
+    assert accounts(objects) == {"federation-controller"}
+    assert run([*command, "--service-account", "federation-controller-east", "--no-crds"]) == 0
+    printed = capsys.readouterr().out
+    assert accounts(by_name(list(yaml.safe_load_all(printed)))) == {"federation-controller-east"}
     assert run([*command, "--no-crds"]) == 0
     printed = capsys.readouterr().out
     assert by_name(list(yaml.safe_load_all(printed))).keys() == objects.keys() - crds().keys()
@@ -70,6 +85,7 @@ def test_what_is_printed_is_what_was_asked_for(capsys: pytest.CaptureFixture[str
     [
         (["--mesh", "East"], "--mesh: 'East' is no DNS label"),
         (["--mesh", "e" * 35], "longer than the 34 characters"),
+        (["--mesh", "east", "--service-account", "East"], "--service-account: 'East' is no name of a service account"),
         (["--mesh", "east", "-n", "a.b"], "--namespace: 'a.b' is no DNS label"),
     ],
 )
@@ -86,6 +102,7 @@ def test_the_kustomize_base_is_the_same() -> None:
 def test_the_example_overlay_names_the_mesh() -> None:
     objects = kustomized(ROOT / "deploy" / "examples" / "kustomize")
     assert [name for kind, _, name in objects if kind == "Service"] == ["federation-discovery-service-east"]
+    assert accounts(objects) == {"federation-controller-east"}
     (container,) = objects["Deployment", "istio-system", "federation-controller"]["spec"]["template"]["spec"][
         "containers"
     ]

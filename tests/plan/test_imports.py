@@ -172,6 +172,31 @@ def test_rules_that_change_let_offers_in_and_out() -> None:
     assert world.accepted() == {record("ratings"): "Accepted", record("details"): "DeniedByRule"}
 
 
+@pytest.mark.parametrize(
+    ("export_to", "only"),
+    [("*", ""), (".,*", ""), ("", ""), (".", "default"), (" . , shop,", "default, shop"), ("default", "default")],
+)
+def test_a_local_service_has_its_host_whoever_sees_it_and_remotes_join_it_for_those(export_to: str, only: str) -> None:
+    hidden = service("ratings", annotations={"networking.istio.io/exportTo": export_to})
+    world = World(mesh(), remote(), offer("west", "ratings"), hidden)
+    assert (world.carriers, world.accepted()) == ([], {record("ratings"): "LocalServiceExists"})
+    world.put(remote(**MERGE))
+    assert world.carriers == [JOINED]
+    message = world.statuses[f"FederatedService {record('ratings')}"].conditions[0].message
+    said = f", for clients in {only} alone, as annotation networking.istio.io/exportTo of Service default/ratings says"
+    assert message == f"imported as {host('ratings')}" + (said if only else "")
+
+
+def test_a_local_service_that_nobody_sees_takes_no_endpoints() -> None:
+    hidden = service("ratings", annotations={"networking.istio.io/exportTo": "shop, ~"})
+    world = World(mesh(), remote(**MERGE), offer("west", "ratings"), hidden)
+    assert (world.carriers, world.accepted()) == ([], {record("ratings"): "LocalServiceUnusable"})
+    world.put(service("ratings"))
+    assert world.carriers == [JOINED]
+    world.put(hidden)
+    assert world.carriers == []
+
+
 def test_a_local_service_that_takes_no_workload_entries_says_so() -> None:
     world = World(mesh(), remote(**MERGE), offer("west", "ratings"), service("ratings", clusterIP="None"))
     assert (world.carriers, world.accepted()) == ([], {record("ratings"): "LocalServiceUnusable"})

@@ -14,7 +14,11 @@ TEMPLATE: Final = Path(__file__).with_name("manifests.yaml")
 MESH: Final = "the-mesh"
 NAMESPACE: Final = "the-namespace"
 ISTIO_NAMESPACE: Final = "the-istio-namespace"
+ACCOUNT: Final = "the-account"
 IMAGE: Final = "the-image:the-tag"
+
+DEFAULT_ACCOUNT: Final = "federation-controller"
+"""What remote meshes expect where nothing is said."""
 
 
 def manifests(
@@ -22,6 +26,7 @@ def manifests(
     mesh: str,
     namespace: Annotated[str, Parameter(name=["--namespace", "-n"])] = "istio-system",
     istio_namespace: str = "istio-system",
+    service_account: str = DEFAULT_ACCOUNT,
     image: str | None = None,
     crds: Annotated[bool, Parameter(negative="--no-crds")] = True,
 ) -> None:
@@ -38,6 +43,8 @@ def manifests(
         Where the controller runs, and its MeshFederation and RemoteMeshes are.
     istio_namespace
         Where istiod runs: the controlPlaneNamespace of the MeshFederation.
+    service_account
+        The controller's service account, by which other meshes know it; meshes of one trust domain need different ones.
     image
         The controller's image; without it, meshfed with this version as its tag.
     crds
@@ -45,21 +52,30 @@ def manifests(
     """
     from meshfed import __version__
     from meshfed.api.crds import crds_yaml
-    from meshfed.model.names import MAX_MESH_NAME, is_dns_label
+    from meshfed.model.names import MAX_MESH_NAME, is_dns_label, is_dns_name
 
     for flag, value in (("--mesh", mesh), ("--namespace", namespace), ("--istio-namespace", istio_namespace)):
         if not is_dns_label(value):
             raise BadInput(f"{flag}: {value!r} is no DNS label: use lower-case letters, digits and '-', at most 63")
+    if not is_dns_name(service_account):
+        raise BadInput(
+            f"--service-account: {service_account!r} is no name of a service account: use lower-case letters, digits, "
+            "'-' and '.'"
+        )
     if len(mesh) > MAX_MESH_NAME:
         raise BadInput(f"--mesh: {mesh!r} is longer than the {MAX_MESH_NAME} characters that a mesh's name may have")
     if crds:
         print(crds_yaml() + "---")
-    print(controller_yaml(mesh, namespace, istio_namespace, image or f"meshfed:{__version__}"), end="")
+    image = image or f"meshfed:{__version__}"
+    print(controller_yaml(mesh, namespace, istio_namespace, image, account=service_account), end="")
 
 
-def controller_yaml(mesh: str, namespace: str, istio_namespace: str, image: str) -> str:
+def controller_yaml(
+    mesh: str, namespace: str, istio_namespace: str, image: str, *, account: str = DEFAULT_ACCOUNT
+) -> str:
     """What runs the controller, as YAML documents."""
     text = TEMPLATE.read_text()
-    for name, value in ((ISTIO_NAMESPACE, istio_namespace), (NAMESPACE, namespace), (MESH, mesh), (IMAGE, image)):
+    values = {ISTIO_NAMESPACE: istio_namespace, NAMESPACE: namespace, MESH: mesh, ACCOUNT: account, IMAGE: image}
+    for name, value in values.items():
         text = text.replace(name, value)
     return text

@@ -50,6 +50,7 @@ def hint(error: DiscoveryError, mesh: RemoteMesh) -> str:
         gateway = ", ".join(f"{address}:{mesh.spec.port}" for address in mesh.spec.addresses[:3])
         return (
             f"; a proxy says so: the remote's controller is not reached by way of its gateway ({gateway}), or is not "
-            "whom spec.identity says, or one does not believe the other's certificate"
+            f"{meshes.remote(mesh).fds_host}, as metadata.name and discovery.namespace have it, or is not whom "
+            "spec.identity says, or one does not believe the other's certificate; our sidecar's access log tells which"
         )
     return "; it is starting, or not in sync yet"

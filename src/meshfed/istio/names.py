@@ -22,6 +22,9 @@ AUTHORIZATION_POLICY: Final = "fds-known-remotes"
 RESOLVED_FROM: Final = f"{GROUP}/resolved-from"
 """Annotation on a WorkloadEntry whose address is what DNS answered: the names asked for, joined by commas."""
 
+EXPORT_TO: Final = "networking.istio.io/exportTo"
+"""Istio's annotation on a Service that says which namespaces see it."""
+
 _FURTHER_GATEWAY = re.compile(rf"{INGRESS_GATEWAY}-([2-9]|[1-9][0-9]+)")
 
 

@@ -11,7 +11,7 @@ import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 
 from meshfed.istio.metadata import MANAGED_BY, NETWORKING, Manifest, manifest, present
-from meshfed.istio.names import RESOLVED_FROM, workload_name
+from meshfed.istio.names import EXPORT_TO, RESOLVED_FROM, workload_name
 from meshfed.model.identity import SpiffeID
 from meshfed.model.imports import Backend, Import, LocalPort, LocalService
 from meshfed.model.meshes import LocalMesh, Remote, is_ip
@@ -91,6 +91,8 @@ def _unusable(service: LocalService) -> Decision | None:
         why = "is headless (clusterIP None), and Istio adds no WorkloadEntry to those"
     elif not service.selector:
         why = "has no selector, and Istio finds WorkloadEntries by it"
+    elif service.visible_in == ():
+        why = f"is seen by no namespace, as its annotation {EXPORT_TO} says"
     else:
         return None
     return _refused(Reason.LOCAL_SERVICE_UNUSABLE, f"local Service {_shown(service)} {why}")

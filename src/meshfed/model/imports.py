@@ -59,3 +59,5 @@ class LocalService(msgspec.Struct, frozen=True):
     ports: tuple[LocalPort, ...]
     headless: bool = False
     external_name: bool = False
+    visible_in: tuple[str, ...] | None = None
+    """The namespaces whose clients see it, sorted; ``None``: all of them."""

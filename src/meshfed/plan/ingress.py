@@ -108,7 +108,8 @@ class Ingress:
         if not self._pods:
             return _said(
                 Reason.GATEWAY_PODS_MISSING,
-                f"no pod has the labels {_labels(mesh)} that `ingress.gateway.selector` asks for: install the gateway",
+                f"no pod has the labels {_labels(mesh)} that `ingress.gateway.selector` asks for: "
+                "install the gateway, or correct the selector",
             )
         if not any(pod.ready for _, pod in self._pods):
             return _said(Reason.GATEWAY_PODS_NOT_READY, f"no pod with the labels {_labels(mesh)} is ready")

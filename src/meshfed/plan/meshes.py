@@ -5,10 +5,13 @@ The API's types mirror what people write; everything past this module speaks of 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from meshfed.api.core import Service
 from meshfed.api.v1alpha1 import MeshFederation, OutlierDetection, RemoteMesh
+from meshfed.istio.names import EXPORT_TO
 from meshfed.model.identity import SpiffeID
 from meshfed.model.imports import LocalPort, LocalService
 from meshfed.model.meshes import IngressType, LocalMesh, Remote
@@ -98,4 +101,17 @@ def local_service(service: Service, domain: str) -> LocalService:
         ),
         headless=spec.cluster_ip == "None",
         external_name=spec.type == "ExternalName",
+        visible_in=visible_in(filter(None, meta.annotations.get(EXPORT_TO, "").split(",")), meta.namespace),
     )
+
+
+def visible_in(export_to: Iterable[str], namespace: str) -> tuple[str, ...] | None:
+    """Return the namespaces that see what is exported like this from ``namespace``; ``None`` where all do.
+
+    As ``PushContext.initServiceRegistry`` has it; what the mesh configuration says of those that say nothing is not
+    known here, and taken for everyone.
+    """
+    named = {name.strip() for name in export_to}
+    if not named or "*" in named:
+        return None
+    return () if "~" in named else tuple(sorted({namespace if name == "." else name for name in named} - {""}))

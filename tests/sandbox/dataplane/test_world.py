@@ -152,8 +152,10 @@ async def test_a_job_runs_until_it_succeeds_or_has_failed_too_often(
     world: World, words: list[str], ends: str, pods: int
 ) -> None:
     container = {"name": "task", "image": "meshfed:latest", "args": words}
-    template = {"spec": {"restartPolicy": "Never", "containers": [container]}}
-    template["metadata"] = {"labels": {"sidecar.istio.io/inject": "false"}}
+    template = {
+        "metadata": {"labels": {"sidecar.istio.io/inject": "false"}},
+        "spec": {"restartPolicy": "Never", "containers": [container]},
+    }
     job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "task", "namespace": "bookinfo"}}
     await world.east.apply({**job, "spec": {"backoffLimit": 1, "template": template}})
     await world.east.kubectl("wait", "-n", "bookinfo", "job/task", f"--for=condition={ends}", "--timeout=60s")

@@ -20,8 +20,8 @@ from meshfed.istio import gateway_index
 from meshfed.kube import Manifest
 from meshfed.model.workloads import Workload
 from meshfed.plan import Inputs, Settings, plan_all
-from meshfed.plan.local_services import workload_selector
 from meshfed.plan.overrides import host_of
+from meshfed.plan.rivals import of_service_entry
 from meshfed.plan.workloads import of_entry, of_pod
 from tests.controller.meshes import PATIENCE, WRITTEN, Mesh
 from tests.controller.remotes import Remote
@@ -50,7 +50,7 @@ def planned(mesh: Mesh, *others: Remote) -> dict[Name, Manifest]:
         services=_read(mesh, Service, "services", everywhere=True),
         workloads=tuple(_workloads(mesh)),
         rules=tuple((_name(one)[1:], host_of(one)) for one in _of_others(mesh, "destinationrules")),
-        selectors=tuple((_name(one)[1:], workload_selector(one)) for one in _of_others(mesh, "serviceentries")),
+        entries=tuple((_name(one)[1:], of_service_entry(one)) for one in _of_others(mesh, "serviceentries")),
         records=_read(mesh, FederatedService, "federatedservices"),
         gateways=tuple(
             (index, tuple(host for server in servers for host in server["hosts"]))

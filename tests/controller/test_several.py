@@ -162,6 +162,32 @@ async def test_what_an_earlier_version_recorded_in_whole_seconds_stays_and_comes
         } == moments
 
 
+async def test_somebody_elses_service_entry_for_the_host_is_told_and_takes_nothing_away() -> None:
+    async with meshes("east") as (east,), remotes("west") as (west,):
+        west.offer(offer("ratings"))
+        await east.apply(federation("east"), west.object())
+        await east.start()
+        await as_planned(east, west)
+        before = versions(east, "ServiceEntry")
+        theirs = {
+            "apiVersion": "networking.istio.io/v1",
+            "kind": "ServiceEntry",
+            "metadata": {"name": "theirs", "namespace": "default"},
+            "spec": {"hosts": [RATINGS], "ports": [{"number": 9080, "name": "http"}], "resolution": "NONE"},
+        }
+        await east.apply(theirs)
+        await eventually(lambda: accepted(east) == {record("west"): "HostShared"})
+        await eventually(lambda: "HostShared" in {event["reason"] for event in east.server.snapshot("events")})
+        await east.stop()
+        await east.start()
+        await east.ready()
+        await as_planned(east, west)
+        assert accepted(east) == {record("west"): "HostShared"}
+        await east.delete("ServiceEntry", "theirs", namespace="default")
+        await eventually(lambda: accepted(east) == {record("west"): "Accepted"})
+        assert versions(east, "ServiceEntry") == before
+
+
 async def test_one_remote_by_ip_and_one_by_name() -> None:
     async with meshes("east") as (east,), remotes("west", "north") as (west, north):
         for remote in (west, north):

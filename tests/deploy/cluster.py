@@ -26,6 +26,7 @@ from meshfed.sandbox.ports import free_port
 from tests.controller.meshes import RESOURCES as KINDS
 from tests.controller.meshes import eventually
 from tests.deploy.permissions import refused
+from tests.published import published_crds
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CHART = ROOT / "deploy" / "chart"
@@ -177,8 +178,12 @@ class Cluster:
 async def cluster(
     directory: Path, *, openshift: bool = False, service_exports: bool = False, crds: Sequence[Manifest] = ()
 ) -> AsyncIterator[Cluster]:
-    """A cluster with Istio's CRDs, ``crds`` and a namespace for Istio; not with Meshfed's, which the chart brings."""
-    installed = [crd for crd in istio_crds() if openshift or crd["spec"]["names"]["kind"] != "Route"]
+    """A cluster with Istio's CRDs, ``crds`` and a namespace for Istio; not with Meshfed's, which the chart brings.
+
+    Istio's own CRDs, where they are here; else the sandbox's.
+    """
+    definitions = published_crds() or istio_crds()
+    installed = [crd for crd in definitions if openshift or crd["spec"]["names"]["kind"] != "Route"]
     installed += [SERVICE_EXPORTS] if service_exports else []
     async with APIServer(authorization="RBAC", crds=[*installed, *crds]) as server:
         kubeconfig = directory / f"admin-{free_port()}.kubeconfig"

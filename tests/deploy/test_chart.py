@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import ssl
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import aiohttp
 import helm
 import pytest
 import yaml
@@ -17,7 +14,7 @@ from meshfed import __version__
 from meshfed.api.reference_config import reference_config
 from meshfed.cli.app import build
 from meshfed.kube import Manifest
-from tests.deploy.cluster import CHART, ROOT, Cluster, cluster
+from tests.deploy.cluster import CHART, ROOT
 
 EXAMPLES = ROOT / "deploy" / "examples"
 PODS = {"Deployment", "Job"}
@@ -34,7 +31,16 @@ def rendered(
 ) -> list[Manifest]:
     found = asked("template", chart=str(CHART), name=name, namespace=namespace, values=values)
     texts = [text for path, text in sorted(found.items()) if path.endswith(".yaml")]
-    return [document for text in texts for document in yaml.safe_load_all(text) if document]
+    return [document for text in texts for document in yaml.load_all(text, UniqueKeys) if document]
+
+
+class UniqueKeys(yaml.SafeLoader):
+    """Refuses a key that is there twice, of which a cluster would take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        assert len(set(keys)) == len(keys), f"twice: {keys}"
+        return super().construct_mapping(node, deep=deep)
 
 
 def one(objects: list[Manifest], kind: str, name: str = "") -> Manifest:
@@ -98,43 +104,6 @@ def test_helm_has_nothing_to_complain_of(helm_process: helm.Helm, case: str) -> 
     said = helm_process("lint", chart=str(CHART), namespace="fed", values=CASES[case])
     assert said["errors"] == []
     assert [message for message in said["messages"] if message["error"] != "icon is recommended"] == []
-
-
-async def test_every_object_is_one_that_a_cluster_takes(renderings: dict[str, list[Manifest]], tmp_path: Path) -> None:
-    plurals = {"NetworkPolicy": "networkpolicies", "RemoteMesh": "remotemeshes"}
-    async with cluster(tmp_path) as found:
-        for crd in sorted((CHART / "crds").glob("*.yaml")):
-            found.server.install_crd(yaml.safe_load(crd.read_text()))
-        await found.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "fed"}})
-        seen = set()
-        for case, objects in renderings.items():
-            for obj in objects:
-                seen.add(obj["kind"])
-                if obj["kind"] == "PodMonitor":
-                    continue  # of the Prometheus operator, which nothing here knows
-                group = obj["apiVersion"]
-                place = f"/namespaces/{obj['metadata']['namespace']}" if "namespace" in obj["metadata"] else ""
-                plural = plurals.get(obj["kind"], f"{obj['kind'].lower()}s")
-                path = f"/{'apis' if '/' in group else 'api'}/{group}{place}/{plural}"
-                status, said = await post(found, path, obj)
-                assert status == 201, f"{case}: {obj['kind']}: {said}"
-    assert seen == {
-        *("ClusterRole", "ClusterRoleBinding", "Deployment", "Job", "MeshFederation", "NetworkPolicy", "PodMonitor"),
-        *("PodDisruptionBudget", "RemoteMesh", "Role", "RoleBinding", "Service", "ServiceAccount"),
-    }
-
-
-async def post(found: Cluster, path: str, obj: Manifest) -> tuple[int, str]:
-    """Create for trial, with unknown fields refused."""
-    context = ssl.create_default_context(cadata=found.server.ca.decode())
-    headers = {"Authorization": f"Bearer {found.server.token}"}
-    url = f"{found.server.url}{path}?fieldValidation=Strict&dryRun=All"
-    connector = aiohttp.TCPConnector(ssl=context)
-    async with (
-        aiohttp.ClientSession(connector=connector, headers=headers) as session,
-        session.post(url, json=obj) as answer,
-    ):
-        return answer.status, await answer.text()
 
 
 @pytest.mark.parametrize("case", CASES)

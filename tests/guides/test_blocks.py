@@ -23,6 +23,7 @@ from meshfed.sandbox.istio_crds import istio_crds
 from meshfed.sandbox.kubectl import kubectl_path
 from tests.guides.readers import ROOT, put
 from tests.pages import blocks, page_text, steps
+from tests.published import published_crds
 
 JSONObject = dict[str, Any]
 
@@ -30,7 +31,6 @@ DOCS = ROOT / "docs"
 EXAMPLES = DOCS / "examples"
 CHART = ROOT / "deploy" / "chart"
 PAGES = [*sorted(DOCS.rglob("*.md")), ROOT / "README.md"]
-ISTIO = ROOT.parent / "shared" / "data" / "istio-1.30-crds.yaml"
 OTHERS = {"sailoperator.io", "spire.spiffe.io", "operators.coreos.com"}
 """Groups whose schemas are not here; what the guides write of them was compared with their own documentation."""
 
@@ -195,9 +195,7 @@ def missing(command: str) -> list[str]:
 @functools.cache
 def schemas() -> dict[tuple[str, str], Any]:
     """Validators by apiVersion and kind, of ours and of Istio's; of Istio's own CRDs where they are here."""
-    definitions = [*istio_crds(), *all_crds()]
-    if ISTIO.exists():
-        definitions += [one for one in yaml.load_all(ISTIO.read_bytes(), yaml.CSafeLoader) if one]
+    definitions = [*istio_crds(), *all_crds(), *published_crds()]
     found = {}
     for crd in definitions:
         spec = crd["spec"]

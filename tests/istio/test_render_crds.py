@@ -1,13 +1,11 @@
 """What is rendered fits the schemas that Istio 1.30 and OpenShift publish.
 
-Those are not part of this repository: `MESHFED_PUBLISHED_CRDS` names the folder that holds them, else they are in
-`shared/data` next to the repository. Their schemas are made stricter here: a field that they do not know is an error,
-where an API server would drop it without a word.
+Their schemas are made stricter here: a field that they do not know is an error, where an API server would drop it
+without a word.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from functools import cache
 from pathlib import Path
@@ -23,28 +21,23 @@ from meshfed.istio import Manifest, route
 from meshfed.model.names import ServiceHost
 from tests.istio.rendering_values import ROUTER, mesh
 from tests.istio.test_render_properties import everything, worlds
+from tests.published import MISSING, published_crds
 
 ROOT = Path(__file__).resolve().parents[2]
-PUBLISHED = Path(os.environ.get("MESHFED_PUBLISHED_CRDS") or ROOT.parent / "shared" / "data")
-FILES = ("istio-1.30-crds.yaml", "openshift-route-crd.yaml")
 
-pytestmark = pytest.mark.skipif(
-    not all((PUBLISHED / name).is_file() for name in FILES),
-    reason=f"published CRDs {' and '.join(FILES)} are not in {PUBLISHED}; MESHFED_PUBLISHED_CRDS names their folder",
-)
+pytestmark = pytest.mark.skipif(bool(MISSING), reason=MISSING)
 
 
 @cache
 def validators() -> dict[tuple[str, str], jsonschema_rs.Validator]:
     """The validator of each served version's ``spec``, by apiVersion and kind."""
     found = {}
-    for name in FILES:
-        for crd in yaml.load_all((PUBLISHED / name).read_text(), Loader=yaml.CSafeLoader):
-            for version in crd["spec"]["versions"] if crd else []:
-                if version["served"]:
-                    schema = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
-                    key = (f"{crd['spec']['group']}/{version['name']}", crd["spec"]["names"]["kind"])
-                    found[key] = jsonschema_rs.validator_for(strict(schema))
+    for crd in published_crds():
+        for version in crd["spec"]["versions"]:
+            if version["served"]:
+                schema = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
+                key = (f"{crd['spec']['group']}/{version['name']}", crd["spec"]["names"]["kind"])
+                found[key] = jsonschema_rs.validator_for(strict(schema))
     return found
 
 

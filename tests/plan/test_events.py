@@ -50,6 +50,8 @@ READY, PENDING, DENIED = ("True", "Ready"), ("False", "Pending"), ("False", "Den
         ("MeshFederation", "Ready", PENDING, READY, "Ready"),
         ("MeshFederation", "Ready", READY, ("False", "Duplicate"), "NotReady!"),
         ("FederatedService", "Accepted", None, ("True", "Accepted"), None),
+        ("FederatedService", "Accepted", ("True", "Accepted"), ("True", "HostShared"), "HostShared!"),
+        ("FederatedService", "Accepted", ("True", "HostShared"), ("True", "Accepted"), None),
         ("FederatedService", "Accepted", None, DENIED, "Denied"),
         ("FederatedService", "Accepted", None, ("False", "PortConflict"), "Denied!"),
         ("FederatedService", "Accepted", None, ("False", "RemoteMissing"), None),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from meshfed.api.core import Service
 from meshfed.api.v1alpha1 import MeshFederation, RemoteMesh
 from meshfed.plan import GatewayKey, MeshStatusKey, Outputs
+from meshfed.plan.rivals import Entry
 from tests.world import Object, World, exported, host, mesh, namespace, offer, pod, remote, service
 
 WEST, NORTH = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
@@ -94,7 +95,16 @@ pods = st.builds(
 )
 hosts = st.sampled_from(["a", "b.default.svc.cluster.local", "*.default.svc.cluster.local", "*.local", "pay", ""])
 rules = st.tuples(st.sampled_from([("default", "r"), ("istio-system", "r"), ("shop", "r")]), hosts)
-entries = st.tuples(st.just(("default", "e")), st.sampled_from([{}, {"app": "a"}, {"app": "b"}, {"v": "1"}]))
+entries = st.tuples(
+    st.sampled_from([("default", "e"), ("istio-system", "e")]),
+    st.none()
+    | st.builds(
+        Entry,
+        selector=st.sampled_from([{}, {"app": "a"}, {"app": "b"}, {"v": "1"}]),
+        hosts=st.sampled_from([(), ("a.default.svc.cluster.local",), ("*.local", "b.default.svc.cluster.local")]),
+        visible_in=st.sampled_from([None, (), ("default",)]),
+    ),
+)
 resolutions = st.tuples(st.just("gw.example"), st.sampled_from([(), ("192.0.2.7",), ("192.0.2.8", "192.0.2.7")]))
 objects = st.one_of(services, offers, services, offers, services, offers, remotes, meshes, namespaces, pods)
 changes = st.lists(

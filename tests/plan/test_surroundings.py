@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from meshfed.plan.rivals import Entry, of_service_entry
 from tests.world import World, mesh, namespace, offer, pod, remote, service
 
 RECORD = "ratings.default.svc.cluster.local.west"
@@ -115,18 +116,82 @@ def test_local_pods_without_a_sidecar_are_not_made_to_speak_mtls() -> None:
 
 def test_a_service_entry_that_would_take_the_endpoints_too_is_in_the_way() -> None:
     world = World(mesh(), remote(**MERGE), offer("west", "ratings"), service("ratings"))
-    world.planner.service_entry_changed("default", "vms", {"app": "ratings", "v": "1"})
-    world.planner.service_entry_changed("shop", "vms", {"app": "ratings"})
+    world.planner.service_entry_changed("default", "vms", Entry(selector={"app": "ratings", "v": "1"}))
+    world.planner.service_entry_changed("shop", "vms", Entry(selector={"app": "ratings"}))
     assert reason(world) == "Accepted"
-    world.planner.service_entry_changed("default", "vms", {"app": "ratings"})
+    world.planner.service_entry_changed("default", "vms", Entry(selector={"app": "ratings"}))
     assert (reason(world), world.carriers) == ("SelectorShared", [])
     assert message(world).startswith("the selector of ServiceEntry vms matches")
     world.put(service("ratings", selector={"app": "other"}))
     assert reason(world) == "Accepted"
-    world.planner.service_entry_changed("default", "vms", {"app": "other"})
+    world.planner.service_entry_changed("default", "vms", Entry(selector={"app": "other"}))
     assert reason(world) == "SelectorShared"
-    world.planner.service_entry_changed("default", "vms", {})
+    world.planner.service_entry_changed("default", "vms", None)
     assert reason(world) == "Accepted"
+
+
+RATINGS = "ratings.default.svc.cluster.local"
+
+
+def entry(*hosts: str, namespace: str = "shop", **spec: Any) -> Entry:
+    """A ServiceEntry of somebody else's, as the controller sees it."""
+    return of_service_entry({"metadata": {"namespace": namespace}, "spec": {"hosts": list(hosts), **spec}})
+
+
+def test_a_service_entry_of_others_for_the_host_is_named_and_nothing_goes() -> None:
+    world = World(mesh(), remote(), offer("west", "ratings"), offer("west", "reviews"))
+    before = world.carriers
+    world.planner.service_entry_changed("shop", "theirs", entry(RATINGS, "other.example.com"))
+    assert (reason(world), world.carriers) == ("HostShared", before)
+    assert message(world) == (
+        f"imported as {RATINGS}; ServiceEntry shop/theirs has this host too, and a client is served by one of them "
+        "alone: by one whose `exportTo` names the client's namespace, else by the oldest; delete the other, or import "
+        "under another host with a rule's `as`"
+    )
+    assert world.accepted()["reviews.default.svc.cluster.local.west"] == "Accepted"
+    world.planner.service_entry_changed("istio-system", "more", entry(RATINGS, namespace="istio-system"))
+    assert "ServiceEntry istio-system/more, shop/theirs have this host too" in message(world)
+    assert "those in one namespace have their endpoints mixed" in message(world)
+    world.planner.service_entry_changed("istio-system", "more", None)
+    world.planner.service_entry_changed("shop", "theirs", entry("other.example.com"))
+    assert (reason(world), message(world)) == ("Accepted", f"imported as {RATINGS}")
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        entry("ratings.default.svc.cluster.local.", "ratings", "*.default.svc.cluster.local", "*"),
+        entry(RATINGS, exportTo=["~"]),
+        of_service_entry({"spec": {"hosts": RATINGS, "exportTo": 7, "workloadSelector": []}}),
+        of_service_entry({"metadata": None, "spec": None}),
+        of_service_entry({"spec": {"hosts": [7, None, ["x"]], "workloadSelector": {"labels": {"a": 7}}}}),
+    ],
+)
+def test_service_entries_that_are_no_rivals(theirs: Entry) -> None:
+    world = World(mesh(), remote(), offer("west", "ratings"))
+    world.planner.service_entry_changed("shop", "theirs", theirs)
+    assert (reason(world), message(world)) == ("Accepted", f"imported as {RATINGS}")
+
+
+def test_a_local_service_comes_before_any_service_entry() -> None:
+    world = World(mesh(), remote(**MERGE), offer("west", "ratings"))
+    world.planner.service_entry_changed("shop", "theirs", entry(RATINGS, exportTo=["."]))
+    assert reason(world) == "HostShared"
+    world.put(service("ratings"))
+    assert reason(world) == "Accepted"
+    world.remove(service("ratings"))
+    assert reason(world) == "HostShared"
+    world.planner.service_entry_changed("shop", "theirs", entry(RATINGS, exportTo=["~"]))
+    assert reason(world) == "Accepted"
+
+
+@pytest.mark.parametrize("size", [10, 500])
+def test_a_service_entry_costs_the_same_in_a_small_world_and_in_a_large_one(size: int) -> None:
+    world = World(mesh(), remote(import_={"limit": 1000}))
+    world.put(*(offer("west", f"s{number}") for number in range(size)), offer("west", "ratings"))
+    world.settle()
+    world.planner.service_entry_changed("shop", "theirs", entry(RATINGS, "*.default.svc.cluster.local"))
+    assert len(world.settle()) <= 4
 
 
 @pytest.mark.parametrize("size", [10, 500])

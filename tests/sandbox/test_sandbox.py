@@ -16,9 +16,9 @@ import yaml
 from meshfed.sandbox import Sandbox, SandboxError, load_crds, run_sandbox
 from meshfed.sandbox.apiserver import APIServer
 from meshfed.sandbox.istio_crds import istio_crds
+from tests.published import FILES, MISSING
 
 ROOT = Path(__file__).resolve().parents[2]
-PUBLISHED = Path(os.environ.get("MESHFED_PUBLISHED_CRDS") or ROOT.parent / "shared" / "data")
 HOST = "ratings.bookinfo.svc.cluster.local"
 
 
@@ -255,10 +255,9 @@ SAMPLES = [
 
 @pytest.mark.parametrize("source", ["reduced", "published"])
 async def test_the_reduced_crds_accept_and_refuse_what_the_published_ones_do(source: str, tmp_path: Path) -> None:
-    files = [PUBLISHED / "istio-1.30-crds.yaml", PUBLISHED / "openshift-route-crd.yaml"]
-    if source == "published" and not all(path.exists() for path in files):
-        pytest.skip(f"{PUBLISHED} does not hold Istio's and OpenShift's CRDs")
-    crd_files = files if source == "published" else []
+    if source == "published" and MISSING:
+        pytest.skip(MISSING)
+    crd_files = FILES if source == "published" else ()
     async with (
         Sandbox(["east"], directory=tmp_path, crd_files=crd_files) as sandbox,
         aiohttp.ClientSession() as session,

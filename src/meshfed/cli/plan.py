@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from meshfed.model.offers import Offer
     from meshfed.model.workloads import Workload
     from meshfed.plan import Inputs, Plan
+    from meshfed.plan.rivals import Entry
 
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 _DEFAULT_NAMESPACE = "istio-system"
@@ -176,7 +177,7 @@ def _sorted_out(documents: Sequence[tuple[str, dict[str, Any]]], namespace: str)
         service_exports=tuple(sorted(others.service_exports)),
         workloads=tuple(sorted(others.workloads.items())),
         rules=tuple(sorted(others.rules.items())),
-        selectors=tuple(sorted(others.selectors.items())),
+        entries=tuple(sorted(others.entries.items(), key=lambda one: one[0])),
     )
 
 
@@ -188,14 +189,14 @@ class _Others:
         self.service_exports: set[tuple[str, str]] = set()
         self.workloads: dict[tuple[str, str, str], Workload] = {}
         self.rules: dict[tuple[str, str], str] = {}
-        self.selectors: dict[tuple[str, str], dict[str, str]] = {}
+        self.entries: dict[tuple[str, str], Entry] = {}
 
     def take(self, document: dict[str, Any], metadata: dict[str, Any]) -> None:
         """Take in an object, if it is of a kind that matters."""
         from meshfed.api.v1alpha1 import OWNER_NAMESPACE_LABEL
         from meshfed.istio import gateway_index
-        from meshfed.plan.local_services import workload_selector
         from meshfed.plan.overrides import host_of
+        from meshfed.plan.rivals import of_service_entry
         from meshfed.plan.workloads import of_entry
 
         place = (str(metadata.get("namespace") or "default"), str(metadata.get("name", "")))
@@ -212,7 +213,8 @@ class _Others:
             case "networking.istio.io", "DestinationRule" if not ours:
                 self.rules[place] = host_of(document)
             case "networking.istio.io", "ServiceEntry" if not ours:
-                self.selectors[place] = workload_selector(document)
+                placed = metadata | {"namespace": place[0]}
+                self.entries[place] = of_service_entry(document | {"metadata": placed})
             case _:
                 pass
 

@@ -15,7 +15,7 @@ from meshfed.api.crds import APPLY_COMMAND, differences
 from meshfed.api.v1alpha1 import GROUP, OWNER_NAMESPACE_LABEL, FederatedService, MeshFederation, RemoteMesh
 from meshfed.kube import Client, KubeError, Reflector, Resource, Store, discover
 from meshfed.model.workloads import Workload
-from meshfed.plan import local_services, overrides, workloads
+from meshfed.plan import overrides, rivals, workloads
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -169,7 +169,7 @@ class Inputs:
         self.pods: Store[Workload] = Store()
         self.workload_entries: Store[Workload] = Store()
         self.rules: Store[str] = Store()
-        self.selectors: Store[dict[str, str]] = Store()
+        self.entries: Store[rivals.Entry] = Store()
         self.offers.add_index("remote", lambda offer: (offer.spec.remote,))
         ours, theirs = served.ours, partial(_of_others, others=others)
         self._reflectors: list[Reflector[Any]] = [
@@ -179,7 +179,7 @@ class Inputs:
             Reflector(client, SERVICE_EXPORTS, ServiceExport, self.service_exports, optional=True),
             theirs(client, served.istio("WorkloadEntry"), Workload, self.workload_entries, workloads.of_entry),
             theirs(client, served.istio("DestinationRule"), str, self.rules, overrides.host_of),
-            theirs(client, served.istio("ServiceEntry"), dict, self.selectors, local_services.workload_selector),
+            theirs(client, served.istio("ServiceEntry"), rivals.Entry, self.entries, rivals.of_service_entry),
         ]
         self._advisory: list[Reflector[Any]] = []
         if read_pods:
@@ -206,7 +206,7 @@ class Inputs:
             "ServiceExport": self.service_exports,
             "WorkloadEntry": self.workload_entries,
             "DestinationRule": self.rules,
-            "ServiceEntry": self.selectors,
+            "ServiceEntry": self.entries,
         }
         if not fixed:
             self._watched |= {"MeshFederation": self.federations, "RemoteMesh": self.remotes}

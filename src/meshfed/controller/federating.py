@@ -209,7 +209,7 @@ class Federating:
         inputs.pods.subscribe(lambda key, _old, new: planner.workload_changed("Pod", *key, new))
         inputs.workload_entries.subscribe(lambda key, _old, new: planner.workload_changed("WorkloadEntry", *key, new))
         inputs.rules.subscribe(lambda key, _old, new: planner.destination_rule_changed(*key, new or ""))
-        inputs.selectors.subscribe(lambda key, _old, new: planner.service_entry_changed(*key, new or {}))
+        inputs.entries.subscribe(lambda key, _old, new: planner.service_entry_changed(*key, new))
         fixed = self._options.fixed
         if fixed is None:
             inputs.federations.subscribe(self._on_federation)

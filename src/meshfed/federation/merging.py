@@ -30,8 +30,9 @@ class Candidate(msgspec.Struct, frozen=True):
     first_offered: str = ""
     export_to: tuple[str, ...] = ("*",)
     outlier_detection: dict[str, str | int | bool] | None = None
+    reason: Reason = Reason.ACCEPTED
     note: str = ""
-    """What a person should know of it though it is accepted."""
+    """What a person should know of it though it is accepted, and under which reason."""
 
 
 class Merged(msgspec.Struct, frozen=True):
@@ -51,7 +52,7 @@ def merge(host: str, candidates: Iterable[Candidate]) -> Merged:
         if obstacle is None:
             joined.append(candidate)
         decisions[candidate.record] = obstacle or Decision(
-            accepted=True, reason=Reason.ACCEPTED, message=f"imported as {host}{candidate.note}"
+            accepted=True, reason=candidate.reason, message=f"imported as {host}{candidate.note}"
         )
     return Merged(imported=_import(host, joined) if joined else None, decisions=decisions)
 

@@ -91,6 +91,7 @@ class Reason(StrEnum):
     IDENTITY_AMBIGUOUS = "IdentityAmbiguous"
     # FederatedService
     ACCEPTED = "Accepted"
+    HOST_SHARED = "HostShared"
     REMOTE_MISSING = "RemoteMissing"
     NOT_IMPORTED = "NotImported"
     DENIED_BY_RULE = "DeniedByRule"
@@ -154,6 +155,7 @@ REASONS: Final[dict[Reason, str]] = {
     Reason.IDENTITY_AMBIGUOUS: "Another RemoteMesh, or this mesh, has the same identity, so callers cannot be told apart.",
     Reason.IDENTITY_SHADOWED: "The remote's trust domain is `cluster.local` and this mesh's is not: Istio takes callers of it for this mesh's own, so the remote is refused.",
     Reason.ACCEPTED: "The offer is imported.",
+    Reason.HOST_SHARED: "The offer is imported, and a ServiceEntry that is not ours has the host too; the message names it, and says which of them clients are served by.",
     Reason.REMOTE_MISSING: "There is no RemoteMesh of that name.",
     Reason.NOT_IMPORTED: "The RemoteMesh imports nothing.",
     Reason.DENIED_BY_RULE: "A rule denies it, or there are rules and none matches.",
@@ -183,6 +185,7 @@ class EventReason(StrEnum):
     UNEXPORTED = "Unexported"
     NOT_EXPORTED = "NotExported"
     IMPORTED = "Imported"
+    HOST_SHARED = "HostShared"
     DENIED = "Denied"
     IMPORT_FAILED = "ImportFailed"
     REMOTE_FOUND = "RemoteFound"
@@ -201,6 +204,7 @@ EVENTS: Final[dict[EventReason, str]] = {
     EventReason.UNEXPORTED: "On a Service: it is not offered any more; the message says why.",
     EventReason.NOT_EXPORTED: "On a Service or ServiceExport: it is selected for export and cannot be; the message begins with the reason.",
     EventReason.IMPORTED: "On a FederatedService: its Istio objects are in place; the message lists them.",
+    EventReason.HOST_SHARED: "On a FederatedService: it is imported, and somebody else's ServiceEntry has its host too.",
     EventReason.DENIED: "On a FederatedService: the offer is not imported; the message begins with the reason. A warning unless a rule says so.",
     EventReason.IMPORT_FAILED: "On a FederatedService: its Istio objects are not in place; the message begins with the reason.",
     EventReason.REMOTE_FOUND: "On a RemoteMesh: its discovery service is connected, for the first time or again.",

@@ -69,6 +69,8 @@ def _happening(
             return Happening(EventReason.NOT_READY, f"{now.reason}: {now.message}", warns=True)
         case "FederatedService", ConditionType.ACCEPTED if not holds and now.reason != Reason.REMOTE_MISSING:
             return Happening(EventReason.DENIED, f"{now.reason}: {now.message}", warns=now.reason not in _INTENDED)
+        case "FederatedService", ConditionType.ACCEPTED if now.reason == Reason.HOST_SHARED:
+            return Happening(EventReason.HOST_SHARED, now.message, warns=True)
         case "FederatedService", ConditionType.APPLIED if holds and not held:
             return Happening(EventReason.IMPORTED, f"imported: {now.message}")
         case "FederatedService", ConditionType.APPLIED if now.reason in _FAILED:

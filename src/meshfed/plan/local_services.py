@@ -7,7 +7,6 @@ of the namespace, or a ServiceEntry with a ``workloadSelector``.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from meshfed.api.core import Service
 from meshfed.model.imports import LocalService
@@ -17,14 +16,6 @@ from meshfed.plan import meshes
 from meshfed.plan.selecting import WORKLOAD, Selectors
 
 Place = tuple[str, str]
-
-
-def workload_selector(entry: Mapping[str, Any]) -> dict[str, str]:
-    """Return the labels that a ServiceEntry selects workloads by; none where it selects none."""
-    found: Any = entry
-    for field in ("spec", "workloadSelector", "labels"):
-        found = found.get(field) if isinstance(found, dict) else None
-    return {key: value for key, value in found.items() if isinstance(value, str)} if isinstance(found, dict) else {}
 
 
 class LocalServices:

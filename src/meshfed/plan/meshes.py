@@ -5,6 +5,8 @@ The API's types mirror what people write; everything past this module speaks of 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from meshfed.api.core import Service
@@ -99,13 +101,17 @@ def local_service(service: Service, domain: str) -> LocalService:
         ),
         headless=spec.cluster_ip == "None",
         external_name=spec.type == "ExternalName",
-        visible_in=_visible_in(meta.annotations.get(EXPORT_TO, ""), meta.namespace),
+        visible_in=visible_in(filter(None, meta.annotations.get(EXPORT_TO, "").split(",")), meta.namespace),
     )
 
 
-def _visible_in(export_to: str, namespace: str) -> tuple[str, ...] | None:
-    """Return the namespaces that see a Service; ``None`` where all do (``PushContext.initServiceRegistry``)."""
-    named = {name.strip() for name in export_to.split(",")}
-    if not export_to or "*" in named:
+def visible_in(export_to: Iterable[str], namespace: str) -> tuple[str, ...] | None:
+    """Return the namespaces that see what is exported like this from ``namespace``; ``None`` where all do.
+
+    As ``PushContext.initServiceRegistry`` has it; what the mesh configuration says of those that say nothing is not
+    known here, and taken for everyone.
+    """
+    named = {name.strip() for name in export_to}
+    if not named or "*" in named:
         return None
     return () if "~" in named else tuple(sorted({namespace if name == "." else name for name in named} - {""}))

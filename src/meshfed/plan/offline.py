@@ -27,6 +27,7 @@ from meshfed.plan.keys import ExportKey, Key
 from meshfed.plan.local_services import Place
 from meshfed.plan.overrides import Rule
 from meshfed.plan.planner import Planner
+from meshfed.plan.rivals import Entry
 from meshfed.plan.values import Outputs, Published, Settings, StatusUpdate
 from meshfed.plan.workloads import Name
 
@@ -35,9 +36,9 @@ class Inputs(msgspec.Struct, frozen=True):
     """A cluster's objects, and what remotes offer: what is recorded already, and what is to be added to that.
 
     ``workloads`` are Pods, and WorkloadEntries that are not ours. Of other DestinationRules ``rules`` has the host, of
-    other ServiceEntries ``selectors`` what they select, each under namespace and name. ``gateways`` pairs the number of
-    each existing Gateway with its hosts; ``service_exports`` are namespaces and names; ``offers`` is all that a remote
-    offers, where that is known.
+    other ServiceEntries ``entries`` what of them matters, each under namespace and name. ``gateways`` pairs the number
+    of each existing Gateway with its hosts; ``service_exports`` are namespaces and names; ``offers`` is all that a
+    remote offers, where that is known.
     """
 
     federations: tuple[MeshFederation, ...] = ()
@@ -47,7 +48,7 @@ class Inputs(msgspec.Struct, frozen=True):
     service_exports: tuple[tuple[str, str], ...] = ()
     workloads: tuple[tuple[Name, Workload], ...] = ()
     rules: tuple[tuple[Rule, str], ...] = ()
-    selectors: tuple[tuple[Place, dict[str, str]], ...] = ()
+    entries: tuple[tuple[Place, Entry], ...] = ()
     records: tuple[FederatedService, ...] = ()
     gateways: tuple[tuple[int, tuple[str, ...]], ...] = ()
     resolved: dict[str, tuple[str, ...]] = {}
@@ -89,8 +90,8 @@ def feed(planner: Planner, inputs: Inputs) -> None:
         planner.workload_changed(kind, in_namespace, name, workload)
     for rule, host in inputs.rules:
         planner.destination_rule_changed(*rule, host)
-    for place, selector in inputs.selectors:
-        planner.service_entry_changed(*place, selector)
+    for place, entry in inputs.entries:
+        planner.service_entry_changed(*place, entry)
     for record in inputs.records:
         planner.offer_changed(record.metadata.name, record)
     for index, hosts in inputs.gateways:

@@ -6,7 +6,7 @@ randomness: `meshfed plan` and the controller call the same code, and the same i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from meshfed import istio
 from meshfed.api.core import Namespace, Service
@@ -34,6 +34,7 @@ from meshfed.plan.keys import (
 from meshfed.plan.local_services import LocalServices
 from meshfed.plan.remotes import Remotes
 from meshfed.plan.reporting import Reporting
+from meshfed.plan.rivals import Entry
 from meshfed.plan.surroundings import Surroundings
 from meshfed.plan.values import Applied, Connection, Outputs, Settings
 from meshfed.plan.workloads import Workloads
@@ -129,9 +130,11 @@ class Planner:
         for pattern in self._surroundings.overrides.change((namespace, name), host):
             self._imports.surroundings_changed(pattern)
 
-    def service_entry_changed(self, namespace: str, name: str, selector: Mapping[str, str]) -> None:
-        """Take in what a ServiceEntry that is not ours selects; nothing where it selects nothing, or is gone."""
-        self._locals.service_entry_changed(namespace, name, selector)
+    def service_entry_changed(self, namespace: str, name: str, entry: Entry | None) -> None:
+        """Take in a ServiceEntry that is not ours."""
+        self._locals.service_entry_changed(namespace, name, entry.selector if entry is not None else {})
+        for host in self._surroundings.rivals.change((namespace, name), entry):
+            self._imports.surroundings_changed(host)
 
     def _local_changed(self, place: Place) -> None:
         self._imports.local_changed(self._locals.host(place))

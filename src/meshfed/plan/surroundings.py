@@ -1,10 +1,10 @@
 """What is beside an offer in this mesh and decides whether it fits: the local Service of its host, who else selects
-that one's endpoints, its pods without a sidecar, and DestinationRules of others.
+that one's endpoints, its pods without a sidecar, and DestinationRules and ServiceEntries of others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -18,6 +18,7 @@ from meshfed.model.reasons import Decision, Reason
 from meshfed.model.workloads import Serving
 from meshfed.plan.local_services import LocalServices, Place
 from meshfed.plan.overrides import Overrides, Overriding, Rule
+from meshfed.plan.rivals import Rivals
 
 
 class Surroundings:
@@ -27,6 +28,7 @@ class Surroundings:
         self._locals = locals_
         self._serving = serving
         self.overrides = Overrides()
+        self.rivals = Rivals()
         self._mesh: LocalMesh | None = None
 
     def configure(self, mesh: LocalMesh | None) -> None:
@@ -52,6 +54,9 @@ class Surroundings:
             if refusal is not None:
                 return refusal
             candidate = msgspec.structs.replace(candidate, note=_seen_by(local))
+        elif rivals := self.rivals.of(alone.host):
+            note = _shared(rivals, self._mesh.control_plane_namespace)
+            candidate = msgspec.structs.replace(candidate, reason=Reason.HOST_SHARED, note=note)
         if not istio.states_sni(alone):
             return candidate
         return self._with_sni(self._mesh, local, alone.host, candidate)
@@ -102,6 +107,16 @@ def _seen_by(local: LocalService) -> str:
     return (
         f", for clients in {', '.join(local.visible_in)} alone, as annotation {EXPORT_TO} of Service "
         f"{local.host.namespace}/{local.host.name} says"
+    )
+
+
+def _shared(rivals: Sequence[Place], control_plane: str) -> str:
+    named = ", ".join("/".join(rival) for rival in rivals)
+    mixed = ", and those in one namespace have their endpoints mixed" if (control_plane in dict(rivals)) else ""
+    return (
+        f"; ServiceEntry {named} {'has' if len(rivals) == 1 else 'have'} this host too, and a client is served by one "
+        f"of them alone: by one whose `exportTo` names the client's namespace, else by the oldest{mixed}; delete the "
+        "other, or import under another host with a rule's `as`"
     )
 
 

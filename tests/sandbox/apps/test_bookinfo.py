@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
@@ -18,9 +17,9 @@ from aiohttp import web
 from meshfed.sandbox.apps import IMAGES, ContainerPort, PodContext, UnknownImage, image_name, serve
 from meshfed.sandbox.apps.page import Part, page
 from meshfed.sandbox.ports import free_port
+from tests.published import BOOKINFO
 
 ROOT = Path(__file__).resolve().parents[3]
-MANIFEST = Path(os.environ.get("MESHFED_PUBLISHED_CRDS") or ROOT.parent / "shared" / "data") / "bookinfo.yaml"
 XFCC = "By=spiffe://west.local/ns/a/sa/b;Hash=00;URI=spiffe://east.local/ns/bookinfo/sa/bookinfo-productpage"
 
 
@@ -316,10 +315,10 @@ def test_an_image_that_is_not_known() -> None:
         serve("nginx:1", context)
 
 
-@pytest.mark.skipif(not MANIFEST.exists(), reason="Istio's own manifest is not here")
+@pytest.mark.skipif(not BOOKINFO.exists(), reason="Istio's own manifest is not here")
 async def test_istios_own_manifest() -> None:
     images = {}
-    for document in yaml.safe_load_all(MANIFEST.read_text()):
+    for document in yaml.safe_load_all(BOOKINFO.read_text()):
         if document is not None and document["kind"] == "Deployment":
             (container,) = document["spec"]["template"]["spec"]["containers"]
             images[document["metadata"]["name"]] = container

@@ -1,0 +1,79 @@
+"""ServiceEntries that are not ours, by the hosts that they have: a host of an import may be among them.
+
+Of all that has a host, a proxy takes what it is shown first, and nothing else (``SidecarScope.appendSidecarServices``):
+a Kubernetes Service before any ServiceEntry, then what is exported to the proxy's namespace by name before what
+is exported to all (``PushContext.servicesExportedToNamespace``), then the oldest. Where two are in one namespace, the
+endpoints of both are behind it. So the other one may take the place of ours, or ours its. Nothing is withheld because
+of that: which of them is the older may be any, and what works now is not to go because of what somebody else adds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from meshfed.plan.meshes import visible_in
+
+Place = tuple[str, str]
+"""Namespace and name of a ServiceEntry."""
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """What of somebody else's ServiceEntry matters: the workloads it selects, its hosts, and who sees them."""
+
+    selector: dict[str, str] = {}
+    hosts: tuple[str, ...] = ()
+    visible_in: tuple[str, ...] | None = None
+    """The namespaces whose clients see it, sorted; ``None``: all of them."""
+
+
+def of_service_entry(entry: Mapping[str, Any]) -> Entry:
+    """Return what of a ServiceEntry matters, whatever else it is."""
+    metadata, spec = _mapping(entry.get("metadata")), _mapping(entry.get("spec"))
+    labels = _mapping(_mapping(spec.get("workloadSelector")).get("labels"))
+    return Entry(
+        selector={key: value for key, value in labels.items() if isinstance(value, str)},
+        hosts=tuple(sorted(set(_texts(spec.get("hosts"))))),
+        visible_in=visible_in(_texts(spec.get("exportTo")), str(metadata.get("namespace", ""))),
+    )
+
+
+def _mapping(found: object) -> Mapping[str, Any]:
+    return found if isinstance(found, dict) else {}
+
+
+def _texts(found: object) -> list[str]:
+    return [one for one in found if isinstance(one, str)] if isinstance(found, list) else []
+
+
+class Rivals:
+    """The ServiceEntries of others; one that nobody sees is no rival, and one with a wildcard comes after any host."""
+
+    def __init__(self) -> None:
+        self._entries: dict[Place, Entry] = {}
+        self._by_host: dict[str, set[Place]] = {}
+
+    def change(self, place: Place, entry: Entry | None) -> set[str]:
+        """Take in a ServiceEntry; returns the hosts for which there is another rival now, or one less."""
+        before, after = _hosts(self._entries.pop(place, None)), _hosts(entry)
+        if entry is not None:
+            self._entries[place] = entry
+        for host in before - after:
+            self._by_host[host].discard(place)
+            if not self._by_host[host]:
+                del self._by_host[host]
+        for host in after - before:
+            self._by_host.setdefault(host, set()).add(place)
+        return before ^ after
+
+    def of(self, host: str) -> list[Place]:
+        """Return who else has ``host``, sorted."""
+        return sorted(self._by_host.get(host, ()))
+
+
+def _hosts(entry: Entry | None) -> set[str]:
+    if entry is None or entry.visible_in == ():
+        return set()
+    return {host for host in entry.hosts if "*" not in host}

@@ -116,6 +116,20 @@ app.kubernetes.io/name: federation-controller
 {{- end -}}
 {{- end -}}
 
+{{/* Flags in place of objects: Helm would delete the objects while the controller that goes by them still runs, and that
+would remove every import. */}}
+{{- define "meshfed.checkKept" -}}
+{{- $api := "federation.openshift-service-mesh.io/v1alpha1" -}}
+{{- if and (include "meshfed.flags" .) .Release.IsUpgrade (.Capabilities.APIVersions.Has $api) -}}
+{{- range (lookup $api "MeshFederation" .Release.Namespace "").items -}}
+{{- $ours := eq (dig "labels" "app.kubernetes.io/instance" "" .metadata) $.Release.Name -}}
+{{- if and $ours (ne (dig "annotations" "helm.sh/resource-policy" "" .metadata) "keep") -}}
+{{- fail (printf "federation.meshPeers in place of mesh and remotes: Helm would delete MeshFederation %s, and its controller with it all imports, before the next one runs. First: kubectl -n %s annotate meshfederations,remotemeshes --all helm.sh/resource-policy=keep; docs/install.md has what comes after" .metadata.name $.Release.Namespace) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "meshfed.gatewayNetwork" -}}
 {{- .Values.gateway.network | default (.Values.mesh.spec).network | default "" -}}
 {{- end -}}

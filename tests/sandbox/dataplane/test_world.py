@@ -164,6 +164,7 @@ async def test_a_job_runs_until_it_succeeds_or_has_failed_too_often(
     assert [line.split()[1:4] for line in listed.splitlines()] == [["0/1", shown, "0"]] * pods
     said = await world.east.kubectl("logs", "-n", "bookinfo", "-l", "job-name=task")
     assert {"Complete": "meshfed ", "Failed": "no-such-thing"}[ends] in said
+    assert await world.east.kubectl("logs", "-n", "bookinfo", "job/task") in said
     await world.east.kubectl("delete", "job", "task", "-n", "bookinfo")
 
     async def gone() -> bool:

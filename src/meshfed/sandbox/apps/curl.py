@@ -98,7 +98,11 @@ async def _asked(asked: argparse.Namespace) -> tuple[int, bytes]:
         headers.setdefault("Content-Type", "application/x-www-form-urlencoded")
     timeout = aiohttp.ClientTimeout(total=None, connect=asked.connect_timeout)
     async with (
-        aiohttp.ClientSession(timeout=timeout, headers={"User-Agent": "curl/8", "Accept": "*/*"}) as session,
+        aiohttp.ClientSession(
+            timeout=timeout,
+            headers={"User-Agent": "curl/8", "Accept": "*/*"},
+            skip_auto_headers=["Accept-Encoding"],
+        ) as session,
         session.request(
             method,
             url,

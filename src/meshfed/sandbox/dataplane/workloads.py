@@ -93,7 +93,6 @@ def job_pod(job: Mapping[str, Any], suffix: str) -> JSONObject:
     """A new Pod of a Job, whose name ends with ``suffix``, before anything is injected."""
     template, metadata = job["spec"]["template"], job["metadata"]
     given = template.get("metadata") or {}
-    own = {"batch.kubernetes.io/job-name": metadata["name"], "job-name": metadata["name"]}
     owner = {"apiVersion": "batch/v1", "kind": "Job", "name": metadata["name"], "uid": metadata["uid"]}
     return {
         "apiVersion": "v1",
@@ -101,17 +100,12 @@ def job_pod(job: Mapping[str, Any], suffix: str) -> JSONObject:
         "metadata": {
             "name": f"{metadata['name']}-{suffix}",
             "namespace": metadata["namespace"],
-            "labels": {**(given.get("labels") or {}), **own, **_selected(job)},
+            "labels": given.get("labels") or {},
             "annotations": given.get("annotations") or {},
             "ownerReferences": [{**owner, "controller": True, "blockOwnerDeletion": True}],
         },
         "spec": {"serviceAccountName": "default", **template["spec"], "nodeName": NODE},
     }
-
-
-def _selected(job: Mapping[str, Any]) -> Mapping[str, str]:
-    found: Mapping[str, str] = (job["spec"].get("selector") or {}).get("matchLabels") or {}
-    return found
 
 
 def job_needs_a_pod(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> bool:

@@ -32,7 +32,7 @@ from meshfed.controller.listener import Listener
 from meshfed.controller.lost_records import LostRecords
 from meshfed.controller.options import Options
 from meshfed.controller.publisher import Publisher
-from meshfed.controller.recollection import recall
+from meshfed.controller.recollection import outlived, recall
 from meshfed.controller.resolver import Lookup, Resolver
 from meshfed.controller.statuses import StatusWriter
 from meshfed.controller.working import Work
@@ -179,7 +179,9 @@ class Federating:
         tasks.create_task(self._recorder.run())
         self._complain("working out what should exist")
         self._listener.recall()
-        self._lost_records.begin()
+        await self._lost_records.begin(
+            lambda: outlived(self._client, self._found, self._owner, complain=self._complain)
+        )
         await self._work.all()
         tasks.create_task(self._listener.run())
         tasks.create_task(self._resolver.run())

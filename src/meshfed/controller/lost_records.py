@@ -1,56 +1,52 @@
-"""Where every FederatedService is gone, though imports are in place: the memory was lost, nothing was withdrawn.
+"""Where the CRD of FederatedServices was deleted and made anew while no controller ran: the memory was lost.
 
-So it is after their CRD was deleted and made anew, or a namespace was restored without them, while no controller ran.
-A controller that starts then would find objects that nobody wants, and delete what works until the remotes, asked
-again, have it written again. So the objects of imports are kept in this one case until all that the remotes offer is
-recorded. Where only some FederatedServices are gone, that was somebody's will, or a withdrawal cut short by a crash.
+A controller that starts then finds objects that nobody wants, and would delete what works until the remotes, asked
+again, have it written again. So imports that are older than the CRD are kept until all that the remotes offer is
+recorded. Everywhere else an object without its FederatedService is what somebody wanted to have gone, or what a crash
+left of a withdrawal.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import Final
+from collections.abc import Awaitable, Callable
 
 from meshfed.api.v1alpha1 import FederatedService
 from meshfed.controller.listener import Listener
 from meshfed.kube import ObjectKey, Store
-from meshfed.model.meshes import FDS_SERVICE_PREFIX
 
 _log = logging.getLogger(__name__)
 
-_CARRIERS: Final = frozenset({"ServiceEntry", "WorkloadEntry", "DestinationRule"})
-"""The kinds that imports are made of."""
-
 
 class LostRecords:
-    """Knows whether the memory of this term's remotes was lost, and is not whole again."""
+    """Knows which imports outlived their FederatedServices, for as long as they are to stay."""
 
     def __init__(self, listener: Listener, offers: Store[FederatedService]) -> None:
         self._listener = listener
         self._offers = offers
-        self._lost = False
-        self._said = False
+        self._kept: frozenset[ObjectKey] = frozenset()
 
-    def begin(self) -> None:
-        """All inputs are in, and the remotes that are to be listened to are known."""
-        self._lost = not len(self._offers) and bool(self._listener.unheard())
+    async def begin(self, outlived: Callable[[], Awaitable[frozenset[ObjectKey]]]) -> None:
+        """All inputs are in, and the remotes known; ``outlived`` returns the imports that are older than the CRD."""
+        if len(self._offers) or not self._listener.unheard():
+            return
+        self._kept = await outlived()
+        if self._kept:
+            _log.warning(
+                "the CRD of FederatedServices was made anew, so nobody knows from whom %d objects were imported, %s "
+                "among them: they stay until it is known again what the remotes offer; to be heard: %s",
+                len(self._kept),
+                min(self._kept, key=str),
+                ", ".join(self._listener.unheard()),
+            )
 
     def keeps(self, key: ObjectKey) -> bool:
         """Whether an object that nobody wants is not to be deleted for now."""
-        kept = self._lost and key.kind in _CARRIERS and FDS_SERVICE_PREFIX not in key.name
-        if kept and not self._said:
-            self._said = True
-            _log.warning(
-                "every FederatedService is gone, so nobody knows who wants %s: what is imported stays until it is "
-                "known again what the remotes offer; still to be heard: %s",
-                key,
-                ", ".join(self._listener.unheard()),
-            )
-        return kept
+        return key in self._kept
 
     def let_go(self) -> bool:
         """Everything that waited was worked out: say whether objects may be deleted now that were kept so far."""
-        if not self._lost or self._listener.unheard() or len(self._offers) < self._listener.recorded:
+        if not self._kept or self._listener.unheard() or len(self._offers) < self._listener.recorded:
             return False
-        self._lost = False
+        self._kept = frozenset()
         return True

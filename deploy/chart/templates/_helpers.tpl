@@ -148,6 +148,48 @@ seccompProfile:
   type: RuntimeDefault
 {{- end -}}
 
+{{/* The pod of a hook's Job, from `root`, `account`, `labels`, `name` and `args`. It goes to the nodes that the controller may go to. */}}
+{{- define "meshfed.hookPod" -}}
+{{- $values := .root.Values -}}
+metadata:
+  labels:
+    {{- .labels | nindent 4 }}
+    sidecar.istio.io/inject: "false"
+spec:
+  restartPolicy: Never
+  serviceAccountName: {{ .account | quote }}
+  {{- with $values.imagePullSecrets }}
+  imagePullSecrets:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with $values.controller.nodeSelector }}
+  nodeSelector:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with $values.controller.tolerations }}
+  tolerations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  securityContext:
+    {{- include "meshfed.podSecurity" .root | nindent 4 }}
+  containers:
+  - name: {{ .name }}
+    image: {{ include "meshfed.image" .root | quote }}
+    imagePullPolicy: {{ $values.image.pullPolicy }}
+    command: [meshfed]
+    args:
+    {{- toYaml .args | nindent 4 }}
+    env:
+    - name: POD_NAMESPACE
+      valueFrom:
+        fieldRef:
+          fieldPath: metadata.namespace
+    resources:
+      {{- toYaml $values.controller.resources | nindent 6 }}
+    securityContext:
+      {{- include "meshfed.containerSecurity" .root | nindent 6 }}
+{{- end -}}
+
 {{/* The hook's own: its pods are none of the controller's. */}}
 {{- define "meshfed.uninstallLabels" -}}
 app.kubernetes.io/name: federation-controller-uninstall

@@ -63,6 +63,7 @@ def test_every_command_explains_itself(command: str) -> None:
         (["sandbox", "--meshes", "East"], "East"),
         (["sandbox", "--crds", "/nonexistent.yaml"], "/nonexistent.yaml"),
         (["sandbox", "--routers", "west"], "--data-plane"),
+        (["sandbox", "--no-install"], "--no-install: nothing is installed without --data-plane"),
         (["sandbox", "--data-plane", "--routers", "west,north"], "north is not among"),
         (["plan"], "--file"),
         (["plan", "-f", "/nonexistent.yaml"], "/nonexistent.yaml"),

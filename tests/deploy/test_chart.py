@@ -307,6 +307,13 @@ def test_what_is_said_of_the_pods_replaces_what_the_chart_says(helm_process: hel
     assert pod["annotations"]["inject.istio.io/templates"] == "sidecar,mine"
 
 
+def test_hooks_go_where_the_controller_may(renderings: dict[str, list[Manifest]]) -> None:
+    pods = [obj["spec"]["template"]["spec"] for obj in renderings["everything"] if obj["kind"] in PODS]
+    hook, controller = [pod for pod in pods if "serviceAccountName" in pod]
+    for field in ("tolerations", "nodeSelector"):
+        assert hook[field] == controller[field] == ALL["controller"][field]  # type: ignore[index]
+
+
 def test_a_release_with_a_name_that_is_too_long_for_a_mesh(helm_process: helm.Helm) -> None:
     with pytest.raises(helm.HelmError, match=r"longer than the 34 characters .*: set mesh\.name"):
         rendered(helm_process, {}, name="e" * 35)

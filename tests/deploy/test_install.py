@@ -21,11 +21,11 @@ PAGES = [ROOT / "docs" / "install.md", ROOT / "docs" / "moving.md", ROOT / "READ
 
 
 def commands(page: Path) -> list[list[str]]:
-    """Every command of the page's blocks, pipes taken apart, as words."""
+    """Every command of the page's blocks, pipes and redirections taken apart, as words."""
     blocks = re.findall(r"^```sh\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
     blocks += re.findall(r"(?:^    .*\n)+", page.read_text(), re.MULTILINE)
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
-    parts = [part.strip() for line in lines for part in line.split(" | ")]
+    parts = [part.partition(" > ")[0].strip() for line in lines for part in line.split(" | ")]
     return [shlex.split(part, comments=True) for part in parts if re.match(r"(helm|kubectl|meshfed) \w", part)]
 
 

@@ -27,6 +27,7 @@ from meshfed.sandbox.apiserver.access import Use
 from meshfed.sandbox.apiserver.rbac import Attributes
 from tests.controller.meshes import GROUP
 from tests.deploy.cluster import RESOURCES, SYSTEM, Cluster, Pod, cluster, until
+from tests.deploy.jobs import helm_with_jobs
 from tests.deploy.permissions import Permission, granted, idle, refused
 from tests.deploy.test_chart import example
 
@@ -338,33 +339,46 @@ def is_held(found: Cluster) -> bool:
 
 
 async def uninstalled(asked: helm.Helm, found: Cluster, *, exactly: bool = True) -> None:
-    """Uninstall the release, with the hook's Job run as a kubelet and the Job's controller would."""
-    uninstalling = asyncio.create_task(found.helm(asked, "uninstall", "east", {}, namespace=NAMESPACE))
-    await until(lambda: uninstalling.done() or bool(found.all("Job")), "Helm makes no Job when it uninstalls")
-    (job,) = found.all("Job")
-    account = job["spec"]["template"]["spec"]["serviceAccountName"]
-    cells = granted(found.server, NAMESPACE, account)
-    pod = await found.run(job["spec"]["template"], namespace=NAMESPACE)
-    await until(lambda: pod.process.returncode is not None, "the hook's Job does not end", pod)
-    await complete(found, job)
-    await uninstalling
-    assert pod.process.returncode == 0, pod.log.read_text()
+    """Uninstall the release: nothing is left of it, and, ``exactly``, its hook needed all that it may do."""
+    cells: list[Permission] = []
+    await helm_with_jobs(
+        *(asked, found, "uninstall", "east", {}),
+        on_job=lambda: cells.extend(granted(found.server, NAMESPACE, f"{ACCOUNT}-uninstall")),
+        namespace=NAMESPACE,
+    )
+    hook = found.pods[-1]
+    assert cells
     assert written(found) == {}
     assert found.all("MeshFederation") == found.all("RemoteMesh") == []
-    assert refused(pod.uses()) == []
+    assert refused(hook.uses()) == []
     if exactly:
-        await check_permissions(found, cells, pod)
+        await check_permissions(found, cells, hook)
     left = [obj for obj in found.server.snapshot() if obj["metadata"].get("labels", {}).get("helm.sh/chart")]
     assert left == []
 
 
-async def complete(found: Cluster, job: Manifest) -> None:
-    """Say of a Job that it is done."""
-    now = "2026-01-31T03:12:45Z"
-    done = {"succeeded": 1, "startTime": now, "completionTime": now}
-    conditions = [
-        {"type": kind, "status": "True", "lastTransitionTime": now} for kind in ("SuccessCriteriaMet", "Complete")
-    ]
-    status = {"status": done | {"conditions": conditions}}
-    meta = job["metadata"]
-    await found.client.patch(RESOURCES["Job"], meta["name"], status, namespace=meta["namespace"], subresource="status")
+async def test_two_releases_in_one_cluster(helm_process: helm.Helm, tmp_path: Path) -> None:
+    """Each needs a namespace of its own, and leaves that of the other alone, also as it goes."""
+    values = {"podMonitor": {"enabled": False}, "networkPolicy": {"enabled": True}}
+    other = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "other"}}
+    async with cluster(tmp_path) as found:
+
+        def everything(but: str | None = None) -> dict[str, Manifest]:
+            objects = [
+                obj for obj in found.server.snapshot() if obj["kind"] != "Secret"
+            ]  # in which Helm keeps releases
+            return {obj["metadata"]["uid"]: obj for obj in objects if obj["metadata"].get("namespace", "") != but}
+
+        await found.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}, other)
+        await found.helm(helm_process, "install", "east", values, namespace=NAMESPACE)
+        first = everything()
+        with pytest.raises(helm.HelmError, match=r'federation-controller.* in namespace "fed" exists and cannot be'):
+            await found.helm(helm_process, "install", "west", values, namespace=NAMESPACE)
+        assert everything() == first
+        await found.helm(helm_process, "install", "west", values, namespace="other")
+        assert first.items() <= everything().items()
+        (log,) = await helm_with_jobs(helm_process, found, "uninstall", "west", {}, namespace="other")
+        assert "there is nothing of Meshfed in namespace other" in log
+        assert everything(but="other") == {
+            uid: obj for uid, obj in first.items() if obj["metadata"].get("namespace") != "other"
+        }

@@ -178,11 +178,16 @@ _RULE = "a DestinationRule says that mTLS is spoken with the host, whatever else
 _SUBSETS = "labels that were offered are there for subsets, which nobody defines"
 _ONE_GATEWAY = "it would be for all gateways then, and there is one"
 _DEFAULT = "the API server puts it back, it is the default"
+_ROOT = "istiod passes over one with a selector in its root namespace, where this controller is"
 
 EQUIVALENT: Final[Mapping[str, str]] = {
     "* Gateway * selector.app removed": _ONE_GATEWAY,
     "* Gateway * servers[0].port.name wrong": "it is for people; a Route means the port of that name in the Service",
     "* Gateway * servers[0].port.protocol wrong": "TLS that is passed on is the same under either word",
+    "* PeerAuthentication * mtls.*": _ROOT,
+    "* PeerAuthentication * portLevelMtls.*": _ROOT,
+    "* PeerAuthentication * selector.* renamed": _ROOT,
+    "* PeerAuthentication * selector.* wrong": _ROOT,
     "* AuthorizationPolicy * action removed": "ALLOW is the default",
     "* AuthorizationPolicy * rules[0].to[0].operation.ports[0] removed": (
         "the remotes are let in on the other ports by name too, where the second rule lets in everybody"

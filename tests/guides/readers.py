@@ -1,8 +1,7 @@
 """Somebody who follows a guide: the meshes that the guide has them make, and a shell in the project's folder.
 
 The meshes are the sandbox's, set up as the guide's own values for Istio say; what they lack is the installation, which
-is the guide's business. ``kubectl`` is the real one, but for ``exec``, which no sandbox has: a curl in a Pod is a
-request from there. ``helm`` is the real Helm, as a library. What its uninstall hook has a Job do, a process does.
+is the guide's business. ``kubectl`` is the real one. ``helm`` is the real Helm, as a library.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import argparse
 import asyncio
 import contextlib
 import itertools
-import os
 import re
 import shlex
 import shutil
@@ -26,10 +24,7 @@ import helm
 import msgspec
 import yaml
 
-from meshfed.kube import Client, Resource, load_kubeconfig
 from meshfed.sandbox import Sandbox
-from meshfed.sandbox.apps import call
-from meshfed.sandbox.dataplane.network import inside
 from meshfed.sandbox.dataplane.plane import DataPlane, Options
 from meshfed.sandbox.dataplane.trust import Mode
 from meshfed.sandbox.dataplane.values import MeshSettings
@@ -41,10 +36,6 @@ JSONObject = dict[str, Any]
 ROOT = Path(__file__).resolve().parent.parent.parent
 GUIDES = ROOT / "docs" / "guides"
 PATIENCE = 30.0
-JOB = Resource("batch", "v1", "jobs", "Job")
-_UNKNOWN_NAME = ("Name or service not known", "Temporary failure in name resolution")
-_CURL_CODES = {**dict.fromkeys(_UNKNOWN_NAME, 6), "cannot connect": 7, "nothing came": 28}
-_NO_ANSWER = 52
 _ASK = """\
 import json, socket, sys
 asked = socket.socket(socket.AF_UNIX)
@@ -160,8 +151,7 @@ class _Programs:
         script = self._directory / "ask.py"
         script.write_text(_ASK.format(path=str(path)))
         ask = f"exec {shlex.quote(sys.executable)} -I -S {shlex.quote(str(script))}"
-        real = shlex.quote(str(kubectl_path()))
-        self._write("kubectl", f'case " $* " in *" exec "*) {ask} kubectl "$@";; esac\nexec {real} "$@"')
+        self._write("kubectl", f'exec {shlex.quote(str(kubectl_path()))} "$@"')
         self._write("helm", f'{ask} helm "$@"')
         server = await asyncio.start_unix_server(self._serve, path)
         async with server:
@@ -173,49 +163,14 @@ class _Programs:
         program.chmod(0o755)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        program, *arguments = msgspec.json.decode(await reader.readline(), type=list[str])
+        _, *arguments = msgspec.json.decode(await reader.readline(), type=list[str])
         try:
-            said = await (self._exec(arguments) if program == "kubectl" else self._run_helm(arguments))
-        except (LookupError, OSError, helm.HelmError) as error:
+            said = await self._run_helm(arguments)
+        except (OSError, helm.HelmError) as error:
             said = Said(err=f"error: {error}\n", code=1)
         writer.write(msgspec.json.encode(said) + b"\n")
         await writer.drain()
         writer.close()
-
-    # --- kubectl exec
-
-    async def _exec(self, arguments: Sequence[str]) -> Said:
-        """``kubectl --context MESH -n NAMESPACE exec deploy/NAME -- curl ...``."""
-        parser = argparse.ArgumentParser(exit_on_error=False)
-        parser.add_argument("--context", required=True)
-        parser.add_argument("-n", "--namespace", required=True)
-        parser.add_argument("exec")
-        parser.add_argument("target")
-        split = arguments.index("--")
-        asked = parser.parse_args(arguments[:split])
-        program, *words = arguments[split + 1 :]
-        assert program == "curl", f"no Pod has {program} here"
-        kind, _, name = asked.target.partition("/")
-        assert kind == "deploy"
-        pod = self._sandbox.data_plane.meshes[asked.context].pod(asked.namespace, name)
-        assert pod.place is not None
-        curl = argparse.ArgumentParser(exit_on_error=False)
-        curl.add_argument("url")
-        curl.add_argument("-s", "--silent", action="store_true")
-        curl.add_argument("-o", "--output", choices=["/dev/null"])
-        curl.add_argument("-w", "--write-out", default="")
-        curl.add_argument("-m", "--max-time", type=float, default=10.0)
-        options = curl.parse_args(words)
-        with inside(pod.place):
-            found = await asyncio.create_task(call(options.url, seconds=options.max_time))
-        body = found.answer if isinstance(found.answer, str) else msgspec.json.encode(found.answer).decode()
-        out = "" if options.output or found.status is None else body
-        status = f"{found.status or 0:03}"
-        out += options.write_out.replace("%{http_code}", status).replace("\\n", "\n")
-        if found.status is not None:
-            return Said(out)
-        code = next((code for words, code in _CURL_CODES.items() if words in found.error), _NO_ANSWER)
-        return Said(out, f"command terminated with exit code {code}\n", code)
 
     # --- helm
 
@@ -238,8 +193,7 @@ class _Programs:
         kubeconfig = self._sandbox.kubeconfigs[asked.kube_context].absolute()
         common = {"name": asked.name, "namespace": asked.namespace, "kubeconfig": str(kubeconfig)}
         if asked.verb == "uninstall":
-            async with self._jobs_done(kubeconfig):
-                await asyncio.to_thread(self._asked, "uninstall", chart="", values={}, **common)
+            await asyncio.to_thread(self._asked, "uninstall", chart="", values={}, **common)
             return Said(f'release "{asked.name}" uninstalled\n')
         chart = str(self._directory / "meshfed" / asked.chart)
         await asyncio.to_thread(self._asked, asked.verb, chart=chart, values=values, **common)
@@ -249,46 +203,6 @@ class _Programs:
         if self._helm is None:
             self._helm = self._stack.enter_context(helm.Helm())
         self._helm(verb, **arguments)
-
-    @asynccontextmanager
-    async def _jobs_done(self, kubeconfig: Path) -> AsyncIterator[None]:
-        """Meanwhile do what Jobs say, as a kubelet and their controller would."""
-        async with Client(load_kubeconfig(str(kubeconfig), None, {})) as client:
-            task = asyncio.create_task(self._do_jobs(client, kubeconfig))
-            try:
-                yield
-            finally:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
-
-    async def _do_jobs(self, client: Client, kubeconfig: Path) -> None:
-        done: set[str] = set()
-        while True:
-            for job in await client.list(JOB):
-                if job["metadata"]["uid"] not in done:
-                    done.add(job["metadata"]["uid"])
-                    await self._do_job(client, kubeconfig, job)
-            await asyncio.sleep(0.1)
-
-    @staticmethod
-    async def _do_job(client: Client, kubeconfig: Path, job: JSONObject) -> None:
-        (container,) = job["spec"]["template"]["spec"]["containers"]
-        assert container["command"] == ["meshfed"]
-        namespace = job["metadata"]["namespace"]
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "meshfed", *container["args"]),
-            env={**os.environ, "KUBECONFIG": str(kubeconfig), "POD_NAMESPACE": namespace},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        out, _ = await process.communicate()
-        assert process.returncode == 0, out.decode()
-        now = "2026-01-31T03:12:45Z"
-        types = ("SuccessCriteriaMet", "Complete")
-        conditions = [{"type": type_, "status": "True", "lastTransitionTime": now} for type_ in types]
-        status = {"succeeded": 1, "startTime": now, "completionTime": now, "conditions": conditions}
-        await client.patch_status(JOB, job["metadata"]["name"], status, namespace=namespace)
 
 
 def put(values: JSONObject, path: str, text: str) -> None:

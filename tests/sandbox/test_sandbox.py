@@ -6,6 +6,8 @@ import asyncio
 import os
 import signal
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import yaml
 from meshfed.sandbox import Sandbox, SandboxError, load_crds, run_sandbox
 from meshfed.sandbox.apiserver import APIServer
 from meshfed.sandbox.istio_crds import istio_crds
+from meshfed.sandbox.kubectl import kubectl_path
 from tests.published import FILES, MISSING
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -122,6 +125,31 @@ async def test_it_says_ready_and_stays_until_it_is_told_to_stop(tmp_path: Path) 
         assert await said.get() == "ready"
         os.kill(os.getpid(), signal.SIGTERM)
     assert contents(tmp_path) == []
+
+
+@pytest.mark.parametrize(("flags", "installed"), [([], 2), (["--no-install"], 0)])
+def test_a_data_plane_has_a_gateway_and_a_controller_unless_it_is_to_have_none(
+    tmp_path: Path, flags: list[str], installed: int
+) -> None:
+    command = [sys.executable, "-m", "meshfed", "sandbox", "--meshes=east", "--data-plane", f"--dir={tmp_path}", *flags]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            assert "ready\n" in iter(process.stdout.readline, "")
+            ask = [
+                kubectl_path(),
+                f"--kubeconfig={tmp_path / 'east.kubeconfig'}",
+                "get",
+                "deployments",
+                "-A",
+                "-o",
+                "name",
+            ]
+            said = subprocess.run(ask, capture_output=True, text=True, check=True).stdout
+        finally:
+            process.terminate()
+    assert len(said.splitlines()) == installed
+    assert process.returncode == 0
 
 
 ENDPOINT = {"address": "192.0.2.1", "ports": {"http": 15443}, "network": "west", "labels": {"a": "b"}}

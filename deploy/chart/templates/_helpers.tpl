@@ -116,6 +116,20 @@ app.kubernetes.io/name: federation-controller
 {{- end -}}
 {{- end -}}
 
+{{/* Flags in place of objects: Helm would delete the objects while the controller that goes by them still runs, and that
+would remove every import. */}}
+{{- define "meshfed.checkKept" -}}
+{{- $api := "federation.openshift-service-mesh.io/v1alpha1" -}}
+{{- if and (include "meshfed.flags" .) .Release.IsUpgrade (.Capabilities.APIVersions.Has $api) -}}
+{{- range (lookup $api "MeshFederation" .Release.Namespace "").items -}}
+{{- $ours := eq (dig "labels" "app.kubernetes.io/instance" "" .metadata) $.Release.Name -}}
+{{- if and $ours (ne (dig "annotations" "helm.sh/resource-policy" "" .metadata) "keep") -}}
+{{- fail (printf "federation.meshPeers in place of mesh and remotes: Helm would delete MeshFederation %s, and its controller with it all imports, before the next one runs. First: kubectl -n %s annotate meshfederations,remotemeshes --all helm.sh/resource-policy=keep; docs/install.md has what comes after" .metadata.name $.Release.Namespace) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "meshfed.gatewayNetwork" -}}
 {{- .Values.gateway.network | default (.Values.mesh.spec).network | default "" -}}
 {{- end -}}
@@ -132,6 +146,48 @@ readOnlyRootFilesystem: true
 runAsNonRoot: true
 seccompProfile:
   type: RuntimeDefault
+{{- end -}}
+
+{{/* The pod of a hook's Job, from `root`, `account`, `labels`, `name` and `args`. It goes to the nodes that the controller may go to. */}}
+{{- define "meshfed.hookPod" -}}
+{{- $values := .root.Values -}}
+metadata:
+  labels:
+    {{- .labels | nindent 4 }}
+    sidecar.istio.io/inject: "false"
+spec:
+  restartPolicy: Never
+  serviceAccountName: {{ .account | quote }}
+  {{- with $values.imagePullSecrets }}
+  imagePullSecrets:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with $values.controller.nodeSelector }}
+  nodeSelector:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with $values.controller.tolerations }}
+  tolerations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  securityContext:
+    {{- include "meshfed.podSecurity" .root | nindent 4 }}
+  containers:
+  - name: {{ .name }}
+    image: {{ include "meshfed.image" .root | quote }}
+    imagePullPolicy: {{ $values.image.pullPolicy }}
+    command: [meshfed]
+    args:
+    {{- toYaml .args | nindent 4 }}
+    env:
+    - name: POD_NAMESPACE
+      valueFrom:
+        fieldRef:
+          fieldPath: metadata.namespace
+    resources:
+      {{- toYaml $values.controller.resources | nindent 6 }}
+    securityContext:
+      {{- include "meshfed.containerSecurity" .root | nindent 6 }}
 {{- end -}}
 
 {{/* The hook's own: its pods are none of the controller's. */}}

@@ -21,6 +21,7 @@ def sandbox(
     crds: Annotated[tuple[Path, ...], Parameter(name="--crds", show_default=False)] = (),
     rbac: Annotated[bool, Parameter(show_default=False)] = False,
     data_plane: Annotated[bool, Parameter(show_default=False)] = False,
+    install: Annotated[bool, Parameter(negative="--no-install")] = True,
     trust: Literal["shared", "federated", "none"] = "shared",
     routers: Annotated[str, Parameter(show_default=False)] = "",
 ) -> int:
@@ -41,6 +42,9 @@ def sandbox(
     data_plane
         Run Pods, each with an Envoy as sidecar, and install in each mesh an ingress gateway and a controller. Logs are
         in `<dir>/<mesh>`.
+    install
+        With --data-plane, whether that gateway and that controller are installed. Without, a mesh is as Istio alone
+        leaves it, for the guides to go on from.
     trust
         With --data-plane, whom workloads believe: one root for all meshes, a root for each with exchanged bundles, or
         a root for each that no other mesh trusts.
@@ -55,6 +59,8 @@ def sandbox(
     routed = frozenset(name.strip() for name in routers.split(",") if name.strip())
     if routed and not data_plane:
         raise BadInput(f"--routers {routers}: a router carries requests, which are there with --data-plane alone")
+    if not install and not data_plane:
+        raise BadInput("--no-install: nothing is installed without --data-plane")
     if strangers := sorted(routed - set(names)):
         raise BadInput(f"--routers: {', '.join(strangers)} is not among the meshes: {', '.join(names)}")
     with contextlib.ExitStack() as stack:
@@ -81,6 +87,7 @@ def sandbox(
                     crds=all_crds(),
                     crd_files=crds,
                     rbac=rbac,
+                    install=install,
                     data_plane=Options(trust=trust, routers=routed),
                     say=say,
                 )

@@ -18,7 +18,8 @@ def peer_authentication(mesh: LocalMesh) -> Manifest:
     """mTLS for whoever calls the controller; only the metrics port also takes plaintext, for scrapers without one.
 
     Ports are the workload's, not the Service's (Istio: PeerAuthentication, ``portLevelMtls``). Health probes need
-    no exception: the sidecar injector sends them through the agent.
+    no exception: the sidecar injector sends them through the agent. In its root namespace istiod passes over one with
+    a selector (``ComposePeerAuthentication``); there ``authorization_policy`` is what refuses plaintext.
     """
     return manifest(
         mesh,

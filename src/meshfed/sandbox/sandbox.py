@@ -135,6 +135,8 @@ class Sandbox:
 
                 plane = DataPlane(self.kubeconfigs, directory=self._directory, options=self._options)
                 self._data_plane = await stack.enter_async_context(plane)
+                for name, running in plane.meshes.items():
+                    self._servers[name].run_by(running.node)
             self._exit = stack.pop_all()
         return self
 
@@ -178,12 +180,13 @@ async def run_sandbox(
     crd_files: Sequence[Path] = (),
     rbac: bool = False,
     data_plane: Options | None = None,
+    install: bool = True,
     say: Callable[[str], None],
 ) -> None:
     """Bring up a sandbox, ``say`` how to use it and then ``ready``, and keep it up until SIGINT or SIGTERM.
 
-    With ``data_plane`` each mesh has an ingress gateway and a controller from the start, and what befalls a proxy is
-    said as well.
+    With ``data_plane`` each mesh has an ingress gateway and a controller from the start, unless ``install`` is false,
+    and what befalls a proxy is said as well.
 
     Raises:
         SandboxError, StatusError: as ``Sandbox`` does.
@@ -193,14 +196,15 @@ async def run_sandbox(
         for mesh, path in sandbox.kubeconfigs.items():
             say(f"{mesh}: {sandbox.servers[mesh].url}  kubectl --kubeconfig {path} get namespaces")
         if data_plane is not None:
-            await _install(sandbox.data_plane, stop, say)
+            sandbox.data_plane.heard = lambda problem: say(f"problem: {problem}")
+            if install:
+                await _install(sandbox.data_plane, stop, say)
         say("ready")
         await stop.wait()
 
 
 async def _install(plane: DataPlane, stop: asyncio.Event, say: Callable[[str], None]) -> None:
     """Install a gateway and a controller in each mesh, and ``say`` how it goes until they are at work."""
-    plane.heard = lambda problem: say(f"problem: {problem}")
     for mesh in plane.meshes.values():
         await mesh.install()
     told: set[str] = set()

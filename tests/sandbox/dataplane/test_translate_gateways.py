@@ -303,7 +303,7 @@ def test_a_server_that_is_not_known_is_refused_with_its_place(server: JSONObject
     assert str(raised.value) == f"Gateway istio-system/odd: {message}"
 
 
-def test_a_policy_holds_for_what_a_gateway_passes_on() -> None:
+def test_no_policy_holds_for_what_a_gateway_passes_on() -> None:
     rule = {"from": [{"source": {"ipBlocks": ["10.0.0.0/8"]}}]}
     objects = {
         **BASE,
@@ -315,8 +315,7 @@ def test_a_policy_holds_for_what_a_gateway_passes_on() -> None:
     }
     [listener] = translate(SETTINGS, objects, PROXY, FILES).listeners
     filters = listener["filter_chains"][0]["filters"]
-    assert [each["name"].rpartition(".")[2] for each in filters] == ["rbac", "tcp_proxy"]
-    assert list(filters[0]["typed_config"]["rules"]["policies"]) == ["ns[istio-system]-policy[allow]-rule[0]"]
+    assert [each["name"].rpartition(".")[2] for each in filters] == ["tcp_proxy"]
 
 
 def test_everything_a_gateway_may_be_told_is_valid(tmp_path: Path) -> None:

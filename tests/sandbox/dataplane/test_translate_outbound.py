@@ -552,7 +552,6 @@ def test_outliers_and_localities() -> None:
     }
     assert cluster["common_lb_config"] == {
         "healthy_panic_threshold": {"value": 0},
-        "locality_weighted_lb_config": {},
     }
 
 

@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
+import msgspec
 import yaml
 
 from meshfed.sandbox.dataplane.translate import KINDS, translate
@@ -63,6 +64,11 @@ def test_every_example_is_translated_and_valid(tmp_path: Path) -> None:
     }
     [metrics] = [each for each in told["controller"].listeners if each["name"] == "127.9.0.7_8080"]
     [discovery] = [each for each in told["controller"].listeners if each["name"] == "127.9.0.7_15080"]
-    assert {each["name"] for each in discovery["filter_chains"]} == {"mtls-http", "mtls-tcp"}
     assert "plain-http" in {each["name"] for each in metrics["filter_chains"]}
-    assert "rbac" in str(discovery)
+    # A PeerAuthentication with a selector holds in any namespace but the root: there the AuthorizationPolicy has to do.
+    assert "plain-http" in {each["name"] for each in discovery["filter_chains"]}
+    assert all("rbac" in str(each) for each in discovery["filter_chains"] if each["name"] != "tls")
+    elsewhere = msgspec.structs.replace(settings, root_namespace="istio-config")
+    listeners = translate(elsewhere, objects, identity(controller, application="127.9.128.7"), FILES).listeners
+    [discovery] = [each for each in listeners if each["name"] == "127.9.0.7_15080"]
+    assert {each["name"] for each in discovery["filter_chains"]} == {"mtls-http", "mtls-tcp"}

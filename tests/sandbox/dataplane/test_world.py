@@ -112,6 +112,80 @@ async def test_an_image_that_nobody_knows_leaves_the_pod_waiting_with_a_word(wor
     await world.settled()
 
 
+async def test_curl_is_run_in_a_pod_and_logs_are_read_by_the_real_kubectl(world: World) -> None:
+    await world.east.run("caller", image="curl", port=8080)
+    await world.settled()
+
+    async def run(*command: str, pod: str = "deploy/caller-v1") -> tuple[str, str, int]:
+        return await world.east.tried("exec", "-n", "bookinfo", pod, "--", *command)
+
+    out, _, code = await run("curl", "-s", "-w", " %{http_code}", DETAILS)
+    assert (out.endswith(" 200"), '"caller":"spiffe://cluster.local/ns/bookinfo/sa/' in out, code) == (True, True, 0)
+    assert (await run("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "http://details:9080/x"))[0] == "404"
+    out, err, code = await run("curl", "-sS", "http://nowhere:9080/")
+    assert (out, code) == ("", 6)
+    assert "curl: (6) Could not resolve host: nowhere" in err
+    assert (await run("curl", "-sf", "http://details:9080/x"))[2] == 22
+    out, err, code = await run("curl", "--http3", DETAILS)
+    assert (out, code) == ("", 2)
+    assert "unrecognized arguments: --http3; the sandbox's curl takes a URL and -s" in err
+    for words, pod in ((("ls",), "deploy/caller-v1"), (("curl", DETAILS), "deploy/details-v1")):
+        _, err, code = await run(*words, pod=pod)
+        assert code == 1
+        assert f"exec: '{words[0]}' is not in container " in err
+
+    async def logged() -> bool:
+        said = await world.east.kubectl("logs", "-n", "bookinfo", "deploy/caller-v1", "-c", "istio-proxy", "--tail=1")
+        return '"authority":"details:9080"' in said
+
+    await eventually(logged)
+    _, err, code = await world.east.tried("logs", "-n", "bookinfo", "deploy/caller-v1", "-c", "istio-proxy", "-p")
+    assert (code, "previous: the sandbox's logs are known by" in err) == (1, True)
+    controller = await world.east.kubectl("logs", "-n", "istio-system", "deploy/federation-controller")
+    assert "INFO" in controller
+    await world.east.delete("Deployment", "caller-v1")
+    await world.settled()
+
+
+@pytest.mark.parametrize(("words", "ends", "pods"), [(["version"], "Complete", 1), (["no-such-thing"], "Failed", 2)])
+async def test_a_job_runs_until_it_succeeds_or_has_failed_too_often(
+    world: World, words: list[str], ends: str, pods: int
+) -> None:
+    container = {"name": "task", "image": "meshfed:latest", "args": words}
+    template = {
+        "metadata": {"labels": {"sidecar.istio.io/inject": "false"}},
+        "spec": {"restartPolicy": "Never", "containers": [container]},
+    }
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "task", "namespace": "bookinfo"}}
+    await world.east.apply({**job, "spec": {"backoffLimit": 1, "template": template}})
+    await world.east.kubectl("wait", "-n", "bookinfo", "job/task", f"--for=condition={ends}", "--timeout=60s")
+    listed = await world.east.kubectl("get", "pods", "-n", "bookinfo", "-l", "job-name=task", "--no-headers")
+    shown = {"Complete": "Completed", "Failed": "Error"}[ends]
+    assert [line.split()[1:4] for line in listed.splitlines()] == [["0/1", shown, "0"]] * pods
+    said = await world.east.kubectl("logs", "-n", "bookinfo", "-l", "job-name=task")
+    assert {"Complete": "meshfed ", "Failed": "no-such-thing"}[ends] in said
+    assert await world.east.kubectl("logs", "-n", "bookinfo", "job/task") in said
+    await world.east.kubectl("delete", "job", "task", "-n", "bookinfo")
+
+    async def gone() -> bool:
+        return not [one for one in await world.east.list("Pod", "bookinfo") if "task" in one["metadata"]["name"]]
+
+    await eventually(gone, what="the Job's Pods go with it")
+
+
+async def test_containers_do_not_follow_what_users_do_to_their_kubeconfig(world: World) -> None:
+    await world.east.kubectl("config", "set-context", "west")
+    await world.east.kubectl("config", "use-context", "west")
+    try:
+        await world.east.delete(
+            "Pod", world.east.plane.pod("istio-system", "federation-controller").name, "istio-system"
+        )
+        await asyncio.sleep(0.5)
+        await world.settled()
+    finally:
+        await world.east.kubectl("config", "use-context", "east")
+
+
 async def test_a_pod_of_a_deployment_is_made_again_and_a_scaled_one_shares_the_work(world: World) -> None:
     first = await world.east.until(DETAILS)
     await world.east.delete("Pod", first.pod)

@@ -197,6 +197,12 @@ class MeshWorld:
 
     async def kubectl(self, *arguments: str, stdin: str = "") -> str:
         """What the real kubectl prints; fails where it does."""
+        out, err, code = await self.tried(*arguments, stdin=stdin)
+        assert code == 0, err
+        return out
+
+    async def tried(self, *arguments: str, stdin: str = "") -> tuple[str, str, int]:
+        """What the real kubectl prints, what it complains of, and its exit code."""
         process = await asyncio.create_subprocess_exec(
             kubectl_path(),
             f"--kubeconfig={self.kubeconfig}",
@@ -207,8 +213,8 @@ class MeshWorld:
             stderr=asyncio.subprocess.PIPE,
         )
         out, err = await process.communicate(stdin.encode())
-        assert process.returncode == 0, err.decode()
-        return out.decode()
+        assert process.returncode is not None
+        return out.decode(), err.decode(), process.returncode
 
     # --- what these tests do most
 

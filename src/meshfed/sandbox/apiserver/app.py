@@ -11,7 +11,17 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from meshfed.sandbox.apiserver import discovery, errors, openapi, reads, rendering, requests, reviews, scales
+from meshfed.sandbox.apiserver import (
+    discovery,
+    errors,
+    openapi,
+    podstreams,
+    reads,
+    rendering,
+    requests,
+    reviews,
+    scales,
+)
 from meshfed.sandbox.apiserver.access import Access
 from meshfed.sandbox.apiserver.causes import Cause, forbidden, not_supported, required
 from meshfed.sandbox.apiserver.deletes import DeleteOptions, Deleter
@@ -75,6 +85,7 @@ class Handler:
         self.faults: list[Fault] = []
         self.requests: Counter[tuple[str, str]] = Counter()
         self.access = access
+        self.kubelet: podstreams.Kubelet | None = None
         self._bookmark_every = bookmark_every
         self._openapi = openapi.Documents(registry)
         self._verbs: dict[
@@ -163,6 +174,8 @@ class Handler:
         stored = self._find(where)
         if where.subresource == requests.SCALE:
             return _json(_encode(scales.scale(where.resource, stored)))
+        if where.subresource in {podstreams.EXEC, podstreams.LOG}:
+            return await podstreams.answer(self.kubelet, stored.object, where.subresource, request, query)
         wanted = query.get("resourceVersion", "")
         if wanted.isdigit() and int(wanted) > self.store.version:
             raise errors.too_large_version(int(wanted), self.store.version)

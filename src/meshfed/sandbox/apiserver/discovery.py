@@ -23,6 +23,14 @@ VERSION: Final = {
 _TOKEN_REQUEST: Final = {"group": "authentication.k8s.io", "version": "v1", "kind": "TokenRequest"}
 _SCALE: Final = {"group": "autoscaling", "version": "v1", "kind": "Scale"}
 _STATUS_VERBS: Final = ("get", "patch", "update")
+_SUBRESOURCE_KINDS: Final[dict[str, JSONObject]] = {
+    "token": _TOKEN_REQUEST,
+    "scale": _SCALE,
+    "exec": {"group": "", "version": "v1", "kind": "PodExecOptions"},
+}
+"""The kinds of subresources that are not their resource's own."""
+_SUBRESOURCE_VERBS: Final = {"token": ("create",), "exec": ("get",), "log": ("get",)}
+"""What can be done with subresources that are no part of their object."""
 
 
 def _versions_by_group(registry: Registry) -> dict[str, dict[str, list[Resource]]]:
@@ -76,9 +84,8 @@ def _aggregated(resource: Resource) -> JSONObject:
 
 
 def _aggregated_subresource(name: str, kind: JSONObject) -> JSONObject:
-    if name == "token":
-        return {"subresource": name, "responseKind": _TOKEN_REQUEST, "verbs": ["create"]}
-    return {"subresource": name, "responseKind": _SCALE if name == "scale" else kind, "verbs": list(_STATUS_VERBS)}
+    verbs = list(_SUBRESOURCE_VERBS.get(name, _STATUS_VERBS))
+    return {"subresource": name, "responseKind": _SUBRESOURCE_KINDS.get(name, kind), "verbs": verbs}
 
 
 def core_versions(address: str) -> JSONObject:
@@ -127,12 +134,12 @@ def resource_list(registry: Registry, group_name: str, version: str) -> JSONObje
             entry["categories"] = list(resource.categories)
         shown.append(entry)
         for subresource in resource.subresources:
-            other = {"token": _TOKEN_REQUEST, "scale": _SCALE}.get(subresource, {})
+            other = _SUBRESOURCE_KINDS.get(subresource, {})
             part: JSONObject = {
                 "name": f"{resource.plural}/{subresource}",
                 "singularName": "",
                 "namespaced": resource.namespaced,
-                "verbs": ["create"] if subresource == "token" else list(_STATUS_VERBS),
+                "verbs": list(_SUBRESOURCE_VERBS.get(subresource, _STATUS_VERBS)),
             }
             shown.append(part | {"kind": resource.kind} | other)
     return {

@@ -171,6 +171,18 @@ def _check_immutable_data(new: JSONObject, old: JSONObject | None) -> list[Cause
     return causes
 
 
+def _prepare_job(new: JSONObject, old: JSONObject | None) -> None:
+    """Have a new Job select its own Pods and nobody else's: those that are labelled with its uid."""
+    spec, meta = new["spec"], new["metadata"]
+    if old is not None or spec.get("manualSelector"):
+        return
+    own = {"controller-uid": meta["uid"], "job-name": meta["name"]}
+    own |= {f"batch.kubernetes.io/{name}": value for name, value in own.items()}
+    template = spec["template"].setdefault("metadata", {})
+    template["labels"] = {**(template.get("labels") or {}), **own}
+    spec["selector"] = {"matchLabels": {"batch.kubernetes.io/controller-uid": meta["uid"]}}
+
+
 def behaviours(addresses: Addresses) -> Mapping[tuple[str, str], Behaviour]:
     """The behaviours by (group, kind)."""
     services = _Services(addresses)
@@ -180,4 +192,5 @@ def behaviours(addresses: Addresses) -> Mapping[tuple[str, str], Behaviour]:
         ("", "Service"): Behaviour(services.prepare, services.check),
         ("", "Secret"): Behaviour(check=_check_secret),
         ("", "ConfigMap"): Behaviour(check=_check_immutable_data),
+        ("batch", "Job"): Behaviour(_prepare_job),
     }

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import yaml
 
-from meshfed.sandbox.apiserver import errors, protobuf
+from meshfed.sandbox.apiserver import errors, podstreams, protobuf
 from meshfed.sandbox.apiserver.identities import User
 from meshfed.sandbox.apiserver.resources import Registry, Resource
 from meshfed.sandbox.apiserver.writes import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH
@@ -21,6 +21,7 @@ TOKEN: Final = "token"  # noqa: S105  # a name, not a secret
 """The subresource of ServiceAccounts that answers with a token."""
 SCALE: Final = "scale"
 """The subresource of workloads that is their number of replicas."""
+_STREAMS: Final = frozenset({podstreams.EXEC, podstreams.LOG})
 _BODY_TYPES: Final = (JSON, YAML, protobuf.MEDIA)
 _decode: Final = msgspec.json.Decoder().decode
 
@@ -70,6 +71,10 @@ def verb(method: str, where: Target, *, watch: bool) -> str:
         found = "create" if method == "POST" and where.namespace else ""
         if found:
             return found
+    if where.subresource in _STREAMS:
+        if method == "GET" and where.namespace:
+            return "get"
+        raise errors.method_not_allowed()
     misplaced = where.resource.namespaced and not where.namespace and found not in {"list", "watch"}
     if (
         found not in where.resource.verbs

@@ -21,6 +21,7 @@ from meshfed.sandbox.apiserver.app import BODY_LIMIT, Handler
 from meshfed.sandbox.apiserver.collector import Collector
 from meshfed.sandbox.apiserver.deletes import Deleter
 from meshfed.sandbox.apiserver.faults import Action, Fault
+from meshfed.sandbox.apiserver.podstreams import Kubelet
 from meshfed.sandbox.apiserver.rbac import GROUP
 from meshfed.sandbox.apiserver.resources import Registry
 from meshfed.sandbox.apiserver.store import Event, Store
@@ -150,6 +151,10 @@ class APIServer:
     def audit(self) -> Counter[Use]:
         """What was asked for and by whom, and how often, since the start; kept with RBAC only."""
         return Counter(self._handler.access.audit)
+
+    def run_by(self, kubelet: Kubelet) -> None:
+        """Ask ``kubelet``, who runs the Pods, for their logs, and have it run commands in them."""
+        self._handler.kubelet = kubelet
 
     @property
     def counters(self) -> Counters:

@@ -9,9 +9,13 @@ from typing import Final
 from meshfed.sandbox.apps import bookinfo, client, echo, httpbin
 from meshfed.sandbox.apps.client import Outcome, call
 from meshfed.sandbox.apps.context import Application, ContainerPort, PodContext
+from meshfed.sandbox.apps.curl import Ran, curl
 
 IMAGES: Final[Mapping[str, Application]] = {**bookinfo.IMAGES, **echo.IMAGES, **client.IMAGES, **httpbin.IMAGES}
 """What runs for an image, by its name without registry, path, tag and digest."""
+
+WITH_CURL: Final = frozenset(client.IMAGES)
+"""The images that have a curl to be run in them."""
 
 
 class UnknownImage(Exception):
@@ -39,12 +43,15 @@ def serve(image: str, context: PodContext) -> AbstractAsyncContextManager[None]:
 
 __all__ = [
     "IMAGES",
+    "WITH_CURL",
     "Application",
     "ContainerPort",
     "Outcome",
     "PodContext",
+    "Ran",
     "UnknownImage",
     "call",
+    "curl",
     "image_name",
     "serve",
 ]

@@ -63,7 +63,8 @@ def _product(request: web.Request) -> int:
 
 
 def _answer(context: PodContext, request: web.Request, content: JSONObject) -> web.Response:
-    return web.json_response({**content, **context.whoami, **caller(request.headers)})
+    said = msgspec.json.encode({**content, **context.whoami, **caller(request.headers)})
+    return web.Response(body=said, content_type="application/json")
 
 
 @asynccontextmanager

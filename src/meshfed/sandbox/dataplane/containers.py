@@ -152,6 +152,11 @@ class Container:
                 await self._task
 
     @property
+    def code(self) -> int:
+        """The exit code of one that has ended; an application of this process ends by a fault alone."""
+        return 1 if self._process is None or self._process.returncode is None else self._process.returncode
+
+    @property
     def pid(self) -> int | None:
         """The process, where it has its own and that runs."""
         running = self._process is not None and self._process.returncode is None
@@ -159,7 +164,7 @@ class Container:
 
 
 class ContainerStatus(msgspec.Struct):
-    """What the kubelet knows of a container; ``reason`` is empty while it runs."""
+    """What the kubelet knows of a container; ``reason`` is empty while it runs, ``code`` is there once it has ended."""
 
     name: str
     image: str
@@ -168,12 +173,16 @@ class ContainerStatus(msgspec.Struct):
     restarts: int = 0
     ready: bool = False
     since: str = ""
+    code: int | None = None
 
     def manifest(self) -> JSONObject:
         """As an element of ``status.containerStatuses``."""
-        if self.reason:
+        if self.code is not None:
+            ended = {"exitCode": self.code, "reason": self.reason, "startedAt": self.since}
+            state: JSONObject = {"terminated": ended | ({"message": self.message} if self.code else {})}
+        elif self.reason:
             waiting = {"reason": self.reason} | ({"message": self.message} if self.message else {})
-            state: JSONObject = {"waiting": waiting}
+            state = {"waiting": waiting}
         else:
             state = {"running": {"startedAt": self.since}}
         return {

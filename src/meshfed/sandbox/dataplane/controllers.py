@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from meshfed.kube import AlreadyExists, Client, Conflict, KubeError, NotFound
 from meshfed.sandbox.dataplane import workloads
-from meshfed.sandbox.dataplane.watch import DEPLOYMENT, ENDPOINT_SLICE, POD, SERVICE, Watch
+from meshfed.sandbox.dataplane.watch import DEPLOYMENT, ENDPOINT_SLICE, JOB, POD, SERVICE, Watch
 
 JSONObject = dict[str, Any]
 
@@ -41,7 +41,7 @@ class Controllers:
         watch.subscribe(self._notice)
 
     def _notice(self, kind: str) -> None:
-        if kind in {"Deployment", "Namespace", "Pod", "Service", "EndpointSlice"}:
+        if kind in {"Deployment", "Job", "Namespace", "Pod", "Service", "EndpointSlice"}:
             self._changed.set()
 
     async def run(self) -> None:
@@ -64,6 +64,8 @@ class Controllers:
         for deployment in self._watch.all("Deployment"):
             own = [pod for pod in pods if workloads.owned_by(pod, deployment)]
             await self._deployment(deployment, own)
+        for job in self._watch.all("Job"):
+            await self._job(job, [pod for pod in pods if workloads.owned_by(pod, job)])
         wanted: dict[tuple[str, str], JSONObject] = {}
         for service in self._watch.all("Service"):
             if service["spec"].get("selector") and service["spec"].get("type") != "ExternalName":
@@ -94,6 +96,19 @@ class Controllers:
         if status != deployment.get("status"):
             name = deployment["metadata"]["name"]
             await _unless_gone(self._client.patch_status(DEPLOYMENT, name, status, namespace=namespace))
+
+    async def _job(self, job: JSONObject, pods: list[JSONObject]) -> None:
+        namespace, name = job["metadata"]["namespace"], job["metadata"]["name"]
+        if not self._in_sight(job, pods):
+            return
+        within = self._watch.get("Namespace", "", namespace)
+        if within is not None and not job["metadata"].get("deletionTimestamp") and workloads.job_needs_a_pod(job, pods):
+            pod = workloads.job_pod(job, "".join(secrets.choice(_SUFFIX) for _ in range(5)))
+            await self._client.create(POD, workloads.injected(pod, within))
+            self._expect(job["metadata"]["uid"], pod["metadata"]["name"], exists=True)
+        status = workloads.job_status(job, pods, now())
+        if not status.items() <= job.get("status", {}).items():
+            await _unless_gone(self._client.patch_status(JOB, name, status, namespace=namespace))
 
     def _expect(self, owner: str, name: str, *, exists: bool) -> None:
         self._awaited[owner, name, exists] = asyncio.get_running_loop().time() + _PATIENCE

@@ -37,7 +37,7 @@ _ROTATION_PERIOD: Final = 1.0
 _SUBJECT: Final = re.compile(r"(?P<kind>[A-Z]\w+) (?:(?P<namespace>[a-z0-9-]+)/)?(?P<name>[a-z0-9.-]*[a-z0-9])")
 _ALL: Final = "all proxies"
 _IGNORED: Final = "istiod"
-_QUIET: Final = frozenset({"Deployment", "Route"})
+_QUIET: Final = frozenset({"Deployment", "Job", "Route"})
 """Kinds of which no proxy is told."""
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
+from meshfed.sandbox.apps import WITH_CURL, Ran, curl, image_name
 from meshfed.sandbox.dataplane import workloads
+from meshfed.sandbox.dataplane.network import inside
 from meshfed.sandbox.dataplane.pods import Pod, Surroundings
 from meshfed.sandbox.dataplane.watch import Watch
 
@@ -51,6 +54,37 @@ class Node:
             have = ", ".join(sorted(pod.name for pod in here)) or "none"
             raise LookupError(f"mesh {self._around.mesh} has no Pod {of!r} in namespace {namespace}; it has: {have}")
         return max(found, key=lambda pod: pod.ready)
+
+    def logs(self, namespace: str, pod: str, container: str) -> Sequence[Path]:
+        """The files that a container writes, the liveliest last; ``LookupError`` where it does not run here."""
+        return self._running(namespace, pod).logs(container)
+
+    async def execute(self, namespace: str, pod: str, container: str, words: Sequence[str]) -> Ran:
+        """What a command says in a container: a curl, in those whose image has one.
+
+        Raises:
+            LookupError: the container does not run, or has no such program.
+        """
+        running = self._running(namespace, pod)
+        if why := running.waiting(container):
+            raise LookupError(f"container {container} of pod {pod} does not run: {why}")
+        image = next(one["image"] for one in running.manifest["spec"]["containers"] if one["name"] == container)
+        program, *arguments = words or ("",)
+        if program != "curl" or image_name(image) not in WITH_CURL:
+            raise LookupError(
+                f"exec: {program!r} is not in container {container}: nothing but curl can be run here, "
+                f"in the images {', '.join(sorted(WITH_CURL))}"
+            )
+        if running.place is None:
+            raise LookupError(f"pod {pod} has no address yet")
+        with inside(running.place):
+            return await asyncio.create_task(curl(arguments))
+
+    def _running(self, namespace: str, name: str) -> Pod:
+        found = next((pod for pod in self._pods.values() if (pod.namespace, pod.name) == (namespace, name)), None)
+        if found is None:
+            raise LookupError(f"pod {name} does not run yet")
+        return found
 
     async def run(self) -> None:
         """Run Pods until cancelled."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
@@ -218,6 +219,9 @@ class DataPlane:
             outside=outside,
             problem=self._note,
         )
+        # The containers' own: people change the current context of theirs.
+        kubeconfig = sockets / f"{mesh}.kubeconfig"
+        shutil.copy(self._kubeconfigs[mesh], kubeconfig)
         server = urlsplit(config.server)
         around = Surroundings(
             mesh=mesh,
@@ -227,7 +231,7 @@ class DataPlane:
             addresses=addresses,
             resolver=name_server,
             api_server=(server.hostname or "", server.port or 80),
-            kubeconfig=self._kubeconfigs[mesh].absolute(),
+            kubeconfig=kubeconfig,
             directory=(self._directory / mesh).absolute(),
         )
         node = Node(watch, around)

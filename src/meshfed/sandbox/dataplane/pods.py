@@ -145,11 +145,22 @@ class Pod:
         ]
         return "; ".join(parts) if self._statuses else "not started"
 
+    def logs(self, container: str) -> tuple[Path, ...]:
+        """The files that a container writes: of the proxy what it says of itself, and then its access log."""
+        names = ("envoy.log", "access.log") if container == PROXY else (f"{container}.log",)
+        return tuple(self._directory / name for name in names)
+
+    def waiting(self, container: str) -> str:
+        """Why a container does not run, in a word; empty where it does."""
+        status = self._statuses.get(container)
+        return status.reason if status is not None else "PodInitializing"
+
     # --- containers
 
     async def _keep(self, name: str, image: str, run: Callable[[ContainerStatus], Awaitable[str]]) -> None:
         """Run a container over and over; ``run`` returns how a run ended."""
         status = self._statuses[name] = ContainerStatus(name=name, image=image)
+        policy = self.manifest["spec"].get("restartPolicy", "Always") if name != PROXY else "Always"
         delay, longest = _RESTART_DELAYS
         while True:
             started = True
@@ -157,6 +168,11 @@ class Pod:
                 status.message = await run(status)
                 status.reason = "CrashLoopBackOff"
                 _log.info("%s/%s: container %s ended: %s", self.namespace, self.name, name, status.message)
+                code = self._containers[name].code if name != PROXY else 1
+                if policy == "Never" or (policy == "OnFailure" and code == 0):
+                    status.code, status.reason, status.ready = code, "Error" if code else "Completed", False
+                    self._stale.set()
+                    return
             except CannotStart as error:
                 status.reason, status.message = error.reason, str(error)
                 started = False
@@ -286,8 +302,12 @@ class Pod:
                 made |= {"reason": "ContainersNotReady", "message": f"containers with unready status: {unready}"}
             return made
 
+        phase = "Running" if running or self._reported.get("phase") == "Running" else "Pending"
+        codes = [one.code for one in self._statuses.values() if one.name != PROXY]
+        if codes and None not in codes:
+            phase = "Failed" if any(codes) else "Succeeded"
         return {
-            "phase": "Running" if running or self._reported.get("phase") == "Running" else "Pending",
+            "phase": phase,
             "podIP": address,
             "podIPs": [{"ip": address}],
             "hostIP": "127.0.0.1",

@@ -21,6 +21,7 @@ SERVICE: Final = Resource("", "v1", "services", "Service")
 NODE: Final = Resource("", "v1", "nodes", "Node", namespaced=False)
 EVENT: Final = Resource("", "v1", "events", "Event")
 DEPLOYMENT: Final = Resource("apps", "v1", "deployments", "Deployment")
+JOB: Final = Resource("batch", "v1", "jobs", "Job")
 ENDPOINT_SLICE: Final = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
 ROUTE: Final = Resource("route.openshift.io", "v1", "routes", "Route")
 
@@ -30,6 +31,7 @@ _WATCHED: Final = (
     POD,
     SERVICE,
     DEPLOYMENT,
+    JOB,
     ENDPOINT_SLICE,
     NODE,
     Resource("", "v1", "namespaces", "Namespace", namespaced=False),

@@ -89,6 +89,50 @@ def pod_of(deployment: Mapping[str, Any], suffix: str) -> JSONObject:
     }
 
 
+def job_pod(job: Mapping[str, Any], suffix: str) -> JSONObject:
+    """A new Pod of a Job, whose name ends with ``suffix``, before anything is injected."""
+    template, metadata = job["spec"]["template"], job["metadata"]
+    given = template.get("metadata") or {}
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": metadata["name"], "uid": metadata["uid"]}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": f"{metadata['name']}-{suffix}",
+            "namespace": metadata["namespace"],
+            "labels": given.get("labels") or {},
+            "annotations": given.get("annotations") or {},
+            "ownerReferences": [{**owner, "controller": True, "blockOwnerDeletion": True}],
+        },
+        "spec": {"serviceAccountName": "default", **template["spec"], "nodeName": NODE},
+    }
+
+
+def job_needs_a_pod(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a Job, which here is one Pod that has to succeed, is to have another: the first, or after a failure."""
+    phases = [pod.get("status", {}).get("phase") for pod in pods]
+    over = (job.get("status") or {}).get("completionTime") or len(phases) > job["spec"].get("backoffLimit", 6)
+    return not over and all(phase == "Failed" for phase in phases)
+
+
+def job_status(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]], now: str) -> JSONObject:
+    """The status of a Job that has ``pods``; ``now`` dates what changes."""
+    before: Mapping[str, Any] = job.get("status") or {}
+    phases = [pod.get("status", {}).get("phase") for pod in pods]
+    failed, succeeded = phases.count("Failed"), phases.count("Succeeded")
+    status: JSONObject = {"startTime": before.get("startTime") or now, "failed": failed, "succeeded": succeeded}
+    status["active"] = len(phases) - failed - succeeded
+    ended = "Complete" if succeeded else "Failed" if failed > job["spec"].get("backoffLimit", 6) else ""
+    if ended:
+        types = ("SuccessCriteriaMet" if succeeded else "FailureTarget", ended)
+        since = next((one["lastTransitionTime"] for one in before.get("conditions") or ()), now)
+        reason = {} if succeeded else {"reason": "BackoffLimitExceeded", "message": "its Pods failed; see their logs"}
+        status["conditions"] = [{"type": one, "status": "True", "lastTransitionTime": since, **reason} for one in types]
+        if succeeded:
+            status["completionTime"] = since
+    return status
+
+
 def changes(deployment: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> Changes:
     """What brings the Pods of a Deployment nearer to what it says.
 
@@ -252,6 +296,7 @@ INJECT: Final = "sidecar.istio.io/inject"
 TEMPLATES: Final = "inject.istio.io/templates"
 TAKES_MTLS: Final = {"security.istio.io/tlsMode": "istio"}
 """The label by which istiod knows that a Pod has a sidecar."""
+DEFAULT_CONTAINER: Final = "kubectl.kubernetes.io/default-container"
 PROXY: Final = "istio-proxy"
 """The name of the container that is the proxy."""
 PROXY_IMAGE: Final = "istio/proxyv2"
@@ -278,6 +323,8 @@ def injected(pod: JSONObject, namespace: Mapping[str, Any]) -> JSONObject:
     proxy |= own | {"image": PROXY_IMAGE}
     others = [one for one in containers if one["name"] != PROXY]
     metadata = {**pod["metadata"], "labels": {**labels(pod), **(TAKES_MTLS if kind == "sidecar" else {})}}
+    if others:  # whose logs and whose shell kubectl means, where nobody names a container
+        metadata["annotations"] = {DEFAULT_CONTAINER: others[0]["name"], **(pod["metadata"].get("annotations") or {})}
     return {**pod, "metadata": metadata, "spec": {**pod["spec"], "containers": [*others, proxy]}}
 
 

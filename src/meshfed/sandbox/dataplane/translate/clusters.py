@@ -164,8 +164,6 @@ def _base(view: View, target: Target, name: str) -> JSONObject:
         return {**result, "lb_policy": "CLUSTER_PROVIDED"}
     simple = policy.load_balancer.simple if policy.load_balancer else "UNSPECIFIED"
     result["lb_policy"] = _BALANCING.get(simple, "LEAST_REQUEST")
-    if policy.outlier_detection:
-        result["common_lb_config"] = {**result["common_lb_config"], "locality_weighted_lb_config": {}}
     if service.resolution == "dns":
         resolver_address, resolver_port = view.files.resolver
         inline = assignment(view, target, name)

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import msgspec
 
 from meshfed.sandbox.dataplane.translate import clusters
-from meshfed.sandbox.dataplane.translate.authorization import authorization
 from meshfed.sandbox.dataplane.translate.destination_rules import policy
 from meshfed.sandbox.dataplane.translate.envoy import TLS_INSPECTOR, access_log, address, tcp_proxy, typed
 from meshfed.sandbox.dataplane.translate.mesh import Mesh, View
@@ -28,10 +27,9 @@ class Door(msgspec.Struct, frozen=True):
 def gateway(view: View) -> ProxyConfig:
     """All that a gateway is told.
 
-    AuthorizationPolicies apply to what it passes on as to any TCP: it sees addresses and ports, and no identity.
+    No AuthorizationPolicy applies to what it passes on, as with istiod (``builtAutoPassthroughFilterChains``).
     """
     mesh, proxy = view.mesh, view.proxy
-    rules = authorization(mesh, proxy.namespace, proxy.labels)
     listeners, found = [], {}
     endpoints: dict[str, JSONObject] = {}
     for door in doors(mesh, proxy)[0]:
@@ -53,7 +51,7 @@ def gateway(view: View) -> ProxyConfig:
                         "server_names": [cluster, *extra.get(cluster, ())],
                         "application_protocols": INBOUND_ANY,
                     },
-                    "filters": [*rules.network_filters, tcp_proxy(cluster, log)],
+                    "filters": [tcp_proxy(cluster, log)],
                 }
             )
         listeners.append(

@@ -16,8 +16,11 @@ def port_mode(mesh: Mesh, namespace: str, labels: Mapping[str, str], port: int) 
     """The mode of one port of a workload: what is set closest to it (istiod's ``ComposePeerAuthentication``).
 
     Of several PeerAuthentications for the same scope the oldest counts. ``portLevelMtls`` counts only where a
-    selector says whose ports are meant. Nothing set: PERMISSIVE.
+    selector says whose ports are meant. In the root namespace, one with a selector counts for nobody. Nothing set:
+    PERMISSIVE.
     """
+    if namespace == mesh.settings.root_namespace:
+        return namespace_mode(mesh, namespace)
     for each in mesh.peer_authentications:
         selector = each.spec.selector.match_labels
         if not selector or each.meta.namespace != namespace or not selects(selector, labels):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Callable, Hashable
 from random import Random
 from typing import Any
@@ -127,11 +128,13 @@ async def test_nothing_is_deleted_before_it_is_allowed() -> None:
         assert set(found.specs()) == {"others", "a"}
 
 
-async def test_drift_is_put_back_and_edits_elsewhere_are_left_alone() -> None:
+async def test_drift_is_put_back_and_edits_elsewhere_are_left_alone(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "meshfed.kube.engine")
     cluster = Cluster(served={GATEWAYS, ENTRIES})
     async with running(cluster) as found:
         found.engine.want("x", [entry("a", port=1), entry("b", port=1)])
         await found.idle()
+        assert caplog.messages == []
 
         def vandalise(live: Manifest) -> None:
             live["spec"] = {"port": 2, "extra": True}
@@ -151,6 +154,10 @@ async def test_drift_is_put_back_and_edits_elsewhere_are_left_alone() -> None:
         assert live["metadata"]["finalizers"] == ["team/hold"]
         assert found.live("b")["spec"] == {"port": 1}
         assert found.engine.source_state("x").objects == {key("a"): APPLIED, key("b"): APPLIED}
+        assert set(caplog.messages) == {
+            f"{key('a')} was changed by somebody else, and put back",
+            f"{key('b')} was deleted by somebody else, and put back",
+        }
 
 
 async def test_our_label_that_somebody_removed_is_put_back() -> None:

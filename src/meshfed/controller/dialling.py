@@ -12,6 +12,8 @@ _SIDECARS_WORDS: Final = "RBAC: access denied"
 """What Envoy answers whom no policy admits; the controller behind it, which would name the identity, is not asked."""
 _PROXYS_WORDS: Final = ("upstream connect error", "no healthy upstream")
 """How Envoy begins what it answers in the place of a service."""
+_NO_WORDS: Final = "UNAVAILABLE"
+"""How an error ends that came without words: a controller has some, a sidecar that knows no way has none."""
 
 
 def target(mesh: RemoteMesh) -> Target | None:
@@ -33,11 +35,15 @@ def target(mesh: RemoteMesh) -> Target | None:
 def is_another(mesh: RemoteMesh, before: RemoteMesh) -> bool:
     """Whether somebody else is dialled, or is to answer, so that what goes on with the one before has to end.
 
-    What was announced under another trust domain was dropped as it came in, so all has to be heard again. And who may
-    answer is checked when a connection is made, by the sidecar, and not again while it lasts.
+    What was announced under another trust domain was dropped as it came in, so all has to be heard again. Who may
+    answer, and which way leads there, counts when a connection is made, by the sidecar, and not again while it lasts:
+    were the stream kept, a wrong port would show only once it breaks.
     """
-    answers = [(target(one), one.spec.trust_domain, one.spec.identity) for one in (mesh, before)]
-    return answers[0] != answers[1]
+    one, other = [
+        (target(each), each.spec.trust_domain, each.spec.identity, each.spec.port, each.spec.ingress_type)
+        for each in (mesh, before)
+    ]
+    return one != other
 
 
 def hint(error: DiscoveryError, mesh: RemoteMesh) -> str:
@@ -52,5 +58,10 @@ def hint(error: DiscoveryError, mesh: RemoteMesh) -> str:
             f"; a proxy says so: the remote's controller is not reached by way of its gateway ({gateway}), or is not "
             f"{meshes.remote(mesh).fds_host}, as metadata.name and discovery.namespace have it, or is not whom "
             "spec.identity says, or one does not believe the other's certificate; our sidecar's access log tells which"
+        )
+    if str(error).endswith(_NO_WORDS):
+        return (
+            "; nobody says why, which is how our own sidecar answers for a host that it does not know: istiod tells it "
+            "of the remote a moment after the RemoteMesh is there"
         )
     return "; it is starting, or not in sync yet"

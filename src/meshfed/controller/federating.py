@@ -29,13 +29,15 @@ from meshfed.controller.delivery import Delivery, tell
 from meshfed.controller.holding import Holding
 from meshfed.controller.lifecycle import Finalizers, Leftovers, is_paused
 from meshfed.controller.listener import Listener
+from meshfed.controller.lost_records import LostRecords
 from meshfed.controller.options import Options
 from meshfed.controller.publisher import Publisher
-from meshfed.controller.recollection import recall
+from meshfed.controller.recollection import outlived, recall
 from meshfed.controller.resolver import Lookup, Resolver
 from meshfed.controller.statuses import StatusWriter
 from meshfed.controller.working import Work
-from meshfed.kube import Client, Engine, Recorder
+from meshfed.federation.imports import record_name
+from meshfed.kube import Client, Engine, ObjectKey, Recorder
 from meshfed.kube import Key as ObjectName
 from meshfed.plan import (
     ExportKey,
@@ -104,7 +106,7 @@ class Federating:
             owner_labels=self._owner,
             adopt=adoption.taken_over if options.adopt_reference else lambda _: None,
             paused=is_paused,
-            kept=self._holding.keeps,
+            kept=self._is_kept,
         )
         self._recorder = Recorder(client, component="meshfed", instance=socket.gethostname(), stamp=stamp)
         self._statuses = StatusWriter(
@@ -134,6 +136,7 @@ class Federating:
             metrics=metrics,
             stamp=stamp,
         )
+        self._lost_records = LostRecords(self._listener, self._inputs.offers)
         self._leftovers = Leftovers(self._engine, self._inputs.offers, planner, self._work)
         self._finalizers = Finalizers(client, found.ours, self._inputs.find, self._leftovers.of)
         self._told_mesh: str | None = ""
@@ -176,6 +179,9 @@ class Federating:
         tasks.create_task(self._recorder.run())
         self._complain("working out what should exist")
         self._listener.recall()
+        await self._lost_records.begin(
+            lambda: outlived(self._client, self._found, self._owner, complain=self._complain)
+        )
         await self._work.all()
         tasks.create_task(self._listener.run())
         tasks.create_task(self._resolver.run())
@@ -235,10 +241,17 @@ class Federating:
         self._finalizers.look(("RemoteMesh", *key))
 
     def _on_offer(self, key: ObjectName, old: FederatedService | None, new: FederatedService | None) -> None:
-        self._planner.offer_changed(key.name, new)
         self._look_at_status("FederatedService", key, new)
-        if new is None and old is not None:
-            self._listener.record_removed(old.spec.remote, old.spec.host)
+        known = new or old
+        goes = new is None or bool(new.metadata.deletion_timestamp)
+        # One that somebody made by hand, under a name of their own, comes and goes as they like.
+        if known is not None and key.name == record_name(known.spec.host, known.spec.remote):
+            remote, host = known.spec.remote, known.spec.host
+            if not goes:
+                self._listener.record_seen(remote, host)
+            elif not self._listener.record_removed(remote, host):
+                return
+        self._planner.offer_changed(key.name, new)
 
     def _look_at_status(self, kind: str, key: ObjectName, new: object | None) -> None:
         """Its status may be another one than we wrote, and nothing else may have changed that would say so."""
@@ -251,12 +264,16 @@ class Federating:
     # --- once everything was worked out
 
     def _on_done(self) -> None:
-        released = self._holding.let_go()
-        if released and self._settled:
+        released, found = self._holding.let_go(), self._lost_records.let_go()
+        if self._settled and (released or found):
             self._engine.look_again()
+        if self._settled and released:
             self._publish_all()
         self._settle()
         self._resolver.poke()
+
+    def _is_kept(self, key: ObjectKey) -> bool:
+        return self._holding.keeps(key) or self._lost_records.keeps(key)
 
     def _settle(self) -> None:
         """Everything was worked out once: act on what nobody wants, unless it is only a fault that left it out."""

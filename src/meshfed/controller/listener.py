@@ -12,9 +12,11 @@ import msgspec
 
 from meshfed.api.v1alpha1 import FederatedService, FederatedServiceSpec, RemoteMesh
 from meshfed.controller.sessions import Reports, Session
+from meshfed.federation.imports import record_name
 from meshfed.kube import Engine, Store
 from meshfed.model.meshes import LocalMesh
 from meshfed.plan import Planner, record_manifest
+from meshfed.telemetry.logs import Seldom
 from meshfed.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
@@ -64,6 +66,9 @@ class Listener:
         self._meshes: dict[str, RemoteMesh] = {}
         self._sessions: dict[str, Session] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._put_back: set[Record] = set()
+        """What was deleted, and is there for the planner until it is there again."""
+        self._seldom = Seldom()
         self._recalled = False
         self._mesh: LocalMesh | None = None
         self._look = asyncio.Event()
@@ -89,11 +94,36 @@ class Listener:
             for name in {*self._meshes, *self._sessions}:
                 self._arrange(name, rejudge=True)
 
-    def record_removed(self, remote: str, host: str) -> None:
-        """A FederatedService was deleted by someone, or by us."""
+    def record_seen(self, remote: str, host: str) -> None:
+        """A FederatedService is there."""
+        self._put_back.discard(Record(remote, host))
+
+    def record_removed(self, remote: str, host: str) -> bool:
+        """A FederatedService was deleted, by someone or by us; returns whether that stands, or it is put back.
+
+        Until it is put back, what it says holds: an import does not go because its record does.
+        """
         session = self._sessions.get(remote)
-        if session is not None and session.removed_by_hand(host):
-            self._desire(remote, host, None)
+        if session is None or session.record_removed(host):
+            return True
+        self._put_back.add(Record(remote, host))
+        if self._seldom.ready(remote):
+            _log.warning(
+                "FederatedServices were deleted of services that the remote offers, such as %s: they are put back, and "
+                "what is imported stays; a rule in `import` is the way to refuse a service",
+                record_name(host, remote),
+                extra={"remote": remote},
+            )
+        return False
+
+    def unheard(self) -> list[str]:
+        """The remotes that have not said yet what they offer, sorted."""
+        return sorted(name for name, session in self._sessions.items() if not session.was_heard)
+
+    @property
+    def recorded(self) -> int:
+        """How many FederatedServices there should be by now."""
+        return sum(session.recorded for session in self._sessions.values())
 
     def word_of(self, remote: str, host: str) -> Word:
         """What ``remote`` says of ``host``."""
@@ -170,7 +200,12 @@ class Listener:
     def _desire(self, remote: str, host: str, spec: FederatedServiceSpec | None) -> None:
         mesh = self._planner.mesh
         wanted = () if spec is None or mesh is None else (record_manifest(mesh, spec),)
-        self._engine.want(Record(remote, host), wanted)
+        record = Record(remote, host)
+        self._engine.want(record, wanted)
+        if not wanted and record in self._put_back:
+            # It is gone already, so that no watch will say that it goes.
+            self._put_back.discard(record)
+            self._planner.offer_changed(record_name(host, remote), None)
 
 
 async def _kept_up(session: Session, name: str) -> None:

@@ -15,10 +15,11 @@ from typing import Final, NamedTuple, TypeVar
 import msgspec
 
 from meshfed.api.meta import ObjectMeta
-from meshfed.controller.cluster import Served
+from meshfed.api.v1alpha1 import GROUP
+from meshfed.controller.cluster import CRDS, Served
 from meshfed.istio.names import RESOLVED_FROM, gateway_index
-from meshfed.kube import Client, KubeError
-from meshfed.model.meshes import is_ip
+from meshfed.kube import Client, KubeError, ObjectKey
+from meshfed.model.meshes import FDS_SERVICE_PREFIX, is_ip
 from meshfed.plan import Planner
 
 _log = logging.getLogger(__name__)
@@ -68,6 +69,28 @@ async def recall(
         planner.resolution_changed(name, addresses)
 
 
+async def outlived(
+    client: Client, served: Served, owner_labels: Mapping[str, str], *, complain: Callable[[str | None], None]
+) -> frozenset[ObjectKey]:
+    """Return the objects of imports that are older than the CRD of FederatedServices, as soon as the API answers.
+
+    The FederatedServices that they came from went with the CRD that was there before.
+    """
+    ours = _Ours(client, served, ",".join(f"{key}={value}" for key, value in owner_labels.items()), complain)
+    made = await ours.definition_made("federatedservices")
+    found = {kind: await ours.all(kind, _Any) for kind in ("ServiceEntry", "WorkloadEntry", "DestinationRule")}
+    return frozenset(
+        ObjectKey(served.istio(kind).group, kind, one.metadata.namespace, one.metadata.name)
+        for kind, objects in found.items()
+        for one in objects
+        if one.metadata.creation_timestamp < made and FDS_SERVICE_PREFIX not in one.metadata.name
+    )
+
+
+class _Any(msgspec.Struct, frozen=True):
+    metadata: ObjectMeta
+
+
 class _Ours(NamedTuple):
     """How the objects with our labels are listed."""
 
@@ -85,6 +108,18 @@ class _Ours(NamedTuple):
             except KubeError as error:
                 _log.warning("cannot list %s, again in %.0f s: %s", resource, RETRY_SECONDS, error)
                 self.complain(f"cannot list {resource}: {error}")
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def definition_made(self, plural: str) -> str:
+        """Return when a CRD of ours was made, as soon as the API answers."""
+        while True:
+            try:
+                crd = await self.client.get(CRDS, f"{plural}.{GROUP}")
+            except KubeError as error:
+                _log.warning("cannot read the CRD %s.%s, again in %.0f s: %s", plural, GROUP, RETRY_SECONDS, error)
+                self.complain(f"cannot read the CRD {plural}.{GROUP}: {error}")
+            else:
+                return str(crd["metadata"]["creationTimestamp"])
             await asyncio.sleep(RETRY_SECONDS)
 
 

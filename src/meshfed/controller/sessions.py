@@ -81,6 +81,7 @@ class Session:
         self._client: DiscoveryClient | None = None
         self._changed = asyncio.Event()
         self._absence = Absence()
+        self._was_heard = False
         self._closed = False
         self._pacer = Pacer()
         self._said: set[str] = set()
@@ -95,6 +96,16 @@ class Session:
     def is_heard(self) -> bool:
         """Whether the remote has said all that it offers, on the connection that is up."""
         return self.is_connected and connections.is_heard(self._connection)
+
+    @property
+    def was_heard(self) -> bool:
+        """Whether the remote said all that it offers at least once, or was away for so long that all of it went."""
+        return self._was_heard
+
+    @property
+    def recorded(self) -> int:
+        """How many FederatedServices there should be by now."""
+        return len(self._said)
 
     def offers(self, host: str) -> bool:
         """Whether the remote offers ``host``, as far as that is remembered and worth recording."""
@@ -144,14 +155,17 @@ class Session:
         self._changed.set()
         return True
 
-    def removed_by_hand(self, host: str) -> bool:
+    def record_removed(self, host: str) -> bool:
         """Someone deleted a FederatedService; returns whether that stands, as it does while the remote is away."""
+        if not self.offers(host):
+            return True
         if self.is_connected:
             return False
         self._ledger.forget(host)
         if self._client is not None:
             # Else the remote would be told that we have it still, and would not offer it again.
             self._client.forget()
+        self._say([host])
         return True
 
     async def run(self) -> None:
@@ -218,6 +232,7 @@ class Session:
         if update.synced:
             if not connections.is_heard(self._connection):
                 _log.info("all that it offers has been received", extra={"remote": self._name})
+            self._was_heard = True
             self._report_heard()
         self._changed.set()
 
@@ -293,6 +308,7 @@ class Session:
         policy = self._mesh.spec.staleness
         self._absence.acted_on()
         removed = self._ledger.clear() if policy.action == "Remove" else set()
+        self._was_heard = self._was_heard or policy.action == "Remove"
         if removed and self._client is not None:
             self._client.forget()
         _log.warning(

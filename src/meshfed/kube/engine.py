@@ -253,6 +253,9 @@ class Engine:
             # Others' objects are not seen by our watch, so one that was there is looked for before each try.
             look_first = record.state.outcome is Outcome.NOT_OWNED
             written = await self._writer.create(kind.resource, desired, uid=record.uid, look_first=look_first)
+        if written.wrote and record.applied is desired:
+            done = "changed" if observed is not None else "deleted"
+            _log.info("%s was %s by somebody else, and put back", record.key, done, extra={"source": record.source})
         self._remember(record, desired, written)
 
     def _settled(self, record: Record, desired: Desired, observed: Observed) -> bool:

@@ -1,0 +1,57 @@
+"""When a remote has to be called anew, and what is said where it does not answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from meshfed.api.v1alpha1 import RemoteMesh
+from meshfed.controller.dialling import hint, is_another
+from meshfed.fds import NotReady, Refused, Unreachable
+
+
+def remote(**changed: Any) -> RemoteMesh:
+    spec = {"addresses": ["192.0.2.20"], "network": "west-network", "identity": "spiffe://west.local/ns/a/sa/b"}
+    metadata = {"name": "west", "namespace": "istio-system"}
+    return msgspec.convert({"metadata": metadata, "spec": spec | changed}, RemoteMesh)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"addresses": ["192.0.2.21"]},
+        {"port": 443},
+        {"ingressType": "openshift-router"},
+        {"identity": "spiffe://west.local/ns/a/sa/c"},
+        {"trustDomain": "west.local"},
+        {"discovery": {"address": "192.0.2.9:15080"}},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_where_the_way_or_who_answers_is_another_it_is_called_anew(changed: dict[str, Any]) -> None:
+    assert is_another(remote(**changed), remote())
+
+
+@pytest.mark.parametrize(
+    "changed", [{}, {"import": {}}, {"locality": "a/b"}, {"network": "w"}, {"priority": 3}], ids=str
+)
+def test_anything_else_leaves_the_connection(changed: dict[str, Any]) -> None:
+    assert not is_another(remote(**changed), remote())
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (Unreachable("192.0.2.20:15080: refused"), ""),
+        (Refused("PERMISSION_DENIED: RBAC: access denied"), "compare `identity` of its RemoteMesh"),
+        (NotReady("192.0.2.20:15080: UNAVAILABLE: no healthy upstream"), "by way of its gateway (192.0.2.20:15443)"),
+        (NotReady("192.0.2.20:15080: UNAVAILABLE"), "our own sidecar answers"),
+        (NotReady("192.0.2.20:15080: UNAVAILABLE: try again soon"), "; it is starting, or not in sync yet"),
+    ],
+    ids=str,
+)
+def test_the_hint_is_of_who_answered(error: Unreachable | Refused | NotReady, expected: str) -> None:
+    assert expected in hint(error, remote())
+    assert bool(expected) == bool(hint(error, remote()))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from types import FrameType
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -190,6 +194,102 @@ def test_a_failed_write_shows_where_it_matters_until_it_succeeds() -> None:
     }
     world.planner.applied_changed(ExportKey("default", "reviews"), None)
     assert world.conditions("MeshFederation", "east")["Ready"] == "True Ready"
+
+
+def test_what_failed_is_said_of_the_remotes_that_serve_it_now() -> None:
+    world = running()
+    world.put(*(remote(name, trustDomain=f"{name}.local", import_={"merge": True}) for name in ("west", "north")))
+    world.put(offer("north", "ratings"), offer("north", "details"))
+    world.planner.connection_changed("north", UP)
+    world.planner.applied_changed(ImportKey(host("details")), IN_PLACE)
+    world.planner.applied_changed(RATINGS, REFUSED)
+    failing = f"Ready False WriteFailed: objects of {host('ratings')} are not in place: admission webhook said no"
+    assert told(world, "RemoteMesh", "west")[0] == told(world, "RemoteMesh", "north")[0] == failing
+
+    world.remove(offer("west", "ratings"))
+    assert world.conditions("RemoteMesh", "west")["Ready"] == "True Ready"
+    assert told(world, "RemoteMesh", "north")[0] == failing
+    world.put(offer("west", "ratings"))
+    world.remove(offer("north", "ratings"))
+    assert told(world, "RemoteMesh", "west")[0] == failing
+    assert world.conditions("RemoteMesh", "north")["Ready"] == "True Ready"
+    world.planner.applied_changed(RATINGS, None)
+    assert world.conditions("RemoteMesh", "west")["Ready"] == "True Ready"
+
+
+def test_the_first_of_many_failures_are_named_in_order() -> None:
+    world = running()
+    hosts = [host(f"s{number}") for number in range(6)]
+    world.put(*(offer("west", f"s{number}") for number in range(6)))
+    world.settle()
+    for number in (5, 3, 4, 1, 2, 0):
+        why = msgspec.structs.replace(REFUSED, message=f"said no to {number}")
+        world.planner.applied_changed(ImportKey(hosts[number]), why)
+    said = [told(world, "RemoteMesh", "west")[0]]
+    for done in (hosts[0], hosts[4]):
+        world.planner.applied_changed(ImportKey(done), IN_PLACE)
+        said.append(told(world, "RemoteMesh", "west")[0])
+    assert said == [
+        f"Ready False WriteFailed: objects of {named} are not in place: said no to {first}"
+        for named, first in (
+            (f"{', '.join(hosts[:3])} and 3 more", 0),
+            (f"{', '.join(hosts[1:4])} and 2 more", 1),
+            (f"{', '.join(hosts[1:4])} and 1 more", 1),
+        )
+    ]
+
+
+class Compared(str):
+    """A name that is compared by a function of Python, so that sorting it is seen as work."""
+
+    __slots__ = ()
+
+    def __lt__(self, other: str) -> bool:
+        return str.__lt__(self, other)
+
+
+def steps(world: World, key: ImportKey | ExportKey | None, name: str, applied: Applied) -> int:
+    """Take in a verdict, on a FederatedService where there is no ``key``; returns how many lines of code ran for it."""
+    ran = 0
+
+    def line(_frame: FrameType, event: str, _argument: Any) -> Any:
+        nonlocal ran
+        ran += event == "line"
+        return line
+
+    before = sys.gettrace()
+    sys.settrace(line)
+    try:
+        if key is None:
+            world.planner.record_changed("west", name, applied)
+        else:
+            world.planner.applied_changed(key, applied)
+        world.settle()
+    finally:
+        sys.settrace(before)
+    return ran
+
+
+@pytest.mark.parametrize("what", ["imports", "exports", "records"])
+def test_a_verdict_costs_the_same_beside_few_failures_and_beside_many(what: str) -> None:
+    def cost(size: int) -> list[int]:
+        names = [Compared(f"s{number}") for number in range(size)]
+        hosts = [Compared(host(name)) for name in names]
+        world = running()
+        world.put(*(exported(name) for name in names) if what == "exports" else (offer("west", name) for name in names))
+        world.settle()
+        keys: dict[str, list[ImportKey | ExportKey | None]] = {
+            "imports": [ImportKey(each) for each in hosts],
+            "exports": [ExportKey(Compared("default"), name) for name in names],
+            "records": [None for _ in names],
+        }
+        for key, name in zip(keys[what], hosts, strict=True):
+            steps(world, key, name, REFUSED)
+        middle = size // 2
+        return [steps(world, keys[what][middle], hosts[middle], applied) for applied in (IN_PLACE, REFUSED)]
+
+    for few, many in zip(cost(8), cost(512), strict=True):
+        assert few <= many <= few + 30, "beyond the few comparisons that it takes to find a place among many"
 
 
 @pytest.mark.parametrize(

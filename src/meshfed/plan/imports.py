@@ -53,10 +53,20 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Imports:
-    """The offers of all remotes, and the hosts that they become."""
+    """The offers of all remotes, and the hosts that they become.
 
-    def __init__(self, mark: Callable[[Key], None], surroundings: Surroundings, remotes: Remotes) -> None:
+    ``settled`` is called with a host of which something else has become.
+    """
+
+    def __init__(
+        self,
+        mark: Callable[[Key], None],
+        surroundings: Surroundings,
+        remotes: Remotes,
+        settled: Callable[[str], None],
+    ) -> None:
         self._mark = mark
+        self._settled = settled
         self._surroundings = surroundings
         self._remotes = remotes
         self._mesh: LocalMesh | None = None
@@ -301,6 +311,7 @@ class Imports:
             self._outcomes.pop(host, None)
         else:
             self._outcomes[host] = after
+        self._settled(host)
 
     # --- for the status ---------------------------------------------------------------------------
 
@@ -331,6 +342,11 @@ class Imports:
         if host in self._stale:
             self.reconcile(host)
         return self._outcomes.get(host, Outcome())
+
+    def served_by(self, host: str) -> frozenset[str]:
+        """Return the remotes that serve a host, as it was settled last."""
+        imported = self._outcomes.get(host, Outcome()).imported
+        return frozenset(backend.remote.name for backend in imported.backends) if imported is not None else frozenset()
 
     def records(self, host: str) -> Iterable[str]:
         """Return the names of the FederatedServices that would be imported as a host."""

@@ -62,7 +62,7 @@ class Planner:
         )
         self._exports = Exports(self._mark, self._services, self._workloads.serving)
         self._surroundings = Surroundings(self._locals, self._workloads.serving)
-        self._imports = Imports(self._mark, self._surroundings, self._remotes)
+        self._imports = Imports(self._mark, self._surroundings, self._remotes, self._import_settled)
         self._reporting = Reporting(
             settings,
             self._mark,
@@ -142,6 +142,9 @@ class Planner:
     def _serving_changed(self, place: Place) -> None:
         self._exports.serving_changed(place)
         self._imports.surroundings_changed(self._locals.host(place))
+
+    def _import_settled(self, host: str) -> None:
+        self._reporting.import_changed(host)
 
     def service_export_changed(self, namespace: str, name: str, generation: int | None) -> None:
         """Take in a ServiceExport of the multi-cluster services API, by its generation; ``None``: it is gone."""

@@ -13,6 +13,7 @@ from meshfed.model.meshes import LocalMesh
 from meshfed.model.reasons import Decision, Reason
 from meshfed.plan import meshes, statuses
 from meshfed.plan.exports import Exports
+from meshfed.plan.failures import Failures
 from meshfed.plan.federations import Federations
 from meshfed.plan.imports import Imports
 from meshfed.plan.ingress import Ingress
@@ -54,8 +55,13 @@ class Reporting:
         self._ingress = ingress
         self._connections: dict[str, Connection] = {}
         self._applied: dict[Key, Applied] = {}
-        self._failed: dict[Key, Applied] = {}
-        self._unrecorded: dict[str, dict[str, Applied]] = {}
+        self._failed_exports = Failures()
+        self._failed_imports: dict[str, Failures] = {}
+        """By remote, the hosts that it serves and whose objects could not be written."""
+        self._blamed: dict[str, frozenset[str]] = {}
+        """The remotes among whose failures a host is."""
+        self._unrecorded: dict[str, Failures] = {}
+        """By remote, the hosts that it offers and whose FederatedServices could not be written."""
 
     # --- inputs -----------------------------------------------------------------------------------
 
@@ -73,41 +79,46 @@ class Reporting:
         """Take in the engine's verdict on the objects of ``key``, and say whether it is another."""
         if applied == self._applied.get(key):
             return False
-        failed_before = self._failed.pop(key, None)
         if applied is None:
             del self._applied[key]
         else:
             self._applied[key] = applied
-            if applied.state == "failed":
-                self._failed[key] = applied
         match key:
             case ImportKey(host=host):
                 for record in self._imports.records(host):
                     self._mark(OfferKey(record))
-                    offer = self._imports.offer(record)
-                    if offer is not None and failed_before != self._failed.get(key):
-                        self._mark(RemoteStatusKey(offer.spec.remote))
+                self.import_changed(host)
             case RemoteKey(name=name):
                 self._mark(RemoteStatusKey(name))
             case GatewayKey() | MeshKey():
                 self._mark(MeshStatusKey())
-            case ExportKey() if failed_before != self._failed.get(key):
-                self._mark(MeshStatusKey())
+            case ExportKey(namespace=namespace, name=name):
+                if self._failed_exports.change(f"{namespace}/{name}", applied):
+                    self._mark(MeshStatusKey())
             case _:
                 pass
         return True
 
+    def import_changed(self, host: str) -> None:
+        """Take note that other remotes serve a host, or that there is another verdict on its objects."""
+        applied = self._applied.get(ImportKey(host))
+        failed = applied is not None and applied.state == "failed"
+        before, after = self._blamed.pop(host, frozenset()), self._imports.served_by(host) if failed else frozenset()
+        if after:
+            self._blamed[host] = after
+        for remote in before | after:
+            self._note(self._failed_imports, remote, host, applied if remote in after else None)
+
     def record_changed(self, remote: str, host: str, applied: Applied) -> None:
         """Take in the engine's verdict on the FederatedService for what ``remote`` offers under ``host``."""
-        hosts = self._unrecorded.setdefault(remote, {})
-        before = hosts.pop(host, None)
-        after = applied if applied.state == "failed" else None
-        if after is not None:
-            hosts[host] = after
-        if not hosts:
-            del self._unrecorded[remote]
-        if before != after:
+        self._note(self._unrecorded, remote, host, applied)
+
+    def _note(self, by_remote: dict[str, Failures], remote: str, host: str, applied: Applied | None) -> None:
+        failures = by_remote.setdefault(remote, Failures())
+        if failures.change(host, applied):
             self._mark(RemoteStatusKey(remote))
+        if not failures:
+            del by_remote[remote]
 
     # --- outputs ----------------------------------------------------------------------------------
 
@@ -168,8 +179,8 @@ class Reporting:
                     offered=offered,
                     imported=imported,
                     applied=self._applied.get(RemoteKey(name)),
-                    failed=self._failed_imports(name),
-                    unrecorded=self._unrecorded.get(name, {}),
+                    failed=self._failed_imports.get(name),
+                    unrecorded=self._unrecorded.get(name),
                 )
             )
         return (
@@ -207,15 +218,6 @@ class Reporting:
             "Imports are kept",
         )
 
-    def _failed_imports(self, remote: str) -> dict[str, Applied]:
-        failed: dict[str, Applied] = {}
-        for key, applied in self._failed.items():
-            if isinstance(key, ImportKey):
-                imported = self._imports.outcome(key.host).imported
-                if imported is not None and any(backend.remote.name == remote for backend in imported.backends):
-                    failed[key.host] = applied
-        return failed
-
     def mesh(self) -> tuple[StatusUpdate, ...]:
         """Return the status of every MeshFederation; none where none is in force."""
         in_force = self._federations.in_force
@@ -249,11 +251,7 @@ class Reporting:
             left_out=left_out,
             ingress=self._ingress.trouble(self._exports.ports),
             gateways=[self._applied.get(key) for key in (*gateways, MeshKey())],
-            failed_exports={
-                f"{key.namespace}/{key.name}": applied
-                for key, applied in self._failed.items()
-                if isinstance(key, ExportKey)
-            },
+            failed_exports=self._failed_exports,
         )
         return StatusUpdate(
             kind="MeshFederation",

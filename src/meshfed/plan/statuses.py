@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from meshfed.model.reasons import Condition, ConditionType, Decision, Reason
+from meshfed.plan.failures import Failures
 from meshfed.plan.values import Applied, Connection
 
 _SHOWN = 3
@@ -87,9 +88,9 @@ class RemoteFacts(msgspec.Struct, frozen=True):
     offered: int
     imported: int
     applied: Applied | None
-    failed: Mapping[str, Applied]
+    failed: Failures | None
     """Imported hosts whose objects could not be written."""
-    unrecorded: Mapping[str, Applied]
+    unrecorded: Failures | None
     """Offered hosts whose FederatedServices could not be written."""
 
 
@@ -151,13 +152,11 @@ def _remote_obstacle(facts: RemoteFacts) -> tuple[Reason, str] | None:
     if not connection.synced:
         return connection.sync_reason, connection.sync_message
     if facts.unrecorded:
-        hosts = sorted(facts.unrecorded)
-        first = facts.unrecorded[hosts[0]]
-        return first.reason, f"FederatedServices for {listed(hosts)} are not in place: {first.message}"
+        first = facts.unrecorded.first
+        return first.reason, f"FederatedServices for {listed(facts.unrecorded.names)} are not in place: {first.message}"
     if facts.failed:
-        hosts = sorted(facts.failed)
-        first = facts.failed[hosts[0]]
-        return first.reason, f"objects of {listed(hosts)} are not in place: {first.message}"
+        first = facts.failed.first
+        return first.reason, f"objects of {listed(facts.failed.names)} are not in place: {first.message}"
     return None
 
 
@@ -208,7 +207,7 @@ class MeshFacts(msgspec.Struct, frozen=True):
     """What is wrong with the gateway, or may be."""
     gateways: Sequence[Applied | None]
     """What the engine says of each Gateway and of the discovery service's own objects."""
-    failed_exports: Mapping[str, Applied]
+    failed_exports: Failures
     """Exported Services whose objects could not be written."""
 
 
@@ -275,13 +274,12 @@ def _exports_ready(facts: MeshFacts) -> Condition:
         for reason, names in facts.left_out.items()
     )
     if facts.failed_exports:
-        names = sorted(facts.failed_exports)
-        first = facts.failed_exports[names[0]]
+        first = facts.failed_exports.first
         return condition(
             ConditionType.EXPORTS_READY,
             holds=False,
             reason=first.reason,
-            message=f"objects of {listed(names)} are not in place: {first.message}",
+            message=f"objects of {listed(facts.failed_exports.names)} are not in place: {first.message}",
         )
     if facts.left_out.get(Reason.NAME_TOO_LONG):
         return condition(

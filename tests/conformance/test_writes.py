@@ -432,7 +432,7 @@ def test_services(k: Session) -> None:
     code, twice = create("twice", clusterIP=address, ports=[{"port": 80}])
     assert code == 422
     assert "provided IP is already allocated" in twice["message"]
-    code, _ = create("1st", ports=[{"port": 80}])
+    code, _ = create("first.of-all", ports=[{"port": 80}])
     assert code == 422
     moved = {**plain, "spec": {**plain["spec"], "clusterIP": "10.96.200.200", "clusterIPs": ["10.96.200.200"]}}
     refused = k.http("PUT", k.path("services", "plain"), moved)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import helm
@@ -14,6 +14,10 @@ from tests.deploy.cluster import PATIENCE, RESOURCES, SYSTEM, Cluster
 NOW = "2026-01-31T03:12:45Z"
 
 
+async def nothing() -> None:
+    """What is done where nothing is to be."""
+
+
 async def helm_with_jobs(
     asked: helm.Helm,
     found: Cluster,
@@ -22,11 +26,13 @@ async def helm_with_jobs(
     values: Mapping[str, Any],
     *,
     on_job: Callable[[], None] = lambda: None,
+    before_done: Callable[[], Awaitable[None]] = nothing,
     **more: Any,
 ) -> list[str]:
     """What Helm does, and the logs of the Jobs that it made; ``HelmError`` as Helm raises it, with the logs as notes.
 
-    A Job that fails is not tried again, as if it had been often enough. ``on_job`` is called before each is run.
+    A Job that fails is not tried again, as if it had been often enough. ``on_job`` is called before each is run,
+    ``before_done`` before Helm hears that it has, and goes on.
     """
     namespace = more.get("namespace", SYSTEM)
     working = asyncio.create_task(found.helm(asked, verb, name, values, **more))
@@ -38,7 +44,7 @@ async def helm_with_jobs(
                 if job["metadata"]["uid"] not in done:
                     done.add(job["metadata"]["uid"])
                     on_job()
-                    logs.append(await _run(found, job, namespace))
+                    logs.append(await _run(found, job, namespace, before_done))
             await asyncio.sleep(0.02)
     try:
         await working
@@ -48,9 +54,10 @@ async def helm_with_jobs(
     return logs
 
 
-async def _run(found: Cluster, job: Manifest, namespace: str) -> str:
+async def _run(found: Cluster, job: Manifest, namespace: str, before_done: Callable[[], Awaitable[None]]) -> str:
     pod = await found.run(job["spec"]["template"], namespace=namespace)
     code = await pod.process.wait()
+    await before_done()
     types = ("SuccessCriteriaMet", "Complete") if code == 0 else ("FailureTarget", "Failed")
     conditions = [{"type": kind, "status": "True", "lastTransitionTime": NOW} for kind in types]
     done = {"succeeded": 1, "completionTime": NOW} if code == 0 else {"failed": 1}

@@ -11,7 +11,7 @@ import contextlib
 import random
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from meshfed.sandbox.apiserver.access import Use
 from meshfed.sandbox.apiserver.rbac import Attributes
 from tests.controller.meshes import GROUP
 from tests.deploy.cluster import RESOURCES, SYSTEM, Cluster, Pod, cluster, until
-from tests.deploy.jobs import helm_with_jobs
+from tests.deploy.jobs import helm_with_jobs, nothing
 from tests.deploy.permissions import Permission, granted, idle, refused
 from tests.deploy.test_chart import example
 
@@ -282,9 +282,12 @@ async def test_a_mesh_that_objects_describe(helm_process: helm.Helm, tmp_path: P
             await found.helm(helm_process, "install", "east", values, namespace=NAMESPACE)
         cells = granted(found.server, NAMESPACE, ACCOUNT)
         pod = await exercise(found, set(WRITTEN) - {"EnvoyFilter", "Route"})
-        await uninstalled(helm_process, found, exactly=False)  # the controller does the work
-        await check_permissions(found, cells, pod)
-        await pod.stop()
+
+        async def ended() -> None:  # as Helm deletes the Deployment, before the roles have any reason to stay
+            await check_permissions(found, cells, pod)
+            await pod.stop()
+
+        await uninstalled(helm_process, found, exactly=False, before_done=ended)  # the controller does the work
 
 
 async def test_a_mesh_on_openshift_whose_controller_is_gone_when_it_is_uninstalled(
@@ -338,12 +341,18 @@ def is_held(found: Cluster) -> bool:
     return all(FINALIZER in one["metadata"].get("finalizers", ()) for one in configured)
 
 
-async def uninstalled(asked: helm.Helm, found: Cluster, *, exactly: bool = True) -> None:
-    """Uninstall the release: nothing is left of it, and, ``exactly``, its hook needed all that it may do."""
+async def uninstalled(
+    asked: helm.Helm, found: Cluster, *, exactly: bool = True, before_done: Callable[[], Awaitable[None]] = nothing
+) -> None:
+    """Uninstall the release: nothing is left of it, and, ``exactly``, its hook needed all that it may do.
+
+    ``before_done`` is called when the hook has done its work, and Helm has not gone on yet.
+    """
     cells: list[Permission] = []
     await helm_with_jobs(
         *(asked, found, "uninstall", "east", {}),
         on_job=lambda: cells.extend(granted(found.server, NAMESPACE, f"{ACCOUNT}-uninstall")),
+        before_done=before_done,
         namespace=NAMESPACE,
     )
     hook = found.pods[-1]

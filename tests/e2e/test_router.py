@@ -93,6 +93,36 @@ async def _all_from_east(world: World) -> bool:
     return set(await world.east.sample(DETAILS, 10)) == {"east"}
 
 
+async def test_an_export_whose_host_another_route_has_says_so(world: World) -> None:
+    """The router serves the older of two Routes, so calls would go wherever that leads."""
+    theirs = {
+        "apiVersion": "route.openshift.io/v1",
+        "kind": "Route",
+        "metadata": {"name": "theirs", "namespace": "bookinfo"},
+        "spec": {
+            "host": "details-9080.bookinfo.svc.cluster.local",
+            "to": {"kind": "Service", "name": "details"},
+            "tls": {"termination": "passthrough"},
+        },
+    }
+
+    async def says(wanted: str) -> None:
+        async def holds() -> bool:
+            return (await world.north.condition("MeshFederation", "north", "ExportsReady")).startswith(wanted)
+
+        await eventually(holds, what=wanted)
+
+    await world.north.apply(theirs)
+    await asyncio.sleep(1.1)  # who came first is told by the second
+    await world.north.export("details.bookinfo")
+    await says("False RouteNotAdmitted: objects of bookinfo/details are not in place: ")
+    await world.north.delete("Route", "theirs", "bookinfo")
+    await says("True Exporting")
+    await world.east.until(DETAILS, mesh="north")
+    await world.north.unexport("details.bookinfo")
+    await eventually(lambda: _all_from_east(world))
+
+
 async def test_a_host_that_both_kinds_of_remote_offer_comes_from_one(world: World) -> None:
     """One host can go out under one SNI: the second offer says so, and takes over when the first is withdrawn."""
     url = "http://ratings.bookinfo:9080/ratings/0"

@@ -272,7 +272,7 @@ def test_reasons_that_are_named_exist(page: Path) -> None:
     known = {str(one) for closed in (Reason, EventReason, ConditionType) for one in closed}
     kinds = {kind for _, kind in schemas()} | {"Service", "Job", "BlackHoleCluster"}
     named = set(re.findall(r"`([A-Z][a-z]+(?:[A-Z][a-z]+)+)`", text))
-    foreign = {"ImagePullBackOff", "IstioCNI"}
+    foreign = {"ImagePullBackOff", "IstioCNI", "HostAlreadyClaimed"}
     assert sorted(named - known - kinds - foreign) == []
 
 
@@ -282,6 +282,7 @@ def test_every_reason_a_person_has_to_act_on_is_in_troubleshooting() -> None:
     acted_on = [
         *(reason for reason in Reason if reason.startswith("Gateway")),
         *(Reason.UNREACHABLE, Reason.PERMISSION_DENIED, Reason.IDENTITY_AMBIGUOUS, Reason.IDENTITY_SHADOWED),
-        *(Reason.NAME_CONFLICT, Reason.NOT_OWNED, Reason.DRIFT_CONFLICT, Reason.WRITE_FAILED, Reason.NO_MESH_ENDPOINTS),
+        *(Reason.NAME_CONFLICT, Reason.NOT_OWNED, Reason.DRIFT_CONFLICT, Reason.WRITE_FAILED),
+        *(Reason.NO_MESH_ENDPOINTS, Reason.HIDDEN_FROM_GATEWAY, Reason.ROUTE_NOT_ADMITTED),
     ]
     assert [str(reason) for reason in acted_on if f"`{reason}`" not in text] == []

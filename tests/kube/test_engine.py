@@ -435,6 +435,38 @@ async def test_a_paused_object_is_left_alone() -> None:
         assert found.specs() == {"a": {"port": 1}}
 
 
+async def test_what_is_refused_is_in_place_and_says_why_until_it_is_not(caplog: pytest.LogCaptureFixture) -> None:
+    def refused(live: Manifest) -> str:
+        return str(live.get("status", {}).get("refused", ""))
+
+    async with running(refused=refused) as found:
+        found.engine.allow_deletes()
+        found.engine.want("x", [entry("a", port=1), entry("b", port=1)])
+        await found.idle()
+        found.cluster.calls.clear()
+        found.heard.clear()
+        found.edit("a", lambda live: live.update(status={"refused": "taken"}))
+        await found.idle()
+        assert found.engine.source_state("x").objects == {
+            key("a"): ObjectState(Outcome.APPLIED, refused="taken"),
+            key("b"): APPLIED,
+        }
+        assert found.heard == ["x"]
+        assert caplog.messages == [f"{key('a')} is in place and refused: taken"]
+        found.edit("a", lambda live: live["metadata"].update(annotations={"n": "m"}))
+        await asyncio.sleep(3600)
+        assert found.heard == ["x"]
+        assert found.cluster.writes == []
+
+        found.engine.want("x", [entry("a", port=2)])
+        await found.idle()
+        assert found.specs() == {"a": {"port": 2}}
+        assert found.engine.state(key("a")) == ObjectState(Outcome.APPLIED, refused="taken")
+        found.edit("a", lambda live: live.update(status={}))
+        await found.idle()
+        assert found.engine.state(key("a")) == APPLIED
+
+
 async def test_an_object_that_others_hold_with_a_finalizer() -> None:
     async with running() as found:
         found.engine.allow_deletes()

@@ -74,6 +74,7 @@ services = st.builds(
     selector=st.sampled_from([{"app": "a"}, {"app": "a", "v": "1"}, {"app": "b"}, {}]),
     ports=mostly([{"name": "http", "port": 80}], [{"port": 80}], []),
     created=st.sampled_from([WEST, NORTH]),
+    annotations=mostly({}, {"networking.istio.io/exportTo": "."}, {"networking.istio.io/exportTo": "istio-system"}),
 )
 namespaces = st.builds(namespace, st.just("default"), env=st.sampled_from(["prod", "test"]))
 offers = st.builds(
@@ -85,7 +86,7 @@ offers = st.builds(
 )
 pods = st.builds(
     pod,
-    st.sampled_from(["p1", "p2", "p3"]),
+    st.sampled_from(["p1", "p2", "p3", "p1.istio-system"]),
     app=st.sampled_from(["a", "b", "gateway"]),
     account=st.sampled_from(["one", "two"]),
     sidecar=mostly(True, False, False),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from meshfed.model.offers import MAX_IDENTITIES
+from meshfed.plan import ExportKey, MeshStatusKey
 from meshfed.plan.workloads import of_entry
 from tests.world import EXPORTED, World, exported, host, mesh, pod, service
 
@@ -69,6 +70,76 @@ def test_an_export_that_no_sidecar_serves_is_pointed_out_and_stays() -> None:
     assert world.conditions("MeshFederation", "east")["ExportsReady"] == "True Exporting"
     world.remove(pod("a-2", app="a"), bare)
     assert world.conditions("MeshFederation", "east")["ExportsReady"] == "True Exporting"
+
+
+EXPORT_TO = "networking.istio.io/exportTo"
+
+
+def exports_ready(world: World) -> str:
+    (found,) = (c for c in world.statuses["MeshFederation east"].conditions if c.type == "ExportsReady")
+    return f"{found.status} {found.reason}: {found.message}"
+
+
+@pytest.mark.parametrize(
+    ("export_to", "hidden"),
+    [
+        ("", False),
+        ("*", False),
+        ("istio-system", False),
+        ("shop, istio-system", False),
+        (".", True),
+        ("default,shop", True),
+        ("~", True),
+        ("istio-system,~", True),
+    ],
+)
+def test_an_export_that_the_gateway_does_not_see_is_pointed_out_and_stays(export_to: str, hidden: bool) -> None:
+    world = World(mesh(), exported("a", annotations={EXPORT_TO: export_to}), exported("b"))
+    assert world.gateways == [[host("a"), host("b")]]
+    assert exports_ready(world) == (
+        f"False HiddenFromGateway: annotation {EXPORT_TO} hides default/a from the gateway in namespace istio-system, "
+        "which passes no calls on to what it does not see: name that namespace there too, or do not export them"
+        if hidden
+        else "True Exporting: 2 services exported: default/a, default/b"
+    )
+    decision = world.outputs[ExportKey("default", "a")].export_decision
+    assert decision is not None
+    assert (f"annotation {EXPORT_TO} hides it from the gateway" in decision.message) is hidden
+    world.put(exported("a"))
+    assert world.conditions("MeshFederation", "east")["ExportsReady"] == "True Exporting"
+
+
+def test_where_the_gateway_is_its_pods_say_then_its_services() -> None:
+    labels = {"app": "federation-ingress-gateway"}
+    world = World(mesh(), exported("a", annotations={EXPORT_TO: "ingress"}), exported("b"))
+    here, there = (pod(f"gateway.{space}", labels=labels) for space in ("ingress", "elsewhere"))
+    front = service("gateway.ingress", selector=labels)
+
+    def hidden() -> bool:
+        return "HiddenFromGateway" in exports_ready(world)
+
+    assert hidden()
+    world.put(there)
+    assert "from the gateway in namespace elsewhere," in exports_ready(world)
+    world.put(here)
+    assert not hidden()
+    world.remove(here, there)
+    assert hidden()
+    world.put(front)
+    assert not hidden()
+    world.put(there)
+    assert hidden()
+    world.put(mesh(ingress={"gateway": {"selector": {"app": "other"}}}, controlPlaneNamespace="ingress"))
+    assert not hidden()
+
+
+@pytest.mark.parametrize("size", [10, 1000])
+def test_a_moved_gateway_asks_only_about_services_that_not_everybody_sees(size: int) -> None:
+    world = World(mesh(), exported("a", annotations={EXPORT_TO: "ingress"}))
+    world.put(*(exported(f"s{number}") for number in range(size)))
+    world.settle()
+    world.put(pod("gateway.ingress", app="federation-ingress-gateway"))
+    assert world.settle() == [ExportKey("default", "a"), MeshStatusKey()]
 
 
 @pytest.mark.parametrize("size", [10, 1000])

@@ -1,4 +1,4 @@
-"""Projections of the built-in kinds that decisions look at: Service, Namespace, Pod.
+"""Projections of the kinds of others that decisions and statuses look at: Service, Namespace, Pod and a few more.
 
 Only the fields that matter are decoded, which is what keeps ten thousand of them cheap.
 """
@@ -107,3 +107,32 @@ class Pod(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     metadata: ObjectMeta
     spec: PodSpec = PodSpec()
     status: PodStatus = PodStatus()
+
+
+class RouteCondition(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """What a router says of a Route: ``Admitted``, or why not."""
+
+    type: str = ""
+    status: str = ""
+    reason: str = ""
+    message: str = ""
+
+
+class RouteIngress(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """A Route at one router."""
+
+    router_name: str = ""
+    conditions: tuple[RouteCondition, ...] = ()
+
+
+class RouteStatus(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """A Route at every router that has seen it."""
+
+    ingress: tuple[RouteIngress, ...] = ()
+
+
+class Route(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """A Route of OpenShift, which we write; what routers say of it."""
+
+    metadata: ObjectMeta
+    status: RouteStatus = RouteStatus()

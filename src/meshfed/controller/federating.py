@@ -31,6 +31,7 @@ from meshfed.controller.lifecycle import Finalizers, Leftovers, is_paused
 from meshfed.controller.listener import Listener
 from meshfed.controller.lost_records import LostRecords
 from meshfed.controller.options import Options
+from meshfed.controller.outcomes import refusal
 from meshfed.controller.publisher import Publisher
 from meshfed.controller.recollection import outlived, recall
 from meshfed.controller.resolver import Lookup, Resolver
@@ -106,6 +107,7 @@ class Federating:
             owner_labels=self._owner,
             adopt=adoption.taken_over if options.adopt_reference else lambda _: None,
             paused=is_paused,
+            refused=refusal,
             kept=self._is_kept,
         )
         self._recorder = Recorder(client, component="meshfed", instance=socket.gethostname(), stamp=stamp)

@@ -48,6 +48,8 @@ class Observed(msgspec.Struct, frozen=True, gc=False):
     deleting: bool
     paused: bool
     plain: bool
+    refused: str = ""
+    """Why whoever is to act on it does not, as its status says."""
 
 
 def desire(manifest: Mapping[str, Any], owner_labels: Mapping[str, str]) -> Desired:
@@ -67,7 +69,9 @@ def desire(manifest: Mapping[str, Any], owner_labels: Mapping[str, str]) -> Desi
     return Desired(key, content, _digest(content), _pairs(labels), _pairs(metadata.get("annotations")))
 
 
-def observe(live: Mapping[str, Any], paused: Callable[[Mapping[str, Any]], bool]) -> Observed:
+def observe(
+    live: Mapping[str, Any], paused: Callable[[Mapping[str, Any]], bool], refused: Callable[[Mapping[str, Any]], str]
+) -> Observed:
     """What is kept of a live object."""
     metadata = live["metadata"]
     return Observed(
@@ -79,6 +83,7 @@ def observe(live: Mapping[str, Any], paused: Callable[[Mapping[str, Any]], bool]
         deleting="deletionTimestamp" in metadata,
         paused=paused(metadata),
         plain=not (metadata.get("finalizers") or metadata.get("ownerReferences") or live.get("status")),
+        refused=refused(live),
     )
 
 

@@ -57,7 +57,8 @@ class Engine:
     ``owner_labels`` mark what is ours. ``ours`` says of a label's or annotation's key whether it is ours to remove;
     by default the keys with the prefixes of the owner's labels. ``adopt`` is given an object of a wanted name
     that is not ours, and returns it without what is not to be kept of its metadata where it is to be taken over, else
-    ``None``; ``paused`` reads from metadata whether to leave an object alone for now; ``kept`` is asked
+    ``None``; ``paused`` reads from metadata whether to leave an object alone for now; ``refused`` reads from an
+    object why whoever is to act on it does not, empty where nothing is said against it; ``kept`` is asked
     whether to leave an object in place for now that nobody wants.
     """
 
@@ -70,6 +71,7 @@ class Engine:
         ours: Callable[[str], bool] | None = None,
         adopt: Callable[[Manifest], Manifest | None] = lambda _: None,
         paused: Callable[[Mapping[str, Any]], bool] = lambda _: False,
+        refused: Callable[[Mapping[str, Any]], str] = lambda _: "",
         kept: Callable[[ObjectKey], bool] = lambda _: False,
         workers: int = 8,
         rng: Callable[[], float] = random.random,
@@ -83,6 +85,7 @@ class Engine:
             ours=ours or (lambda key: key.partition("/")[0] in domains),
             adopt=adopt,
             paused=paused,
+            refused=refused,
         )
         self._kept = kept
         self._workers = workers
@@ -269,7 +272,7 @@ class Engine:
             record.diverged_at = None
             if record.applied is not desired:
                 record.applied, record.applied_at = desired, self._now()
-            self._set_applied(record)
+            self._set_applied(record, observed)
         else:
             return False
         return True
@@ -347,15 +350,16 @@ class Engine:
         record.applied, record.applied_at, record.diverged_at = desired, self._now(), None
         # What the server made of it (defaults, pruned fields) is as good as what we sent; only later changes are not.
         record.accepted = None if observed.digest == desired.digest else (desired.digest, observed.digest)
-        self._set_applied(record)
+        self._set_applied(record, observed)
 
-    def _set_applied(self, record: Record) -> None:
+    def _set_applied(self, record: Record, observed: Observed) -> None:
         record.not_before = 0.0
         left = self._left(record.applied_at + _HELD)
         if record.rewrites > _REWRITES and left:
             self._queue.add_after(record.key, left)
             return
-        self._set(record, Outcome.APPLIED, "the server stores it with changes of its own" if record.accepted else "")
+        message = "the server stores it with changes of its own" if record.accepted else ""
+        self._set(record, Outcome.APPLIED, message, refused=observed.refused)
 
     def _failed(self, record: Record, kind: WatchedKind, error: KubeError) -> None:
         attempts = record.state.attempts
@@ -396,15 +400,24 @@ class Engine:
         self._set(record, Outcome.PENDING, message, blocking=True)
 
     def _set(
-        self, record: Record, outcome: Outcome, message: str, *, blocking: bool = False, attempts: int = 0
+        self,
+        record: Record,
+        outcome: Outcome,
+        message: str,
+        *,
+        blocking: bool = False,
+        attempts: int = 0,
+        refused: str = "",
     ) -> None:
         if record.desired is not record.working:
             return  # something else was wanted meanwhile; it comes round again, and this says nothing about that
         before = record.state
-        state = ObjectState(outcome, message, attempts)
+        state = ObjectState(outcome, message, attempts, refused)
         self._again(self._sources.update(record, state, blocking=blocking))
-        if (before.outcome, before.message) == (outcome, message):
+        if (before.outcome, before.message, before.refused) == (outcome, message, refused):
             return
+        if refused:
+            _log.warning("%s is in place and refused: %s", record.key, refused, extra={"source": record.source})
         if outcome in _TROUBLE:
             _log.warning("%s: %s: %s", record.key, outcome, message, extra={"source": record.source})
         self._notify(record.source)

@@ -46,11 +46,15 @@ class Outcome(StrEnum):
 
 
 class ObjectState(msgspec.Struct, frozen=True):
-    """What became of an object, a sentence on why, and the failed attempts since it last went well."""
+    """What became of an object, a sentence on why, and the failed attempts since it last went well.
+
+    ``refused``: it is in place, and why whoever is to act on it does not all the same.
+    """
 
     outcome: Outcome
     message: str = ""
     attempts: int = 0
+    refused: str = ""
 
 
 class SourceState(msgspec.Struct, frozen=True):

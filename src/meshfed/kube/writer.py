@@ -41,16 +41,18 @@ class Writer:
         ours: Callable[[str], bool],
         adopt: Callable[[Manifest], Manifest | None],
         paused: Callable[[Mapping[str, Any]], bool],
+        refused: Callable[[Mapping[str, Any]], str],
     ) -> None:
         self._client = client
         self._owner = dict(owner_labels)
         self._ours = ours
         self._adopt = adopt
         self._paused = paused
+        self._refused = refused
 
     def observe(self, live: Mapping[str, Any]) -> Observed:
         """What is kept of a live object."""
-        return objects.observe(live, self._paused)
+        return objects.observe(live, self._paused, self._refused)
 
     def equal(self, desired: Desired, observed: Observed, accepted: tuple[bytes, bytes] | None) -> bool:
         """Whether there is nothing to write; ``accepted`` pairs a digest sent with what the server stored for it."""

@@ -68,6 +68,8 @@ class Reason(StrEnum):
     NAME_TOO_LONG = "NameTooLong"
     NO_SERVICE = "NoService"
     NO_MESH_ENDPOINTS = "NoMeshEndpoints"
+    HIDDEN_FROM_GATEWAY = "HiddenFromGateway"
+    ROUTE_NOT_ADMITTED = "RouteNotAdmitted"
     GATEWAY_SERVICE_MISSING = "GatewayServiceMissing"
     GATEWAY_PORT_MISSING = "GatewayPortMissing"
     GATEWAY_ADDRESS_MISSING = "GatewayAddressMissing"
@@ -134,6 +136,8 @@ REASONS: Final[dict[Reason, str]] = {
     Reason.NAME_TOO_LONG: "The OpenShift router cannot serve the host: a DNS label of its SNI would be over 63 characters.",
     Reason.NO_SERVICE: "There is no Service of the ServiceExport's name.",
     Reason.NO_MESH_ENDPOINTS: "No pod behind the exported Service has a sidecar, so the gateway cannot reach any; it is exported all the same.",
+    Reason.HIDDEN_FROM_GATEWAY: "The exported Service's annotation `networking.istio.io/exportTo` leaves the gateway's namespace out, so the gateway passes no calls on to it; it is exported all the same.",
+    Reason.ROUTE_NOT_ADMITTED: "The OpenShift router refuses a Route, so that what it leads to cannot be reached; the message has the Route and what the router says.",
     Reason.GATEWAY_SERVICE_MISSING: "No Service is in front of the gateway's pods; behind an OpenShift router, none of the name that Routes lead to.",
     Reason.GATEWAY_PORT_MISSING: "The gateway's Service lacks the port that `ingress.gateway.portConfig` states.",
     Reason.GATEWAY_ADDRESS_MISSING: "The gateway's Service has no address outside the cluster, or none yet.",

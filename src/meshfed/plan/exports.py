@@ -16,10 +16,12 @@ from meshfed.api.core import Namespace, Service
 from meshfed.api.v1alpha1 import Export
 from meshfed.federation.exports import Exported, decide, holder
 from meshfed.federation.homes import Homes
+from meshfed.istio.names import EXPORT_TO
 from meshfed.model.meshes import FDS_PORT, IngressType, LocalMesh
 from meshfed.model.names import ServiceHost
 from meshfed.model.reasons import Condition, ConditionType, Decision, Reason
 from meshfed.model.workloads import Serving
+from meshfed.plan import meshes
 from meshfed.plan.keys import ExportKey, GatewayKey, Key, MeshKey, MeshStatusKey
 from meshfed.plan.statuses import listed
 from meshfed.plan.values import Outputs, Published, StatusUpdate
@@ -40,6 +42,8 @@ class _Claim(msgspec.Struct, frozen=True):
     """Ports that the OpenShift router in front of this mesh cannot serve."""
     meshless: bool = False
     """Whether nothing that is behind it has a sidecar, so that the gateway reaches nobody."""
+    hidden: bool = False
+    """Whether the gateway is in none of the namespaces whose proxies are told of it."""
 
     @property
     def flaws(self) -> tuple[Reason, ...]:
@@ -47,6 +51,7 @@ class _Claim(msgspec.Struct, frozen=True):
         return (
             *((Reason.NAME_TOO_LONG,) if self.unservable else ()),
             *((Reason.NO_MESH_ENDPOINTS,) if self.meshless else ()),
+            *((Reason.HIDDEN_FROM_GATEWAY,) if self.hidden else ()),
         )
 
 
@@ -63,6 +68,9 @@ class Exports:
         self._export: Export | None = None
         self._namespaces: dict[str, Namespace] = {}
         self._in_namespace: dict[str, set[str]] = {}
+        self._gateway_in: frozenset[str] = frozenset()
+        self._seen_in: dict[Place, tuple[str, ...]] = {}
+        """Of Services that not every namespace sees, those that do."""
         self._service_exports: dict[Place, int] = {}
         self._decided: dict[Place, _Claim | Decision] = {}
         self._claims: dict[str, set[Place]] = {}
@@ -107,7 +115,20 @@ class Exports:
             self._in_namespace[namespace].discard(name)
             if not self._in_namespace[namespace]:
                 del self._in_namespace[namespace]
+        service = self._services.get(place)
+        seen_in = meshes.seen_in(service) if service is not None else None
+        if seen_in is None:
+            self._seen_in.pop(place, None)
+        else:
+            self._seen_in[place] = seen_in
         self._decide(place)
+
+    def gateway_moved(self, namespaces: frozenset[str]) -> None:
+        """Take in where the gateway is; only Services that not every namespace sees are asked about."""
+        if namespaces != self._gateway_in:
+            self._gateway_in = namespaces
+            for place in list(self._seen_in):
+                self._decide(place)
 
     def serving_changed(self, place: Place) -> None:
         """Take note that what is behind a Service is another."""
@@ -183,6 +204,7 @@ class Exports:
             created=service.metadata.creation_timestamp,
             unservable=unservable,
             meshless=serving.outside and not serving.in_mesh,
+            hidden=place in self._seen_in and not {*self.gateway_in()} & {*self._seen_in[place]},
         )
 
     def _claim(self, place: Place, claim: _Claim) -> None:
@@ -343,6 +365,11 @@ class Exports:
         """Whether a Service has a place in a Gateway."""
         return self._homes.home(place) is not None
 
+    def gateway_in(self) -> list[str]:
+        """Return the namespaces of the gateway, sorted: where it would be by default, if it is nowhere yet."""
+        default = {self._mesh.control_plane_namespace} if self._mesh is not None else frozenset[str]()
+        return sorted(self._gateway_in or default)
+
     def gateways(self) -> list[int]:
         """Return the numbers of the Gateways there are."""
         return sorted({0, *self._homes.indexes()})
@@ -389,4 +416,6 @@ def _exported(claim: _Claim) -> Decision:
         )
     if claim.meshless:
         message += "; none of its pods has a sidecar, so the gateway has nobody to send to"
+    if claim.hidden:
+        message += f"; its annotation {EXPORT_TO} hides it from the gateway, which passes no calls on to it"
     return Decision(accepted=True, reason=Reason.EXPORTED, message=message)

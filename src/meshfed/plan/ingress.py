@@ -82,6 +82,11 @@ class Ingress:
     def _named_by_routes(self) -> Place | None:
         return (self._mesh.control_plane_namespace, INGRESS_GATEWAY) if self._mesh is not None else None
 
+    @property
+    def namespaces(self) -> frozenset[str]:
+        """Where the gateway's pods are, or its Services where no pod is known; empty where neither is."""
+        return frozenset(namespace for namespace, _ in self._pods or self._fronts)
+
     # --- for the status ---------------------------------------------------------------------------
 
     def trouble(self, ports: int) -> Condition | None:

@@ -101,8 +101,14 @@ def local_service(service: Service, domain: str) -> LocalService:
         ),
         headless=spec.cluster_ip == "None",
         external_name=spec.type == "ExternalName",
-        visible_in=visible_in(filter(None, meta.annotations.get(EXPORT_TO, "").split(",")), meta.namespace),
+        visible_in=seen_in(service),
     )
+
+
+def seen_in(service: Service) -> tuple[str, ...] | None:
+    """Return the namespaces whose proxies know a Service of this mesh, sorted; ``None`` where all do."""
+    meta = service.metadata
+    return visible_in(filter(None, meta.annotations.get(EXPORT_TO, "").split(",")), meta.namespace)
 
 
 def visible_in(export_to: Iterable[str], namespace: str) -> tuple[str, ...] | None:

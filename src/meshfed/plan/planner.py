@@ -54,7 +54,7 @@ class Planner:
         self._services: dict[Place, Service] = {}
         self._remotes = Remotes(self._mark)
         self._locals = LocalServices(self._services, self._local_changed)
-        self._ingress = Ingress(self._services, self._locals.selectors, lambda: self._mark(MeshStatusKey()))
+        self._ingress = Ingress(self._services, self._locals.selectors, self._ingress_changed)
         self._workloads = Workloads(
             self._locals.selectors,
             self._serving_changed,
@@ -89,6 +89,7 @@ class Planner:
         mesh, in_force = self.mesh, self._federations.in_force
         self._exports.configure(mesh, in_force.spec.export if in_force is not None else None)
         self._ingress.configure(mesh, self._workloads.sorts())
+        self._exports.gateway_moved(self._ingress.namespaces)
         self._surroundings.configure(mesh)
         self._imports.configure(mesh)
         if mesh != mesh_before:
@@ -135,6 +136,10 @@ class Planner:
         self._locals.service_entry_changed(namespace, name, entry.selector if entry is not None else {})
         for host in self._surroundings.rivals.change((namespace, name), entry):
             self._imports.surroundings_changed(host)
+
+    def _ingress_changed(self) -> None:
+        self._exports.gateway_moved(self._ingress.namespaces)
+        self._mark(MeshStatusKey())
 
     def _local_changed(self, place: Place) -> None:
         self._imports.local_changed(self._locals.host(place))

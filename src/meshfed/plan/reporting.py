@@ -249,6 +249,7 @@ class Reporting:
             names=self._exports.names(),
             invalid="".join(map(self._exports.why, left_out.get(Reason.INVALID, ())[:1])),
             left_out=left_out,
+            gateway_in=self._exports.gateway_in(),
             ingress=self._ingress.trouble(self._exports.ports),
             gateways=[self._applied.get(key) for key in (*gateways, MeshKey())],
             failed_exports=self._failed_exports,

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from meshfed.istio.names import EXPORT_TO
 from meshfed.model.reasons import Condition, ConditionType, Decision, Reason
 from meshfed.plan.failures import Failures
 from meshfed.plan.values import Applied, Connection
@@ -203,6 +204,8 @@ class MeshFacts(msgspec.Struct, frozen=True):
     """What is wrong with the first Service that is left out as Invalid; else empty."""
     left_out: Mapping[Reason, Sequence[str]]
     """Services that are left out though somebody may expect them, by reason."""
+    gateway_in: Sequence[str]
+    """The namespaces that the gateway is in, or would be in by default, sorted."""
     ingress: Condition | None
     """What is wrong with the gateway, or may be."""
     gateways: Sequence[Applied | None]
@@ -297,6 +300,16 @@ def _exports_ready(facts: MeshFacts) -> Condition:
             reason=Reason.NO_MESH_ENDPOINTS,
             message=f"no pod behind {listed(meshless)} has a sidecar, so the gateway cannot reach any; have sidecars "
             "injected, or do not export them",
+        )
+    hidden = facts.left_out.get(Reason.HIDDEN_FROM_GATEWAY)
+    if hidden:
+        return condition(
+            ConditionType.EXPORTS_READY,
+            holds=False,
+            reason=Reason.HIDDEN_FROM_GATEWAY,
+            message=f"annotation {EXPORT_TO} hides {listed(hidden)} from the gateway in namespace "
+            f"{listed(facts.gateway_in)}, which passes no calls on to what it does not see: name that namespace there "
+            "too, or do not export them",
         )
     if not facts.exported:
         why = "no Service matches `export`" if facts.exports_anything else "the MeshFederation has no `export`"

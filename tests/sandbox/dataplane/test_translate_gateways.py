@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from meshfed.sandbox.dataplane.translate import translate, warnings
+from meshfed.sandbox.dataplane.translate.names import EXPORT_TO
 from meshfed.sandbox.dataplane.values import JSONObject, Untranslatable
 from tests.sandbox.dataplane.cluster_objects import (
     FILES,
@@ -130,6 +131,26 @@ def test_gateways_on_one_port_are_merged() -> None:
         15443: [[sni(9080, DETAILS_HOST)], [sni(9080, RATINGS_HOST)], [sni(9090, RATINGS_HOST)]],
         15444: [],
     }
+
+
+@pytest.mark.parametrize(
+    ("export_to", "passed_on"),
+    [
+        ("*", True),
+        ("bookinfo, istio-system", True),
+        ("~,*", True),
+        (".", False),
+        ("bookinfo", False),
+        ("~", False),
+        ("istio-system, ~", False),
+    ],
+)
+def test_only_what_its_namespace_sees_is_passed_on(export_to: str, passed_on: bool) -> None:
+    hidden = {**DETAILS_SERVICE, "metadata": {**DETAILS_SERVICE["metadata"], "annotations": {EXPORT_TO: export_to}}}
+    objects = {**BASE, "Service": [hidden], "Gateway": [gateway("g", DETAILS_HOST)]}
+    clusters = [each["name"] for each in translate(SETTINGS, objects, PROXY, FILES).clusters]
+    assert names(objects) == {15443: [[sni(9080, DETAILS_HOST)]] if passed_on else []}
+    assert (sni(9080, DETAILS_HOST) in clusters) is passed_on
 
 
 def test_the_younger_of_two_servers_with_a_host_is_skipped_whole() -> None:

@@ -82,10 +82,16 @@ def _service(sources: Sources, service: Object[schema.ServiceSpec]) -> Service:
         addresses=() if headless else (spec.cluster_ip,),
         ports=ports,
         endpoints={name: tuple(sorted(set_of(found), key=order)) for name, found in endpoints.items()},
-        export_to=tuple(each.strip() for each in meta.annotations.get(EXPORT_TO, "").split(",") if each.strip()),
+        export_to=_export_to(meta.annotations.get(EXPORT_TO, "")),
         selector=spec.selector or {},
         age=service.age,
     )
+
+
+def _export_to(annotation: str) -> tuple[str, ...]:
+    """Who sees a Service; beside ``~``, which is nobody, only ``*`` counts (``PushContext.initServiceRegistry``)."""
+    found = tuple(each.strip() for each in annotation.split(",") if each.strip())
+    return ("~",) if "~" in found and "*" not in found else found
 
 
 def _port(service: Object[schema.ServiceSpec], index: int, port: schema.KubernetesPort) -> Port:

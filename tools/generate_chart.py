@@ -26,7 +26,17 @@ _COMMENT = re.compile(r"^ *# (-- )?(.*)$")
 _KEY = re.compile(r"^( *)([A-Za-z]\w*):(?: (.*))?$")
 _TYPES = {bool: "boolean", int: "integer", str: "string", list: "array", dict: "object"}
 _NAME = {"pattern": "^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$", "maxLength": 63}
+_LABEL_VALUE = {"pattern": "^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$", "maxLength": 63}
+_SECRETS = {
+    "items": {
+        "type": "object",
+        "properties": {"name": {"type": "string", "minLength": 1}},
+        "required": ["name"],
+        "additionalProperties": False,
+    }
+}
 _OBJECTS = {"items": {"type": "object"}}
+_TEMPLATE = {"pattern": "^([-A-Za-z0-9_.]+(,[-A-Za-z0-9_.]+)*)?$"}
 _AMOUNTS = {"type": "object", "additionalProperties": {"type": ["string", "number"]}}
 _RESOURCES = {
     "properties": {"requests": _AMOUNTS, "limits": _AMOUNTS, "claims": {"type": "array"}},
@@ -120,7 +130,7 @@ def _details() -> dict[str, JSONObject]:
         "image.repository": {"pattern": "^([A-Za-z0-9.-]+(:[0-9]+)?/)?[a-z0-9]([a-z0-9._/-]*[a-z0-9])?$"},
         "image.tag": {"pattern": "^(sha256:[0-9a-f]{64}|[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$"},
         "image.pullPolicy": {"enum": ["Always", "IfNotPresent", "Never"]},
-        "imagePullSecrets": _OBJECTS,
+        "imagePullSecrets": _SECRETS,
         "nameOverride": _NAME,
         "fullnameOverride": _NAME,
         "mesh.name": mesh_name,
@@ -130,7 +140,9 @@ def _details() -> dict[str, JSONObject]:
         "federation.exportedServiceSet": _if_given(_flag(EXPORTED)),
         "federation.importedServiceSet": _if_given(_flag(IMPORTED)),
         "istio.namespace": _NAME,
-        "istio.spire.templateName": {"minLength": 1},
+        "istio.revision": _LABEL_VALUE,
+        "istio.spire.templateName": _TEMPLATE | {"minLength": 1},
+        "istio.spire.gatewayTemplateName": _TEMPLATE,
         "controller.replicas": {"minimum": 0},
         "controller.logLevel": {"enum": ["debug", "info", "warning", "error"]},
         "controller.logFormat": {"enum": ["text", "json"]},
@@ -144,11 +156,16 @@ def _details() -> dict[str, JSONObject]:
         "serviceAccount.name": _NAME | {"minLength": 1},
         "serviceAccount.annotations": _STRINGS,
         "uninstall.timeout": {"pattern": "^([0-9]+(h|m|s|ms))+$"},
-        "gateway.name": _NAME | {"minLength": 1},
+        # A Service's name begins with a letter, unlike most.
+        "gateway.name": {"pattern": "^[a-z]([-a-z0-9]*[a-z0-9])?$", "maxLength": 63},
+        "gateway.network": _LABEL_VALUE,
         "gateway.replicas": {"minimum": 0},
         "gateway.service.type": {"enum": ["LoadBalancer", "NodePort", "ClusterIP"]},
         "gateway.service.annotations": _STRINGS,
         "gateway.resources": _RESOURCES,
+        "podMonitor.interval": {
+            "pattern": "^(0|([0-9]+y)?([0-9]+w)?([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?)$"
+        },
         "podMonitor.labels": _STRINGS,
         "networkPolicy.metricsFrom": _OBJECTS,
     }
@@ -191,6 +208,8 @@ def main(output: Path) -> None:
     if details:
         raise SystemExit(f"values.yaml has no {', '.join(details)}: correct _details in {__file__}")
     whole["properties"]["global"] = {"type": "object", "description": "Helm's own, where this is a subchart."}
+    condition = "A parent chart's condition for this one, where this is a subchart; read by nobody else."
+    whole["properties"]["enabled"] = {"type": "boolean", "description": condition}
     head = {"$schema": "http://json-schema.org/draft-07/schema#", "title": "Values of Meshfed's chart"}
     (output / "values.schema.json").write_text(json.dumps(head | whole, indent=1) + "\n")
     (output / "README.md").write_text(_HEADER + "".join(map(_line, rows)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -55,20 +56,22 @@ def arguments(objects: list[Manifest]) -> list[str]:
     return found
 
 
+HELPERS = (CHART / "templates" / "_helpers.tpl").read_text()
+FLAGS = ("--meshPeers", "--exportedServiceSet", "--importedServiceSet")
 ALL = {
     "mesh": {"spec": {"network": "n", "ingress": {"gateway": {"selector": {"app": "gateway"}}}}},
     "gateway": {"enabled": True, "service": {"annotations": {"a": "b"}}},
     "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}, "interval": "30s"},
     "networkPolicy": {"enabled": True, "metricsFrom": [{"namespaceSelector": {}}]},
     "imagePullSecrets": [{"name": "pull"}],
-    "istio": {"spire": {"enabled": True}},
+    "istio": {"revision": "1-31", "spire": {"enabled": True}},
     "controller": {
         "replicas": 1,
         "readPods": False,
         "adoptReference": True,
         "logLevel": "debug",
         "logFormat": "json",
-        "extraArgs": ["--metrics-bind-address=:9090"],
+        "extraArgs": ["--trusted-proxy-cidrs=127.0.0.6/32"],
         "podLabels": {"team": "mesh"},
         "podAnnotations": {"note": "yes"},
         "nodeSelector": {"kubernetes.io/os": "linux"},
@@ -204,6 +207,14 @@ def test_two_releases_in_one_cluster_have_nothing_of_the_same_name(helm_process:
     assert names(first) & names(second) == set()
 
 
+def test_no_hook_has_the_name_of_a_role_that_is_in_use(renderings: dict[str, list[Manifest]]) -> None:
+    """What bears a hook's name Helm deletes before it makes the hook, another release's too: so a dot is in it."""
+    for objects in renderings.values():
+        for obj in objects:
+            if "Role" in obj["kind"]:
+                assert ("." in obj["metadata"]["name"]) is ("annotations" in obj["metadata"]), obj["metadata"]["name"]
+
+
 @pytest.mark.parametrize(
     ("values", "said"),
     [
@@ -240,6 +251,22 @@ def test_two_releases_in_one_cluster_have_nothing_of_the_same_name(helm_process:
         ({"image": {"repository": f"meshfed@{DIGEST}"}}, "at '/image/repository': 'meshfed@sha256:"),
         ({"image": {"tag": '1"\n  x: y'}}, "at '/image/tag': '1"),
         ({"controller": {"resources": {"limit": {}}}}, "at '/controller/resources': additional properties 'limit'"),
+        (
+            {"controller": {"extraArgs": ["--metrics-bind-address=:9090"]}},
+            "controller.extraArgs: --metrics-bind-address is not for here: the chart's Service, probes, PodMonitor",
+        ),
+        (
+            {"controller": {"extraArgs": ["--no-read-pods"]}},
+            "--no-read-pods is not for here: set controller.readPods=f",
+        ),
+        ({"controller": {"extraArgs": ["--no-leader-elect"]}}, "without it two pods would write at once"),
+        ({"imagePullSecrets": [{"nam": "regcred"}]}, "at '/imagePullSecrets/0': missing property 'name'"),
+        ({"gateway": {"name": "1st"}}, "at '/gateway/name': '1st' does not match"),
+        ({"gateway": {"network": "a b"}}, "at '/gateway/network': 'a b' does not match"),
+        ({"podMonitor": {"interval": "often"}}, "at '/podMonitor/interval': 'often' does not match"),
+        ({"istio": {"revision": "a b"}}, "at '/istio/revision': 'a b' does not match"),
+        ({"istio": {"spire": {"templateName": "a b"}}}, "at '/istio/spire/templateName': 'a b' does not match"),
+        ({"enabled": False}, "enabled=false: it is read by a parent chart, as the condition of a dependency"),
         (
             {"controller": {"podLabels": {"app.kubernetes.io/name": "mine"}}},
             "controller.podLabels: app.kubernetes.io/name is the chart's own",
@@ -305,6 +332,51 @@ def test_what_is_said_of_the_pods_replaces_what_the_chart_says(helm_process: hel
     assert pod["labels"]["sidecar.istio.io/inject"] == "false"
     assert pod["labels"]["app.kubernetes.io/name"] == "federation-controller"
     assert pod["annotations"]["inject.istio.io/templates"] == "sidecar,mine"
+
+
+def test_flags_that_go_with_permissions_and_ports_are_not_given_twice(helm_process: helm.Helm) -> None:
+    """Each flag of the controller is given by the chart, is for `extraArgs`, or is for neither."""
+    (controller,) = [line for line in HELPERS.split("define ") if line.startswith('"meshfed.ownFlags"')]
+    refused = set(re.findall(r"^(--[^:=]*):", controller, re.MULTILINE))
+    given = {argument.partition("=")[0] for argument in (*arguments(rendered(helm_process, ALL)), *FLAGS)}
+    assert refused - given == {
+        *("--discovery-bind-address", "--health-probe-bind-address", "--metrics-bind-address", "--namespace"),
+        *("--no-leader-elect", "--read-pods"),
+    }
+    for flag in refused:
+        with pytest.raises(helm.HelmError, match=f"controller.extraArgs: {flag} is not for here"):
+            rendered(helm_process, {"controller": {"extraArgs": [f"{flag}=1"]}})
+
+
+def test_a_text_with_a_quote_stays_one(helm_process: helm.Helm) -> None:
+    labels = {"matchLabels": {"owner": "it's: {}"}}
+    exported = {"rules": [{"type": "LabelSelector", "labelSelectors": [labels]}]}
+    values = {"federation": example("kind")["federation"] | {"exportedServiceSet": exported}}
+    assert f"--exportedServiceSet={json.dumps(exported, separators=(',', ':'), sort_keys=True)}" in arguments(
+        rendered(helm_process, values)
+    )
+
+
+def test_proxies_of_a_revision(renderings: dict[str, list[Manifest]]) -> None:
+    for case, expected in (("everything", "1-31"), ("objects", None)):
+        pods = [obj["spec"]["template"]["metadata"] for obj in renderings[case] if obj["kind"] == "Deployment"]
+        assert [pod["labels"].get("istio.io/rev") for pod in pods] == [expected, expected]
+        assert [pod["labels"]["sidecar.istio.io/inject"] for pod in pods] == ["true", "true"]
+
+
+def test_several_gateways_are_apart_and_do_not_go_at_once(helm_process: helm.Helm) -> None:
+    found = rendered(helm_process, {"gateway": {"enabled": True, "network": "n", "replicas": 2}})
+    selector = one(found, "Deployment", "federation-ingress-gateway")["spec"]["selector"]
+    budget = one(found, "PodDisruptionBudget", "federation-ingress-gateway")["spec"]
+    assert budget == {"minAvailable": 1, "unhealthyPodEvictionPolicy": "AlwaysAllow", "selector": selector}
+    pod = one(found, "Deployment", "federation-ingress-gateway")["spec"]["template"]["spec"]
+    (term,) = pod["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert term["podAffinityTerm"] == {"topologyKey": "kubernetes.io/hostname", "labelSelector": selector}
+
+
+def test_no_node_waits_for_a_controller_that_is_not_ready(renderings: dict[str, list[Manifest]]) -> None:
+    budget = one(renderings["defaults"], "PodDisruptionBudget")["spec"]
+    assert (budget["minAvailable"], budget["unhealthyPodEvictionPolicy"]) == (1, "AlwaysAllow")
 
 
 def test_hooks_go_where_the_controller_may(renderings: dict[str, list[Manifest]]) -> None:

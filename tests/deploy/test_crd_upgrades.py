@@ -77,7 +77,9 @@ def west_of(found: Cluster, namespace: str = SYSTEM) -> Manifest:
 
 
 def left_of_hook(found: Cluster) -> list[Manifest]:
-    return [one for one in found.server.snapshot() if "-crds" in name_of(one) and one["kind"] != "Event"]
+    return [
+        one for one in found.server.snapshot() if name_of(one).endswith(("-crds", ".crds")) and one["kind"] != "Event"
+    ]
 
 
 def check_uses(found: Cluster, namespace: str = SYSTEM) -> None:

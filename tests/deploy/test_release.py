@@ -367,7 +367,11 @@ async def uninstalled(
 
 
 async def test_two_releases_in_one_cluster(helm_process: helm.Helm, tmp_path: Path) -> None:
-    """Each needs a namespace of its own, and leaves that of the other alone, also as it goes."""
+    """Each needs a namespace of its own, and leaves that of the other alone, also as it goes.
+
+    The namespace of the one that stays ends as the other's hook is named: joined by dashes, their roles had one name.
+    """
+    namespace = "other-uninstall"
     values = {"podMonitor": {"enabled": False}, "networkPolicy": {"enabled": True}}
     other = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "other"}}
     async with cluster(tmp_path) as found:
@@ -378,11 +382,12 @@ async def test_two_releases_in_one_cluster(helm_process: helm.Helm, tmp_path: Pa
             ]  # in which Helm keeps releases
             return {obj["metadata"]["uid"]: obj for obj in objects if obj["metadata"].get("namespace", "") != but}
 
-        await found.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}, other)
-        await found.helm(helm_process, "install", "east", values, namespace=NAMESPACE)
+        await found.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}, other)
+        await found.helm(helm_process, "install", "east", values, namespace=namespace)
         first = everything()
-        with pytest.raises(helm.HelmError, match=r'federation-controller.* in namespace "fed" exists and cannot be'):
-            await found.helm(helm_process, "install", "west", values, namespace=NAMESPACE)
+        exists = r'federation-controller.* in namespace "other-uninstall" exists and cannot be'
+        with pytest.raises(helm.HelmError, match=exists):
+            await found.helm(helm_process, "install", "west", values, namespace=namespace)
         assert everything() == first
         await found.helm(helm_process, "install", "west", values, namespace="other")
         assert first.items() <= everything().items()

@@ -262,7 +262,8 @@ def test_what_is_left_out(helm_process: helm.Helm, values: JSONObject, kinds: di
 def test_what_objects_are_named(helm_process: helm.Helm, names: dict[str, str], expected: str) -> None:
     objects = rendered(helm_process, names | {"networkPolicy": {"enabled": True}, "podMonitor": {"enabled": True}})
     kinds = {obj["kind"] for obj in objects} - {"Service", "ServiceAccount"}
-    own = {expected, f"{expected}-fed", f"{expected}-uninstall", f"{expected}-fed-uninstall"}
+    hooks = {f"{expected}-uninstall", f"{expected}.uninstall", f"{expected}-fed.uninstall"}
+    own = {expected, f"{expected}-fed", *hooks}
     assert {obj["metadata"]["name"] for obj in objects if obj["kind"] in kinds} == own
     assert {obj["metadata"]["name"] for obj in objects if obj["kind"] == "Service"} == {
         "federation-discovery-service-east"

@@ -94,6 +94,30 @@ async def test_a_host_exported_under_an_alias(world: World) -> None:
     await hold(world, PROBES)
 
 
+async def test_an_export_that_its_gateway_does_not_see(world: World) -> None:
+    """A call fails for as long as the MeshFederation says so, and is answered once the gateway sees the Service."""
+
+    async def seen_in(namespaces: str | None, says: str) -> None:
+        patch = {"metadata": {"annotations": {"networking.istio.io/exportTo": namespaces}}}
+        await world.west.patch("Service", "echo", patch)
+
+        async def said() -> bool:
+            return (await world.west.condition("MeshFederation", "west", "ExportsReady")).startswith(says)
+
+        await eventually(said, what=says)
+
+    async def all_fail() -> bool:
+        return len(await complaints(world, PROTOCOLS)) == len(PROTOCOLS)
+
+    await seen_in(".", "False HiddenFromGateway: annotation networking.istio.io/exportTo hides bookinfo/echo from")
+    await eventually(all_fail, what="the gateway passes nothing on")
+    await hold(world, BOTH_SIDES)
+    await seen_in("., istio-system", "True Exporting")
+    await hold(world, PROBES)
+    await seen_in(None, "True Exporting")
+    await hold(world, PROBES)
+
+
 NEWCOMER = "newcomer"
 
 

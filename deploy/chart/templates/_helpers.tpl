@@ -8,6 +8,15 @@
 {{- printf "%s-%s" (include "meshfed.fullname" .) .Release.Namespace -}}
 {{- end -}}
 
+{{/* What roles of a hook are named: with a dot, which none of the above has, so that no hook deletes another release's. */}}
+{{- define "meshfed.hookRole" -}}
+{{- printf "%s.%s" (include "meshfed.fullname" .root) .hook -}}
+{{- end -}}
+
+{{- define "meshfed.hookClusterRole" -}}
+{{- printf "%s.%s" (include "meshfed.clusterName" .root) .hook -}}
+{{- end -}}
+
 {{/* The labels that find the controller's pods. The first is what Meshfed's own policies select them by. */}}
 {{- define "meshfed.selector" -}}
 app.kubernetes.io/name: federation-controller
@@ -25,6 +34,31 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "meshfed.labels" -}}
 app.kubernetes.io/name: federation-controller
 {{ include "meshfed.commonLabels" . }}
+{{- end -}}
+
+{{/* A text in YAML's single quotes. */}}
+{{- define "meshfed.quoted" -}}
+{{- . | replace "'" "''" | squote -}}
+{{- end -}}
+
+{{/* The labels that have istiod inject a proxy, of the revision that is asked for. */}}
+{{- define "meshfed.injected" -}}
+sidecar.istio.io/inject: "true"
+{{- with .Values.istio.revision }}
+istio.io/rev: {{ . | quote }}
+{{- end }}
+{{- end -}}
+
+{{/* The affinity of pods that are better on different nodes, by the labels that they have in common. */}}
+{{- define "meshfed.apart" -}}
+podAntiAffinity:
+  preferredDuringSchedulingIgnoredDuringExecution:
+  - weight: 100
+    podAffinityTerm:
+      topologyKey: kubernetes.io/hostname
+      labelSelector:
+        matchLabels:
+          {{- toYaml . | nindent 10 }}
 {{- end -}}
 
 {{/* By tag, or by digest where the tag is one. */}}
@@ -103,8 +137,20 @@ app.kubernetes.io/name: federation-controller
 {{- if and .Values.remotes (not .Values.mesh.spec) -}}
 {{- fail "remotes without mesh.spec: a mesh that is not described federates with nobody; set mesh.spec.network and mesh.spec.ingress" -}}
 {{- end -}}
+{{- if and (hasKey .Values "enabled") (not .Values.enabled) -}}
+{{- fail "enabled=false: it is read by a parent chart, as the condition of a dependency, and by nobody else; leave it out, or leave out the release" -}}
+{{- end -}}
+{{- if not (regexMatch "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$" (include "meshfed.meshName" .)) -}}
+{{- fail (printf "the mesh is named %q, and its Service cannot be, as only lower-case letters, digits and '-' may be in it: set mesh.name, or federation.meshPeers.local.name" (include "meshfed.meshName" .)) -}}
+{{- end -}}
 {{- if gt (len (include "meshfed.meshName" .)) 34 -}}
 {{- fail (printf "the mesh is named %q, which is longer than the 34 characters that a mesh's name may have: set mesh.name, or federation.meshPeers.local.name" (include "meshfed.meshName" .)) -}}
+{{- end -}}
+{{- range .Values.controller.extraArgs -}}
+{{- $flag := regexFind "^--[^=]*" . -}}
+{{- with get (include "meshfed.ownFlags" $ | fromYaml) $flag -}}
+{{- fail (printf "controller.extraArgs: %s is not for here: %s" $flag .) -}}
+{{- end -}}
 {{- end -}}
 {{- range tuple "app.kubernetes.io/name" "app.kubernetes.io/instance" -}}
 {{- if hasKey ($.Values.controller.podLabels | default dict) . -}}
@@ -114,6 +160,25 @@ app.kubernetes.io/name: federation-controller
 {{- if and .Values.gateway.enabled (not (include "meshfed.gatewayNetwork" .)) -}}
 {{- fail "gateway.enabled without a network: set gateway.network to Istio's network name of this mesh" -}}
 {{- end -}}
+{{- end -}}
+
+{{/* The flags that other objects of the chart go by, or values of their own set, and what to do instead. */}}
+{{- define "meshfed.ownFlags" -}}
+{{- $port := "the chart's Service, probes, PodMonitor and NetworkPolicy go by its port, which nobody else has in the pod; leave it out" -}}
+--discovery-bind-address: {{ $port }}
+--health-probe-bind-address: {{ $port }}
+--metrics-bind-address: {{ $port }}
+--namespace: a controller is for the namespace of its release, where its permissions are; install the release there
+--leader-elect: it is given always; leave it out
+--no-leader-elect: without it two pods would write at once, in every rollout; leave it out
+--read-pods: set controller.readPods
+--no-read-pods: set controller.readPods=false
+--adopt-reference: set controller.adoptReference=true
+--log-level: set controller.logLevel
+--log-format: set controller.logFormat
+--meshPeers: set federation.meshPeers
+--exportedServiceSet: set federation.exportedServiceSet
+--importedServiceSet: set federation.importedServiceSet
 {{- end -}}
 
 {{/* Flags in place of objects: Helm would delete the objects while the controller that goes by them still runs, and that

@@ -9,50 +9,22 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-import msgspec
-
 from meshfed import istio
 from meshfed.api.core import Namespace, Service
 from meshfed.api.v1alpha1 import Export
-from meshfed.federation.exports import Exported, decide, holder
+from meshfed.federation.exports import decide, holder
 from meshfed.federation.homes import Homes
-from meshfed.istio.names import EXPORT_TO
 from meshfed.model.meshes import FDS_PORT, IngressType, LocalMesh
 from meshfed.model.names import ServiceHost
 from meshfed.model.reasons import Condition, ConditionType, Decision, Reason
 from meshfed.model.workloads import Serving
 from meshfed.plan import meshes
+from meshfed.plan.claims import Claim, Place, described, listing
 from meshfed.plan.keys import ExportKey, GatewayKey, Key, MeshKey, MeshStatusKey
-from meshfed.plan.statuses import listed
 from meshfed.plan.values import Outputs, Published, StatusUpdate
-
-Place = tuple[str, str]
-"""The namespace and name of a Service."""
 
 _EXPECTED = frozenset({Reason.NOT_SELECTED, Reason.DENIED_BY_RULE})
 """Why a Service is not exported where nobody would expect it to be."""
-
-
-class _Claim(msgspec.Struct, frozen=True):
-    """A Service that would be exported, and since when it exists: another may claim the same host."""
-
-    exported: Exported
-    created: str
-    unservable: tuple[int, ...] = ()
-    """Ports that the OpenShift router in front of this mesh cannot serve."""
-    meshless: bool = False
-    """Whether nothing that is behind it has a sidecar, so that the gateway reaches nobody."""
-    hidden: bool = False
-    """Whether the gateway is in none of the namespaces whose proxies are told of it."""
-
-    @property
-    def flaws(self) -> tuple[Reason, ...]:
-        """Why it cannot be reached, or not wholly, though it is exported."""
-        return (
-            *((Reason.NAME_TOO_LONG,) if self.unservable else ()),
-            *((Reason.NO_MESH_ENDPOINTS,) if self.meshless else ()),
-            *((Reason.HIDDEN_FROM_GATEWAY,) if self.hidden else ()),
-        )
 
 
 class Exports:
@@ -72,7 +44,7 @@ class Exports:
         self._seen_in: dict[Place, tuple[str, ...]] = {}
         """Of Services that not every namespace sees, those that do."""
         self._service_exports: dict[Place, int] = {}
-        self._decided: dict[Place, _Claim | Decision] = {}
+        self._decided: dict[Place, Claim | Decision] = {}
         self._claims: dict[str, set[Place]] = {}
         self._settled: dict[Place, tuple[Reason, str]] = {}
         self._listed: dict[Reason, list[str]] = {}
@@ -164,11 +136,11 @@ class Exports:
             return
         self._mark(ExportKey(*place))
         self._mark(MeshStatusKey())
-        if isinstance(before, _Claim):
+        if isinstance(before, Claim):
             self._unclaim(place, before)
         elif before is not None:
             self._list(before.reason, "/".join(place), there=False)
-        if isinstance(after, _Claim):
+        if isinstance(after, Claim):
             self._claim(place, after)
         elif after is not None:
             self._list(after.reason, "/".join(place), there=True)
@@ -177,7 +149,7 @@ class Exports:
         else:
             self._decided[place] = after
 
-    def _decision(self, place: Place) -> _Claim | Decision | None:
+    def _decision(self, place: Place) -> Claim | Decision | None:
         service = self._services.get(place)
         if service is None or self._mesh is None:
             return None
@@ -199,7 +171,7 @@ class Exports:
             unservable = tuple(
                 port.number for port in exported.offer.ports if istio.router_sni(exported.service, port.number) is None
             )
-        return _Claim(
+        return Claim(
             exported=exported,
             created=service.metadata.creation_timestamp,
             unservable=unservable,
@@ -207,7 +179,7 @@ class Exports:
             hidden=place in self._seen_in and not {*self.gateway_in()} & {*self._seen_in[place]},
         )
 
-    def _claim(self, place: Place, claim: _Claim) -> None:
+    def _claim(self, place: Place, claim: Claim) -> None:
         rivals = self._claims.setdefault(claim.exported.offer.host, set())
         for rival in rivals:
             self._mark(ExportKey(*rival))
@@ -216,7 +188,7 @@ class Exports:
         for reason in claim.flaws:
             self._list(reason, "/".join(place), there=True)
 
-    def _unclaim(self, place: Place, claim: _Claim) -> None:
+    def _unclaim(self, place: Place, claim: Claim) -> None:
         host = claim.exported.offer.host
         rivals = self._claims[host]
         rivals.discard(place)
@@ -228,9 +200,9 @@ class Exports:
         for reason in claim.flaws:
             self._list(reason, "/".join(place), there=False)
 
-    def _settle(self, place: Place, decided: _Claim | Decision | None) -> None:
+    def _settle(self, place: Place, decided: Claim | Decision | None) -> None:
         """Keep who is exported, and who would be if another did not have its host."""
-        before, after = self._settled.pop(place, None), _listing(place, decided)
+        before, after = self._settled.pop(place, None), listing(place, decided)
         if after is not None:
             self._settled[place] = after
         if before == after:
@@ -252,7 +224,7 @@ class Exports:
 
     def _holder(self, host: str) -> ServiceHost | None:
         claims = [self._decided[place] for place in self._claims.get(host, ())]
-        return holder((claim.exported, claim.created) for claim in claims if isinstance(claim, _Claim))
+        return holder((claim.exported, claim.created) for claim in claims if isinstance(claim, Claim))
 
     # --- outputs ----------------------------------------------------------------------------------
 
@@ -261,7 +233,7 @@ class Exports:
         decided = self._decision_for(place)
         self._settle(place, decided)
         statuses = self._service_export_status(place, decided)
-        if self._mesh is None or not isinstance(decided, _Claim):
+        if self._mesh is None or not isinstance(decided, Claim):
             home = self._homes.leave(place)
             if home is not None:
                 self._mark(GatewayKey(home))
@@ -280,14 +252,14 @@ class Exports:
                 if manifest is not None
             ),
             export=Published(offer=exported.offer, audience=exported.audience),
-            export_decision=_exported(decided),
+            export_decision=described(decided),
             statuses=statuses,
         )
 
-    def _decision_for(self, place: Place) -> _Claim | Decision | None:
+    def _decision_for(self, place: Place) -> Claim | Decision | None:
         """Return what holds of a Service once it is settled who has its host."""
         decided = self._decided.get(place)
-        if not isinstance(decided, _Claim):
+        if not isinstance(decided, Claim):
             return decided
         host = decided.exported.offer.host
         first = self._holder(host)
@@ -299,13 +271,13 @@ class Exports:
             message=f"Service {first.namespace}/{first.name} is exported as {host} already; choose another `as`",
         )
 
-    def _service_export_status(self, place: Place, decided: _Claim | Decision | None) -> tuple[StatusUpdate, ...]:
+    def _service_export_status(self, place: Place, decided: Claim | Decision | None) -> tuple[StatusUpdate, ...]:
         """Return what the multi-cluster services API wants to hear, where this mesh listens to it."""
         generation = self._service_exports.get(place)
         if generation is None or self._mesh is None or self._export is None or not self._export.service_exports:
             return ()
         namespace, name = place
-        decision = _exported(decided) if isinstance(decided, _Claim) else decided
+        decision = described(decided) if isinstance(decided, Claim) else decided
         if decision is None:
             decision = Decision(
                 accepted=False, reason=Reason.NO_SERVICE, message=f"there is no Service {namespace}/{name} to export"
@@ -387,35 +359,3 @@ class Exports:
         namespace, _, service = name.partition("/")
         decided = self._decided.get((namespace, service))
         return decided.message if isinstance(decided, Decision) else ""
-
-
-def _listing(place: Place, decided: _Claim | Decision | None) -> tuple[Reason, str] | None:
-    """Return under what a Service is listed once it is settled who has its host, and as what."""
-    name = "/".join(place)
-    if isinstance(decided, _Claim):
-        offer, audience = decided.exported.offer, decided.exported.audience
-        alias = f"as {offer.host}" if offer.sni_host else ""
-        only = f"to {listed(sorted(audience))} only" if audience is not None else ""
-        remarks = ", ".join(filter(None, (alias, only)))
-        return Reason.EXPORTED, f"{name} ({remarks})" if remarks else name
-    if decided is not None and decided.reason is Reason.HOST_TAKEN:
-        return Reason.HOST_TAKEN, name
-    return None
-
-
-def _exported(claim: _Claim) -> Decision:
-    host = claim.exported.offer.host
-    audience = claim.exported.audience
-    whom = "every remote mesh" if audience is None else f"RemoteMesh {', '.join(sorted(audience))}"
-    message = f"offered to {whom} as {host}"
-    if claim.unservable:
-        ports = ", ".join(map(str, claim.unservable))
-        message += (
-            f"; the OpenShift router cannot serve port {ports}: <name>-<port>.<namespace>.svc.<domain> needs DNS "
-            "labels of at most 63 characters"
-        )
-    if claim.meshless:
-        message += "; none of its pods has a sidecar, so the gateway has nobody to send to"
-    if claim.hidden:
-        message += f"; its annotation {EXPORT_TO} hides it from the gateway, which passes no calls on to it"
-    return Decision(accepted=True, reason=Reason.EXPORTED, message=message)

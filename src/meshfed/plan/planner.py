@@ -15,7 +15,8 @@ from meshfed.model.identity import SpiffeID
 from meshfed.model.meshes import LocalMesh, Remote
 from meshfed.model.reasons import Decision
 from meshfed.model.workloads import Workload
-from meshfed.plan.exports import Exports, Place
+from meshfed.plan.claims import Place
+from meshfed.plan.exports import Exports
 from meshfed.plan.federations import Federations
 from meshfed.plan.imports import Imports
 from meshfed.plan.ingress import Ingress

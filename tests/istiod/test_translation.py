@@ -67,7 +67,11 @@ class Compared:
             )
             theirs = facts(told["clusters"], told["endpoints"], told["listeners"], told["routes"])
             if proxy.identity.dns_port:
-                ours["names"] = resolved(names(read, proxy.identity))
+                seen = {each.host for each in read.registry.seen_from(proxy.identity.namespace)}
+                # The other Services a proxy leaves to the cluster's DNS, which is part of ours.
+                unseen = {each.host for each in read.registry.services} - seen
+                answered = {name: ips for name, ips in names(read, proxy.identity).items() if name not in unseen}
+                ours["names"] = resolved(answered)
                 theirs["names"] = resolved({name: each["ips"] for name, each in told["names"][0]["table"].items()})
             lines += [f"{mesh.name} {pod.name}: {line}" for line in differences(ours, theirs)]
         return lines
@@ -105,6 +109,11 @@ async def test_two_meshes(tmp_path: Path) -> None:
 
         await west.unexport("both.bookinfo")
         await both.hold("an export less")
+
+        for export_to in (".", ".,istio-system", "istio-system,~", None):
+            patch = {"metadata": {"annotations": {"networking.istio.io/exportTo": export_to}}}
+            await west.patch("Service", "echo", patch)
+            await both.hold(f"an export that is exported to {export_to}")
 
         alias = {"action": "Import", "hosts": ["echo.*"], "as": {"host": "{name}.{namespace}.svc.west.mesh"}}
         await east.remote(west, **{"import": IMPORT | {"rules": [alias, {"action": "Import"}]}})

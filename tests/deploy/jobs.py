@@ -37,7 +37,7 @@ async def helm_with_jobs(
     namespace = more.get("namespace", SYSTEM)
     working = asyncio.create_task(found.helm(asked, verb, name, values, **more))
     logs: list[str] = []
-    done: set[str] = set()
+    done = {job["metadata"]["uid"] for job in found.all("Job")}  # what a hook that failed left, Helm deletes
     async with asyncio.timeout(PATIENCE):
         while not working.done():
             for job in found.all("Job"):

@@ -1,4 +1,4 @@
-"""Make ``dist``: the wheel, the sdist and the bill of materials of a release, once they have been checked.
+"""Make ``dist``: the wheel, the sdist, the chart and the bill of materials of a release, once they have been checked.
 
 What is checked, in this order:
 
@@ -15,6 +15,7 @@ seconds; without it, that of the last commit.
 from __future__ import annotations
 
 import email
+import gzip
 import hashlib
 import os
 import re
@@ -32,6 +33,8 @@ import meshfed
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = Path("src", "meshfed")
+CHART = ROOT / "deploy" / "chart"
+CHART_NAME = "federation-controller"
 LOCK = ROOT / "requirements.lock"
 DEVELOPMENT_LOCK = ROOT / "requirements-dev.lock"
 BASE_IMAGE = re.compile(r"^ARG BASE=python:(\d+\.\d+)-slim$", re.MULTILINE)
@@ -61,6 +64,7 @@ def make(scratch: Path) -> None:
     check_wheel(wheel)
     check_sdist(sdist)
     say(f"{wheel.name} and {sdist.name}: built twice, the same bytes, and complete")
+    chart = pack_chart(release, int(epoch(ROOT)))
     bill = release / f"meshfed-{meshfed.__version__}.cdx.json"
     check_cluster(wheel, scratch / "cluster", bill)
     say("installed with the locked dependencies alone, it works")
@@ -68,7 +72,7 @@ def make(scratch: Path) -> None:
         count = check_architecture(architecture, scratch / architecture)
         say(f"{architecture}: every package is there for it, with {count} binary modules")
     check_demo(wheel, scratch / "demo")
-    sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in (wheel, sdist, bill)]
+    sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in (wheel, sdist, chart, bill)]
     (release / "SHA256SUMS").write_text("".join(sums))
     shutil.rmtree(ROOT / "dist", ignore_errors=True)
     shutil.copytree(release, ROOT / "dist")
@@ -122,6 +126,28 @@ def archives(folder: Path) -> tuple[Path, Path]:
     """The wheel and the sdist in ``folder``."""
     name = f"meshfed-{meshfed.__version__}"
     return folder / f"{name}-py3-none-any.whl", folder / f"{name}.tar.gz"
+
+
+def pack_chart(output: Path, seconds: int, chart: Path = CHART) -> Path:
+    """Pack the Helm chart into ``output``, as ``helm package`` does but for the time, so that it is the same each time.
+
+    What its ``.helmignore`` excludes stays out. Returns the archive.
+    """
+    ignored = [".helmignore", *(chart / ".helmignore").read_text().split()]
+    archive = output / f"{CHART_NAME}-{meshfed.__version__}.tgz"
+    with (
+        archive.open("wb") as file,
+        gzip.GzipFile(filename="", fileobj=file, mode="wb", mtime=seconds) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as tar,
+    ):
+        for path in sorted(path for path in chart.rglob("*") if path.is_file()):
+            if any(path.match(pattern) for pattern in ignored):
+                continue
+            member = tarfile.TarInfo(f"{CHART_NAME}/{path.relative_to(chart).as_posix()}")
+            member.size, member.mtime, member.mode = path.stat().st_size, seconds, 0o644
+            with path.open("rb") as content:
+                tar.addfile(member, content)
+    return archive
 
 
 # --- what the archives hold -----------------------------------------------------------------------

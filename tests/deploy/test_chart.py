@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
+import tarfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import dist
 import helm
 import pytest
 import yaml
@@ -28,9 +33,9 @@ def example(name: str) -> dict[str, Any]:
 
 
 def rendered(
-    asked: helm.Helm, values: Mapping[str, Any], *, name: str = "east", namespace: str = "fed"
+    asked: helm.Helm, values: Mapping[str, Any], *, name: str = "east", namespace: str = "fed", chart: Path = CHART
 ) -> list[Manifest]:
-    found = asked("template", chart=str(CHART), name=name, namespace=namespace, values=values)
+    found = asked("template", chart=str(chart), name=name, namespace=namespace, values=values)
     texts = [text for path, text in sorted(found.items()) if path.endswith(".yaml")]
     return [document for text in texts for document in yaml.load_all(text, UniqueKeys) if document]
 
@@ -417,3 +422,24 @@ def test_the_table_of_values_has_them_all() -> None:
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     table = (CHART / "README.md").read_text()
     assert [leaf for leaf in sorted(leaves(values)) if f"| `{leaf}` |" not in table] == []
+
+
+def test_the_chart_of_a_release_is_the_same_each_time_and_renders_the_same(
+    helm_process: helm.Helm, tmp_path: Path
+) -> None:
+    copy = tmp_path / "chart"
+    shutil.copytree(CHART, copy)
+    for name in (".hidden", "templates/gateway.yaml.orig", "values.tmp"):
+        (copy / name).write_text("{{ broken")
+    for path in copy.rglob("*"):
+        os.utime(path, (1, 1))
+    (tmp_path / "again").mkdir()
+    packed, again = dist.pack_chart(tmp_path, 1_750_000_000), dist.pack_chart(tmp_path / "again", 1_750_000_000, copy)
+    assert packed.name == again.name == f"federation-controller-{__version__}.tgz"
+    assert packed.read_bytes() == again.read_bytes()
+    assert rendered(helm_process, ALL, chart=packed) == rendered(helm_process, ALL)
+    with tarfile.open(packed) as archive:
+        names = set(archive.getnames())
+    folder = {path.relative_to(CHART).as_posix() for path in CHART.rglob("*") if path.is_file()} - {".helmignore"}
+    assert names == {f"federation-controller/{name}" for name in folder}
+    assert "federation-controller/crds/remotemeshes.yaml" in names

@@ -17,7 +17,8 @@ from tests.deploy.jobs import helm_with_jobs
 from tests.deploy.test_chart import example
 from tests.deploy.test_release import service, written
 
-SOON = {"uninstall": {"timeout": "3s"}}
+SOON = {"uninstall": {"timeout": "20s"}}
+"""So long that the Job which may do all gets through, with a controller that it has to give up on."""
 OBJECTS = {key: example("objects")[key] for key in ("mesh", "remotes")} | SOON
 FLAGS = example("kind") | SOON
 

@@ -17,6 +17,7 @@ import pytest
 from meshfed.sandbox.dataplane.plane import Options, default_settings
 from meshfed.sandbox.dataplane.translate import configuration, names, read_mesh
 from meshfed.sandbox.dataplane.translate.reading import KINDS
+from meshfed.sandbox.dataplane.workloads import cluster_names
 from tests.e2e.probes import EXPORTS, PORTS, bring, run, service
 from tests.e2e.support import needs_haproxy
 from tests.istiod.facts import differences, facts, resolved
@@ -55,6 +56,8 @@ class Compared:
     async def _differences(self, mesh: MeshWorld) -> list[str]:
         plane = mesh.plane
         read = read_mesh(plane.settings, plane.watch.objects(KINDS))
+        # What the sidecar does not answer itself, the cluster's DNS does.
+        clusters_own = cluster_names(plane.watch.objects(("Service", "EndpointSlice")), plane.settings.cluster_domain)
         lines = []
         for pod in list(plane.node.pods.values()):
             proxy = pod.proxy
@@ -67,12 +70,9 @@ class Compared:
             )
             theirs = facts(told["clusters"], told["endpoints"], told["listeners"], told["routes"])
             if proxy.identity.dns_port:
-                seen = {each.host for each in read.registry.seen_from(proxy.identity.namespace)}
-                # The other Services a proxy leaves to the cluster's DNS, which is part of ours.
-                unseen = {each.host for each in read.registry.services} - seen
-                answered = {name: ips for name, ips in names(read, proxy.identity).items() if name not in unseen}
-                ours["names"] = resolved(answered)
-                theirs["names"] = resolved({name: each["ips"] for name, each in told["names"][0]["table"].items()})
+                ours["names"] = resolved(names(read, proxy.identity))
+                table = {name: each["ips"] for name, each in told["names"][0]["table"].items()}
+                theirs["names"] = resolved({**clusters_own, **table})
             lines += [f"{mesh.name} {pod.name}: {line}" for line in differences(ours, theirs)]
         return lines
 
@@ -110,11 +110,6 @@ async def test_two_meshes(tmp_path: Path) -> None:
         await west.unexport("both.bookinfo")
         await both.hold("an export less")
 
-        for export_to in (".", ".,istio-system", "istio-system,~", None):
-            patch = {"metadata": {"annotations": {"networking.istio.io/exportTo": export_to}}}
-            await west.patch("Service", "echo", patch)
-            await both.hold(f"an export that is exported to {export_to}")
-
         alias = {"action": "Import", "hosts": ["echo.*"], "as": {"host": "{name}.{namespace}.svc.west.mesh"}}
         await east.remote(west, **{"import": IMPORT | {"rules": [alias, {"action": "Import"}]}})
         await west.federation(export={"rules": [{"action": "Export", "names": ["*"], "as": {"namespace": "talk"}}]})
@@ -132,6 +127,11 @@ async def test_two_meshes(tmp_path: Path) -> None:
         await east.remote(west, **{"import": IMPORT}, addresses=["west.example.com"])
         await both.hold("the remote has a name instead of an address")
         await east.remote(west, **{"import": IMPORT})
+
+        for seen in (".", ".,istio-system", "istio-system,~", None):
+            annotations = {"networking.istio.io/exportTo": seen}
+            await west.patch("Service", "echo", {"metadata": {"annotations": annotations}})
+            await both.hold(f"an export with exportTo {seen}")
 
         for policy in POLICIES:
             for mesh in (east, west):

@@ -128,7 +128,7 @@ async def test_two_meshes(tmp_path: Path) -> None:
         await both.hold("the remote has a name instead of an address")
         await east.remote(west, **{"import": IMPORT})
 
-        for seen in (".", None):
+        for seen in (".", ".,istio-system", "istio-system,~", None):
             annotations = {"networking.istio.io/exportTo": seen}
             await west.patch("Service", "echo", {"metadata": {"annotations": annotations}})
             await both.hold(f"an export with exportTo {seen}")

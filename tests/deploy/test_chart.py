@@ -265,6 +265,10 @@ def test_no_hook_has_the_name_of_a_role_that_is_in_use(renderings: dict[str, lis
             "--no-read-pods is not for here: set controller.readPods=f",
         ),
         ({"controller": {"extraArgs": ["--no-leader-elect"]}}, "without it two pods would write at once"),
+        (
+            {"gateway": {"enabled": True, "network": "n", "name": "federation-controller"}},
+            "gateway.name: the controller's Deployment is named federation-controller already",
+        ),
         ({"imagePullSecrets": [{"nam": "regcred"}]}, "at '/imagePullSecrets/0': missing property 'name'"),
         ({"gateway": {"name": "1st"}}, "at '/gateway/name': '1st' does not match"),
         ({"gateway": {"network": "a b"}}, "at '/gateway/network': 'a b' does not match"),
@@ -371,12 +375,26 @@ def test_proxies_of_a_revision(renderings: dict[str, list[Manifest]]) -> None:
 
 def test_several_gateways_are_apart_and_do_not_go_at_once(helm_process: helm.Helm) -> None:
     found = rendered(helm_process, {"gateway": {"enabled": True, "network": "n", "replicas": 2}})
-    selector = one(found, "Deployment", "federation-ingress-gateway")["spec"]["selector"]
+    selector = {"matchLabels": {"app": "federation-ingress-gateway"}}
     budget = one(found, "PodDisruptionBudget", "federation-ingress-gateway")["spec"]
     assert budget == {"minAvailable": 1, "unhealthyPodEvictionPolicy": "AlwaysAllow", "selector": selector}
     pod = one(found, "Deployment", "federation-ingress-gateway")["spec"]["template"]["spec"]
     (term,) = pod["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
     assert term["podAffinityTerm"] == {"topologyKey": "kubernetes.io/hostname", "labelSelector": selector}
+
+
+def test_a_mesh_may_select_its_gateway_otherwise_without_making_it_anew(helm_process: helm.Helm) -> None:
+    """The selector of a Deployment cannot be changed, and its pods have whatever labels the mesh selects by."""
+    selectors = []
+    for selector in ({"app": "one"}, {"istio": "two", "sidecar.istio.io/inject": "true"}):
+        mesh = {"spec": {"network": "n", "ingress": {"gateway": {"selector": selector}}}}
+        found = rendered(helm_process, {"mesh": mesh, "gateway": {"enabled": True, "name": "edge"}})
+        gateway = one(found, "Deployment", "edge")["spec"]
+        labels = gateway["template"]["metadata"]["labels"]
+        assert labels.items() >= {**selector, **gateway["selector"]["matchLabels"]}.items()
+        assert one(found, "Service", "edge")["spec"]["selector"] == selector
+        selectors.append(gateway["selector"]["matchLabels"])
+    assert selectors == [{"app.kubernetes.io/name": "edge", "app.kubernetes.io/instance": "east"}] * 2
 
 
 def test_no_node_waits_for_a_controller_that_is_not_ready(renderings: dict[str, list[Manifest]]) -> None:

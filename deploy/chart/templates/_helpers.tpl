@@ -157,6 +157,9 @@ podAntiAffinity:
 {{- fail (printf "controller.podLabels: %s is the chart's own, by which its Services and policies find the pods: leave it out" .) -}}
 {{- end -}}
 {{- end -}}
+{{- if and .Values.gateway.enabled (eq .Values.gateway.name (include "meshfed.fullname" .)) -}}
+{{- fail (printf "gateway.name: the controller's Deployment is named %s already; give the gateway another name" .Values.gateway.name) -}}
+{{- end -}}
 {{- if and .Values.gateway.enabled (not (include "meshfed.gatewayNetwork" .)) -}}
 {{- fail "gateway.enabled without a network: set gateway.network to Istio's network name of this mesh" -}}
 {{- end -}}

@@ -19,6 +19,16 @@ def pytest_configure() -> None:
     asyncio.set_event_loop(None)
 
 
+LONGEST = "tests/e2e/test_mutations.py"
+"""Tests that take several minutes by themselves."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of several processes, have one begin with the longest tests, so that not all others wait for it in the end."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
+
+
 @pytest.fixture
 async def api_server() -> AsyncIterator[APIServer]:
     """An embedded API server, empty but for its own Namespaces."""

@@ -269,6 +269,13 @@ def test_no_hook_has_the_name_of_a_role_that_is_in_use(renderings: dict[str, lis
             {"gateway": {"enabled": True, "network": "n", "name": "federation-controller"}},
             "gateway.name: the controller's Deployment is named federation-controller already",
         ),
+        (
+            {
+                "fullnameOverride": "meshfed",
+                "gateway": {"enabled": True, "network": "n", "name": "federation-controller"},
+            },
+            "gateway.name: by the label federation-controller the mesh's policies find the controller's pods",
+        ),
         ({"imagePullSecrets": [{"nam": "regcred"}]}, "at '/imagePullSecrets/0': missing property 'name'"),
         ({"gateway": {"name": "1st"}}, "at '/gateway/name': '1st' does not match"),
         ({"gateway": {"network": "a b"}}, "at '/gateway/network': 'a b' does not match"),

@@ -160,6 +160,9 @@ podAntiAffinity:
 {{- if and .Values.gateway.enabled (eq .Values.gateway.name (include "meshfed.fullname" .)) -}}
 {{- fail (printf "gateway.name: the controller's Deployment is named %s already; give the gateway another name" .Values.gateway.name) -}}
 {{- end -}}
+{{- if and .Values.gateway.enabled (eq .Values.gateway.name "federation-controller") -}}
+{{- fail "gateway.name: by the label federation-controller the mesh's policies find the controller's pods; give the gateway another name" -}}
+{{- end -}}
 {{- if and .Values.gateway.enabled (not (include "meshfed.gatewayNetwork" .)) -}}
 {{- fail "gateway.enabled without a network: set gateway.network to Istio's network name of this mesh" -}}
 {{- end -}}

@@ -1,13 +1,12 @@
-"""Tests of the data plane run on its event loop."""
+"""Tests beside istiod run on the data plane's event loop."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 import pytest
 
-from meshfed.sandbox.dataplane.addresses import Addresses
 from meshfed.sandbox.dataplane.network import PodLoop
 
 
@@ -15,10 +14,3 @@ def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     return {"pods": PodLoop}
-
-
-@pytest.fixture(scope="session")
-def addresses() -> Iterator[Addresses]:
-    """A share of the loopback, which nobody else's tests have."""
-    with Addresses() as share:
-        yield share

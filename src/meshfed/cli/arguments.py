@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Final
 
+from meshfed.api.durations import parse_duration
 from meshfed.cli.exits import BadInput
 from meshfed.controller.options import Address
 
@@ -17,6 +18,14 @@ def address(flag: str, text: str) -> Address:
     """The address to listen on that ``flag`` gives; raises ``BadInput``."""
     try:
         return Address.parse(text)
+    except ValueError as error:
+        raise BadInput(f"{flag}: {error}") from error
+
+
+def duration(flag: str, text: str) -> float:
+    """The seconds that ``flag`` gives, such as 90s or 10m; raises ``BadInput``."""
+    try:
+        return parse_duration(text)
     except ValueError as error:
         raise BadInput(f"{flag}: {error}") from error
 

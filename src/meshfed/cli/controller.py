@@ -12,10 +12,9 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from meshfed.api.durations import parse_duration
 from meshfed.api.errors import InvalidInput
 from meshfed.api.reference_config import reference_config
-from meshfed.cli.arguments import address, pod_namespace
+from meshfed.cli.arguments import address, duration, pod_namespace
 from meshfed.cli.exits import BadInput, Exit, OutOfReach
 from meshfed.cli.istio_logging import SCOPES, output_levels
 from meshfed.controller.controller import Controller
@@ -181,14 +180,9 @@ def _sentences(group: BaseExceptionGroup[BaseException]) -> str:
 
 
 def _timing(lease: str, renew: str, retry: str) -> Timing:
-    seconds: list[float] = []
-    for flag, text in (("lease-duration", lease), ("renew-deadline", renew), ("retry-period", retry)):
-        try:
-            seconds.append(parse_duration(text))
-        except ValueError as error:
-            raise BadInput(f"--leader-elect-{flag}: {error}") from error
+    flags = (("lease-duration", lease), ("renew-deadline", renew), ("retry-period", retry))
     try:
-        return Timing(*seconds)
+        return Timing(*(duration(f"--leader-elect-{flag}", text) for flag, text in flags))
     except ValueError as error:
         raise BadInput(f"--leader-elect-*: {error}") from error
 

@@ -57,14 +57,11 @@ def apply(
     timeout
         How long to wait, such as 90s or 10m.
     """
-    from meshfed.api.durations import parse_duration
+    from meshfed.cli.arguments import duration
     from meshfed.controller.definitions import Refused
     from meshfed.kube import ConfigError, KubeError, detect
 
-    try:
-        seconds = parse_duration(timeout)
-    except ValueError as error:
-        raise BadInput(f"--timeout: {error}") from error
+    seconds = duration("--timeout", timeout)
     try:
         config = detect(environ=os.environ, path=kubeconfig, context=context)
         asyncio.run(_apply(config, adopt=adopt_reference, dry_run=dry_run, seconds=seconds))

@@ -57,14 +57,10 @@ def uninstall(
     timeout
         How long to wait, such as 90s or 10m.
     """
-    from meshfed.api.durations import parse_duration
-    from meshfed.cli.arguments import pod_namespace
+    from meshfed.cli.arguments import duration, pod_namespace
     from meshfed.kube import ConfigError, KubeError, detect
 
-    try:
-        seconds = parse_duration(timeout)
-    except ValueError as error:
-        raise BadInput(f"--timeout: {error}") from error
+    seconds = duration("--timeout", timeout)
     if not (yes or dry_run or sys.stdin.isatty()):
         raise BadInput("nobody is there to confirm: give --yes to remove everything, or --dry-run to see what there is")
     place = namespace or pod_namespace()

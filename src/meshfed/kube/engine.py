@@ -309,7 +309,7 @@ class Engine:
         elif not self._deletes_allowed:
             self._block(record, "is not wanted; waits until every input is in")
         elif self._kept(record.key):
-            self._block(record, "is not wanted; waits for an object that cannot be understood")
+            self._block(record, "is not wanted; is kept for now, and the log says for what")
         elif waits := self._sources.must_wait(record):
             self._block(record, waits)
         elif not self._early(record):

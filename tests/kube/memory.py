@@ -130,8 +130,14 @@ def _matches(manifest: Manifest | None, selection: Selection) -> bool:
     metadata = manifest["metadata"]
     namespace = selection.get("namespace")
     labels = metadata.get("labels") or {}
-    wanted = (pair.split("=") for pair in (selection.get("label_selector") or "").split(",") if pair)
-    return (not namespace or metadata.get("namespace") == namespace) and all(labels.get(k) == v for k, v in wanted)
+    wanted = [part for part in (selection.get("label_selector") or "").split(",") if part]
+    return (not namespace or metadata.get("namespace") == namespace) and all(_selects(part, labels) for part in wanted)
+
+
+def _selects(requirement: str, labels: Mapping[str, str]) -> bool:
+    """Whether labels meet ``key=value`` or ``!key``."""
+    key, equals, value = requirement.partition("=")
+    return labels.get(key) == value if equals else key.removeprefix("!") not in labels
 
 
 class MemoryClient(Client):

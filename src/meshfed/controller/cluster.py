@@ -13,9 +13,10 @@ import msgspec
 from meshfed.api.core import Namespace, Pod, Service, ServiceExport
 from meshfed.api.crds import APPLY_COMMAND, differences
 from meshfed.api.v1alpha1 import GROUP, OWNER_NAMESPACE_LABEL, FederatedService, MeshFederation, RemoteMesh
+from meshfed.controller.faults import Faults
 from meshfed.kube import Client, KubeError, Reflector, Resource, Store, discover
 from meshfed.model.workloads import Workload
-from meshfed.plan import overrides, rivals, workloads
+from meshfed.plan import Ref, overrides, rivals, workloads
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -55,8 +56,6 @@ in place that would go without it, so that one of those which cannot be understo
 
 RETRY_SECONDS: Final = 5.0
 
-Ref = tuple[str, str, str]
-"""Kind, namespace, name."""
 Ours = MeshFederation | RemoteMesh | FederatedService | ServiceExport
 """Objects that have a status of our making."""
 
@@ -140,6 +139,7 @@ def _of_others(
     store: Store[T],
     decode: Callable[[Mapping[str, Any]], T],
     *,
+    faults: Faults,
     others: str,
 ) -> Reflector[T]:
     """Return what follows the objects of a kind that ``others`` selects; ``decode`` takes whatever they are."""
@@ -148,7 +148,7 @@ def _of_others(
         resource,
         into,
         store,
-        decode=lambda data: decode(msgspec.json.decode(data)),
+        decode=faults.decoding(resource.kind, store, lambda data: decode(msgspec.json.decode(data))),
         label_selector=others,
     )
 
@@ -157,21 +157,35 @@ class Inputs:
     """The stores that decisions depend on, and the reflectors that keep them current."""
 
     def __init__(
-        self, client: Client, served: Served, *, namespace: str, fixed: bool, read_pods: bool, others: str = NOT_OURS
+        self,
+        client: Client,
+        served: Served,
+        *,
+        namespace: str,
+        fixed: bool,
+        read_pods: bool,
+        faults: Faults,
+        others: str = NOT_OURS,
     ) -> None:
-        """``others`` selects by label what counts as written by somebody else."""
-        self.federations: Store[MeshFederation] = Store()
-        self.remotes: Store[RemoteMesh] = Store()
-        self.offers: Store[FederatedService] = Store()
-        self.services: Store[Service] = Store()
-        self.namespaces: Store[Namespace] = Store()
-        self.service_exports: Store[ServiceExport] = Store()
-        self.pods: Store[Workload] = Store()
-        self.workload_entries: Store[Workload] = Store()
-        self.rules: Store[str] = Store()
-        self.entries: Store[rivals.Entry] = Store()
+        """``faults`` knows which objects are to count as such that cannot be understood; ``others`` selects by label
+        what counts as written by somebody else.
+        """
+
+        def store(kind: str) -> Store[Any]:
+            return Store(refuses=lambda key, record: faults.refuses((kind, *key), record))
+
+        self.federations: Store[MeshFederation] = store("MeshFederation")
+        self.remotes: Store[RemoteMesh] = store("RemoteMesh")
+        self.offers: Store[FederatedService] = store("FederatedService")
+        self.services: Store[Service] = store("Service")
+        self.namespaces: Store[Namespace] = store("Namespace")
+        self.service_exports: Store[ServiceExport] = store("ServiceExport")
+        self.pods: Store[Workload] = store("Pod")
+        self.workload_entries: Store[Workload] = store("WorkloadEntry")
+        self.rules: Store[str] = store("DestinationRule")
+        self.entries: Store[rivals.Entry] = store("ServiceEntry")
         self.offers.add_index("remote", lambda offer: (offer.spec.remote,))
-        ours, theirs = served.ours, partial(_of_others, others=others)
+        ours, theirs = served.ours, partial(_of_others, others=others, faults=faults)
         self._reflectors: list[Reflector[Any]] = [
             Reflector(client, ours["FederatedService"], FederatedService, self.offers, namespace=namespace),
             Reflector(client, SERVICES, Service, self.services),
@@ -191,7 +205,7 @@ class Inputs:
                     Workload,
                     self.pods,
                     advisory=True,
-                    decode=lambda data: workloads.of_pod(decode(data)),
+                    decode=faults.decoding(PODS.kind, self.pods, lambda data: workloads.of_pod(decode(data))),
                 )
             )
         if not fixed:
@@ -214,14 +228,18 @@ class Inputs:
     def find(self, ref: Ref) -> Ours | None:
         """Return the object of ours as the watch last showed it."""
         kind, *key = ref
-        stores: dict[str, Store[Any]] = {
+        found: Ours | None = self.store(kind).get((key[0], key[1]))
+        return found
+
+    def store(self, kind: str) -> Store[Any]:
+        """Return what is known of the objects of a kind."""
+        # Objects that come from flags are watched nowhere, and have a store all the same, which is empty.
+        unwatched: dict[str, Store[Any]] = {
             "MeshFederation": self.federations,
             "RemoteMesh": self.remotes,
-            "FederatedService": self.offers,
-            "ServiceExport": self.service_exports,
+            "Pod": self.pods,
         }
-        found: Ours | None = stores[kind].get((key[0], key[1]))
-        return found
+        return self._watched[kind] if kind in self._watched else unwatched[kind]
 
     async def run(self) -> None:
         """Watch until cancelled."""

@@ -93,6 +93,20 @@ def lost(before: Connection, error: DiscoveryError, mesh: RemoteMesh, *, now: st
     )
 
 
+def failed(before: Connection, why: str) -> Connection:
+    """A fault of ours ended the listening; the remote is not to blame, so that it does not count as away for it."""
+    return msgspec.structs.replace(
+        before,
+        connected=False,
+        synced=False,
+        reason=Reason.CONNECTING,
+        message=f"listening to it failed ({why}), which is a fault of Meshfed: please report it. It is tried again, "
+        "and what was imported stays",
+        sync_reason=Reason.NOT_SYNCED,
+        sync_message=_AWAY,
+    )
+
+
 def heard(before: Connection, ledger: Ledger, mesh: RemoteMesh, *, throttled: bool, now: str) -> Connection:
     """Everything the remote had to say was received; ``ledger`` knows what of it stands, and what is held."""
     hold = ledger.hold()

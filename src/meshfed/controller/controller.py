@@ -12,21 +12,26 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 from meshfed.controller.adoption import drop_records
 from meshfed.controller.cluster import Lacking, Served, wait_until_served
 from meshfed.controller.definitions import Refused, bring_up
+from meshfed.controller.faults import A_TERM, Faults
 from meshfed.controller.federating import Federating
+from meshfed.controller.feed import TermEnded
 from meshfed.controller.options import Options
 from meshfed.controller.publisher import Publisher
 from meshfed.controller.resolver import Lookup, system_lookup
 from meshfed.controller.serving import health_app, metrics_app, served
-from meshfed.kube import Client, Elector, KubeError, time_now
+from meshfed.kube import Backoff, Client, Elector, KubeError, time_now
 from meshfed.plan import Planner, Settings
 from meshfed.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
+
+TERM_PAUSE: Final = (0.5, 30.0)
+"""Bounds, in seconds, of the pause after a term that a fault of ours ended; it grows until one holds for longer."""
 
 
 class Controller:
@@ -49,12 +54,29 @@ class Controller:
         self._stamp = stamp
         self._lookup = lookup
         self._elector = elector
+        self._faults = Faults(metrics)
+        self._ready = False
         self._complaint: str | None = "starting"
 
     @property
     def complaint(self) -> str | None:
-        """Why the controller is not ready; ``None`` where it is."""
-        return self._complaint
+        """Why the controller is not ready; ``None`` where it is, as it stays from then on: see `readiness`."""
+        return None if self._ready else self.trouble
+
+    @property
+    def trouble(self) -> str | None:
+        """What is waited for or in disorder just now, in words; ``None`` where all is well."""
+        return "; ".join(filter(None, (self._complaint, self._faults.said))) or None
+
+    def readiness(self) -> tuple[bool, str]:
+        """Whether subscribers can be served, and what is to be said of it.
+
+        A controller that was ready once stays so, also where a later term has yet to find its feet or something is in
+        disorder: subscribers hear what was worked out before, and without it they would hear nothing.
+        """
+        if not self._ready:
+            return False, self.trouble or "starting"
+        return True, "ok" if self.trouble is None else f"ok, but: {self.trouble}"
 
     async def run(self) -> None:
         """Federate until cancelled.
@@ -72,7 +94,7 @@ class Controller:
         publisher = Publisher(options, self._metrics)
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(served(metrics_app(self._metrics), options.metrics))
-            await stack.enter_async_context(served(health_app(lambda: self._complaint), options.health))
+            await stack.enter_async_context(served(health_app(self.readiness), options.health))
             await stack.enter_async_context(publisher.listening())
             adopts = options.adopt_reference
             found = await wait_until_served(self._client, self._complain, define=_define if adopts else None)
@@ -102,20 +124,47 @@ class Controller:
             await elector.release()
 
     async def _term(self, client: Client, found: Served, publisher: Publisher, *, leading: bool) -> None:
-        options, dirty = self._options, asyncio.Event()
+        """Federate until cancelled, one term after the other: a fault of ours may end one, and nothing goes for it."""
+        backoff = Backoff(base=TERM_PAUSE[0], cap=TERM_PAUSE[1])
+        loop = asyncio.get_running_loop()
+        while True:
+            began = loop.time()
+            try:
+                await self._federate(client, found, publisher, leading=leading)
+            except Exception as error:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise asyncio.CancelledError from error
+                if not isinstance(error, ExceptionGroup) or error.subgroup(TermEnded) is None:
+                    self._faults.caught(A_TERM, error)
+                _log.warning("everything is listed and worked out anew, and until then nothing is written")
+                self._complain("beginning anew")
+            if loop.time() - began >= TERM_PAUSE[1]:
+                backoff.reset()
+            await asyncio.sleep(backoff.next())
+
+    async def _federate(self, client: Client, found: Served, publisher: Publisher, *, leading: bool) -> None:
+        options, dirty, faults = self._options, asyncio.Event(), self._faults
         settings = Settings(
             namespace=options.namespace, metrics_port=options.metrics.port, health_port=options.health.port
+        )
+        faults.begin()
+        planner = Planner(
+            settings,
+            on_dirty=lambda _key: dirty.set(),
+            on_judged=lambda ref, error: faults.judged(ref, error, lambda: planner.judge_again(ref)),
         )
         await Federating(
             client=client,
             options=options,
             metrics=self._metrics,
-            planner=Planner(settings, on_dirty=lambda _key: dirty.set()),
+            planner=planner,
             publisher=publisher,
             found=found,
             dirty=dirty,
             stamp=self._stamp,
             lookup=self._lookup,
+            faults=faults,
             complain=self._complain,
             leading=leading,
         ).run()
@@ -132,11 +181,12 @@ class Controller:
                 return
 
     def _complain(self, complaint: str | None) -> None:
-        if self._complaint is None:
-            return  # a later term has yet to find its feet, while subscribers hear what the earlier ones worked out
-        if complaint is None:
-            _log.info("ready")
         self._complaint = complaint
+        if complaint is None:
+            self._faults.over(A_TERM)
+        if complaint is None and not self._ready:
+            self._ready = True
+            _log.info("ready")
 
 
 async def _define(client: Client) -> None:

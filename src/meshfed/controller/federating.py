@@ -9,7 +9,7 @@ The order in which a leading term starts is what makes a restart harmless, and a
 is in sync, and what cannot be understood holds what depends on it; then the FederatedServices that exist are wanted
 again, remote by remote; then every key is worked out once. Only now are remotes listened to, and only where no key
 failed may anything be deleted, and are subscribers told anything: what a fault of ours leaves out must not look like
-what nobody wants.
+what nobody wants. A term whose inputs cannot be taken in ends, and the next one begins without what was at fault.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Final
 
@@ -26,6 +26,8 @@ from meshfed.controller import adoption
 from meshfed.controller.adoption import Adoption
 from meshfed.controller.cluster import NOT_OURS, SERVICE_EXPORTS, Inputs, Served
 from meshfed.controller.delivery import Delivery, tell
+from meshfed.controller.faults import Faults
+from meshfed.controller.feed import Feed
 from meshfed.controller.holding import Holding
 from meshfed.controller.lifecycle import Finalizers, Leftovers, is_paused
 from meshfed.controller.listener import Listener
@@ -44,6 +46,7 @@ from meshfed.plan import (
     ExportKey,
     GatewayKey,
     ImportKey,
+    Key,
     MeshKey,
     Planner,
     RemoteKey,
@@ -71,6 +74,7 @@ class Federating:
         dirty: asyncio.Event,
         stamp: Callable[[], str],
         lookup: Lookup,
+        faults: Faults,
         complain: Callable[[str | None], None],
         leading: bool,
     ) -> None:
@@ -80,6 +84,7 @@ class Federating:
         self._planner = planner
         self._publisher = publisher
         self._found = found
+        self._faults = faults
         self._complain = complain
         self._leading = leading
         self._inputs = Inputs(
@@ -88,8 +93,10 @@ class Federating:
             namespace=options.namespace,
             fixed=options.fixed is not None,
             read_pods=options.read_pods,
+            faults=faults,
             others=f"{NOT_OURS},{adoption.NOT_THEIRS}" if options.adopt_reference else NOT_OURS,
         )
+        self._feed = Feed(faults, self._inputs)
         self._owner = {OWNER_NAMESPACE_LABEL: options.namespace}
         self._settled = False
         self._holding = Holding(
@@ -97,6 +104,7 @@ class Federating:
             found,
             self._inputs,
             planner,
+            faults=faults,
             stamp=stamp,
             says=leading,
             released=lambda: self._work.release(),  # noqa: PLW0108 - it is made below
@@ -129,7 +137,9 @@ class Federating:
             leading=leading,
             settled=lambda: self._settled,
         )
-        self._work = Work(planner, self._delivery.send, holds=self._holding.holds, dirty=dirty, metrics=metrics)
+        self._work = Work(
+            planner, self._delivery.send, holds=self._is_held, dirty=dirty, faults=faults, metrics=metrics
+        )
         self._resolver = Resolver(planner.names_to_resolve, planner.resolution_changed, lookup=lookup)
         self._listener = Listener(
             planner=planner,
@@ -137,6 +147,7 @@ class Federating:
             offers=self._inputs.offers,
             metrics=metrics,
             stamp=stamp,
+            faults=faults,
         )
         self._lost_records = LostRecords(self._listener, self._inputs.offers)
         self._leftovers = Leftovers(self._engine, self._inputs.offers, planner, self._work)
@@ -146,8 +157,9 @@ class Federating:
     async def run(self) -> None:
         """Federate until cancelled."""
         self._publisher.begin(self._planner)
-        self._feed_planner()
+        self._follow()
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._feed.run())
             tasks.create_task(self._inputs.run())
             await self._inputs.wait_synced(self._complain)
             if self._options.read_pods:
@@ -172,7 +184,7 @@ class Federating:
 
     async def _lead(self, tasks: asyncio.TaskGroup) -> None:
         """Begin to listen and to write; everything up to here only reads."""
-        self._engine.subscribe(self._delivery.written)
+        self._engine.subscribe(self._on_written)
         adopts = self._options.adopt_reference
         for labels in (self._owner, adoption.LABELS) if adopts else (self._owner,):
             await recall(self._client, self._found, labels, planner=self._planner, complain=self._complain)
@@ -180,7 +192,9 @@ class Federating:
         tasks.create_task(self._statuses.run())
         tasks.create_task(self._recorder.run())
         self._complain("working out what should exist")
-        self._listener.recall()
+        for name in self._listener.recall():
+            ref = ("RemoteMesh", self._options.namespace, name)
+            self._feed.take(ref, self._inputs.find(ref), partial(self._listener.arrange, name))
         await self._lost_records.begin(
             lambda: outlived(self._client, self._found, self._owner, complain=self._complain)
         )
@@ -202,30 +216,43 @@ class Federating:
             settled=lambda: self._settled and self._work.is_done,
         )
 
-    # --- inputs to the planner
+    # --- inputs
 
-    def _feed_planner(self) -> None:
-        planner, inputs = self._planner, self._inputs
-        inputs.services.subscribe(lambda key, _old, new: planner.service_changed(key.namespace, key.name, new))
-        inputs.namespaces.subscribe(lambda key, _old, new: planner.namespace_changed(key.name, new))
-        inputs.offers.subscribe(self._on_offer)
-        inputs.service_exports.subscribe(
+    def _follow(self) -> None:
+        planner, inputs, follow = self._planner, self._inputs, self._feed.follow
+        follow("Service", inputs.services, lambda key, _old, new: planner.service_changed(*key, new))
+        follow("Namespace", inputs.namespaces, lambda key, _old, new: planner.namespace_changed(key.name, new))
+        follow("FederatedService", inputs.offers, self._on_offer)
+        follow(
+            "ServiceExport",
+            inputs.service_exports,
             lambda key, _old, new: planner.service_export_changed(
-                key.namespace, key.name, None if new is None else new.metadata.generation
-            )
+                *key, None if new is None else new.metadata.generation
+            ),
         )
-        inputs.pods.subscribe(lambda key, _old, new: planner.workload_changed("Pod", *key, new))
-        inputs.workload_entries.subscribe(lambda key, _old, new: planner.workload_changed("WorkloadEntry", *key, new))
-        inputs.rules.subscribe(lambda key, _old, new: planner.destination_rule_changed(*key, new or ""))
-        inputs.entries.subscribe(lambda key, _old, new: planner.service_entry_changed(*key, new))
+        follow("Pod", inputs.pods, lambda key, _old, new: planner.workload_changed("Pod", *key, new))
+        follow(
+            "WorkloadEntry",
+            inputs.workload_entries,
+            lambda key, _old, new: planner.workload_changed("WorkloadEntry", *key, new),
+        )
+        follow(
+            "DestinationRule",
+            inputs.rules,
+            lambda key, _old, new: planner.destination_rule_changed(*key, new or ""),
+        )
+        follow("ServiceEntry", inputs.entries, lambda key, _old, new: planner.service_entry_changed(*key, new))
+        follow("MeshFederation", inputs.federations, self._on_federation)
+        follow("RemoteMesh", inputs.remotes, self._on_remote)
         fixed = self._options.fixed
         if fixed is None:
-            inputs.federations.subscribe(self._on_federation)
-            inputs.remotes.subscribe(self._on_remote)
             return
-        self._on_federation(ObjectName("", fixed.federation.metadata.name), None, fixed.federation)
+        # What comes from flags cannot be left out: without it everything would go.
         for remote in fixed.remotes:
-            self._on_remote(ObjectName("", remote.metadata.name), None, remote)
+            key = ObjectName("", remote.metadata.name)
+            self._feed.take(("RemoteMesh", *key), None, partial(self._on_remote, key, None, remote))
+        key = ObjectName("", fixed.federation.metadata.name)
+        self._feed.take(("MeshFederation", *key), None, partial(self._on_federation, key, None, fixed.federation))
 
     def _on_federation(self, key: ObjectName, _old: MeshFederation | None, new: MeshFederation | None) -> None:
         self._planner.federation_changed(key.name, new)
@@ -255,6 +282,21 @@ class Federating:
                 return
         self._planner.offer_changed(key.name, new)
 
+    def _on_written(self, source: Hashable) -> None:
+        """The engine has something to say of a source."""
+        what = f"taking in what was written for {source}"
+        try:
+            self._delivery.written(source)
+        except Exception as error:  # noqa: BLE001 - a report's fault must not stop the writing
+            self._faults.caught(what, error, partial(self._tell_again, source))
+        else:
+            self._faults.over(what)
+
+    def _tell_again(self, source: Hashable) -> None:
+        if isinstance(source, ExportKey | GatewayKey | ImportKey | MeshKey | RemoteKey):
+            self._planner.applied_changed(source, None)  # else what was half taken in would be no news
+        self._on_written(source)
+
     def _look_at_status(self, kind: str, key: ObjectName, new: object | None) -> None:
         """Its status may be another one than we wrote, and nothing else may have changed that would say so."""
         ref = (kind, key.namespace, key.name)
@@ -274,18 +316,19 @@ class Federating:
         self._settle()
         self._resolver.poke()
 
+    def _is_held(self, key: Key) -> bool:
+        return self._feed.is_over or self._holding.holds(key)
+
     def _is_kept(self, key: ObjectKey) -> bool:
-        return self._holding.keeps(key) or self._lost_records.keeps(key)
+        return self._feed.is_over or self._holding.keeps(key) or self._lost_records.keeps(key)
 
     def _settle(self) -> None:
         """Everything was worked out once: act on what nobody wants, unless it is only a fault that left it out."""
-        if self._settled:
+        if self._settled or self._feed.is_over:
             return
         missing = [key for key in self._work.failing if isinstance(key, _DECIDING)]
         if missing:
-            self._complain(
-                f"{len(missing)} keys cannot be worked out, such as {missing[0]}: see the log, and report it"
-            )
+            self._complain(f"{len(missing)} keys cannot be worked out, such as {missing[0]}: the log says why")
             return
         self._settled = True
         self._publish_all()

@@ -5,7 +5,10 @@ force when it was stored, is not an object that is gone. A RemoteMesh holds all 
 FederatedService its host, a Service its export and what is imported beside it, a ServiceExport its Service's export, a
 Namespace the exports of its Services. The MeshFederation in force holds everything, so for that one the start waits:
 a roll-out of a version that does not know its form stops there, and its predecessor stays in charge. While a controller
-runs there is nothing to hold: it goes by the object's last good state.
+runs it goes by the object's last good state.
+
+The same holds of an object on which our own code fails (`meshfed.controller.faults`). Such a Pod or WorkloadEntry holds
+the exports of its namespace, since it may be behind any of them.
 """
 
 from __future__ import annotations
@@ -18,14 +21,15 @@ from typing import Any, Final
 import msgspec
 
 from meshfed.api.v1alpha1 import FederatedService
-from meshfed.controller.cluster import Inputs, Ref, Served
+from meshfed.controller.cluster import Inputs, Served
+from meshfed.controller.faults import Faults, named
 from meshfed.controller.statuses import merged
 from meshfed.istio.names import INGRESS_GATEWAY, import_name, import_rule_name
 from meshfed.kube import Client, KubeError, NotFound, ObjectKey
 from meshfed.model.meshes import FDS_SERVICE_PREFIX
 from meshfed.model.names import ServiceHost
 from meshfed.model.reasons import Condition, ConditionType, Reason
-from meshfed.plan import ExportKey, ImportKey, Key, MeshKey, OfferKey, Planner, RemoteKey, RemoteStatusKey
+from meshfed.plan import ExportKey, ImportKey, Key, MeshKey, OfferKey, Planner, Ref, RemoteKey, RemoteStatusKey
 
 _log = logging.getLogger(__name__)
 
@@ -87,6 +91,7 @@ class Holding:
         inputs: Inputs,
         planner: Planner,
         *,
+        faults: Faults,
         stamp: Callable[[], str],
         says: bool,
         released: Callable[[], None],
@@ -95,6 +100,7 @@ class Holding:
         self._served = served
         self._inputs = inputs
         self._planner = planner
+        self._faults = faults
         self._stamp = stamp
         self._says = says
         self._released = released
@@ -120,34 +126,38 @@ class Holding:
 
     async def begin(self, complain: Callable[[str], None]) -> None:
         """Find out what has to be held, once all inputs are listed; while that is everything, wait."""
-        said: dict[Ref, str] = {}
         while True:
-            self._unknown = dict(self._inputs.not_understood())
-            for ref in self._unknown:
-                if ref not in self._raw:
-                    self._raw[ref] = await self._read(ref) if ref[0] in _SAID_AS else {}
-            for ref in self._unknown.keys() - said.keys():
-                await self._say(ref, self._unknown[ref])
-            said |= self._unknown
+            await self._look()
             in_force = [ref for ref in self._unknown if self._is_in_force(ref)]
             if not in_force:
                 break
-            complain("; ".join(f"{_named(ref)} cannot be understood: {self._unknown[ref]}" for ref in in_force))
+            complain("; ".join(f"{named(ref)} cannot be understood: {self._unknown[ref]}" for ref in in_force))
             await asyncio.sleep(LOOK_SECONDS)
         self.held = self._kept = self._work_out()
 
     async def run(self) -> None:
-        """See what is repaired or gone, until nothing is held any more."""
-        while self._unknown:
-            await asyncio.sleep(LOOK_SECONDS)
-            now = dict(self._inputs.not_understood())
-            left = {ref: error for ref, error in self._unknown.items() if ref in now}
-            if left != self._unknown:
-                for ref in self._unknown.keys() - left.keys():
-                    _log.info("%s is repaired, or gone: what depends on it follows again", _named(ref))
-                self._unknown = left
-                self.held = self._work_out()
-                self._released()
+        """See what is repaired or gone, and on what else our code fails, until cancelled."""
+        while True:
+            if self._unknown:
+                await asyncio.sleep(LOOK_SECONDS)
+            else:
+                await self._faults.came.wait()
+            before = self._unknown
+            await self._look()
+            if self._unknown == before:
+                continue
+            for ref in before.keys() - self._unknown.keys():
+                _log.info("%s is repaired, or gone: what depends on it follows again", named(ref))
+            self.held = self._work_out()
+            self._released()
+
+    async def _look(self) -> None:
+        """Take in what cannot be understood by now, and say so of what that is new of."""
+        self._faults.came.clear()
+        before, self._unknown = self._unknown, {**dict(self._inputs.not_understood()), **dict(self._faults.unknown())}
+        for ref in self._unknown.keys() - before.keys():
+            self._raw[ref] = await self._read(ref) if ref[0] in _SAID_AS else {}
+            await self._say(ref, self._unknown[ref])
 
     def _is_in_force(self, ref: Ref) -> bool:
         """Whether it is a MeshFederation that is older than all that can be understood."""
@@ -162,7 +172,7 @@ class Holding:
         kind, namespace, name = ref
         _log.error(
             "%s cannot be understood: %s. What depends on it stays as it is until it is repaired or deleted",
-            _named(ref),
+            named(ref),
             error,
         )
         if not (self._says and self._raw[ref]):
@@ -184,19 +194,20 @@ class Holding:
                 )
         except (KubeError, TypeError, AttributeError) as failure:
             # Its status may be what cannot be understood, or the API server refuses what its schema does not admit.
-            _log.warning("that %s cannot be understood cannot be said in its status: %s", _named(ref), failure)
+            _log.warning("that %s cannot be understood cannot be said in its status: %s", named(ref), failure)
 
     async def _read(self, ref: Ref) -> dict[str, Any]:
         """Return an object of ours as it stands; empty where it went meanwhile."""
         kind, namespace, name = ref
-        found: dict[str, Any] = {}
+        decoded = self._inputs.find(ref)
+        found: dict[str, Any] = {} if decoded is None else msgspec.to_builtins(decoded)
         while not found:
             try:
                 found = await self._client.get(self._served.ours[kind], name, namespace=namespace)
             except NotFound:
                 break
             except KubeError as error:
-                _log.warning("cannot read %s, again in 2 s: %s", _named(ref), error)
+                _log.warning("cannot read %s, again in 2 s: %s", named(ref), error)
                 await asyncio.sleep(2.0)
         return found
 
@@ -208,7 +219,8 @@ class Holding:
         domain = mesh.cluster_domain if mesh is not None else "cluster.local"
         remotes = {name for _, name in self._of_kind("RemoteMesh")}
         services = self._of_kind("Service")
-        namespaces = {name for _, name in self._of_kind("Namespace")}
+        workloads = self._of_kind("Pod") | self._of_kind("WorkloadEntry")
+        namespaces = {name for _, name in self._of_kind("Namespace")} | {namespace for namespace, _ in workloads}
         there = {(key.namespace, key.name) for key in self._inputs.services if key.namespace in namespaces}
         exports = services | self._of_kind("ServiceExport") | there
         hosts = {ServiceHost(name=name, namespace=namespace, domain=domain).fqdn for namespace, name in services}
@@ -258,11 +270,6 @@ class Holding:
         for host in hosts:
             yield f"EnvoyFilter {mesh.control_plane_namespace}/sni.{host}."
             yield f"Route {mesh.control_plane_namespace}/{INGRESS_GATEWAY}.{host}."
-
-
-def _named(ref: Ref) -> str:
-    kind, namespace, name = ref
-    return f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
 
 
 def _host(offer: FederatedService) -> str:

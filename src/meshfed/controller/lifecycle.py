@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from meshfed.api.v1alpha1 import FINALIZER, GROUP, FederatedService, RemoteMesh
-from meshfed.controller.cluster import Ours, Ref
+from meshfed.controller.cluster import Ours
 from meshfed.controller.working import Work
 from meshfed.kube import Client, Conflict, Engine, KubeError, NotFound, Resource, Store, WorkQueue
-from meshfed.plan import ImportKey, Planner, RemoteKey
+from meshfed.plan import ImportKey, Planner, Ref, RemoteKey
 
 _log = logging.getLogger(__name__)
 

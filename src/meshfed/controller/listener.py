@@ -6,23 +6,22 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from enum import Enum, auto
+from functools import partial
 from typing import Final
 
 import msgspec
 
 from meshfed.api.v1alpha1 import FederatedService, FederatedServiceSpec, RemoteMesh
+from meshfed.controller.faults import Faults, described
 from meshfed.controller.sessions import Reports, Session
 from meshfed.federation.imports import record_name
 from meshfed.kube import Engine, Store
 from meshfed.model.meshes import LocalMesh
-from meshfed.plan import Planner, record_manifest
+from meshfed.plan import Connection, Planner, record_manifest
 from meshfed.telemetry.logs import Seldom
 from meshfed.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
-
-RETRY_SECONDS: Final = 30.0
-"""After which a session that a fault of ours ended is begun again."""
 
 SETTLING_SECONDS: Final = 3.0
 """In which what was written for a remote that changed reaches our sidecar, before the remote is called by way of it."""
@@ -57,7 +56,9 @@ class Listener:
         offers: Store[FederatedService],
         metrics: Metrics,
         stamp: Callable[[], str],
+        faults: Faults,
     ) -> None:
+        self._faults = faults
         self._planner = planner
         self._engine = engine
         self._offers = offers
@@ -82,7 +83,7 @@ class Listener:
         else:
             self._meshes[name] = mesh
         if self._recalled:
-            self._arrange(name)
+            self.arrange(name)
 
     def federation_changed(self) -> None:
         """A MeshFederation changed, and with it, perhaps, this mesh: what it may import, and how records look."""
@@ -92,7 +93,7 @@ class Listener:
         self._mesh = mesh
         if self._recalled:
             for name in {*self._meshes, *self._sessions}:
-                self._arrange(name, rejudge=True)
+                self.arrange(name, rejudge=True)
 
     def record_seen(self, remote: str, host: str) -> None:
         """A FederatedService is there."""
@@ -138,11 +139,10 @@ class Listener:
 
     # --- life
 
-    def recall(self) -> None:
-        """Every input is in sync: want again what earlier processes wrote for the remotes that are still there."""
+    def recall(self) -> list[str]:
+        """Every input is in sync: return the remotes to `arrange`, from what earlier processes wrote for them."""
         self._recalled = True
-        for name in self._meshes:
-            self._arrange(name)
+        return sorted(self._meshes)
 
     async def run(self) -> None:
         """Listen to every remote until cancelled."""
@@ -151,10 +151,26 @@ class Listener:
                 self._look.clear()
                 for name, session in self._sessions.items():
                     if name not in self._tasks:
-                        self._tasks[name] = tasks.create_task(_kept_up(session, name), name=f"session {name}")
+                        self._tasks[name] = tasks.create_task(self._run(name, session), name=f"session {name}")
                 await self._look.wait()
 
-    def _arrange(self, name: str, *, rejudge: bool = False) -> None:
+    async def _run(self, name: str, session: Session) -> None:
+        """Run a session until cancelled; where a fault of ours ends it, another takes its place after a while."""
+        try:
+            await session.run()
+        except Exception as error:  # noqa: BLE001 - one remote must not bring down the others
+            session.fail(described(error))
+            self._faults.caught(f"listening to RemoteMesh {name}", error, partial(self._replace, name, session))
+
+    def _replace(self, name: str, failed: Session) -> None:
+        if self._sessions.get(name) is failed:
+            mesh, local = self._meshes[name], self._planner.mesh
+            if local is not None:
+                del self._tasks[name]
+                self._sessions[name] = self._begin(mesh, failed.left(), node=local.name, settling=0.0)
+                self._look.set()
+
+    def arrange(self, name: str, *, rejudge: bool = False) -> None:
         """Bring the session of one remote to what its RemoteMesh says."""
         mesh, session = self._meshes.get(name), self._sessions.get(name)
         if mesh is None or mesh.spec.import_ is None or self._planner.mesh is None:
@@ -170,19 +186,20 @@ class Listener:
             _log.info("where this remote answers, or who it is, changed: connecting anew", extra={"remote": name})
             self._end(name)
         # What a predecessor knew is ahead of the watch; without one, what the last process left is all there is.
-        known = session.known() if session is not None else self._recorded(name)
+        known = session.left() if session is not None else self._recorded(name)
         settling = SETTLING_SECONDS if session is not None else 0.0
         self._sessions[name] = self._begin(mesh, known, node=self._planner.mesh.name, settling=settling)
         self._look.set()
 
     def _recorded(self, name: str) -> tuple[FederatedServiceSpec, ...]:
-        return tuple(offer.spec for offer in self._offers.by_index("remote", name))
+        aside = (offer for offer in self._faults.records("FederatedService") if offer.spec.remote == name)
+        return tuple(offer.spec for offer in (*self._offers.by_index("remote", name), *aside))
 
     def _begin(self, mesh: RemoteMesh, known: Iterable[FederatedServiceSpec], *, node: str, settling: float) -> Session:
         session = Session(
             mesh,
-            reports=Reports(desire=self._desire, connection=self._planner.connection_changed),
-            admits=lambda spec: self._planner.judge(spec).accepted,
+            reports=Reports(desire=self._desire, connection=self._report),
+            admits=self._admits,
             metrics=self._metrics,
             stamp=self._stamp,
             node=node,
@@ -191,7 +208,24 @@ class Listener:
         session.remember(known)
         return session
 
+    def _report(self, name: str, connection: Connection) -> None:
+        if connection.synced:
+            self._faults.over(f"listening to RemoteMesh {name}")
+        self._planner.connection_changed(name, connection)
+
+    def _admits(self, spec: FederatedServiceSpec) -> bool:
+        """Whether the import rules admit an offer; as long as our code fails on it, it is not refused by that."""
+        what = f"judging what RemoteMesh {spec.remote} offers as {spec.host}"
+        try:
+            admitted = self._planner.judge(spec).accepted
+        except Exception as error:  # noqa: BLE001 - one offer must not stop what its remote says of all others
+            self._faults.caught(what, error, partial(self._admits, spec))
+            return True
+        self._faults.over(what)
+        return admitted
+
     def _end(self, name: str) -> None:
+        self._faults.over(f"listening to RemoteMesh {name}")
         self._sessions.pop(name).close()
         task = self._tasks.pop(name, None)
         if task is not None:
@@ -206,13 +240,3 @@ class Listener:
             # It is gone already, so that no watch will say that it goes.
             self._put_back.discard(record)
             self._planner.offer_changed(record_name(host, remote), None)
-
-
-async def _kept_up(session: Session, name: str) -> None:
-    """Run a session until cancelled, again where a fault of ours ends it: one remote must not bring down the others."""
-    while True:
-        try:
-            await session.run()
-        except Exception:  # noqa: BLE001 - see above
-            _log.exception("following this remote failed; what was imported stays", extra={"remote": name})
-        await asyncio.sleep(RETRY_SECONDS)

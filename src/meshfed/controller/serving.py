@@ -22,15 +22,15 @@ def metrics_app(metrics: Metrics) -> web.Application:
     return app
 
 
-def health_app(unready: Callable[[], str | None]) -> web.Application:
-    """``/healthz`` says that the process answers; ``/readyz`` that ``unready`` has nothing to complain of."""
+def health_app(readiness: Callable[[], tuple[bool, str]]) -> web.Application:
+    """``/healthz`` says that the process answers; ``/readyz`` what ``readiness`` says: whether it is, and how it is."""
 
     async def alive(_request: web.Request) -> web.Response:
         return web.Response(text="ok\n")
 
     async def ready(_request: web.Request) -> web.Response:
-        complaint = unready()
-        return web.Response(text=f"{complaint or 'ok'}\n", status=503 if complaint else 200)
+        is_ready, text = readiness()
+        return web.Response(text=f"{text}\n", status=200 if is_ready else 503)
 
     app = web.Application()
     app.router.add_get("/healthz", alive)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 
 import msgspec
@@ -84,7 +84,8 @@ class Session:
         self._was_heard = False
         self._closed = False
         self._pacer = Pacer()
-        self._said: set[str] = set()
+        self._said: dict[str, FederatedServiceSpec] = {}
+        self._failed = False
         self._unusable = Seldom()
 
     @property
@@ -120,6 +121,15 @@ class Session:
         """What the remote offers, as far as it is remembered."""
         return self._ledger.specs()
 
+    def left(self) -> tuple[FederatedServiceSpec, ...]:
+        """What a successor begins with: what is known, and whatever was said of what a fault of ours may have lost."""
+        return tuple({**self._said, **{spec.host: spec for spec in self._ledger.specs()}}.values())
+
+    def fail(self, why: str) -> None:
+        """A fault of ours ended it: it has no say any more, and what it said stands until a successor was told more."""
+        self._closed = self._failed = True
+        self._reports.connection(self._name, connections.failed(self._connection, why))
+
     def remember(self, specs: Iterable[FederatedServiceSpec]) -> None:
         """Start from the FederatedServices that exist: they stay until the remote was heard and says otherwise."""
         self._ledger.remember(specs)
@@ -134,7 +144,8 @@ class Session:
 
     def forget_all(self) -> None:
         """Nothing is imported from this remote any more: what it offered goes."""
-        self._say(self._ledger.clear())
+        self._closed = False  # also where a fault ended it
+        self._say({*self._said, *self._ledger.clear()})
 
     def reconfigure(self, mesh: RemoteMesh, *, rejudge: bool = False) -> bool:
         """The RemoteMesh changed: take the change in; returns false where only a new session can.
@@ -144,6 +155,8 @@ class Session:
         before, self._mesh = self._mesh, mesh
         if is_another(mesh, before):
             return False
+        if self._failed:
+            return mesh.spec == before.spec and not rejudge  # else it waits for its successor
         if mesh.spec != before.spec or rejudge:
             changed = self._ledger.rejudge(
                 trust_domain=mesh.spec.trust_domain, guard=_guard(mesh), limit=_limit(mesh), admits=self._admits
@@ -185,13 +198,18 @@ class Session:
 
     async def connected(self, dialect: Dialect) -> None:
         """The stream is up."""
-        self._absence.end()
-        self._report(connections.made(self._connection, dialect, self._mesh, now=self._stamp()))
-        _log.info("connected, %s", connections.DIALECTS[dialect], extra={"remote": self._name})
-        self._changed.set()
+        with self._closed_by_failure():
+            self._absence.end()
+            self._report(connections.made(self._connection, dialect, self._mesh, now=self._stamp()))
+            _log.info("connected, %s", connections.DIALECTS[dialect], extra={"remote": self._name})
+            self._changed.set()
 
     async def update(self, update: Update) -> None:
         """The remote said what it offers, or what of that changed."""
+        with self._closed_by_failure():
+            self._take_in(update)
+
+    def _take_in(self, update: Update) -> None:
         loop = asyncio.get_running_loop()
         if update.rejected and self._unusable.ready(self._name):
             first = update.rejected[0]
@@ -238,11 +256,21 @@ class Session:
 
     async def disconnected(self, error: DiscoveryError) -> None:
         """An attempt failed, or the stream is gone: nothing is withdrawn by that."""
-        self._absence.found_away(asyncio.get_running_loop().time(), starting=isinstance(error, NotReady))
-        self._report(connections.lost(self._connection, error, self._mesh, now=self._stamp()))
-        self._changed.set()
+        with self._closed_by_failure():
+            self._absence.found_away(asyncio.get_running_loop().time(), starting=isinstance(error, NotReady))
+            self._report(connections.lost(self._connection, error, self._mesh, now=self._stamp()))
+            self._changed.set()
 
     # --- inside
+
+    @contextlib.contextmanager
+    def _closed_by_failure(self) -> Iterator[None]:
+        """Where our code fails, what is remembered is in doubt at once, and nothing may follow from it."""
+        try:
+            yield
+        except Exception:
+            self._closed = True
+            raise
 
     def _age(self, moment: str) -> float:
         """Seconds since ``moment`` (RFC 3339) by the clock that stamps; none where that clock was set back."""
@@ -258,9 +286,9 @@ class Session:
         for host in hosts:
             spec = self._ledger.desired(host)
             if spec is not None:
-                self._said.add(host)
+                self._said[host] = spec
             else:
-                self._said.discard(host)
+                self._said.pop(host, None)
             self._reports.desire(self._name, host, spec)
 
     def _report(self, connection: Connection) -> None:
@@ -282,26 +310,30 @@ class Session:
         loop = asyncio.get_running_loop()
         while True:
             self._changed.clear()
-            now = loop.time()
-            token = self._mesh.metadata.annotations.get(connections.ACCEPT_WITHDRAWAL)
-            gone = self._ledger.release(now=now, token=token)
-            if gone:
-                _log.info("carrying out the withdrawal of %d services", len(gone), extra={"remote": self._name})
-                self._say(gone)
-            self._say(self._pacer.take(now))
-            if connections.is_heard(self._connection):
-                self._report_heard()
-            stale_at = self._absence.too_long_at(parse_duration(self._mesh.spec.staleness.after))
-            if stale_at is not None and now >= stale_at:
-                self._remove_stale()
-                stale_at = None
-            hold = self._ledger.hold()
-            deadlines = [at for at in (hold.until if hold else None, stale_at, self._pacer.due()) if at is not None]
-            pause = min(deadlines) - now if deadlines else None
+            with self._closed_by_failure():
+                pause = self._act_on_time(loop.time())
             # Not wait_for: before Python 3.12 it loses a cancellation that comes together with the event.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._changed.wait()
+
+    def _act_on_time(self, now: float) -> float | None:
+        """Do what is due, and return the seconds until something else is."""
+        token = self._mesh.metadata.annotations.get(connections.ACCEPT_WITHDRAWAL)
+        gone = self._ledger.release(now=now, token=token)
+        if gone:
+            _log.info("carrying out the withdrawal of %d services", len(gone), extra={"remote": self._name})
+            self._say(gone)
+        self._say(self._pacer.take(now))
+        if connections.is_heard(self._connection):
+            self._report_heard()
+        stale_at = self._absence.too_long_at(parse_duration(self._mesh.spec.staleness.after))
+        if stale_at is not None and now >= stale_at:
+            self._remove_stale()
+            stale_at = None
+        hold = self._ledger.hold()
+        deadlines = [at for at in (hold.until if hold else None, stale_at, self._pacer.due()) if at is not None]
+        return min(deadlines) - now if deadlines else None
 
     def _remove_stale(self) -> None:
         """The remote has been away for longer than its policy allows."""

@@ -16,11 +16,11 @@ from typing import Any, Final
 import msgspec
 
 from meshfed.api.meta import StatusCondition
-from meshfed.controller.cluster import Ours, Ref
+from meshfed.controller.cluster import Ours
 from meshfed.kube import Client, KubeError, NotFound, Resource, Subject, WorkQueue
 from meshfed.model.reasons import Condition, Happening, Reason
 from meshfed.plan.events import turned
-from meshfed.plan.values import StatusUpdate
+from meshfed.plan.values import Ref, StatusUpdate
 
 _log = logging.getLogger(__name__)
 

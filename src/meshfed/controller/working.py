@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final
 
+from meshfed.controller.faults import Faults
 from meshfed.plan import Key, Outputs, Planner
 from meshfed.telemetry.metrics import Metrics
 
-_log = logging.getLogger(__name__)
-
 BATCH: Final = 64
 """Keys worked out between two looks at everything else the process has to do."""
-RETRY_SECONDS: Final = 30.0
-"""After which a key that could not be worked out, which only a fault of ours can cause, is tried again."""
 
 
 class Work:
@@ -33,12 +29,14 @@ class Work:
         *,
         holds: Callable[[Key], bool],
         dirty: asyncio.Event,
+        faults: Faults,
         metrics: Metrics,
     ) -> None:
         self._planner = planner
         self._send = send
         self._holds = holds
         self._dirty = dirty
+        self._faults = faults
         self._metrics = metrics
         self._under_way = False
         self._failing: dict[Key, None] = {}
@@ -65,17 +63,9 @@ class Work:
 
     async def keep_up(self, done: Callable[[], None]) -> None:
         """Work out whatever comes, until cancelled; ``done`` is called each time that nothing waits."""
-        loop = asyncio.get_running_loop()
-        retry_at = loop.time() + RETRY_SECONDS
         while True:
             done()
-            # Not wait_for: before Python 3.12 it loses a cancellation that comes together with the event.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(retry_at if self._failing else None):
-                    await self._dirty.wait()
-            if loop.time() >= retry_at:
-                await self._each(self.failing)
-                retry_at = loop.time() + RETRY_SECONDS
+            await self._dirty.wait()
             self._dirty.clear()
             await self.all()
 
@@ -102,9 +92,11 @@ class Work:
         started = time.perf_counter()
         try:
             self._send(key, self._planner.reconcile(key))
-        except Exception:  # noqa: BLE001 - one key's fault, which is ours, must not stop the work on all others
-            _log.exception("working out %s failed; what it led to stays, and it is tried again", key)
+        except Exception as error:  # noqa: BLE001 - one key's fault, which is ours, must not stop the work on all others
+            self._faults.caught(str(key), error, partial(self._planner.look_again, key))
             self._failing[key] = None
         else:
-            self._failing.pop(key, None)
+            if key in self._failing:
+                del self._failing[key]
+                self._faults.over(str(key))
         self._metrics.reconcile_seconds.labels(kind=type(key).__name__).observe(time.perf_counter() - started)

@@ -31,9 +31,13 @@ IndexFunction = Callable[[T], Iterable[Hashable]]
 
 
 class Store(Generic[T]):
-    """Records by key, with secondary indexes. Changed by its reflector alone."""
+    """Records by key, with secondary indexes. Changed by its reflector alone.
 
-    def __init__(self) -> None:
+    ``refuses`` may say of a record why it is not to be used: it then counts as one that could not be decoded.
+    """
+
+    def __init__(self, *, refuses: Callable[[Key, T], str] | None = None) -> None:
+        self._refuses = refuses
         self._objects: dict[Key, T] = {}
         self._undecodable: dict[Key, str] = {}
         self._indexes: dict[str, tuple[IndexFunction[T], dict[Hashable, dict[Key, None]]]] = {}
@@ -95,6 +99,9 @@ class Store(Generic[T]):
 
     def put(self, key: Key, record: T) -> None:
         """``record`` is the state of ``key`` now."""
+        if self._refuses is not None and (why := self._refuses(key, record)):
+            self.put_undecodable(key, why)
+            return
         self._undecodable.pop(key, None)
         old = self._objects.get(key)
         if old == record:

@@ -13,7 +13,7 @@ from meshfed.plan.keys import (
 )
 from meshfed.plan.offline import Inputs, Plan, drain, feed, plan_all, record_manifest
 from meshfed.plan.planner import Planner
-from meshfed.plan.values import Applied, Connection, Outputs, Published, Settings, StatusUpdate
+from meshfed.plan.values import Applied, Connection, Outputs, Published, Ref, Settings, StatusUpdate
 
 __all__ = [
     "Applied",
@@ -30,6 +30,7 @@ __all__ = [
     "Plan",
     "Planner",
     "Published",
+    "Ref",
     "RemoteKey",
     "RemoteStatusKey",
     "Settings",

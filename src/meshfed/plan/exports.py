@@ -20,6 +20,7 @@ from meshfed.model.reasons import Condition, ConditionType, Decision, Reason
 from meshfed.model.workloads import Serving
 from meshfed.plan import meshes
 from meshfed.plan.claims import Claim, Place, described, listing
+from meshfed.plan.judging import Judging, Unjudged
 from meshfed.plan.keys import ExportKey, GatewayKey, Key, MeshKey, MeshStatusKey
 from meshfed.plan.values import Outputs, Published, StatusUpdate
 
@@ -31,9 +32,14 @@ class Exports:
     """The exported Services of this mesh."""
 
     def __init__(
-        self, mark: Callable[[Key], None], services: Mapping[Place, Service], serving: Callable[[Place], Serving]
+        self,
+        mark: Callable[[Key], None],
+        services: Mapping[Place, Service],
+        serving: Callable[[Place], Serving],
+        judging: Judging,
     ) -> None:
         self._mark = mark
+        self._judging = judging
         self._services = services
         self._serving = serving
         self._mesh: LocalMesh | None = None
@@ -66,7 +72,7 @@ class Exports:
             self._mark(MeshKey())
         self._mesh, self._export = mesh, export
         for place in list(self._decided.keys() | self._services.keys() | self._service_exports.keys()):
-            self._decide(place)
+            self.decide(place)
 
     def namespace_changed(self, name: str, namespace: Namespace | None) -> None:
         """Take in a Namespace, whose labels may decide about its Services."""
@@ -76,7 +82,7 @@ class Exports:
             self._namespaces[name] = namespace
         if self._export is not None and self._export.namespace_selectors is not None:
             for service in self._in_namespace.get(name, ()):
-                self._decide((name, service))
+                self.decide((name, service))
 
     def service_changed(self, place: Place) -> None:
         """Take note of a change to a Service, which `services` holds already."""
@@ -93,18 +99,18 @@ class Exports:
             self._seen_in.pop(place, None)
         else:
             self._seen_in[place] = seen_in
-        self._decide(place)
+        self.decide(place)
 
     def gateway_moved(self, namespaces: frozenset[str]) -> None:
         """Take in where the gateway is; only Services that not every namespace sees are asked about."""
         if namespaces != self._gateway_in:
             self._gateway_in = namespaces
             for place in list(self._seen_in):
-                self._decide(place)
+                self.decide(place)
 
     def serving_changed(self, place: Place) -> None:
         """Take note that what is behind a Service is another."""
-        self._decide(place)
+        self.decide(place)
 
     def service_export_changed(self, place: Place, generation: int | None) -> None:
         """Take in a ServiceExport."""
@@ -115,7 +121,7 @@ class Exports:
         else:
             self._service_exports[place] = generation
         self._mark(ExportKey(*place))
-        self._decide(place)
+        self.decide(place)
 
     def gateway_observed(self, index: int, hosts: Iterable[str]) -> None:
         """Take over the homes that an existing Gateway records."""
@@ -130,9 +136,13 @@ class Exports:
 
     # --- decisions --------------------------------------------------------------------------------
 
-    def _decide(self, place: Place) -> None:
-        before, after = self._decided.get(place), self._decision(place)
-        if before == after:
+    def decide(self, place: Place) -> None:
+        """Decide about a Service again."""
+        before, after = (
+            self._decided.get(place),
+            self._judging.judge(("Service", *place), lambda: self._decision(place)),
+        )
+        if isinstance(after, Unjudged) or before == after:
             return
         self._mark(ExportKey(*place))
         self._mark(MeshStatusKey())

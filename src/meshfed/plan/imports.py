@@ -21,6 +21,7 @@ from meshfed.model.imports import Import
 from meshfed.model.meshes import LocalMesh, is_ip
 from meshfed.model.offers import Offer, Refusal, checked
 from meshfed.model.reasons import Decision, Reason
+from meshfed.plan.judging import Judging, Unjudged
 from meshfed.plan.keys import ImportKey, Key, MeshStatusKey, OfferKey, RemoteStatusKey
 from meshfed.plan.overrides import matches
 from meshfed.plan.remotes import Peer, Remotes
@@ -64,8 +65,13 @@ class Imports:
         surroundings: Surroundings,
         remotes: Remotes,
         settled: Callable[[str], None],
+        judging: Judging,
+        *,
+        namespace: str,
     ) -> None:
         self._mark = mark
+        self._judging = judging
+        self._namespace = namespace
         self._settled = settled
         self._surroundings = surroundings
         self._remotes = remotes
@@ -93,7 +99,7 @@ class Imports:
             self._touch(host)
         for record in self._offers:
             self._mark(OfferKey(record))
-            self._refresh(record)
+            self.refresh(record)
 
     def remote_changed(self, name: str) -> None:
         """Take note of a change to a remote that its imports depend on."""
@@ -102,7 +108,7 @@ class Imports:
         limit = peer.rules.limit if peer is not None and peer.rules is not None else 0
         self._displaced(quota.resize(limit))
         for record in sorted(self._by_remote.get(name, ())):
-            self._refresh(record)
+            self.refresh(record)
         if peer is None and not quota:
             del self._quotas[name]
 
@@ -116,14 +122,14 @@ class Imports:
             if before is not None and before.spec == offer.spec and _head(before) == _head(offer):
                 return
         self._mark(OfferKey(record))
-        self._refresh(record)
+        self.refresh(record)
 
     def surroundings_changed(self, pattern: str) -> None:
         """Take note that something beside the offers decides otherwise about a host, or about those of a wildcard."""
         hosts = [host for host in self._by_host if matches(pattern, host)] if "*" in pattern else [pattern]
         for host in hosts:
             for record in sorted(self._by_host.get(host, ())):
-                self._refresh(record)
+                self.refresh(record)
 
     def local_changed(self, host: str) -> None:
         """Take note that the local Service of a host is another."""
@@ -141,12 +147,12 @@ class Imports:
 
     # --- one offer by itself ----------------------------------------------------------------------
 
-    def _refresh(self, record: str) -> None:
+    def refresh(self, record: str) -> None:
         """Judge an offer again, and mark whatever that changes."""
         before = self._entries.get(record)
         offer = self._offers.get(record)
-        after = self._judge(record, offer) if offer is not None else None
-        if before == after:
+        after = self._judging.judge(("FederatedService", self._namespace, record), lambda: self._judge(record, offer))
+        if isinstance(after, Unjudged) or before == after:
             return
         if before is not None:
             self._forget(record, before, after)
@@ -189,7 +195,9 @@ class Imports:
             if entry is not None:
                 self._touch(entry.host)
 
-    def _judge(self, record: str, offer: FederatedService) -> _Entry:
+    def _judge(self, record: str, offer: FederatedService | None) -> _Entry | None:
+        if offer is None:
+            return None
         spec = offer.spec
         place = standing(spec.first_offered, record)
         accepted = self._admitted_by_rules(spec)

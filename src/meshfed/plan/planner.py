@@ -20,6 +20,7 @@ from meshfed.plan.exports import Exports
 from meshfed.plan.federations import Federations
 from meshfed.plan.imports import Imports
 from meshfed.plan.ingress import Ingress
+from meshfed.plan.judging import Judged, Judging
 from meshfed.plan.keys import (
     DirtyKeys,
     ExportKey,
@@ -37,7 +38,7 @@ from meshfed.plan.remotes import Remotes
 from meshfed.plan.reporting import Reporting
 from meshfed.plan.rivals import Entry
 from meshfed.plan.surroundings import Surroundings
-from meshfed.plan.values import Applied, Connection, Outputs, Settings
+from meshfed.plan.values import Applied, Connection, Outputs, Ref, Settings
 from meshfed.plan.workloads import Workloads
 
 
@@ -45,11 +46,19 @@ class Planner:
     """Says what should exist in one cluster. Not for several threads; every call returns at once.
 
     ``on_dirty`` is called with every key that may have changed, as soon as that is known; the same keys are also
-    kept for ``take_dirty``.
+    kept for ``take_dirty``. ``on_judged`` hears of each Service and FederatedService that our own code fails on: what
+    was known of it stays, until it can be judged again. Without it such an exception goes to the caller.
     """
 
-    def __init__(self, settings: Settings, *, on_dirty: Callable[[Key], None] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        on_dirty: Callable[[Key], None] | None = None,
+        on_judged: Judged | None = None,
+    ) -> None:
         self._on_dirty = on_dirty
+        judging = Judging(on_judged)
         self._dirty = DirtyKeys()
         self._federations = Federations(settings)
         self._services: dict[Place, Service] = {}
@@ -61,9 +70,11 @@ class Planner:
             self._serving_changed,
             lambda namespace, workload, there: self._ingress.workload_changed(namespace, workload, there=there),
         )
-        self._exports = Exports(self._mark, self._services, self._workloads.serving)
+        self._exports = Exports(self._mark, self._services, self._workloads.serving, judging)
         self._surroundings = Surroundings(self._locals, self._workloads.serving)
-        self._imports = Imports(self._mark, self._surroundings, self._remotes, self._import_settled)
+        self._imports = Imports(
+            self._mark, self._surroundings, self._remotes, self._import_settled, judging, namespace=settings.namespace
+        )
         self._reporting = Reporting(
             settings,
             self._mark,
@@ -194,6 +205,14 @@ class Planner:
     def look_again(self, key: Key) -> None:
         """Have a key worked out again that was taken and not worked out."""
         self._mark(key)
+
+    def judge_again(self, ref: Ref) -> None:
+        """Judge a Service or FederatedService again that could not be."""
+        kind, namespace, name = ref
+        if kind == "Service":
+            self._exports.decide((namespace, name))
+        else:
+            self._imports.refresh(name)
 
     def reconcile(self, key: Key) -> Outputs:
         """Work one key out from current state. May mark other keys dirty."""

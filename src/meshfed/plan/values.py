@@ -11,6 +11,9 @@ from meshfed.model.offers import Offer
 from meshfed.model.reasons import Condition, Decision, Reason
 from meshfed.plan.keys import Key
 
+Ref = tuple[str, str, str]
+"""Kind, namespace and name of an object of the cluster."""
+
 
 class Settings(msgspec.Struct, frozen=True):
     """What this installation knows without asking the cluster.

@@ -65,6 +65,12 @@ class Metrics:
             "1 while this process writes: it holds the lease, or there is no election.",
             registry=registry,
         )
+        self.faults = Gauge(
+            "meshfed_faults",
+            "Faults of Meshfed's own that stand, by what they concern: what that led to stays as it is.",
+            ["what"],
+            registry=registry,
+        )
         self.engine_pending = Gauge(
             "meshfed_engine_pending", "Objects whose desired and observed states differ.", registry=registry
         )

@@ -74,8 +74,13 @@ class PatchingClient(MemoryClient):
         if subresource is not None:
             patch = {subresource: patch[subresource]}
         merged = merge(live, patch)
+
+        def put(one: Manifest) -> None:
+            one.clear()
+            one.update(merged)
+
         if merged != live:
-            self.cluster.edit(resource, namespace or "", name, lambda one: (one.clear(), one.update(merged)))
+            self.cluster.edit(resource, namespace or "", name, put)
         return copy.deepcopy(merged)
 
 

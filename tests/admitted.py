@@ -258,7 +258,9 @@ def drawn(kind: str, number: int) -> list[JsonObject]:
     named = _metadata(_NAMES.get(kind, _ANY_NAME))
     found: list[JsonObject] = []
 
-    @settings(max_examples=number, deadline=None, derandomize=True, database=None, suppress_health_check=HealthCheck)
+    @settings(
+        max_examples=number, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    )
     @given(st.fixed_dictionaries({"metadata": named, **parts}))
     def draw(obj: JsonObject) -> None:
         obj |= {"apiVersion": api_version, "kind": kind}

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from meshfed.api.core import Namespace, Pod, Service
 from meshfed.api.v1alpha1 import FederatedService, MeshFederation, RemoteMesh
 from meshfed.controller import recollection, sessions
-from meshfed.controller.cluster import Ref
+from meshfed.controller.faults import Faults
 from meshfed.controller.lifecycle import is_paused
 from meshfed.controller.listener import Listener
 from meshfed.controller.outcomes import refusal
@@ -33,6 +33,7 @@ from meshfed.model.reasons import Reason
 from meshfed.plan import Applied, Planner, Settings, StatusUpdate, meshes
 from meshfed.plan.overrides import host_of
 from meshfed.plan.rivals import of_service_entry
+from meshfed.plan.values import Ref
 from meshfed.plan.workloads import of_entry, of_pod
 from meshfed.telemetry.metrics import Metrics
 from tests.admitted import SCHEMAS, TEXTS, TIMES, drawn, times
@@ -52,14 +53,15 @@ OURS = ("MeshFederation", "RemoteMesh", "FederatedService")
 BESIDE = ("WorkloadEntry", "DestinationRule", "ServiceEntry")
 WRITTEN = ("Gateway", "ServiceEntry", "WorkloadEntry", "DestinationRule", "EnvoyFilter", "Route")
 RESOURCES = [
-    Resource(*api_version.split("/"), kind.lower(), kind)
+    Resource(group, version, kind.lower(), kind)
     for kind, (api_version, _) in SCHEMAS.items()
-    if "/" in api_version
+    for group, slash, version in [api_version.partition("/")]
+    if slash
 ]
 POOL: Final = 15
 """Objects that are drawn of each kind."""
 EXAMPLES: Final = settings(
-    max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=HealthCheck
+    max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
 
 
@@ -138,8 +140,14 @@ class World:
         self.statuses: dict[Ref, StatusUpdate] = {}
         self.stored: dict[Ref, Any] = {}
         self.engine = Engine(MemoryClient(Cluster()), RESOURCES, owner_labels={"o": "o"})
+        self.faults = Faults(Metrics())
         self.listener = Listener(
-            planner=self.planner, engine=self.engine, offers=self.offers, metrics=Metrics(), stamp=lambda: NOW
+            faults=self.faults,
+            planner=self.planner,
+            engine=self.engine,
+            offers=self.offers,
+            metrics=Metrics(),
+            stamp=lambda: NOW,
         )
 
     def put(self, obj: dict[str, Any], *, gone: bool = False) -> None:
@@ -281,6 +289,7 @@ async def _followed(present: list[dict[str, Any]], steps: list[tuple[str, Any]])
             for task in running.values():
                 task.cancel()
         await _said(world)
+    assert not world.faults.came.is_set()
 
 
 async def _said(world: World) -> None:

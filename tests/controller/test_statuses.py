@@ -13,11 +13,11 @@ import pytest
 
 from meshfed.api.meta import ObjectMeta, StatusCondition
 from meshfed.api.v1alpha1 import RemoteMesh, RemoteMeshStatus
-from meshfed.controller.cluster import Ref
 from meshfed.controller.statuses import PENDING_SECONDS, StatusWriter, merged, stamped
 from meshfed.kube import KubeError, Manifest, Resource, TransportError
 from meshfed.model.reasons import Condition, ConditionType, Reason
 from meshfed.plan import StatusUpdate
+from meshfed.plan.values import Ref
 from tests.controller.meshes import eventually
 from tests.world import remote
 

@@ -130,8 +130,23 @@ async def withdraw(session: Session, heard: Heard) -> Connection:
         (30, "2026-01-01T11:50:00Z", True, True),
         (25, "2026-01-01T11:50:00Z", False, False),
         (0, "", False, False),
+        (30, "2026-01-01t11:50:00z", True, True),
+        (30, "0001-01-01T00:00:00+01:00", True, True),
+        (30, "9999-12-31T23:59:59-01:00", True, False),
+        (2**63 - 1, "nonsense", True, False),
+        (-(2**63), NOW, False, False),
     ],
-    ids=["its time is not up", "its time is up", "more is withdrawn than was held", "none was held"],
+    ids=[
+        "its time is not up",
+        "its time is up",
+        "more is withdrawn than was held",
+        "none was held",
+        "in lower case",
+        "since ever",
+        "from the future",
+        "of no time",
+        "less than none was held",
+    ],
 )
 async def test_a_hold_goes_on_after_a_restart(held: int, since: str, *, goes_on: bool, gone: bool) -> None:
     async with restarted({"heldServices": held, "heldSince": since}) as (session, heard):
@@ -143,6 +158,11 @@ async def test_a_hold_goes_on_after_a_restart(held: int, since: str, *, goes_on:
         )
         await asyncio.sleep(0.3)
         assert {spec is None for spec in heard.wanted.values()} == {gone}
+
+
+async def test_less_than_no_services_held_are_none() -> None:
+    async with restarted({"heldServices": -5, "heldSince": NOW}) as (_, heard):
+        assert heard.connections[0].held == 0
 
 
 async def test_a_hold_that_is_over_when_the_remote_is_heard_again_is_forgotten() -> None:

@@ -13,11 +13,11 @@ import pytest
 
 from meshfed.api.meta import ObjectMeta, StatusCondition
 from meshfed.api.v1alpha1 import RemoteMesh, RemoteMeshStatus
-from meshfed.controller.cluster import Ref
-from meshfed.controller.statuses import PENDING_SECONDS, StatusWriter, stamped
+from meshfed.controller.statuses import PENDING_SECONDS, StatusWriter, merged, stamped
 from meshfed.kube import KubeError, Manifest, Resource, TransportError
 from meshfed.model.reasons import Condition, ConditionType, Reason
 from meshfed.plan import StatusUpdate
+from meshfed.plan.values import Ref
 from tests.controller.meshes import eventually
 from tests.world import remote
 
@@ -182,6 +182,13 @@ def test_times_move_only_when_the_status_turns(before: Condition | None, after: 
     present = stamped([before] if before else [], [], generation=1, now="old")
     (condition,) = stamped([after], present, generation=2, now="now")
     assert (condition.last_transition_time, condition.observed_generation) == (when, 2)
+
+
+def test_conditions_of_any_form_stay_beside_ours() -> None:
+    odd: list[dict[str, Any]] = [{"type": ["Connected"]}, {"type": {}, "status": 1}, {}, {"type": "Connected"}]
+    written = merged(odd, [UP], generation=1, now="now")
+    assert {condition["status"] for condition in written if condition.get("type") == "Connected"} == {"True"}
+    assert [condition for condition in written if condition.get("type") != "Connected"] == [{}, odd[0], odd[1]]
 
 
 def test_conditions_of_others_stay_as_they_are() -> None:

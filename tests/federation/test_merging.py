@@ -13,13 +13,16 @@ from meshfed.model.imports import Backend, Import
 from meshfed.model.offers import Offer, Port
 from meshfed.model.reasons import Reason
 from meshfed.plan import meshes
+from tests.admitted import TIMES
 from tests.world import host, remote
 
 HOST = host("ratings")
 HTTP = Port(number=9080, name="http", protocol="HTTP")
 
 
-def candidate(name: str, *, first: str = "2026-01-01", ports: tuple[Port, ...] = (HTTP,), **parts: Any) -> Candidate:
+def candidate(
+    name: str, *, first: str = "2026-01-01T00:00:00Z", ports: tuple[Port, ...] = (HTTP,), **parts: Any
+) -> Candidate:
     spec = {key: parts.pop(key) for key in ("priority", "ingressType") if key in parts}
     sni_host = parts.pop("sni_host", "")
     return Candidate(
@@ -50,7 +53,7 @@ def test_one_remote_alone_serves_the_host() -> None:
 
 
 def test_several_remotes_serve_one_host_where_the_later_ones_merge() -> None:
-    outcome = merge(HOST, [candidate("north", first="2026-02-01", merge=True), candidate("west")])
+    outcome = merge(HOST, [candidate("north", first="2026-02-01T00:00:00Z", merge=True), candidate("west")])
     assert outcome.imported is not None
     assert [backend.remote.name for backend in outcome.imported.backends] == ["north", "west"]
 
@@ -58,11 +61,16 @@ def test_several_remotes_serve_one_host_where_the_later_ones_merge() -> None:
 @pytest.mark.parametrize(
     ("others", "expected"),
     [
-        pytest.param([candidate("north", first="2026-02-01")], Reason.ALREADY_IMPORTED, id="it does not merge"),
+        pytest.param(
+            [candidate("north", first="2026-02-01T00:00:00Z")], Reason.ALREADY_IMPORTED, id="it does not merge"
+        ),
         pytest.param(
             [
                 candidate(
-                    "north", first="2026-02-01", merge=True, ports=(Port(number=80, name="http", protocol="HTTP"),)
+                    "north",
+                    first="2026-02-01T00:00:00Z",
+                    merge=True,
+                    ports=(Port(number=80, name="http", protocol="HTTP"),),
                 )
             ],
             Reason.PORT_CONFLICT,
@@ -71,26 +79,32 @@ def test_several_remotes_serve_one_host_where_the_later_ones_merge() -> None:
         pytest.param(
             [
                 candidate(
-                    "north", first="2026-02-01", merge=True, ports=(Port(number=9080, name="http", protocol="TCP"),)
+                    "north",
+                    first="2026-02-01T00:00:00Z",
+                    merge=True,
+                    ports=(Port(number=9080, name="http", protocol="TCP"),),
                 )
             ],
             Reason.PORT_CONFLICT,
             id="other protocols",
         ),
         pytest.param(
-            [candidate("north", first="2026-02-01", merge=True, ingressType="openshift-router")],
+            [candidate("north", first="2026-02-01T00:00:00Z", merge=True, ingressType="openshift-router")],
             Reason.SNI_CONFLICT,
             id="another type of ingress",
         ),
         pytest.param(
-            [candidate("north", first="2026-02-01", merge=True, sni_host=host("other"))],
+            [candidate("north", first="2026-02-01T00:00:00Z", merge=True, sni_host=host("other"))],
             Reason.SNI_CONFLICT,
             id="another name at the exporter",
         ),
         pytest.param(
             [
                 candidate(
-                    "north", first="2026-02-01", merge=True, ports=(Port(number=9080, name="web", protocol="HTTP"),)
+                    "north",
+                    first="2026-02-01T00:00:00Z",
+                    merge=True,
+                    ports=(Port(number=9080, name="web", protocol="HTTP"),),
                 )
             ],
             Reason.ACCEPTED,
@@ -103,9 +117,9 @@ def test_who_comes_later_has_to_agree(others: list[Candidate], expected: Reason)
 
 
 def test_priority_comes_before_age_and_age_before_name() -> None:
-    older, newer = candidate("a", first="2026-01-01"), candidate("b", first="2026-02-01")
+    older, newer = candidate("a", first="2026-01-01T00:00:00Z"), candidate("b", first="2026-02-01T00:00:00Z")
     assert reasons(newer, older) == {"a": Reason.ACCEPTED, "b": Reason.ALREADY_IMPORTED}
-    preferred = candidate("b", first="2026-02-01", priority=1)
+    preferred = candidate("b", first="2026-02-01T00:00:00Z", priority=1)
     assert reasons(preferred, older) == {"a": Reason.ALREADY_IMPORTED, "b": Reason.ACCEPTED}
     unrecorded = candidate("a", first="")
     assert reasons(newer, unrecorded) == {"a": Reason.ALREADY_IMPORTED, "b": Reason.ACCEPTED}
@@ -145,8 +159,18 @@ def test_who_was_first_is_told_in_microseconds_and_of_what_has_whole_seconds_too
     assert standing("2026-01-01T00:00:01Z", "a") < standing("2026-01-01T01:00:01+01:00", "b")
 
 
+def test_who_was_first_is_told_of_any_time_that_an_api_server_takes() -> None:
+    earliest, latest = "0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"
+    moments = [earliest, "2026-01-01t00:00:00z", "2026-01-01T00:00:00,5+00:00", latest]
+    for order in permutations(moments):
+        assert sorted(order, key=lambda moment: standing(moment, "same")) == moments
+    assert standing(earliest, "b") < standing("2026-01-01T00:00:00Z", "a") < standing("nonsense", "a")
+    assert standing("nonsense", "a") < standing("nonsense", "b") < standing("", "a")
+    assert sorted(TIMES, key=lambda moment: standing(moment, ""))
+
+
 def test_the_limit_admits_who_was_first_and_says_whose_standing_changes() -> None:
-    a, b, c = standing("2026-01-01", "a"), standing("2026-01-02", "b"), standing("", "c")
+    a, b, c = standing("2026-01-01T00:00:00Z", "a"), standing("2026-01-02T00:00:00Z", "b"), standing("", "c")
     quota = Quota(2)
     assert [quota.add(c), quota.add(b)] == [[], []]
     assert quota.add(a) == ["c"]

@@ -87,3 +87,13 @@ def test_it_is_told_by_its_label_and_loses_the_federation_as_owner() -> None:
     assert without_owner(live)["metadata"]["ownerReferences"] == [other]
     live["metadata"] = {"name": "a", "labels": PEER, "ownerReferences": [ours]}
     assert "ownerReferences" not in without_owner(live)["metadata"]
+
+
+def test_a_port_of_five_thousand_digits_is_no_port() -> None:
+    digits = "1" * 5000
+    server_name = {"filterChain": {"sni": f"outbound_.{digits}_._.details.default.svc.cluster.local"}}
+    of_filter = {"configPatches": [{"match": {"listener": server_name}}]}
+    of_route = {"host": f"details-{digits}.default.svc.cluster.local"}
+    for kind, spec in (("EnvoyFilter", of_filter), ("Route", of_route)):
+        manifest = {"kind": kind, "metadata": {"name": "a", "namespace": "istio-system"}, "spec": spec}
+        assert remnant(manifest, mesh(), remotes("west")) == Remnant()

@@ -35,6 +35,7 @@ from meshfed.kube import (
     server_version,
 )
 from meshfed.kube.errors import Cause
+from meshfed.kube.resources import version_number
 from tests.kube.scripted import client_of, json_answer, line, scripted, status, stream
 
 SERVICES = Resource("", "v1", "services", "Service")
@@ -368,3 +369,11 @@ async def test_the_servers_version() -> None:
     async with scripted() as server, client_of(server) as client:
         server.on("GET /version", {"major": "1", "minor": "35", "gitVersion": "v1.35.0", "platform": "x"})
         assert await server_version(client) == ServerVersion("1", "35", "v1.35.0")
+
+
+@pytest.mark.parametrize(
+    ("version", "number"),
+    [("7", 7), (str(2**64), 2**64), ("", 0), ("v7", 0), ("\u0663", 0), ("\u00b2", 0), ("1" * 5000, 0)],
+)
+def test_a_resource_version_is_a_number_or_orders_nothing(version: str, number: int) -> None:
+    assert version_number(version) == number

@@ -147,6 +147,23 @@ async def test_one_leads_renews_and_nobody_else_writes() -> None:
 
 
 @pytest.mark.looptime
+async def test_a_lease_that_changed_hands_as_often_as_can_be_said_changes_hands_once_more() -> None:
+    shared = cluster()
+    most = 2**31 - 1  # the API server takes no more
+    shared.put(
+        LEASES,
+        {
+            "metadata": {"name": PLACE[2], "namespace": PLACE[1]},
+            "spec": {"holderIdentity": "gone", "leaseDurationSeconds": 1, "leaseTransitions": most},
+        },
+    )
+    a = Process(shared, "a")
+    async with processes(a):
+        await until(lambda: a.leading, 5)
+        assert (lease(shared)["holderIdentity"], lease(shared)["leaseTransitions"]) == ("a", most)
+
+
+@pytest.mark.looptime
 async def test_the_next_takes_over_when_the_leader_dies_and_not_before_its_time() -> None:
     shared = cluster()
     a, b = Process(shared, "a"), Process(shared, "b", seed=2)

@@ -9,12 +9,12 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Any, Final
 
 from meshfed.api.errors import Problem, shown
 from meshfed.api.rules import RULES
 from meshfed.api.schema import Schema
+from meshfed.api.times import parse_time
 
 _HOLDS: Final = {rule.cel: rule.holds for rule in RULES}
 _TYPES: Final[dict[str, tuple[str, tuple[type, ...]]]] = {
@@ -147,6 +147,7 @@ def _unknown(key: str, known: Iterable[str]) -> str:
 
 def _is_timestamp(text: str) -> bool:
     try:
-        return "T" in text and datetime.fromisoformat(text).tzinfo is not None
+        parse_time(text)
     except ValueError:
         return False
+    return True

@@ -41,7 +41,7 @@ def resumed(mesh: RemoteMesh) -> Connection:
         identity=status.identity,
         last_connected=status.last_connected,
         last_sync=status.last_sync,
-        held=status.held_services,
+        held=max(0, status.held_services),
         held_since=status.held_since,
     )
     stored = {condition.type: condition for condition in status.conditions}

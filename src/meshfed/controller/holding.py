@@ -183,10 +183,9 @@ class Holding:
             reason=Reason.NOT_UNDERSTOOD,
             message=f"{error}; what depends on it stays as it is until it is repaired or deleted",
         )
-        status = self._raw[ref].get("status") or {}
         generation = self._raw[ref]["metadata"].get("generation", 0)
-        present = status.get("conditions") or ()
         try:
+            present = (self._raw[ref].get("status") or {}).get("conditions") or ()
             conditions = merged(present, [condition], generation=generation, now=self._stamp())
             if list(conditions) != list(present):
                 await self._client.patch_status(

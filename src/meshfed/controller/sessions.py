@@ -13,11 +13,11 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
 
 import msgspec
 
 from meshfed.api.durations import parse_duration
+from meshfed.api.times import parse_time
 from meshfed.api.v1alpha1 import FederatedServiceSpec, RemoteMesh
 from meshfed.controller import connections
 from meshfed.controller.absence import Absence
@@ -275,7 +275,7 @@ class Session:
     def _age(self, moment: str) -> float:
         """Seconds since ``moment`` (RFC 3339) by the clock that stamps; none where that clock was set back."""
         try:
-            passed = datetime.fromisoformat(self._stamp()) - datetime.fromisoformat(moment)
+            passed = parse_time(self._stamp()) - parse_time(moment)
         except ValueError:
             return 0.0
         return max(0.0, passed.total_seconds())

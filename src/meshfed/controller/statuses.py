@@ -177,7 +177,7 @@ def _read(
     known: list[StatusCondition] = []
     others: list[dict[str, Any]] = []
     for condition in conditions:
-        if condition.get("type") not in ours:
+        if str(condition.get("type")) not in ours:
             others.append(condition)
             continue
         with contextlib.suppress(msgspec.ValidationError):

@@ -7,26 +7,25 @@ more or less changes the standing of one other at most.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from datetime import UTC, datetime
+from datetime import datetime
 
-Standing = tuple[bool, str, str]
-"""An offer's place in the queue: not yet recorded, first offered (as text that sorts), name of its FederatedService."""
+from meshfed.api.times import LATEST, parse_time
+
+Standing = tuple[bool, datetime, str]
+"""An offer's place in the queue: not yet recorded, first offered, name of its FederatedService."""
 
 
 def standing(first_offered: str, name: str) -> Standing:
     """Return an offer's place: who was recorded first comes first, what is not recorded yet comes last."""
-    return (not first_offered, _sortable(first_offered), name)
+    return (not first_offered, _moment(first_offered), name)
 
 
-def _sortable(moment: str) -> str:
-    """Return an RFC 3339 time as text that sorts; one in whole seconds before all others of its second."""
-    if moment.endswith("Z") or not moment:
-        return moment.removesuffix("Z")
+def _moment(first_offered: str) -> datetime:
+    """Return when that was; where nobody can tell, nobody was after it."""
     try:
-        parsed = datetime.fromisoformat(moment)
+        return parse_time(first_offered)
     except ValueError:
-        return moment
-    return parsed.astimezone(UTC).replace(tzinfo=None).isoformat() if parsed.tzinfo is not None else moment
+        return LATEST
 
 
 class Quota:

@@ -24,8 +24,8 @@ VALUE: Final = "todo"
 SOURCE_LABEL: Final = f"{GROUP}/source-mesh"
 """On the FederatedServices of its later versions, which are of another schema than ours."""
 
-_SNI: Final = re.compile(r"outbound_\.([0-9]+)_\._\.(.+)")
-_ROUTE_HOST: Final = re.compile(r"(.+)-([0-9]+)\.([^.]+)\.svc\.(.+)")
+_SNI: Final = re.compile(r"outbound_\.([0-9]{1,5})_\._\.(.+)")
+_ROUTE_HOST: Final = re.compile(r"(.+)-([0-9]{1,5})\.([^.]+)\.svc\.(.+)")
 
 
 class Import(msgspec.Struct, frozen=True, order=True):

@@ -26,7 +26,7 @@ from meshfed.kube.errors import ConfigError, Conflict, Forbidden, KubeError, Not
 from meshfed.kube.observation import Observation, WatchedKind
 from meshfed.kube.queue import QueueStatistics, WorkQueue
 from meshfed.kube.reflector import ReflectorStatistics
-from meshfed.kube.resources import Manifest, ObjectKey, Resource
+from meshfed.kube.resources import Manifest, ObjectKey, Resource, version_number
 from meshfed.kube.sources import ABSENT, NOBODY, ObjectState, Outcome, Record, Sources, SourceState
 from meshfed.kube.writer import NotOwnedError, Writer, Written
 
@@ -329,7 +329,7 @@ class Engine:
             if record.deleted:
                 self._queue.add_after(record.key, left)
                 return None
-            if written is not None and kind.resource_version < int(written.resource_version):
+            if written is not None and kind.resource_version < version_number(written.resource_version):
                 self._queue.add_after(record.key, left)
                 return written
         record.written = None
@@ -339,7 +339,7 @@ class Engine:
     def _remember(self, record: Record, desired: Desired, written: Written) -> None:
         observed = written.observed
         record.uid = observed.uid
-        record.written = observed if observed.resource_version.isdecimal() else None
+        record.written = observed if version_number(observed.resource_version) else None
         record.deleted = False
         record.expires = self._now() + _WRITTEN_FOR
         self._queue.add_after(record.key, _WRITTEN_FOR)

@@ -30,6 +30,8 @@ _MESSAGE: Final = 1024
 _NAME: Final = 253
 _WAITING: Final = 256
 _OBJECTS: Final = 4096
+_MOST: Final = 2**31 - 1
+"""The API server takes no higher count."""
 
 
 class Subject(msgspec.Struct, frozen=True):
@@ -143,7 +145,7 @@ class Recorder:
                 count = int(found.get("count") or 1)
         if count:
             again = {
-                "count": count + 1,
+                "count": min(count + 1, _MOST),
                 "lastTimestamp": self._stamp(),
                 "type": waiting.type,
                 "message": waiting.message,

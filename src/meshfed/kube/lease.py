@@ -47,6 +47,8 @@ LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 _JITTER: Final = 1.2
 """Candidates wait up to this much of the retry period more, so that they do not all come at once."""
 _RELEASE_SECONDS: Final = 3.0
+_MOST: Final = 2**31 - 1
+"""The API server takes no higher number of transitions."""
 _TICK: Final = 0.001
 """Below what timers tell apart."""
 
@@ -238,13 +240,16 @@ class Elector:
         now = micro_time_now()
         before: dict[str, Any] = (lease or {}).get("spec") or {}
         same = before.get("holderIdentity") == holder
+        transitions = before.get("leaseTransitions") or 0
+        if lease is not None and holder and not same:
+            transitions = min(transitions + 1, _MOST)
         spec = {
             **before,
             "holderIdentity": holder,
             "leaseDurationSeconds": duration,
             "acquireTime": before.get("acquireTime") if same else now,
             "renewTime": now,
-            "leaseTransitions": (before.get("leaseTransitions") or 0) + (not same and bool(holder)) if lease else 0,
+            "leaseTransitions": transitions,
         }
         if lease is not None:
             return await self._client.replace(LEASES, {**lease, "spec": spec})

@@ -19,7 +19,7 @@ from meshfed.kube.desired import Observed
 from meshfed.kube.discovery import Discovery, discover
 from meshfed.kube.errors import KubeError
 from meshfed.kube.reflector import Reflector
-from meshfed.kube.resources import ObjectKey, Resource, version_rank
+from meshfed.kube.resources import ObjectKey, Resource, version_number, version_rank
 from meshfed.kube.store import Store
 
 _log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class WatchedKind:
     def resource_version(self) -> int:
         """The state of the server that the store shows; 0 where that is not known."""
         version = self.reflector.resource_version if self.reflector else ""
-        return int(version) if version.isdecimal() else 0
+        return version_number(version)
 
 
 class Observation:

@@ -25,7 +25,7 @@ import msgspec
 from meshfed.kube.backoff import Backoff
 from meshfed.kube.client import PAGE_SIZE, Client, Selection, WatchEvent
 from meshfed.kube.errors import APIError, Forbidden, Gone, KubeError, MalformedAnswer, NotFound
-from meshfed.kube.resources import ObjectMeta, Resource
+from meshfed.kube.resources import ObjectMeta, Resource, version_number
 from meshfed.kube.store import Key, Store
 
 _log = logging.getLogger(__name__)
@@ -239,7 +239,7 @@ class Reflector(Generic[T]):
         It would then accept a watch from our resourceVersion and say nothing until it has come that far again.
         """
         page = await self._client.page(self.resource, limit=1, **self._selection)
-        return _number(page.resource_version) < _number(self.resource_version)
+        return version_number(page.resource_version) < version_number(self.resource_version)
 
     async def _watch(self) -> None:
         loop = asyncio.get_running_loop()
@@ -265,7 +265,7 @@ class Reflector(Generic[T]):
         self._client.metrics.watch_events.labels(str(self.resource), event.type).inc()
         metadata = _metadata(event.object)
         version = metadata.resource_version
-        if _number(version) < _number(self.resource_version):
+        if version_number(version) < version_number(self.resource_version):
             raise MalformedAnswer(f"an event of state {version} came after state {self.resource_version}")
         key = Key(metadata.namespace, metadata.name)
         match event.type:
@@ -308,8 +308,3 @@ def _metadata(data: msgspec.Raw) -> ObjectMeta:
         return _decode_partial(data).metadata
     except _UNDECODABLE as error:
         raise MalformedAnswer(f"an object without usable metadata: {error}") from error
-
-
-def _number(version: str) -> int:
-    """A resourceVersion as the number it is, since Kubernetes 1.35 by contract; 0, which orders nothing, if not."""
-    return int(version) if version.isdecimal() else 0

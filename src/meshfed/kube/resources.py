@@ -15,6 +15,7 @@ import msgspec
 Manifest = dict[str, Any]
 """An object as the API speaks of it, as plain data."""
 
+_NUMBER: Final = re.compile("[0-9]{1,999}")
 _VERSION: Final = re.compile(r"v(\d+)(?:(alpha|beta)(\d+))?")
 
 
@@ -96,3 +97,8 @@ def version_rank(version: str) -> tuple[int, int, int]:
     major, stage, minor = match.groups()
     stability = {None: 2, "beta": 1, "alpha": 0}[stage]
     return (stability, int(major), int(minor or 0))
+
+
+def version_number(resource_version: str) -> int:
+    """A resourceVersion as the number it is, since Kubernetes 1.35 by contract; 0, which orders nothing, if not."""
+    return int(resource_version) if _NUMBER.fullmatch(resource_version) else 0

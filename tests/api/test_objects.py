@@ -14,6 +14,7 @@ from meshfed.api.crds import KINDS, Kind
 from meshfed.api.errors import InvalidObject, Problem
 from meshfed.api.meta import ObjectMeta
 from meshfed.api.objects import decode_object, manifest_schema, type_of
+from meshfed.api.scalars import SpiffeUri
 from meshfed.api.v1alpha1 import (
     GatewayRef,
     Import,
@@ -23,9 +24,29 @@ from meshfed.api.v1alpha1 import (
     RemoteMesh,
     RemoteMeshSpec,
 )
+from meshfed.model.identity import SpiffeID
 
 from .cases import BAD, GOOD, Bad, mesh, remote
 from .strategies import manifests, mutated
+
+SEGMENTS = st.lists(st.sampled_from(["", ".", "..", "...", "....", ".a", "..a", "a.", "sa", "-", "a b"]), max_size=4)
+
+
+@given(domain=st.sampled_from(["west.local", "", "A", "a" * 256]), segments=SEGMENTS)
+def test_an_identity_is_admitted_where_it_is_a_spiffe_id_and_nowhere_else(domain: str, segments: list[str]) -> None:
+    # One that was admitted and not understood would be taken for none, and anybody's certificate for the remote's.
+    uri = "/".join([f"spiffe://{domain}", *segments])
+
+    class Stored(msgspec.Struct):
+        identity: SpiffeUri
+
+    try:
+        msgspec.convert({"identity": uri}, Stored)
+    except msgspec.ValidationError:
+        admitted = False
+    else:
+        admitted = True
+    assert admitted == (SpiffeID.parse(uri) is not None)
 
 
 def _decoded(obj: dict[str, Any]) -> msgspec.Struct:

@@ -76,7 +76,8 @@ SpiffeUri = Annotated[
     str,
     Meta(
         title="SPIFFE ID, such as spiffe://cluster.local/ns/istio-system/sa/federation-controller",
-        pattern="^spiffe://[a-z0-9._-]+(/[A-Za-z0-9._-]+)+$",
+        # No segment of the path is . or ..: RE2 has no way to say that shorter.
+        pattern=r"^spiffe://[a-z0-9._-]{1,255}(/(\.{0,2}[A-Za-z0-9_-][A-Za-z0-9._-]*|\.{3}[A-Za-z0-9._-]*))+$",
         max_length=2048,
     ),
 ]

@@ -237,7 +237,9 @@ def described(error: BaseException) -> str:
     """An exception as a short text of one line."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    text = " ".join(f"{type(error).__name__}: {error}".split())
+    # It may hold what a remote sent.
+    text = "".join(char if char.isprintable() else " " for char in f"{type(error).__name__}: {error}")
+    text = " ".join(text.split())
     return text if len(text) <= 200 else f"{text[:199]}…"
 
 

@@ -221,10 +221,10 @@ def test_an_allowance_is_spent_and_comes_back() -> None:
     clock.now += 0.5
     assert allowance.wait() == 0.5
     clock.now += 1000
-    assert allowance.whole
+    assert allowance.whole()
     allowance.spend(-RATE)
     allowance.spend(BURST)
-    assert (allowance.wait(), allowance.whole) == (0, False)
+    assert (allowance.wait(), allowance.whole()) == (0, False)
 
 
 def test_turns_at_an_address_are_taken_in_order_and_one_is_enough_to_be_admitted() -> None:
@@ -242,12 +242,12 @@ def test_who_was_admitted_owes_its_address_nothing_and_is_never_cut_off() -> Non
     shared = Allowance(clock)
     meter = Meter(clock, shared)
     assert meter.wait() == 0
-    assert not shared.whole
+    assert not shared.whole()
     meter.spend(2 * BURST)
-    assert meter.cut_off
+    assert meter.cut_off()
     meter.admit()
-    assert shared.whole
-    assert not meter.cut_off
+    assert shared.whole()
+    assert not meter.cut_off()
     assert meter.wait() == BURST / RATE
 
 

@@ -19,6 +19,7 @@ import pytest
 
 from meshfed.fds import Bounds, DiscoveryServer, ProtocolError, Unreachable, _h2
 from meshfed.fds._budget import Meter
+from meshfed.fds._inbox import Inbox
 from meshfed.fds.messages import DELTA_METHOD, DELTA_TYPE, SOTW_METHOD, SOTW_TYPE
 from meshfed.fds.pb import discovery_pb2 as pb
 from meshfed.fds.transport import Call
@@ -363,7 +364,7 @@ async def test_thousands_of_small_messages_take_turns_with_everything_else() -> 
     stream = _h2.Stream.__new__(_h2.Stream)
     stream.connection = _h2.Connection.__new__(_h2.Connection)
     stream.connection.meter = Meter(asyncio.get_running_loop().time)
-    stream.buffer = _h2.Inbox(lambda _: None)
+    stream.buffer = Inbox(lambda _: None)
     stream.buffer.add(framed(b"x") * 10_000, 60_000)
     stream.buffer.eof()
     call = Call(stream, Bounds(), {})

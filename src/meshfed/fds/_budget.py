@@ -79,7 +79,6 @@ class Allowance:
         self._refill()
         return max(0.0, -self._left / RATE)
 
-    @property
     def whole(self) -> bool:
         """Whether nothing is spent, so that a new one is the same."""
         self._refill()
@@ -104,7 +103,7 @@ class Addresses:
         if allowance is None:
             if len(self._known) >= _ADDRESSES:
                 oldest = next(iter(self._known))
-                if not self._known[oldest].whole:
+                if not self._known[oldest].whole():
                     return self._others
                 del self._known[oldest]
             allowance = self._known[key] = Allowance(self._clock)
@@ -149,7 +148,6 @@ class Meter:
         self._turn += TURN
         return wait
 
-    @property
     def cut_off(self) -> bool:
         """Whether the connection has spent everything and nobody was admitted on it."""
         return not self.known and self.own.wait() > 0

@@ -16,7 +16,8 @@ from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError as H2ProtocolError
 
 from meshfed.fds._budget import Meter
-from meshfed.fds._h2 import Bounds, Headers, Protocol, StreamClosed
+from meshfed.fds._h2 import Bounds, Headers, Protocol
+from meshfed.fds._inbox import StreamClosed
 from meshfed.fds.transport import CONTENT_TYPE, Call, CutShort, Status, StatusError
 
 _HTTP_STATUS: Final = {

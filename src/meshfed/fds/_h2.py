@@ -313,7 +313,7 @@ class Protocol(grpclib_protocol.H2Protocol):
                 frame = self._frames.take(size)
                 left -= cost(frame)
                 meter.spend(cost(frame))
-                if meter.cut_off:
+                if meter.cut_off():
                     self._on_cut()
                     self.connection.go_away(ErrorCodes.ENHANCE_YOUR_CALM)
                     self.connection.abort()

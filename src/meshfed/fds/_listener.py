@@ -16,7 +16,8 @@ from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError as H2ProtocolError
 
 from meshfed.fds._budget import Addresses, Meter
-from meshfed.fds._h2 import Bounds, Headers, Protocol, Stream, StreamClosed
+from meshfed.fds._h2 import Bounds, Headers, Protocol, Stream
+from meshfed.fds._inbox import StreamClosed
 from meshfed.fds.transport import CONTENT_TYPE, Call, Status, StatusError
 
 _log = logging.getLogger(__name__)

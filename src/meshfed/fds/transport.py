@@ -16,7 +16,8 @@ from typing import Final
 from grpclib.const import Status
 from h2.errors import ErrorCodes
 
-from meshfed.fds._h2 import Bounds, Stream, StreamClosed, address_of
+from meshfed.fds._h2 import Bounds, Stream, address_of
+from meshfed.fds._inbox import StreamClosed
 
 __all__ = ["CONTENT_TYPE", "Bounds", "Call", "Status", "StatusError", "StreamClosed", "together"]
 

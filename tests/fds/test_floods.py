@@ -163,7 +163,7 @@ async def test_a_new_connection_brings_no_new_allowance_and_the_address_is_not_l
 
 
 @pytest.mark.parametrize("kind", ["PING", "WINDOW_UPDATE", "calls"])
-async def test_who_shares_a_connection_with_a_flood_is_told_what_changes(kind: str) -> None:
+async def test_who_shares_a_connection_with_a_flood_is_told_what_changes(kind: str, worked_on: list[float]) -> None:
     """Behind a sidecar, remotes share connections: those are slowed down, and what is sent on them is not."""
     exports = ready(offer("a"))
     server = server_of(exports, by_identity)
@@ -175,6 +175,7 @@ async def test_who_shares_a_connection_with_a_flood_is_told_what_changes(kind: s
             peer.flush()
         else:
             peer.writer.write(FLOODS[kind](0) * int(3 * BURST))
+        await eventually(lambda: sum(worked_on) > BURST)  # and what is left of the flood waits
         for name in ("b", "c"):
             exports.set(offer(name), None)
             event = await peer.until(h2.events.DataReceived)

@@ -51,6 +51,8 @@ def _exports(**export: Any) -> dict[str, Any]:
     return mesh(export=export)
 
 
+_LABEL = "a" * 63
+_DOMAIN = "a" * 63 + "." + "b" * 40
 _EVERYTHING = remote(
     addresses=["192.0.2.10", "2001:db8::1", "::ffff", "::", "gateway.west.example", "router"],
     port=443,
@@ -116,7 +118,9 @@ GOOD: Final[dict[str, dict[str, Any]]] = {
             },
         },
     },
+    "remote, longest names": remote("a" * 34, clusterDomain=_DOMAIN, discovery={"namespace": _LABEL}),
     "mesh, exporting everything": mesh(export={}),
+    "mesh, longest names": mesh("a" * 34, clusterDomain=_DOMAIN),
     "mesh, everything": mesh(
         clusterDomain="east.mesh",
         export={
@@ -177,6 +181,23 @@ BAD: Final = (
     Bad("space in address", remote(addresses=["a b"]), (("spec.addresses[0]", "host name"),), cel=True),
     Bad("no such IP", remote(addresses=["192.0.2.300"]), (("spec.addresses[0]", "host name"),), cel=True),
     Bad("zone", remote(addresses=["fe80::1%eth0"]), (("spec.addresses[0]", "IP address"),), cel=True),
+    Bad(
+        "cluster domain of 105", remote(clusterDomain=_DOMAIN + "a"), (("spec.clusterDomain", "at most 104"),), cel=True
+    ),
+    Bad(
+        "cluster domain of 241",
+        remote(clusterDomain="a." * 120 + "a"),
+        (("spec.clusterDomain", "at most 104"),),
+        cel=True,
+    ),
+    Bad(
+        "own cluster domain of 105",
+        mesh(clusterDomain=_DOMAIN + "a"),
+        (("spec.clusterDomain", "at most 104"),),
+        cel=True,
+    ),
+    Bad("label of 64 in a domain", remote(clusterDomain="a." + "b" * 64), (("spec.clusterDomain", "at most 63"),)),
+    Bad("own label of 64 in a domain", mesh(clusterDomain="b" * 64), (("spec.clusterDomain", "at most 63"),)),
     Bad("foreign identity", remote(identity="spiffe://a/b"), (("spec.identity", "trustDomain"),), cel=True),
     Bad(
         "discovery without a port",

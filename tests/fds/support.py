@@ -156,6 +156,9 @@ class MemoryCall:
         self.flowing = asyncio.Event()
         self.flowing.set()
 
+    def admit(self) -> None:
+        pass
+
     async def receive(self) -> bytes | None:
         item = await self.inbox.get()
         if isinstance(item, Exception):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 from typing import Any
 
 import grpc.aio
@@ -182,7 +182,9 @@ async def test_whoever_asks_in_a_loop_is_answered_now_and_then() -> None:
         await client.next()
         for _ in range(300):
             await client.ask()
-        await client.next()
-        with pytest.raises(TimeoutError):
-            await client.next(timeout=0.1)
-        assert isinstance(asyncio.current_task(), asyncio.Task)
+        answers = 0
+        with contextlib.suppress(TimeoutError):
+            while True:
+                await client.next(timeout=1)
+                answers += 1
+        assert 1 <= answers <= 60  # each 0.2 seconds of however long the asking took

@@ -21,11 +21,12 @@ from meshfed.api.v1alpha1 import (
     Import,
     ImportRule,
     MeshFederation,
+    MeshFederationSpec,
     OutlierDetection,
     RemoteMesh,
     RemoteMeshSpec,
 )
-from meshfed.model.names import MAX_MESH_NAME
+from meshfed.model.names import MAX_CLUSTER_DOMAIN, MAX_MESH_NAME
 from meshfed.model.selectors import Requirement
 
 
@@ -121,6 +122,18 @@ RULES: Final[tuple[Rule, ...]] = (
         holds=lambda self: self["action"] == "Export" or not {"as", "remotes"} & self.keys(),
         message="as and remotes have no meaning where action is Deny, which denies the Service to every remote: remove "
         "them; to keep it from one remote, name the others in remotes of a rule with action Export",
+    ),
+    *(
+        Rule(
+            on=spec,
+            part="clusterDomain",
+            cel=f"size(self) <= {MAX_CLUSTER_DOMAIN}",
+            holds=lambda self: len(self) <= MAX_CLUSTER_DOMAIN,
+            message=f"clusterDomain must have at most {MAX_CLUSTER_DOMAIN} characters, so that every Service's host, "
+            "<name>.<namespace>.svc.<clusterDomain>, fits into a TLS server name: give the domain with which that "
+            "cluster's kubelets were started, mostly cluster.local",
+        )
+        for spec in (MeshFederationSpec, RemoteMeshSpec)
     ),
     ADDRESS,
     Rule(

@@ -18,6 +18,8 @@ ATOMIC: Final[dict[str, Any]] = {"x-kubernetes-map-type": "atomic"}
 """A map that has one owner: server-side apply replaces it as a whole."""
 
 _LABEL: Final = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_SHORT_LABEL: Final = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+"""For where a label is one of several, whose length nothing else can bound."""
 _PLACEHOLDER: Final = r"(\{name\}|\{namespace\}|[a-z0-9])"
 _ALIAS_LABEL: Final = f"{_PLACEHOLDER}(-*{_PLACEHOLDER})*"
 
@@ -31,7 +33,13 @@ DnsLabel = Annotated[
     ),
 ]
 DnsName = Annotated[
-    str, Meta(title="lower-case DNS name", pattern=rf"^{_LABEL}(\.{_LABEL})*$", min_length=1, max_length=253)
+    str,
+    Meta(
+        title="lower-case DNS name, of parts of at most 63 characters",
+        pattern=rf"^{_SHORT_LABEL}(\.{_SHORT_LABEL})*$",
+        min_length=1,
+        max_length=253,
+    ),
 ]
 MeshName = Annotated[
     str,

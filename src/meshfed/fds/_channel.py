@@ -15,8 +15,10 @@ from grpclib.protocol import Stream as GrpclibStream
 from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError as H2ProtocolError
 
-from meshfed.fds._h2 import Bounds, Headers, Protocol, StreamClosed
-from meshfed.fds.transport import CONTENT_TYPE, Call, Status, StatusError
+from meshfed.fds._budget import Meter
+from meshfed.fds._h2 import Bounds, Headers, Protocol
+from meshfed.fds._inbox import StreamClosed
+from meshfed.fds.transport import CONTENT_TYPE, Call, CutShort, Status, StatusError
 
 _HTTP_STATUS: Final = {
     "400": Status.INTERNAL,
@@ -28,6 +30,9 @@ _HTTP_STATUS: Final = {
     "503": Status.UNAVAILABLE,
     "504": Status.UNAVAILABLE,
 }
+
+_BODY: Final = 200  # bytes of a proxy's page that are shown
+_BODY_SECONDS: Final = 1.0
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -71,30 +76,53 @@ class _Caller(AbstractHandler):
 
 
 class ClientCall(Call):
-    """An RPC that we make."""
+    """An RPC that we make. Where the service has said how it ended, that is what is raised, whatever came after it."""
+
+    _answered = False
+
+    async def send(self, message: bytes, *, end: bool = False) -> None:
+        """Send a message; raises ``StatusError`` where the service has ended the call, else as ``Call.send``."""
+        try:
+            await super().send(message, end=end)
+        except StreamClosed:
+            if self._stream.headers is not None:
+                await self._check_headers()
+                if self._stream.ended:
+                    raise self._status() from None
+            raise
 
     async def receive(self) -> bytes | None:
         """Return the next message; raises ``StatusError`` with the call's status after the last."""
-        if self._stream.headers is None:
+        if not self._answered:
             await self._stream.headers_received.wait()
-            self._check_headers()
-        message = await super().receive()
+            if self._stream.headers is None:
+                self._stream.check()
+            await self._check_headers()
+            self._answered = True
+        try:
+            message = await super().receive()
+        except CutShort as error:
+            said = self._status()  # of a proxy, say, whose connection to the service was lost in the middle
+            raise said if said.status not in {Status.OK, Status.UNKNOWN} else error from None
         if message is None:
-            # Trailers come with the end of the data, or not at all.
-            raise _status_of(dict(self._stream.trailers or ()))
+            raise self._status()
         return message
 
-    def _check_headers(self) -> None:
-        if self._stream.headers is None:
-            self._stream.check()
+    async def _check_headers(self) -> None:
         fields = dict(self._stream.headers or ())
         if "grpc-status" in fields:
             raise _status_of(fields)
         status = fields.get(":status", "")
         if status != "200":
-            raise StatusError(_HTTP_STATUS.get(status, Status.UNKNOWN), f"the answer was HTTP {status[:20]!a}")
+            body = await self._stream.buffer.glance(_BODY, _BODY_SECONDS)
+            page = f": {body.decode(errors='replace')!a}" if body else ""
+            raise StatusError(_HTTP_STATUS.get(status, Status.UNKNOWN), f"the answer was HTTP {status[:20]!a}{page}")
         if not fields.get("content-type", "").startswith(CONTENT_TYPE):
             raise StatusError(Status.UNKNOWN, "the answer is not gRPC")
+
+    def _status(self) -> StatusError:
+        """What the trailers say; they come with the end of the data, or not at all."""
+        return _status_of(dict(self._stream.trailers or ()))
 
 
 def _status_of(fields: Mapping[str, str]) -> StatusError:
@@ -132,7 +160,10 @@ class Channel:
         if connection.is_closing():
             raise StreamClosed("the connection is gone")
         try:
-            release = await stream.send_request(headers, _processor=self._protocol.processor)
+            async with asyncio.timeout(self._bounds.send_seconds):
+                release = await stream.send_request(headers, _processor=self._protocol.processor)
+        except TimeoutError:
+            raise StreamClosed(f"the service took no call for {self._bounds.send_seconds:g} seconds") from None
         except H2ProtocolError as error:
             raise StreamClosed(f"{type(error).__name__} {error}") from error
         try:
@@ -159,7 +190,7 @@ async def connect(target: Target, *, bounds: Bounds | None = None, timeout: floa
     try:
         async with asyncio.timeout(timeout):
             _, protocol = await loop.create_connection(
-                lambda: Protocol(_Caller(), limits, client=True, on_lost=on_lost),
+                lambda: Protocol(_Caller(), limits, client=True, admit=lambda *_: Meter(loop.time), on_lost=on_lost),
                 target.host,
                 target.port,
                 ssl=target.tls,

@@ -20,41 +20,29 @@ from grpclib.protocol import AbstractHandler
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
-from h2.events import (
-    DataReceived,
-    Event,
-    PingReceived,
-    PriorityUpdated,
-    RemoteSettingsChanged,
-    StreamReset,
-    UnknownFrameReceived,
-)
-from h2.exceptions import FrameTooLargeError
+from h2.events import Event
 from h2.exceptions import ProtocolError as H2ProtocolError
 from h2.settings import SettingCodes, Settings
 
+from meshfed.fds._budget import EARNED_BY_SENDING, TURN, Frames, Meter, cost, earned_by_reading
+from meshfed.fds._inbox import Inbox, StreamClosed
+
 INTERNALS: Final = {
     "Connection": ("_connection", "_transport", "create_stream", "write_ready", "feed", "ack", "flush", "close"),
-    "Stream": ("_h2_connection", "_transport", "init_stream", "buffer", "window_updated", "send_headers", "closable"),
+    "Stream": (
+        *("_h2_connection", "_transport", "init_stream", "buffer", "window_updated", "send_headers", "closable"),
+        *("__ended__", "__terminated__", "headers", "headers_received", "trailers", "trailers_received"),
+    ),
     "EventsProcessor": ("processors", "streams", "register", "process", "close"),
     "H2Protocol": ("connection", "processor", "connection_made", "data_received", "connection_lost"),
 }
-"""The undocumented names of ``grpclib.protocol`` that this module relies on, by class.
-
-Besides, of h2: ``H2Connection.incoming_buffer`` and its ``_data``.
-"""
+"""The undocumented names of ``grpclib.protocol`` that this module relies on, by class."""
 
 _FRAME: Final = 64 * 1024  # the most handed to the socket at once, however large the peer lets frames be
-_CONTROL_BURST: Final = 2000.0
-_CONTROL_RATE: Final = 100.0  # a second
 _CLOSE_GRACE: Final = 2.0  # seconds that a closing connection has to take what is left for it
 _KEEPALIVE: Final = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 20, "TCP_KEEPCNT": 3}
 
 Headers = list[tuple[str, str]]
-
-
-class StreamClosed(Exception):
-    """The stream or its connection is gone; the message says why."""
 
 
 class Bounds(msgspec.Struct, frozen=True):
@@ -73,66 +61,29 @@ class Bounds(msgspec.Struct, frozen=True):
     send_seconds: float = 30.0
 
 
-class Inbox:
-    """The received bytes of a stream, counted by size rather than by frame; the peer gets room as they are read."""
-
-    def __init__(self, acknowledge: Callable[[int], None]) -> None:
-        self._acknowledge = acknowledge
-        self._data = bytearray()
-        self._arrived = asyncio.Event()
-        self._ended = False
-        self._failure: str | None = None
-
-    def add(self, data: bytes, ack_size: int) -> None:
-        """Take a frame; ``ack_size`` counts its padding too, which is given back at once."""
-        if ack_size > len(data):
-            self._acknowledge(ack_size - len(data))
-        self._data += data
-        self._arrived.set()
-
-    def eof(self) -> None:
-        """Note that the peer sends no more."""
-        self._ended = True
-        self._arrived.set()
-
-    def fail(self, why: str) -> None:
-        """Note that the stream is gone."""
-        self._failure = why
-        self._arrived.set()
-
-    def unacked_size(self) -> int:
-        """Count what was never read."""
-        return len(self._data)
-
-    async def read(self, size: int) -> bytes:
-        """Return ``size`` bytes, fewer only where the peer's side has ended; raises ``StreamClosed``."""
-        taken = bytearray()
-        while len(taken) < size:
-            if self._data:
-                part = self._data[: size - len(taken)]
-                del self._data[: len(part)]
-                taken += part
-                self._acknowledge(len(part))
-            elif self._ended:
-                break
-            elif self._failure is not None:
-                raise StreamClosed(self._failure)
-            else:
-                self._arrived.clear()
-                await self._arrived.wait()
-        return bytes(taken)
-
-
 class Stream(grpclib_protocol.Stream):
     """A stream that wakes whoever waits on it when it ends, instead of cancelling their tasks."""
 
+    connection: Connection
     buffer: Inbox  # type: ignore[assignment]  # has the methods that grpclib calls
     failure: str | None = None
+    ended = False
 
     def init_stream(self, stream_id: int, connection: grpclib_protocol.Connection) -> None:
         """Give the stream its number and an inbox of ours."""
         super().init_stream(stream_id, connection)
-        self.buffer = Inbox(lambda size: connection.ack(stream_id, size))
+        meter = self.connection.meter
+        self.buffer = Inbox(
+            lambda size: connection.ack(stream_id, size), lambda size: meter.spend(-earned_by_reading(size))
+        )
+
+    def __ended__(self) -> None:
+        super().__ended__()
+        self.ended = True
+        if self.failure is None and self._h2_connection.config.client_side:
+            # The call is over, and nobody takes what is still to be sent; what was received can be read.
+            self.failure = "the service has ended the call"
+            self.window_updated.set()
 
     def __terminated__(self, reason: str) -> None:
         if self.failure is None:
@@ -160,6 +111,7 @@ class Stream(grpclib_protocol.Stream):
                     break
                 self._h2_connection.send_data(stream_id, bytes(data[sent : sent + size]))
                 sent += size
+                self.connection.meter.spend(-EARNED_BY_SENDING)
                 self.connection.flush()
         except H2ProtocolError as error:
             raise StreamClosed(_said(error)) from error
@@ -192,6 +144,7 @@ class Connection(grpclib_protocol.Connection):
     """A connection whose write buffer is bounded and which can always be got rid of."""
 
     write_buffer: int = Bounds().write_buffer
+    meter: Meter
     closed = False
 
     def create_stream(self, *, stream_id: int | None = None, wrapper: object = None) -> Stream:
@@ -212,12 +165,6 @@ class Connection(grpclib_protocol.Connection):
         if self._transport.get_write_buffer_size() > self.write_buffer:
             self.abort()
 
-    def refuse_overlong_frame(self) -> None:
-        """Raise for a frame that announces more than is allowed; h2 would gather all of it first, up to 16 MiB."""
-        pending = self._connection.incoming_buffer._data  # noqa: SLF001 - see INTERNALS
-        if len(pending) >= 9 and int.from_bytes(pending[:3], "big") > self._connection.max_inbound_frame_size:
-            raise FrameTooLargeError("a frame announces more than is allowed")
-
     def close(self) -> None:
         """Close in order, and by force where the peer does not take the rest in time."""
         if not self.closed:
@@ -225,6 +172,11 @@ class Connection(grpclib_protocol.Connection):
             self._transport.close()
             self.write_ready.set()
             self.stream_close_waiter.set()
+
+    @property
+    def max_frame(self) -> int:
+        """The most bytes that the peer's frames may have."""
+        return self._connection.max_inbound_frame_size
 
     def abort(self) -> None:
         """Drop the connection and what is queued for it."""
@@ -239,34 +191,6 @@ class Connection(grpclib_protocol.Connection):
             except H2ProtocolError:
                 pass  # the peer's GOAWAY came first
         self.close()
-
-
-class _Budget:
-    """Counts frames that cost the peer nothing and us something: pings, resets, settings, empty data."""
-
-    _CONTROL = (
-        PingReceived,
-        PriorityUpdated,
-        RemoteSettingsChanged,
-        StreamReset,
-        UnknownFrameReceived,
-    )
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._left = _CONTROL_BURST
-        self._since = clock()
-
-    def exceeded(self, event: Event) -> bool:
-        """Count ``event``; whether the peer has sent too many of its kind."""
-        empty = isinstance(event, DataReceived) and not event.data
-        if not empty and not isinstance(event, self._CONTROL):
-            return False
-        now = self._clock()
-        self._left = min(_CONTROL_BURST, self._left + (now - self._since) * _CONTROL_RATE)
-        self._since = now
-        self._left -= 1
-        return self._left < 0
 
 
 class Processor(grpclib_protocol.EventsProcessor):
@@ -293,7 +217,10 @@ class Processor(grpclib_protocol.EventsProcessor):
 
 
 class Protocol(grpclib_protocol.H2Protocol):
-    """One connection, either side. ``on_lost`` is called when it is gone for good."""
+    """One connection, either side. ``on_lost`` is called when it is gone for good.
+
+    ``admit``: given the peer's address, returns the connection's account, ``None`` where it is not taken.
+    """
 
     connection: Connection
     transport: asyncio.Transport
@@ -304,8 +231,9 @@ class Protocol(grpclib_protocol.H2Protocol):
         bounds: Bounds,
         *,
         client: bool,
-        on_made: Callable[[Protocol], None] = lambda _: None,
+        admit: Callable[[Protocol, str], Meter | None],
         on_lost: Callable[[Protocol], None] = lambda _: None,
+        on_cut: Callable[[], None] = lambda: None,
     ) -> None:
         # Header bytes are read as latin-1, which cannot fail; what they say is judged where it is used.
         config = H2Configuration(
@@ -319,13 +247,21 @@ class Protocol(grpclib_protocol.H2Protocol):
         super().__init__(handler, Configuration(), config)
         self._bounds = bounds
         self._client = client
-        self._on_made = on_made
+        self._admit = admit
         self._on_lost = on_lost
+        self._on_cut = on_cut
+        self._frames = Frames(preface=not client)
+        self._meter: Meter | None = None
+        self._later: asyncio.Handle | None = None
         self._abort: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Send the preface and the settings."""
+        """Send the preface and the settings, where the connection is taken."""
         self.transport = cast("asyncio.Transport", transport)
+        self._meter = meter = self._admit(self, address_of(transport))
+        if meter is None:
+            self.transport.abort()
+            return
         _tune(transport.get_extra_info("socket"))
         h2 = H2Connection(config=self.h2_config)
         h2.local_settings = Settings(
@@ -341,29 +277,54 @@ class Protocol(grpclib_protocol.H2Protocol):
         h2.increment_flow_control_window(max(1, self._bounds.connection_window - 65535))
         self.connection = Connection(h2, self.transport, config=self.config)
         self.connection.write_buffer = self._bounds.write_buffer
+        self.connection.meter = meter
         self.connection.flush()
         self.processor = Processor(self.handler, self.connection)
-        self._budget = _Budget(asyncio.get_running_loop().time)
-        self._on_made(self)
 
     def data_received(self, data: bytes) -> None:
-        """Feed the peer's bytes to the state machine; whatever breaks the protocol ends this connection alone."""
-        if self.connection.closed:
-            return
+        """Take the peer's bytes, and work on them where it is this connection's turn."""
+        self._frames.add(data)
+        if self._later is None:
+            self._take_turn()
+
+    def _take_turn(self) -> None:
+        """Work on what has arrived; leave what is too much for now, and read no more before that is done."""
+        self._later = None
+        wait = self._work()
+        if wait is None or self.connection.closed:
+            self.transport.resume_reading()
+        else:
+            self.transport.pause_reading()
+            loop = asyncio.get_running_loop()
+            self._later = loop.call_later(wait, self._take_turn) if wait else loop.call_soon(self._take_turn)
+
+    def _work(self) -> float | None:
+        """Feed the frames of one turn to the state machine; whatever breaks the protocol ends this connection alone.
+
+        Returns the seconds until the next turn, ``None`` where nothing is left to work on.
+        """
+        meter, left = self.connection.meter, TURN
         try:
-            events = self.connection.feed(data)
-            self.connection.refuse_overlong_frame()
-            self.connection.flush()
-            for event in events:
-                if self._budget.exceeded(event):
+            while not self.connection.closed and (size := self._frames.size(self.connection.max_frame)):
+                wait = meter.wait() if left > 0 else 0.0
+                if wait or left <= 0:
+                    self.connection.flush()
+                    return wait
+                frame = self._frames.take(size)
+                left -= cost(frame)
+                meter.spend(cost(frame))
+                if meter.cut_off():
+                    self._on_cut()
                     self.connection.go_away(ErrorCodes.ENHANCE_YOUR_CALM)
                     self.connection.abort()
-                    return
-                self.processor.process(event)
+                    return None
+                for event in self.connection.feed(frame):
+                    self.processor.process(event)
             self.connection.flush()
         except H2ProtocolError as error:
             self.connection.flush()  # the state machine has queued a GOAWAY that says what was wrong
             self.close(f"the peer broke HTTP/2: {_said(error)}")
+        return None
 
     def close(self, reason: str) -> None:
         """End every stream and close; by force after a grace period."""
@@ -373,10 +334,21 @@ class Protocol(grpclib_protocol.H2Protocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """End every stream: the connection is gone."""
-        if self._abort is not None:
-            self._abort.cancel()
+        if self._meter is None:
+            return  # it was never taken
+        for timer in (self._later, self._abort):
+            if timer is not None:
+                timer.cancel()
+        if self._client:
+            self._work()  # what the service said before it hung up
         self.processor.close(f"the connection was lost{f': {exc}' if exc else ''}")
         self._on_lost(self)
+
+
+def address_of(transport: asyncio.BaseTransport) -> str:
+    """The IP address at the other end of ``transport``, empty where it is not a network connection."""
+    address = transport.get_extra_info("peername")
+    return str(address[0]) if isinstance(address, tuple) else ""
 
 
 def _said(error: H2ProtocolError) -> str:

@@ -7,7 +7,7 @@ import logging
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from grpclib.metadata import encode_grpc_message
 from grpclib.protocol import AbstractHandler
@@ -15,16 +15,23 @@ from grpclib.protocol import Stream as GrpclibStream
 from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError as H2ProtocolError
 
-from meshfed.fds._h2 import Bounds, Headers, Protocol, Stream, StreamClosed
+from meshfed.fds._budget import Addresses, Meter
+from meshfed.fds._h2 import Bounds, Headers, Protocol, Stream
+from meshfed.fds._inbox import StreamClosed
 from meshfed.fds.transport import CONTENT_TYPE, Call, Status, StatusError
 
 _log = logging.getLogger(__name__)
+_QUEUE: Final = 64  # connections of one address that wait for their turn: three seconds of turns
 
 
 class ServerCall(Call):
     """An RPC that a peer made to us."""
 
     _headers_sent = False
+
+    def admit(self) -> None:
+        """Say that the caller is known: what its connection sends no longer counts against its address."""
+        self._stream.connection.meter.admit()
 
     async def _begin(self) -> None:
         await self._send_headers([(":status", "200"), ("content-type", CONTENT_TYPE)])
@@ -56,7 +63,10 @@ Handler = Callable[[ServerCall], Awaitable[None]]
 
 
 class Listener:
-    """Serves calls by path. At most ``connections`` at once; one without a call for ``idle_seconds`` is closed."""
+    """Serves calls by path. At most ``connections`` at once; one without a call for ``idle_seconds`` is closed.
+
+    Where there are more, one on which nobody was admitted makes room: the oldest of the address that has most of those.
+    """
 
     def __init__(
         self,
@@ -74,7 +84,8 @@ class Listener:
         self._max_calls = calls
         self._idle_seconds = idle_seconds
         self._refused = refused
-        self._connections: set[Protocol] = set()
+        self._connections: dict[Protocol, tuple[str, Meter]] = {}  # the oldest first
+        self._addresses = Addresses(lambda: asyncio.get_running_loop().time())
         self._calls = 0
 
     def statistics(self) -> dict[str, int]:
@@ -99,7 +110,12 @@ class Listener:
             def protocol() -> Protocol:
                 handler = _Acceptor(self, tasks)
                 handler.protocol = Protocol(
-                    handler, self._bounds, client=False, on_made=handler.made, on_lost=handler.lost
+                    handler,
+                    self._bounds,
+                    client=False,
+                    admit=handler.admit,
+                    on_lost=handler.lost,
+                    on_cut=lambda: self._refused("frames"),
                 )
                 return handler.protocol
 
@@ -127,9 +143,30 @@ class Listener:
                 return
             await asyncio.sleep(0.01)
 
-    def full(self) -> str | None:
-        """Why no more connections are taken, if so."""
-        return "connections" if len(self._connections) >= self._max_connections else None
+    def admit(self, protocol: Protocol, address: str) -> Meter | None:
+        """Take a new connection and open its account; ``None`` where it is not taken."""
+        shared = self._addresses.of(address)
+        strangers: dict[str, list[Protocol]] = {}
+        for other, (where, meter) in self._connections.items():
+            if not meter.known:
+                strangers.setdefault(where, []).append(other)
+        if shared.wait() and len(strangers.get(address, ())) >= _QUEUE:
+            self._refused("connections")
+            return None
+        if len(self._connections) >= self._max_connections:
+            self._refused("connections")
+            if not strangers:
+                return None
+            oldest = max(strangers.values(), key=len)[0]
+            self.forget(oldest)
+            oldest.connection.abort()
+        meter = Meter(asyncio.get_running_loop().time, shared)
+        self._connections[protocol] = address, meter
+        return meter
+
+    def forget(self, protocol: Protocol) -> None:
+        """Note that a connection is gone."""
+        self._connections.pop(protocol, None)
 
     async def serve(self, stream: Stream, headers: Headers, release: Callable[[], Any]) -> None:
         """Handle one call."""
@@ -171,18 +208,14 @@ class _Acceptor(AbstractHandler):
         self._running = 0
         self._idle: asyncio.TimerHandle | None = None
 
-    def made(self, protocol: Protocol) -> None:
-        why = self._listener.full()
-        self._listener._connections.add(protocol)  # noqa: SLF001 - the listener's own other half
-        if why is not None:
-            self._listener._refused(why)  # noqa: SLF001 - as above
-            protocol.connection.go_away(ErrorCodes.REFUSED_STREAM)
-            protocol.connection.abort()
-            return
-        self._watch()
+    def admit(self, protocol: Protocol, address: str) -> Meter | None:
+        meter = self._listener.admit(protocol, address)
+        if meter is not None:
+            self._watch()
+        return meter
 
     def lost(self, protocol: Protocol) -> None:
-        self._listener._connections.discard(protocol)  # noqa: SLF001 - as above
+        self._listener.forget(protocol)
         if self._idle is not None:
             self._idle.cancel()
 

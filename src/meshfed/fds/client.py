@@ -7,6 +7,7 @@ reference's. An outage of any kind is reported and retried, and withdraws nothin
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import random
@@ -117,6 +118,7 @@ class DiscoveryClient:
         self._heard = 0.0
         self._synced_at: float | None = None
         self._asked_to_confirm = False
+        self._hung_up_on_delta = False
 
     def statistics(self) -> dict[str, int]:
         """Say how much is known of the remote, and how much waits for the sink."""
@@ -178,14 +180,17 @@ class DiscoveryClient:
             raise kind(f"{where}: {error}") from error
 
     async def _follow(self, channel: Channel) -> None:
-        if self._dialect != "sotw":
-            try:
-                await self._follow_delta(channel)
-            except StatusError as error:
-                if error.status is not Status.UNIMPLEMENTED or self._dialect == "delta":
-                    raise
-                self._delta.forget()
-        await self._follow_sotw(channel)
+        hung_up, self._hung_up_on_delta = self._hung_up_on_delta, False
+        if self._dialect == "sotw" or hung_up:
+            return await self._follow_sotw(channel)
+        try:
+            await self._follow_delta(channel)
+        except StatusError as error:
+            if error.status is not Status.UNIMPLEMENTED or self._dialect == "delta":
+                raise
+            self._delta.forget()
+        self._hung_up_on_delta = True  # until we are answered: some services close the connection with their refusal
+        return await self._follow_sotw(channel)
 
     # The incremental dialect.
 
@@ -209,7 +214,8 @@ class DiscoveryClient:
             except (DecodeError, ProtocolError) as error:
                 why = error if isinstance(error, ProtocolError) else ProtocolError("a response could not be parsed")
                 refusal = pb.Status(code=Status.INVALID_ARGUMENT.value, message=str(why))
-                await self._answer(call, nonce, refusal)
+                with contextlib.suppress(StreamClosed, StatusError):  # the remote need not be there to hear it
+                    await self._answer(call, nonce, refusal)
                 raise why from error
             self._hear()
             if update is not None:
@@ -239,6 +245,7 @@ class DiscoveryClient:
         while (data := await call.receive()) is not None:
             if not answered:
                 answered = True
+                self._hung_up_on_delta = False
                 self._mailbox.connected(Dialect.SOTW)
             try:
                 response = pb.DiscoveryResponse.FromString(data)

@@ -159,6 +159,7 @@ class DiscoveryServer:
 
     async def _serve(self, call: ServerCall, make: type[SotwStream] | type[DeltaStream]) -> None:
         caller, subscriber = self._admit(call)
+        call.admit()
         ended: asyncio.Future[StatusError] = asyncio.get_running_loop().create_future()
         stream = make(call, subscriber, self._service)
         record = _Open(identity=caller, subscriber=subscriber, dialect=stream.dialect, ended=ended)

@@ -16,7 +16,8 @@ from typing import Final
 from grpclib.const import Status
 from h2.errors import ErrorCodes
 
-from meshfed.fds._h2 import Bounds, Connection, Stream, StreamClosed
+from meshfed.fds._h2 import Bounds, Stream, address_of
+from meshfed.fds._inbox import StreamClosed
 
 __all__ = ["CONTENT_TYPE", "Bounds", "Call", "Status", "StatusError", "StreamClosed", "together"]
 
@@ -34,6 +35,10 @@ class StatusError(Exception):
         self.message = message
 
 
+class CutShort(StatusError):
+    """The stream ended inside a message."""
+
+
 class Call:
     """One RPC: messages both ways, then a status."""
 
@@ -47,8 +52,7 @@ class Call:
     @property
     def peer_address(self) -> str:
         """The IP address at the other end of the connection, empty where it is not a network connection."""
-        address = self._stream._transport.get_extra_info("peername")  # noqa: SLF001 - see _h2.INTERNALS
-        return str(address[0]) if isinstance(address, tuple) else ""
+        return address_of(self._stream._transport)  # noqa: SLF001 - see _h2.INTERNALS
 
     @property
     def tls(self) -> ssl.SSLObject | None:
@@ -67,8 +71,9 @@ class Call:
         prefix = await self._stream.buffer.read(_PREFIX.size)
         if not prefix:
             return None
+        self._stream.connection.meter.spend(1.0)
         if len(prefix) < _PREFIX.size:
-            raise StatusError(Status.INTERNAL, "the stream ended inside a message's prefix")
+            raise CutShort(Status.INTERNAL, "the stream ended inside a message's prefix")
         compressed, length = _PREFIX.unpack(prefix)
         if compressed:
             raise StatusError(Status.UNIMPLEMENTED, "compressed messages are not supported")
@@ -79,7 +84,7 @@ class Call:
             )
         message = await self._stream.buffer.read(length)
         if len(message) < length:
-            raise StatusError(Status.INTERNAL, f"the stream ended {length - len(message)} bytes before its message did")
+            raise CutShort(Status.INTERNAL, f"the stream ended {length - len(message)} bytes before its message did")
         return message
 
     async def send(self, message: bytes, *, end: bool = False) -> None:
@@ -104,9 +109,8 @@ class Call:
                     await self._stream.room()
                     data = data[self._stream.send_some(data) :]
         except TimeoutError:
-            connection = self._stream.connection
-            if self._stream.stalled_connection and isinstance(connection, Connection):
-                connection.abort()
+            if self._stream.stalled_connection:
+                self._stream.connection.abort()
             else:
                 self._stream.reset_now(ErrorCodes.CANCEL)
             raise StreamClosed(f"the peer took nothing for {self._bounds.send_seconds:g} seconds") from None

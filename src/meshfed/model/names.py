@@ -17,6 +17,11 @@ MAX_NAME: Final = 253
 """The longest name of a Kubernetes object (a DNS subdomain), in characters."""
 MAX_LABEL: Final = 63
 """The longest DNS label, in characters."""
+MAX_SERVED: Final = 236
+"""The longest host that can be called through an ingress: a TLS server name has 255 characters at most in BoringSSL and
+OpenSSL, of which Istio takes 19 for ``outbound_.<port>_._.``."""
+MAX_CLUSTER_DOMAIN: Final = MAX_SERVED - len("..svc.") - 2 * MAX_LABEL
+"""The longest cluster domain with which every Service, of the longest name and namespace, has a host of that length."""
 MAX_MESH_NAME: Final = 34
 """The longest name of a mesh: a DNS label less the 29 characters of ``federation-discovery-service-``."""
 

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from meshfed.model.identity import SpiffeID
-from meshfed.model.names import is_dns_label, is_dns_name, is_label_key, is_label_value
+from meshfed.model.names import MAX_SERVED, is_dns_label, is_dns_name, is_label_key, is_label_value
 
 MAX_PORTS: Final = 100
 MAX_PORT_NAME: Final = 62
@@ -100,6 +100,12 @@ def _refusal(offer: Offer) -> Refusal | None:
         return Refusal("host", f"host {shown} is not a lower-case DNS name of two labels or more")
     if offer.sni_host and not is_dns_name(offer.sni_host):
         return Refusal("sniHost", f"sniHost {offer.sni_host[:100]!a} of {shown} is not a DNS name")
+    if len(offer.server_host) > MAX_SERVED:
+        return Refusal(
+            "sniHost" if offer.sni_host else "host",
+            f"{offer.server_host[:100]!a}... has {len(offer.server_host)} characters; a host of more than {MAX_SERVED} "
+            "fits into no TLS server name, so that it could not be called: the exporter has to shorten it",
+        )
     if not offer.ports:
         return Refusal("ports", f"{shown} is offered without a port")
     if len(offer.ports) > MAX_PORTS:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from meshfed.kube.backoff import Backoff
 from meshfed.kube.client import Client, PatchType, WatchEvent
-from meshfed.kube.config import ClusterConfig, detect, in_cluster
-from meshfed.kube.discovery import Discovery, ServerVersion, discover, server_version
+from meshfed.kube.config import ClusterConfig, in_cluster
+from meshfed.kube.discovery import Discovery, discover
 from meshfed.kube.engine import Engine, EngineStatistics
 from meshfed.kube.errors import (
     AlreadyExists,
@@ -26,16 +26,17 @@ from meshfed.kube.errors import (
     NotFound,
     NotLeading,
     ServerFailure,
+    Silent,
     TooManyRequests,
     TransportError,
     Unauthorized,
 )
 from meshfed.kube.events import Recorder, Subject
-from meshfed.kube.kubeconfig import load_kubeconfig
+from meshfed.kube.kubeconfig import detect, load_kubeconfig
 from meshfed.kube.lease import LEASES, Elector, Timing, process_identity
 from meshfed.kube.queue import QueueStatistics, WorkQueue
 from meshfed.kube.reflector import Reflector, ReflectorState, ReflectorStatistics
-from meshfed.kube.resources import Manifest, ObjectKey, ObjectMeta, Resource
+from meshfed.kube.resources import Manifest, ObjectKey, Resource
 from meshfed.kube.sources import ObjectState, Outcome, SourceState
 from meshfed.kube.store import Key, Store
 from meshfed.kube.times import micro_time_now, time_now
@@ -64,7 +65,6 @@ __all__ = [
     "NotFound",
     "NotLeading",
     "ObjectKey",
-    "ObjectMeta",
     "ObjectState",
     "Outcome",
     "PatchType",
@@ -75,7 +75,7 @@ __all__ = [
     "ReflectorStatistics",
     "Resource",
     "ServerFailure",
-    "ServerVersion",
+    "Silent",
     "SourceState",
     "Store",
     "Subject",
@@ -91,6 +91,5 @@ __all__ = [
     "load_kubeconfig",
     "micro_time_now",
     "process_identity",
-    "server_version",
     "time_now",
 ]

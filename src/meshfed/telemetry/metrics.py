@@ -38,8 +38,14 @@ class Metrics:
         )
         self.watch_restarts = Counter(
             "meshfed_kube_watch_restarts",
-            "Watches that ended and were opened again, by resource and cause.",
+            "Watches that broke off and were opened again, by resource and cause (silent: not even its end came).",
             ["resource", "cause"],
+            registry=registry,
+        )
+        self.watch_last_heard = Gauge(
+            "meshfed_kube_watch_last_heard_timestamp_seconds",
+            "When the API last said anything about a resource, in Unix seconds; in a quiet one, at least each 45 s.",
+            ["resource"],
             registry=registry,
         )
         self.store_objects = Gauge(
@@ -158,6 +164,21 @@ class Metrics:
             ["remote"],
             registry=registry,
         )
+
+    def forget_remote(self, name: str) -> None:
+        """Drop the series of a remote that nothing is imported from any more, so that none says that it is away."""
+        for metric in (
+            self.dropped,
+            self.fds_connected,
+            self.fds_connects,
+            self.fds_received,
+            self.fds_last_message,
+            self.fds_divergences,
+            self.imported_services,
+            self.denied_services,
+            self.withdrawals_held,
+        ):
+            metric.remove_by_labels({"remote": name})
 
     def forget_remotes(self) -> None:
         """Drop the series of single remotes that tell a present state, which this process follows no longer."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable
 from enum import Enum, auto
 from functools import partial
@@ -67,6 +68,8 @@ class Listener:
         self._meshes: dict[str, RemoteMesh] = {}
         self._sessions: dict[str, Session] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._ending: Counter[str] = Counter()
+        """Sessions of a remote that are cancelled and have not come to their end: how many."""
         self._put_back: set[Record] = set()
         """What was deleted, and is there for the planner until it is there again."""
         self._seldom = Seldom()
@@ -84,6 +87,8 @@ class Listener:
             self._meshes[name] = mesh
         if self._recalled:
             self.arrange(name)
+        if name not in self._meshes:
+            self._forget_metrics(name)
 
     def federation_changed(self) -> None:
         """A MeshFederation changed, and with it, perhaps, this mesh: what it may import, and how records look."""
@@ -229,7 +234,24 @@ class Listener:
         self._sessions.pop(name).close()
         task = self._tasks.pop(name, None)
         if task is not None:
+            self._ending[name] += 1
+            task.add_done_callback(lambda _: self._ended(name))
             task.cancel()
+        self._forget_metrics(name)
+
+    def _ended(self, name: str) -> None:
+        self._ending[name] -= 1
+        self._forget_metrics(name)
+
+    def _forget_metrics(self, name: str) -> None:
+        """Drop what nobody reports any more; a session that is cancelled reports until it has come to its end."""
+        if name in self._sessions or self._ending[name]:
+            return
+        del self._ending[name]
+        if name in self._meshes:
+            self._metrics.forget_discovery(name)
+        else:
+            self._metrics.forget_remote(name)
 
     def _desire(self, remote: str, host: str, spec: FederatedServiceSpec | None) -> None:
         mesh = self._planner.mesh

@@ -159,10 +159,29 @@ class Metrics:
             registry=registry,
         )
 
+        self._of_remotes = [
+            metric
+            for metric in vars(self).values()
+            if "remote" in getattr(metric, "_labelnames", ())  # there is no other way to ask
+        ]
+        self._of_statuses = (self.imported_services, self.denied_services)
+        """What is read off the status of a RemoteMesh, and there as long as that is; all others speak of discovery."""
+
+    def forget_remote(self, name: str) -> None:
+        """Drop every series of a remote: its RemoteMesh is gone, and nobody reports of it any more."""
+        for metric in self._of_remotes:
+            metric.remove_by_labels({"remote": name})
+
+    def forget_discovery(self, name: str) -> None:
+        """Drop the series that speak of the discovery of a remote, from which nothing is imported any more."""
+        for metric in self._of_remotes:
+            if metric not in self._of_statuses:
+                metric.remove_by_labels({"remote": name})
+
     def forget_remotes(self) -> None:
-        """Drop the series of single remotes that tell a present state, which this process follows no longer."""
-        for gauge in (self.fds_connected, self.fds_last_message, self.withdrawals_held):
-            gauge.clear()
+        """Drop every series of every remote: whoever comes next begins to follow them anew."""
+        for metric in self._of_remotes:
+            metric.clear()
 
     def exposition(self) -> bytes:
         """Everything, in the Prometheus text format."""

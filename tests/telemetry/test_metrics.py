@@ -39,6 +39,7 @@ def test_while_its_remote_mesh_is_there_only_what_its_status_says_stays() -> Non
     assert of(metrics, "west") == {
         "meshfed_imported_services",
         "meshfed_denied_services",
+        "meshfed_refused_services",
     }
     assert of(metrics, "north") == before
 

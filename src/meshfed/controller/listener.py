@@ -18,6 +18,7 @@ from meshfed.controller.sessions import Reports, Session
 from meshfed.federation.imports import record_name
 from meshfed.kube import Engine, Store
 from meshfed.model.meshes import LocalMesh
+from meshfed.model.reasons import Decision, Reason
 from meshfed.plan import Connection, Planner, record_manifest
 from meshfed.telemetry.logs import Seldom
 from meshfed.telemetry.metrics import Metrics
@@ -204,7 +205,7 @@ class Listener:
         session = Session(
             mesh,
             reports=Reports(desire=self._desire, connection=self._report),
-            admits=self._admits,
+            judge=self._judge,
             metrics=self._metrics,
             stamp=self._stamp,
             node=node,
@@ -218,16 +219,16 @@ class Listener:
             self._faults.over(f"listening to RemoteMesh {name}")
         self._planner.connection_changed(name, connection)
 
-    def _admits(self, spec: FederatedServiceSpec) -> bool:
-        """Whether the import rules admit an offer; as long as our code fails on it, it is not refused by that."""
+    def _judge(self, spec: FederatedServiceSpec) -> Decision:
+        """Return whether the import rules admit an offer; as long as our code fails on it, it is not refused by that."""
         what = f"judging what RemoteMesh {spec.remote} offers as {spec.host}"
         try:
-            admitted = self._planner.judge(spec).accepted
+            decision = self._planner.judge(spec)
         except Exception as error:  # noqa: BLE001 - one offer must not stop what its remote says of all others
-            self._faults.caught(what, error, partial(self._admits, spec))
-            return True
+            self._faults.caught(what, error, partial(self._judge, spec))
+            return Decision(accepted=True, reason=Reason.PENDING, message="it could not be judged yet")
         self._faults.over(what)
-        return admitted
+        return decision
 
     def _end(self, name: str) -> None:
         self._faults.over(f"listening to RemoteMesh {name}")

@@ -148,8 +148,14 @@ class Metrics:
         )
         self.denied_services = Gauge(
             "meshfed_denied_services",
-            "Offers of a remote that are not imported.",
+            "Offers of a remote that the import rules deny.",
             ["remote"],
+            registry=registry,
+        )
+        self.refused_services = Gauge(
+            "meshfed_refused_services",
+            "Offers of a remote that are not imported though no rule denies them, by reason.",
+            ["remote", "reason"],
             registry=registry,
         )
         self.withdrawals_held = Gauge(
@@ -164,7 +170,7 @@ class Metrics:
             for metric in vars(self).values()
             if "remote" in getattr(metric, "_labelnames", ())  # there is no other way to ask
         ]
-        self._of_statuses = (self.imported_services, self.denied_services)
+        self._of_statuses = (self.imported_services, self.denied_services, self.refused_services)
         """What is read off the status of a RemoteMesh, and there as long as that is; all others speak of discovery."""
 
     def forget_remote(self, name: str) -> None:

@@ -26,6 +26,7 @@ from meshfed.plan import (
 )
 from tests.world import World, exported, host, mesh, offer, remote, service
 
+SEE = "see `kubectl get federatedservices`"
 IN_PLACE = Applied(state="applied")
 REFUSED = Applied(state="failed", reason=Reason.WRITE_FAILED, message="admission webhook said no")
 UP = Connection(
@@ -78,8 +79,7 @@ def test_all_is_well() -> None:
         "remoteMeshes": 1,
     }
     assert told(world, "RemoteMesh", "west") == [
-        "Ready True Ready: 1 of 2 offered services imported, 1 not (1 LocalServiceExists): "
-        "see `kubectl get federatedservices`",
+        f"Ready True Ready: 1 of 2 offered services imported, 1 not (1 LocalServiceExists): {SEE}",
         "Connected True Connected: connected",
         "Synced True Synced: all received",
         f"IdentityUnique True IdentityUnique: callers with the identity {OWN_IDENTITY} are this remote",
@@ -340,7 +340,7 @@ def test_offers_that_were_not_recorded_are_counted_too() -> None:
     )
     assert told(world, "RemoteMesh", "west")[0] == (
         "Ready True Ready: 1 of 49 offered services imported, 48 not (40 DeniedByRule, 7 LimitExceeded, "
-        "1 LocalServiceExists): see `kubectl get federatedservices`"
+        f"1 LocalServiceExists): {SEE}"
     )
 
 
@@ -351,10 +351,9 @@ def test_whoever_is_not_imported_is_counted_under_its_own_reason_whatever_turns(
     world = World(mesh(), remote("west", import_=rules), service("reviews"), *offers)
 
     def counts() -> dict[str, int]:
-        fields = world.statuses["RemoteMesh west"].fields
-        refused: Any = fields["refused"]
-        given = {what: fields[f"{what}Services"] for what in ("imported", "denied")}
-        return {key: number for key, number in given.items() if number} | {one.reason: one.count for one in refused}
+        fields: dict[str, Any] = dict(world.statuses["RemoteMesh west"].fields)
+        given = {what: fields[f"{what}Services"] for what in ("imported", "denied") if fields[f"{what}Services"]}
+        return given | {one.reason: one.count for one in fields["refused"]}
 
     assert counts() == {"imported": 2, "denied": 1, "LocalServiceExists": 1, "LimitExceeded": 1}
     world.remove(service("reviews"))

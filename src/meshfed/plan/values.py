@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
@@ -82,7 +83,7 @@ class StatusUpdate(msgspec.Struct, frozen=True):
     name: str
     observed_generation: int = 0
     conditions: tuple[Condition, ...] = ()
-    fields: dict[str, str | int | tuple[str, ...] | tuple[Refused, ...]] = {}
+    fields: Mapping[str, str | int | tuple[str, ...] | tuple[Refused, ...]] = {}
     """The other status fields, under their names in the API (``importedServices``, ``importedAs``, ``objects``)."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -137,7 +138,7 @@ def counted(world: World, records: list[FederatedService]) -> dict[str, tuple[in
     return found
 
 
-def said(fields: dict[str, Any]) -> tuple[int, Counter[str]]:
+def said(fields: Mapping[str, Any]) -> tuple[int, Counter[str]]:
     """The same, from the status of the RemoteMesh; what is denied under one reason."""
     refused = Counter({one.reason: one.count for one in fields["refused"]})
     assert refused.total() == fields["refusedServices"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -252,8 +253,8 @@ class Compared(str):
         return str.__lt__(self, other)
 
 
-def steps(world: World, key: ImportKey | ExportKey | None, name: str, applied: Applied) -> int:
-    """Take in a verdict, on a FederatedService where there is no ``key``; returns how many lines of code ran for it."""
+def lines(change: Callable[[], object]) -> int:
+    """Make a change; returns how many lines of code ran for it."""
     ran = 0
 
     def line(_frame: FrameType, event: str, _argument: Any) -> Any:
@@ -264,14 +265,41 @@ def steps(world: World, key: ImportKey | ExportKey | None, name: str, applied: A
     before = sys.gettrace()
     sys.settrace(line)
     try:
+        change()
+    finally:
+        sys.settrace(before)
+    return ran
+
+
+def steps(world: World, key: ImportKey | ExportKey | None, name: str, applied: Applied) -> int:
+    """Take in a verdict, on a FederatedService where there is no ``key``; returns how many lines of code ran for it."""
+
+    def verdict() -> None:
         if key is None:
             world.planner.record_changed("west", name, applied)
         else:
             world.planner.applied_changed(key, applied)
         world.settle()
-    finally:
-        sys.settrace(before)
-    return ran
+
+    return lines(verdict)
+
+
+def test_an_offer_that_is_not_imported_costs_the_same_beside_few_others_and_beside_many() -> None:
+    rules = {"rules": [{"action": "Deny", "hosts": ["no*"]}, {"action": "Import"}], "limit": 2}
+
+    def cost(size: int) -> list[int]:
+        world = World(mesh(), remote("west", import_=rules))
+        world.put(*(offer("west", f"{what}{number}") for what in ("no", "over") for number in range(size)))
+        world.settle()
+        denied, beyond = offer("west", "no-more"), offer("west", "over-more")
+        return [
+            lines(lambda: world.put(denied).settle()),
+            lines(lambda: world.put(beyond).settle()),
+            lines(lambda: world.remove(denied).settle()),
+            lines(lambda: world.remove(beyond).settle()),
+        ]
+
+    assert cost(8) == cost(512)
 
 
 @pytest.mark.parametrize("what", ["imports", "exports", "records"])

@@ -10,6 +10,7 @@ import pytest
 
 from meshfed.api.v1alpha1 import FederatedService, RemoteMesh
 from meshfed.controller import listener as module
+from meshfed.controller.faults import Faults
 from meshfed.controller.listener import Listener
 from meshfed.kube import Engine, Store
 from meshfed.telemetry.metrics import Metrics
@@ -70,7 +71,7 @@ class Talkative:
 
     def remember(self, _: object) -> None: ...
 
-    def known(self) -> tuple[()]:
+    def left(self) -> tuple[()]:
         return ()
 
     def forget_all(self) -> None: ...
@@ -94,6 +95,7 @@ async def test_what_a_session_reports_while_it_ends_is_forgotten_too(
         offers=cast("Store[FederatedService]", SimpleNamespace(by_index=lambda *_: ())),
         metrics=metrics,
         stamp=lambda: "",
+        faults=Faults(metrics),
     )
     west = remote("west")
     listener.federation_changed()

@@ -220,7 +220,7 @@ class Listener:
         self._planner.connection_changed(name, connection)
 
     def _judge(self, spec: FederatedServiceSpec) -> Decision:
-        """Return whether the import rules admit an offer; as long as our code fails on it, it is not refused by that."""
+        """Say whether the import rules admit an offer; as long as our code fails on it, it is not refused by that."""
         what = f"judging what RemoteMesh {spec.remote} offers as {spec.host}"
         try:
             decision = self._planner.judge(spec)

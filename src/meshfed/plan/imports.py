@@ -200,8 +200,7 @@ class Imports:
         self._mark(OfferKey(record))
         entry, decision = self._entries.get(record), None
         if entry is not None:
-            settled = self._outcomes.get(entry.host, Outcome()).decisions.get(record)
-            decision = self._refusal(entry) or settled
+            decision = self._refusal(entry) or self._outcomes.get(entry.host, Outcome()).decisions.get(record)
         for remote in self._tally.change(record, entry.remote if entry is not None else "", decision):
             self._mark(RemoteStatusKey(remote))
 

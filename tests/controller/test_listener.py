@@ -100,7 +100,8 @@ async def test_what_a_session_reports_while_it_ends_is_forgotten_too(
     west = remote("west")
     listener.federation_changed()
     listener.remote_changed("west", west)
-    listener.recall()
+    for name in listener.recall():
+        listener.arrange(name)
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(listener.run())
         await asyncio.sleep(0.1)

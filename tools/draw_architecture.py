@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+from meshfed.sandbox.paint import Look, attributes, style
+
 WIDTH, HEIGHT = 1080, 600
 MESH_WIDTH = 440
 MARGIN = 16
@@ -21,7 +23,7 @@ MARGIN = 16
 
 @dataclass(frozen=True)
 class Box:
-    """A component: its place in pixels, a title, lines below the title, and a kind, which is a class of the style."""
+    """A component: its place in pixels, a title, lines below the title, and a kind, which has a look."""
 
     x: int
     y: int
@@ -125,32 +127,30 @@ BETWEEN_LABELS = (
     ),
 )
 
-FONTS = 'system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif'
-SHAPES = """
-    text { font-size: 13px; } .strong, .name { font-weight: 600; } .name { font-size: 16px; }
-    .pod { stroke-dasharray: 4 4; } .ours { stroke-width: 2; }
-    .arrow { fill: none; stroke-width: 1.6; } .arrow.discovery, .arrow.mtls { stroke-width: 2.6; }
-"""
-# What is filled and what is stroked, and the colour of it on a light page and on a dark one. Spelled out class by
-# class, since some programs that show SVG know no CSS variables.
-COLOURS = (
-    ("text", "fill", "#1c2330", "#e8edf4"),
-    (".label", "fill", "#505b6b", "#a9b4c4"),
-    (".page", "fill", "#ffffff", "#0f141b"),
-    (".mesh", "fill", "#f4f6f9", "#171e28"),
-    (".mesh, .plain, .pod", "stroke", "#8a94a3", "#76839a"),
-    (".plain", "fill", "#ffffff", "#202936"),
-    (".pod", "fill", "none", "none"),
-    (".ours", "fill", "#dbe7ff", "#1d3566"),
-    (".ours, .arrow.discovery", "stroke", "#2f62c9", "#7ea6ff"),
-    (".head.discovery", "fill", "#2f62c9", "#7ea6ff"),
-    (".proxy", "fill", "#e2f3e6", "#173a24"),
-    (".proxy, .arrow.mtls", "stroke", "#2d7d46", "#6cc487"),
-    (".head.mtls", "fill", "#2d7d46", "#6cc487"),
-    (".arrow.control, .arrow.plaintext", "stroke", "#505b6b", "#a9b4c4"),
-    (".head.control, .head.plaintext", "fill", "#505b6b", "#a9b4c4"),
-)
-ARROW_KINDS = ("control", "discovery", "mtls", "plaintext")
+FONT = """font-family="system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif" font-size="13\""""
+INK, FAINT, LINE = ("#1c2330", "#e8edf4"), ("#505b6b", "#a9b4c4"), ("#8a94a3", "#76839a")
+OURS, PROXY = ("#2f62c9", "#7ea6ff"), ("#2d7d46", "#6cc487")
+ARROWS = {
+    "control": (FAINT, "1.6"),
+    "discovery": (OURS, "2.6"),
+    "mtls": (PROXY, "2.6"),
+    "plaintext": (FAINT, "1.6"),
+}
+LOOKS: dict[str, Look] = {
+    "page": {"fill": ("#ffffff", "#0f141b")},
+    "mesh": {"fill": ("#f4f6f9", "#171e28"), "stroke": LINE},
+    "plain": {"fill": ("#ffffff", "#202936"), "stroke": LINE},
+    "pod": {"fill": "none", "stroke": LINE, "stroke-dasharray": "4 4"},
+    "ours": {"fill": ("#dbe7ff", "#1d3566"), "stroke": OURS, "stroke-width": "2"},
+    "proxy": {"fill": ("#e2f3e6", "#173a24"), "stroke": PROXY},
+    "name": {"fill": INK, "font-weight": "600", "font-size": "16"},
+    "strong": {"fill": INK, "font-weight": "600"},
+    "small": {"fill": INK},
+    "label": {"fill": FAINT},
+}
+for _kind, (_colour, _width) in ARROWS.items():
+    LOOKS[f"arrow-{_kind}"] = {"fill": "none", "stroke": _colour, "stroke-width": _width}
+    LOOKS[f"head-{_kind}"] = {"fill": _colour}
 
 
 def mirror_box(box: Box) -> Box:
@@ -171,7 +171,8 @@ def mirror_label(label: Label) -> Label:
 
 def draw_box(box: Box) -> list[str]:
     """A rounded rectangle with its lines of text in the middle."""
-    parts = [f'<rect class="{box.kind}" x="{box.x}" y="{box.y}" width="{box.width}" height="{box.height}" rx="6"/>']
+    look, size = attributes(LOOKS, box.kind), f'width="{box.width}" height="{box.height}"'
+    parts = [f'<rect {look} x="{box.x}" y="{box.y}" {size} rx="6"/>']
     texts = [text for text in (box.title, *box.lines) if text]
     first = box.y + box.height // 2 + 5 - 9 * (len(texts) - 1)
     for number, text in enumerate(texts):
@@ -184,32 +185,23 @@ def draw_arrow(arrow: Arrow) -> str:
     """A line with a head at its end, or at both."""
     points = " ".join(f"{x},{y}" for x, y in arrow.points)
     start = f' marker-start="url(#{arrow.kind})"' if arrow.both else ""
-    return f'<polyline class="arrow {arrow.kind}" points="{points}" marker-end="url(#{arrow.kind})"{start}/>'
+    look = attributes(LOOKS, f"arrow-{arrow.kind}")
+    return f'<polyline {look} points="{points}" marker-end="url(#{arrow.kind})"{start}/>'
 
 
 def draw_label(label: Label) -> str:
     """A line of text."""
     anchor = "" if label.anchor == "start" else f' text-anchor="{label.anchor}"'
-    return f'<text class="{label.kind}" x="{label.x}" y="{label.y}"{anchor}>{escape(label.text)}</text>'
+    return f'<text {attributes(LOOKS, label.kind)} x="{label.x}" y="{label.y}"{anchor}>{escape(label.text)}</text>'
 
 
 def draw_mesh(x: int, name: str) -> list[str]:
     """The ground that a mesh stands on."""
     height = CALLED_ROW + POD_HEIGHT + 20 - MARGIN
     return [
-        f'<rect class="mesh" x="{x}" y="{MARGIN}" width="{MESH_WIDTH}" height="{height}" rx="12"/>',
+        f'<rect {attributes(LOOKS, "mesh")} x="{x}" y="{MARGIN}" width="{MESH_WIDTH}" height="{height}" rx="12"/>',
         draw_label(Label(x + MESH_WIDTH // 2, MARGIN + 32, name, kind="name")),
     ]
-
-
-def draw_style() -> str:
-    """The style sheet: light unless whoever looks prefers dark."""
-    light = "\n".join(f"    {selector} {{ {what}: {colour}; }}" for selector, what, colour, _ in COLOURS)
-    dark = "\n".join(f"      {selector} {{ {what}: {colour}; }}" for selector, what, _, colour in COLOURS)
-    return (
-        f"<style>\n    svg {{ font-family: {FONTS}; }}{SHAPES}{light}\n"
-        f"    @media (prefers-color-scheme: dark) {{\n{dark}\n    }}\n</style>"
-    )
 
 
 def draw_heads() -> list[str]:
@@ -217,8 +209,8 @@ def draw_heads() -> list[str]:
     return [
         f'<marker id="{kind}" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="11" markerHeight="11" '
         f'markerUnits="userSpaceOnUse" orient="auto-start-reverse">'
-        f'<path class="head {kind}" d="M0,0 L10,5 L0,10 z"/></marker>'
-        for kind in ARROW_KINDS
+        f'<path {attributes(LOOKS, f"head-{kind}")} d="M0,0 L10,5 L0,10 z"/></marker>'
+        for kind in ARROWS
     ]
 
 
@@ -234,7 +226,7 @@ def draw() -> str:
     ]
     labels = [*MESH_LABELS, *(mirror_label(label) for label in MESH_LABELS), *BETWEEN_LABELS]
     body = [
-        f'<rect class="page" width="{WIDTH}" height="{HEIGHT}" rx="12"/>',
+        f'<rect {attributes(LOOKS, "page")} width="{WIDTH}" height="{HEIGHT}" rx="12"/>',
         *draw_mesh(MARGIN, "mesh east"),
         *draw_mesh(WIDTH - MARGIN - MESH_WIDTH, "mesh west"),
         *(part for box in boxes for part in draw_box(box)),
@@ -243,10 +235,10 @@ def draw() -> str:
     ]
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img">',
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" {FONT} role="img">',
             "<!-- Generated by tools/draw_architecture.py: change that, then run make generate. -->",
             "<title>Two Istio meshes, federated by a Meshfed controller in each</title>",
-            draw_style(),
+            style(LOOKS),
             "<defs>",
             *draw_heads(),
             "</defs>",

@@ -188,7 +188,7 @@ def test_a_count_of_zero_is_written_so_that_its_column_shows_it() -> None:
     written = [msgspec.to_builtins(status) for status in (MeshFederationStatus(), RemoteMeshStatus())]
     assert written == [
         {"exportedServices": 0, "importedServices": 0, "remoteMeshes": 0},
-        {"offeredServices": 0, "importedServices": 0, "deniedServices": 0},
+        {"offeredServices": 0, "importedServices": 0, "deniedServices": 0, "refusedServices": 0},
     ]
 
 

@@ -197,7 +197,9 @@ async def test_offers_beyond_the_limit_are_counted_and_not_all_recorded() -> Non
         await eventually(lambda: len(east.imported()) == 10)
         await eventually(lambda: len(east.all("FederatedService")) == room(10))
         await eventually(lambda: east.all("RemoteMesh")["west"]["status"]["offeredServices"] == 300)
-        assert east.all("RemoteMesh")["west"]["status"]["deniedServices"] == 290
+        status = east.all("RemoteMesh")["west"]["status"]
+        assert (status["deniedServices"], status["refusedServices"]) == (0, 290)
+        assert status["refused"] == [{"reason": "LimitExceeded", "count": 290}]
         gone = east.imported()[:4]
         west.withdraw(*(name.split(".")[0] for name in gone))
         await eventually(lambda: len(east.imported()) == 10 and not set(gone) & set(east.imported()))

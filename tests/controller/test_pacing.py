@@ -11,6 +11,7 @@ from meshfed.controller.pacing import BURST, HOSTS_PER_SECOND, Pacer
 from meshfed.controller.sessions import Reports, Session
 from meshfed.fds import Dialect, Update
 from meshfed.model.offers import Offer, Port
+from meshfed.model.reasons import Decision, Reason
 from meshfed.plan import Connection
 from meshfed.telemetry.metrics import Metrics
 from tests.world import remote
@@ -52,7 +53,7 @@ class World:
         self.session = Session(
             remote(import_={"limit": 10_000}, withdrawal={"maxPercent": 100}),
             reports=Reports(desire=self._desire, connection=self._connected),
-            admits=lambda _spec: True,
+            judge=lambda _spec: Decision(accepted=True, reason=Reason.ACCEPTED),
             metrics=Metrics(),
             stamp=lambda: "2026-01-01T00:00:00Z",
             node="east",

@@ -49,6 +49,15 @@ def writes(mesh: Mesh, *, leases: bool = False) -> float:
     )
 
 
+def measured_by_discovery(mesh: Mesh) -> set[str]:
+    return {
+        sample.name
+        for family in mesh.metrics.registry.collect()
+        for sample in family.samples
+        if "remote" in sample.labels and not sample.name.endswith("_services")
+    }
+
+
 def connected_since(mesh: Mesh, remote: str) -> str:
     conditions = mesh.all("RemoteMesh")[remote]["status"]["conditions"]
     (since,) = [one["lastTransitionTime"] for one in conditions if one["type"] == "Connected"]
@@ -104,6 +113,7 @@ async def test_a_leader_that_loses_its_lease_steps_back_and_goes_on_serving() ->
             await east.patch("Lease", "meshfed-controller", lease)
             await eventually(lambda: total(east.metrics, "meshfed_leader") == 0)
             await eventually(lambda: total(beside.metrics, "meshfed_leader") == 1)
+            assert not measured_by_discovery(east), "its successor is who follows the remotes now"
             done = writes(east)
             await west.label("productpage", export_service="true")
             await eventually(lambda: ("default", "productpage") in east.merged())

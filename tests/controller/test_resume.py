@@ -14,7 +14,7 @@ import pytest
 from meshfed.api.v1alpha1 import FederatedServiceSpec, RemoteMesh
 from meshfed.controller.sessions import Reports, Session
 from meshfed.fds import Dialect, NotReady, Refused, Update
-from meshfed.model.reasons import Reason
+from meshfed.model.reasons import Decision, Reason
 from meshfed.plan import Connection
 from meshfed.telemetry.metrics import Metrics
 from tests.controller.meshes import eventually
@@ -54,7 +54,7 @@ async def restarted(status: Mapping[str, Any], services: int = 30, **spec: Any) 
             desire=lambda _remote, name, wanted: heard.wanted.update({name: wanted}),
             connection=lambda _remote, connection: heard.connections.append(connection),
         ),
-        admits=lambda _: True,
+        judge=lambda _: Decision(accepted=True, reason=Reason.ACCEPTED),
         metrics=Metrics(),
         stamp=lambda: NOW,
         node="east",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from meshfed.kube import Manifest
@@ -377,13 +378,26 @@ async def test_whatever_is_refused_says_why_and_holds_up_nothing() -> None:
         assert accepted(east) == {record("west", one.host): str(reason) for one, reason in offers}
         assert east.imported() == [host("fine"), host("named.kube-system"), host("oldx.shop", "west.mesh")]
         assert east.merged() == [("default", "here")]
-        denied = sum(reason is not Reason.ACCEPTED for _, reason in offers)
+        found = Counter(str(reason) for _, reason in offers)
+        wanted = [len(offers), found.pop("Accepted"), found.pop("DeniedByRule")]
 
         def counts() -> list[int]:
             status = east.all("RemoteMesh")["west"]["status"]
             return [status[key] for key in ("offeredServices", "importedServices", "deniedServices")]
 
-        await eventually(lambda: counts() == [len(offers), len(offers) - denied, denied])
+        await eventually(lambda: counts() == wanted)
+        refused = [{"reason": reason, "count": number} for reason, number in sorted(found.items())]
+        assert east.all("RemoteMesh")["west"]["status"]["refused"] == refused
+
+        def measured() -> dict[str, float]:
+            samples = [one for family in east.metrics.registry.collect() for one in family.samples]
+            return {one.labels["reason"]: one.value for one in samples if one.name == "meshfed_refused_services"}
+
+        assert measured() == found
+        await east.patch("RemoteMesh", "west", {"spec": {"import": {"rules": [{"action": "Deny"}]}}})
+        unusable = found["InvalidPorts"]
+        await eventually(lambda: counts() == [len(offers), 0, len(offers) - unusable])
+        assert measured() == {"InvalidPorts": unusable}
 
 
 async def test_over_the_limit_the_longest_standing_stay() -> None:

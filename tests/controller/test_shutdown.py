@@ -13,6 +13,7 @@ import pytest
 from meshfed.api.v1alpha1 import RemoteMesh
 from meshfed.controller.resolver import Resolver
 from meshfed.controller.sessions import Reports, Session
+from meshfed.model.reasons import Decision, Reason
 from meshfed.telemetry.metrics import Metrics
 from tests.controller.remotes import Remote
 
@@ -34,7 +35,7 @@ def session() -> Work:
     made = Session(
         mesh,
         reports=Reports(desire=lambda _remote, _host, _spec: None, connection=lambda _name, _connection: None),
-        admits=lambda _: True,
+        judge=lambda _: Decision(accepted=True, reason=Reason.ACCEPTED),
         metrics=Metrics(),
         stamp=lambda: "2026-01-01T00:00:00Z",
         node="east",

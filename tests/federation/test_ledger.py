@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 import pytest
 
 from meshfed.api.v1alpha1 import FederatedServiceSpec
 from meshfed.federation.ledger import MAX_DENIED, WINDOW, Guard, Ledger, room
 from meshfed.model.offers import Offer, Port
+from meshfed.model.reasons import Decision, Reason
 
 HTTP = (Port(number=80, name="http", protocol="HTTP", target_port=8080),)
 
@@ -23,6 +26,14 @@ def host(name: str) -> str:
 
 def ledger(hold: float = 300) -> Ledger:
     return Ledger("west", trust_domain="west.local", guard=Guard(hold=hold))
+
+
+def all_but(*denied: str) -> Callable[[FederatedServiceSpec], Decision]:
+    return lambda spec: Decision(accepted=spec.host not in denied, reason=Reason.DENIED_BY_RULE)
+
+
+def only(admitted: str) -> Callable[[FederatedServiceSpec], Decision]:
+    return lambda spec: Decision(accepted=spec.host == admitted, reason=Reason.DENIED_BY_RULE)
 
 
 def hear(
@@ -160,14 +171,15 @@ def test_an_offer_without_identities_clears_none_and_one_with_others_replaces_th
 
 def test_refused_offers_are_shown_up_to_a_limit_and_come_back_when_the_rules_change() -> None:
     guard = Guard()
-    book = Ledger("west", trust_domain="west.local", guard=guard, admits=lambda spec: spec.host == host("s0"))
+    book = Ledger("west", trust_domain="west.local", guard=guard, judge=only(host("s0")))
     hear(book, *many(MAX_DENIED + 51), complete=True)
-    assert book.shown + book.unrecorded == MAX_DENIED + 50
+    assert book.shown == MAX_DENIED
+    assert book.unrecorded == {Reason.DENIED_BY_RULE: 50}
     shown = [one.host for one in many(MAX_DENIED + 51) if book.desired(one.host)]
     assert len(shown) == MAX_DENIED + 1
-    changed = book.rejudge(trust_domain="west.local", guard=guard, limit=1000, admits=lambda _spec: True)
+    changed = book.rejudge(trust_domain="west.local", guard=guard, limit=1000, judge=all_but())
     assert len(changed) == 50
-    assert book.shown + book.unrecorded == 0
+    assert (book.shown, book.unrecorded) == (0, {})
 
 
 def test_offers_far_beyond_the_limit_are_counted_and_take_the_place_of_those_that_go() -> None:
@@ -175,20 +187,18 @@ def test_offers_far_beyond_the_limit_are_counted_and_take_the_place_of_those_tha
     kept, total = room(2), room(2) + 5
     first = [one.host for one in many(total)]
     assert hear(book, *many(total), complete=True) == set(first[:kept])
-    assert (book.unrecorded, len(book)) == (5, total)
+    assert (book.unrecorded, len(book)) == ({Reason.LIMIT_EXCEEDED: 5}, total)
     assert hear(book, gone=(first[0],)) == {first[0], first[kept]}
     assert hear(book, gone=(first[-1],)) == set(), "nobody ever saw that one"
-    assert (book.unrecorded, len(book)) == (3, total - 2)
-    changed = book.rejudge(trust_domain="west.local", guard=Guard(), limit=4, admits=lambda _spec: True)
+    assert (book.unrecorded, len(book)) == ({Reason.LIMIT_EXCEEDED: 3}, total - 2)
+    changed = book.rejudge(trust_domain="west.local", guard=Guard(), limit=4, judge=all_but())
     assert changed == set(first[kept + 1 : total - 1])
-    assert book.unrecorded == 0
-    changed = book.rejudge(
-        trust_domain="west.local", guard=Guard(), limit=2, admits=lambda spec: spec.host != first[kept]
-    )
+    assert book.unrecorded == {}
+    changed = book.rejudge(trust_domain="west.local", guard=Guard(), limit=2, judge=all_but(first[kept]))
     assert len(changed) == 2
-    assert book.unrecorded == 2
+    assert book.unrecorded == {Reason.LIMIT_EXCEEDED: 2}
     assert book.clear() == set(first[1 : total - 1])
-    assert (book.unrecorded, len(book)) == (0, 0)
+    assert (book.unrecorded, len(book)) == ({}, 0)
 
 
 def test_a_hold_is_of_what_has_a_federated_service_so_that_endless_new_names_take_no_memory() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -10,11 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshfed.api.core import Service
-from meshfed.api.v1alpha1 import MeshFederation, RemoteMesh
+from meshfed.api.v1alpha1 import FederatedService, MeshFederation, RemoteMesh
+from meshfed.model.reasons import DENIALS, Reason
 from meshfed.plan import GatewayKey, MeshStatusKey, Outputs
 from meshfed.plan.rivals import Entry
 from tests.world import Object, World, exported, host, mesh, namespace, offer, pod, remote, service
 
+DENIED = Reason.DENIED_BY_RULE
 WEST, NORTH = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
 HTTP = [{"number": 80, "name": "http", "protocol": "HTTP"}]
 TCP = [{"number": 80, "name": "tcp", "protocol": "TCP"}]
@@ -124,6 +127,25 @@ def end_state(world: World) -> dict[str, Outputs]:
     return {repr(key): outputs for key, outputs in world.outputs.items() if outputs != Outputs()}
 
 
+def counted(world: World, records: list[FederatedService]) -> dict[str, tuple[int, Counter[str]]]:
+    """By remote, how many offers are imported, and how many are not for which reason, from what is said of each."""
+    found: dict[str, tuple[int, Counter[str]]] = {}
+    for record in records:
+        accepted = world.statuses[f"FederatedService {record.metadata.name}"].conditions[0]
+        imported, refused = found.get(record.spec.remote, (0, Counter()))
+        holds = accepted.status == "True"
+        found[record.spec.remote] = (imported + holds, refused + Counter([] if holds else [accepted.reason]))
+    return found
+
+
+def said(fields: Mapping[str, Any]) -> tuple[int, Counter[str]]:
+    """The same, from the status of the RemoteMesh; what is denied under one reason."""
+    refused = Counter({one.reason: one.count for one in fields["refused"]})
+    assert refused.total() == fields["refusedServices"]
+    assert fields["offeredServices"] == fields["importedServices"] + fields["deniedServices"] + refused.total()
+    return fields["importedServices"], refused + Counter({DENIED: fields["deniedServices"]})
+
+
 def change_beside(world: World, action: str, place: tuple[str, str], value: Any) -> None:
     if action == "rule":
         world.planner.destination_rule_changed(*place, value)
@@ -159,6 +181,12 @@ def test_what_happened_on_the_way_does_not_matter(
             present.pop(identity(what), None)
             world.remove(what)
         arrived = end_state(world)
+        if world.planner.mesh is not None:
+            told = counted(world, [given for given in present.values() if isinstance(given, FederatedService)])
+            for name in world.planner.remotes:
+                imported, refused = told.get(name, (0, Counter()))
+                one = Counter({DENIED: sum(refused.pop(reason, 0) for reason in DENIALS)})
+                assert said(world.statuses[f"RemoteMesh {name}"].fields) == (imported, refused + one)
 
         fresh = World(*present.values())
         for name, addresses in resolved.items():

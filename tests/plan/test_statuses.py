@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 import msgspec
 import pytest
 
+from meshfed.api.meta import Refused
 from meshfed.model.identity import SpiffeID
 from meshfed.model.reasons import REASONS, Condition, ConditionType, Reason
 from meshfed.plan import (
@@ -25,6 +27,7 @@ from meshfed.plan import (
 )
 from tests.world import World, exported, host, mesh, offer, remote, service
 
+SEE = "see `kubectl get federatedservices`"
 IN_PLACE = Applied(state="applied")
 REFUSED = Applied(state="failed", reason=Reason.WRITE_FAILED, message="admission webhook said no")
 UP = Connection(
@@ -77,7 +80,7 @@ def test_all_is_well() -> None:
         "remoteMeshes": 1,
     }
     assert told(world, "RemoteMesh", "west") == [
-        "Ready True Ready: 1 of 2 offered services imported, 1 not: see `kubectl get federatedservices` for why",
+        f"Ready True Ready: 1 of 2 offered services imported, 1 not (1 LocalServiceExists): {SEE}",
         "Connected True Connected: connected",
         "Synced True Synced: all received",
         f"IdentityUnique True IdentityUnique: callers with the identity {OWN_IDENTITY} are this remote",
@@ -85,7 +88,9 @@ def test_all_is_well() -> None:
     assert world.statuses["RemoteMesh west"].fields == {
         "offeredServices": 2,
         "importedServices": 1,
-        "deniedServices": 1,
+        "deniedServices": 0,
+        "refusedServices": 1,
+        "refused": (Refused(reason="LocalServiceExists", count=1),),
         "heldServices": 0,
         "heldSince": "",
         "lastConnected": "2026-01-01T00:00:00Z",
@@ -248,8 +253,8 @@ class Compared(str):
         return str.__lt__(self, other)
 
 
-def steps(world: World, key: ImportKey | ExportKey | None, name: str, applied: Applied) -> int:
-    """Take in a verdict, on a FederatedService where there is no ``key``; returns how many lines of code ran for it."""
+def lines(change: Callable[[], object]) -> int:
+    """Make a change; returns how many lines of code ran for it."""
     ran = 0
 
     def line(_frame: FrameType, event: str, _argument: Any) -> Any:
@@ -260,14 +265,41 @@ def steps(world: World, key: ImportKey | ExportKey | None, name: str, applied: A
     before = sys.gettrace()
     sys.settrace(line)
     try:
+        change()
+    finally:
+        sys.settrace(before)
+    return ran
+
+
+def steps(world: World, key: ImportKey | ExportKey | None, name: str, applied: Applied) -> int:
+    """Take in a verdict, on a FederatedService where there is no ``key``; returns how many lines of code ran for it."""
+
+    def verdict() -> None:
         if key is None:
             world.planner.record_changed("west", name, applied)
         else:
             world.planner.applied_changed(key, applied)
         world.settle()
-    finally:
-        sys.settrace(before)
-    return ran
+
+    return lines(verdict)
+
+
+def test_an_offer_that_is_not_imported_costs_the_same_beside_few_others_and_beside_many() -> None:
+    rules = {"rules": [{"action": "Deny", "hosts": ["no*"]}, {"action": "Import"}], "limit": 2}
+
+    def cost(size: int) -> list[int]:
+        world = World(mesh(), remote("west", import_=rules))
+        world.put(*(offer("west", f"{what}{number}") for what in ("no", "over") for number in range(size)))
+        world.settle()
+        denied, beyond = offer("west", "no-more"), offer("west", "over-more")
+        return [
+            lines(lambda: world.put(denied).settle()),
+            lines(lambda: world.put(beyond).settle()),
+            lines(lambda: world.remove(denied).settle()),
+            lines(lambda: world.remove(beyond).settle()),
+        ]
+
+    assert cost(8) == cost(512)
 
 
 @pytest.mark.parametrize("what", ["imports", "exports", "records"])
@@ -325,11 +357,46 @@ def test_how_the_connection_stands(change: dict[str, object], ready: str, connec
 
 def test_offers_that_were_not_recorded_are_counted_too() -> None:
     world = running()
-    world.planner.connection_changed("west", msgspec.structs.replace(UP, denied_unrecorded=40))
-    assert (
-        world.statuses["RemoteMesh west"].fields["offeredServices"],
-        world.statuses["RemoteMesh west"].fields["deniedServices"],
-    ) == (42, 41)
+    unrecorded = {Reason.DENIED_BY_RULE: 40, Reason.LIMIT_EXCEEDED: 7}
+    world.planner.connection_changed("west", msgspec.structs.replace(UP, unrecorded=unrecorded))
+    fields = world.statuses["RemoteMesh west"].fields
+    counts = [fields[f"{what}Services"] for what in ("offered", "imported", "denied", "refused")]
+    assert counts == [49, 1, 40, 8]
+    assert fields["refused"] == (
+        Refused(reason="LimitExceeded", count=7),
+        Refused(reason="LocalServiceExists", count=1),
+    )
+    assert told(world, "RemoteMesh", "west")[0] == (
+        "Ready True Ready: 1 of 49 offered services imported, 48 not (40 DeniedByRule, 7 LimitExceeded, "
+        f"1 LocalServiceExists): {SEE}"
+    )
+
+
+def test_whoever_is_not_imported_is_counted_under_its_own_reason_whatever_turns() -> None:
+    rules = {"rules": [{"action": "Deny", "hosts": ["no.*"]}, {"action": "Import", "merge": False}], "limit": 2}
+    names = ("no", "reviews", "first", "second", "third")
+    offers = [offer("west", name, first_offered=f"2026-01-0{day}T00:00:00Z") for day, name in enumerate(names, 1)]
+    world = World(mesh(), remote("west", import_=rules), service("reviews"), *offers)
+
+    def counts() -> dict[str, int]:
+        fields: dict[str, Any] = dict(world.statuses["RemoteMesh west"].fields)
+        given = {what: fields[f"{what}Services"] for what in ("imported", "denied") if fields[f"{what}Services"]}
+        return given | {one.reason: one.count for one in fields["refused"]}
+
+    assert counts() == {"imported": 2, "denied": 1, "LocalServiceExists": 1, "LimitExceeded": 1}
+    world.remove(service("reviews"))
+    assert counts() == {"imported": 2, "denied": 1, "LimitExceeded": 2}
+    world.remove(offers[2])
+    assert counts() == {"imported": 2, "denied": 1, "LimitExceeded": 1}
+    north = offer(
+        "north", "third", first_offered="2025-01-01T00:00:00Z", ports=[{"number": 1, "name": "a", "protocol": "HTTP"}]
+    )
+    world.put(remote("north"), north, remote("west", import_=rules | {"limit": 9, "merge": True}))
+    assert counts() == {"imported": 2, "denied": 1, "AlreadyImported": 1}
+    world.put(remote("west", import_={"limit": 9, "merge": True}))
+    assert counts() == {"imported": 3, "PortConflict": 1}
+    world.put(remote("west", import_=None))
+    assert counts() == {"denied": 4}
 
 
 def test_with_everything_on_defaults_identities_are_ambiguous_and_imports_work_all_the_same() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import re
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -173,6 +175,29 @@ def test_the_svg_is_well_formed_and_says_everything(picture: Picture) -> None:
     ]
     crosses = [path for path in root.iter(f"{SVG}path") if path.get("stroke-linecap") == "round"]
     assert len(crosses) == sum(flow.denied for flow in picture.flows)
+
+
+DRAWN = {path.name: path for path in (Path(__file__).parents[2] / "docs").rglob("*.svg")}
+
+
+@pytest.mark.parametrize("name", ["now", *sorted(DRAWN)])
+def test_who_knows_no_style_sheet_sees_all_colours_and_in_the_dark_there_are_others(name: str) -> None:
+    drawn = svg(TWO) if name == "now" else DRAWN[name].read_text()
+    assert "var(" not in drawn
+    root = ET.fromstring(drawn)
+    sheet = "".join(element.text or "" for element in root.iter(f"{SVG}style"))
+    painted = [
+        each for each in root.iter() if each.tag.removeprefix(SVG) in {"rect", "circle", "path", "polyline", "text"}
+    ]
+    assert len(painted) > 10
+    for each in painted:
+        filled, stroked = each.get("fill"), each.get("stroke")
+        # What is not filled in any colour is black, unless it is a line.
+        assert filled or (stroked and each.tag == f"{SVG}path" and len(re.findall("[A-Za-z]", each.get("d", ""))) == 2)
+        for what, colour in (("fill", filled), ("stroke", stroked)):
+            if colour not in {None, "none"}:
+                assert re.fullmatch("#[0-9a-f]{6}", str(colour))
+                assert re.search(rf"^\.{each.get('class')} {{.* {what}: (?!{colour})#", sheet, re.MULTILINE)
 
 
 @given(pictures(), st.integers(20, 160), st.booleans())

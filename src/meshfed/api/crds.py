@@ -104,6 +104,7 @@ KINDS: Final[tuple[Kind, ...]] = (
             Column("Offered", ".status.offeredServices", type="integer"),
             Column("Imported", ".status.importedServices", type="integer"),
             Column("Denied", ".status.deniedServices", type="integer"),
+            Column("Refused", ".status.refusedServices", type="integer"),
             _AGE,
             Column("Addresses", ".spec.addresses", wide=True),
             Column("Dialect", ".status.dialect", wide=True),

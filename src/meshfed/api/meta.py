@@ -24,6 +24,15 @@ class ObjectMeta(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"
     finalizers: tuple[str, ...] = ()
 
 
+class Refused(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """How many of a remote's offers are not imported for one reason."""
+
+    reason: str
+    """Why, as one word; the same as on these FederatedServices."""
+    count: int
+    """How many."""
+
+
 class StatusCondition(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     """A condition (metav1.Condition)."""
 

@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta, field
 
-from meshfed.api.meta import ObjectMeta, StatusCondition
+from meshfed.api.meta import ObjectMeta, Refused, StatusCondition
 from meshfed.api.scalars import (
     SET,
     Address,
@@ -58,6 +58,10 @@ MAX_LISTED: Final = 64
 Conditions = Annotated[
     tuple[StatusCondition, ...],
     Meta(extra_json_schema={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}),
+]
+RefusedByReason = Annotated[
+    tuple[Refused, ...],
+    Meta(extra_json_schema={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["reason"]}),
 ]
 
 
@@ -326,7 +330,11 @@ class RemoteMeshStatus(_Status, frozen=True):
     imported_services: int = _shown_at_zero()
     """How many of them are imported."""
     denied_services: int = _shown_at_zero()
-    """How many of them are not."""
+    """How many of them are denied by the import rules, or because there is no `import`."""
+    refused_services: int = _shown_at_zero()
+    """How many of them are not imported for another reason, such as `LimitExceeded` or `LocalServiceExists`."""
+    refused: RefusedByReason = ()
+    """For which reasons these are not imported, and how many for each."""
     held_services: int = 0
     """How many services it withdrew at once, so that they are held for a while."""
     held_since: Timestamp = ""

@@ -131,7 +131,7 @@ def heard(before: Connection, ledger: Ledger, mesh: RemoteMesh, *, throttled: bo
         sync_reason=reason,
         sync_message=message,
         last_sync=before.last_sync if is_heard(before) else now,
-        denied_unrecorded=ledger.unrecorded,
+        unrecorded=ledger.unrecorded,
         held=hold.hosts if hold else 0,
         held_since=hold.token if hold else "",
     )

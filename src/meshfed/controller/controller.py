@@ -119,7 +119,6 @@ class Controller:
                         await elector.hold()
                 finally:
                     self._metrics.leader.set(0)
-                    self._metrics.forget_remotes()
         finally:
             await elector.release()
 
@@ -154,7 +153,7 @@ class Controller:
             on_dirty=lambda _key: dirty.set(),
             on_judged=lambda ref, error: faults.judged(ref, error, lambda: planner.judge_again(ref)),
         )
-        await Federating(
+        term = Federating(
             client=client,
             options=options,
             metrics=self._metrics,
@@ -167,7 +166,12 @@ class Controller:
             faults=faults,
             complain=self._complain,
             leading=leading,
-        ).run()
+        )
+        try:
+            await term.run()
+        finally:
+            # The next term does not hear of a RemoteMesh that goes between the two.
+            self._metrics.forget_remotes()
 
     async def _drop_records(self, found: Served) -> None:
         while True:

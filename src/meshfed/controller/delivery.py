@@ -5,7 +5,8 @@ And what comes back: the engine's verdict on the objects, which the statuses spe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any
 
 from meshfed.api.core import Service
 from meshfed.controller.cluster import SERVICES
@@ -62,6 +63,8 @@ class Delivery:
         self._leading = leading
         self._settled = settled
         self._exports: dict[ExportKey, Published | Decision] = {}
+        self._refused: dict[str, frozenset[str]] = {}
+        """By remote, the reasons under which something is measured."""
 
     def send(self, key: Key, outputs: Outputs) -> None:
         """Pass on what a key wants now."""
@@ -69,10 +72,8 @@ class Delivery:
             self._publisher.publish(key, outputs.export)
         if isinstance(key, MeshKey | RemoteKey):
             self._publisher.reevaluate()
-        for status in outputs.statuses:
-            self._measure(status)
-        if isinstance(key, RemoteStatusKey) and not outputs.statuses:
-            self._metrics.forget_remote(key.name)
+        if isinstance(key, RemoteStatusKey):
+            self._measure(key.name, outputs.statuses)
         if not self._leading:
             if isinstance(key, GatewayKey):
                 # Who leads has written it, or will; else what left it would be remembered for ever. Only news count.
@@ -107,15 +108,18 @@ class Delivery:
             uid = service.metadata.uid
             tell(self._recorder, Subject(SERVICES.api_version, SERVICES.kind, key.namespace, key.name, uid), happening)
 
-    def _measure(self, status: StatusUpdate) -> None:
-        if status.kind == "RemoteMesh":
-            for gauge, field in (
-                (self._metrics.imported_services, "importedServices"),
-                (self._metrics.denied_services, "deniedServices"),
-            ):
-                value = status.fields.get(field)
-                if isinstance(value, int):
-                    gauge.labels(remote=status.name).set(value)
+    def _measure(self, remote: str, statuses: Iterable[StatusUpdate]) -> None:
+        """Measure what the status of a RemoteMesh counts; of one that is gone nothing is said, nor remembered."""
+        before, metrics = self._refused.pop(remote, frozenset()), self._metrics
+        for status in statuses:
+            counts: dict[str, Any] = dict(status.fields)
+            metrics.imported_services.labels(remote=remote).set(counts["importedServices"])
+            metrics.denied_services.labels(remote=remote).set(counts["deniedServices"])
+            for one in counts["refused"]:
+                metrics.refused_services.labels(remote=remote, reason=one.reason).set(one.count)
+            self._refused[remote] = frozenset(one.reason for one in counts["refused"])
+        for reason in before - self._refused.get(remote, frozenset()):
+            metrics.refused_services.remove(remote, reason)
 
 
 def tell(recorder: Recorder, subject: Subject, happening: Happening) -> None:

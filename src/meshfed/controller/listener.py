@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable
 from enum import Enum, auto
 from functools import partial
@@ -17,6 +18,7 @@ from meshfed.controller.sessions import Reports, Session
 from meshfed.federation.imports import record_name
 from meshfed.kube import Engine, Store
 from meshfed.model.meshes import LocalMesh
+from meshfed.model.reasons import Decision, Reason
 from meshfed.plan import Connection, Planner, record_manifest
 from meshfed.telemetry.logs import Seldom
 from meshfed.telemetry.metrics import Metrics
@@ -67,6 +69,8 @@ class Listener:
         self._meshes: dict[str, RemoteMesh] = {}
         self._sessions: dict[str, Session] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._ending: Counter[str] = Counter()
+        """Sessions of a remote that are cancelled and have not come to their end: how many."""
         self._put_back: set[Record] = set()
         """What was deleted, and is there for the planner until it is there again."""
         self._seldom = Seldom()
@@ -84,6 +88,8 @@ class Listener:
             self._meshes[name] = mesh
         if self._recalled:
             self.arrange(name)
+        if name not in self._meshes:
+            self._forget_metrics(name)
 
     def federation_changed(self) -> None:
         """A MeshFederation changed, and with it, perhaps, this mesh: what it may import, and how records look."""
@@ -179,7 +185,6 @@ class Listener:
                 session.forget_all()
                 self._end(name)
                 self._planner.connection_changed(name, None)
-                self._metrics.forget_remote(name)
             return
         if session is not None and session.reconfigure(mesh, rejudge=rejudge):
             return
@@ -200,7 +205,7 @@ class Listener:
         session = Session(
             mesh,
             reports=Reports(desire=self._desire, connection=self._report),
-            admits=self._admits,
+            judge=self._judge,
             metrics=self._metrics,
             stamp=self._stamp,
             node=node,
@@ -214,23 +219,40 @@ class Listener:
             self._faults.over(f"listening to RemoteMesh {name}")
         self._planner.connection_changed(name, connection)
 
-    def _admits(self, spec: FederatedServiceSpec) -> bool:
-        """Whether the import rules admit an offer; as long as our code fails on it, it is not refused by that."""
+    def _judge(self, spec: FederatedServiceSpec) -> Decision:
+        """Say whether the import rules admit an offer; as long as our code fails on it, it is not refused by that."""
         what = f"judging what RemoteMesh {spec.remote} offers as {spec.host}"
         try:
-            admitted = self._planner.judge(spec).accepted
+            decision = self._planner.judge(spec)
         except Exception as error:  # noqa: BLE001 - one offer must not stop what its remote says of all others
-            self._faults.caught(what, error, partial(self._admits, spec))
-            return True
+            self._faults.caught(what, error, partial(self._judge, spec))
+            return Decision(accepted=True, reason=Reason.PENDING, message="it could not be judged yet")
         self._faults.over(what)
-        return admitted
+        return decision
 
     def _end(self, name: str) -> None:
         self._faults.over(f"listening to RemoteMesh {name}")
         self._sessions.pop(name).close()
         task = self._tasks.pop(name, None)
         if task is not None:
+            self._ending[name] += 1
+            task.add_done_callback(lambda _: self._ended(name))
             task.cancel()
+        self._forget_metrics(name)
+
+    def _ended(self, name: str) -> None:
+        self._ending[name] -= 1
+        self._forget_metrics(name)
+
+    def _forget_metrics(self, name: str) -> None:
+        """Drop what nobody reports any more; a session that is cancelled reports until it has come to its end."""
+        if name in self._sessions or self._ending[name]:
+            return
+        del self._ending[name]
+        if name in self._meshes:
+            self._metrics.forget_discovery(name)
+        else:
+            self._metrics.forget_remote(name)
 
     def _desire(self, remote: str, host: str, spec: FederatedServiceSpec | None) -> None:
         mesh = self._planner.mesh

@@ -26,14 +26,15 @@ from meshfed.controller.pacing import Pacer
 from meshfed.fds import Dialect, DiscoveryClient, DiscoveryError, NotReady, Update
 from meshfed.federation.ledger import Guard, Hold, Ledger
 from meshfed.kube import micro_time_now
+from meshfed.model.reasons import Decision
 from meshfed.plan import Connection
 from meshfed.telemetry.logs import Seldom
 from meshfed.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
 
-Admits = Callable[[FederatedServiceSpec], bool]
-"""Whether the import rules admit an offer."""
+Judge = Callable[[FederatedServiceSpec], Decision]
+"""Whether the import rules admit an offer, and if not, why."""
 
 
 class Reports(msgspec.Struct, frozen=True):
@@ -56,7 +57,7 @@ class Session:
         mesh: RemoteMesh,
         *,
         reports: Reports,
-        admits: Admits,
+        judge: Judge,
         metrics: Metrics,
         stamp: Callable[[], str],
         node: str,
@@ -65,7 +66,7 @@ class Session:
         self._mesh = mesh
         self._name = mesh.metadata.name
         self._reports = reports
-        self._admits = admits
+        self._judge = judge
         self._metrics = metrics
         self._stamp = stamp
         self._node = node
@@ -76,7 +77,7 @@ class Session:
             trust_domain=mesh.spec.trust_domain,
             guard=_guard(mesh),
             limit=_limit(mesh),
-            admits=self._admits,
+            judge=self._judge,
         )
         self._client: DiscoveryClient | None = None
         self._changed = asyncio.Event()
@@ -159,7 +160,7 @@ class Session:
             return mesh.spec == before.spec and not rejudge  # else it waits for its successor
         if mesh.spec != before.spec or rejudge:
             changed = self._ledger.rejudge(
-                trust_domain=mesh.spec.trust_domain, guard=_guard(mesh), limit=_limit(mesh), admits=self._admits
+                trust_domain=mesh.spec.trust_domain, guard=_guard(mesh), limit=_limit(mesh), judge=self._judge
             )
             self._say(self._ledger.hosts() if rejudge else changed)
         if mesh.spec.staleness != before.spec.staleness:

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from meshfed.api.v1alpha1 import Import, ImportRule
+from meshfed.api.v1alpha1 import FederatedServiceSpec, Import, ImportRule
 from meshfed.federation.protection import (
     is_api_server,
     is_discovery_service,
@@ -37,6 +37,18 @@ class Verdict(msgspec.Struct, frozen=True):
 def record_name(host: str, remote: str) -> str:
     """Return the name of the FederatedService that records what ``remote`` offers under ``host``."""
     return shortened(f"{host}.{remote}")
+
+
+def recorded_offer(spec: FederatedServiceSpec) -> Offer:
+    """Return the offer that a FederatedService records."""
+    return Offer(
+        host=spec.host,
+        ports=spec.ports,
+        labels=spec.labels,
+        sni_host=spec.sni_host,
+        identities=spec.identities,
+        locality=spec.locality,
+    )
 
 
 def judge(mesh: LocalMesh, remote: Remote, rules: Import | None, offer: Offer) -> Verdict:

@@ -19,11 +19,13 @@ import msgspec
 
 from meshfed.api.v1alpha1 import FederatedServiceSpec
 from meshfed.model.offers import Offer, Refusal, checked
+from meshfed.model.reasons import Decision, Reason
 
 WINDOW: Final = 60.0
 """Withdrawals this many seconds apart or less count as one, so that a mass withdrawal in small steps is one too."""
 MAX_DENIED: Final = 100
 """The most FederatedServices kept for offers that the rules refuse; the others are only counted."""
+_ADMITTED: Final = Decision(accepted=True, reason=Reason.ACCEPTED)
 
 
 def room(limit: int) -> int:
@@ -59,20 +61,22 @@ class Ledger:
         trust_domain: str,
         guard: Guard = Guard(),  # noqa: B008 - immutable
         limit: int = 1000,
-        admits: Callable[[FederatedServiceSpec], bool] = lambda _spec: True,
+        judge: Callable[[FederatedServiceSpec], Decision] = lambda _spec: _ADMITTED,
     ) -> None:
+        """``judge`` says whether the import rules admit an offer, and if not, why."""
         self._remote = remote
         self._trust_domain = trust_domain
         self._guard = guard
-        self._admits = admits
+        self._judge = judge
         self._room = room(limit)
         self._offers: dict[str, FederatedServiceSpec] = {}
         self._recorded: set[str] = set()
         self._waiting: dict[str, None] = {}
         self._promoted: set[str] = set()
         self._unusable: set[str] = set()
-        self._denied: dict[str, None] = {}
         self._shown: dict[str, None] = {}
+        self._hidden: dict[str, Reason] = {}
+        self._hidden_for: Counter[Reason] = Counter()
         self._held: dict[str, None] = {}
         self._held_until = 0.0
         self._token = ""
@@ -98,9 +102,9 @@ class Ledger:
         return len(self._shown)
 
     @property
-    def unrecorded(self) -> int:
-        """How many offers have no FederatedService, refused or far beyond the limit."""
-        return len(self._denied) - len(self._shown) + len(self._waiting)
+    def unrecorded(self) -> dict[Reason, int]:
+        """How many offers have no FederatedService, by the reason why they are not imported."""
+        return dict(self._hidden_for + Counter({Reason.LIMIT_EXCEEDED: len(self._waiting)}))
 
     @property
     def unusable(self) -> int:
@@ -194,12 +198,13 @@ class Ledger:
         return gone | self._take_promoted()
 
     def rejudge(
-        self, *, trust_domain: str, guard: Guard, limit: int, admits: Callable[[FederatedServiceSpec], bool]
+        self, *, trust_domain: str, guard: Guard, limit: int, judge: Callable[[FederatedServiceSpec], Decision]
     ) -> set[str]:
         """The RemoteMesh changed: judge every offer again; returns the hosts whose desired state changed."""
         before: Mapping[str, FederatedServiceSpec | None] = {host: self.desired(host) for host in self._offers}
-        self._trust_domain, self._guard, self._admits, self._room = trust_domain, guard, admits, room(limit)
-        self._denied.clear()
+        self._trust_domain, self._guard, self._judge, self._room = trust_domain, guard, judge, room(limit)
+        self._hidden.clear()
+        self._hidden_for.clear()
         self._recorded.clear()
         self._waiting.clear()
         self._shown.clear()
@@ -237,23 +242,32 @@ class Ledger:
     def _put(self, spec: FederatedServiceSpec) -> None:
         host = spec.host
         self._offers[host] = spec
-        if self._admits(spec):
-            self._denied.pop(host, None)
+        verdict = self._judge(spec)
+        if verdict.accepted:
             self._shown.pop(host, None)
+            self._unhide(host)
             if len(self._recorded) < self._room:
                 self._recorded.add(host)
             elif host not in self._recorded:
                 self._waiting[host] = None
             return
         self._leave(host)
-        self._denied[host] = None
-        if len(self._shown) < MAX_DENIED:
+        self._unhide(host)
+        if host in self._shown or len(self._shown) < MAX_DENIED:
             self._shown[host] = None
+        else:
+            self._hidden[host] = verdict.reason
+            self._hidden_for[verdict.reason] += 1
+
+    def _unhide(self, host: str) -> None:
+        reason = self._hidden.pop(host, None)
+        if reason is not None:
+            self._hidden_for[reason] -= 1
 
     def _drop(self, host: str) -> None:
         self._offers.pop(host, None)
-        self._denied.pop(host, None)
         self._shown.pop(host, None)
+        self._unhide(host)
         self._held.pop(host, None)
         self._leave(host)
 

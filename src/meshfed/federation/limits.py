@@ -10,6 +10,7 @@ from bisect import bisect_left, insort
 from datetime import datetime
 
 from meshfed.api.times import LATEST, parse_time
+from meshfed.model.reasons import Decision, Reason
 
 Standing = tuple[bool, datetime, str]
 """An offer's place in the queue: not yet recorded, first offered, name of its FederatedService."""
@@ -26,6 +27,16 @@ def _moment(first_offered: str) -> datetime:
         return parse_time(first_offered)
     except ValueError:
         return LATEST
+
+
+def over_limit(remote: str, limit: int) -> Decision:
+    """Return why an offer of ``remote`` that its quota does not admit is not imported."""
+    return Decision(
+        accepted=False,
+        reason=Reason.LIMIT_EXCEEDED,
+        message=f"RemoteMesh {remote} has as many hosts as its `import.limit` of {limit} allows; raise it, or deny "
+        "others by a rule",
+    )
 
 
 class Quota:

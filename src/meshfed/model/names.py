@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -95,11 +94,21 @@ def shortened(name: str, limit: int = MAX_NAME) -> str:
     return f"{readable}.{digest}" if readable else digest
 
 
-@lru_cache(maxsize=4096)
-def _glob(pattern: str) -> re.Pattern[str]:
-    return re.compile(".*".join(re.escape(part) for part in pattern.split("*")), re.DOTALL)
-
-
 def glob_matches(pattern: str, text: str) -> bool:
-    """Whether ``pattern`` matches all of ``text``; ``*`` is any run of characters, nothing else is special."""
-    return _glob(pattern).fullmatch(text) is not None
+    """Whether ``pattern`` matches all of ``text``; ``*`` is any run of characters, nothing else is special.
+
+    The text may be a stranger's, so there is no regular expression, which would try every way to share the text out
+    among the stars. Whatever follows a star is taken where it comes first: that leaves the most to those after it.
+    """
+    if "*" not in pattern:
+        return pattern == text
+    first, *middle, last = pattern.split("*")
+    at, end = len(first), len(text) - len(last)
+    if at > end or not text.startswith(first) or not text.endswith(last):
+        return False
+    for part in middle:
+        found = text.find(part, at, end)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return True

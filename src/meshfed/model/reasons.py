@@ -182,6 +182,10 @@ REASONS: Final[dict[Reason, str]] = {
 """What each reason means, for the documentation."""
 
 
+DENIALS: Final = frozenset({Reason.DENIED_BY_RULE, Reason.NOT_IMPORTED})
+"""Why an offer is not imported that somebody did not want: any other reason may take them by surprise."""
+
+
 class EventReason(StrEnum):
     """What an Event tells of."""
 

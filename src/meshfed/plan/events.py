@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from meshfed.api.meta import StatusCondition
-from meshfed.model.reasons import ConditionType, Decision, EventReason, Happening, Reason
+from meshfed.model.reasons import DENIALS, ConditionType, Decision, EventReason, Happening, Reason
 from meshfed.plan.statuses import listed
 from meshfed.plan.values import Published
 
@@ -24,7 +24,6 @@ _UNEXPECTED = frozenset(
     {Reason.EXTERNAL_NAME, Reason.HOST_TAKEN, Reason.INVALID, Reason.NAME_TOO_LONG, Reason.NO_USABLE_PORTS}
 )
 """Why a Service that somebody selected is not exported all the same."""
-_INTENDED = frozenset({Reason.DENIED_BY_RULE, Reason.NOT_IMPORTED})
 
 
 def turned(
@@ -68,7 +67,7 @@ def _happening(
         case "MeshFederation", ConditionType.READY if not holds and now.reason != Reason.PENDING:
             return Happening(EventReason.NOT_READY, f"{now.reason}: {now.message}", warns=True)
         case "FederatedService", ConditionType.ACCEPTED if not holds and now.reason != Reason.REMOTE_MISSING:
-            return Happening(EventReason.DENIED, f"{now.reason}: {now.message}", warns=now.reason not in _INTENDED)
+            return Happening(EventReason.DENIED, f"{now.reason}: {now.message}", warns=now.reason not in DENIALS)
         case "FederatedService", ConditionType.ACCEPTED if now.reason == Reason.HOST_SHARED:
             return Happening(EventReason.HOST_SHARED, now.message, warns=True)
         case "FederatedService", ConditionType.APPLIED if holds and not held:

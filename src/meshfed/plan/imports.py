@@ -6,16 +6,15 @@ several remotes mean for each other is worked out per host, when the host is ask
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 import msgspec
 
 from meshfed import istio
 from meshfed.api.v1alpha1 import FederatedService, FederatedServiceSpec
-from meshfed.federation.imports import Verdict, judge
-from meshfed.federation.limits import Quota, Standing, standing
+from meshfed.federation.imports import Verdict, judge, recorded_offer
+from meshfed.federation.limits import Quota, Standing, over_limit, standing
 from meshfed.federation.merging import Candidate, merge
 from meshfed.model.imports import Import
 from meshfed.model.meshes import LocalMesh, is_ip
@@ -26,6 +25,7 @@ from meshfed.plan.keys import ImportKey, Key, MeshStatusKey, OfferKey, RemoteSta
 from meshfed.plan.overrides import matches
 from meshfed.plan.remotes import Peer, Remotes
 from meshfed.plan.surroundings import Surroundings
+from meshfed.plan.tallies import Tally
 
 MAX_ADDRESSES: Final = 64
 """The most IPs of one name that are used, as many as a RemoteMesh may list by itself."""
@@ -85,7 +85,7 @@ class Imports:
         self._needing: dict[str, set[str]] = {}
         self._outcomes: dict[str, Outcome] = {}
         self._stale: set[str] = set()
-        self._accepted: Counter[str] = Counter()
+        self._tally = Tally()
         self._imported = 0
 
     # --- inputs -----------------------------------------------------------------------------------
@@ -164,7 +164,7 @@ class Imports:
                 self._touch(after.host)
             if after.refusal is None and not _queues_as(before, after):
                 self._displaced(self._quota(after.remote).add(after.standing))
-        self._mark(OfferKey(record))
+        self._turned(record)
         for entry in (before, after):
             if entry is not None:
                 self._mark(RemoteStatusKey(entry.remote))
@@ -190,10 +190,19 @@ class Imports:
     def _displaced(self, records: Iterable[str]) -> None:
         """Mark the offers that the limit now lets in, or no more."""
         for record in records:
-            self._mark(OfferKey(record))
+            self._turned(record)
             entry = self._entries.get(record)
             if entry is not None:
                 self._touch(entry.host)
+
+    def _turned(self, record: str) -> None:
+        """Have it told and counted that something else became of an offer, or may have."""
+        self._mark(OfferKey(record))
+        entry, decision = self._entries.get(record), None
+        if entry is not None:
+            decision = self._refusal(entry) or self._outcomes.get(entry.host, Outcome()).decisions.get(record)
+        for remote in self._tally.change(record, entry.remote if entry is not None else "", decision):
+            self._mark(RemoteStatusKey(remote))
 
     def _judge(self, record: str, offer: FederatedService | None) -> _Entry | None:
         if offer is None:
@@ -231,7 +240,7 @@ class Imports:
         ourselves = self._remotes.is_ourselves(self._mesh, spec.remote)
         if ourselves is not None:
             return ourselves
-        judged = checked(_offer(spec), peer.remote.trust_domain)
+        judged = checked(recorded_offer(spec), peer.remote.trust_domain)
         if isinstance(judged, Refusal):
             reason = Reason.INVALID_PORTS if judged.field == "ports" else Reason.INVALID_HOST
             return _refused(reason, spec.problem or judged.message)
@@ -303,22 +312,18 @@ class Imports:
         before = self._outcomes.get(host, Outcome())
         if before == after:
             return
-        for outcome, sign in ((before, -1), (after, 1)):
-            self._imported += sign * (outcome.imported is not None)
-            for backend in outcome.imported.backends if outcome.imported is not None else ():
-                self._accepted[backend.remote.name] += sign
-                self._mark(RemoteStatusKey(backend.remote.name))
+        self._imported += (after.imported is not None) - (before.imported is not None)
         for name in before.names - after.names:
             self._discard(self._needing, name, host)
         for name in after.names - before.names:
             self._needing.setdefault(name, set()).add(host)
-        for record in before.decisions.keys() | after.decisions.keys():
-            self._mark(OfferKey(record))
-        self._mark(MeshStatusKey())
         if after == Outcome():
             self._outcomes.pop(host, None)
         else:
             self._outcomes[host] = after
+        for record in before.decisions.keys() | after.decisions.keys():
+            self._turned(record)
+        self._mark(MeshStatusKey())
         self._settled(host)
 
     # --- for the status ---------------------------------------------------------------------------
@@ -330,20 +335,15 @@ class Imports:
     def decision(self, record: str) -> tuple[Decision, str]:
         """Return what became of an offer, and the host that it is imported as, empty where it is not."""
         entry = self._entries[record]
-        if entry.refusal is not None:
-            return entry.refusal, ""
-        quota = self._quota(entry.remote)
-        if not quota.admits(entry.standing):
-            return (
-                _refused(
-                    Reason.LIMIT_EXCEEDED,
-                    f"RemoteMesh {entry.remote} has as many hosts as its `import.limit` of {quota.limit} allows; raise "
-                    "it, or deny others by a rule",
-                ),
-                "",
-            )
-        decision = self.outcome(entry.host).decisions[record]
+        decision = self._refusal(entry) or self.outcome(entry.host).decisions[record]
         return decision, entry.host if decision.accepted else ""
+
+    def _refusal(self, entry: _Entry) -> Decision | None:
+        """Return why an offer is not imported, whoever else offers its host; ``None`` where that decides."""
+        quota = self._quota(entry.remote)
+        if entry.refusal is not None or quota.admits(entry.standing):
+            return entry.refusal
+        return over_limit(entry.remote, quota.limit)
 
     def outcome(self, host: str) -> Outcome:
         """Return what became of a host."""
@@ -366,7 +366,11 @@ class Imports:
 
     def accepted(self, remote: str) -> int:
         """How many offers of a remote are imported."""
-        return self._accepted[remote]
+        return self._tally.accepted(remote)
+
+    def refused(self, remote: str) -> Mapping[Reason, int]:
+        """How many offers of a remote are recorded and not imported, by reason."""
+        return self._tally.refused(remote)
 
     @property
     def count(self) -> int:
@@ -376,17 +380,6 @@ class Imports:
     def names_to_resolve(self) -> frozenset[str]:
         """Return the host names of remotes that some WorkloadEntry needs the IPs of."""
         return frozenset(self._needing)
-
-
-def _offer(spec: FederatedServiceSpec) -> Offer:
-    return Offer(
-        host=spec.host,
-        ports=spec.ports,
-        labels=spec.labels,
-        sni_host=spec.sni_host,
-        identities=spec.identities,
-        locality=spec.locality,
-    )
 
 
 def _head(offer: FederatedService) -> tuple[str, int]:

@@ -143,7 +143,7 @@ def _recorded(
         trust_domain=remote.spec.trust_domain,
         guard=Guard(max_percent=100),
         limit=remote.spec.import_.limit if remote.spec.import_ is not None else 0,
-        admits=lambda spec: planner.judge(spec).accepted,
+        judge=planner.judge,
     )
     ledger.remember(record.spec for record in given)
     hosts = sorted(offers, key=lambda offer: offer.host)

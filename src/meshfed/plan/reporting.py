@@ -6,11 +6,13 @@ exist depends on it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
+from meshfed.api.meta import Refused
 from meshfed.api.v1alpha1 import MAX_LISTED, MeshFederation
 from meshfed.model.meshes import LocalMesh
-from meshfed.model.reasons import Decision, Reason
+from meshfed.model.reasons import DENIALS, Decision, Reason
 from meshfed.plan import meshes, statuses
 from meshfed.plan.exports import Exports
 from meshfed.plan.failures import Failures
@@ -161,8 +163,10 @@ class Reporting:
             return ()
         mesh = self._federations.mesh
         connection = self._connections.get(name, Connection())
-        offered = self._imports.offered(name) + connection.denied_unrecorded
+        offered = self._imports.offered(name) + sum(connection.unrecorded.values())
         imported = self._imports.accepted(name)
+        refused = Counter(self._imports.refused(name)) + Counter(connection.unrecorded)
+        denied = sum(refused[reason] for reason in DENIALS)
         if mesh is None:
             conditions = statuses.no_mesh_conditions(self._settings.namespace)
         else:
@@ -178,6 +182,7 @@ class Reporting:
                     publish_only=peer.rules is None,
                     offered=offered,
                     imported=imported,
+                    refused=refused,
                     applied=self._applied.get(RemoteKey(name)),
                     failed=self._failed_imports.get(name),
                     unrecorded=self._unrecorded.get(name),
@@ -193,7 +198,11 @@ class Reporting:
                 fields={
                     "offeredServices": offered,
                     "importedServices": imported,
-                    "deniedServices": offered - imported,
+                    "deniedServices": denied,
+                    "refusedServices": refused.total() - denied,
+                    "refused": tuple(
+                        Refused(reason=reason, count=refused[reason]) for reason in sorted(refused.keys() - DENIALS)
+                    ),
                     "heldServices": connection.held,
                     "heldSince": connection.held_since,
                     "lastConnected": connection.last_connected,

@@ -88,6 +88,8 @@ class RemoteFacts(msgspec.Struct, frozen=True):
     publish_only: bool
     offered: int
     imported: int
+    refused: Mapping[Reason, int]
+    """Why the others are not imported, and how many for each reason."""
     applied: Applied | None
     failed: Failures | None
     """Imported hosts whose objects could not be written."""
@@ -128,10 +130,11 @@ def _remote_ready(facts: RemoteFacts) -> Condition:
             reason=Reason.PUBLISH_ONLY,
             message=_NOT_ASKED.message,
         )
-    denied = facts.offered - facts.imported
     message = f"{facts.imported} of {counted(facts.offered, 'offered service')} imported"
-    if denied:
-        message += f", {denied} not: see `kubectl get federatedservices` for why"
+    if facts.refused:
+        reasons = sorted(facts.refused.items(), key=lambda item: (-item[1], item[0]))
+        told = ", ".join(f"{number} {reason}" for reason, number in reasons)
+        message += f", {sum(facts.refused.values())} not ({told}): see `kubectl get federatedservices`"
     return condition(ConditionType.READY, holds=True, reason=Reason.READY, message=message)
 
 

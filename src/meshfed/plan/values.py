@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
 
+from meshfed.api.meta import Refused
 from meshfed.istio.metadata import Manifest
 from meshfed.model.offers import Offer
 from meshfed.model.reasons import Condition, Decision, Reason
@@ -35,7 +37,7 @@ class Connection(msgspec.Struct, frozen=True):
 
     ``reason`` and ``message`` speak of the connection (Connected, Connecting, Unreachable, PermissionDenied);
     ``sync_reason`` and ``sync_message`` of what came over it (Synced, NotSynced, WithdrawalHeld, Stale).
-    ``denied_unrecorded`` counts offers that got no FederatedService, ``held`` those whose withdrawal is held.
+    ``unrecorded`` counts offers that got no FederatedService, by reason, ``held`` those whose withdrawal is held.
     """
 
     connected: bool = False
@@ -49,7 +51,7 @@ class Connection(msgspec.Struct, frozen=True):
     since: str = ""
     last_connected: str = ""
     last_sync: str = ""
-    denied_unrecorded: int = 0
+    unrecorded: dict[Reason, int] = {}
     held: int = 0
     held_since: str = ""
 
@@ -81,7 +83,7 @@ class StatusUpdate(msgspec.Struct, frozen=True):
     name: str
     observed_generation: int = 0
     conditions: tuple[Condition, ...] = ()
-    fields: dict[str, str | int | tuple[str, ...]] = {}
+    fields: Mapping[str, str | int | tuple[str, ...] | tuple[Refused, ...]] = {}
     """The other status fields, under their names in the API (``importedServices``, ``importedAs``, ``objects``)."""
 
 

@@ -15,6 +15,8 @@ from typing import Final
 
 import msgspec
 
+from meshfed.sandbox.paint import MONOSPACE, Look, attributes, shade, style
+
 MAX_MESHES: Final = 4
 
 
@@ -111,26 +113,36 @@ _PAD: Final = 14.0
 _BOX: Final = 34.0
 _TOP: Final = 46.0
 _TURN: Final = 16.0
-_COLORS: Final = (215, 152, 28, 285)
+_HUES: Final = (215, 152, 28, 285)
 
-_STYLE: Final = """
-svg { color-scheme: light dark; --paper: #fff; --ink: #1f2430; --faint: #687082; --ok: #1c7c4a; --bad: #c0322b;
-  --sat: 60%; --tint: 94%; --edge: 74%; --deep: 32%; }
-@media (prefers-color-scheme: dark) { svg { --paper: #14161a; --ink: #e6e8ec; --faint: #98a1b0; --ok: #5fd394;
-  --bad: #ff8a80; --sat: 32%; --tint: 14%; --edge: 32%; --deep: 78%; } }
-text { font: 12px ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; fill: var(--ink); }
-.paper { fill: var(--paper); }
-.mesh { fill: hsl(var(--hue) var(--sat) var(--tint)); stroke: hsl(var(--hue) 45% var(--edge)); }
-.name { font-weight: 700; font-size: 14px; fill: hsl(var(--hue) 60% var(--deep)); }
-.stop { fill: var(--paper); stroke: hsl(var(--hue) 45% var(--edge)); stroke-width: 1.3; }
-.gateway { stroke: hsl(var(--hue) 60% var(--deep)); stroke-width: 1.8; }
-.life { stroke: hsl(var(--hue) 30% var(--edge)); stroke-dasharray: 2 5; }
-.label { fill: var(--paper); fill-opacity: .86; }
-.faint { fill: var(--faint); }
-.ok { stroke: var(--ok); } .bad { stroke: var(--bad); } .ok, .bad { stroke-width: 1.9; fill: none; }
-.bad.way { stroke-dasharray: 6 4; }
-.okfill { fill: var(--ok); } .badfill { fill: var(--bad); }
-"""
+
+def _looks() -> dict[str, Look]:
+    """All there is in a picture; what belongs to a mesh has the hue of that."""
+    paper = ("#ffffff", "#14161a")
+    looks: dict[str, Look] = {
+        "paper": {"fill": paper},
+        "label": {"fill": paper, "fill-opacity": ".86"},
+        "ink": {"fill": ("#1f2430", "#e6e8ec")},
+        "faint": {"fill": ("#687082", "#98a1b0")},
+    }
+    for kind, color, dashes in (("ok", ("#1c7c4a", "#5fd394"), "none"), ("bad", ("#c0322b", "#ff8a80"), "6 4")):
+        looks[kind] = {"stroke": color, "stroke-width": "1.9", "fill": "none"}
+        looks[f"{kind}-way"] = looks[kind] | {"stroke-dasharray": dashes}
+        looks[f"{kind}-fill"] = {"fill": color}
+    looks["cross"] = looks["bad"] | {"stroke-linecap": "round"}
+    for index, hue in enumerate(_HUES):
+        edge, deep = (shade(hue, 45, 74), shade(hue, 45, 32)), (shade(hue, 60, 32), shade(hue, 60, 78))
+        looks |= {
+            f"mesh-{index}": {"fill": (shade(hue, 60, 94), shade(hue, 32, 14)), "stroke": edge},
+            f"name-{index}": {"fill": deep, "font-weight": "700", "font-size": "14"},
+            f"stop-{index}": {"fill": paper, "stroke": edge, "stroke-width": "1.3"},
+            f"gateway-{index}": {"fill": paper, "stroke": deep, "stroke-width": "1.8"},
+            f"life-{index}": {"stroke": (shade(hue, 30, 74), shade(hue, 30, 32)), "stroke-dasharray": "2 5"},
+        }
+    return looks
+
+
+_LOOKS: Final = _looks()
 
 
 class Box(msgspec.Struct, frozen=True, kw_only=True):
@@ -219,27 +231,25 @@ def svg(picture: Picture) -> str:
     parts = [_rect(Box(x=0, y=0, width=found.width, height=found.height), "paper", 10)]
     for index, (mesh, band) in enumerate(zip(picture.meshes, found.bands, strict=True)):
         parts += [
-            f'<g style="--hue: {_COLORS[index]}">',
-            _rect(band, "mesh", 12),
-            _text(band.x + _PAD, band.y + 25, mesh.name, "name"),
+            _rect(band, f"mesh-{index}", 12),
+            _text(band.x + _PAD, band.y + 25, mesh.name, f"name-{index}"),
         ]
         for stop in stops_of(mesh, first=index == 0):
             box, line = found.stops[stop], found.line(stop)
             gateway = stop.name in mesh.gateways
             bottom = band.y + band.height - 8
             parts += [
-                f'<path class="life" d="M{line:g} {box.y + box.height:g}V{bottom:g}"/>',
-                _rect(box, "stop gateway" if gateway else "stop", 17 if gateway else 6),
-                _text(line, box.y + 21.5, stop.name, "", middle=True),
+                _path(f"life-{index}", f"M{line:g} {box.y + box.height:g}V{bottom:g}"),
+                _rect(box, f"gateway-{index}" if gateway else f"stop-{index}", 17 if gateway else 6),
+                _text(line, box.y + 21.5, stop.name, "ink", middle=True),
             ]
-        parts.append("</g>")
     for flow, label, y in zip(picture.flows, found.labels, found.arrows, strict=True):
         parts += _flow(flow, label, [found.line(stop) for stop in flow.path], y)
     title = f"{', '.join(mesh.name for mesh in picture.meshes)}: {len(picture.flows)} flows"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {found.width:g} {found.height:g}" '
-        f'width="{found.width:g}" height="{found.height:g}" role="img">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n" + "\n".join(parts) + "\n</svg>\n"
+        f'width="{found.width:g}" height="{found.height:g}" font-family="{MONOSPACE}" font-size="12" role="img">\n'
+        f"<title>{escape(title)}</title>\n{style(_LOOKS)}\n" + "\n".join(parts) + "\n</svg>\n"
     )
 
 
@@ -247,13 +257,13 @@ def _flow(flow: Flow, label: Box, lines: Sequence[float], y: float) -> list[str]
     kind = "bad" if flow.denied else "ok"
     parts = [_rect(label, "label", 4)]
     for index, text in enumerate(flow.lines):
-        style = ("badfill" if flow.denied else "okfill") if index == 0 else "faint"
-        parts.append(_text(label.x + 6, label.y + 14 + index * _LINE, text, style))
-    parts.append(f'<circle class="{kind}fill" cx="{lines[0]:g}" cy="{y:g}" r="4"/>')
+        look = f"{kind}-fill" if index == 0 else "faint"
+        parts.append(_text(label.x + 6, label.y + 14 + index * _LINE, text, look))
+    parts.append(f'<circle {attributes(_LOOKS, f"{kind}-fill")} cx="{lines[0]:g}" cy="{y:g}" r="4"/>')
     parts_of_way = runs(lines)
     for number, run in enumerate(parts_of_way):
         if number:
-            parts.append(f'<path class="{kind} way" d="M{run[0]:g} {y + 5:g}v{_TURN - 5:g}"/>')
+            parts.append(_path(f"{kind}-way", f"M{run[0]:g} {y + 5:g}v{_TURN - 5:g}"))
             y += _TURN
         last = number == len(parts_of_way) - 1
         for start, end in itertools.pairwise(run):
@@ -265,23 +275,26 @@ def _leg(start: float, end: float, y: float, kind: str, *, refused: bool) -> lis
     """From one line to another, with a head; or with a cross, where it was refused."""
     way = 1 if end > start else -1
     tip = end - way * (12 if refused else 5)
-    leg = f'<path class="{kind} way" d="M{start:g} {y:g}H{tip:g}"/>'
+    leg = _path(f"{kind}-way", f"M{start:g} {y:g}H{tip:g}")
     if refused:
-        return [leg, f'<path class="bad" d="M{end - 6:g} {y - 6:g}l12 12m0 -12l-12 12" stroke-linecap="round"/>']
-    return [leg, f'<path class="{kind}fill" d="M{end:g} {y:g}l{-9 * way} -5v10z"/>']
+        return [leg, _path("cross", f"M{end - 6:g} {y - 6:g}l12 12m0 -12l-12 12")]
+    return [leg, _path(f"{kind}-fill", f"M{end:g} {y:g}l{-9 * way} -5v10z")]
+
+
+def _path(kind: str, steps: str) -> str:
+    return f'<path {attributes(_LOOKS, kind)} d="{steps}"/>'
 
 
 def _rect(box: Box, kind: str, radius: float) -> str:
     return (
-        f'<rect class="{kind}" x="{box.x:g}" y="{box.y:g}" width="{box.width:g}" height="{box.height:g}" '
+        f'<rect {attributes(_LOOKS, kind)} x="{box.x:g}" y="{box.y:g}" width="{box.width:g}" height="{box.height:g}" '
         f'rx="{radius:g}"/>'
     )
 
 
 def _text(x: float, y: float, text: str, kind: str, *, middle: bool = False) -> str:
     anchor = ' text-anchor="middle"' if middle else ""
-    named = f' class="{kind}"' if kind else ""
-    return f'<text{named} x="{x:g}" y="{y:g}"{anchor}>{escape(text)}</text>'
+    return f'<text {attributes(_LOOKS, kind)} x="{x:g}" y="{y:g}"{anchor}>{escape(text)}</text>'
 
 
 # --- as text

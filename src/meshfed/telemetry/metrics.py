@@ -154,8 +154,14 @@ class Metrics:
         )
         self.denied_services = Gauge(
             "meshfed_denied_services",
-            "Offers of a remote that are not imported.",
+            "Offers of a remote that the import rules deny.",
             ["remote"],
+            registry=registry,
+        )
+        self.refused_services = Gauge(
+            "meshfed_refused_services",
+            "Offers of a remote that are not imported though no rule denies them, by reason.",
+            ["remote", "reason"],
             registry=registry,
         )
         self.withdrawals_held = Gauge(
@@ -165,25 +171,29 @@ class Metrics:
             registry=registry,
         )
 
+        self._of_remotes = [
+            metric
+            for metric in vars(self).values()
+            if "remote" in getattr(metric, "_labelnames", ())  # there is no other way to ask
+        ]
+        self._of_statuses = (self.imported_services, self.denied_services, self.refused_services)
+        """What is read off the status of a RemoteMesh, and there as long as that is; all others speak of discovery."""
+
     def forget_remote(self, name: str) -> None:
-        """Drop the series of a remote that nothing is imported from any more, so that none says that it is away."""
-        for metric in (
-            self.dropped,
-            self.fds_connected,
-            self.fds_connects,
-            self.fds_received,
-            self.fds_last_message,
-            self.fds_divergences,
-            self.imported_services,
-            self.denied_services,
-            self.withdrawals_held,
-        ):
+        """Drop every series of a remote: its RemoteMesh is gone, and nobody reports of it any more."""
+        for metric in self._of_remotes:
             metric.remove_by_labels({"remote": name})
 
+    def forget_discovery(self, name: str) -> None:
+        """Drop the series that speak of the discovery of a remote, from which nothing is imported any more."""
+        for metric in self._of_remotes:
+            if metric not in self._of_statuses:
+                metric.remove_by_labels({"remote": name})
+
     def forget_remotes(self) -> None:
-        """Drop the series of single remotes that tell a present state, which this process follows no longer."""
-        for gauge in (self.fds_connected, self.fds_last_message, self.withdrawals_held):
-            gauge.clear()
+        """Drop every series of every remote: whoever comes next begins to follow them anew."""
+        for metric in self._of_remotes:
+            metric.clear()
 
     def exposition(self) -> bytes:
         """Everything, in the Prometheus text format."""

@@ -16,9 +16,10 @@ from typing import Any, Unpack
 
 import msgspec
 
+from meshfed.kube import client as client_module
 from meshfed.kube.client import PAGE_SIZE, Client, Page, Selection, WatchEvent
 from meshfed.kube.config import ClusterConfig
-from meshfed.kube.errors import AlreadyExists, APIError, Conflict, Gone, KubeError, NotFound, TransportError
+from meshfed.kube.errors import AlreadyExists, APIError, Conflict, Gone, KubeError, NotFound, Silent, TransportError
 from meshfed.kube.resources import Manifest, Resource
 
 Place = tuple[Resource, str, str]
@@ -55,6 +56,10 @@ class Cluster:
     latency: float = 0.001
     silent: bool = False
     """Watches say nothing, not even their end."""
+    opened: int = 0
+    muted: int = 0
+    """So many of the first watches say nothing any more, while those that are opened later do."""
+    bookmarks: bool = True
 
     @property
     def writes(self) -> list[tuple[str, str]]:
@@ -112,6 +117,10 @@ class Cluster:
     def cut(self) -> None:
         self.streams += 1
         self.wake()
+
+    def mute(self) -> None:
+        """As a proxy that holds on to connections whose other half it lost."""
+        self.muted = self.opened
 
     def snapshot(self) -> tuple[int, dict[Place, Manifest]]:
         return self.version, copy.deepcopy(self.objects)
@@ -190,6 +199,8 @@ class MemoryClient(Client):
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout_seconds
         cluster.open_watches += 1
+        cluster.opened += 1
+        number, start = cluster.opened, seen
         try:
             while True:
                 changed = cluster.changed
@@ -197,19 +208,24 @@ class MemoryClient(Client):
                     raise TransportError("the connection was reset")
                 if seen < cluster.compacted:
                     raise Gone(410, "Expired", "the history that this watch had not seen was compacted")
-                now = seen if cluster.silent else cluster.version
-                for change in [] if cluster.silent else list(cluster.history):
+                silent = cluster.silent or number <= cluster.muted
+                now = seen if silent else cluster.version
+                for change in [] if silent else list(cluster.history):
                     if change.version > seen and change.place[0] == resource:
                         if event := _event(change, selection):
                             yield event
                         seen = change.version
                 seen = max(seen, now)
                 try:
-                    async with asyncio.timeout_at(end + 30 if cluster.silent else end):
+                    async with asyncio.timeout_at(end + client_module._WATCH_GRACE if silent else end):
                         await changed.wait()
                 except TimeoutError:
-                    if cluster.silent:
-                        raise TransportError("timed out") from None
+                    if cluster.silent or number <= cluster.muted:
+                        if loop.time() < end + client_module._WATCH_GRACE:
+                            continue
+                        raise Silent("it did not end") from None
+                    if cluster.bookmarks and seen > start:
+                        yield _bookmark(seen)
                     return
         finally:
             cluster.open_watches -= 1
@@ -234,9 +250,7 @@ class MemoryClient(Client):
         new["metadata"]["uid"] = f"uid-{cluster.uids}"
         return copy.deepcopy(cluster.record(place, new))
 
-    async def replace(
-        self, resource: Resource, manifest: Mapping[str, Any], *, subresource: str | None = None
-    ) -> Manifest:
+    async def replace(self, resource: Resource, manifest: Mapping[str, Any]) -> Manifest:
         metadata = manifest["metadata"]
         await self._enter("update", resource, metadata["name"])
         old = self._find(resource, metadata.get("namespace", ""), metadata["name"])
@@ -307,6 +321,10 @@ def _event(change: Change, selection: Selection) -> WatchEvent | None:
     assert shown is not None
     shown["metadata"]["resourceVersion"] = str(change.version)
     return WatchEvent(kind, msgspec.Raw(json.dumps(shown).encode()))
+
+
+def _bookmark(version: int) -> WatchEvent:
+    return WatchEvent("BOOKMARK", msgspec.Raw(json.dumps({"metadata": {"resourceVersion": str(version)}}).encode()))
 
 
 def _without_version(manifest: Manifest) -> Manifest:

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
+from meshfed.api.meta import ObjectMeta
 from meshfed.kube import (
     AlreadyExists,
     APIError,
@@ -23,7 +24,6 @@ from meshfed.kube import (
     Invalid,
     MalformedAnswer,
     NotFound,
-    ObjectMeta,
     PatchType,
     Resource,
     ServerFailure,
@@ -59,13 +59,11 @@ async def test_each_verb_as_the_api_wants_it() -> None:
     async with scripted() as server, client_of(server) as client:
         for method in ("GET", "PUT", "PATCH", "DELETE"):
             server.on(f"{method} {PATH}/a", echo)
-        for method in ("PUT", "PATCH"):
-            server.on(f"{method} {PATH}/a/status", echo)
+        server.on(f"PATCH {PATH}/a/status", echo)
         server.on(f"POST {PATH}", echo)
         assert (await client.get(SERVICES, "a", namespace="shop", into=Named)).metadata.name == "a"
         assert await client.create(SERVICES, manifest) == manifest
         await client.replace(SERVICES, manifest)
-        await client.replace_status(SERVICES, manifest)
         await client.patch(SERVICES, "a", [{"op": "remove"}], namespace="shop", patch_type=PatchType.JSON)
         await client.patch(SERVICES, "a", manifest, namespace="shop", patch_type=PatchType.APPLY, force=True)
         await client.patch_status(SERVICES, "a", {"ok": True}, namespace="shop")
@@ -82,7 +80,6 @@ async def test_each_verb_as_the_api_wants_it() -> None:
         ("GET", f"{PATH}/a", "", b""),
         ("POST", f"{PATH}?{manager}", "application/json", manifest),
         ("PUT", f"{PATH}/a?{manager}", "application/json", manifest),
-        ("PUT", f"{PATH}/a/status?{manager}", "application/json", manifest),
         ("PATCH", f"{PATH}/a?{manager}", "application/json-patch+json", [{"op": "remove"}]),
         ("PATCH", f"{PATH}/a?{manager}&force=true", "application/apply-patch+yaml", manifest),
         ("PATCH", f"{PATH}/a/status?{manager}", "application/merge-patch+json", {"status": {"ok": True}}),

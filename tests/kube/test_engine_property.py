@@ -95,7 +95,7 @@ async def tell(steps: list[tuple[Any, ...]], seed: int, allowed_after: int) -> N
         await story.step(*step)
     story.heal()
     story.engine.allow_deletes()
-    await asyncio.sleep(3600)
+    await asyncio.sleep(600)
     await story.engine.idle()
     specs = {place[2]: found["spec"] for place, found in story.cluster.objects.items()}
     wanted_ports: dict[str, set[int]] = {}
@@ -109,7 +109,7 @@ async def tell(steps: list[tuple[Any, ...]], seed: int, allowed_after: int) -> N
         assert spec.keys() == {"port"}
         assert spec["port"] in wanted_ports[name]
     story.cluster.calls.clear()
-    await asyncio.sleep(3600)
+    await asyncio.sleep(600)
     assert story.cluster.writes == []
     assert story.engine.pending == 0
     task.cancel()

@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from meshfed.kube import Key, Manifest, ObjectMeta, Reflector, ReflectorState, Resource, Store
+from meshfed.api.meta import ObjectMeta
+from meshfed.kube import Key, Manifest, Reflector, ReflectorState, Resource, Store
 from tests.kube.memory import Cluster, MemoryClient, failure
 
 pytestmark = pytest.mark.looptime
@@ -27,8 +28,11 @@ class Service(msgspec.Struct, frozen=True):
 class Following:
     """A cluster, a store that follows it, and every difference the store told of."""
 
-    def __init__(self, cluster: Cluster, store: Store[Service], reflector: Reflector[Service]) -> None:
+    def __init__(
+        self, cluster: Cluster, client: MemoryClient, store: Store[Service], reflector: Reflector[Service]
+    ) -> None:
         self.cluster = cluster
+        self.client = client
         self.store = store
         self.reflector = reflector
         self.heard: list[tuple[str, int | None, int | None]] = []
@@ -44,8 +48,9 @@ class Following:
 @contextlib.asynccontextmanager
 async def following(cluster: Cluster, **arguments: Any) -> AsyncIterator[Following]:
     store: Store[Service] = Store()
-    reflector = Reflector(MemoryClient(cluster), SERVICES, Service, store, rng=Random(7).random, **arguments)
-    found = Following(cluster, store, reflector)
+    client = MemoryClient(cluster)
+    reflector = Reflector(client, SERVICES, Service, store, rng=Random(7).random, **arguments)
+    found = Following(cluster, client, store, reflector)
     task = asyncio.create_task(reflector.run())
     try:
         yield found

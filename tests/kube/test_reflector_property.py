@@ -98,9 +98,9 @@ async def tell(steps: list[tuple[Any, ...]], seed: int) -> None:
         await story.step(*step)
         if step[0] == "restore":
             story.heal()
-            await asyncio.sleep(700)
+            await asyncio.sleep(200)
     story.heal()
-    await asyncio.sleep(700)
+    await asyncio.sleep(200)
     good = {Key(*place[1:]): found for place, found in story.cluster.objects.items() if type(found["port"]) is int}
     bad = {Key(*place[1:]) for place in story.cluster.objects} - good.keys()
     ports = {key: record.port for key, record in store.items()}

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from meshfed.api.meta import ObjectMeta
 from meshfed.kube import (
     AlreadyExists,
     Client,
@@ -24,7 +25,6 @@ from meshfed.kube import (
     Manifest,
     NotFound,
     ObjectKey,
-    ObjectMeta,
     Outcome,
     PatchType,
     Reflector,

@@ -26,6 +26,7 @@ from meshfed.kube.errors import (
     NotFound,
     NotLeading,
     ServerFailure,
+    Silent,
     TooManyRequests,
     TransportError,
     Unauthorized,
@@ -35,7 +36,7 @@ from meshfed.kube.kubeconfig import load_kubeconfig
 from meshfed.kube.lease import LEASES, Elector, Timing, process_identity
 from meshfed.kube.queue import QueueStatistics, WorkQueue
 from meshfed.kube.reflector import Reflector, ReflectorState, ReflectorStatistics
-from meshfed.kube.resources import Manifest, ObjectKey, ObjectMeta, Resource
+from meshfed.kube.resources import Manifest, ObjectKey, Resource
 from meshfed.kube.sources import ObjectState, Outcome, SourceState
 from meshfed.kube.store import Key, Store
 from meshfed.kube.times import micro_time_now, time_now
@@ -64,7 +65,6 @@ __all__ = [
     "NotFound",
     "NotLeading",
     "ObjectKey",
-    "ObjectMeta",
     "ObjectState",
     "Outcome",
     "PatchType",
@@ -76,6 +76,7 @@ __all__ = [
     "Resource",
     "ServerFailure",
     "ServerVersion",
+    "Silent",
     "SourceState",
     "Store",
     "Subject",

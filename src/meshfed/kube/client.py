@@ -26,7 +26,7 @@ from yarl import URL
 
 import meshfed
 from meshfed.kube.config import ClusterConfig
-from meshfed.kube.errors import MalformedAnswer, NotLeading, TransportError, api_error
+from meshfed.kube.errors import MalformedAnswer, NotLeading, Silent, TransportError, api_error
 from meshfed.kube.lines import LineSplitter
 from meshfed.kube.resources import Manifest, Resource
 from meshfed.kube.tls import ContextSource
@@ -39,7 +39,7 @@ _T = TypeVar("_T")
 PAGE_SIZE: Final = 500
 """Objects asked for in one page of a list; client-go's number."""
 _CONNECT_TIMEOUT: Final = 10.0
-_WATCH_GRACE: Final = 30.0
+_WATCH_GRACE: Final = 10.0
 """Seconds that a watch may outlast the time its server was asked to end it."""
 _ERROR_BODY: Final = 65536
 
@@ -222,20 +222,14 @@ class Client:
         call = _Call("create", resource, resource.path(namespace), self._manager, _encode(manifest))
         return await self._written(call)
 
-    async def replace(
-        self, resource: Resource, manifest: Mapping[str, Any], *, subresource: str | None = None
-    ) -> Manifest:
+    async def replace(self, resource: Resource, manifest: Mapping[str, Any]) -> Manifest:
         """Put ``manifest`` in place of the object it names, and return it as stored.
 
         ``Conflict`` where the resourceVersion it carries is not the object's any more.
         """
         metadata = manifest["metadata"]
-        path = resource.path(metadata.get("namespace"), metadata["name"], subresource)
+        path = resource.path(metadata.get("namespace"), metadata["name"])
         return await self._written(_Call("update", resource, path, self._manager, _encode(manifest)))
-
-    async def replace_status(self, resource: Resource, manifest: Mapping[str, Any]) -> Manifest:
-        """Put ``manifest``'s status in place of the object's."""
-        return await self.replace(resource, manifest, subresource="status")
 
     async def patch(
         self,
@@ -283,8 +277,9 @@ class Client:
     ) -> AsyncGenerator[WatchEvent]:
         """The changes since ``resource_version``, bookmarks among them, until the server ends the stream.
 
-        An ERROR event is raised as its ``APIError`` (``Gone`` among them). A stream that ends in the middle of a line
-        just ends: the line comes again on the next watch. Close the iterator (``contextlib.aclosing``), or the
+        An ERROR event is raised as its ``APIError`` (``Gone`` among them); ``Silent`` where the server has not ended
+        the stream some seconds after ``timeout_seconds``. A stream that ends in the middle of a line just ends: the
+        line comes again on the next watch. Close the iterator (``contextlib.aclosing``), or the
         connection stays open until it is collected.
         """
         path, params = _select(resource, selection)
@@ -300,12 +295,18 @@ class Client:
         call = _Call("watch", resource, path, params)
         splitter = LineSplitter()
         async with self._open(call, timeout) as response:
-            async for chunk in response.content.iter_any():
-                for line in splitter.feed(chunk):
-                    event = _decode(line, WatchEvent)
-                    if event.type == "ERROR":
-                        raise api_error(0, event.object)
-                    yield event
+            try:
+                async for chunk in response.content.iter_any():
+                    for line in splitter.feed(chunk):
+                        event = _decode(line, WatchEvent)
+                        if event.type == "ERROR":
+                            raise api_error(0, event.object)
+                        yield event
+            except TimeoutError as error:
+                raise Silent(
+                    f"watch {self._base}{path}: the connection stands, but the end of the watch, asked for after "
+                    f"{timeout_seconds} s, did not come through; look at what is between: a proxy, a load balancer"
+                ) from error
 
     async def fetch(self, path: str, *, accept: str = "application/json") -> tuple[str, bytes]:
         """GET a path that belongs to no resource, such as ``/version``: its Content-Type and its body."""

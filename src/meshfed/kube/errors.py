@@ -6,6 +6,7 @@
     ├── ConfigError              kubeconfig or credentials cannot be used; a person must act
     ├── NotLeading               another process may write now; nothing was sent                 (retryable)
     ├── TransportError           no usable answer: refused, reset, timed out, cut short          (retryable)
+    │   ├── Silent               a watch that did not end when it should have                    (retryable)
     │   └── MalformedAnswer      an answer that is not what the API promises, or too long        (retryable)
     └── APIError                 the server answered with a Status
         ├── BadRequest           400
@@ -60,6 +61,10 @@ class TransportError(KubeError):
     """No usable answer came; whether the server acted on the request is unknown."""
 
     retryable = True
+
+
+class Silent(TransportError):
+    """A watch did not end when its server was asked to end it, so what it said last may be long ago."""
 
 
 class MalformedAnswer(TransportError):

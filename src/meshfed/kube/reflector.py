@@ -5,9 +5,13 @@ What it promises, whatever the server and the network do:
 - A failure changes nothing in the store. Only an object's event, or a list that came in whole, does; a list that
   came in whole and is empty is the truth.
 - No deletion is lost: after a gap that the server cannot replay (410), a new list is compared with the store.
-- It never spins: between any two tries lies a growing, jittered delay, which starts over only after a watch held.
-- It never waits for ever on a silent server: each watch has an end asked of the server, a deadline of our own
-  somewhat later, and TCP keepalive below.
+- It never spins: between any two tries lies a growing, jittered delay, which starts over only after a watch held, and
+  none only after one that held for as long as it was asked to.
+- It never waits for long on a silent server. A connection that lives but carries nothing (behind a proxy or a load
+  balancer that lost its other half) looks like a kind that does not change, and bookmarks come once a minute, or never
+  where nothing changes. What every server does is end a watch when it was asked to. So that is asked for often, and a
+  watch that is not over a little later is silent. The next goes on from the last resourceVersion, without a list; and
+  a server that has bookmarks sends one just before the end, so that this is never too old to go on from.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import time
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Final, Generic, TypeVar, Unpack
@@ -24,15 +29,19 @@ import msgspec
 
 from meshfed.kube.backoff import Backoff
 from meshfed.kube.client import PAGE_SIZE, Client, Selection, WatchEvent
-from meshfed.kube.errors import APIError, Forbidden, Gone, KubeError, MalformedAnswer, NotFound
-from meshfed.kube.resources import ObjectMeta, Resource, version_number
+from meshfed.kube.errors import APIError, Forbidden, Gone, KubeError, MalformedAnswer, NotFound, Silent
+from meshfed.kube.resources import Resource, version_number
 from meshfed.kube.store import Key, Store
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-_WATCH_SECONDS: Final = 300
-"""A watch is asked to end after this to twice this, so that watches of one moment do not end in one."""
+_WATCH_SECONDS: Final = 30
+"""A watch is asked to end after this to half as much again, so that watches of one moment do not end in one."""
+_EARLY: Final = 1.0
+"""A watch that ends sooner than so many seconds before its time was broken off."""
+_DOUBT_SECONDS: Final = 300.0
+"""For how long watches that end in their time need no list to say whether the server's state is still not older."""
 _BACKOFF: Final = (0.2, 30.0)
 _HEALTHY: Final = 5.0
 """Seconds a watch must hold before the next delay is the shortest again."""
@@ -65,8 +74,15 @@ class ReflectorStatistics(msgspec.Struct, frozen=True):
     last_error: str
 
 
+class _Metadata(msgspec.Struct, rename="camel"):
+    # Nothing is required, since a bookmark's object has a resourceVersion alone.
+    name: str = ""
+    namespace: str = ""
+    resource_version: str = ""
+
+
 class _Partial(msgspec.Struct):
-    metadata: ObjectMeta
+    metadata: _Metadata
 
 
 _decode_partial: Final = msgspec.json.Decoder(_Partial).decode
@@ -108,6 +124,7 @@ class Reflector(Generic[T]):
         self.resource_version = ""
         """The state of the server that the store shows; empty while only a new list can tell."""
         self.state = ReflectorState.STARTING
+        self._check_at = 0.0
         self._objects_gauge = client.metrics.store_objects.labels(str(resource))
         self._undecodable_gauge = client.metrics.store_undecodable.labels(str(resource))
         self._whole_lists = False
@@ -133,8 +150,10 @@ class Reflector(Generic[T]):
         while True:
             retry_after: float | None = None
             try:
-                await self._follow()
+                held = await self._follow()
                 self._failures = 0
+                if held:
+                    continue
                 cause = "ended"
             except NotFound as error:
                 cause = "absent"
@@ -152,15 +171,27 @@ class Reflector(Generic[T]):
         """Wait until the store is synced, or where the reflector is advisory, until the server forbade to look."""
         await self._answered.wait()
 
-    async def _follow(self) -> None:
-        """One list, if one is needed, and one watch."""
-        if self.resource_version and await self._went_back():
-            self._forget("the server's state is older than ours: it was restored, or is another one")
+    async def _follow(self) -> bool:
+        """One list, if one is needed, and one watch; returns whether that held until its time."""
+        loop = asyncio.get_running_loop()
+        check_at, self._check_at = self._check_at, 0.0  # at once, where this watch does not hold
+        if self.resource_version and loop.time() >= check_at:
+            if await self._went_back():
+                self._forget("the server's state is older than ours: it was restored, or is another one")
+            check_at = loop.time() + _DOUBT_SECONDS
         if not self.resource_version:
             await self._list()
-        await self._watch()
+            check_at = loop.time() + _DOUBT_SECONDS
+        if not await self._watch():
+            return False
+        self._check_at = check_at
+        return True
+
+    def _heard(self) -> None:
+        self._client.metrics.watch_last_heard.labels(str(self.resource)).set(time.time())
 
     def _absent(self, error: NotFound) -> float:
+        self._heard()
         if self.state is not ReflectorState.ABSENT:
             level = logging.DEBUG if self._optional else logging.WARNING
             _log.log(level, "the API does not serve %s (%s); asking again later", self.resource, error.message)
@@ -184,9 +215,10 @@ class Reflector(Generic[T]):
             self._forget(str(error))
         if isinstance(error, Gone):
             return "expired"
+        cause = "silent" if isinstance(error, Silent) else "failed"
         level = logging.DEBUG if self._advisory and str(error) == said else logging.WARNING
         _log.log(level, "list or watch of %s failed: %s", self.resource, error, extra={"failures": self._failures})
-        return "failed"
+        return cause
 
     def _forget(self, why: str) -> None:
         if self.resource_version:
@@ -217,6 +249,7 @@ class Reflector(Generic[T]):
         self._lists += 1
         self._store.replace_all(objects, undecodable)
         self._answered.set()
+        self._heard()
         self._measure()
         self.resource_version = version
         self._last_error = ""
@@ -241,12 +274,13 @@ class Reflector(Generic[T]):
         page = await self._client.page(self.resource, limit=1, **self._selection)
         return version_number(page.resource_version) < version_number(self.resource_version)
 
-    async def _watch(self) -> None:
+    async def _watch(self) -> bool:
+        """Take in one watch; returns whether it held for as long as the server was asked to."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         self.state = ReflectorState.WATCHING
         self._watches += 1
-        seconds = int(_WATCH_SECONDS * (1.0 + self._rng()))
+        seconds = int(_WATCH_SECONDS * (1.0 + self._rng() / 2))
         stream = self._client.watch(
             self.resource, resource_version=self.resource_version, timeout_seconds=seconds, **self._selection
         )
@@ -259,6 +293,8 @@ class Reflector(Generic[T]):
                 self._backoff.reset()
                 self._failures = 0
         self.state = ReflectorState.WAITING
+        self._heard()
+        return loop.time() - began >= seconds - _EARLY
 
     def _apply(self, event: WatchEvent) -> None:
         self._events += 1
@@ -279,6 +315,7 @@ class Reflector(Generic[T]):
                 raise MalformedAnswer(f"a watch event of the unknown type {other!r}")
         self.resource_version = version
         self._last_error = ""
+        self._heard()
         self._measure()
 
     def _put(self, key: Key, data: msgspec.Raw) -> None:
@@ -303,7 +340,7 @@ class Reflector(Generic[T]):
         )
 
 
-def _metadata(data: msgspec.Raw) -> ObjectMeta:
+def _metadata(data: msgspec.Raw) -> _Metadata:
     try:
         return _decode_partial(data).metadata
     except _UNDECODABLE as error:

@@ -77,18 +77,6 @@ class ObjectKey(msgspec.Struct, frozen=True, order=True):
         return cls(group, manifest["kind"], metadata.get("namespace") or "", metadata["name"])
 
 
-class ObjectMeta(msgspec.Struct, frozen=True, rename="camel"):
-    """The least that identifies one state of an object; a base for callers' own projections.
-
-    Nothing is required, since a bookmark's object has a resourceVersion alone.
-    """
-
-    name: str = ""
-    namespace: str = ""
-    uid: str = ""
-    resource_version: str = ""
-
-
 def version_rank(version: str) -> tuple[int, int, int]:
     """Sorts API versions as Kubernetes ranks them: v2 above v1 above v1beta2 above v1alpha1, anything else last."""
     match = _VERSION.fullmatch(version)

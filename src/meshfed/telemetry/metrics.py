@@ -38,8 +38,14 @@ class Metrics:
         )
         self.watch_restarts = Counter(
             "meshfed_kube_watch_restarts",
-            "Watches that ended and were opened again, by resource and cause.",
+            "Watches that broke off and were opened again, by resource and cause (silent: not even its end came).",
             ["resource", "cause"],
+            registry=registry,
+        )
+        self.watch_last_heard = Gauge(
+            "meshfed_kube_watch_last_heard_timestamp_seconds",
+            "When the API last said anything about a resource, in Unix seconds; in a quiet one, at least each 45 s.",
+            ["resource"],
             registry=registry,
         )
         self.store_objects = Gauge(

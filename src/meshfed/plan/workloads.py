@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
-from weakref import WeakValueDictionary
+from weakref import WeakKeyDictionary, ref
 
 from meshfed.api.core import Pod
 from meshfed.model.offers import TLS_MODE
@@ -21,7 +21,7 @@ Name = tuple[str, str, str]
 
 _FINISHED: Final = frozenset({"Succeeded", "Failed"})
 _DEFAULT_ACCOUNT: Final = "default"
-_alike: WeakValueDictionary[Workload, Workload] = WeakValueDictionary()
+_alike: WeakKeyDictionary[Workload, ref[Workload]] = WeakKeyDictionary()
 
 
 def of_pod(pod: Pod) -> Workload:
@@ -62,8 +62,8 @@ def _workload(labels: Mapping[str, str], *, account: str, ready: bool) -> Worklo
 
 
 def _kept(workload: Workload) -> Workload:
-    """Return the one that is kept of all equal ones."""
-    return _alike.setdefault(workload, workload)
+    """Return the one that is kept of all equal ones, for as long as anybody holds it."""
+    return _alike.setdefault(workload, ref(workload))() or workload
 
 
 def _mapping(value: object) -> dict[str, Any]:

@@ -97,14 +97,21 @@ async def test_the_earliest_time_counts() -> None:
     assert log == [("now", 0.0), ("zero", 0.0), ("early", 5.0), ("late", 10.0)]
 
 
-async def test_retries_wait_longer_each_time_until_forgotten() -> None:
+async def test_retries_wait_longer_each_time_until_it_goes_well() -> None:
     queue = WorkQueue[str](base=1, cap=10, rng=lambda: 1.0)
     assert [queue.retry("a") for _ in range(6)] == [1, 2, 4, 8, 10, 10]
     assert queue.retry("b") == 1
-    queue.forget("a")
-    assert queue.retry("a") == 1
-    assert queue.retry("a", at_least=60) == 60
-    queue.close()
+    assert queue.retry("b", at_least=60) == 60
+
+    async def work(key: str) -> None:
+        if key == "b":
+            queue.retry(key)
+
+    async with working(queue, work):
+        queue.add("a")
+        queue.add("b")
+        await asyncio.sleep(0.1)
+        assert (queue.retry("a"), queue.retry("b")) == (1, 8)
 
 
 async def test_a_bug_that_one_key_brings_out_stops_no_other(caplog: pytest.LogCaptureFixture) -> None:

@@ -26,6 +26,7 @@ from meshfed.plan import (
     Planner,
     Published,
     RemoteKey,
+    RemoteStatusKey,
     StatusUpdate,
 )
 from meshfed.plan.events import export_turned
@@ -70,9 +71,12 @@ class Delivery:
             self._publisher.reevaluate()
         for status in outputs.statuses:
             self._measure(status)
+        if isinstance(key, RemoteStatusKey) and not outputs.statuses:
+            self._metrics.forget_remote(key.name)
         if not self._leading:
             if isinstance(key, GatewayKey):
-                # Who leads has written it, or will; else what left it would be remembered for ever.
+                # Who leads has written it, or will; else what left it would be remembered for ever. Only news count.
+                self._planner.applied_changed(key, Applied("pending"))
                 self._planner.applied_changed(key, Applied("applied"))
             return
         if isinstance(key, ExportKey):
@@ -83,11 +87,14 @@ class Delivery:
 
     def written(self, source: Hashable) -> None:
         """Take in that the engine has something to say of a source."""
-        now = verdict(self._engine.source_state(source))
+        state = self._engine.source_state(source)
+        now = verdict(state)
         if isinstance(source, Record):
             self._planner.record_changed(source.remote, source.host, now)
         elif isinstance(source, Key):
-            self._planner.applied_changed(source, now)
+            # Gateways are few, and the planner waits to hear that what one has left is in place.
+            is_there = state.objects or state.deleting or isinstance(source, GatewayKey)
+            self._planner.applied_changed(source, now if is_there else None)
 
     def _tell_export(self, key: ExportKey, now: Published | Decision | None) -> None:
         """Record on a Service that its export begins or ends; what was found at the start is no news."""

@@ -7,7 +7,6 @@ go. A finalizer that no controller is there to release is taken off by hand; the
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -91,9 +90,6 @@ class Finalizers:
         except KubeError as error:
             delay = self.queue.retry(ref)
             _log.warning("cannot write the finalizer of %s %s/%s, again in %.1f s: %s", *ref, delay, error)
-        else:
-            self.queue.forget(ref)
-            await asyncio.sleep(0)
 
 
 class Leftovers:

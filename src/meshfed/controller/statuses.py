@@ -156,8 +156,8 @@ class StatusWriter:
                 "cannot write the status of %s %s/%s, again in %.1f s: %s", kind, namespace, name, delay, error
             )
         else:
-            self.queue.forget(ref)
-            self._echoes[ref] = (version, desired)
+            if ref in self._wanted:  # the object may have gone meanwhile
+                self._echoes[ref] = (version, desired)
             subject = Subject(self._resources[kind].api_version, kind, namespace, name, stored.metadata.uid)
             connected_before = bool(present.get("lastConnected"))
             for happening in turned(kind, before, conditions, connected_before=connected_before):

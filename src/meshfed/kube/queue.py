@@ -75,16 +75,12 @@ class WorkQueue(Generic[K]):
         self._delayed[key] = loop.call_at(due, self.add, key)
 
     def retry(self, key: K, *, at_least: float | None = None) -> float:
-        """Work ``key`` out again after its next delay, which grows until ``forget``; returns the delay."""
+        """Work ``key`` out again after its next delay, which grows until it was worked out well; returns the delay."""
         attempt = self._attempts.get(key, 0)
         self._attempts[key] = attempt + 1
         delay = max(jittered(attempt, base=self._base, cap=self._cap, rng=self._rng), at_least or 0.0)
         self.add_after(key, delay)
         return delay
-
-    def forget(self, key: K) -> None:
-        """``key`` did well: its next retry starts from the shortest delay."""
-        self._attempts.pop(key, None)
 
     async def get(self) -> K:
         """The key that waited longest; the caller must say ``done`` of it."""
@@ -123,7 +119,8 @@ class WorkQueue(Generic[K]):
     async def run(self, work: Callable[[K], Awaitable[None]], *, workers: int = 1) -> None:
         """Work keys out with ``work``, as many as ``workers`` at a time, until cancelled.
 
-        An exception out of ``work`` is logged, and that key retried; the others are not held up.
+        An exception out of ``work`` is logged, and that key retried; the others are not held up. Where ``work``
+        asks for no ``retry``, the key did well or is nothing any more: its next one starts from the shortest delay.
         """
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -135,8 +132,11 @@ class WorkQueue(Generic[K]):
     async def _work(self, work: Callable[[K], Awaitable[None]]) -> None:
         while True:
             key = await self.get()
+            attempts = self._attempts.get(key)
             try:
                 await work(key)
+                if self._attempts.get(key) == attempts:
+                    self._attempts.pop(key, None)
             except Exception:  # noqa: BLE001 - a bug that one key brings out must not stop the work on all others
                 delay = self.retry(key)
                 _log.exception("working out %s failed; it is tried again in %.1f s", key, delay)

@@ -165,6 +165,21 @@ class Metrics:
             registry=registry,
         )
 
+    def forget_remote(self, name: str) -> None:
+        """Drop the series of a remote that nothing is imported from any more, so that none says that it is away."""
+        for metric in (
+            self.dropped,
+            self.fds_connected,
+            self.fds_connects,
+            self.fds_received,
+            self.fds_last_message,
+            self.fds_divergences,
+            self.imported_services,
+            self.denied_services,
+            self.withdrawals_held,
+        ):
+            metric.remove_by_labels({"remote": name})
+
     def forget_remotes(self) -> None:
         """Drop the series of single remotes that tell a present state, which this process follows no longer."""
         for gauge in (self.fds_connected, self.fds_last_message, self.withdrawals_held):

@@ -1,0 +1,176 @@
+"""What is gone is forgotten by those who write and report it, too."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from meshfed.controller.delivery import Delivery
+from meshfed.controller.statuses import StatusWriter
+from meshfed.istio.metadata import OWNER_NAMESPACE_LABEL
+from meshfed.kube import Engine, NotFound, Recorder, Resource, Store, TransportError, WorkQueue
+from meshfed.plan import Planner, Settings, StatusUpdate
+from meshfed.telemetry.metrics import Metrics
+from tests.kube.memory import Cluster, MemoryClient
+from tests.remembered import known
+from tests.world import exported, mesh, offer, remote
+
+pytestmark = pytest.mark.looptime
+
+ISTIO = {
+    kind: Resource(f"{group}.istio.io", "v1", plural, kind)
+    for group, plural, kind in (
+        ("networking", "gateways", "Gateway"),
+        ("networking", "serviceentries", "ServiceEntry"),
+        ("networking", "workloadentries", "WorkloadEntry"),
+        ("networking", "destinationrules", "DestinationRule"),
+        ("networking", "envoyfilters", "EnvoyFilter"),
+        ("security", "peerauthentications", "PeerAuthentication"),
+        ("security", "authorizationpolicies", "AuthorizationPolicy"),
+    )
+}
+
+
+@asynccontextmanager
+async def running(*coroutines: Any) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+IN_HAND = 12
+"""So many names, out of forty, may be those that a worker or this test had last."""
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog: pytest.LogCaptureFixture) -> None:
+    """What is logged is kept for a test to look at."""
+    caplog.set_level(logging.CRITICAL, logger="meshfed")
+
+
+@pytest.fixture
+def gone() -> str:
+    """What is in the name of all that goes; another in each test, since a failure's words live on."""
+    return f"g{uuid4().hex}"
+
+
+@pytest.mark.parametrize("leading", [True, False])
+async def test_what_was_written_and_is_gone(leading: bool, gone: str) -> None:
+    cluster = Cluster(served=set(ISTIO.values()))
+    client = MemoryClient(cluster)
+    planner, statuses = Planner(Settings()), SimpleNamespace(want=lambda _: None)
+    publisher = SimpleNamespace(publish=lambda _key, _export: None, reevaluate=lambda: None)
+    engine = Engine(client, tuple(ISTIO.values()), owner_labels={OWNER_NAMESPACE_LABEL: Settings().namespace})
+    delivery = Delivery(
+        planner,
+        engine=engine,
+        publisher=publisher,  # type: ignore[arg-type] # what it is told is not asked about
+        statuses=statuses,  # type: ignore[arg-type]
+        recorder=Recorder(client, component="c", instance="i", stamp=str),
+        services=Store(),
+        metrics=Metrics(),
+        leading=leading,
+        settled=lambda: True,
+    )
+    engine.subscribe(delivery.written)
+    engine.allow_deletes()
+
+    async def settle() -> None:
+        for _ in range(5):
+            while keys := planner.take_dirty():
+                for key in keys:
+                    delivery.send(key, planner.reconcile(key))
+            await asyncio.sleep(5)
+
+    planner.federation_changed("east", mesh())
+    planner.remote_changed("west", remote("west"))
+    async with running(engine.run()):
+        for name in (f"{gone}{number}" for number in range(40)):
+            imported = offer("west", f"{name}.{name}")
+            planner.service_changed("default", name, exported(name))
+            planner.remote_changed(name, remote(name))
+            planner.offer_changed(imported.metadata.name, imported)
+            await settle()
+            assert (cluster.objects.keys() != set()) is leading
+            planner.service_changed("default", name, None)
+            planner.remote_changed(name, None)
+            planner.offer_changed(imported.metadata.name, None)
+            del imported
+            await settle()
+        cluster.compact()
+        cluster.calls.clear()
+        assert not [place for place in cluster.objects if gone in str(place)]
+        assert len(known(gone)) <= IN_HAND
+
+
+@pytest.mark.parametrize("end", ["written", "not found", "refused"])
+async def test_an_object_that_goes_while_its_status_is_written(end: str, gone: str) -> None:
+    """The watch says that it is gone before the server has answered the write; or after some that failed."""
+    resources = {"RemoteMesh": Resource("example.com", "v1", "remotemeshes", "RemoteMesh")}
+    asked, answered = asyncio.Semaphore(0), asyncio.Semaphore(0)
+    store: dict[tuple[str, str, str], Any] = {}
+
+    async def patch_status(*_: Any, **__: Any) -> None:
+        asked.release()
+        await answered.acquire()
+        if end == "not found":
+            raise NotFound(404, "NotFound", "it is gone")
+        if end == "refused":
+            raise TransportError("timed out")
+
+    client: Any = SimpleNamespace(patch_status=patch_status)
+    writer = StatusWriter(client, resources, store.get, stamp=lambda: "2026-01-01T00:00:00Z")  # type: ignore[arg-type]
+    async with running(writer.run()):
+        for name in (f"{gone}{number}" for number in range(40)):
+            ref = ("RemoteMesh", "default", name)
+            store[ref] = remote(name)
+            writer.want(StatusUpdate(kind="RemoteMesh", namespace="default", name=name, fields={"heldSince": name}))
+            await asked.acquire()
+            del store[ref]
+            writer.forget(ref)
+            answered.release()
+            await asyncio.sleep(60)
+        del name, ref
+        assert len(known(gone)) <= IN_HAND
+
+
+async def test_a_key_that_failed_and_is_nothing_any_more(gone: str) -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    tried: set[str] = set()
+
+    async def work(key: str) -> None:
+        if key not in tried:
+            tried.add(key)
+            queue.retry(key)
+
+    async with running(queue.run(work)):
+        for number in range(40):
+            queue.add(f"{gone}{number}")
+        await asyncio.sleep(60)
+        tried.clear()
+        assert len(known(gone)) <= IN_HAND
+
+
+def test_a_remote_that_nothing_is_imported_from(gone: str) -> None:
+    metrics = Metrics()
+    for remote_name in ("west", f"{gone}1"):
+        for metric in vars(metrics).values():
+            labels = getattr(metric, "_labelnames", ())
+            if "remote" in labels:
+                metric.labels(**dict.fromkeys(labels, "any") | {"remote": remote_name})
+    before = metrics.exposition().decode()
+    metrics.forget_remote(f"{gone}1")
+    after = metrics.exposition().decode()
+    assert gone not in after
+    assert after.count('remote="west"') == before.count('remote="west"') > 0

@@ -1,0 +1,74 @@
+"""What is gone is forgotten: no name of an object outlives it, in whatever the objects of a cluster leave behind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from meshfed.plan import Applied, Connection, GatewayKey
+from meshfed.plan.rivals import Entry
+from meshfed.plan.workloads import of_entry
+from tests.remembered import known
+from tests.world import HTTP, World, exported, mesh, namespace, offer, pod, remote, service
+
+GONE = "goneness"
+
+
+def cluster_of(name: str, version: str) -> list[Any]:
+    """One object of each kind, all of them about ``name``; ``version`` makes a change of each."""
+    labels = {"app": name, "version": f"{name}-{version}"}
+    return [
+        namespace(name, team=f"{name}-{version}"),
+        exported(f"{name}.{name}", labels=labels, selector=labels),
+        service(name, labels=labels, ports=[HTTP, {"name": f"x{version}", "port": 1}]),
+        pod(f"{name}.{name}", labels=labels, account=f"{name}-{version}"),
+        pod(f"{name}-gateway", app="federation-ingress-gateway", labels=labels),
+        remote(name, addresses=[f"{name}-{version}.example"], network=name, trustDomain=f"{name}-{version}"),
+        offer(name, f"{name}.{name}", labels=labels),
+        offer("west", f"{name}-{version}.elsewhere", labels=labels),
+    ]
+
+
+def others(world: World, name: str, labels: dict[str, str] | None) -> None:
+    """What there is no object for in a `World`; None: it is gone."""
+    planner = world.planner
+    entry = {"spec": {"labels": labels, "serviceAccount": f"{name}-entry"}} if labels else None
+    planner.workload_changed("WorkloadEntry", name, name, of_entry(entry) if entry else None)
+    planner.destination_rule_changed(name, name, f"{name}.{name}.svc.cluster.local" if labels else "")
+    rival = Entry(hosts=(f"{name}.{name}.svc.cluster.local",), selector=labels) if labels else None
+    planner.service_entry_changed(name, name, rival)
+    planner.service_export_changed(name, name, 1 if labels else None)
+    planner.connection_changed(name, Connection(message=f"{name} is away") if labels else None)
+
+
+def live_and_die(world: World, name: str) -> None:
+    first, second = cluster_of(name, "one"), cluster_of(name, "two")
+    for version, objects in (("one", first), ("two", second)):
+        world.put(*objects)
+        others(world, name, {"app": name, "version": version})
+        for key in world.settle():
+            if name in str(key):
+                world.planner.applied_changed(key, Applied("failed", message=f"{name} is refused"))
+        world.planner.record_changed(name, f"{name}.{name}", Applied("failed", message=f"{name} is refused"))
+        world.settle()
+    others(world, name, None)
+    world.planner.record_changed(name, f"{name}.{name}", Applied("applied"))
+    world.remove(*first, *second)
+    keys = set(world.settle())
+    while keys:
+        for key in keys:
+            world.planner.applied_changed(key, None)
+            if isinstance(key, GatewayKey):
+                world.planner.applied_changed(key, Applied("applied"))
+        keys = set(world.settle())
+    world.outputs.clear()
+
+
+def test_a_planner_knows_nothing_of_what_is_gone() -> None:
+    world = World(mesh(), remote("west"))
+    alive = cluster_of(f"{GONE}0", "one")
+    world.put(*alive)
+    del alive
+    assert {f"{GONE}0", f"{GONE}0-one", f"{GONE}0-one.example"} <= set(known(GONE)), "else what follows says nothing"
+    for number in range(30):
+        live_and_die(world, f"{GONE}{number}")
+    assert known(GONE) == []

@@ -13,10 +13,13 @@ def known(mark: str) -> list[str]:
     found: set[str] = set()
     waiting = gc.get_objects()
     while waiting:
-        for held in gc.get_referents(waiting.pop()):
+        holder = waiting.pop()
+        # Of a dictionary with nothing but strings for keys the collector is told of the values alone.
+        keys = tuple(dict.keys(holder)) if isinstance(holder, dict) else ()
+        for held in (*keys, *gc.get_referents(holder)):
             if type(held) is str:
                 if mark in held and held != mark:
                     found.add(held)
             elif not gc.is_tracked(held) and isinstance(held, (tuple, dict, msgspec.Struct)):
-                waiting.append(held)  # holds nothing but plain values, so that the collector knows nothing of it
+                waiting.append(held)  # it holds nothing but plain values, so that the collector does not know it
     return sorted(found)

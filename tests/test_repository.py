@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import fnmatch
+import graphlib
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import generate
+import grimp
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -114,6 +116,12 @@ def test_every_room_has_its_place_in_the_layers() -> None:
     placed = {room.strip() for layer in layers for room in re.split(r"[|:]", layer)}
     rooms = {f"meshfed.{path.parent.name}" for path in PACKAGE.glob("*/__init__.py")}
     assert placed == rooms
+
+
+def test_no_module_needs_one_that_needs_it() -> None:
+    graph = grimp.build_graph("meshfed", exclude_type_checking_imports=True, cache_dir=None)
+    needs = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    list(graphlib.TopologicalSorter(needs).static_order())  # a CycleError names the modules
 
 
 def locked_versions(lock: str = "requirements-dev.lock") -> dict[str, Version]:

@@ -50,7 +50,7 @@ async def running(*coroutines: Any) -> AsyncIterator[None]:
 
 
 IN_HAND = 12
-"""So many names, out of forty, may be those that a worker or this test had last."""
+"""So many names, out of twenty-five, may be those that a worker or this test had last."""
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +87,7 @@ async def test_what_was_written_and_is_gone(leading: bool, gone: str) -> None:
     engine.allow_deletes()
 
     async def settle() -> None:
-        for _ in range(5):
+        for _ in range(3):
             while keys := planner.take_dirty():
                 for key in keys:
                     delivery.send(key, planner.reconcile(key))
@@ -96,7 +96,7 @@ async def test_what_was_written_and_is_gone(leading: bool, gone: str) -> None:
     planner.federation_changed("east", mesh())
     planner.remote_changed("west", remote("west"))
     async with running(engine.run()):
-        for name in (f"{gone}{number}" for number in range(40)):
+        for name in (f"{gone}{number}" for number in range(25)):
             imported = offer("west", f"{name}.{name}")
             planner.service_changed("default", name, exported(name))
             planner.remote_changed(name, remote(name))
@@ -132,7 +132,7 @@ async def test_an_object_that_goes_while_its_status_is_written(end: str, gone: s
     client: Any = SimpleNamespace(patch_status=patch_status)
     writer = StatusWriter(client, resources, store.get, stamp=lambda: "2026-01-01T00:00:00Z")  # type: ignore[arg-type]
     async with running(writer.run()):
-        for name in (f"{gone}{number}" for number in range(40)):
+        for name in (f"{gone}{number}" for number in range(25)):
             ref = ("RemoteMesh", "default", name)
             store[ref] = remote(name)
             writer.want(StatusUpdate(kind="RemoteMesh", namespace="default", name=name, fields={"heldSince": name}))
@@ -155,7 +155,7 @@ async def test_a_key_that_failed_and_is_nothing_any_more(gone: str) -> None:
             queue.retry(key)
 
     async with running(queue.run(work)):
-        for number in range(40):
+        for number in range(25):
             queue.add(f"{gone}{number}")
         await asyncio.sleep(60)
         tried.clear()

@@ -27,12 +27,10 @@ from meshfed.kube import (
     PatchType,
     Resource,
     ServerFailure,
-    ServerVersion,
     TooManyRequests,
     TransportError,
     Unauthorized,
     discover,
-    server_version,
 )
 from meshfed.kube.errors import Cause
 from meshfed.kube.resources import version_number
@@ -360,12 +358,6 @@ async def test_discovery_that_fails_is_one_error() -> None:
     async with Client(ClusterConfig(server="http://127.0.0.1:1")) as client:
         with pytest.raises(TransportError):
             await discover(client)
-
-
-async def test_the_servers_version() -> None:
-    async with scripted() as server, client_of(server) as client:
-        server.on("GET /version", {"major": "1", "minor": "35", "gitVersion": "v1.35.0", "platform": "x"})
-        assert await server_version(client) == ServerVersion("1", "35", "v1.35.0")
 
 
 @pytest.mark.parametrize(

@@ -185,11 +185,6 @@ def losses(crd: dict[str, Any]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def is_ours(crd: dict[str, Any]) -> bool:
-    """Whether ``crd``, as a cluster serves it, keeps every field of our objects."""
-    return not differences(crd)
-
-
 def _lacking(ours: Schema, theirs: Schema, *, path: str) -> Iterator[str]:
     if ours.get("type") != theirs.get("type"):
         yield f"{path} is of type {theirs['type']}, not {ours.get('type')}" if "type" in theirs else f"it has no {path}"

@@ -14,15 +14,3 @@ def parse_duration(text: str) -> float:
     if not re.fullmatch(f"(?:{_PART.pattern})+", text):
         raise ValueError(f"{text!r} is not a duration: write it as 10m, 1h30m or 500ms")
     return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text)) / 1000
-
-
-def format_duration(seconds: float) -> str:
-    """``seconds`` in the largest units that fit, to the millisecond; raises ValueError below zero."""
-    if seconds < 0:
-        raise ValueError(f"{seconds} is below zero, and so is no duration")
-    rest, parts = round(seconds * 1000), []
-    for unit, size in _UNITS.items():
-        count, rest = divmod(rest, size)
-        if count:
-            parts.append(f"{count}{unit}")
-    return "".join(parts) or "0s"

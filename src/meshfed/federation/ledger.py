@@ -93,11 +93,6 @@ class Ledger:
         return self._dropped.copy()
 
     @property
-    def denied(self) -> int:
-        """How many offers the rules refuse, those without a FederatedService included."""
-        return len(self._denied)
-
-    @property
     def shown(self) -> int:
         """How many refused offers have a FederatedService all the same, to say why."""
         return len(self._shown)

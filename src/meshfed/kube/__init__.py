@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from meshfed.kube.backoff import Backoff
 from meshfed.kube.client import Client, PatchType, WatchEvent
-from meshfed.kube.config import ClusterConfig, detect, in_cluster
-from meshfed.kube.discovery import Discovery, ServerVersion, discover, server_version
+from meshfed.kube.config import ClusterConfig, in_cluster
+from meshfed.kube.discovery import Discovery, discover
 from meshfed.kube.engine import Engine, EngineStatistics
 from meshfed.kube.errors import (
     AlreadyExists,
@@ -32,7 +32,7 @@ from meshfed.kube.errors import (
     Unauthorized,
 )
 from meshfed.kube.events import Recorder, Subject
-from meshfed.kube.kubeconfig import load_kubeconfig
+from meshfed.kube.kubeconfig import detect, load_kubeconfig
 from meshfed.kube.lease import LEASES, Elector, Timing, process_identity
 from meshfed.kube.queue import QueueStatistics, WorkQueue
 from meshfed.kube.reflector import Reflector, ReflectorState, ReflectorStatistics
@@ -75,7 +75,6 @@ __all__ = [
     "ReflectorStatistics",
     "Resource",
     "ServerFailure",
-    "ServerVersion",
     "Silent",
     "SourceState",
     "Store",
@@ -92,6 +91,5 @@ __all__ = [
     "load_kubeconfig",
     "micro_time_now",
     "process_identity",
-    "server_version",
     "time_now",
 ]

@@ -1,8 +1,4 @@
-"""Which cluster to speak to, as whom: found as controllers find it, in files or in the pod.
-
-``detect`` is what commands use. The order is that of other controllers: what was asked for explicitly, then
-``$KUBECONFIG``, then the pod's service account, then ``~/.kube/config``.
-"""
+"""Which cluster to speak to, as whom, and what a pod knows of that."""
 
 from __future__ import annotations
 
@@ -61,25 +57,6 @@ def in_cluster(environ: Mapping[str, str], root: Path = SERVICE_ACCOUNT) -> Clus
         proxy=proxy_for(server, environ),
         source=f"the service account in {root}",
     )
-
-
-def detect(
-    *,
-    environ: Mapping[str, str],
-    path: str | None = None,
-    context: str | None = None,
-    root: Path = SERVICE_ACCOUNT,
-) -> ClusterConfig:
-    """Find the cluster: ``path`` or ``context`` if given, ``$KUBECONFIG``, this pod's, ``~/.kube/config``.
-
-    Raises ``ConfigError`` where none is there, or the one that is cannot be used.
-    """
-    from meshfed.kube.kubeconfig import load_kubeconfig  # noqa: PLC0415 - that module is built on this one
-
-    explicit = path or context or environ.get("KUBECONFIG")
-    if not explicit and environ.get("KUBERNETES_SERVICE_HOST") and (root / "token").exists():
-        return in_cluster(environ, root)
-    return load_kubeconfig(path, context, environ)
 
 
 def proxy_for(server: str, environ: Mapping[str, str]) -> str | None:

@@ -40,14 +40,6 @@ class Discovery(msgspec.Struct, frozen=True):
         return resource in self.resources
 
 
-class ServerVersion(msgspec.Struct, frozen=True, rename="camel"):
-    """``/version``."""
-
-    major: str = ""
-    minor: str = ""
-    git_version: str = ""
-
-
 class _GroupVersionKind(msgspec.Struct):
     kind: str = ""
 
@@ -106,12 +98,6 @@ class _LegacyResources(msgspec.Struct):
 async def discover(client: Client) -> Discovery:
     """Ask the server what it serves. ``TransportError`` or ``APIError`` where it does not answer at all."""
     return _joined([await _root(client, root) for root in ("/api", "/apis")])
-
-
-async def server_version(client: Client) -> ServerVersion:
-    """The server's own version."""
-    _, body = await client.fetch("/version")
-    return _convert(body, ServerVersion)
 
 
 async def _root(client: Client, root: str) -> Discovery:

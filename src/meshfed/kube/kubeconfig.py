@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit
 import msgspec
 import yaml
 
-from meshfed.kube.config import ClusterConfig, proxy_for
+from meshfed.kube.config import SERVICE_ACCOUNT, ClusterConfig, in_cluster, proxy_for
 from meshfed.kube.credentials import (
     EXEC_VERSIONS,
     ClientCertificate,
@@ -155,6 +155,23 @@ class _Merged:
             known = ", ".join(sorted(entries)) or "none"
             raise ConfigError(f"there is no {name!r}", where=self.where, field=field, remedy=f"there are: {known}")
         return entries[name]
+
+
+def detect(
+    *,
+    environ: Mapping[str, str],
+    path: str | None = None,
+    context: str | None = None,
+    root: Path = SERVICE_ACCOUNT,
+) -> ClusterConfig:
+    """Find the cluster: ``path`` or ``context`` if given, ``$KUBECONFIG``, this pod's, ``~/.kube/config``.
+
+    Raises ``ConfigError`` where none is there, or the one that is cannot be used.
+    """
+    explicit = path or context or environ.get("KUBECONFIG")
+    if not explicit and environ.get("KUBERNETES_SERVICE_HOST") and (root / "token").exists():
+        return in_cluster(environ, root)
+    return load_kubeconfig(path, context, environ)
 
 
 def load_kubeconfig(path: str | None, context: str | None, environ: Mapping[str, str]) -> ClusterConfig:

@@ -134,11 +134,6 @@ class Collection:
         return sum(map(len, self._objects.values()))
 
     @property
-    def forgotten(self) -> int:
-        """The newest version of which the event is no longer known: nothing can be resumed from before it."""
-        return self._forgotten
-
-    @property
     def latest(self) -> int:
         """The newest version there is: a reader who has seen every event so far is up to date with it."""
         return self._store.version

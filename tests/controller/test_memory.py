@@ -12,9 +12,9 @@ from uuid import uuid4
 
 import pytest
 
+from meshfed.api.v1alpha1 import OWNER_NAMESPACE_LABEL
 from meshfed.controller.delivery import Delivery
 from meshfed.controller.statuses import StatusWriter
-from meshfed.istio.metadata import OWNER_NAMESPACE_LABEL
 from meshfed.kube import Engine, NotFound, Recorder, Resource, Store, TransportError, WorkQueue
 from meshfed.plan import Planner, Settings, StatusUpdate
 from meshfed.telemetry.metrics import Metrics
@@ -130,7 +130,7 @@ async def test_an_object_that_goes_while_its_status_is_written(end: str, gone: s
             raise TransportError("timed out")
 
     client: Any = SimpleNamespace(patch_status=patch_status)
-    writer = StatusWriter(client, resources, store.get, stamp=lambda: "2026-01-01T00:00:00Z")  # type: ignore[arg-type]
+    writer = StatusWriter(client, resources, store.get, stamp=lambda: "2026-01-01T00:00:00Z")
     async with running(writer.run()):
         for name in (f"{gone}{number}" for number in range(25)):
             ref = ("RemoteMesh", "default", name)
@@ -141,7 +141,6 @@ async def test_an_object_that_goes_while_its_status_is_written(end: str, gone: s
             writer.forget(ref)
             answered.release()
             await asyncio.sleep(60)
-        del name, ref
         assert len(known(gone)) <= IN_HAND
 
 

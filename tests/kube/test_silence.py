@@ -208,7 +208,7 @@ async def test_every_request_has_a_time_after_which_silence_is_an_error() -> Non
             lambda: client.list(CONFIG_MAPS),
             lambda: client.create(CONFIG_MAPS, config_map("b")),
             lambda: client.replace(CONFIG_MAPS, made),
-            lambda: client.patch(CONFIG_MAPS, patch={}, **name),
+            lambda: client.patch(CONFIG_MAPS, "a", {}, namespace="default"),
             lambda: client.delete(CONFIG_MAPS, **name),
             lambda: client.fetch("/version"),
         ]

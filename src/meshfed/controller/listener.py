@@ -185,7 +185,6 @@ class Listener:
                 session.forget_all()
                 self._end(name)
                 self._planner.connection_changed(name, None)
-                self._metrics.forget_remote(name)
             return
         if session is not None and session.reconfigure(mesh, rejudge=rejudge):
             return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import copy
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Never
@@ -32,7 +31,7 @@ from meshfed.kube.events import EVENTS
 from meshfed.model.offers import Offer
 from meshfed.telemetry.metrics import Metrics
 from tests.controller.meshes import GROUP, RESOURCES, SYSTEM, WRITTEN
-from tests.kube.memory import Cluster, MemoryClient, Place
+from tests.kube.memory import Cluster, MemoryClient, Place, clone
 
 OURS = {kind: RESOURCES[kind] for kind in API_KINDS}
 ISTIO = tuple(RESOURCES[kind] for _, kind in ISTIO_KINDS)
@@ -81,7 +80,7 @@ class PatchingClient(MemoryClient):
 
         if merged != live:
             self.cluster.edit(resource, namespace or "", name, put)
-        return copy.deepcopy(merged)
+        return clone(merged)
 
 
 def merge(target: Any, patch: Any) -> Any:
@@ -195,7 +194,7 @@ class World:
         """What the controller wrote: the specs, by kind and name."""
         plurals = {name.partition(".")[0] for name in WRITTEN}
         return {
-            (resource.kind, name): copy.deepcopy(manifest["spec"])
+            (resource.kind, name): clone(manifest["spec"])
             for (resource, _, name), manifest in self.cluster.objects.items()
             if resource.plural in plurals
         }

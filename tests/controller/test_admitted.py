@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from functools import cache
 from typing import Any, Final
 
-import looptime
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -38,6 +37,7 @@ from meshfed.plan.workloads import of_entry, of_pod
 from meshfed.telemetry.metrics import Metrics
 from tests.admitted import SCHEMAS, TEXTS, TIMES, drawn, times
 from tests.kube.memory import Cluster, MemoryClient
+from tests.virtual import virtual_loop
 from tests.world import local, remote
 
 NOW = "2026-01-01T12:00:00Z"
@@ -74,7 +74,7 @@ def in_virtual_time(story: Callable[[], Awaitable[None]]) -> None:
     async def told() -> None:
         await story()
 
-    with asyncio.Runner(loop_factory=lambda: looptime.new_event_loop(start=0)) as runner:
+    with asyncio.Runner(loop_factory=virtual_loop) as runner:
         runner.run(told())
 
 

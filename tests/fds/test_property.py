@@ -7,7 +7,6 @@ import random
 from collections.abc import Callable
 from typing import Any, Literal
 
-import looptime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,6 +18,7 @@ from meshfed.fds.messages import decode, encode
 from meshfed.fds.transport import StreamClosed
 from meshfed.model.offers import Offer
 from meshfed.telemetry.metrics import Metrics
+from tests.virtual import virtual_loop
 
 from .support import Memory, Recorder, host, offer
 
@@ -121,5 +121,5 @@ async def play(steps: list[tuple[Any, ...]], dialect: Literal["sotw", "delta"], 
 def test_the_client_s_set_is_the_server_s_as_it_may_be_seen(
     dialect: Literal["sotw", "delta"], steps: list[tuple[Any, ...]], withdrawals: int
 ) -> None:
-    with asyncio.Runner(loop_factory=lambda: looptime.new_event_loop(start=0)) as runner:
+    with asyncio.Runner(loop_factory=virtual_loop) as runner:
         runner.run(play(steps, dialect, withdrawals))

@@ -12,7 +12,7 @@ import copy
 import json
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Unpack
+from typing import Any, TypeVar, Unpack
 
 import msgspec
 
@@ -23,6 +23,13 @@ from meshfed.kube.errors import AlreadyExists, APIError, Conflict, Gone, KubeErr
 from meshfed.kube.resources import Manifest, Resource
 
 Place = tuple[Resource, str, str]
+_T = TypeVar("_T")
+
+
+def clone(manifest: _T) -> _T:
+    """A copy of JSON data."""
+    copied: _T = msgspec.json.decode(msgspec.json.encode(manifest))
+    return copied
 
 
 @dataclass
@@ -74,7 +81,7 @@ class Cluster:
         else:
             new["metadata"]["resourceVersion"] = str(self.version)
             self.objects[place] = new
-        self.history.append(Change(self.version, place, copy.deepcopy(old), copy.deepcopy(new)))
+        self.history.append(Change(self.version, place, clone(old), clone(new)))
         self.wake()
         return new or old or {}
 
@@ -87,7 +94,7 @@ class Cluster:
     def put(self, resource: Resource, manifest: Manifest) -> None:
         metadata = manifest["metadata"]
         place = (resource, metadata.get("namespace", ""), metadata["name"])
-        new = copy.deepcopy(manifest)
+        new = clone(manifest)
         old = self.objects.get(place)
         if old is None:
             self.uids += 1
@@ -95,7 +102,7 @@ class Cluster:
         self.record(place, new)
 
     def edit(self, resource: Resource, namespace: str, name: str, change: Callable[[Manifest], object]) -> None:
-        new = copy.deepcopy(self.objects[resource, namespace, name])
+        new = clone(self.objects[resource, namespace, name])
         change(new)
         place = (resource, namespace, name)
         if "deletionTimestamp" in new["metadata"] and not new["metadata"].get("finalizers"):
@@ -232,7 +239,7 @@ class MemoryClient(Client):
 
     async def get(self, resource: Resource, name: str, *, namespace: str | None = None, into: Any = Manifest) -> Any:
         await self._enter("get", resource, name)
-        return copy.deepcopy(self._find(resource, namespace or "", name))
+        return clone(self._find(resource, namespace or "", name))
 
     async def create(
         self, resource: Resource, manifest: Mapping[str, Any] | bytes, *, namespace: str | None = None
@@ -244,23 +251,23 @@ class MemoryClient(Client):
         place = (resource, metadata.get("namespace", ""), metadata["name"])
         if place in cluster.objects:
             raise AlreadyExists(409, "AlreadyExists", "it exists")
-        new = copy.deepcopy(dict(manifest))
+        new = clone(dict(manifest))
         cluster.mutate(new)
         cluster.uids += 1
         new["metadata"]["uid"] = f"uid-{cluster.uids}"
-        return copy.deepcopy(cluster.record(place, new))
+        return clone(cluster.record(place, new))
 
     async def replace(self, resource: Resource, manifest: Mapping[str, Any]) -> Manifest:
         metadata = manifest["metadata"]
         await self._enter("update", resource, metadata["name"])
         old = self._find(resource, metadata.get("namespace", ""), metadata["name"])
         self._require(old, metadata.get("uid"), metadata.get("resourceVersion"))
-        new = copy.deepcopy(dict(manifest))
+        new = clone(dict(manifest))
         self.cluster.mutate(new)
         new["metadata"]["uid"] = old["metadata"]["uid"]
         if _without_version(new) == _without_version(old):
-            return copy.deepcopy(old)
-        return copy.deepcopy(self.cluster.record((resource, metadata.get("namespace", ""), metadata["name"]), new))
+            return clone(old)
+        return clone(self.cluster.record((resource, metadata.get("namespace", ""), metadata["name"]), new))
 
     async def delete(
         self,
@@ -317,7 +324,7 @@ def _event(change: Change, selection: Selection) -> WatchEvent | None:
     if not before and not after:
         return None
     kind = "MODIFIED" if before and after else "ADDED" if after else "DELETED"
-    shown = copy.deepcopy(change.new if after else change.old)
+    shown = clone(change.new if after else change.old)
     assert shown is not None
     shown["metadata"]["resourceVersion"] = str(change.version)
     return WatchEvent(kind, msgspec.Raw(json.dumps(shown).encode()))

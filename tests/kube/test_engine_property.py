@@ -6,13 +6,13 @@ import asyncio
 from random import Random
 from typing import Any
 
-import looptime
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshfed.kube import Engine
 from tests.kube.memory import Cluster, MemoryClient, failure
 from tests.kube.test_engine import ENTRIES, GATEWAYS, OWNER, entry
+from tests.virtual import virtual_loop
 
 SOURCES = st.sampled_from(["x", "y", "z"])
 NAMES = ["a", "b", "c", "d", "e"]
@@ -120,5 +120,5 @@ async def tell(steps: list[tuple[Any, ...]], seed: int, allowed_after: int) -> N
 @settings(max_examples=150, deadline=None)
 @given(STEPS, st.integers(0, 2**16), st.integers(0, 40))
 def test_what_exists_ends_as_wanted(steps: list[tuple[Any, ...]], seed: int, allowed_after: int) -> None:
-    with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=virtual_loop) as runner:
         runner.run(tell(steps, seed, allowed_after))

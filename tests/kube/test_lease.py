@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
 
-import looptime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,6 +17,7 @@ from meshfed.kube import Client, ClusterConfig, Elector, NotLeading, Resource, T
 from meshfed.kube.lease import LEASES
 from meshfed.sandbox.apiserver import APIServer
 from tests.kube.memory import Cluster, MemoryClient, failure
+from tests.virtual import virtual_loop
 
 PLACE = (LEASES, "istio-system", "meshfed-controller")
 TIMING = Timing()
@@ -271,7 +271,7 @@ def test_never_two_lead_whatever_happens_and_one_does_in_the_end(
     seed: int, rates: list[float], offsets: list[float], trouble: list[tuple[str, int, float]]
 ) -> None:
     """Clocks a third faster than others and days apart, a slow and broken API, pauses, deaths."""
-    with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=virtual_loop) as runner:
         runner.run(_story(seed, rates, offsets, trouble))
 
 

@@ -6,13 +6,13 @@ import asyncio
 from random import Random
 from typing import Any
 
-import looptime
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshfed.kube import Key, Reflector, Store
 from tests.kube.memory import Cluster, MemoryClient, failure
 from tests.kube.test_reflector import SERVICES, Service, service
+from tests.virtual import virtual_loop
 
 NAMES = st.sampled_from(["a", "b", "c", "d"])
 STEPS = st.lists(
@@ -116,5 +116,5 @@ async def tell(steps: list[tuple[Any, ...]], seed: int) -> None:
 @settings(max_examples=150, deadline=None)
 @given(STEPS, st.integers(0, 2**16))
 def test_a_store_ends_equal_to_the_cluster(steps: list[tuple[Any, ...]], seed: int) -> None:
-    with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=virtual_loop) as runner:
         runner.run(tell(steps, seed))

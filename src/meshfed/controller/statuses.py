@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from meshfed.api.meta import StatusCondition
+from meshfed.api.v1alpha1 import FederatedService
 from meshfed.controller.cluster import Ours
 from meshfed.kube import Client, KubeError, NotFound, Resource, Subject, WorkQueue
 from meshfed.model.reasons import Condition, Happening, Reason
@@ -78,7 +79,7 @@ class StatusWriter:
         self._wanted: dict[Ref, StatusUpdate] = {}
         self._passing_since: dict[Ref, float] = {}
         self._echoes: dict[Ref, tuple[str, dict[str, Any]]] = {}
-        self.queue: WorkQueue[Ref] = WorkQueue()
+        self.queue: WorkQueue[Ref] = WorkQueue(flow=self._flow)
 
     def want(self, update: StatusUpdate) -> None:
         """State what the status of an object should say; replaces what was stated before."""
@@ -104,6 +105,11 @@ class StatusWriter:
     async def run(self, workers: int = 4) -> None:
         """Write until cancelled."""
         await self.queue.run(self._write, workers=workers)
+
+    def _flow(self, ref: Ref) -> str:
+        """The remote that a FederatedService is of, so that its thousands wait for themselves; of others are few."""
+        stored = self._stored(ref)
+        return stored.spec.remote if isinstance(stored, FederatedService) else ""
 
     def _patience(self, ref: Ref) -> float:
         """How long, in seconds, to wait before saying what is wanted; 0 unless that passes as a rule."""

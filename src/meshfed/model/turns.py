@@ -7,6 +7,7 @@ those that had their turn already, once. So what is small and new never waits be
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Generic, TypeVar
@@ -24,8 +25,9 @@ class Turns(Generic[K]):
 
     def __init__(self) -> None:
         # Ordered dictionaries, since taking the first key of a plain one again and again is quadratic.
-        self._waiting: set[K] = set()
         self._flows: dict[Hashable, dict[int, OrderedDict[K, None]]] = {}
+        self._waiting: dict[K, list[OrderedDict[K, None]]] = {}
+        """In which of the queues each key stands."""
         self._new: OrderedDict[Hashable, None] = OrderedDict()
         self._old: OrderedDict[Hashable, None] = OrderedDict()
 
@@ -37,33 +39,31 @@ class Turns(Generic[K]):
 
     def add(self, key: K, flow: Hashable, *, rank: int = 0) -> None:
         """Let ``key`` wait in ``flow``, where it keeps its place if it does already."""
-        self._waiting.add(key)
         if flow not in self._flows:
             self._flows[flow] = {}
             self._new[flow] = None
-        self._flows[flow].setdefault(rank, OrderedDict())[key] = None
+        queue = self._flows[flow].setdefault(rank, OrderedDict())
+        if key not in queue:
+            queue[key] = None
+            self._waiting.setdefault(key, []).append(queue)
 
     def take(self, most: int = 1) -> tuple[Hashable, list[K]]:
         """The flow whose turn it is, and up to ``most`` keys of its lowest rank; no keys where none waits."""
         while self._new or self._old:
             flow, _ = (self._new or self._old).popitem(last=False)
-            if keys := self._of(flow, most):
-                # Also where nothing is left: who comes back before its next turn is not new.
+            ranks = self._flows[flow]
+            for rank in [rank for rank, queue in ranks.items() if not queue]:
+                del ranks[rank]
+            if ranks:
+                # Also where nothing will be left: who comes back before its next turn is not new.
                 self._old[flow] = None
-                return flow, keys
+                return flow, self._first(ranks[min(ranks)], most)
             del self._flows[flow]
         return None, []
 
-    def _of(self, flow: Hashable, most: int) -> list[K]:
-        ranks, keys = self._flows[flow], list[K]()
-        while ranks and not keys:
-            rank = min(ranks)
-            waiting = ranks[rank]
-            while waiting and len(keys) < most:
-                key, _ = waiting.popitem(last=False)
-                if key in self._waiting:  # else it was taken in the turn of another flow
-                    self._waiting.discard(key)
-                    keys.append(key)
-            if not waiting:
-                del ranks[rank]
+    def _first(self, queue: OrderedDict[K, None], most: int) -> list[K]:
+        keys = list(itertools.islice(queue, most))
+        for key in keys:
+            for each in self._waiting.pop(key):
+                del each[key]
         return keys

@@ -34,7 +34,7 @@ from meshfed.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
 
-PIECE: Final = 16
+PIECE: Final = 4
 """The offers that are taken in, or carried out, between two looks at everything else the process has to do."""
 
 Judge = Callable[[FederatedServiceSpec], Decision]

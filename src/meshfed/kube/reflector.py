@@ -36,7 +36,7 @@ from meshfed.kube.store import Key, Store
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-_PAUSE_EVERY: Final = 16
+_PAUSE_EVERY: Final = 4
 """The events that are taken between two looks at everything else the process has to do."""
 _WATCH_SECONDS: Final = 30
 """A watch is asked to end after this to half as much again, so that watches of one moment do not end in one."""

@@ -79,7 +79,7 @@ class Mark(Protocol):
         """Mark the key."""
 
 
-TURN: Final = 16
+TURN: Final = 8
 """The most keys of one turn, so that what another remote touched waits for some milliseconds and not for thousands."""
 
 

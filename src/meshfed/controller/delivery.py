@@ -122,8 +122,8 @@ class Delivery:
             metrics.refused_services.remove(remote, reason)
 
 
-def tell(recorder: Recorder, subject: Subject, happening: Happening) -> None:
-    """Record an Event on an object, as far as it is known which one that is."""
+def tell(recorder: Recorder, subject: Subject, happening: Happening, flow: str = "") -> None:
+    """Record an Event on an object, as far as it is known which one that is, in the turn of ``flow``."""
     if subject.uid:
         kind: EventType = "Warning" if happening.warns else "Normal"
-        recorder.record(subject, kind, happening.reason, happening.message)
+        recorder.record(subject, kind, happening.reason, happening.message, flow=flow)

@@ -47,7 +47,7 @@ class Pacer:
         self._at = now
         while self._taken and now - self._taken[oldest := next(iter(self._taken))] >= INTERVAL:
             del self._taken[oldest]
-        turn = []
+        turn: list[str] = []
         for host in self._waiting:
             if self._allowance < 1 or len(turn) == most:
                 break

@@ -68,9 +68,9 @@ class StatusWriter:
         stored: Callable[[Ref], Ours | None],
         *,
         stamp: Callable[[], str],
-        tell: Callable[[Subject, Happening], None] = lambda _subject, _happening: None,
+        tell: Callable[[Subject, Happening, str], None] = lambda _subject, _happening, _flow: None,
     ) -> None:
-        """``tell`` hears what is worth an Event, once the status that says it is written."""
+        """``tell`` hears what is worth an Event and in whose turn, once the status that says it is written."""
         self._client = client
         self._tell = tell
         self._resources = resources
@@ -167,7 +167,7 @@ class StatusWriter:
             subject = Subject(self._resources[kind].api_version, kind, namespace, name, stored.metadata.uid)
             connected_before = bool(present.get("lastConnected"))
             for happening in turned(kind, before, conditions, connected_before=connected_before):
-                self._tell(subject, happening)
+                self._tell(subject, happening, self._flow(ref))
 
 
 def _is_passing(conditions: Iterable[Condition]) -> bool:

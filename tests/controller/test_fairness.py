@@ -15,13 +15,14 @@ import pytest
 from meshfed.api.meta import ObjectMeta
 from meshfed.api.v1alpha1 import FederatedService, FederatedServiceSpec, RemoteMesh
 from meshfed.controller.cluster import Ours, Ref
+from meshfed.controller.delivery import Delivery
 from meshfed.controller.sessions import Reports, Session
 from meshfed.controller.statuses import StatusWriter
 from meshfed.fds import Update
 from meshfed.federation.imports import record_name
 from meshfed.kube import Manifest, Resource
 from meshfed.model.reasons import Condition, ConditionType, Reason
-from meshfed.plan import StatusUpdate
+from meshfed.plan import ImportKey, Outputs, StatusUpdate
 from meshfed.telemetry.metrics import Metrics
 from tests.controller.meshes import Mesh, eventually, federation, meshes
 from tests.controller.remotes import Remote, host, offer, remotes
@@ -172,3 +173,27 @@ async def test_the_statuses_of_one_remotes_offers_delay_no_others() -> None:
     with contextlib.suppress(asyncio.CancelledError):
         await task
     assert isinstance(stored(("RemoteMesh", "", "west")), RemoteMesh)
+
+
+def test_what_a_key_wants_is_written_in_the_turn_of_whoever_had_it_worked_out() -> None:
+    flows: dict[object, object] = {}
+
+    class Engine:
+        def want(self, source: object, _wanted: object, *, after: object, flow: object) -> None:
+            flows[source] = flow
+
+    nothing: Any = None
+    engine: Any = Engine()
+    delivery = Delivery(
+        nothing,
+        engine=engine,
+        publisher=nothing,
+        statuses=nothing,
+        recorder=nothing,
+        services=nothing,
+        metrics=Metrics(),
+        leading=True,
+        settled=lambda: True,
+    )
+    delivery.send(ImportKey(host("ratings")), Outputs(), "west")
+    assert flows == {ImportKey(host("ratings")): "west"}

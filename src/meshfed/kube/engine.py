@@ -31,7 +31,7 @@ from meshfed.kube.sources import ABSENT, NOBODY, ObjectState, Outcome, Record, S
 from meshfed.kube.writer import NotOwnedError, Writer, Written
 
 _log = logging.getLogger(__name__)
-
+Wanted = Sequence[Mapping[str, Any]]
 _WRITTEN_FOR: Final = 60.0
 """Seconds for which the answer to a write is believed before the watch; far longer than any watch lags."""
 _HELD: Final = 60.0
@@ -108,19 +108,12 @@ class Engine:
 
     # --- what callers say and ask
 
-    def want(
-        self,
-        source: Hashable,
-        wanted: Sequence[Mapping[str, Any]],
-        *,
-        after: Iterable[Hashable] = (),
-        flow: Hashable = None,
-    ) -> None:
+    def want(self, source: Hashable, wanted: Wanted, *, after: Iterable[Hashable] = (), flow: Hashable = None) -> None:
         """Replace what ``source`` wants by these manifests; an empty sequence wants nothing more.
 
         Objects that it wanted and does not want now are deleted, once those it wants are in place. Its objects are
-        written after what the sources ``after`` want by now is in place. Costs nothing for other sources. ``flow`` is
-        who has it want this: flows take turns, so that none has another wait for all of its objects.
+        written after what the sources ``after`` want by now is in place, and in the turn of ``flow``, which caused it.
+        Costs nothing for other sources.
         ``ValueError`` for a manifest that is no object, is of a kind that is not watched, or stands there twice.
         """
         found: dict[ObjectKey, Desired] = {}

@@ -14,7 +14,7 @@ import pytest
 
 from meshfed.api.meta import ObjectMeta
 from meshfed.api.v1alpha1 import FederatedService, FederatedServiceSpec, RemoteMesh
-from meshfed.controller.cluster import Ours, Ref
+from meshfed.controller.cluster import Ours
 from meshfed.controller.delivery import Delivery
 from meshfed.controller.sessions import Reports, Session
 from meshfed.controller.statuses import StatusWriter
@@ -22,7 +22,7 @@ from meshfed.fds import Update
 from meshfed.federation.imports import record_name
 from meshfed.kube import Manifest, Resource
 from meshfed.model.reasons import Condition, ConditionType, Reason
-from meshfed.plan import ImportKey, Outputs, StatusUpdate
+from meshfed.plan import ImportKey, Outputs, Ref, StatusUpdate
 from meshfed.telemetry.metrics import Metrics
 from tests.controller.meshes import Mesh, eventually, federation, meshes
 from tests.controller.remotes import Remote, host, offer, remotes

@@ -42,7 +42,7 @@ def test_each_key_that_waits_is_taken_once_in_the_turn_of_a_flow_that_waits_for_
     assert not waiting
 
 
-@given(st.lists(st.tuples(FLOWS, st.integers(1, 50)), min_size=1, max_size=12), st.integers(1, 5))
+@given(st.lists(st.tuples(FLOWS, st.integers(1, 8)), min_size=1, max_size=6), st.integers(1, 5))
 def test_a_flow_waits_for_one_turn_of_each_other_at_most(arrivals: list[tuple[str, int]], most: int) -> None:
     """Whatever waits already, and whatever more comes for the others while it waits."""
     turns: Turns[str] = Turns()

@@ -21,7 +21,7 @@ from meshfed.controller.statuses import StatusWriter
 from meshfed.fds import Update
 from meshfed.federation.imports import record_name
 from meshfed.kube import Manifest, Resource
-from meshfed.model.reasons import Condition, ConditionType, Reason
+from meshfed.model.reasons import Condition, ConditionType, Decision, Reason
 from meshfed.plan import ImportKey, Outputs, Ref, StatusUpdate
 from meshfed.telemetry.metrics import Metrics
 from tests.controller.meshes import Mesh, eventually, federation, meshes
@@ -84,7 +84,7 @@ def session(desire: Any) -> Session:
     return Session(
         remote("west", import_={"limit": 5000}),
         reports=Reports(desire=desire, connection=lambda _remote, _connection: None),
-        admits=lambda _spec: True,
+        judge=lambda _spec: Decision(accepted=True, reason=Reason.ACCEPTED, message=""),
         metrics=Metrics(),
         stamp=lambda: "2026-01-01T00:00:00Z",
         node="here",

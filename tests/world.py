@@ -193,8 +193,8 @@ class World:
     def settle(self) -> list[Key]:
         """Work until nothing is left to do; returns every key as often as it was worked out."""
         worked: list[Key] = []
-        while keys := self.planner.take_dirty():
-            for key in keys:
+        while turn := self.planner.take_dirty():
+            for key in turn.keys:
                 self.outputs[key] = self.planner.reconcile(key)
                 worked.append(key)
         return worked

@@ -190,8 +190,8 @@ class World:
                 self.planner.service_entry_changed(*key, None if gone else of_service_entry(obj))
 
     def settle(self) -> None:
-        while keys := self.planner.take_dirty():
-            for key in keys:
+        while turn := self.planner.take_dirty():
+            for key in turn.keys:
                 outputs = self.planner.reconcile(key)
                 self.engine.want(key, outputs.objects, after=outputs.after)
                 self.planner.applied_changed(key, Applied("failed", Reason.WRITE_FAILED, "m"))

@@ -88,9 +88,9 @@ async def test_what_was_written_and_is_gone(leading: bool, gone: str) -> None:
 
     async def settle() -> None:
         for _ in range(3):
-            while keys := planner.take_dirty():
-                for key in keys:
-                    delivery.send(key, planner.reconcile(key))
+            while turn := planner.take_dirty():
+                for key in turn.keys:
+                    delivery.send(key, planner.reconcile(key), turn.flow)
             await asyncio.sleep(5)
 
     planner.federation_changed("east", mesh())

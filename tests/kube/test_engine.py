@@ -242,6 +242,23 @@ async def test_one_failing_object_holds_up_no_other() -> None:
         assert set(found.specs()) == {"a", "b", "bad"}
 
 
+async def test_what_one_flow_wants_does_not_wait_for_the_thousands_of_another() -> None:
+    async with running(Cluster(served={GATEWAYS, ENTRIES}, latency=0.1)) as found:
+        found.engine.allow_deletes()
+        for number in range(1000):
+            found.engine.want(("west", number), [entry(f"west-{number}", port=1)], flow="west")
+        found.engine.want("shared", [entry("shared", port=1)], flow="west")
+        await asyncio.sleep(2)
+        for port, flow in ((1, "east"), (2, "east"), (0, "east")):
+            before = len(found.cluster.writes)
+            found.engine.want("mine", [entry("mine", port=port)] if port else [], flow=flow)
+            found.engine.want("shared", [entry("shared", port=1 + port)], flow=flow)
+            await asyncio.sleep(0.5)
+            done = [name for _, name in found.cluster.writes[before:]]
+            assert {"mine", "shared"} <= set(done[:24]), "each worker finishes what it has, and then takes turns"
+        assert found.engine.pending > 500, "the other flow had all that time enough to do"
+
+
 @pytest.mark.parametrize(
     ("status", "outcome", "at_most"),
     [(422, Outcome.INVALID, 20), (400, Outcome.INVALID, 20), (403, Outcome.FAILED, 60), (404, Outcome.FAILED, 60)],

@@ -126,3 +126,13 @@ def test_a_bucket_lets_a_burst_through_and_then_one_at_a_time() -> None:
         *(True, True, True, False, False, True, False),
         *(True, True, True, False),
     ]
+
+
+async def test_the_events_of_one_flow_leave_room_for_those_of_another(api_server: APIServer) -> None:
+    async with recording(api_server) as (recorder, _):
+        for number in range(5000):
+            recorder.record(msgspec.structs.replace(WEST, uid=str(number)), "Normal", "Imported", "", flow="west")
+        recorder.record(msgspec.structs.replace(WEST, name="south", uid="s"), "Warning", "RemoteLost", "", flow="south")
+        await eventually(lambda: "RemoteLost" in {event["reason"] for event in all_events(api_server)})
+        written = sorted(all_events(api_server), key=lambda event: int(event["metadata"]["resourceVersion"]))
+        assert "RemoteLost" in {event["reason"] for event in written[:2]}

@@ -76,6 +76,42 @@ async def test_workers_are_bounded() -> None:
         assert asyncio.get_running_loop().time() == pytest.approx(10, abs=0.1)
 
 
+async def test_where_one_flow_has_all_workers_the_next_free_one_is_anothers() -> None:
+    queue = WorkQueue[str](flow=lambda key: key.partition("-")[0])
+    log: list[str] = []
+
+    async def work(key: str) -> None:
+        log.append(key)
+        await asyncio.sleep(1)
+
+    async with working(queue, work, workers=8):
+        for number in range(1000):
+            queue.add(f"west-{number}")
+        await asyncio.sleep(9.5)
+        begun = len(log)
+        queue.add("east-0")
+        queue.add_after("south-0", 2)
+        queue.add("west-0")
+        await asyncio.sleep(3)
+        assert log[begun] == "east-0"
+        assert log.index("south-0") <= begun + 2 * 8 + 8
+        assert "west-0" not in log[begun:], "in its own flow it comes last"
+    assert all(log.count(key) == 1 for key in log)
+
+
+async def test_what_is_tried_again_waits_in_its_flow_too() -> None:
+    queue = WorkQueue[str](flow=lambda key: key[0], base=1, cap=1, rng=lambda: 1.0)
+    for number in range(100):
+        queue.add(f"w{number}")
+    queue.add("e")
+    assert [await queue.get(), await queue.get()] == ["w0", "e"]
+    queue.retry("e")
+    queue.done("e")
+    await asyncio.sleep(2)
+    assert [await queue.get() for _ in range(2)] == ["w1", "e"]
+    queue.close()
+
+
 async def test_the_earliest_time_counts() -> None:
     queue = WorkQueue[str]()
     loop = asyncio.get_running_loop()

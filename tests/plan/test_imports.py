@@ -8,6 +8,7 @@ import pytest
 
 from meshfed.model.reasons import Reason
 from meshfed.plan import ImportKey, MeshStatusKey, OfferKey, RemoteStatusKey
+from meshfed.plan.keys import TURN
 from tests.world import World, host, mesh, offer, remote, service
 
 RATINGS = host("ratings")
@@ -362,8 +363,8 @@ def test_a_new_offer_touches_its_host_and_who_reports_it() -> None:
     world.put(offer("west", "new"))
     assert world.settle() == [
         ImportKey(host("new")),
-        OfferKey(record("new")),
         RemoteStatusKey("west"),
+        OfferKey(record("new")),
         MeshStatusKey(),
     ]
     world.put(offer("west", "new"))
@@ -386,3 +387,26 @@ def test_of_a_name_with_very_many_addresses_the_first_are_taken() -> None:
     assert len(world.carriers) == 64
     world.planner.resolution_changed("gw.west.example", addresses)
     assert world.settle() == []
+
+
+def test_what_one_remote_offers_is_worked_out_before_the_thousands_of_another() -> None:
+    world = World(mesh(), remote("west"), remote("south"), offer("west", "shared"), offer("south", "shared"))
+    world.settle()
+    for number in range(3):
+        world.put(
+            *(offer("west", f"s{number}-{each}") for each in range(1000)),
+            offer("west", "shared", labels={"version": str(number)}),
+        )
+        world.put(offer("south", f"mine-{number}"), offer("south", "shared", labels={"version": str(number)}))
+        waits = {
+            *(ImportKey(host(name)) for name in (f"mine-{number}", "shared")),
+            *(OfferKey(record(name, "south")) for name in (f"mine-{number}", "shared")),
+        }
+        worked = 0
+        while waits and (turn := world.planner.take_dirty()):
+            for key in turn.keys:
+                world.planner.reconcile(key)
+            waits.difference_update(turn.keys)
+            worked += len(turn.keys)
+        assert worked <= 8 * TURN, "two turns of each of three: the remotes, and this mesh"
+    assert world.planner.waiting > 2000

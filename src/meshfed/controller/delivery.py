@@ -66,8 +66,8 @@ class Delivery:
         self._refused: dict[str, frozenset[str]] = {}
         """By remote, the reasons under which something is measured."""
 
-    def send(self, key: Key, outputs: Outputs) -> None:
-        """Pass on what a key wants now."""
+    def send(self, key: Key, outputs: Outputs, flow: str) -> None:
+        """Pass on what a key wants now; it was worked out in the turn of ``flow``, and is written in its turn."""
         if isinstance(key, ExportKey):
             self._publisher.publish(key, outputs.export)
         if isinstance(key, MeshKey | RemoteKey):
@@ -82,7 +82,7 @@ class Delivery:
             return
         if isinstance(key, ExportKey):
             self._tell_export(key, outputs.export or outputs.export_decision)
-        self._engine.want(key, outputs.objects, after=outputs.after)
+        self._engine.want(key, outputs.objects, after=outputs.after, flow=flow)
         for status in outputs.statuses:
             self._statuses.want(status)
 
@@ -122,8 +122,8 @@ class Delivery:
             metrics.refused_services.remove(remote, reason)
 
 
-def tell(recorder: Recorder, subject: Subject, happening: Happening) -> None:
-    """Record an Event on an object, as far as it is known which one that is."""
+def tell(recorder: Recorder, subject: Subject, happening: Happening, flow: str = "") -> None:
+    """Record an Event on an object, as far as it is known which one that is, in the turn of ``flow``."""
     if subject.uid:
         kind: EventType = "Warning" if happening.warns else "Normal"
-        recorder.record(subject, kind, happening.reason, happening.message)
+        recorder.record(subject, kind, happening.reason, happening.message, flow=flow)

@@ -258,7 +258,7 @@ class Listener:
         mesh = self._planner.mesh
         wanted = () if spec is None or mesh is None else (record_manifest(mesh, spec),)
         record = Record(remote, host)
-        self._engine.want(record, wanted)
+        self._engine.want(record, wanted, flow=remote)
         if not wanted and record in self._put_back:
             # It is gone already, so that no watch will say that it goes.
             self._put_back.discard(record)

@@ -6,6 +6,7 @@ which a minute of changes at the steady rate fills; beyond it, its changes wait 
 
 from __future__ import annotations
 
+import itertools
 from typing import Final
 
 HOSTS_PER_SECOND: Final = 50
@@ -40,15 +41,15 @@ class Pacer:
         """There is nothing to carry out for a host any more."""
         self._waiting.pop(host, None)
 
-    def take(self, now: float) -> list[str]:
-        """The hosts whose turn it is; their changes are to be carried out now."""
+    def take(self, now: float, most: int | None = None) -> list[str]:
+        """The hosts whose turn it is, ``most`` of them; their changes are to be carried out now."""
         self._allowance = min(float(BURST), self._allowance + (now - self._at) * HOSTS_PER_SECOND)
         self._at = now
         while self._taken and now - self._taken[oldest := next(iter(self._taken))] >= INTERVAL:
             del self._taken[oldest]
-        turn = []
+        turn: list[str] = []
         for host in self._waiting:
-            if self._allowance < 1:
+            if self._allowance < 1 or len(turn) == most:
                 break
             if host not in self._taken:
                 self._allowance -= 1
@@ -64,10 +65,11 @@ class Pacer:
             return None
         if self._allowance < 1:
             return self._at + INTERVAL
-        return min(self._taken[host] for host in self._waiting) + INTERVAL
+        return min(self._taken.get(host, self._at - INTERVAL) for host in self._waiting) + INTERVAL
 
-    def drain(self) -> list[str]:
-        """Every host that waits, whether it is its turn or not."""
-        hosts = list(self._waiting)
-        self._waiting.clear()
+    def drain(self, most: int | None = None) -> list[str]:
+        """The hosts that wait, ``most`` of them, whether it is their turn or not."""
+        hosts = list(itertools.islice(self._waiting, most))
+        for host in hosts:
+            del self._waiting[host]
         return hosts

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from typing import Final
 
 import msgspec
 
@@ -32,6 +33,9 @@ from meshfed.telemetry.logs import Seldom
 from meshfed.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
+
+PIECE: Final = 4
+"""The offers that are taken in, or carried out, between two looks at everything else the process has to do."""
 
 Judge = Callable[[FederatedServiceSpec], Decision]
 """Whether the import rules admit an offer, and if not, why."""
@@ -208,9 +212,9 @@ class Session:
     async def update(self, update: Update) -> None:
         """The remote said what it offers, or what of that changed."""
         with self._closed_by_failure():
-            self._take_in(update)
+            await self._take_in(update)
 
-    def _take_in(self, update: Update) -> None:
+    async def _take_in(self, update: Update) -> None:
         loop = asyncio.get_running_loop()
         if update.rejected and self._unusable.ready(self._name):
             first = update.rejected[0]
@@ -220,34 +224,23 @@ class Session:
                 first.why,
                 extra={"remote": self._name, "host": first.host},
             )
-        kept = {rejected.host for rejected in update.rejected}
-        removals: Iterable[str] = update.removals
-        complete = update.complete
-        if complete and kept:
-            # A host that came mangled was not withdrawn; where even its name is lost, nothing is taken away.
-            complete = False
-            offered = kept.union(offer.host for offer in update.upserts)
-            removals = () if "" in kept else [host for host in self._ledger.hosts() if host not in offered]
-        dropped = self._ledger.dropped
-        changed = self._ledger.update(
-            update.upserts,
-            removals,
-            complete=complete,
-            now=loop.time(),
-            stamp=self._stamp(),
-            moment=micro_time_now(),
-        )
+        # A first synchronisation takes as long as it takes, and no longer.
+        at_once = not connections.is_heard(self._connection)
+        dropped, moment = self._ledger.dropped, micro_time_now()
+        for start in range(0, len(update.upserts), PIECE):
+            self._note(self._ledger.offered(update.upserts[start : start + PIECE], moment=moment))
+            await self._carry_out(at_once=at_once)
         for what, number in (self._ledger.dropped - dropped).items():
             self._metrics.dropped.labels(remote=self._name, what=what).inc(number)
-        if connections.is_heard(self._connection):
-            for host in changed:
-                if host in self._said or self._ledger.desired(host) is not None:
-                    self._pacer.add(host)
-                else:
-                    self._pacer.discard(host)  # it came and went before its turn
-            self._say(self._pacer.take(loop.time()))
-        else:
-            self._say(changed)  # a first synchronisation takes as long as it takes, and no longer
+        # A host that came mangled was not withdrawn; where even its name is lost, nothing is taken away.
+        mangled = {rejected.host for rejected in update.rejected}
+        offered = mangled.union(offer.host for offer in update.upserts)
+        gone = [host for host in update.removals if host not in offered]
+        if update.complete and "" not in mangled:
+            gone = self._ledger.missing(offered)
+        complete = update.complete and not mangled
+        self._note(self._ledger.withdrawn(gone, complete=complete, now=loop.time(), stamp=self._stamp()))
+        await self._carry_out(at_once=at_once)
         if update.synced:
             if not connections.is_heard(self._connection):
                 _log.info("all that it offers has been received", extra={"remote": self._name})
@@ -281,6 +274,22 @@ class Session:
             return 0.0
         return max(0.0, passed.total_seconds())
 
+    def _note(self, changed: Iterable[str]) -> None:
+        """Let what changed wait until it is carried out."""
+        for host in changed:
+            if host in self._said or self._ledger.desired(host) is not None:
+                self._pacer.add(host)
+            else:
+                self._pacer.discard(host)  # it came and went before its turn
+
+    async def _carry_out(self, *, at_once: bool = False) -> None:
+        """Say what waits and whose turn it is, or all of it ``at_once``: in pieces, between which others are served."""
+        loop, hosts = asyncio.get_running_loop(), [""] * PIECE
+        while len(hosts) == PIECE:
+            hosts = self._pacer.drain(PIECE) if at_once else self._pacer.take(loop.time(), PIECE)
+            self._say(hosts)
+            await asyncio.sleep(0)
+
     def _say(self, hosts: Iterable[str]) -> None:
         if self._closed:
             return
@@ -312,31 +321,31 @@ class Session:
         while True:
             self._changed.clear()
             with self._closed_by_failure():
-                pause = self._act_on_time(loop.time())
+                due = await self._act_on_time(loop.time())
             # Not wait_for: before Python 3.12 it loses a cancellation that comes together with the event.
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
+                async with asyncio.timeout_at(due):
                     await self._changed.wait()
 
-    def _act_on_time(self, now: float) -> float | None:
-        """Do what is due, and return the seconds until something else is."""
+    async def _act_on_time(self, now: float) -> float | None:
+        """Do what is due, and return when something else is; ``None`` where nothing will be."""
         token = self._mesh.metadata.annotations.get(connections.ACCEPT_WITHDRAWAL)
         gone = self._ledger.release(now=now, token=token)
         if gone:
             _log.info("carrying out the withdrawal of %d services", len(gone), extra={"remote": self._name})
-            self._say(gone)
-        self._say(self._pacer.take(now))
+            self._note(gone)
+        await self._carry_out(at_once=bool(gone))
         if connections.is_heard(self._connection):
             self._report_heard()
         stale_at = self._absence.too_long_at(parse_duration(self._mesh.spec.staleness.after))
         if stale_at is not None and now >= stale_at:
-            self._remove_stale()
+            await self._remove_stale()
             stale_at = None
         hold = self._ledger.hold()
         deadlines = [at for at in (hold.until if hold else None, stale_at, self._pacer.due()) if at is not None]
-        return min(deadlines) - now if deadlines else None
+        return min(deadlines, default=None)
 
-    def _remove_stale(self) -> None:
+    async def _remove_stale(self) -> None:
         """The remote has been away for longer than its policy allows."""
         policy = self._mesh.spec.staleness
         self._absence.acted_on()
@@ -350,8 +359,9 @@ class Session:
             f"removed {len(removed)} services" if policy.action == "Remove" else "what it exported is kept",
             extra={"remote": self._name},
         )
-        self._say(removed)
         self._report(connections.away_too_long(self._connection, self._mesh))
+        self._note(removed)
+        await self._carry_out(at_once=True)
 
 
 def _guard(mesh: RemoteMesh) -> Guard:

@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from meshfed.api.meta import StatusCondition
+from meshfed.api.v1alpha1 import FederatedService
 from meshfed.controller.cluster import Ours
 from meshfed.kube import Client, KubeError, NotFound, Resource, Subject, WorkQueue
 from meshfed.model.reasons import Condition, Happening, Reason
@@ -67,9 +68,9 @@ class StatusWriter:
         stored: Callable[[Ref], Ours | None],
         *,
         stamp: Callable[[], str],
-        tell: Callable[[Subject, Happening], None] = lambda _subject, _happening: None,
+        tell: Callable[[Subject, Happening, str], None] = lambda _subject, _happening, _flow: None,
     ) -> None:
-        """``tell`` hears what is worth an Event, once the status that says it is written."""
+        """``tell`` hears what is worth an Event and in whose turn, once the status that says it is written."""
         self._client = client
         self._tell = tell
         self._resources = resources
@@ -78,7 +79,7 @@ class StatusWriter:
         self._wanted: dict[Ref, StatusUpdate] = {}
         self._passing_since: dict[Ref, float] = {}
         self._echoes: dict[Ref, tuple[str, dict[str, Any]]] = {}
-        self.queue: WorkQueue[Ref] = WorkQueue()
+        self.queue: WorkQueue[Ref] = WorkQueue(flow=self._flow)
 
     def want(self, update: StatusUpdate) -> None:
         """State what the status of an object should say; replaces what was stated before."""
@@ -104,6 +105,11 @@ class StatusWriter:
     async def run(self, workers: int = 4) -> None:
         """Write until cancelled."""
         await self.queue.run(self._write, workers=workers)
+
+    def _flow(self, ref: Ref) -> str:
+        """The remote that a FederatedService is of, so that its thousands wait for themselves; of others are few."""
+        stored = self._stored(ref)
+        return stored.spec.remote if isinstance(stored, FederatedService) else ""
 
     def _patience(self, ref: Ref) -> float:
         """How long, in seconds, to wait before saying what is wanted; 0 unless that passes as a rule."""
@@ -161,7 +167,7 @@ class StatusWriter:
             subject = Subject(self._resources[kind].api_version, kind, namespace, name, stored.metadata.uid)
             connected_before = bool(present.get("lastConnected"))
             for happening in turned(kind, before, conditions, connected_before=connected_before):
-                self._tell(subject, happening)
+                self._tell(subject, happening, self._flow(ref))
 
 
 def _is_passing(conditions: Iterable[Condition]) -> bool:

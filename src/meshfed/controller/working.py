@@ -1,23 +1,19 @@
-"""The keys that wait, worked out one after the other: in batches, held where that is due, and again after a fault."""
+"""The keys that wait, worked out one after the other: turn by turn, held where that is due, and again after a fault."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
-from typing import Final
 
 from meshfed.controller.faults import Faults
 from meshfed.plan import Key, Outputs, Planner
 from meshfed.telemetry.metrics import Metrics
 
-BATCH: Final = 64
-"""Keys worked out between two looks at everything else the process has to do."""
-
 
 class Work:
-    """Works out what ``planner`` marks, and passes the outputs to ``send``.
+    """Works out what ``planner`` marks, and passes the outputs to ``send``, with whose turn it was.
 
     ``dirty`` is set whenever a key is marked; ``holds`` says of a key whether it is not to be worked out for now.
     """
@@ -25,7 +21,7 @@ class Work:
     def __init__(
         self,
         planner: Planner,
-        send: Callable[[Key, Outputs], None],
+        send: Callable[[Key, Outputs, str], None],
         *,
         holds: Callable[[Key], bool],
         dirty: asyncio.Event,
@@ -40,7 +36,7 @@ class Work:
         self._metrics = metrics
         self._under_way = False
         self._failing: dict[Key, None] = {}
-        self._skipped: dict[Key, None] = {}
+        self._skipped: dict[Key, str] = {}
 
     @property
     def is_done(self) -> bool:
@@ -56,8 +52,11 @@ class Work:
         """Work out everything that waits."""
         self._under_way = True
         try:
-            while keys := self._planner.take_dirty():
-                await self._each(keys)
+            while turn := self._planner.take_dirty():
+                for key in turn.keys:
+                    self._one(key, turn.flow)
+                self._metrics.queue_depth.set(self._planner.waiting)
+                await asyncio.sleep(0)  # for everything else the process has to do
         finally:
             self._under_way = False
 
@@ -72,28 +71,19 @@ class Work:
     def release(self) -> None:
         """Less is held than was: have what was skipped worked out."""
         skipped, self._skipped = self._skipped, {}
-        for key in skipped:
-            self._planner.look_again(key)
+        for key, flow in skipped.items():
+            self._planner.look_again(key, flow)
         self._dirty.set()
 
-    async def _each(self, keys: Iterable[Key]) -> None:
-        waiting = list(keys)
-        self._metrics.queue_depth.set(len(waiting))
-        for number, key in enumerate(waiting, start=1):
-            self._one(key)
-            if number % BATCH == 0:
-                await asyncio.sleep(0)
-        self._metrics.queue_depth.set(0)
-
-    def _one(self, key: Key) -> None:
+    def _one(self, key: Key, flow: str) -> None:
         if self._holds(key):
-            self._skipped[key] = None
+            self._skipped[key] = flow
             return
         started = time.perf_counter()
         try:
-            self._send(key, self._planner.reconcile(key))
+            self._send(key, self._planner.reconcile(key), flow)
         except Exception as error:  # noqa: BLE001 - one key's fault, which is ours, must not stop the work on all others
-            self._faults.caught(str(key), error, partial(self._planner.look_again, key))
+            self._faults.caught(str(key), error, partial(self._planner.look_again, key, flow))
             self._failing[key] = None
         else:
             if key in self._failing:

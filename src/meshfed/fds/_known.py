@@ -25,7 +25,8 @@ MAX_RESOURCE: Final = 256 * 1024
 """The bytes of one service; what is larger is rejected."""
 _MAX_NAME: Final = 1024
 _MAX_VERSION: Final = 128
-_PAUSE_EVERY: Final = 500
+_PAUSE_EVERY: Final = 20
+"""The services that are read between two looks at everything else the process has to do."""
 
 Outcome = Literal["accepted", "removed", "duplicate", "malformed", "limit"]
 Count = Callable[[Outcome], None]

@@ -12,7 +12,7 @@ RFC 3339 too, in microseconds, since it decides who was first.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -157,28 +157,42 @@ class Ledger:
         An offer without identities clears none: a dialect may not carry them, and a Service that is scaled to zero has
         nobody to state. Forgetting them would let any certificate of a trusted root answer for the host.
         """
+        offers = tuple(upserts)
+        offered = {offer.host for offer in offers}
+        changed = self.offered(offers, moment=moment)
+        gone = self.missing(offered) if complete else [host for host in removals if host not in offered]
+        return changed | self.withdrawn(gone, complete=complete, now=now, stamp=stamp)
+
+    def offered(self, offers: Iterable[Offer], *, moment: str) -> set[str]:
+        """Take in a part of what the remote said that it offers; returns the hosts that it changed."""
         changed: set[str] = set()
-        offered: set[str] = set()
-        unusable: set[str] = set()
-        for offer in upserts:
-            offered.add(offer.host)
+        for offer in offers:
             self._held.pop(offer.host, None)
             spec = self._spec(offer, moment)
             if spec is None:
-                unusable.add(offer.host)
+                self._unusable.add(offer.host)
                 continue
+            self._unusable.discard(offer.host)
             before = self.desired(offer.host)
             self._put(spec)
             if self.desired(offer.host) != before:
                 changed.add(offer.host)
-        gone = [
-            host for host in (self._offers if complete else removals) if host in self._offers and host not in offered
-        ]
-        self._unusable = unusable if complete else (self._unusable - offered).difference(removals) | unusable
-        withdrawn = self._withdraw(gone, now=now, stamp=stamp)
+        return changed | self._take_promoted()
+
+    def missing(self, offered: Collection[str]) -> list[str]:
+        """What the remote announced before, usable or not, and not in ``offered``, which is all that it offers now."""
+        return [host for hosts in (self._offers, self._unusable) for host in hosts if host not in offered]
+
+    def withdrawn(self, hosts: Collection[str], *, complete: bool, now: float, stamp: str) -> set[str]:
+        """Take in what the remote does not offer any more; returns the hosts that changed by that.
+
+        ``complete``: that follows from a whole list of what it offers, which was taken in.
+        """
+        self._unusable.difference_update(hosts)
+        gone = self._withdraw([host for host in hosts if host in self._offers], now=now, stamp=stamp)
         if complete:
             self._resumed = None
-        return changed | withdrawn | self._take_promoted()
+        return gone | self._take_promoted()
 
     def hold(self) -> Hold | None:
         """The withdrawal that is being held, if any."""

@@ -31,7 +31,7 @@ from meshfed.kube.sources import ABSENT, NOBODY, ObjectState, Outcome, Record, S
 from meshfed.kube.writer import NotOwnedError, Writer, Written
 
 _log = logging.getLogger(__name__)
-
+Wanted = Sequence[Mapping[str, Any]]
 _WRITTEN_FOR: Final = 60.0
 """Seconds for which the answer to a write is believed before the watch; far longer than any watch lags."""
 _HELD: Final = 60.0
@@ -90,8 +90,8 @@ class Engine:
         self._kept = kept
         self._workers = workers
         self._rng = rng
-        self._queue = WorkQueue[ObjectKey](rng=rng)
         self._sources = Sources()
+        self._queue = WorkQueue[ObjectKey](flow=self._sources.flow, rng=rng)
         self._blocked: set[ObjectKey] = set()
         self._deletes_allowed = False
         self._subscribers: list[Callable[[Hashable], None]] = []
@@ -108,11 +108,12 @@ class Engine:
 
     # --- what callers say and ask
 
-    def want(self, source: Hashable, wanted: Sequence[Mapping[str, Any]], *, after: Iterable[Hashable] = ()) -> None:
+    def want(self, source: Hashable, wanted: Wanted, *, after: Iterable[Hashable] = (), flow: Hashable = None) -> None:
         """Replace what ``source`` wants by these manifests; an empty sequence wants nothing more.
 
         Objects that it wanted and does not want now are deleted, once those it wants are in place. Its objects are
-        written after what the sources ``after`` want by now is in place. Costs nothing for other sources.
+        written after what the sources ``after`` want by now is in place, and in the turn of ``flow``, which caused it.
+        Costs nothing for other sources.
         ``ValueError`` for a manifest that is no object, is of a kind that is not watched, or stands there twice.
         """
         found: dict[ObjectKey, Desired] = {}
@@ -124,7 +125,7 @@ class Engine:
             if desired.key in found:
                 raise ValueError(f"{desired.key} is wanted twice by {source!r}")
             found[desired.key] = desired
-        changed = self._sources.want(source, found, frozenset(after))
+        changed = self._sources.want(source, found, frozenset(after), flow)
         self._again(changed)
         self._measure()
         if changed:

@@ -10,8 +10,8 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Hashable
 from typing import Final, Literal
 
 import msgspec
@@ -19,6 +19,7 @@ import msgspec
 from meshfed.kube.client import Client
 from meshfed.kube.errors import AlreadyExists, Forbidden, KubeError, NotFound
 from meshfed.kube.resources import Manifest, Resource
+from meshfed.model.turns import Turns
 from meshfed.telemetry.logs import Seldom
 
 _log = logging.getLogger(__name__)
@@ -28,7 +29,8 @@ EventType = Literal["Normal", "Warning"]
 
 _MESSAGE: Final = 1024
 _NAME: Final = 253
-_WAITING: Final = 256
+_BURST: Final = 200
+_SECONDS: Final = 0.2
 _OBJECTS: Final = 4096
 _MOST: Final = 2**31 - 1
 """The API server takes no higher count."""
@@ -44,11 +46,12 @@ class Subject(msgspec.Struct, frozen=True):
     uid: str
 
 
-class _Waiting(msgspec.Struct, frozen=True):
+class _Waiting(msgspec.Struct, frozen=True, eq=False):
     subject: Subject
     type: EventType
     reason: str
     message: str
+    at: str
 
     @property
     def name(self) -> str:
@@ -78,8 +81,9 @@ class Bucket:
 class Recorder:
     """Writes Events in the name of ``component``. ``stamp`` is the time as Kubernetes writes it.
 
-    An object may have 25 at once and then one every 5 minutes, as with client-go; all together 200 and then 5 a second.
-    What is beyond is dropped and counted, like what the API refuses or fails.
+    An object may have 25 at once and then one every 5 minutes, as with client-go; all together 200 and then 5 a second,
+    in which flows take turns. Of each flow 200 may wait. What is beyond is dropped and counted, like what the API
+    refuses or fails.
     """
 
     def __init__(
@@ -96,28 +100,32 @@ class Recorder:
         self._instance = instance
         self._stamp = stamp
         self._clock = clock
-        self._all = Bucket(200, 0.2)
+        self._all = Bucket(_BURST, _SECONDS)
         self._each: OrderedDict[str, Bucket] = OrderedDict()
         self._counts: OrderedDict[str, int] = OrderedDict()
-        self._waiting: asyncio.Queue[_Waiting] = asyncio.Queue(_WAITING)
+        self._waiting: Turns[_Waiting] = Turns()
+        self._of_flow: Counter[Hashable] = Counter()
+        self._some = asyncio.Event()
         self._refused = Seldom(period=3600.0)
 
-    def record(self, subject: Subject, kind: EventType, reason: str, message: str) -> None:
-        """Have an Event written about ``subject``, unless there are too many already."""
+    def record(self, subject: Subject, kind: EventType, reason: str, message: str, *, flow: Hashable = None) -> None:
+        """Have an Event written about ``subject`` in the turn of ``flow``, unless there are too many already."""
         now = self._clock()
         bucket = self._each.setdefault(subject.uid, Bucket(25, 300.0))
         self._each.move_to_end(subject.uid)
         while len(self._each) > _OBJECTS:
             self._each.popitem(last=False)
-        if not bucket.take(now) or not self._all.take(now) or self._waiting.full():
+        if not bucket.take(now) or self._of_flow[flow] >= _BURST:
             self._count("dropped")
             return
-        self._waiting.put_nowait(_Waiting(subject, kind, reason, message[:_MESSAGE]))
+        self._of_flow[flow] += 1
+        self._waiting.add(_Waiting(subject, kind, reason, message[:_MESSAGE], self._stamp()), flow)
+        self._some.set()
 
     async def run(self) -> None:
         """Write until cancelled."""
         while True:
-            waiting = await self._waiting.get()
+            waiting = await self._next()
             try:
                 await self._write(waiting)
             except Forbidden as error:
@@ -134,6 +142,17 @@ class Recorder:
             else:
                 self._count("written")
 
+    async def _next(self) -> _Waiting:
+        """Whose turn it is, once one more may be written."""
+        while not self._waiting:
+            self._some.clear()
+            await self._some.wait()
+        while not self._all.take(self._clock()):  # noqa: ASYNC110 - for time to pass
+            await asyncio.sleep(_SECONDS)
+        flow, (waiting,) = self._waiting.take()
+        self._of_flow[flow] -= 1
+        return waiting
+
     async def _write(self, waiting: _Waiting) -> None:
         name, namespace = waiting.name, waiting.subject.namespace
         count = self._counts.pop(name, 0)
@@ -146,7 +165,7 @@ class Recorder:
         if count:
             again = {
                 "count": min(count + 1, _MOST),
-                "lastTimestamp": self._stamp(),
+                "lastTimestamp": waiting.at,
                 "type": waiting.type,
                 "message": waiting.message,
             }
@@ -160,7 +179,7 @@ class Recorder:
             self._counts.popitem(last=False)
 
     def _event(self, waiting: _Waiting, name: str) -> Manifest:
-        subject, now = waiting.subject, self._stamp()
+        subject, now = waiting.subject, waiting.at
         return {
             "apiVersion": EVENTS.api_version,
             "kind": EVENTS.kind,

@@ -1,5 +1,7 @@
 """A work queue of keys: what is to be worked out again, each key once, however often that was said.
 
+Keys belong to flows, which take turns: where one makes thousands of keys wait, the next free worker is another's.
+
 Level-based: a key says where to look, never what happened there. A key that is being worked out is not given to a
 second worker; if it is added meanwhile it comes round again afterwards. A delayed key waits apart, under its
 earliest time. So the queue is never longer than there are keys.
@@ -16,6 +18,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from meshfed.kube.backoff import jittered
+from meshfed.model.turns import Turns
 
 _log = logging.getLogger(__name__)
 
@@ -32,13 +35,24 @@ class QueueStatistics(msgspec.Struct, frozen=True):
 
 
 class WorkQueue(Generic[K]):
-    """Keys to work out. ``base`` and ``cap`` bound the seconds that ``retry`` waits."""
+    """Keys to work out. ``base`` and ``cap`` bound the seconds that ``retry`` waits.
 
-    def __init__(self, *, base: float = 0.2, cap: float = 30.0, rng: Callable[[], float] = random.random) -> None:
+    ``flow`` says whose a key is at the moment when it is added; one flow, unless it is given.
+    """
+
+    def __init__(
+        self,
+        *,
+        flow: Callable[[K], Hashable] = lambda _: None,
+        base: float = 0.2,
+        cap: float = 30.0,
+        rng: Callable[[], float] = random.random,
+    ) -> None:
+        self._flow = flow
         self._base = base
         self._cap = cap
         self._rng = rng
-        self._ready: dict[K, None] = {}
+        self._ready: Turns[K] = Turns()
         self._processing: set[K] = set()
         self._again: set[K] = set()
         self._delayed: dict[K, asyncio.TimerHandle] = {}
@@ -56,7 +70,7 @@ class WorkQueue(Generic[K]):
         if key in self._processing:
             self._again.add(key)
         else:
-            self._ready[key] = None
+            self._ready.add(key, self._flow(key))
             self._wakeup.set()
         self._idle.clear()
 
@@ -83,12 +97,11 @@ class WorkQueue(Generic[K]):
         return delay
 
     async def get(self) -> K:
-        """The key that waited longest; the caller must say ``done`` of it."""
+        """The key whose turn it is, in its flow the one that waited longest; the caller must say ``done`` of it."""
         while not self._ready:
             self._wakeup.clear()
             await self._wakeup.wait()
-        key = next(iter(self._ready))
-        del self._ready[key]
+        _, (key,) = self._ready.take()
         self._processing.add(key)
         self._handed_out += 1
         return key

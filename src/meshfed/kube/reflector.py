@@ -36,6 +36,8 @@ from meshfed.kube.store import Key, Store
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+_PAUSE_EVERY: Final = 4
+"""The events that are taken between two looks at everything else the process has to do."""
 _WATCH_SECONDS: Final = 30
 """A watch is asked to end after this to half as much again, so that watches of one moment do not end in one."""
 _EARLY: Final = 1.0
@@ -288,6 +290,8 @@ class Reflector(Generic[T]):
             async with contextlib.aclosing(stream):
                 async for event in stream:
                     self._apply(event)
+                    if self._events % _PAUSE_EVERY == 0:
+                        await asyncio.sleep(0)
         finally:
             if loop.time() - began >= _HEALTHY:
                 self._backoff.reset()

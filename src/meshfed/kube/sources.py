@@ -100,13 +100,17 @@ class Record:
 
 @dataclass(slots=True, eq=False)
 class Source:
-    """What one source wants and dropped; ``waiting`` are the objects that wait for it."""
+    """What one source wants and dropped; ``waiting`` are the objects that wait for it.
+
+    ``flow``: who had it want that, and in whose turn its objects are written.
+    """
 
     desired: dict[ObjectKey, Desired] = field(default_factory=dict)
     dropped: set[ObjectKey] = field(default_factory=set)
     blocking: set[ObjectKey] = field(default_factory=set)
     after: frozenset[Hashable] = frozenset()
     waiting: set[ObjectKey] = field(default_factory=set)
+    flow: Hashable = None
 
 
 class Sources:
@@ -120,9 +124,12 @@ class Sources:
         self._pending: set[ObjectKey] = set()
         self._orphans_waiting: set[ObjectKey] = set()
 
-    def want(self, source: Hashable, wanted: dict[ObjectKey, Desired], after: frozenset[Hashable]) -> set[ObjectKey]:
+    def want(
+        self, source: Hashable, wanted: dict[ObjectKey, Desired], after: frozenset[Hashable], flow: Hashable
+    ) -> set[ObjectKey]:
         """Replace what ``source`` wants."""
         entry = self._sources.setdefault(source, Source())
+        entry.flow = flow
         before, entry.desired = entry.desired, wanted
         changed = self._order(source, entry, after)
         for key, desired in wanted.items():
@@ -136,6 +143,12 @@ class Sources:
         """What became of an object that is wanted or being deleted."""
         record = self.records.get(key)
         return record.state if record is not None else None
+
+    def flow(self, key: ObjectKey) -> Hashable:
+        """In whose turn an object is written; ``None`` where nobody ever wanted it."""
+        record = self.records.get(key)
+        entry = self._sources.get(record.source) if record is not None else None
+        return entry.flow if entry is not None else None
 
     def source_state(self, source: Hashable) -> SourceState:
         """What became of what ``source`` wants."""

@@ -21,7 +21,7 @@ from meshfed.model.meshes import LocalMesh, is_ip
 from meshfed.model.offers import Offer, Refusal, checked
 from meshfed.model.reasons import Decision, Reason
 from meshfed.plan.judging import Judging, Unjudged
-from meshfed.plan.keys import ImportKey, Key, MeshStatusKey, OfferKey, RemoteStatusKey
+from meshfed.plan.keys import ImportKey, Mark, MeshStatusKey, OfferKey, RemoteStatusKey
 from meshfed.plan.overrides import matches
 from meshfed.plan.remotes import Peer, Remotes
 from meshfed.plan.surroundings import Surroundings
@@ -61,7 +61,7 @@ class Imports:
 
     def __init__(
         self,
-        mark: Callable[[Key], None],
+        mark: Mark,
         surroundings: Surroundings,
         remotes: Remotes,
         settled: Callable[[str], None],
@@ -95,10 +95,11 @@ class Imports:
         if mesh == self._mesh:
             return
         self._mesh = mesh
-        for host in self._by_host:
-            self._touch(host)
-        for record in self._offers:
-            self._mark(OfferKey(record))
+        for entry in self._entries.values():
+            if entry.host:
+                self._touch(entry.host, entry.remote)
+        for record, offer in self._offers.items():
+            self._mark(OfferKey(record), offer.spec.remote)
             self.refresh(record)
 
     def remote_changed(self, name: str) -> None:
@@ -121,7 +122,9 @@ class Imports:
             self._offers[record] = offer
             if before is not None and before.spec == offer.spec and _head(before) == _head(offer):
                 return
-        self._mark(OfferKey(record))
+        known = offer or before
+        if known is not None:
+            self._mark(OfferKey(record), known.spec.remote)
         self.refresh(record)
 
     def surroundings_changed(self, pattern: str) -> None:
@@ -134,7 +137,7 @@ class Imports:
     def local_changed(self, host: str) -> None:
         """Take note that the local Service of a host is another."""
         if host in self._by_host:
-            self._touch(host)
+            self._touch(host, "")
             self.surroundings_changed(host)
 
     def resolution_changed(self, host_name: str, addresses: tuple[str, ...]) -> None:
@@ -143,7 +146,7 @@ class Imports:
         if answers and answers != self._resolved.get(host_name):
             self._resolved[host_name] = answers
             for host in self._needing.get(host_name, ()):
-                self._touch(host)
+                self._touch(host, host_name)
 
     # --- one offer by itself ----------------------------------------------------------------------
 
@@ -161,20 +164,19 @@ class Imports:
             self._by_remote.setdefault(after.remote, set()).add(record)
             if after.host:
                 self._by_host.setdefault(after.host, set()).add(record)
-                self._touch(after.host)
+                self._touch(after.host, after.remote)
             if after.refusal is None and not _queues_as(before, after):
                 self._displaced(self._quota(after.remote).add(after.standing))
-        self._turned(record)
-        for entry in (before, after):
-            if entry is not None:
-                self._mark(RemoteStatusKey(entry.remote))
+        for remote in dict.fromkeys(entry.remote for entry in (before, after) if entry is not None):
+            self._turned(record, remote)
+            self._mark(RemoteStatusKey(remote))
 
     def _forget(self, record: str, entry: _Entry, successor: _Entry | None) -> None:
         del self._entries[record]
         self._discard(self._by_remote, entry.remote, record)
         if entry.host:
             self._discard(self._by_host, entry.host, record)
-            self._touch(entry.host)
+            self._touch(entry.host, entry.remote)
         if entry.refusal is None and not _queues_as(successor, entry):
             self._displaced(self._quota(entry.remote).remove(entry.standing))
 
@@ -190,14 +192,14 @@ class Imports:
     def _displaced(self, records: Iterable[str]) -> None:
         """Mark the offers that the limit now lets in, or no more."""
         for record in records:
-            self._turned(record)
+            self._turned(record, self.remote_of(record))
             entry = self._entries.get(record)
             if entry is not None:
-                self._touch(entry.host)
+                self._touch(entry.host, entry.remote)
 
-    def _turned(self, record: str) -> None:
+    def _turned(self, record: str, flow: str) -> None:
         """Have it told and counted that something else became of an offer, or may have."""
-        self._mark(OfferKey(record))
+        self._mark(OfferKey(record), flow)
         entry, decision = self._entries.get(record), None
         if entry is not None:
             decision = self._refusal(entry) or self._outcomes.get(entry.host, Outcome()).decisions.get(record)
@@ -254,9 +256,10 @@ class Imports:
 
     # --- one host ---------------------------------------------------------------------------------
 
-    def _touch(self, host: str) -> None:
+    def _touch(self, host: str, flow: str) -> None:
+        """Have a host worked out in the turn of whoever gave reason to, who need not be the only one that serves it."""
         self._stale.add(host)
-        self._mark(ImportKey(host))
+        self._mark(ImportKey(host), flow)
 
     def reconcile(self, host: str) -> tuple[istio.Manifest, ...]:
         """Return the objects that carry a host, and settle what becomes of the offers for it."""
@@ -322,7 +325,7 @@ class Imports:
         else:
             self._outcomes[host] = after
         for record in before.decisions.keys() | after.decisions.keys():
-            self._turned(record)
+            self._turned(record, self.remote_of(record))
         self._mark(MeshStatusKey())
         self._settled(host)
 
@@ -331,6 +334,11 @@ class Imports:
     def offer(self, record: str) -> FederatedService | None:
         """Return the FederatedService of that name."""
         return self._offers.get(record)
+
+    def remote_of(self, record: str) -> str:
+        """Return the remote that a FederatedService is of; empty where it is gone."""
+        entry = self._entries.get(record)
+        return entry.remote if entry is not None else ""
 
     def decision(self, record: str) -> tuple[Decision, str]:
         """Return what became of an offer, and the host that it is imported as, empty where it is not."""

@@ -1,15 +1,17 @@
 """What can be worked out on its own: every output of the plan belongs to exactly one key.
 
 A change marks the keys whose outputs it may affect, and no others; a key is worked out from current state,
-never from what changed. Keys sort in the order in which a batch is best worked out: what decides before what
+never from what changed. Keys have ranks, in the order in which they are best worked out: what decides before what
 reports, so that most keys are worked out once.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final, Protocol
 
 import msgspec
+
+from meshfed.model.turns import Turns
 
 
 class ExportKey(msgspec.Struct, frozen=True, order=True):
@@ -70,21 +72,41 @@ class MeshStatusKey(msgspec.Struct, frozen=True, order=True):
 Key = ExportKey | ImportKey | MeshKey | RemoteKey | GatewayKey | OfferKey | RemoteStatusKey | MeshStatusKey
 
 
+class Mark(Protocol):
+    """Has a key worked out again, in the turn of ``flow``: the remote that gave reason to, or this mesh, ""."""
+
+    def __call__(self, key: Key, flow: str = "") -> None:
+        """Mark the key."""
+
+
+TURN: Final = 8
+"""The most keys of one turn, so that what another remote touched waits for some milliseconds and not for thousands."""
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """Keys to work out now, all of one rank, and whose turn it is: the remote that made them wait, or this mesh, ""."""
+
+    flow: str
+    keys: list[Key]
+
+
 class DirtyKeys:
-    """The keys that wait to be worked out, each once."""
+    """The keys that wait to be worked out, each once, in turns: one remote's thousands delay no other's few."""
 
     def __init__(self) -> None:
-        self._waiting: dict[int, set[Key]] = {}
+        self._waiting: Turns[Key] = Turns()
 
-    def add(self, key: Key) -> None:
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, key: Key, flow: str) -> None:
         """Let ``key`` wait, if it does not already."""
-        self._waiting.setdefault(key.rank, set()).add(key)
+        self._waiting.add(key, flow, rank=key.rank)
 
     def __contains__(self, key: Key) -> bool:
-        return key in self._waiting.get(key.rank, ())
+        return key in self._waiting
 
-    def take(self) -> list[Key]:
-        """Return the keys of the lowest rank, sorted, and forget them; empty where none waits."""
-        if not self._waiting:
-            return []
-        return sorted(self._waiting.pop(min(self._waiting)), key=msgspec.structs.astuple)
+    def take(self) -> Turn | None:
+        """Return the keys whose turn it is, the lowest rank first, and forget them; ``None`` where none waits."""
+        flow, keys = self._waiting.take(TURN)
+        return Turn(str(flow), keys) if keys else None

@@ -68,8 +68,8 @@ class Plan(msgspec.Struct, frozen=True):
 def drain(planner: Planner) -> dict[Key, Outputs]:
     """Work until nothing is left to do; returns the last outputs of each key that was worked out."""
     outputs: dict[Key, Outputs] = {}
-    while keys := planner.take_dirty():
-        for key in keys:
+    while turn := planner.take_dirty():
+        for key in turn.keys:
             outputs[key] = planner.reconcile(key)
     return outputs
 
@@ -82,7 +82,8 @@ def feed(planner: Planner, inputs: Inputs) -> None:
         planner.remote_changed(remote.metadata.name, remote)
     for namespace in inputs.namespaces:
         planner.namespace_changed(namespace.metadata.name, namespace)
-    for service in inputs.services:
+    # In the order in which the API lists them, however they were given: who comes first decides who has which Gateway.
+    for service in sorted(inputs.services, key=lambda one: (one.metadata.namespace, one.metadata.name)):
         planner.service_changed(service.metadata.namespace, service.metadata.name, service)
     for place in inputs.service_exports:
         planner.service_export_changed(*place, 1)

@@ -32,6 +32,7 @@ from meshfed.plan.keys import (
     OfferKey,
     RemoteKey,
     RemoteStatusKey,
+    Turn,
 )
 from meshfed.plan.local_services import LocalServices
 from meshfed.plan.remotes import Remotes
@@ -85,8 +86,8 @@ class Planner:
             ingress=self._ingress,
         )
 
-    def _mark(self, key: Key) -> None:
-        self._dirty.add(key)
+    def _mark(self, key: Key, flow: str = "") -> None:
+        self._dirty.add(key, flow)
         if self._on_dirty is not None:
             self._on_dirty(key)
 
@@ -195,16 +196,21 @@ class Planner:
 
     # --- outputs ----------------------------------------------------------------------------------
 
-    def take_dirty(self) -> list[Key]:
-        """Return the keys to work out next, sorted, and forget them; empty where nothing is left to do.
+    def take_dirty(self) -> Turn | None:
+        """Return the keys to work out next, and forget them; ``None`` where nothing is left to do.
 
         All are of one kind: call again once they are worked out, so that what decides comes before what reports.
         """
         return self._dirty.take()
 
-    def look_again(self, key: Key) -> None:
-        """Have a key worked out again that was taken and not worked out."""
-        self._mark(key)
+    @property
+    def waiting(self) -> int:
+        """How many keys are to be worked out."""
+        return len(self._dirty)
+
+    def look_again(self, key: Key, flow: str) -> None:
+        """Have a key worked out again that was taken in the turn of ``flow`` and not worked out."""
+        self._mark(key, flow)
 
     def judge_again(self, ref: Ref) -> None:
         """Judge a Service or FederatedService again that could not be."""

@@ -7,7 +7,6 @@ exist depends on it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 
 from meshfed.api.meta import Refused
 from meshfed.api.v1alpha1 import MAX_LISTED, MeshFederation
@@ -24,6 +23,7 @@ from meshfed.plan.keys import (
     GatewayKey,
     ImportKey,
     Key,
+    Mark,
     MeshKey,
     MeshStatusKey,
     OfferKey,
@@ -40,7 +40,7 @@ class Reporting:
     def __init__(
         self,
         settings: Settings,
-        mark: Callable[[Key], None],
+        mark: Mark,
         *,
         federations: Federations,
         remotes: Remotes,
@@ -88,7 +88,7 @@ class Reporting:
         match key:
             case ImportKey(host=host):
                 for record in self._imports.records(host):
-                    self._mark(OfferKey(record))
+                    self._mark(OfferKey(record), self._imports.remote_of(record))
                 self.import_changed(host)
             case RemoteKey(name=name):
                 self._mark(RemoteStatusKey(name))

@@ -115,7 +115,8 @@ class StatusWriter:
         """How long, in seconds, to wait before saying what is wanted; 0 unless that passes as a rule."""
         # As a rule it is over before anybody could read it, most of all when all is looked at again after a start.
         since = self._passing_since.get(ref)
-        return 0.0 if since is None else max(0.0, since + PENDING_SECONDS - asyncio.get_running_loop().time())
+        left = 0.0 if since is None else since + PENDING_SECONDS - asyncio.get_running_loop().time()
+        return left if left > 0.001 else 0.0  # below that timers may fire early
 
     async def _write(self, ref: Ref) -> None:
         update, stored = self._wanted.get(ref), self._stored(ref)

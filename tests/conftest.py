@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from meshfed.sandbox.apiserver import APIServer
+from meshfed.sandbox.ports import Ports
 
 
 def pytest_configure() -> None:
@@ -27,6 +28,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Of several processes, have one begin with the longest tests, so that not all others wait for it in the end."""
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
+
+
+@pytest.fixture
+def ports() -> Iterator[Ports]:
+    """Ports for what is told where to listen."""
+    with Ports() as kept:
+        yield kept
 
 
 @pytest.fixture

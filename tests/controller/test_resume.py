@@ -46,7 +46,7 @@ class Heard:
 @asynccontextmanager
 async def restarted(status: Mapping[str, Any], services: int = 30, **spec: Any) -> AsyncIterator[tuple[Session, Heard]]:
     """A session of a new process, for a remote that is away and that left ``services`` FederatedServices."""
-    mesh = msgspec.convert(Remote("west").object(**spec) | {"status": status}, RemoteMesh)
+    mesh = msgspec.convert(Remote("west", 1).object(**spec) | {"status": status}, RemoteMesh)
     heard = Heard()
     session = Session(
         mesh,

@@ -22,4 +22,4 @@ async def test_a_connection_that_is_accepted_as_its_server_closes_is_closed() ->
 
 def test_every_test_is_looked_after_and_that_is_cheap(request: pytest.FixtureRequest) -> None:
     assert {"_module_leaves_nothing_open", "_test_leaves_nothing_open"} <= set(request.fixturenames)
-    assert gc.get_freeze_count() > 100_000
+    assert gc.get_freeze_count() > 10_000

@@ -33,7 +33,7 @@ from meshfed.telemetry.metrics import Metrics
 
 GROUP = "federation.openshift-service-mesh.io"
 SYSTEM = "istio-system"
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds to wait for anything; far more than it takes, so that a busy machine fails no test."""
 
 RESOURCES = {

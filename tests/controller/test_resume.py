@@ -89,6 +89,8 @@ async def test_a_remote_that_came_back_while_no_process_looked_is_asked_before_a
         assert None not in heard.wanted.values()
         callers[0].close()
         await eventually(lambda: all(spec is None for spec in heard.wanted.values()))
+    for caller in callers:
+        caller.close()
 
 
 async def test_what_was_said_of_the_absence_stays_said() -> None:

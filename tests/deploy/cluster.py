@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from meshfed.sandbox.istio_crds import istio_crds
 from meshfed.sandbox.ports import Ports
 from tests.controller.meshes import RESOURCES as KINDS
 from tests.controller.meshes import eventually
+from tests.deploy.forked import Forked
 from tests.deploy.permissions import refused
 from tests.published import published_crds
 
@@ -71,7 +71,7 @@ SERVICE_EXPORTS: Manifest = {
 class Pod:
     """A container's process. ``uses``: what its service account asked for so far."""
 
-    def __init__(self, process: asyncio.subprocess.Process, log: Path, uses: Callable[[], set[Use]]) -> None:
+    def __init__(self, process: Forked, log: Path, uses: Callable[[], set[Use]]) -> None:
         self.process = process
         self.log = log
         self.uses = uses
@@ -140,18 +140,8 @@ class Cluster:
         account = spec["serviceAccountName"]
         log = self.kubeconfig.with_name(f"{self.kubeconfig.stem}-{account}-{len(self.pods)}.log")
         port = self.ports.take()
-        with log.open("wb") as output:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "meshfed",
-                *container["args"],
-                *(flag.format(port=port) for flag in flags),
-                env=environment | self._pod_environment(account, namespace),
-                stdout=output,
-                stderr=output,
-                stdin=asyncio.subprocess.DEVNULL,
-            )
+        arguments = [*container["args"], *(flag.format(port=port) for flag in flags)]
+        process = Forked(arguments, environment | self._pod_environment(account, namespace), log)
         self.pods.append(Pod(process, log, lambda: self.uses(account, namespace)))
         return self.pods[-1]
 

@@ -6,10 +6,9 @@ permissions that it has, something that it did would have been refused.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import os
 import random
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -27,6 +26,7 @@ from meshfed.sandbox.apiserver.rbac import Attributes
 from meshfed.sandbox.ports import Ports
 from tests.controller.meshes import GROUP
 from tests.deploy.cluster import RESOURCES, SYSTEM, Cluster, Pod, cluster, until
+from tests.deploy.forked import Forked
 from tests.deploy.jobs import helm_with_jobs, nothing
 from tests.deploy.permissions import Permission, granted, idle, refused
 from tests.deploy.test_chart import example
@@ -100,8 +100,8 @@ async def offering(directory: Path) -> AsyncIterator[str]:
     file.write_text(OFFERS)
     with Ports() as ports:
         address = take_address(ports, FDS_PORT)
-        command = ["-m", "meshfed", "fds", "serve", "-f", str(file), f"--host={address}", f"--port={FDS_PORT}"]
-        process = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=asyncio.subprocess.DEVNULL)
+        command = ["fds", "serve", "-f", str(file), f"--host={address}", f"--port={FDS_PORT}"]
+        process = Forked(command, os.environ, directory / "offers.log")
         try:
             yield address
         finally:

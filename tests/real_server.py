@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from meshfed.kube.config import ClusterConfig
 from meshfed.kube.credentials import Static
 from meshfed.kube.tls import TLSConfig
-from meshfed.sandbox.ports import free_port
+from meshfed.sandbox.ports import Ports
 
 TOKEN = "test-token"
 
@@ -30,11 +30,11 @@ def assets() -> Path | None:
 class RealServer:
     """Processes that can be killed and started again over the same data."""
 
-    def __init__(self, binaries: Path, directory: Path) -> None:
+    def __init__(self, binaries: Path, directory: Path, ports: Ports) -> None:
         self._binaries = binaries
         self._directory = directory
-        self.port = free_port()
-        self._etcd_port, self._peer_port = free_port(), free_port()
+        self.port = ports.take()
+        self._etcd_port, self._peer_port = ports.take(), ports.take()
         self._etcd: subprocess.Popen[bytes] | None = None
         self._server: subprocess.Popen[bytes] | None = None
         (directory / "tokens.csv").write_text(f'{TOKEN},admin,admin,"system:masters"\n')
@@ -130,9 +130,10 @@ class RealServer:
 
 @contextlib.contextmanager
 def real_server(binaries: Path, directory: Path) -> Iterator[RealServer]:
-    server = RealServer(binaries, directory)
-    try:
-        server.start()
-        yield server
-    finally:
-        server.stop()
+    with Ports() as ports:
+        server = RealServer(binaries, directory, ports)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()

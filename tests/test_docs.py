@@ -12,7 +12,7 @@ import pytest
 
 from meshfed.fds import messages
 from meshfed.model.offers import Offer, Port
-from meshfed.sandbox.ports import free_port
+from meshfed.sandbox.ports import Ports
 from tests.pages import alike, matches, page_text, shell, steps
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,12 +28,12 @@ def is_look(command: str) -> bool:
 
 
 @pytest.mark.skipif(shutil.which("bash") is None or shutil.which("curl") is None, reason="needs bash and curl")
-def test_the_guide_holds_when_it_is_followed(tmp_path: Path) -> None:
+def test_the_guide_holds_when_it_is_followed(tmp_path: Path, ports: Ports) -> None:
     # Its ports may be taken on this machine; everything else is done to the letter.
-    ports = {port: str(free_port()) for port in ("15081", "15082", "15083", "8181", "8182", "8281", "8282")}
+    numbers = {port: str(ports.take()) for port in ("15081", "15082", "15083", "8181", "8182", "8281", "8282")}
 
     def own_ports(text: str) -> str:
-        return re.sub(r"(?<=[:\s])\d+\b", lambda found: ports.get(found[0], found[0]), text)
+        return re.sub(r"(?<=[:\s])\d+\b", lambda found: numbers.get(found[0], found[0]), text)
 
     shutil.copytree(DOCS / "examples", tmp_path / "docs" / "examples")
     for path in (tmp_path / "docs" / "examples").rglob("*.yaml"):

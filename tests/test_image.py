@@ -24,7 +24,7 @@ from packaging.utils import canonicalize_name
 from meshfed import __version__
 from meshfed.api.crds import all_crds
 from meshfed.sandbox import Sandbox
-from meshfed.sandbox.ports import free_port
+from meshfed.sandbox.ports import Ports
 
 ROOT = Path(__file__).resolve().parent.parent
 CONTAINERFILE = (ROOT / "deploy" / "Containerfile").read_text()
@@ -136,12 +136,12 @@ def test_a_file_that_is_not_the_locked_one_is_refused(tree: Path, tmp_path: Path
     assert "Traceback" not in refused.stderr
 
 
-async def test_a_controller_runs_from_it_where_nothing_can_be_written(tree: Path, tmp_path: Path) -> None:
+async def test_a_controller_runs_from_it_where_nothing_can_be_written(tree: Path, tmp_path: Path, ports: Ports) -> None:
     async with Sandbox(("east",), directory=tmp_path, crds=all_crds()) as box:
-        await asyncio.to_thread(run_a_controller, tree, box.kubeconfigs["east"])
+        await asyncio.to_thread(run_a_controller, tree, box.kubeconfigs["east"], ports.take())
 
 
-def run_a_controller(tree: Path, kubeconfig: Path) -> None:
+def run_a_controller(tree: Path, kubeconfig: Path, port: int) -> None:
     """Start a controller in a sealed file system, wait until it is ready, and stop it."""
     if subprocess.run(sealed("true"), capture_output=True, check=False).returncode == 125:
         pytest.skip("file systems cannot be made read-only here: that takes root, or user namespaces")
@@ -151,7 +151,6 @@ def run_a_controller(tree: Path, kubeconfig: Path) -> None:
     readable = tree.parent / "kubeconfig"
     readable.write_bytes(kubeconfig.read_bytes())
     readable.chmod(0o644)
-    port = free_port()
     addresses = ["--discovery-bind-address=127.0.0.1:0", "--metrics-bind-address=0"]
     command = sealed(tree / "bin" / "meshfed", "controller", f"--kubeconfig={readable}", *addresses)
     command.append(f"--health-probe-bind-address=127.0.0.1:{port}")

@@ -222,6 +222,62 @@ def test_a_generated_file_that_was_edited_is_found(tmp_path: Path) -> None:
     assert [Path(path).name for path in stale] == ["architecture.svg"]
 
 
+# --- ports
+
+PYTHON = [path for folder in ("src", "tests", "tools") for path in sorted((ROOT / folder).rglob("*.py"))]
+PORT_PICKERS = {
+    "free_port",
+    "find_free_port",
+    "get_free_port",
+    "pick_unused_port",
+    "unused_tcp_port",
+    "unused_udp_port",
+}
+"""What helpers are called that say a port and let it go, pytest-asyncio's fixtures among them."""
+
+
+def lets_go_of_a_port(source: str) -> list[int]:
+    """The lines that give away a port, or an address with a port that is free, whose socket is closed by then."""
+    if not re.search(r"\.bind\(|create_server\(|" + "|".join(PORT_PICKERS), source):
+        return []
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if (isinstance(node, ast.Name) and node.id in PORT_PICKERS) or (
+            isinstance(node, ast.arg) and node.arg.removesuffix("_factory") in PORT_PICKERS
+        ):
+            found.append(node.lineno)
+        if isinstance(node, ast.With) and any("socket" in ast.unparse(item.context_expr) for item in node.items):
+            inside = [inner for statement in node.body for inner in ast.walk(statement)]
+            bound = {"getsockname"}
+            for call in inside:
+                if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "bind":
+                    bound |= {one.id for one in ast.walk(call) if isinstance(one, ast.Name) and one.id.islower()}
+            returned = [inner for inner in inside if isinstance(inner, ast.Return) and inner.value is not None]
+            found += [one.lineno for one in returned if bound & set(re.findall(r"\w+", ast.unparse(one)))]
+    return found
+
+
+def test_no_port_is_picked_and_bound_later() -> None:
+    """Another process would take it meanwhile, once in some thousand tests: meshfed.sandbox.ports keeps it."""
+    picked = [f"{relative(path)}:{line}" for path in PYTHON for line in lets_go_of_a_port(path.read_text())]
+    assert picked == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def f():\n with socket.socket() as s:\n  s.bind(('127.0.0.1', 0))\n  return s.getsockname()[1]",
+        "def f():\n with socket.create_server(('', 0)) as s:\n  return s.getsockname()[1]",
+        "def f(port):\n with socket.socket() as s:\n  a = '127.1.2.3'\n  s.bind((a, port))\n  return a",
+        "port = free_port()",
+        "def test_it(unused_tcp_port): pass",
+        "def test_it(unused_tcp_port_factory): pass",
+    ],
+)
+def test_a_port_that_is_let_go_is_found(source: str) -> None:
+    assert len(lets_go_of_a_port(source)) == 1
+
+
 def test_every_reason_is_given_somewhere() -> None:
     sources = "\n".join(
         path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py") if path.name != "reasons.py"

@@ -36,6 +36,13 @@ def test_every_condition_and_reason_has_its_sentence() -> None:
     assert set(REASONS) == set(Reason)
 
 
+def test_whoever_changes_what_they_got_changes_nobody_elses() -> None:
+    before = crds_yaml()
+    for crd in all_crds():
+        del crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    assert crds_yaml() == before
+
+
 def test_names() -> None:
     assert [(crd["metadata"]["name"], crd["spec"]["names"]) for crd in all_crds()] == [
         (

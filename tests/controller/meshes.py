@@ -28,12 +28,12 @@ from meshfed.kube import (
 )
 from meshfed.sandbox.apiserver import APIServer
 from meshfed.sandbox.istio_crds import istio_crds
-from meshfed.sandbox.ports import free_port
+from meshfed.sandbox.ports import Ports
 from meshfed.telemetry.metrics import Metrics
 
 GROUP = "federation.openshift-service-mesh.io"
 SYSTEM = "istio-system"
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds to wait for anything; far more than it takes, so that a busy machine fails no test."""
 
 RESOURCES = {
@@ -73,13 +73,13 @@ WRITTEN = (
 class Mesh:
     """One mesh: its API server, and its controller while that runs."""
 
-    def __init__(self, name: str, server: APIServer, client: Client, *, namespace: str = SYSTEM) -> None:
+    def __init__(self, name: str, server: APIServer, client: Client, port: int, *, namespace: str = SYSTEM) -> None:
         self.name = name
         self.namespace = namespace
         self.server = server
         self.client = client
         self.metrics = Metrics()
-        self.discovery_port = free_port()
+        self.discovery_port = port
         self.controller: Controller | None = None
         self.dns: dict[str, tuple[str, ...]] = {}
         """What its resolver answers."""
@@ -314,11 +314,12 @@ def _ours(kind: str, name: str, spec: dict[str, Any]) -> Manifest:
 async def meshes(*names: str) -> AsyncIterator[list[Mesh]]:
     """Meshes without controllers yet, each with the namespace of its control plane."""
     async with contextlib.AsyncExitStack() as stack:
+        ports = stack.enter_context(Ports())
         found: list[Mesh] = []
         for name in names:
             server = await stack.enter_async_context(APIServer(crds=[*all_crds(), *istio_crds()]))
             client = await stack.enter_async_context(Client(ClusterConfig(server=server.url)))
-            mesh = Mesh(name, server, client)
+            mesh = Mesh(name, server, client, ports.take())
             stack.push_async_callback(mesh.stop)
             await mesh.apply(namespace(SYSTEM))
             found.append(mesh)

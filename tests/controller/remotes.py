@@ -10,7 +10,7 @@ from typing import Any
 from meshfed.fds import DiscoveryServer, ExportSet, Subscriber
 from meshfed.kube import Manifest
 from meshfed.model.offers import Offer, Port
-from meshfed.sandbox.ports import free_port
+from meshfed.sandbox.ports import Ports
 from meshfed.telemetry.metrics import Metrics
 from tests.controller.meshes import GROUP, SYSTEM
 
@@ -20,9 +20,9 @@ HTTP = Port(number=9080, name="http", protocol="HTTP", target_port=8080)
 class Remote:
     """One remote: what it offers, and its discovery service while that is up."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, port: int) -> None:
         self.name = name
-        self.port = free_port()
+        self.port = port
         self.offers: dict[str, Offer] = {}
         self._exports = ExportSet()
         self._exports.mark_ready()
@@ -77,7 +77,8 @@ class Remote:
 async def remotes(*names: str) -> AsyncIterator[list[Remote]]:
     """Remotes that are up, and offer nothing yet."""
     async with contextlib.AsyncExitStack() as stack:
-        found = [Remote(name) for name in names]
+        ports = stack.enter_context(Ports())
+        found = [Remote(name, ports.take()) for name in names]
         for remote in found:
             stack.push_async_callback(remote.stop)
             await remote.start()

@@ -15,6 +15,7 @@ import pytest
 from meshfed.kube import Client, ClusterConfig, Manifest, Resource
 from meshfed.sandbox.apiserver import APIServer
 from meshfed.sandbox.istio_crds import istio_crds
+from meshfed.sandbox.ports import Ports
 from tests import reference_objects as reference
 from tests.controller.meshes import GROUP, RESOURCES, SYSTEM, Mesh, eventually, federation, meshes, namespace, service
 from tests.controller.plans import as_planned
@@ -326,12 +327,12 @@ def _crd(kind: str, properties: dict[str, Any]) -> Manifest:
     }
 
 
-async def test_its_definitions_are_replaced_and_its_records_removed() -> None:
+async def test_its_definitions_are_replaced_and_its_records_removed(ports: Ports) -> None:
     async with (
         APIServer(crds=[*foreign_crds(), *istio_crds()]) as server,
         Client(ClusterConfig(server=server.url)) as client,
     ):
-        east = Mesh("east", server, client)
+        east = Mesh("east", server, client, ports.take())
         await east.apply(namespace(SYSTEM))
         record = {
             "apiVersion": f"{GROUP}/v1alpha1",

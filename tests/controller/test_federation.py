@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from meshfed.sandbox.ports import Ports
 from tests.controller.meshes import Mesh, eventually, federated, federation, meshes, remote, service, synced
 
 BOOKINFO = {
@@ -158,12 +159,12 @@ async def test_publish_only_imports_nothing_until_it_is_asked_to() -> None:
         await eventually(lambda: not east.imported() and not east.all("FederatedService"))
 
 
-async def test_a_remote_whose_discovery_moves_is_followed_without_losing_an_import() -> None:
+async def test_a_remote_whose_discovery_moves_is_followed_without_losing_an_import(ports: Ports) -> None:
     async with federated("east", "west", services=BOOKINFO) as (east, west):
         await export_all(east, west)
         before = east.identities("ServiceEntry", "WorkloadEntry", "FederatedService")
         await west.stop()
-        west.discovery_port += 1 if west.discovery_port < 65000 else -1
+        west.discovery_port = ports.take()
         await west.start()
         await west.ready()
         await east.apply(remote(west))

@@ -14,6 +14,7 @@ from meshfed.federation.ledger import room
 from meshfed.kube import Invalid, Resource
 from meshfed.model.offers import Offer, Port
 from meshfed.sandbox.istio_crds import istio_crds
+from meshfed.sandbox.ports import Ports
 from meshfed.telemetry.metrics import Metrics
 from tests.controller.meshes import Mesh, eventually, federated, federation, meshes, remote, service, synced
 from tests.controller.test_federation import BOOKINFO, export_all, host
@@ -64,12 +65,6 @@ def hosts(names: Iterable[str]) -> list[str]:
     return sorted(map(host, names))
 
 
-def fake_remote() -> FakeRemote:
-    from meshfed.sandbox.ports import free_port
-
-    return FakeRemote(free_port())
-
-
 async def test_the_api_failing_at_any_request_of_the_start_does_not_end_the_controller() -> None:
     async with meshes("east") as (east,):
         await east.apply(*BOOKINFO["east"], federation("east"))
@@ -83,8 +78,8 @@ async def test_the_api_failing_at_any_request_of_the_start_does_not_end_the_cont
         await eventually(lambda: east.exported() == [host("details")])
 
 
-async def test_a_restart_keeps_the_endpoints_of_a_remote_whose_name_cannot_be_resolved() -> None:
-    west = fake_remote()
+async def test_a_restart_keeps_the_endpoints_of_a_remote_whose_name_cannot_be_resolved(ports: Ports) -> None:
+    west = FakeRemote(ports.take())
     west.offer("reviews")
     async with west.up(), one_mesh(service("reviews")) as east:
         east.dns = {"west.example": ("192.0.2.77",)}
@@ -98,8 +93,8 @@ async def test_a_restart_keeps_the_endpoints_of_a_remote_whose_name_cannot_be_re
             await asyncio.sleep(1)
 
 
-async def test_what_staleness_removed_comes_back_with_the_remote() -> None:
-    west = fake_remote()
+async def test_what_staleness_removed_comes_back_with_the_remote(ports: Ports) -> None:
+    west = FakeRemote(ports.take())
     west.offer("ratings")
     async with one_mesh() as east:
         async with west.up():
@@ -111,8 +106,8 @@ async def test_what_staleness_removed_comes_back_with_the_remote() -> None:
             await eventually(lambda: east.imported() == [host("ratings")])
 
 
-async def test_a_staleness_policy_that_changes_while_the_remote_is_away_is_followed() -> None:
-    west = fake_remote()
+async def test_a_staleness_policy_that_changes_while_the_remote_is_away_is_followed(ports: Ports) -> None:
+    west = FakeRemote(ports.take())
     west.offer("ratings")
     async with one_mesh() as east:
         async with west.up():
@@ -124,8 +119,8 @@ async def test_a_staleness_policy_that_changes_while_the_remote_is_away_is_follo
         await eventually(lambda: east.imported() == [])
 
 
-async def test_a_remote_that_moves_while_its_offers_are_being_recorded_leaves_nothing_behind() -> None:
-    before, after = fake_remote(), fake_remote()
+async def test_a_remote_that_moves_while_its_offers_are_being_recorded_leaves_nothing_behind(ports: Ports) -> None:
+    before, after = FakeRemote(ports.take()), FakeRemote(ports.take())
     before.offer(*(f"old-{number}" for number in range(10)), "kept")
     after.offer("kept", "new")
     async with before.up(), after.up(), one_mesh() as east:
@@ -144,8 +139,8 @@ async def test_a_remote_that_moves_while_its_offers_are_being_recorded_leaves_no
         assert east.imported() == hosts(["kept", "new"])
 
 
-async def test_a_mesh_that_is_renamed_renames_the_owner_of_all_it_wrote() -> None:
-    west = fake_remote()
+async def test_a_mesh_that_is_renamed_renames_the_owner_of_all_it_wrote(ports: Ports) -> None:
+    west = FakeRemote(ports.take())
     west.offer("ratings")
     async with west.up(), one_mesh() as east:
         await east.apply(remote(west))  # type: ignore[arg-type]
@@ -189,8 +184,8 @@ async def test_where_routes_are_not_served_a_mesh_behind_a_router_still_tells_wh
         await eventually(lambda: len(west.server.snapshot("routes")) == 4, patience=90)
 
 
-async def test_offers_beyond_the_limit_are_counted_and_not_all_recorded() -> None:
-    west = fake_remote()
+async def test_offers_beyond_the_limit_are_counted_and_not_all_recorded(ports: Ports) -> None:
+    west = FakeRemote(ports.take())
     west.offer(*(f"shop-{number:04}" for number in range(300)))
     async with west.up(), one_mesh() as east:
         await east.apply(remote(west, import_={"limit": 10}))  # type: ignore[arg-type]
@@ -207,8 +202,8 @@ async def test_offers_beyond_the_limit_are_counted_and_not_all_recorded() -> Non
         assert len(east.all("FederatedService")) == room(10)
 
 
-async def test_a_status_that_somebody_wiped_is_written_again() -> None:
-    west = fake_remote()
+async def test_a_status_that_somebody_wiped_is_written_again(ports: Ports) -> None:
+    west = FakeRemote(ports.take())
     west.offer("ratings")
     async with west.up(), one_mesh() as east:
         await east.apply(remote(west))  # type: ignore[arg-type]
@@ -237,8 +232,8 @@ async def test_a_status_that_somebody_wiped_is_written_again() -> None:
         )
 
 
-async def test_a_restart_turns_no_condition_of_what_is_in_place() -> None:
-    west = fake_remote()
+async def test_a_restart_turns_no_condition_of_what_is_in_place(ports: Ports) -> None:
+    west = FakeRemote(ports.take())
     names = [f"shop-{number}" for number in range(20)]
     west.offer(*names)
     async with west.up(), one_mesh() as east:
@@ -264,9 +259,9 @@ async def test_a_restart_turns_no_condition_of_what_is_in_place() -> None:
         }
 
 
-async def test_a_remote_whose_host_name_cannot_be_one_harms_nobody() -> None:
+async def test_a_remote_whose_host_name_cannot_be_one_harms_nobody(ports: Ports) -> None:
     impossible = "a" * 64 + ".example"
-    west = fake_remote()
+    west = FakeRemote(ports.take())
     west.offer("ratings", "reviews")
     async with west.up(), one_mesh(service("reviews")) as east:
         await east.apply(remote(west, addresses=["192.0.2.1"]))  # type: ignore[arg-type]
@@ -302,8 +297,8 @@ async def test_a_name_that_the_resolver_cannot_even_ask_for_is_no_reason_to_stop
         await task
 
 
-async def test_a_remote_that_is_published_to_only_is_ready_and_not_said_to_be_lost() -> None:
-    west = fake_remote()
+async def test_a_remote_that_is_published_to_only_is_ready_and_not_said_to_be_lost(ports: Ports) -> None:
+    west = FakeRemote(ports.take())
     async with one_mesh() as east:
         manifest = remote(west)  # type: ignore[arg-type]
         del manifest["spec"]["import"]
@@ -311,8 +306,8 @@ async def test_a_remote_that_is_published_to_only_is_ready_and_not_said_to_be_lo
         await eventually(lambda: east.condition("RemoteMesh", "west", "Ready") == ("True", "PublishOnly"))
 
 
-async def test_without_a_mesh_federation_no_remote_is_said_to_be_connected() -> None:
-    west = fake_remote()
+async def test_without_a_mesh_federation_no_remote_is_said_to_be_connected(ports: Ports) -> None:
+    west = FakeRemote(ports.take())
     west.offer("ratings")
     async with west.up(), one_mesh() as east:
         await east.apply(remote(west))  # type: ignore[arg-type]

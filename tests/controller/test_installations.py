@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from meshfed.kube import Manifest
+from meshfed.sandbox.ports import Ports
 from tests.controller.meshes import (
     SYSTEM,
     WRITTEN,
@@ -29,13 +30,14 @@ GATEWAY = "federation-ingress-gateway"
 @asynccontextmanager
 async def installations() -> AsyncIterator[tuple[Mesh, Mesh]]:
     """One cluster as two controllers see it, neither of which is started."""
-    async with meshes("east") as (east,):
-        orient = Mesh("orient", east.server, east.client, namespace=SECOND)
-        await east.apply(namespace(SECOND))
-        try:
-            yield east, orient
-        finally:
-            await orient.stop()
+    with Ports() as ports:
+        async with meshes("east") as (east,):
+            orient = Mesh("orient", east.server, east.client, ports.take(), namespace=SECOND)
+            await east.apply(namespace(SECOND))
+            try:
+                yield east, orient
+            finally:
+                await orient.stop()
 
 
 def second(**spec: Any) -> Manifest:

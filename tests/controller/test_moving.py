@@ -87,8 +87,7 @@ async def test_one_mesh_moves_after_the_other_and_neither_is_ever_without_an_imp
         theirs_of_west = ReferenceServer(*(as_reference_announces(one) for one in offers("west")))
         async with never_without(east, *imports("east")), never_without(west, *imports("west")):
             # East moves; west still runs the reference.
-            async with theirs_of_west.listen() as port:
-                west.discovery_port = port
+            async with theirs_of_west.listen(west.discovery_port):
                 theirs_of_west.failing = 2  # it is slow to answer, as after a restart
                 await move(east, west)
                 assert east.all("RemoteMesh")["west"]["status"]["dialect"] == "sotw"
@@ -118,8 +117,7 @@ async def test_a_reference_that_still_runs_is_said_to(caplog: Any) -> None:
     async with meshes("east", "west") as (east, west):
         await federated_by_reference(east, "west")
         mine = ReferenceServer(*(as_reference_announces(one) for one in offers("west")))
-        async with mine.listen() as port:
-            west.discovery_port = port
+        async with mine.listen(west.discovery_port):
             entry = next(one for one in east.all_of("ServiceEntry") if one["metadata"]["name"].startswith("import-"))
             again = {**entry, "metadata": {key: entry["metadata"][key] for key in ("name", "namespace", "labels")}}
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from meshfed.kube import Timing
+from meshfed.sandbox.ports import Ports
 from tests.controller.meshes import Mesh, eventually, federated, synced
 from tests.controller.test_federation import BOOKINFO, export_all, host
 from tests.controller.test_static import nothing_lost
@@ -18,20 +19,21 @@ TIMING = Timing(lease=3, renew=2, retry=0.3)
 @asynccontextmanager
 async def replicated() -> AsyncIterator[tuple[Mesh, Mesh, Mesh]]:
     """Mesh east with two replicas, the first of which leads, federated with west and in sync, with imports."""
-    async with federated("east", "west", services=BOOKINFO) as (east, west):
-        await export_all(east, west)
-        await east.stop()
-        await east.start(election=TIMING)
-        await eventually(lambda: leads(east))
-        await synced(east, west)
-        await synced(west, east)
-        beside = Mesh("east", east.server, east.client)
-        await beside.start(election=TIMING)
-        try:
-            await beside.ready()
-            yield east, beside, west
-        finally:
-            await beside.stop()
+    with Ports() as ports:
+        async with federated("east", "west", services=BOOKINFO) as (east, west):
+            await export_all(east, west)
+            await east.stop()
+            await east.start(election=TIMING)
+            await eventually(lambda: leads(east))
+            await synced(east, west)
+            await synced(west, east)
+            beside = Mesh("east", east.server, east.client, ports.take())
+            await beside.start(election=TIMING)
+            try:
+                await beside.ready()
+                yield east, beside, west
+            finally:
+                await beside.stop()
 
 
 def leads(mesh: Mesh) -> bool:

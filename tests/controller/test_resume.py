@@ -46,7 +46,7 @@ class Heard:
 @asynccontextmanager
 async def restarted(status: Mapping[str, Any], services: int = 30, **spec: Any) -> AsyncIterator[tuple[Session, Heard]]:
     """A session of a new process, for a remote that is away and that left ``services`` FederatedServices."""
-    mesh = msgspec.convert(Remote("west").object(**spec) | {"status": status}, RemoteMesh)
+    mesh = msgspec.convert(Remote("west", 1).object(**spec) | {"status": status}, RemoteMesh)
     heard = Heard()
     session = Session(
         mesh,
@@ -89,6 +89,8 @@ async def test_a_remote_that_came_back_while_no_process_looked_is_asked_before_a
         assert None not in heard.wanted.values()
         callers[0].close()
         await eventually(lambda: all(spec is None for spec in heard.wanted.values()))
+    for caller in callers:
+        caller.close()
 
 
 async def test_what_was_said_of_the_absence_stays_said() -> None:

@@ -15,7 +15,7 @@ import pytest
 from meshfed.federation import homes
 from meshfed.kube import Manifest
 from meshfed.model.offers import Port
-from meshfed.sandbox.ports import free_port
+from meshfed.sandbox.ports import Ports
 from tests.controller.meshes import SYSTEM, Mesh, eventually, federation, meshes, namespace, pod, service
 from tests.controller.plans import difference
 from tests.controller.remotes import host, offer, remotes
@@ -144,9 +144,9 @@ async def test_a_host_that_changes_its_gateway_leaves_the_old_one_first(monkeypa
         assert twice == []
 
 
-async def test_peer_authentication() -> None:
+async def test_peer_authentication(ports: Ports) -> None:
     async with meshes("east") as (east,):
-        name, port = "istio-system/fds-strict-mtls", free_port()
+        name, port = "istio-system/fds-strict-mtls", ports.take()
         spec = {
             "selector": {"matchLabels": {"app.kubernetes.io/name": "federation-controller"}},
             "mtls": {"mode": "STRICT"},

@@ -10,21 +10,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import helm
 import yaml
+from yarl import URL
 
 from meshfed.kube import Client, Manifest, NotFound, PatchType, Resource, load_kubeconfig
 from meshfed.sandbox.apiserver import APIServer
 from meshfed.sandbox.apiserver.access import Use
 from meshfed.sandbox.istio_crds import istio_crds
-from meshfed.sandbox.ports import free_port
+from meshfed.sandbox.ports import Ports
 from tests.controller.meshes import RESOURCES as KINDS
 from tests.controller.meshes import eventually
+from tests.deploy.forked import Forked
 from tests.deploy.permissions import refused
 from tests.published import published_crds
 
@@ -70,7 +71,7 @@ SERVICE_EXPORTS: Manifest = {
 class Pod:
     """A container's process. ``uses``: what its service account asked for so far."""
 
-    def __init__(self, process: asyncio.subprocess.Process, log: Path, uses: Callable[[], set[Use]]) -> None:
+    def __init__(self, process: Forked, log: Path, uses: Callable[[], set[Use]]) -> None:
         self.process = process
         self.log = log
         self.uses = uses
@@ -90,10 +91,11 @@ class Pod:
 class Cluster:
     """An API server with RBAC, an administrator's client to it, and a kubeconfig."""
 
-    def __init__(self, server: APIServer, client: Client, kubeconfig: Path, *, openshift: bool) -> None:
+    def __init__(self, server: APIServer, client: Client, kubeconfig: Path, ports: Ports, *, openshift: bool) -> None:
         self.server = server
         self.client = client
         self.kubeconfig = kubeconfig
+        self.ports = ports
         self.openshift = openshift
         self.pods: list[Pod] = []
 
@@ -137,19 +139,9 @@ class Cluster:
         }
         account = spec["serviceAccountName"]
         log = self.kubeconfig.with_name(f"{self.kubeconfig.stem}-{account}-{len(self.pods)}.log")
-        port = free_port()
-        with log.open("wb") as output:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "meshfed",
-                *container["args"],
-                *(flag.format(port=port) for flag in flags),
-                env=environment | self._pod_environment(account, namespace),
-                stdout=output,
-                stderr=output,
-                stdin=asyncio.subprocess.DEVNULL,
-            )
+        port = self.ports.take()
+        arguments = [*container["args"], *(flag.format(port=port) for flag in flags)]
+        process = Forked(arguments, environment | self._pod_environment(account, namespace), log)
         self.pods.append(Pod(process, log, lambda: self.uses(account, namespace)))
         return self.pods[-1]
 
@@ -185,18 +177,19 @@ async def cluster(
     definitions = published_crds() or istio_crds()
     installed = [crd for crd in definitions if openshift or crd["spec"]["names"]["kind"] != "Route"]
     installed += [SERVICE_EXPORTS] if service_exports else []
-    async with APIServer(authorization="RBAC", crds=[*installed, *crds]) as server:
-        kubeconfig = directory / f"admin-{free_port()}.kubeconfig"
-        kubeconfig.write_text(yaml.safe_dump(server.kubeconfig()))
-        async with Client(load_kubeconfig(str(kubeconfig), None, {})) as client:
-            made = Cluster(server, client, kubeconfig, openshift=openshift)
-            await made.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}})
-            try:
-                yield made
-            finally:
-                for pod in made.pods:  # a test that fails stops none
-                    if pod.process.returncode is None:
-                        await pod.kill()
+    with Ports() as ports:
+        async with APIServer(authorization="RBAC", crds=[*installed, *crds]) as server:
+            kubeconfig = directory / f"admin-{URL(server.url).port}.kubeconfig"
+            kubeconfig.write_text(yaml.safe_dump(server.kubeconfig()))
+            async with Client(load_kubeconfig(str(kubeconfig), None, {})) as client:
+                made = Cluster(server, client, kubeconfig, ports, openshift=openshift)
+                await made.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}})
+                try:
+                    yield made
+                finally:
+                    for pod in made.pods:  # a test that fails stops none
+                        if pod.process.returncode is None:
+                            await pod.kill()
 
 
 async def until(holds: Callable[[], bool], what: str, pod: Pod | None = None) -> None:

@@ -16,7 +16,6 @@ import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
 from meshfed.kube import Manifest
-from meshfed.sandbox.ports import free_port
 from tests.controller.meshes import eventually
 from tests.deploy.cluster import PATIENCE, RESOURCES, SYSTEM, Cluster, Pod
 
@@ -72,7 +71,7 @@ class Rollouts:
         await eventually(lambda: any(one.last.leads for one in self.replicas), "nobody leads", patience=PATIENCE)
 
     async def _start(self, template: Manifest) -> None:
-        metrics, health = free_port(), free_port()
+        metrics, health = self._found.ports.take(), self._found.ports.take()
         flags = (
             "--discovery-bind-address=127.0.0.1:{port}",
             f"--metrics-bind-address=127.0.0.1:{metrics}",

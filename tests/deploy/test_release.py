@@ -6,11 +6,9 @@ permissions that it has, something that it did would have been refused.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import os
 import random
-import socket
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -25,8 +23,10 @@ from meshfed.model.meshes import FDS_PORT
 from meshfed.model.reasons import EventReason
 from meshfed.sandbox.apiserver.access import Use
 from meshfed.sandbox.apiserver.rbac import Attributes
+from meshfed.sandbox.ports import Ports
 from tests.controller.meshes import GROUP
 from tests.deploy.cluster import RESOURCES, SYSTEM, Cluster, Pod, cluster, until
+from tests.deploy.forked import Forked
 from tests.deploy.jobs import helm_with_jobs, nothing
 from tests.deploy.permissions import Permission, granted, idle, refused
 from tests.deploy.test_chart import example
@@ -96,23 +96,25 @@ async def offering(directory: Path) -> AsyncIterator[str]:
 
     That is the only address west has, so a controller finds it with no proxy between.
     """
-    file, address = directory / "offers.yaml", free_address(FDS_PORT)
+    file = directory / "offers.yaml"
     file.write_text(OFFERS)
-    command = ["-m", "meshfed", "fds", "serve", "-f", str(file), f"--host={address}", f"--port={FDS_PORT}"]
-    process = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=asyncio.subprocess.DEVNULL)
-    try:
-        yield address
-    finally:
-        process.terminate()
-        await process.wait()
+    with Ports() as ports:
+        address = take_address(ports, FDS_PORT)
+        command = ["fds", "serve", "-f", str(file), f"--host={address}", f"--port={FDS_PORT}"]
+        process = Forked(command, os.environ, directory / "offers.log")
+        try:
+            yield address
+        finally:
+            process.terminate()
+            await process.wait()
 
 
-def free_address(port: int) -> str:
-    """An address of the loopback where nobody listens on ``port`` right now."""
+def take_address(ports: Ports, port: int) -> str:
+    """An address of the loopback where nobody has ``port``."""
     while True:
         address = f"127.{random.randint(1, 246)}.{random.randint(0, 255)}.{random.randint(1, 254)}"
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind((address, port))
+        with contextlib.suppress(OSError):
+            ports.take(address, port)
             return address
 
 

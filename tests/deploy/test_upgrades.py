@@ -87,7 +87,7 @@ async def test_from_flags_to_objects_and_back_and_no_import_is_ever_missing(
         await found.helm(helm_process, "install", "east", by_flags(address))
         await pods.settle()
         await until(lambda: len(imported(found)) == 2, "what west offers is not imported", pods.replicas[0].pod)
-        mesh = Mesh("east", found.server, found.client)
+        mesh = Mesh("east", found.server, found.client, found.ports.take())
         before = imported(found)
 
         async with never_without(mesh, *IMPORTS):

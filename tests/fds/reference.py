@@ -122,7 +122,7 @@ class ReferenceServer:
         yield None
 
     @asynccontextmanager
-    async def listen(self) -> AsyncIterator[int]:
+    async def listen(self, port: int = 0) -> AsyncIterator[int]:
         server = grpc.aio.server()
         handlers = {
             "StreamAggregatedResources": grpc.stream_stream_rpc_method_handler(
@@ -131,7 +131,7 @@ class ReferenceServer:
             "DeltaAggregatedResources": grpc.stream_stream_rpc_method_handler(self._delta, bytes, bytes),
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-        port = server.add_insecure_port("127.0.0.1:0")
+        port = server.add_insecure_port(f"127.0.0.1:{port}")
         await server.start()
         try:
             yield port

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import inspect
+import socket
 import struct
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -231,6 +232,23 @@ async def test_what_is_not_http_2_is_hung_up_on(data: bytes) -> None:
         writer.transport.abort()
         await eventually(lambda: server.statistics()["connections"] == 0)
         await still_serves(port)
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_who_is_accepted_as_the_server_closes_is_hung_up_on(turns: int) -> None:
+    async with server_of(ready(offer("a"))).listen("127.0.0.1", 0) as port:
+        late = socket.create_connection(("127.0.0.1", port))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+    with late:
+        late.setblocking(False)
+        client = h2.connection.H2Connection()
+        client.initiate_connection()
+        with contextlib.suppress(ConnectionError):
+            late.sendall(client.data_to_send())
+            async with asyncio.timeout(20):
+                while await asyncio.get_running_loop().sock_recv(late, 1000):
+                    pass
 
 
 async def test_streams_are_capped() -> None:

@@ -88,7 +88,9 @@ async def test_a_port_that_is_not_known_is_closed_at_once(world: World) -> None:
     url = await imported(world)
     await world.east.until(url)
     answer = await world.east.request(url.replace("9080", "9999"))
-    assert (answer.status, answer.error) == (0, "Server disconnected")
+    # Which of the two is said depends on whether the request had been sent by then.
+    assert answer.status == 0
+    assert answer.error in {"Server disconnected", "[Errno 104] Connection reset by peer"}
 
 
 async def test_another_identity_than_expected(world: World) -> None:

@@ -31,7 +31,7 @@ from meshfed.model.identity import SpiffeID
 from meshfed.model.imports import Import, LocalService
 from meshfed.model.meshes import IngressType, LocalMesh
 from meshfed.model.names import ServiceHost
-from tests.istio.rendering_strategies import addresses, dns_labels, hosts, imports, local_services, meshes, remotes
+from tests.istio.rendering_strategies import dns_labels, hosts, imports, ip_addresses, local_services, meshes, remotes
 
 # apimachinery's IsDNS1123Subdomain, which every object name has to pass
 OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -61,7 +61,7 @@ def test_different_imported_hosts_have_different_valid_names(imported: set[str])
         st.tuples(
             dns_labels(),
             dns_labels(34),
-            addresses().filter(lambda address: "." not in address or address.replace(".", "").isdigit()),
+            ip_addresses(),
             st.one_of(st.just(""), st.lists(dns_labels(), min_size=1, max_size=4).map(".".join)),
         ),
         min_size=2,

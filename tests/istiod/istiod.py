@@ -22,7 +22,7 @@ from google.protobuf import json_format, struct_pb2
 
 from meshfed.fds.pb.discovery_pb2 import DiscoveryRequest, DiscoveryResponse
 from meshfed.sandbox.dataplane.values import MeshSettings, ProxyIdentity
-from meshfed.sandbox.ports import free_port
+from meshfed.sandbox.ports import Ports
 
 JSONObject = dict[str, Any]
 
@@ -129,39 +129,40 @@ class Istiod:
 async def istiod(settings: MeshSettings, kubeconfig: Path, directory: Path) -> AsyncIterator[Istiod]:
     """Run istiod for the mesh behind ``kubeconfig``, whose API server has to serve ``crds``."""
     mesh, networks, log = _files(settings, directory)
-    grpc_port, http_port, monitoring = free_port(), free_port(), free_port()
     environment = {
         **os.environ,
         **ENVIRONMENT,
         "POD_NAMESPACE": settings.root_namespace,
         "PILOT_SKIP_VALIDATE_TRUST_DOMAIN": str(settings.skip_validate_trust_domain).lower(),
     }
-    with log.open("wb") as output:
-        process = await asyncio.create_subprocess_exec(
-            str(binary()),
-            "discovery",
-            f"--kubeconfig={kubeconfig}",
-            f"--meshConfig={mesh}",
-            f"--networksConfig={networks}",
-            f"--grpcAddr=127.0.0.1:{grpc_port}",
-            f"--httpAddr=127.0.0.1:{http_port}",
-            f"--monitoringAddr=127.0.0.1:{monitoring}",
-            "--secureGRPCAddr=",
-            "--httpsAddr=",
-            "--ctrlz_port=0",
-            "--registries=Kubernetes",
-            stdout=output,
-            stderr=output,
-            env=environment,
-        )
-    try:
-        found = Istiod(settings, grpc_port, http_port, log)
-        await _ready(found, process)
-        yield found
-    finally:
-        with suppress(ProcessLookupError):
-            process.terminate()
-        await process.wait()
+    with Ports() as ports:
+        grpc_port, http_port, monitoring = ports.take(), ports.take(), ports.take()
+        with log.open("wb") as output:
+            process = await asyncio.create_subprocess_exec(
+                str(binary()),
+                "discovery",
+                f"--kubeconfig={kubeconfig}",
+                f"--meshConfig={mesh}",
+                f"--networksConfig={networks}",
+                f"--grpcAddr=127.0.0.1:{grpc_port}",
+                f"--httpAddr=127.0.0.1:{http_port}",
+                f"--monitoringAddr=127.0.0.1:{monitoring}",
+                "--secureGRPCAddr=",
+                "--httpsAddr=",
+                "--ctrlz_port=0",
+                "--registries=Kubernetes",
+                stdout=output,
+                stderr=output,
+                env=environment,
+            )
+        try:
+            found = Istiod(settings, grpc_port, http_port, log)
+            await _ready(found, process)
+            yield found
+        finally:
+            with suppress(ProcessLookupError):
+                process.terminate()
+            await process.wait()
 
 
 def _files(settings: MeshSettings, directory: Path) -> tuple[Path, Path, Path]:

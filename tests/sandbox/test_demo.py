@@ -28,6 +28,7 @@ from meshfed.sandbox.demo.controllers import StepFailed
 from meshfed.sandbox.demo.play import Play
 from meshfed.sandbox.demo.screen import Screen
 from meshfed.sandbox.picture import Flow, Mesh, Picture, Stop
+from meshfed.sandbox.ports import Ports
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 60.0
@@ -215,8 +216,8 @@ async def test_what_came_last_is_said_where_nothing_holds(monkeypatch: pytest.Mo
         await stage.Stage(tmp_path).attempt("it answers", ask, lambda _answer: False)
 
 
-async def test_a_controller_that_ends_by_itself_is_a_step_that_failed(tmp_path: Path) -> None:
-    process = controllers.ControllerProcess("east", tmp_path / "no.kubeconfig", tmp_path / "log")
+async def test_a_controller_that_ends_by_itself_is_a_step_that_failed(tmp_path: Path, ports: Ports) -> None:
+    process = controllers.ControllerProcess("east", tmp_path / "no.kubeconfig", tmp_path / "log", ports)
     await process.start()
     with pytest.raises(StepFailed, match=r"the controller of east ended:\n(?s:.*)no.kubeconfig"):
         await process.ready()

@@ -15,6 +15,7 @@ from meshfed.sandbox import Sandbox
 from meshfed.sandbox.demo.cast import SYSTEM_NAMESPACE, bookinfo, federation, host
 from meshfed.sandbox.demo.controllers import ControllerProcess
 from meshfed.sandbox.demo.stage import Stage, staged
+from meshfed.sandbox.ports import Ports
 from tests.sandbox.test_kill import IMPORTS, apply
 
 DETAILS, RATINGS = map(host, ("details", "ratings"))
@@ -44,14 +45,14 @@ async def offered(controller: ControllerProcess) -> set[str]:
 
 
 @pytest.mark.timeout(180)
-async def test_the_leader_is_killed_the_other_takes_over_and_every_import_stands(tmp_path: Path) -> None:
+async def test_the_leader_is_killed_the_other_takes_over_and_every_import_stands(tmp_path: Path, ports: Ports) -> None:
     async with (
         Sandbox(("east", "west"), directory=tmp_path, crds=all_crds()) as box,
         staged(tmp_path, box.kubeconfigs) as stage,
     ):
         east, west = stage.actors["east"], stage.actors["west"]
         first, second = (
-            ControllerProcess("east", east.kubeconfig, tmp_path / f"replica-{number}.log", flags=FLAGS)
+            ControllerProcess("east", east.kubeconfig, tmp_path / f"replica-{number}.log", ports, flags=FLAGS)
             for number in (1, 2)
         )
         # West hears the second replica, which leads only later.

@@ -108,7 +108,7 @@ class Listener:
         async with asyncio.TaskGroup() as tasks:
 
             def protocol() -> Protocol:
-                handler = _Acceptor(self, tasks)
+                handler = _Acceptor(self, tasks, server.is_serving)
                 handler.protocol = Protocol(
                     handler,
                     self._bounds,
@@ -202,13 +202,16 @@ class _Acceptor(AbstractHandler):
 
     protocol: Protocol
 
-    def __init__(self, listener: Listener, tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, listener: Listener, tasks: asyncio.TaskGroup, serving: Callable[[], bool]) -> None:
         self._listener = listener
         self._tasks = tasks
+        self._serving = serving
         self._running = 0
         self._idle: asyncio.TimerHandle | None = None
 
     def admit(self, protocol: Protocol, address: str) -> Meter | None:
+        if not self._serving():  # it was accepted just before the server closed, and nobody would end it
+            return None
         meter = self._listener.admit(protocol, address)
         if meter is not None:
             self._watch()

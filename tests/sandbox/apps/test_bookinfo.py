@@ -16,7 +16,7 @@ from aiohttp import web
 
 from meshfed.sandbox.apps import IMAGES, ContainerPort, PodContext, UnknownImage, image_name, serve
 from meshfed.sandbox.apps.page import Part, page
-from meshfed.sandbox.ports import free_port
+from meshfed.sandbox.ports import Ports
 from tests.published import BOOKINFO
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -28,7 +28,8 @@ class Bookinfo:
 
     def __init__(self, stack: AsyncExitStack) -> None:
         self._stack = stack
-        self.ports = {name: free_port() for name in ("productpage", "details", "reviews", "ratings")}
+        ports = stack.enter_context(Ports())
+        self.ports = {name: ports.take() for name in ("productpage", "details", "reviews", "ratings")}
 
     async def start(self, app: str, version: str = "v1", mesh: str = "east", **env: str) -> None:
         env |= {f"{name.upper()}_HOSTNAME": "127.0.0.1" for name in self.ports}
@@ -316,7 +317,7 @@ def test_an_image_that_is_not_known() -> None:
 
 
 @pytest.mark.skipif(not BOOKINFO.exists(), reason="Istio's own manifest is not here")
-async def test_istios_own_manifest() -> None:
+async def test_istios_own_manifest(ports: Ports) -> None:
     images = {}
     for document in yaml.safe_load_all(BOOKINFO.read_text()):
         if document is not None and document["kind"] == "Deployment":
@@ -329,7 +330,7 @@ async def test_istios_own_manifest() -> None:
             namespace="default",
             pod=name,
             env={entry["name"]: entry["value"] for entry in container.get("env", ())},
-            ports=(ContainerPort(free_port()),),
+            ports=(ContainerPort(ports.take()),),
             host="127.0.0.1",
         )
         url = f"http://127.0.0.1:{context.ports[0].number}/health"

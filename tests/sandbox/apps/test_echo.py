@@ -17,29 +17,29 @@ from h2.events import DataReceived, ResponseReceived, StreamEnded, StreamReset
 
 from meshfed.sandbox.apps import ContainerPort, Outcome, PodContext, call, serve
 from meshfed.sandbox.apps.http2 import MAX_BODY
-from meshfed.sandbox.ports import free_port
+from meshfed.sandbox.ports import Ports
 
 IDENTITY = "spiffe://west.local/ns/clients/sa/caller"
 XFCC = f'Hash=00;Subject="";URI={IDENTITY}'
 NOBODY = {"mesh": "east", "pod": "echo-1", "version": "v1"}
 
 
-def context(*protocols: str, pod: str = "echo-1", **env: str) -> PodContext:
+def context(ports: Ports, *protocols: str, pod: str = "echo-1", **env: str) -> PodContext:
     return PodContext(
         mesh="east",
         namespace="tools",
         pod=pod,
         labels={"app": "echo", "version": "v1"},
         env=env,
-        ports=tuple(ContainerPort(free_port(), name) for name in protocols),
+        ports=tuple(ContainerPort(ports.take(), name) for name in protocols),
         host="127.0.0.1",
     )
 
 
 @pytest.fixture
-async def echo() -> AsyncIterator[dict[str, int]]:
+async def echo(ports: Ports) -> AsyncIterator[dict[str, int]]:
     """An echo in every protocol: the port of each."""
-    pod = context("http", "http2", "grpc-api", "tcp-lines", "https", "tls")
+    pod = context(ports, "http", "http2", "grpc-api", "tcp-lines", "https", "tls")
     async with serve("example.com/echo:1", pod):
         yield {port.protocol: port.number for port in pod.ports}
 
@@ -212,14 +212,14 @@ async def test_what_is_not_http2_ends_that_connection_alone(echo: dict[str, int]
     peer.writer.close()
 
 
-async def test_a_port_in_a_language_that_is_not_spoken() -> None:
+async def test_a_port_in_a_language_that_is_not_spoken(ports: Ports) -> None:
     with pytest.raises(ValueError, match="is named 'mongo-db': an echo speaks http, http2, grpc, tcp, https, tls"):
-        async with serve("echo", context("http", "mongo-db")):
+        async with serve("echo", context(ports, "http", "mongo-db")):
             pass
 
 
-async def test_an_open_conversation_does_not_keep_the_echo() -> None:
-    pod = context("tcp", "http2", "http")
+async def test_an_open_conversation_does_not_keep_the_echo(ports: Ports) -> None:
+    pod = context(ports, "tcp", "http2", "http")
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(serve("echo", pod))
         peers = [await asyncio.open_connection("127.0.0.1", port.number) for port in pod.ports]
@@ -240,8 +240,8 @@ async def ask(address: str, **query: str) -> tuple[int, Any]:
         return response.status, await response.json()
 
 
-async def test_the_client_reports_what_came(echo: dict[str, int]) -> None:
-    pod = context("http", pod="client-1")
+async def test_the_client_reports_what_came(echo: dict[str, int], ports: Ports) -> None:
+    pod = context(ports, "http", pod="client-1")
     target = f"http://127.0.0.1:{echo['http']}/x"
     async with serve("client", pod):
         base = f"http://127.0.0.1:{pod.ports[0].number}"
@@ -250,7 +250,7 @@ async def test_the_client_reports_what_came(echo: dict[str, int]) -> None:
         assert [(one["url"], one["status"], one["answer"]["pod"]) for one in answer["calls"]] == [
             (target, 200, "echo-1")
         ] * 3
-        _, answer = await ask(f"{base}/call", url=f"http://127.0.0.1:{free_port()}/")
+        _, answer = await ask(f"{base}/call", url=f"http://127.0.0.1:{ports.take()}/")
         (outcome,) = answer["calls"]
         assert "status" not in outcome
         assert outcome["error"].startswith("cannot connect: Connect call failed")
@@ -272,16 +272,16 @@ async def test_the_client_reports_what_came(echo: dict[str, int]) -> None:
         ({"url": "http://127.0.0.1:1/", "count": "many"}, "count 'many' is not a number from 1 to 1000"),
     ],
 )
-async def test_what_the_client_cannot_call(query: dict[str, str], says: str) -> None:
-    pod = context("http")
+async def test_what_the_client_cannot_call(query: dict[str, str], says: str, ports: Ports) -> None:
+    pod = context(ports, "http")
     async with serve("client", pod):
         status, answer = await ask(f"http://127.0.0.1:{pod.ports[0].number}/call", **query)
     assert status == 400
     assert says in answer["error"]
 
 
-async def test_the_client_calls_by_itself(echo: dict[str, int]) -> None:
-    pod = context("http", pod="client-1", URL=f"tcp://127.0.0.1:{echo['tcp']}/tick", INTERVAL="0.01")
+async def test_the_client_calls_by_itself(echo: dict[str, int], ports: Ports) -> None:
+    pod = context(ports, "http", pod="client-1", URL=f"tcp://127.0.0.1:{echo['tcp']}/tick", INTERVAL="0.01")
     async with serve("client", pod), asyncio.timeout(30):
         while True:
             _, state = await ask(f"http://127.0.0.1:{pod.ports[0].number}/")
@@ -292,9 +292,9 @@ async def test_the_client_calls_by_itself(echo: dict[str, int]) -> None:
 
 
 @pytest.mark.parametrize("env", [{"URL": "nonsense"}, {"URL": "tcp://a:1/", "INTERVAL": "often"}])
-async def test_an_environment_that_cannot_be_followed(env: dict[str, str]) -> None:
+async def test_an_environment_that_cannot_be_followed(env: dict[str, str], ports: Ports) -> None:
     with pytest.raises(ValueError, match="is not"):
-        async with serve("client", context("http", **env)):
+        async with serve("client", context(ports, "http", **env)):
             pass
 
 
@@ -318,10 +318,10 @@ async def test_outcomes_that_are_no_answers(echo: dict[str, int]) -> None:
         assert wrong.error != ""
 
 
-async def test_sleep_sleeps_unless_it_has_ports() -> None:
-    async with serve("curlimages/curl:8", context()):
+async def test_sleep_sleeps_unless_it_has_ports(ports: Ports) -> None:
+    async with serve("curlimages/curl:8", context(ports)):
         pass
-    pod = context("http")
+    pod = context(ports, "http")
     async with serve("sleep", pod):
         assert (await ask(f"http://127.0.0.1:{pod.ports[0].number}/"))[0] == 200
 
@@ -329,8 +329,8 @@ async def test_sleep_sleeps_unless_it_has_ports() -> None:
 # --- httpbin
 
 
-async def test_httpbin() -> None:
-    pod = context("http", pod="httpbin-1")
+async def test_httpbin(ports: Ports) -> None:
+    pod = context(ports, "http", pod="httpbin-1")
     async with serve("docker/httpbin:2", pod), aiohttp.ClientSession() as session:
         base = f"http://127.0.0.1:{pod.ports[0].number}"
         headers = [("X-Forwarded-Client-Cert", XFCC), ("X-A", "1"), ("X-A", "2")]

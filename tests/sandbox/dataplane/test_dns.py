@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshfed.sandbox.dataplane.dns import Resolver
-from meshfed.sandbox.ports import free_port
+from meshfed.sandbox.ports import Ports
 
 MANY = tuple(f"127.1.0.{number}" for number in range(1, 101))
 HOSTS: dict[str, tuple[str, ...]] = {
@@ -192,8 +192,8 @@ async def test_silent_connections_are_counted(port: int) -> None:
         other.close()
 
 
-async def test_a_taken_port_is_an_error() -> None:
-    taken = free_port()
+async def test_a_taken_port_is_an_error(ports: Ports) -> None:
+    taken = ports.take()
     async with Resolver(lambda: HOSTS).serving("127.0.0.1", taken):
         with pytest.raises(OSError, match="address already in use"):
             async with Resolver(lambda: HOSTS).serving("127.0.0.1", taken):

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from meshfed.sandbox.dataplane.network import Place
 from meshfed.sandbox.demo.door import Door
-from meshfed.sandbox.ports import free_port
+from meshfed.sandbox.ports import Ports
 
 PLACE = Place(
     namespace="default", address="127.0.0.1", application="127.0.0.1", sidecar=False, resolver=("127.0.0.1", 1)
@@ -38,8 +38,8 @@ async def app(port: int) -> AsyncIterator[None]:
     await runner.cleanup()
 
 
-async def test_a_request_arrives_as_it_was_but_for_what_is_of_the_connection() -> None:
-    port = free_port()
+async def test_a_request_arrives_as_it_was_but_for_what_is_of_the_connection(ports: Ports) -> None:
+    port = ports.take()
     async with app(port), Door(lambda: PLACE, f"127.0.0.1:{port}") as door, aiohttp.ClientSession() as session:
         headers = {"x-request-id": "7", "x-forwarded-for": "192.0.2.7", "cookie": "a=b"}
         async with session.post(f"{door.url}/a%2Fb?c=d%20e", data=b"body", headers=headers) as answer:
@@ -53,8 +53,8 @@ async def test_a_request_arrives_as_it_was_but_for_what_is_of_the_connection() -
             assert (answer.status, answer.headers["location"]) == (302, "/productpage")
 
 
-async def test_a_service_that_is_not_there_is_a_bad_gateway() -> None:
-    port = free_port()
+async def test_a_service_that_is_not_there_is_a_bad_gateway(ports: Ports) -> None:
+    port = ports.take()
     async with (
         Door(lambda: PLACE, f"127.0.0.1:{port}") as door,
         aiohttp.ClientSession() as session,

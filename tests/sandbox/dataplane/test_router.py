@@ -21,7 +21,7 @@ from meshfed.sandbox.dataplane.router import (
     haproxy_path,
     https_port,
 )
-from meshfed.sandbox.ports import free_port
+from meshfed.sandbox.ports import Ports
 from tests.sandbox.dataplane.test_routes import endpoints, route, service
 
 
@@ -79,10 +79,10 @@ async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str
 
 
 @pytest.fixture
-async def world() -> AsyncIterator[World]:
+async def world(ports: Ports) -> AsyncIterator[World]:
     ca = trustme.CA()
     async with AsyncExitStack() as stack:
-        ports = {}
+        served: dict[str, int] = {}
         for name in ("a", "b"):
             settings = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             ca.issue_cert(f"{name}.example.com", f"{name}2.example.com").configure_cert(settings)
@@ -98,9 +98,9 @@ async def world() -> AsyncIterator[World]:
 
             server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=settings)
             stack.callback(server.close)
-            ports[name] = server.sockets[0].getsockname()[1]
-        router = await stack.enter_async_context(Router("127.0.0.1", free_port()))
-        yield World(router, ca, ports)
+            served[name] = server.sockets[0].getsockname()[1]
+        router = await stack.enter_async_context(Router("127.0.0.1", ports.take()))
+        yield World(router, ca, served)
 
 
 @needs_haproxy
@@ -173,8 +173,8 @@ async def test_a_router_that_died_says_so(world: World) -> None:
 
 
 @needs_haproxy
-async def test_nothing_is_left_behind() -> None:
-    router = Router("127.0.0.1", free_port())
+async def test_nothing_is_left_behind(ports: Ports) -> None:
+    router = Router("127.0.0.1", ports.take())
     async with router:
         folder, process = router._folder, router._process
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700

@@ -22,7 +22,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from meshfed.model.identity import SpiffeID
 from meshfed.sandbox.dataplane.trust import Credential, Mode, Trust
-from meshfed.sandbox.ports import free_port
+from meshfed.sandbox.ports import Ports
 
 DOMAINS = {"east": "east.local", "west": "west.local"}
 MODES: tuple[Mode, ...] = ("shared", "federated", "none")
@@ -195,8 +195,9 @@ def envoy() -> str:
 class Pair:
     """One Envoy with, for each name, a TLS server and a client of it on a plain port: GET there asks the server."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, ports: Ports) -> None:
         self._folder = folder
+        self._ports = ports
         self._listeners: list[dict[str, Any]] = []
         self._clusters: list[dict[str, Any]] = []
         self.ports: dict[str, int] = {}
@@ -242,7 +243,7 @@ class Pair:
         The client expects the server to be the service account ``server``.
         """
         expected = f"spiffe://{server[0]}.local/ns/a/sa/server"
-        inner, outer = free_port(), free_port()
+        inner, outer = self._ports.take(), self._ports.take()
         of_server = self._tls(
             f"{name}-server", trust.secret(trust.issue(server[0], "a", server[1])), trust.roots(server[0])
         )
@@ -298,31 +299,34 @@ class Pair:
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     """Cases by mode, and in mode federated one whose client was certified by the authority of another mesh."""
-    pair = Pair(tmp_path_factory.mktemp("envoy"))
-    for mode in MODES:
-        trust = Trust(DOMAINS, mode=mode)
-        for client in DOMAINS:
-            pair.add(f"{mode}-{client}", trust, server=("east", "server"), client=client, minted=trust)
-        pair.add(f"{mode}-other", trust, server=("east", "impostor"), client="east", minted=trust)
-    federated = Trust(DOMAINS, mode="federated")
-    forger = Trust({"east": "west.local", "west": "west.local"}, mode="federated")  # east's own, were it to mint west's
-    forger._intermediates["east"] = federated._intermediates["east"]
-    pair.add("forged", federated, server=("west", "server"), client="east", minted=forger)
-    process = pair.start()
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                pair.get("shared-east")
-                break
-            except urllib.error.URLError:
-                assert process.poll() is None, (pair._folder / "log").read_text()[-3000:]
-                assert time.monotonic() < deadline, (pair._folder / "log").read_text()
-                time.sleep(0.05)
-        yield pair
-    finally:
-        process.kill()
-        process.wait()
+    with Ports() as ports:
+        pair = Pair(tmp_path_factory.mktemp("envoy"), ports)
+        for mode in MODES:
+            trust = Trust(DOMAINS, mode=mode)
+            for client in DOMAINS:
+                pair.add(f"{mode}-{client}", trust, server=("east", "server"), client=client, minted=trust)
+            pair.add(f"{mode}-other", trust, server=("east", "impostor"), client="east", minted=trust)
+        federated = Trust(DOMAINS, mode="federated")
+        forger = Trust(
+            {"east": "west.local", "west": "west.local"}, mode="federated"
+        )  # east's own, were it to mint west's
+        forger._intermediates["east"] = federated._intermediates["east"]
+        pair.add("forged", federated, server=("west", "server"), client="east", minted=forger)
+        process = pair.start()
+        try:
+            deadline = time.monotonic() + 60
+            while True:
+                try:
+                    pair.get("shared-east")
+                    break
+                except urllib.error.URLError:
+                    assert process.poll() is None, (pair._folder / "log").read_text()[-3000:]
+                    assert time.monotonic() < deadline, (pair._folder / "log").read_text()
+                    time.sleep(0.05)
+            yield pair
+        finally:
+            process.kill()
+            process.wait()
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -61,6 +61,15 @@ def test_schemas(name: str) -> None:
     assert found == recorded("schemas")[name]
 
 
+def test_what_is_compiled_is_shared_and_stays_as_it_was() -> None:
+    given: JsonObject = {"type": "object", "properties": {"spec": {"type": "string"}}}
+    compiled = Schema.compile(given)
+    assert Schema.compile(copy.deepcopy(given)) is compiled
+    given["properties"]["spec"]["type"] = "integer"
+    assert compiled.validate(custom("Values", "a")) == []
+    assert [cause.field for cause in Schema.compile(given).validate(custom("Values", "a"))] == ["spec"]
+
+
 def test_a_pattern_that_does_not_compile_is_refused() -> None:
     # Not recorded: the words about a pattern are those of the regular expression library.
     with pytest.raises(SchemaError) as refused:

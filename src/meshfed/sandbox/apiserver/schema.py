@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
+
+import msgspec
 
 from meshfed.sandbox.apiserver.builtin_rules import RULES
 from meshfed.sandbox.apiserver.causes import Cause
@@ -70,24 +73,12 @@ class Schema:
     def compile(cls, openapi_v3: JsonObject) -> Schema:
         """Compiles the schema of a kind: a CRD's `openAPIV3Schema` or one of `BUILTIN_SCHEMAS`.
 
+        That takes a while, so servers in one process share what is compiled: it does not change, nor with `openapi_v3`.
+
         Raises:
             SchemaError: it is not structural, or a validation rule, pattern or default in it is wrong.
         """
-        native = _is_builtin(openapi_v3)
-        problems = [] if native else structural_faults(openapi_v3, "openAPIV3Schema")
-        if problems:
-            raise SchemaError(problems)
-        node = parse(openapi_v3, native=native)
-        node.embedded = True
-        rules = compile_rules(node, "openAPIV3Schema", problems)
-        if not native:
-            problems += _default_faults(node, "openAPIV3Schema")
-        if problems:
-            raise SchemaError(problems)
-        metadata = node.properties.get("metadata")
-        named = {key: Node({"type": "string"}, ("string",)) for key in ("apiVersion", "kind")}
-        node.properties = named | node.properties | {"metadata": _merged_metadata(metadata)}
-        return cls(node, rules)
+        return _compiled(msgspec.json.encode(openapi_v3))
 
     def empty(self) -> JsonObject:
         """What an object of this kind has before anybody set anything; do not change it.
@@ -148,6 +139,26 @@ def _default_faults(node: Node, path: str) -> list[Cause]:
 def _kind_key(openapi_v3: JsonObject) -> str:
     (kind,) = openapi_v3["x-kubernetes-group-version-kind"]
     return f"{kind['group']}/{kind['version']}/{kind['kind']}"
+
+
+@lru_cache(maxsize=1024)
+def _compiled(encoded: bytes) -> Schema:
+    openapi_v3: JsonObject = msgspec.json.decode(encoded)
+    native = _is_builtin(openapi_v3)
+    problems = [] if native else structural_faults(openapi_v3, "openAPIV3Schema")
+    if problems:
+        raise SchemaError(problems)
+    node = parse(openapi_v3, native=native)
+    node.embedded = True
+    rules = compile_rules(node, "openAPIV3Schema", problems)
+    if not native:
+        problems += _default_faults(node, "openAPIV3Schema")
+    if problems:
+        raise SchemaError(problems)
+    metadata = node.properties.get("metadata")
+    named = {key: Node({"type": "string"}, ("string",)) for key in ("apiVersion", "kind")}
+    node.properties = named | node.properties | {"metadata": _merged_metadata(metadata)}
+    return Schema(node, rules)
 
 
 def _is_builtin(openapi_v3: JsonObject) -> bool:

@@ -26,6 +26,7 @@ from meshfed.sandbox.apiserver.rbac import GROUP
 from meshfed.sandbox.apiserver.resources import Registry
 from meshfed.sandbox.apiserver.store import Event, Store
 from meshfed.sandbox.apiserver.writes import WriteOptions, Writer
+from meshfed.sandbox.ports import Ports
 
 if TYPE_CHECKING:
     from meshfed.sandbox.apiserver.certificates import ServerCertificate
@@ -116,6 +117,8 @@ class APIServer:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
+            if not self._port:
+                self._port = stack.enter_context(Ports()).take(self._host)
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
             collecting = tasks.create_task(self._collector.run(), name="collector")
             stack.callback(collecting.cancel)
@@ -183,7 +186,6 @@ class APIServer:
         context = self._certificate.context() if self._certificate else None
         site = web.TCPSite(self._runner, self._host, self._port, reuse_address=True, ssl_context=context)
         await site.start()
-        self._port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
         """Stop listening and close every connection; what is stored stays."""

@@ -15,7 +15,7 @@ import aiohttp
 
 from meshfed.kube import Client, Resource
 from meshfed.sandbox.demo.cast import SYSTEM_NAMESPACE
-from meshfed.sandbox.ports import free_port
+from meshfed.sandbox.ports import Ports
 
 if TYPE_CHECKING:
     from meshfed.sandbox.dataplane.plane import Mesh
@@ -98,11 +98,11 @@ class Controller(abc.ABC):
 class ControllerProcess(Controller):
     """A process, against one mesh's kubeconfig, that meets others on loopback and believes whoever calls."""
 
-    def __init__(self, mesh: str, kubeconfig: Path, log: Path, *, flags: Sequence[str] = ()) -> None:
+    def __init__(self, mesh: str, kubeconfig: Path, log: Path, ports: Ports, *, flags: Sequence[str] = ()) -> None:
         """``flags`` come after those that every controller of the stage has."""
         self.mesh = mesh
         self.log = log
-        self.discovery_port, self.metrics_port, self.health_port = free_port(), free_port(), free_port()
+        self.discovery_port, self.metrics_port, self.health_port = ports.take(), ports.take(), ports.take()
         self._kubeconfig = kubeconfig
         self._flags = flags
         self._process: asyncio.subprocess.Process | None = None

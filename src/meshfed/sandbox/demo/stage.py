@@ -17,6 +17,7 @@ from meshfed.sandbox.demo.cast import Place
 from meshfed.sandbox.demo.controllers import PATIENCE, Controller, ControllerPod, ControllerProcess, StepFailed
 from meshfed.sandbox.demo.observer import Observer
 from meshfed.sandbox.kubectl import kubectl_path
+from meshfed.sandbox.ports import Ports
 
 if TYPE_CHECKING:
     from meshfed.sandbox.dataplane.plane import DataPlane
@@ -137,6 +138,7 @@ async def staged(
     """
     stage = Stage(directory, plane)
     async with contextlib.AsyncExitStack() as stack:
+        ports = stack.enter_context(Ports())
         watching = await stack.enter_async_context(asyncio.TaskGroup())
         tasks: list[asyncio.Task[None]] = []
         for number, (name, kubeconfig) in enumerate(kubeconfigs.items(), start=1):
@@ -145,7 +147,7 @@ async def staged(
             tasks.append(watching.create_task(see.run()))
             controller: Controller
             if plane is None:
-                controller = ControllerProcess(name, kubeconfig, directory / f"{name}-controller.log")
+                controller = ControllerProcess(name, kubeconfig, directory / f"{name}-controller.log", ports)
                 # 192.0.2.0/24 is set aside for documentation: nobody is there, and nothing is sent there.
                 address, port = f"192.0.2.{number}0", controller.discovery_port
                 place = Place(name=name, gateway_address=address, discovery_port=port)

@@ -36,7 +36,7 @@ TOLD = {"meshfed_imported_services", "meshfed_denied_services"}
 async def test_what_is_measured_of_a_remote_goes_with_its_remote_mesh() -> None:
     async with meshes("east") as (east,), remotes("west") as (west,):
         west.offer(offer("ratings"))
-        await east.apply(federation("east"), west.object(), Remote("north").object(import_=None))
+        await east.apply(federation("east"), west.object(), Remote("north", 1).object(import_=None))
         await east.start()
         await eventually(lambda: east.imported() == [host("ratings")])
         await eventually(lambda: series(east.metrics) > TOLD and series(east.metrics, "north") == TOLD)

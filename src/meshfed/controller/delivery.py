@@ -5,7 +5,7 @@ And what comes back: the engine's verdict on the objects, which the statuses spe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from meshfed.api.core import Service
@@ -108,7 +108,7 @@ class Delivery:
             uid = service.metadata.uid
             tell(self._recorder, Subject(SERVICES.api_version, SERVICES.kind, key.namespace, key.name, uid), happening)
 
-    def _measure(self, remote: str, statuses: Iterable[StatusUpdate]) -> None:
+    def _measure(self, remote: str, statuses: Sequence[StatusUpdate]) -> None:
         """Measure what the status of a RemoteMesh counts; of one that is gone nothing is said, nor remembered."""
         before, metrics = self._refused.pop(remote, frozenset()), self._metrics
         for status in statuses:
@@ -118,6 +118,9 @@ class Delivery:
             for one in counts["refused"]:
                 metrics.refused_services.labels(remote=remote, reason=one.reason).set(one.count)
             self._refused[remote] = frozenset(one.reason for one in counts["refused"])
+        if not statuses:
+            metrics.forget_remote(remote)
+            return
         for reason in before - self._refused.get(remote, frozenset()):
             metrics.refused_services.remove(remote, reason)
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -101,6 +101,18 @@ class Faults:
             fault.timer.cancel()
         _log.info("%s does well again", what)
         self._changed()
+
+    def by_key(self, doing: str) -> Callable[[Hashable, Exception | None], None]:
+        """Return what hears of the keys of a queue that tries them again by itself."""
+
+        def told(key: Hashable, error: Exception | None) -> None:
+            what = f"{doing} {'/'.join(filter(None, key)) if isinstance(key, tuple) else key}"
+            if error is None:
+                self.over(what)
+            else:
+                self.caught(what, error)
+
+        return told
 
     def judged(self, ref: Ref, error: Exception | None, again: Callable[[], object]) -> None:
         """An object of the cluster could be judged, or could not (``error``): until it can, it counts as unknown."""

@@ -117,6 +117,7 @@ class Federating:
             paused=is_paused,
             refused=refusal,
             kept=self._is_kept,
+            told=faults.by_key("writing"),
         )
         self._recorder = Recorder(client, component="meshfed", instance=socket.gethostname(), stamp=stamp)
         self._statuses = StatusWriter(
@@ -124,6 +125,7 @@ class Federating:
             {**found.ours, "ServiceExport": SERVICE_EXPORTS},
             self._inputs.find,
             stamp=stamp,
+            told=faults.by_key("the status of"),
             tell=partial(tell, self._recorder),
         )
         self._delivery = Delivery(
@@ -151,7 +153,9 @@ class Federating:
         )
         self._lost_records = LostRecords(self._listener, self._inputs.offers)
         self._leftovers = Leftovers(self._engine, self._inputs.offers, planner, self._work)
-        self._finalizers = Finalizers(client, found.ours, self._inputs.find, self._leftovers.of)
+        self._finalizers = Finalizers(
+            client, found.ours, self._inputs.find, self._leftovers.of, told=faults.by_key("the finalizer of")
+        )
         self._told_mesh: str | None = ""
 
     async def run(self) -> None:

@@ -41,13 +41,15 @@ class Finalizers:
         resources: Mapping[str, Resource],
         current: Callable[[Ref], Ours | None],
         left: Callable[[Ref], str],
+        *,
+        told: Callable[[Ref, Exception | None], None] | None = None,
     ) -> None:
         self._client = client
         self._resources = resources
         self._current = current
         self._left = left
         self._said: dict[Ref, str] = {}
-        self.queue: WorkQueue[Ref] = WorkQueue()
+        self.queue: WorkQueue[Ref] = WorkQueue(told=told)
 
     def look(self, ref: Ref) -> None:
         """The object changed: it may need the finalizer, or be rid of it."""

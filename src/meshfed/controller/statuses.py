@@ -68,6 +68,7 @@ class StatusWriter:
         stored: Callable[[Ref], Ours | None],
         *,
         stamp: Callable[[], str],
+        told: Callable[[Ref, Exception | None], None] | None = None,
         tell: Callable[[Subject, Happening, str], None] = lambda _subject, _happening, _flow: None,
     ) -> None:
         """``tell`` hears what is worth an Event and in whose turn, once the status that says it is written."""
@@ -79,7 +80,7 @@ class StatusWriter:
         self._wanted: dict[Ref, StatusUpdate] = {}
         self._passing_since: dict[Ref, float] = {}
         self._echoes: dict[Ref, tuple[str, dict[str, Any]]] = {}
-        self.queue: WorkQueue[Ref] = WorkQueue(flow=self._flow)
+        self.queue: WorkQueue[Ref] = WorkQueue(flow=self._flow, told=told)
 
     def want(self, update: StatusUpdate) -> None:
         """State what the status of an object should say; replaces what was stated before."""

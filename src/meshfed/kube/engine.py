@@ -59,7 +59,7 @@ class Engine:
     that is not ours, and returns it without what is not to be kept of its metadata where it is to be taken over, else
     ``None``; ``paused`` reads from metadata whether to leave an object alone for now; ``refused`` reads from an
     object why whoever is to act on it does not, empty where nothing is said against it; ``kept`` is asked
-    whether to leave an object in place for now that nobody wants.
+    whether to leave an object in place for now that nobody wants; ``told`` is the `WorkQueue`'s.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class Engine:
         paused: Callable[[Mapping[str, Any]], bool] = lambda _: False,
         refused: Callable[[Mapping[str, Any]], str] = lambda _: "",
         kept: Callable[[ObjectKey], bool] = lambda _: False,
+        told: Callable[[ObjectKey, Exception | None], None] | None = None,
         workers: int = 8,
         rng: Callable[[], float] = random.random,
     ) -> None:
@@ -91,7 +92,7 @@ class Engine:
         self._workers = workers
         self._rng = rng
         self._sources = Sources()
-        self._queue = WorkQueue[ObjectKey](flow=self._sources.flow, rng=rng)
+        self._queue = WorkQueue[ObjectKey](flow=self._sources.flow, told=told, rng=rng)
         self._blocked: set[ObjectKey] = set()
         self._deletes_allowed = False
         self._subscribers: list[Callable[[Hashable], None]] = []

@@ -37,18 +37,22 @@ class QueueStatistics(msgspec.Struct, frozen=True):
 class WorkQueue(Generic[K]):
     """Keys to work out. ``base`` and ``cap`` bound the seconds that ``retry`` waits.
 
-    ``flow`` says whose a key is at the moment when it is added; one flow, unless it is given.
+    ``flow`` says whose a key is at the moment when it is added; one flow, unless it is given. ``told`` hears of a key
+    that could not be worked out for an exception, and without one once it could; by default the log does.
     """
 
     def __init__(
         self,
         *,
         flow: Callable[[K], Hashable] = lambda _: None,
+        told: Callable[[K, Exception | None], None] | None = None,
         base: float = 0.2,
         cap: float = 30.0,
         rng: Callable[[], float] = random.random,
     ) -> None:
         self._flow = flow
+        self._told = told or _log_failure
+        self._failing: set[K] = set()
         self._base = base
         self._cap = cap
         self._rng = rng
@@ -132,7 +136,7 @@ class WorkQueue(Generic[K]):
     async def run(self, work: Callable[[K], Awaitable[None]], *, workers: int = 1) -> None:
         """Work keys out with ``work``, as many as ``workers`` at a time, until cancelled.
 
-        An exception out of ``work`` is logged, and that key retried; the others are not held up. Where ``work``
+        After an exception out of ``work`` that key is retried, and the others are not held up. Where ``work``
         asks for no ``retry``, the key did well or is nothing any more: its next one starts from the shortest delay.
         """
         try:
@@ -150,8 +154,18 @@ class WorkQueue(Generic[K]):
                 await work(key)
                 if self._attempts.get(key) == attempts:
                     self._attempts.pop(key, None)
-            except Exception:  # noqa: BLE001 - a bug that one key brings out must not stop the work on all others
-                delay = self.retry(key)
-                _log.exception("working out %s failed; it is tried again in %.1f s", key, delay)
+            except Exception as error:  # noqa: BLE001 - a bug that one key brings out must not stop all others
+                self.retry(key)
+                self._failing.add(key)
+                self._told(key, error)
+            else:
+                if key in self._failing:
+                    self._failing.discard(key)
+                    self._told(key, None)
             finally:
                 self.done(key)
+
+
+def _log_failure(key: Hashable, error: Exception | None) -> None:
+    if error is not None:
+        _log.error("working out %s failed; it is tried again", key, exc_info=error)

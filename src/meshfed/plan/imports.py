@@ -26,6 +26,7 @@ from meshfed.plan.overrides import matches
 from meshfed.plan.remotes import Peer, Remotes
 from meshfed.plan.surroundings import Surroundings
 from meshfed.plan.tallies import Tally
+from meshfed.plan.values import Outcome
 
 MAX_ADDRESSES: Final = 64
 """The most IPs of one name that are used, as many as a RemoteMesh may list by itself."""
@@ -39,18 +40,6 @@ class _Entry(msgspec.Struct, frozen=True):
     host: str = ""
     refusal: Decision | None = None
     candidate: Candidate | None = None
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """What became of a host: each offer's decision, the import, its objects as ``Kind namespace/name``."""
-
-    decisions: dict[str, Decision] = {}
-    imported: Import | None = None
-    objects: tuple[str, ...] = ()
-    names: frozenset[str] = frozenset()
-    """Host names of remotes that WorkloadEntries need the IPs of."""
-    unresolved: frozenset[str] = frozenset()
-    """Remotes that serve the host and have no endpoint yet, for want of an address."""
 
 
 class Imports:

@@ -9,6 +9,7 @@ import msgspec
 
 from meshfed.api.meta import Refused
 from meshfed.istio.metadata import Manifest
+from meshfed.model.imports import Import
 from meshfed.model.offers import Offer
 from meshfed.model.reasons import Condition, Decision, Reason
 from meshfed.plan.keys import Key
@@ -97,3 +98,15 @@ class Outputs(msgspec.Struct, frozen=True):
     export_decision: Decision | None = None
     """For an ExportKey: why the Service is exported or not; ``None`` where there is no Service."""
     statuses: tuple[StatusUpdate, ...] = ()
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of a host: each offer's decision, the import, its objects as ``Kind namespace/name``."""
+
+    decisions: dict[str, Decision] = {}
+    imported: Import | None = None
+    objects: tuple[str, ...] = ()
+    names: frozenset[str] = frozenset()
+    """Host names of remotes that WorkloadEntries need the IPs of."""
+    unresolved: frozenset[str] = frozenset()
+    """Remotes that serve the host and have no endpoint yet, for want of an address."""

@@ -11,6 +11,7 @@ import asyncio
 import functools
 import importlib
 import inspect
+import itertools
 import pkgutil
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ import meshfed.istio
 import meshfed.plan
 from meshfed.controller import faults
 from meshfed.kube import Manifest
+from meshfed.telemetry.metrics import Metrics
 from tests.controller.in_memory import Remote, World, errors
 from tests.controller.meshes import federation, namespace, pod, remote, service
 from tests.controller.remotes import HTTP, offer
@@ -273,6 +275,50 @@ def difference(expected: dict[str, Any], found: dict[str, Any]) -> list[str]:
             if expected[part].get(key) != found[part].get(key)
         ]
     return wrong
+
+
+def test_what_fails_is_tried_again_for_ever_and_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    tries: list[float] = []
+
+    async def run() -> None:
+        standing = faults.Faults(Metrics())
+        loop = asyncio.get_running_loop()
+
+        def work() -> None:
+            tries.append(loop.time())
+            if len(tries) < 3000:
+                raise Boom("again")
+            standing.over("it")
+
+        standing.caught("it", Boom("again"), work)
+        await asyncio.sleep(30_000)
+        assert not standing
+
+    with asyncio.Runner(loop_factory=virtual_loop) as runner:
+        runner.run(run())
+    assert len(tries) == 3000
+    assert max(later - sooner for sooner, later in itertools.pairwise(tries)) < 9  # LAST_RETRY, above
+    assert [one.getMessage() for one in caplog.records if one.exc_info] == [
+        "it failed, which is a fault of Meshfed: please report it. What it led to stays as it is"
+    ]
+
+
+async def test_where_hundreds_fail_the_log_and_the_metric_stay_readable(caplog: pytest.LogCaptureFixture) -> None:
+    metrics = Metrics()
+    standing = faults.Faults(metrics)
+    for number in range(300):
+        standing.caught(f"key {number}", Boom(f"on\n{number}"))
+    assert len([one for one in caplog.records if one.exc_info]) == 50
+    series = {sample.labels["what"]: sample.value for one in metrics.faults.collect() for sample in one.samples}
+    assert len(series) == 51
+    assert series["others"] == 250
+    assert standing.said == (
+        "key 0 failed (Boom: on 0), and 299 more: a fault of Meshfed, please report it; what it led to stays as it is"
+    )
+    for number in range(300):
+        standing.over(f"key {number}")
+    assert not standing
+    assert not [sample for one in metrics.faults.collect() for sample in one.samples]
 
 
 PARTS = 4

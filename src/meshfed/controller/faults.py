@@ -39,7 +39,7 @@ ASIDE_LAST: Final = 1800.0
 A_TERM: Final = "a term"
 """What a fault that ended a term concerns, until a later one finds its feet."""
 _SHOWN: Final = 50
-"""The most faults that the metric has a series for; all others are one."""
+"""The most faults that the log has a trace of at a time, and the metric a series for; all others are one."""
 
 
 class Fault(msgspec.Struct):
@@ -72,6 +72,10 @@ class Faults:
         self.came = asyncio.Event()
         """Set whenever there is a fault that was not there."""
 
+    def __bool__(self) -> bool:
+        """Whether any stands."""
+        return bool(self._standing)
+
     # --- what is tried again by itself
 
     def caught(self, what: str, error: BaseException, again: Callable[[], object] | None = None) -> None:
@@ -79,7 +83,10 @@ class Faults:
         known = self._standing.get(what)
         text = described(error)
         if known is None or known.error != text:
-            _log.error(
+            # Where hundreds fail, as many traces would hide the first.
+            few = len(self._standing) < _SHOWN
+            _log.log(
+                logging.ERROR if few else logging.DEBUG,
                 "%s failed, which is a fault of Meshfed: please report it. What it led to stays as it is",
                 what,
                 exc_info=error,
@@ -127,7 +134,7 @@ class Faults:
         try:
             again()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is caught for being seen
-            self.caught(what, error, partial(self._again, what, again))
+            self.caught(what, error, again)
 
     # --- objects that are set aside
 

@@ -288,13 +288,13 @@ class Federating:
 
     def _on_written(self, source: Hashable) -> None:
         """The engine has something to say of a source."""
-        what = f"taking in what was written for {source}"
         try:
             self._delivery.written(source)
         except Exception as error:  # noqa: BLE001 - a report's fault must not stop the writing
-            self._faults.caught(what, error, partial(self._tell_again, source))
+            self._faults.caught(f"taking in what was written for {source}", error, partial(self._tell_again, source))
         else:
-            self._faults.over(what)
+            if self._faults:
+                self._faults.over(f"taking in what was written for {source}")
 
     def _tell_again(self, source: Hashable) -> None:
         if isinstance(source, ExportKey | GatewayKey | ImportKey | MeshKey | RemoteKey):

@@ -221,14 +221,21 @@ class Listener:
 
     def _judge(self, spec: FederatedServiceSpec) -> Decision:
         """Say whether the import rules admit an offer; as long as our code fails on it, it is not refused by that."""
-        what = f"judging what RemoteMesh {spec.remote} offers as {spec.host}"
         try:
             decision = self._planner.judge(spec)
         except Exception as error:  # noqa: BLE001 - one offer must not stop what its remote says of all others
-            self._faults.caught(what, error, partial(self._judge, spec))
+            self._faults.caught(_judging(spec), error, partial(self._judge_again, spec))
             return Decision(accepted=True, reason=Reason.PENDING, message="it could not be judged yet")
-        self._faults.over(what)
+        if self._faults:
+            self._faults.over(_judging(spec))
         return decision
+
+    def _judge_again(self, spec: FederatedServiceSpec) -> None:
+        session = self._sessions.get(spec.remote)
+        if session is None or not session.offers(spec.host):
+            self._faults.over(_judging(spec))
+        else:
+            self._judge(spec)
 
     def _end(self, name: str) -> None:
         self._faults.over(f"listening to RemoteMesh {name}")
@@ -263,3 +270,7 @@ class Listener:
             # It is gone already, so that no watch will say that it goes.
             self._put_back.discard(record)
             self._planner.offer_changed(record_name(host, remote), None)
+
+
+def _judging(spec: FederatedServiceSpec) -> str:
+    return f"judging what RemoteMesh {spec.remote} offers as {spec.host}"

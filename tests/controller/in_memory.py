@@ -199,6 +199,11 @@ class World:
             if resource.plural in plurals
         }
 
+    def imported(self) -> set[str]:
+        """The objects that carry imports."""
+        kinds = {"ServiceEntry", "WorkloadEntry"}
+        return {name for kind, name in self.written() if kind in kinds and not name.startswith("federation-discovery")}
+
     def offered(self) -> set[str]:
         """What subscribers are told."""
         assert self.publisher is not None

@@ -197,3 +197,24 @@ def test_what_a_key_wants_is_written_in_the_turn_of_whoever_had_it_worked_out() 
     )
     delivery.send(ImportKey(host("ratings")), Outputs(), "west")
     assert flows == {ImportKey(host("ratings")): "west"}
+
+
+@pytest.mark.looptime
+async def test_a_hold_that_ends_while_the_list_is_taken_in_that_offers_all_again_takes_nothing_away() -> None:
+    kept: dict[str, Any] = {}
+
+    def desire(_remote: str, host: str, spec: Any) -> None:
+        kept[host] = spec
+
+    west = session(desire)
+    await west.update(Update(upserts=many(), complete=True, synced=True))
+    await west.update(Update(removals=tuple(one.host for one in many()[:1500]), synced=True))
+    hold = west._ledger.hold()
+    assert hold is not None, "it is held"
+    assert all(kept.values())
+    taking = asyncio.create_task(west.update(Update(upserts=many(), complete=True, synced=True)))
+    await asyncio.sleep(0)
+    assert await west._act_on_time(hold.until + 1) is None, "its time is up"
+    await taking
+    assert all(kept.values())
+    assert len(kept) == 2000

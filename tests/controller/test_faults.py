@@ -24,6 +24,7 @@ import meshfed.istio
 import meshfed.plan
 from meshfed.controller import faults
 from meshfed.kube import Manifest
+from meshfed.plan import Planner
 from meshfed.telemetry.metrics import Metrics
 from tests.controller.in_memory import Remote, World, errors
 from tests.controller.meshes import federation, namespace, pod, remote, service
@@ -319,6 +320,57 @@ async def test_where_hundreds_fail_the_log_and_the_metric_stay_readable(caplog: 
         standing.over(f"key {number}")
     assert not standing
     assert not [sample for one in metrics.faults.collect() for sample in one.samples]
+
+
+async def test_an_object_that_can_be_taken_in_and_not_judged_is_unknown_all_the_same() -> None:
+    standing, ref = faults.Faults(Metrics()), ("Service", "a", "b")
+    standing.set_aside(ref, "one", Boom("taking in"))
+    standing.judged(ref, Boom("judging"), lambda: None)
+    standing.taken_in(ref)
+    assert dict(standing.unknown()) == {ref: "a fault of Meshfed's own: Boom: judging; please report it"}
+    assert "Boom: judging" in str(standing.said)
+    standing.judged(ref, None, lambda: None)
+    assert not standing
+    assert not dict(standing.unknown())
+
+
+def many_fail(number: int) -> tuple[int, float]:
+    """Have so many Services fail for ever; returns how many terms that takes in two hours, and when the last began."""
+    terms: list[float] = []
+
+    async def run(monkeypatch: pytest.MonkeyPatch) -> None:
+        found = world(monkeypatch)
+        for one in range(number):
+            found.put(service(f"bad-{one}", exported=True))
+        original, begin = Planner.service_changed, faults.Faults.begin
+
+        def service_changed(self: Planner, namespace: str, name: str, service: Any) -> None:
+            if name.startswith("bad-"):
+                raise Boom(name)
+            original(self, namespace, name, service)
+
+        def begun(self: faults.Faults) -> None:
+            terms.append(asyncio.get_running_loop().time())
+            begin(self)
+
+        monkeypatch.setattr(Planner, "service_changed", service_changed)
+        monkeypatch.setattr(faults.Faults, "begin", begun)
+        await found.start()
+        await asyncio.sleep(7200)
+        assert len(found.imported()) == 5, "the others are imported all the same"
+        await found.stop()
+
+    with pytest.MonkeyPatch.context() as monkeypatch, asyncio.Runner(loop_factory=virtual_loop) as runner:
+        monkeypatch.setattr(faults, "ASIDE_FIRST", 30.0)
+        monkeypatch.setattr(faults, "ASIDE_LAST", 1800.0)
+        runner.run(run(monkeypatch))
+    return len(terms), terms[number]
+
+
+def test_objects_that_fail_for_ever_cost_hardly_more_terms_than_there_are() -> None:
+    terms, settled = many_fail(12)
+    assert terms < 12 + 7200 / 1800 + 15
+    assert settled < 60
 
 
 PARTS = 4

@@ -127,19 +127,20 @@ class Controller:
         backoff = Backoff(base=TERM_PAUSE[0], cap=TERM_PAUSE[1])
         loop = asyncio.get_running_loop()
         while True:
-            began = loop.time()
+            began, aside = loop.time(), len(self._faults.aside())
             try:
                 await self._federate(client, found, publisher, leading=leading)
             except Exception as error:
                 task = asyncio.current_task()
                 if task is not None and task.cancelling():
                     raise asyncio.CancelledError from error
-                if not isinstance(error, ExceptionGroup) or error.subgroup(TermEnded) is None:
-                    self._faults.caught(A_TERM, error)
+                rest = error.split(TermEnded)[1] if isinstance(error, ExceptionGroup) else error
+                if rest is not None:
+                    self._faults.caught(A_TERM, rest)
                 _log.warning("everything is listed and worked out anew, and until then nothing is written")
                 self._complain("beginning anew")
-            if loop.time() - began >= TERM_PAUSE[1]:
-                backoff.reset()
+            if loop.time() - began >= TERM_PAUSE[1] or len(self._faults.aside()) > aside:
+                backoff.reset()  # it held, or the next one begins without what was at fault in this one
             await asyncio.sleep(backoff.next())
 
     async def _federate(self, client: Client, found: Served, publisher: Publisher, *, leading: bool) -> None:

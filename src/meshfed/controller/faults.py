@@ -36,7 +36,7 @@ LAST_RETRY: Final = 300.0
 ASIDE_FIRST: Final = 30.0
 ASIDE_LAST: Final = 1800.0
 """The same of an object that was set aside: it ends another term if it fails once more."""
-A_TERM: Final = "a term"
+A_TERM: Final = "the controller's own work"
 """What a fault that ended a term concerns, until a later one finds its feet."""
 _SHOWN: Final = 50
 """The most faults that the log has a trace of at a time, and the metric a series for; all others are one."""
@@ -67,6 +67,8 @@ class Faults:
         self._metrics = metrics
         self._standing: dict[str, Fault] = {}
         self._aside: dict[Ref, _Aside] = {}
+        self._trial_at = 0.0
+        self._failed_trials = 0
         self._unread: set[Ref] = set()
         self._unjudged: set[Ref] = set()
         self.came = asyncio.Event()
@@ -142,9 +144,12 @@ class Faults:
         """Taking in an object failed: from the next term on it is left out, until it is another or its time comes."""
         self.caught(named(ref), error)
         known = self._aside.get(ref)
+        now = asyncio.get_running_loop().time()
+        if known is not None and known.on_trial:
+            self._failed_trials += 1
+            self._trial_at = now + _pause_aside(self._failed_trials)
         attempts = known.attempts + 1 if known is not None else 0
-        due = asyncio.get_running_loop().time() + min(ASIDE_LAST, ASIDE_FIRST * 2.0 ** min(attempts, 20))
-        self._aside[ref] = _Aside(record, described(error), attempts, due)
+        self._aside[ref] = _Aside(record, described(error), attempts, now + _pause_aside(attempts))
 
     def refuses(self, ref: Ref, record: object) -> str:
         """Why an object is not to be taken in; empty where it is, as one that changed since it was set aside."""
@@ -158,8 +163,11 @@ class Faults:
         """An object was taken in, or is gone."""
         if ref in self._unread or ref in self._aside:
             self._unread.discard(ref)
-            self._aside.pop(ref, None)
-            self.over(named(ref))
+            aside = self._aside.pop(ref, None)
+            if aside is not None and aside.on_trial:
+                self._trial_at, self._failed_trials = 0.0, 0
+            if ref not in self._unjudged:
+                self.over(named(ref))
 
     def aside(self) -> tuple[Ref, ...]:
         """What is set aside."""
@@ -170,9 +178,12 @@ class Faults:
         return [aside.record for ref, aside in self._aside.items() if ref[0] == kind]
 
     def on_trial(self, ref: Ref, now: float) -> Any:
-        """Return the object of ``ref`` where it is due to be tried once more, and let it through; else ``None``."""
+        """Return the object of ``ref`` where it is due to be tried once more, and let it through; else ``None``.
+
+        One that fails ends a term. So the more of them have failed, the longer none is tried, however many there are.
+        """
         aside = self._aside[ref]
-        if now < aside.due:
+        if now < max(aside.due, self._trial_at):
             return None
         aside.on_trial = True
         return aside.record
@@ -207,7 +218,9 @@ class Faults:
     def unknown(self) -> Iterator[tuple[Ref, str]]:
         """Yield each object of the cluster that could not be read, taken in or judged, and why."""
         for ref in {*self._unjudged, *self._unread, *self._aside}:
-            yield ref, f"a fault of Meshfed's own: {self._standing[named(ref)].error}; please report it"
+            fault = self._standing.get(named(ref))
+            error = fault.error if fault is not None else "the log has it"
+            yield ref, f"a fault of Meshfed's own: {error}; please report it"
 
     def begin(self) -> None:
         """A term begins, with nothing in memory: what failed in the one before is forgotten, but for what is aside."""
@@ -240,6 +253,10 @@ class Faults:
             gauge.labels(what="others").set(len(self._standing) - _SHOWN)
         if self._standing:
             self.came.set()
+
+
+def _pause_aside(attempts: int) -> float:
+    return min(ASIDE_LAST, ASIDE_FIRST * 2.0 ** min(attempts, 20))
 
 
 def named(ref: Ref) -> str:

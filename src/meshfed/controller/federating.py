@@ -332,7 +332,10 @@ class Federating:
             return
         missing = [key for key in self._work.failing if isinstance(key, _DECIDING)]
         if missing:
-            self._complain(f"{len(missing)} keys cannot be worked out, such as {missing[0]}: the log says why")
+            self._complain(
+                f"{len(missing)} of what decides cannot be worked out, {missing[0]} among it: nothing is deleted or "
+                "withdrawn until it can, and the log says why"
+            )
             return
         self._settled = True
         self._publish_all()

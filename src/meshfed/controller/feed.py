@@ -70,7 +70,8 @@ class Feed:
         """
         while self._failed is None:
             for ref in self._faults.aside():
-                self._try_again(ref)
+                if self._failed is None:
+                    self._try_again(ref)
             pause = LOOK_SECONDS if self._faults.aside() else None
             # Not wait_for: before Python 3.12 it loses a cancellation that comes together with the event.
             try:

@@ -14,6 +14,7 @@ the exports of its namespace, since it may be behind any of them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -127,7 +128,7 @@ class Holding:
     async def begin(self, complain: Callable[[str], None]) -> None:
         """Find out what has to be held, once all inputs are listed; while that is everything, wait."""
         while True:
-            await self._look()
+            await self._say_all(await self._look())
             in_force = [ref for ref in self._unknown if self._is_in_force(ref)]
             if not in_force:
                 break
@@ -138,25 +139,31 @@ class Holding:
     async def run(self) -> None:
         """See what is repaired or gone, and on what else our code fails, until cancelled."""
         while True:
-            if self._unknown:
-                await asyncio.sleep(LOOK_SECONDS)
-            else:
-                await self._faults.came.wait()
+            # Not wait_for: before Python 3.12 it loses a cancellation that comes together with the event.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS if self._unknown else None):
+                    await self._faults.came.wait()
             before = self._unknown
-            await self._look()
+            new = await self._look()
             if self._unknown == before:
                 continue
             for ref in before.keys() - self._unknown.keys():
                 _log.info("%s is repaired, or gone: what depends on it follows again", named(ref))
             self.held = self._work_out()
             self._released()
+            await self._say_all(new)
 
-    async def _look(self) -> None:
-        """Take in what cannot be understood by now, and say so of what that is new of."""
+    async def _look(self) -> list[Ref]:
+        """Take in what cannot be understood by now, and return what of that is new."""
         self._faults.came.clear()
         before, self._unknown = self._unknown, {**dict(self._inputs.not_understood()), **dict(self._faults.unknown())}
-        for ref in self._unknown.keys() - before.keys():
+        new = sorted(self._unknown.keys() - before.keys())
+        for ref in new:
             self._raw[ref] = await self._read(ref) if ref[0] in _SAID_AS else {}
+        return new
+
+    async def _say_all(self, refs: list[Ref]) -> None:
+        for ref in refs:
             await self._say(ref, self._unknown[ref])
 
     def _is_in_force(self, ref: Ref) -> bool:

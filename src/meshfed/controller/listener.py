@@ -165,6 +165,9 @@ class Listener:
         try:
             await session.run()
         except Exception as error:  # noqa: BLE001 - one remote must not bring down the others
+            if self._sessions.get(name) is not session:
+                _log.exception("a session that had ended failed", extra={"remote": name})
+                return
             session.fail(described(error))
             self._faults.caught(f"listening to RemoteMesh {name}", error, partial(self._replace, name, session))
 

@@ -29,6 +29,8 @@ class Publisher:
         self._hosts: dict[ExportKey, str] = {}
         self._owners: dict[str, ExportKey] = {}
         self._stale: set[ExportKey] = set()
+        self._kept_back: dict[ExportKey, Published] = {}
+        """What is exported under hosts of others of which it is not known yet whether they still are."""
         self._server = DiscoveryServer(
             self._exports, self._authorize, metrics, trusted_proxies=TrustedProxies(options.trusted_proxies)
         )
@@ -54,15 +56,23 @@ class Publisher:
     def publish(self, key: ExportKey, published: Published | None) -> None:
         """Offer what ``key`` exports now, and no more what it exported before."""
         self._stale.discard(key)
+        self._kept_back.pop(key, None)
         before = self._hosts.pop(key, None)
         if published is not None:
             host = published.offer.host
-            self._exports.set(published.offer, published.audience)
-            self._hosts[key] = host
-            self._owners[host] = key
+            if self._owners.get(host, key) != key and self._owners[host] in self._stale:
+                self._kept_back[key] = published
+            else:
+                self._exports.set(published.offer, published.audience)
+                self._hosts[key] = host
+                self._owners[host] = key
         if before is not None and self._owners.get(before) == key and before != self._hosts.get(key):
             del self._owners[before]
-            self._exports.remove(before)
+            waiting = [one for one, other in self._kept_back.items() if other.offer.host == before]
+            if waiting:
+                self.publish(waiting[0], self._kept_back[waiting[0]])
+            else:
+                self._exports.remove(before)
         self._metrics.exported_services.set(len(self._hosts))
 
     def ready(self, planner: Planner) -> None:

@@ -133,7 +133,8 @@ class Session:
     def fail(self, why: str) -> None:
         """A fault of ours ended it: it has no say any more, and what it said stands until a successor was told more."""
         self._closed = self._failed = True
-        self._reports.connection(self._name, connections.failed(self._connection, why))
+        self._connection = connections.failed(self._connection, why)
+        self._reports.connection(self._name, self._connection)
 
     def remember(self, specs: Iterable[FederatedServiceSpec]) -> None:
         """Start from the FederatedServices that exist: they stay until the remote was heard and says otherwise."""
@@ -175,6 +176,8 @@ class Session:
 
     def record_removed(self, host: str) -> bool:
         """Someone deleted a FederatedService; returns whether that stands, as it does while the remote is away."""
+        if self._failed:
+            return host not in self._said  # what is remembered is in doubt
         if not self.offers(host):
             return True
         if self.is_connected:
@@ -224,6 +227,8 @@ class Session:
                 first.why,
                 extra={"remote": self._name, "host": first.host},
             )
+        # It is taken in in pieces, and between two of them the time of a hold may be up.
+        self._ledger.reoffered(offer.host for offer in update.upserts)
         # A first synchronisation takes as long as it takes, and no longer.
         at_once = not connections.is_heard(self._connection)
         dropped, moment = self._ledger.dropped, micro_time_now()

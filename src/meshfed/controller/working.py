@@ -78,6 +78,9 @@ class Work:
     def _one(self, key: Key, flow: str) -> None:
         if self._holds(key):
             self._skipped[key] = flow
+            if key in self._failing:
+                del self._failing[key]
+                self._faults.over(str(key))
             return
         started = time.perf_counter()
         try:

@@ -179,6 +179,11 @@ class Ledger:
                 changed.add(offer.host)
         return changed | self._take_promoted()
 
+    def reoffered(self, hosts: Iterable[str]) -> None:
+        """What the remote is about to be taken at its word for is offered again, so that no hold's end takes it."""
+        for host in hosts:
+            self._held.pop(host, None)
+
     def missing(self, offered: Collection[str]) -> list[str]:
         """What the remote announced before, usable or not, and not in ``offered``, which is all that it offers now."""
         return [host for hosts in (self._offers, self._unusable) for host in hosts if host not in offered]

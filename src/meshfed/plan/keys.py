@@ -21,6 +21,9 @@ class ExportKey(msgspec.Struct, frozen=True, order=True):
     namespace: str
     name: str
 
+    def __str__(self) -> str:
+        return f"the export of Service {self.namespace}/{self.name}"
+
 
 class ImportKey(msgspec.Struct, frozen=True, order=True):
     """A host that remotes serve here: its ServiceEntry, WorkloadEntries and DestinationRule."""
@@ -28,11 +31,17 @@ class ImportKey(msgspec.Struct, frozen=True, order=True):
     rank: ClassVar[int] = 1
     host: str
 
+    def __str__(self) -> str:
+        return f"the import of {self.host}"
+
 
 class MeshKey(msgspec.Struct, frozen=True, order=True):
     """What the mesh needs once: who may call its discovery service, and how the router reaches it."""
 
     rank: ClassVar[int] = 2
+
+    def __str__(self) -> str:
+        return "who may call the discovery service"
 
 
 class RemoteKey(msgspec.Struct, frozen=True, order=True):
@@ -41,12 +50,18 @@ class RemoteKey(msgspec.Struct, frozen=True, order=True):
     rank: ClassVar[int] = 3
     name: str
 
+    def __str__(self) -> str:
+        return f"the way to RemoteMesh {self.name}"
+
 
 class GatewayKey(msgspec.Struct, frozen=True, order=True):
     """One of the Gateway objects, which share the exported hosts."""
 
     rank: ClassVar[int] = 4
     index: int
+
+    def __str__(self) -> str:
+        return f"Gateway number {self.index}"
 
 
 class OfferKey(msgspec.Struct, frozen=True, order=True):
@@ -55,6 +70,9 @@ class OfferKey(msgspec.Struct, frozen=True, order=True):
     rank: ClassVar[int] = 5
     name: str
 
+    def __str__(self) -> str:
+        return f"the status of FederatedService {self.name}"
+
 
 class RemoteStatusKey(msgspec.Struct, frozen=True, order=True):
     """The status of one RemoteMesh."""
@@ -62,11 +80,17 @@ class RemoteStatusKey(msgspec.Struct, frozen=True, order=True):
     rank: ClassVar[int] = 6
     name: str
 
+    def __str__(self) -> str:
+        return f"the status of RemoteMesh {self.name}"
+
 
 class MeshStatusKey(msgspec.Struct, frozen=True, order=True):
     """The status of the MeshFederations."""
 
     rank: ClassVar[int] = 7
+
+    def __str__(self) -> str:
+        return "the status of the MeshFederation"
 
 
 Key = ExportKey | ImportKey | MeshKey | RemoteKey | GatewayKey | OfferKey | RemoteStatusKey | MeshStatusKey

@@ -73,12 +73,12 @@ class Schema:
     def compile(cls, openapi_v3: JsonObject) -> Schema:
         """Compiles the schema of a kind: a CRD's `openAPIV3Schema` or one of `BUILTIN_SCHEMAS`.
 
-        That takes a while, so servers in one process share what is compiled: it does not change, nor with `openapi_v3`.
+        That takes a while, so servers in one process share what is compiled of a CRD.
 
         Raises:
             SchemaError: it is not structural, or a validation rule, pattern or default in it is wrong.
         """
-        return _compiled(msgspec.json.encode(openapi_v3))
+        return _compile(openapi_v3) if _is_builtin(openapi_v3) else _compiled(msgspec.json.encode(openapi_v3))
 
     def empty(self) -> JsonObject:
         """What an object of this kind has before anybody set anything; do not change it.
@@ -143,7 +143,10 @@ def _kind_key(openapi_v3: JsonObject) -> str:
 
 @lru_cache(maxsize=1024)
 def _compiled(encoded: bytes) -> Schema:
-    openapi_v3: JsonObject = msgspec.json.decode(encoded)
+    return _compile(msgspec.json.decode(encoded))
+
+
+def _compile(openapi_v3: JsonObject) -> Schema:
     native = _is_builtin(openapi_v3)
     problems = [] if native else structural_faults(openapi_v3, "openAPIV3Schema")
     if problems:

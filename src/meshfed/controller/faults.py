@@ -72,7 +72,7 @@ class Faults:
         self._unread: set[Ref] = set()
         self._unjudged: set[Ref] = set()
         self.came = asyncio.Event()
-        """Set whenever there is a fault that was not there."""
+        """Set whenever a fault comes or goes while any stands; whoever has looked clears it."""
 
     def __bool__(self) -> bool:
         """Whether any stands."""

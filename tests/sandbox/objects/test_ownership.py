@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from meshfed.sandbox.apiserver.builtins import complete
 from meshfed.sandbox.apiserver.managed_fields import apply, update
 from meshfed.sandbox.apiserver.patches import PatchError
 from meshfed.sandbox.apiserver.schema import Schema
@@ -118,3 +119,14 @@ def test_a_patch_of_the_wrong_shape_is_refused(verb: str) -> None:
     life.write(Step("create", "m", {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "it"}}))
     assert life.write(Step(verb, "m", "nonsense"))["status"] == 400
     assert issubclass(PatchError, Exception)
+
+
+@pytest.mark.parametrize("body", cases.builtin_objects(), ids=lambda body: f"{body['kind']} {body['metadata']['name']}")
+def test_what_an_apply_creates_shares_nothing_with_the_next_object_of_its_kind(body: JsonObject) -> None:
+    life = _life_of(body)
+    schema, before = life.schema, copy.deepcopy(life.schema.empty())
+    bare = {key: body[key] for key in ("apiVersion", "kind", "metadata")}
+    created = apply(None, bare, manager="k", force=False, schema=schema, api_version=life.api_version, now="1")
+    schema.default(created)
+    complete(life.kind_key, created)
+    assert schema.empty() == before

@@ -6,6 +6,7 @@ The pieces live next door: `schema_node` reads a schema, `schema_check` compiles
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
@@ -73,19 +74,19 @@ class Schema:
     def compile(cls, openapi_v3: JsonObject) -> Schema:
         """Compiles the schema of a kind: a CRD's `openAPIV3Schema` or one of `BUILTIN_SCHEMAS`.
 
-        That takes a while, so servers in one process share what is compiled of a CRD.
+        That takes a while, so servers in one process share what is compiled: it does not change, nor with `openapi_v3`.
 
         Raises:
             SchemaError: it is not structural, or a validation rule, pattern or default in it is wrong.
         """
-        return _compile(openapi_v3) if _is_builtin(openapi_v3) else _compiled(msgspec.json.encode(openapi_v3))
+        return _compiled(msgspec.json.encode(openapi_v3))
 
     def empty(self) -> JsonObject:
-        """What an object of this kind has before anybody set anything; do not change it.
+        """What an object of this kind has before anybody set anything; it is the caller's own.
 
         Kinds of Kubernetes have fields that are always there, if only as `{}`; custom resources have nothing.
         """
-        return self._empty
+        return copy.deepcopy(self._empty)
 
     def prune(self, obj: JsonObject) -> list[str]:
         """Removes what the schema does not know, in place; returns the paths, sorted, e.g. `spec.ports[0].bar`."""
@@ -143,10 +144,7 @@ def _kind_key(openapi_v3: JsonObject) -> str:
 
 @lru_cache(maxsize=1024)
 def _compiled(encoded: bytes) -> Schema:
-    return _compile(msgspec.json.decode(encoded))
-
-
-def _compile(openapi_v3: JsonObject) -> Schema:
+    openapi_v3: JsonObject = msgspec.json.decode(encoded)
     native = _is_builtin(openapi_v3)
     problems = [] if native else structural_faults(openapi_v3, "openAPIV3Schema")
     if problems:

@@ -53,9 +53,13 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _module_leaves_nothing_open() -> Iterator[None]:
-    """Have what a module's fixtures did not close fail here; of the module's, it is the first set up, and ends last."""
+    """Have what a module's fixtures did not close fail here; of the module's, it is the first set up, and ends last.
+
+    What is left then stays to the end too: imports, and what hypothesis keeps.
+    """
     yield
     gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

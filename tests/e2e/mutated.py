@@ -43,7 +43,7 @@ _SURVIVES: Final = 30.0
 which one that cannot matter does, if a probe complains as long as that."""
 _DRAWS: Final = 24
 _HARMLESS: Final = 0.6
-"""Seconds for which one that cannot matter is looked at, once the proxies have it."""
+"""Seconds after which one that cannot matter is looked at, once the proxies have it."""
 
 
 class Notices(Protocol):
@@ -332,11 +332,12 @@ class Mutated:
         nobody = f"{_address(mesh, GATEWAY).rsplit('.', 2)[0]}.253.253"
         return Names({**shown, nobody: "<nobody>"}, mesh.plane.settings.network, nobody, router_port)
 
-    async def noticed(self, mutation: Mutation, *, by_all: bool = True) -> str:
+    async def noticed(self, mutation: Mutation, *, expected: str | None = None) -> str:
         """Who notices a mutation: the probes, or ``refused`` and by whom; empty: nobody. All is well again then.
 
-        Unless ``by_all``, the first probe that notices is enough.
+        Where one is ``expected`` to, by its name, it is asked alone.
         """
+        asked = [probe for probe in self._probes if expected in {None, "", probe.name}]
         mesh = self.world.meshes[mutation.mesh]
         original = await mesh.get(mutation.kind, mutation.name, mutation.namespace)
         assert original is not None, f"{mutation.id}: the object is gone"
@@ -347,49 +348,36 @@ class Mutated:
         except Invalid:
             return "refused by the API server"
         try:
-            return await self._outcome(mutation, known, noticing, by_all=by_all)
+            return await self._outcome(mutation, known, asked, noticing)
         finally:
             await mesh.respecify({**original, "kind": mutation.kind})
             await mesh.plane.settled()
             await self._recovered(mutation, noticing)
 
-    async def _outcome(self, mutation: Mutation, known: int, noticing: list[Notices], *, by_all: bool) -> str:
+    async def _outcome(self, mutation: Mutation, known: int, asked: Sequence[Notices], noticing: list[Notices]) -> str:
         loop = asyncio.get_running_loop()
         await self.world.meshes[mutation.mesh].plane.settled()
         harmless = bool(equivalent(mutation))
         survives = loop.time() + _SURVIVES
-        deadline = loop.time() + _HARMLESS if harmless else survives
+        if harmless:
+            await asyncio.sleep(_HARMLESS)
         while True:
             if any(one.proxy != "istiod" for one in self.world.problems[known:]):
                 return "refused by the control plane"
-            noticing += await self._complaining(by_all=by_all)
-            if noticing and harmless and loop.time() < survives:
+            complaints = await asyncio.gather(*(probe.complaint(self.world) for probe in asked))
+            noticing += [probe for probe, complaint in zip(asked, complaints, strict=True) if complaint]
+            over = loop.time() > survives or (harmless and not noticing)
+            if noticing and harmless and not over:
                 noticing.clear()  # a request that took too long is asked again
                 await asyncio.sleep(0.05)
                 continue
             if noticing:
                 return "; ".join(sorted(probe.name for probe in noticing))
-            over = loop.time() > deadline
             if mutation.kind in _OF_IDENTITY or over:
                 found = await self._impostors()
                 if found or over:
                     return "; ".join(sorted({one.rpartition(": ")[0] for one in found}))
             await asyncio.sleep(0.05)
-
-    async def _complaining(self, *, by_all: bool) -> list[Notices]:
-        """The probes that complain, or the first that does."""
-        asked = {asyncio.create_task(probe.complaint(self.world)): probe for probe in self._probes}
-        found: list[Notices] = []
-        try:
-            waiting: set[asyncio.Task[str]] = set(asked)
-            while waiting and (by_all or not found):
-                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                found += [asked[task] for task in done if task.result()]
-        finally:
-            for task in asked:
-                task.cancel()
-            await asyncio.gather(*asked, return_exceptions=True)
-        return found
 
     async def _recovered(self, mutation: Mutation, noticing: Sequence[Notices]) -> None:
         last: list[str] = []

@@ -68,8 +68,13 @@ IMPORT_ALIAS = {
 }
 
 
+BOTH_NAMES = "is TCP without an address, as that of"
+"""What a control plane has against two names of one service, both there for a moment as one follows the other."""
+
+
 async def test_a_host_imported_under_an_alias(world: World) -> None:
     """It is called by the alias, in every protocol, and by its own name no more; others are called as before."""
+    world.expected(BOTH_NAMES)
     aliased = [msgspec.structs.replace(one, url=one.url.replace("echo.bookinfo", ALIAS)) for one in PROTOCOLS]
     others = [probe for probe in PROBES if "//echo" not in probe.url]
     await world.east.remote(world.west, **{"import": IMPORT_ALIAS})
@@ -82,6 +87,7 @@ async def test_a_host_imported_under_an_alias(world: World) -> None:
 
 async def test_a_host_exported_under_an_alias(world: World) -> None:
     """Other meshes know it by the name it is given, in a namespace that the exporter does not even have."""
+    world.expected(BOTH_NAMES)
     rules = [
         {"action": "Export", "names": ["echo"], "as": {"name": "voices", "namespace": "talk"}},
         {"action": "Export", "names": ["both"]},

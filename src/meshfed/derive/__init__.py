@@ -1,0 +1,47 @@
+"""Derived collections: what should be, worked out from what is known, again and again, as little as possible.
+
+A value that somebody asks for is one of three. It is **known**; or it is **absent**: it is known that there is none
+(``None``); or it is **unknown**, with a reason (`Unknown`): nobody can say just now. To be unknown is not to be absent.
+What follows from the absent may be deleted, what follows from the unknown stays exactly as it is.
+
+Everything is a collection of values by key, in one `Graph`:
+
+- An `Input` holds what is known from outside. It decides nothing. Until it is ``complete``, whatever it does not have
+  is unknown, as is a key that ``unknown`` says so of: an object that cannot be decoded, a remote that was not heard.
+- A `Derived` is a function of a context and a key. It reads other collections through the context alone (``get``,
+  ``members``, ``keys``), and so the graph knows what each value was worked out from.
+- An `Index` has the keys of a `Derived` by something that their values say: the offers by host, the exports by reason.
+
+From that three things follow:
+
+1. **A value is worked out again when something that it read is another, and only then.** Where the result is equal to
+   the one before, it ends there. A change *marks* whatever may depend on it, which is cheap, and works nothing out.
+   Values are worked out as somebody asks for them; those of outputs and of what is indexed in turns (`Graph.turn`),
+   which the graph takes from the queue that it is given. So what anybody reads is always worked out from what is there.
+2. **Unknown is contagious.** A function that reads something unknown ends there, and its value is unknown for the same
+   reason, unless it asks by ``known`` because it can decide without.
+3. **An exception of ours is one more reason.** Where a function raises, that one value is unknown, and so what follows
+   from it; everything else goes on. ``failed`` hears of it, and of its end. `Graph.again` has it tried once more.
+
+And since what was read is on record, `Graph.reads` explains a value: from an object back to whatever led to it.
+
+After any history every value is the one that would be worked out anew: tests/derive holds this over random graphs.
+"""
+
+from meshfed.derive.collections import Collection, Context, Derived, Input
+from meshfed.derive.graph import Change, Graph, Known, Node, Queue, Unknown
+from meshfed.derive.index import Index
+
+__all__ = [
+    "Change",
+    "Collection",
+    "Context",
+    "Derived",
+    "Graph",
+    "Index",
+    "Input",
+    "Known",
+    "Node",
+    "Queue",
+    "Unknown",
+]

@@ -31,10 +31,14 @@ from typing import Any, Final
 
 import msgspec
 
+from meshfed.api.crds import all_crds
+
 _IMPORTED: Final = (
     *(f"meshfed.cli.{name}" for name in ("controller", "plan", "fds", "crds", "manifests", "uninstall", "version")),
+    "meshfed.controller.removal",
     "meshfed.sandbox.dataplane.network",
     "meshfed.sandbox.dataplane.processes",
+    "rich.markdown",  # what --help is printed with
 )
 _LONGEST: Final = 200_000
 _PR_SET_CHILD_SUBREAPER: Final = 36
@@ -189,6 +193,7 @@ def _main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who interrupts the tests means them, and these end this process
     for name in _IMPORTED:
         importlib.import_module(name)
+    all_crds()  # which are worked out once, and which a controller asks for at once
     gc.collect()
     gc.freeze()
     start = _next_to_run(socket.socket(fileno=int(sys.argv[1])))

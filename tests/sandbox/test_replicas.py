@@ -84,6 +84,7 @@ async def test_the_leader_is_killed_the_other_takes_over_and_every_import_stands
             while await second.metric("meshfed_leader") == 0:
                 assert await offered(second) == {DETAILS, host("reviews")}
                 assert loop.time() - killed < 5 * LEASE_SECONDS, "it never took over"
+                await asyncio.sleep(0.3)
             assert await holder(stage) != leader
             await stage.kubectl("west", "label", "service", "reviews", "export-service=true")
             await stage.until("the new leader imports", lambda: bool(east.see.workload_entries(app="reviews")))

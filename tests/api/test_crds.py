@@ -115,12 +115,13 @@ def test_a_type_with_a_rule() -> None:
     ]
 
 
+class Choice(msgspec.Struct):
+    """A choice."""
+
+    either: bool | str
+
+
 def test_what_a_structural_schema_cannot_express_is_refused() -> None:
-    class Choice(msgspec.Struct):
-        """A choice."""
-
-        either: bool | str
-
     with pytest.raises(TypeError, match="cannot express a choice"):
         structural(Choice, defaults=False)
 

@@ -20,6 +20,7 @@ from tests.controller.meshes import GROUP, SYSTEM, WRITTEN, Mesh, eventually, fe
 from tests.controller.plans import as_planned
 from tests.controller.remotes import Remote, offer, remotes
 from tests.controller.test_installations import SECOND, installations, second
+from tests.forked import forked
 
 EVERYTHING = (*WRITTEN, "meshfederations", "remotemeshes")
 
@@ -42,15 +43,15 @@ async def uninstalling(mesh: Mesh, directory: Path, *arguments: str, namespace: 
     """Start it."""
     path = directory / "kubeconfig"
     path.write_text(yaml.safe_dump(mesh.server.kubeconfig(mesh.name)))
-    return Command(
-        await asyncio.create_subprocess_exec(
+    with forked():
+        process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "meshfed", "uninstall", "--kubeconfig", path, "--namespace", namespace),
             *arguments,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-    )
+    return Command(process)
 
 
 async def uninstall(mesh: Mesh, directory: Path, *arguments: str, namespace: str = SYSTEM) -> tuple[int, str, str]:

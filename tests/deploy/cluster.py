@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,12 +23,13 @@ from yarl import URL
 from meshfed.kube import Client, Manifest, NotFound, PatchType, Resource, load_kubeconfig
 from meshfed.sandbox.apiserver import APIServer
 from meshfed.sandbox.apiserver.access import Use
+from meshfed.sandbox.dataplane import processes
 from meshfed.sandbox.istio_crds import istio_crds
 from meshfed.sandbox.ports import Ports
 from tests.controller.meshes import RESOURCES as KINDS
 from tests.controller.meshes import eventually
-from tests.deploy.forked import Forked
 from tests.deploy.permissions import refused
+from tests.forked import forked
 from tests.published import published_crds
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -71,20 +74,19 @@ SERVICE_EXPORTS: Manifest = {
 class Pod:
     """A container's process. ``uses``: what its service account asked for so far."""
 
-    def __init__(self, process: Forked, log: Path, uses: Callable[[], set[Use]]) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, log: Path, uses: Callable[[], set[Use]]) -> None:
         self.process = process
         self.log = log
         self.uses = uses
 
     async def kill(self) -> None:
         """End it as a node that fails does."""
-        self.process.kill()
+        processes.send(self.process, signal.SIGKILL)
         await self.process.wait()
 
     async def stop(self) -> int:
         """Tell it to stop, and wait until it has."""
-        if self.process.returncode is None:
-            self.process.terminate()
+        processes.send(self.process, signal.SIGTERM)
         return await self.process.wait()
 
 
@@ -141,7 +143,13 @@ class Cluster:
         log = self.kubeconfig.with_name(f"{self.kubeconfig.stem}-{account}-{len(self.pods)}.log")
         port = self.ports.take()
         arguments = [*container["args"], *(flag.format(port=port) for flag in flags)]
-        process = Forked(arguments, environment | self._pod_environment(account, namespace), log)
+        with forked(), log.open("wb") as out:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "meshfed", *arguments),
+                env=environment | self._pod_environment(account, namespace),
+                stdout=out,
+                stderr=out,
+            )
         self.pods.append(Pod(process, log, lambda: self.uses(account, namespace)))
         return self.pods[-1]
 

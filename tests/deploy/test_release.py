@@ -6,9 +6,10 @@ permissions that it has, something that it did would have been refused.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import os
 import random
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,13 +24,14 @@ from meshfed.model.meshes import FDS_PORT
 from meshfed.model.reasons import EventReason
 from meshfed.sandbox.apiserver.access import Use
 from meshfed.sandbox.apiserver.rbac import Attributes
+from meshfed.sandbox.dataplane import processes
 from meshfed.sandbox.ports import Ports
 from tests.controller.meshes import GROUP
 from tests.deploy.cluster import RESOURCES, SYSTEM, Cluster, Pod, cluster, until
-from tests.deploy.forked import Forked
 from tests.deploy.jobs import helm_with_jobs, nothing
 from tests.deploy.permissions import Permission, granted, idle, refused
 from tests.deploy.test_chart import example
+from tests.forked import forked
 
 pytestmark = pytest.mark.timeout(300)  # half a minute's work, on a machine that may do much else
 
@@ -101,12 +103,14 @@ async def offering(directory: Path) -> AsyncIterator[str]:
     with Ports() as ports:
         address = take_address(ports, FDS_PORT)
         command = ["fds", "serve", "-f", str(file), f"--host={address}", f"--port={FDS_PORT}"]
-        process = Forked(command, os.environ, directory / "offers.log")
+        with forked(), (directory / "offers.log").open("wb") as log:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "meshfed", *command), stdout=log, stderr=log
+            )
         try:
             yield address
         finally:
-            process.terminate()
-            await process.wait()
+            await processes.end(process)
 
 
 def take_address(ports: Ports, port: int) -> str:

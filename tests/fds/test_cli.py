@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.forked import forked
+
 from .support import host
 
 OFFERS = """
@@ -28,21 +30,23 @@ A = {
     "labels": {"app": "a"},
 }
 B = {"host": host("b"), "ports": [{"number": 90, "name": "tcp"}]}
-COMMAND = [sys.executable, "-c", "from meshfed.cli.fds import app; app()"]
+COMMAND = [sys.executable, "-m", "meshfed", "fds"]
 ENVIRONMENT = os.environ | {"NO_COLOR": "1"}
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *arguments], capture_output=True, text=True, timeout=60, env=ENVIRONMENT, check=False
-    )
+    with forked():
+        return subprocess.run(
+            [*COMMAND, *arguments], capture_output=True, text=True, timeout=60, env=ENVIRONMENT, check=False
+        )
 
 
 @contextmanager
 def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
-    )
+    with forked():
+        process = subprocess.Popen(
+            [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
+        )
     try:
         yield process
     finally:

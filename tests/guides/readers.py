@@ -29,6 +29,7 @@ from meshfed.sandbox.dataplane.plane import DataPlane, Options
 from meshfed.sandbox.dataplane.trust import Mode
 from meshfed.sandbox.dataplane.values import MeshSettings
 from meshfed.sandbox.kubectl import kubectl_path
+from tests.forked import forked
 from tests.pages import Shell, Step, matches, shell, steps
 
 JSONObject = dict[str, Any]
@@ -121,6 +122,7 @@ async def reading(
     for part in ("docs/examples", "deploy"):
         shutil.copytree(ROOT / part, folder / part)
     async with AsyncExitStack() as stack:
+        stack.enter_context(forked())
         options = Options(trust=trust, meshes=settings, routers=frozenset(meshes if routers else ()))
         sandbox = Sandbox(list(meshes), directory=directory / "sandbox", data_plane=options)
         await stack.enter_async_context(sandbox)

@@ -12,7 +12,9 @@ import pytest
 from meshfed.api.crds import all_crds
 from meshfed.sandbox import Sandbox
 from meshfed.sandbox.demo.cast import bookinfo, federation, host
+from meshfed.sandbox.demo.controllers import Controller
 from meshfed.sandbox.demo.stage import Actor, Stage, staged
+from tests.forked import forked
 
 DETAILS, RATINGS, REVIEWS = map(host, ("details", "ratings", "reviews"))
 IMPORTS = {"ServiceEntry", "WorkloadEntry", "FederatedService"}
@@ -21,9 +23,15 @@ IMPORTS = {"ServiceEntry", "WorkloadEntry", "FederatedService"}
 async def killing(actor: Actor, rng: random.Random, times: int) -> None:
     """Kill and restart a controller at random moments, mostly before it has found its feet."""
     for _ in range(times):
-        await asyncio.sleep(rng.random() * 1.5)
+        await asyncio.sleep(rng.random() * 0.7)
         await actor.controller.stop(signal.SIGKILL)
-        await actor.controller.start()
+        await started(actor.controller)
+
+
+async def started(controller: Controller) -> None:
+    """Start a controller, and do not wait until it is ready."""
+    with forked():
+        await controller.start()
 
 
 async def apply(stage: Stage, mesh: str, text: str) -> None:
@@ -43,7 +51,7 @@ async def test_killed_at_random_moments_both_controllers_converge_and_lose_nothi
         for own, other in ((east, west), (west, east)):
             await apply(stage, own.name, bookinfo(own.name))
             await apply(stage, own.name, federation(own.place, other.place))
-            await own.controller.start()
+            await started(own.controller)
         async with asyncio.TaskGroup() as group:
             group.create_task(killing(east, rng, 4))
             group.create_task(killing(west, rng, 4))

@@ -16,7 +16,8 @@ from meshfed.sandbox.demo.cast import SYSTEM_NAMESPACE, bookinfo, federation, ho
 from meshfed.sandbox.demo.controllers import ControllerProcess
 from meshfed.sandbox.demo.stage import Stage, staged
 from meshfed.sandbox.ports import Ports
-from tests.sandbox.test_kill import IMPORTS, apply
+from tests.forked import forked
+from tests.sandbox.test_kill import IMPORTS, apply, started
 
 DETAILS, RATINGS = map(host, ("details", "ratings"))
 LEASE_SECONDS = 6
@@ -35,10 +36,11 @@ async def holder(stage: Stage) -> str:
 
 async def offered(controller: ControllerProcess) -> set[str]:
     """What a subscriber hears from one replica."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "meshfed", "fds", "get", f"127.0.0.1:{controller.discovery_port}", "-o", "json"),
-        stdout=asyncio.subprocess.PIPE,
-    )
+    with forked():
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "meshfed", "fds", "get", f"127.0.0.1:{controller.discovery_port}", "-o", "json"),
+            stdout=asyncio.subprocess.PIPE,
+        )
     out, _ = await process.communicate()
     assert process.returncode == 0
     return {one["host"] for one in json.loads(out)}
@@ -61,12 +63,12 @@ async def test_the_leader_is_killed_the_other_takes_over_and_every_import_stands
         for mesh, text in (("east", heard[0]), ("west", heard_second)):
             await apply(stage, mesh, bookinfo(mesh))
             await apply(stage, mesh, text)
-        await west.controller.start()
+        await started(west.controller)
         try:
-            await first.start()
+            await started(first)
             await first.ready()
             leader = await holder(stage)
-            await second.start()
+            await started(second)
             await second.ready()
             await stage.kubectl("east", "label", "service", "details", "reviews", "export-service=true")
             await stage.kubectl("west", "label", "service", "ratings", "export-service=true")
@@ -82,6 +84,7 @@ async def test_the_leader_is_killed_the_other_takes_over_and_every_import_stands
             while await second.metric("meshfed_leader") == 0:
                 assert await offered(second) == {DETAILS, host("reviews")}
                 assert loop.time() - killed < 5 * LEASE_SECONDS, "it never took over"
+                await asyncio.sleep(0.3)
             assert await holder(stage) != leader
             await stage.kubectl("west", "label", "service", "reviews", "export-service=true")
             await stage.until("the new leader imports", lambda: bool(east.see.workload_entries(app="reviews")))
@@ -90,7 +93,7 @@ async def test_the_leader_is_killed_the_other_takes_over_and_every_import_stands
                 assert lost == []
 
             # The first comes back, and follows; the second ends in order and hands over without a wait.
-            await first.start()
+            await started(first)
             await first.ready()
             await second.stop()
             released = loop.time()

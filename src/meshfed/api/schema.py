@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import ast
 import inspect as source
-import textwrap
-from functools import lru_cache
+import itertools
+import sys
+from collections.abc import Iterator
+from functools import cache, lru_cache
 from typing import Any
 
 import msgspec
@@ -38,19 +40,26 @@ def field_docs(cls: type[msgspec.Struct]) -> dict[str, str]:
     """What the string below each field says, by the field's name in Python; inherited fields included."""
     docs: dict[str, str] = {}
     for base in reversed(cls.__mro__):
-        if base is msgspec.Struct or not issubclass(base, msgspec.Struct):
-            continue
-        (definition,) = ast.parse(textwrap.dedent(source.getsource(base))).body
-        if not isinstance(definition, ast.ClassDef):
-            raise TypeError(f"the source of {base.__qualname__} is not a class")
-        for statement, after in zip(definition.body, definition.body[1:], strict=False):
-            match statement, after:
-                case (
-                    ast.AnnAssign(target=ast.Name(id=name)),
-                    ast.Expr(value=ast.Constant(value=str(text))),
-                ):
-                    docs[name] = plain(text)
+        if base is not msgspec.Struct and issubclass(base, msgspec.Struct):
+            docs |= _documented(base.__module__)[base.__qualname__]
     return docs
+
+
+@cache
+def _documented(module: str) -> dict[str, dict[str, str]]:
+    """The same of each class at the top of a module, by its name: a source is read once, for all of its classes."""
+    tree = ast.parse(source.getsource(sys.modules[module]))
+    return {one.name: dict(_documented_fields(one)) for one in tree.body if isinstance(one, ast.ClassDef)}
+
+
+def _documented_fields(definition: ast.ClassDef) -> Iterator[tuple[str, str]]:
+    for statement, after in itertools.pairwise(definition.body):
+        match statement, after:
+            case (
+                ast.AnnAssign(target=ast.Name(id=name)),
+                ast.Expr(value=ast.Constant(value=str(text))),
+            ):
+                yield name, plain(text)
 
 
 def _schema(type_: inspect.Type, *, defaults: bool) -> Schema:

@@ -63,6 +63,7 @@ from meshfed.sandbox.dataplane.istiod import Problem
 from meshfed.sandbox.dataplane.network import inside
 from meshfed.sandbox.dataplane.plane import Mesh, Options
 from meshfed.sandbox.kubectl import kubectl_path
+from tests.forked import forked
 
 JSONObject = dict[str, Any]
 
@@ -435,6 +436,7 @@ class World:
     ) -> AsyncIterator[World]:
         """Bring up meshes of these names; ``strict``: workloads take nothing but mTLS. ``crds``: beside the usual."""
         async with AsyncExitStack() as stack:
+            stack.enter_context(forked())
             sandbox = Sandbox(names, directory=directory, crds=[*all_crds(), *crds], data_plane=options or Options())
             await stack.enter_async_context(sandbox)
             meshes: dict[str, MeshWorld] = {}

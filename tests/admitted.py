@@ -21,11 +21,11 @@ from meshfed.api.v1alpha1 import FINALIZER, OWNER_NAMESPACE_LABEL, REMOTE_LABEL
 from meshfed.istio import reference
 from meshfed.istio.names import EXPORT_TO, RESOLVED_FROM
 from meshfed.model.reasons import ConditionType, Reason
-from meshfed.sandbox.apiserver import metadata
-from meshfed.sandbox.apiserver.builtins import BUILTIN_SCHEMAS
-from meshfed.sandbox.apiserver.schema import Schema
-from meshfed.sandbox.apiserver.schema_node import JsonObject
-from meshfed.sandbox.istio_crds import istio_crds
+from meshfed_sandbox.apiserver import metadata
+from meshfed_sandbox.apiserver.builtins import BUILTIN_SCHEMAS
+from meshfed_sandbox.apiserver.schema import Schema
+from meshfed_sandbox.apiserver.schema_node import JsonObject
+from meshfed_sandbox.istio_crds import istio_crds
 
 TIMES: Final = (
     "0001-01-01T00:00:00+01:00",

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from meshfed.sandbox.apiserver import APIServer
-from meshfed.sandbox.ports import Ports
+from meshfed_sandbox.apiserver import APIServer
+from meshfed_sandbox.ports import Ports
 
 
 def pytest_configure() -> None:

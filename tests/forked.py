@@ -36,8 +36,8 @@ from meshfed.api.crds import all_crds
 _IMPORTED: Final = (
     *(f"meshfed.cli.{name}" for name in ("controller", "plan", "fds", "crds", "manifests", "uninstall", "version")),
     "meshfed.controller.removal",
-    "meshfed.sandbox.dataplane.network",
-    "meshfed.sandbox.dataplane.processes",
+    "meshfed_sandbox.dataplane.network",
+    "meshfed_sandbox.dataplane.processes",
     "rich.markdown",  # what --help is printed with
 )
 _LONGEST: Final = 200_000

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from meshfed.kube.config import ClusterConfig
 from meshfed.kube.credentials import Static
 from meshfed.kube.tls import TLSConfig
-from meshfed.sandbox.ports import Ports
+from meshfed_sandbox.ports import Ports
 
 TOKEN = "test-token"
 

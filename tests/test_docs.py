@@ -12,7 +12,7 @@ import pytest
 
 from meshfed.fds import messages
 from meshfed.model.offers import Offer, Port
-from meshfed.sandbox.ports import Ports
+from meshfed_sandbox.ports import Ports
 from tests.pages import alike, matches, page_text, shell, steps
 
 ROOT = Path(__file__).resolve().parent.parent

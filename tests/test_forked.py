@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from meshfed.sandbox.dataplane import processes
+from meshfed_sandbox.dataplane import processes
 from tests.forked import forked
 
 MESHFED = [sys.executable, "-m", "meshfed"]
@@ -92,7 +92,7 @@ def test_it_dies_with_its_parent(tmp_path: Path) -> None:
     program = f"""
 import asyncio, os, sys
 from pathlib import Path
-from meshfed.sandbox.dataplane import processes
+from meshfed_sandbox.dataplane import processes
 from tests.forked import forked
 
 async def main():

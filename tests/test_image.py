@@ -23,8 +23,8 @@ from packaging.utils import canonicalize_name
 
 from meshfed import __version__
 from meshfed.api.crds import all_crds
-from meshfed.sandbox import Sandbox
-from meshfed.sandbox.ports import Ports
+from meshfed_sandbox import Sandbox
+from meshfed_sandbox.ports import Ports
 
 ROOT = Path(__file__).resolve().parent.parent
 CONTAINERFILE = (ROOT / "deploy" / "Containerfile").read_text()

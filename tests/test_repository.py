@@ -258,7 +258,7 @@ def lets_go_of_a_port(source: str) -> list[int]:
 
 
 def test_no_port_is_picked_and_bound_later() -> None:
-    """Another process would take it meanwhile, once in some thousand tests: meshfed.sandbox.ports keeps it."""
+    """Another process would take it meanwhile, once in some thousand tests: meshfed_sandbox.ports keeps it."""
     picked = [f"{relative(path)}:{line}" for path in PYTHON for line in lets_go_of_a_port(path.read_text())]
     assert picked == []
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from meshfed.sandbox.picture import Flow, Mesh, Picture, Stop, svg
+from meshfed_sandbox.picture import Flow, Mesh, Picture, Stop, svg
 
 _GATEWAY = "gateway"
 _RATINGS_SNI = "outbound_.9080_._.ratings.bookinfo.svc.cluster.local"

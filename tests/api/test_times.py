@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshfed.api.times import EARLIEST, LATEST, parse_time
-from meshfed.sandbox.apiserver.schema_formats import FORMATS
+from meshfed_sandbox.apiserver.schema_formats import FORMATS
 from tests.admitted import TIMES, times
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from meshfed.sandbox.apiserver import APIServer
+from meshfed_sandbox.apiserver import APIServer
 from tests.conformance.cluster import Cluster, Session
 from tests.real_server import TOKEN, real_server
 

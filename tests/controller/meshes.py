@@ -26,10 +26,10 @@ from meshfed.kube import (
     Timing,
     process_identity,
 )
-from meshfed.sandbox.apiserver import APIServer
-from meshfed.sandbox.istio_crds import istio_crds
-from meshfed.sandbox.ports import Ports
 from meshfed.telemetry.metrics import Metrics
+from meshfed_sandbox.apiserver import APIServer
+from meshfed_sandbox.istio_crds import istio_crds
+from meshfed_sandbox.ports import Ports
 
 GROUP = "federation.openshift-service-mesh.io"
 SYSTEM = "istio-system"

@@ -10,8 +10,8 @@ from typing import Any
 from meshfed.fds import DiscoveryServer, ExportSet, Subscriber
 from meshfed.kube import Manifest
 from meshfed.model.offers import Offer, Port
-from meshfed.sandbox.ports import Ports
 from meshfed.telemetry.metrics import Metrics
+from meshfed_sandbox.ports import Ports
 from tests.controller.meshes import GROUP, SYSTEM
 
 HTTP = Port(number=9080, name="http", protocol="HTTP", target_port=8080)

@@ -13,9 +13,9 @@ import msgspec
 import pytest
 
 from meshfed.kube import Client, ClusterConfig, Manifest, Resource
-from meshfed.sandbox.apiserver import APIServer
-from meshfed.sandbox.istio_crds import istio_crds
-from meshfed.sandbox.ports import Ports
+from meshfed_sandbox.apiserver import APIServer
+from meshfed_sandbox.istio_crds import istio_crds
+from meshfed_sandbox.ports import Ports
 from tests import reference_objects as reference
 from tests.controller.meshes import GROUP, RESOURCES, SYSTEM, Mesh, eventually, federation, meshes, namespace, service
 from tests.controller.plans import as_planned

@@ -18,7 +18,7 @@ from meshfed.cli.app import run
 from meshfed.controller.cluster import CRDS
 from meshfed.controller.definitions import bring_up
 from meshfed.kube import Client, ClusterConfig, Manifest, Resource
-from meshfed.sandbox.apiserver import APIServer
+from meshfed_sandbox.apiserver import APIServer
 from tests.controller.meshes import GROUP, eventually
 from tests.controller.test_adoption import foreign_crds
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from meshfed.sandbox.kubectl import kubectl_path
+from meshfed_sandbox.kubectl import kubectl_path
 from tests.controller.meshes import SYSTEM, Mesh, eventually, federated, synced
 from tests.controller.test_federation import BOOKINFO, export_all, host
 

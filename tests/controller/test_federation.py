@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from meshfed.sandbox.ports import Ports
+from meshfed_sandbox.ports import Ports
 from tests.controller.meshes import Mesh, eventually, federated, federation, meshes, remote, service, synced
 
 BOOKINFO = {

@@ -10,7 +10,7 @@ import pytest
 
 from meshfed.controller import holding
 from meshfed.kube import Manifest
-from meshfed.sandbox.apiserver.store import Key
+from meshfed_sandbox.apiserver.store import Key
 from tests.controller.meshes import (
     GROUP,
     SYSTEM,

@@ -13,9 +13,9 @@ from meshfed.fds import DiscoveryServer, ExportSet, Subscriber
 from meshfed.federation.ledger import room
 from meshfed.kube import Invalid, Resource
 from meshfed.model.offers import Offer, Port
-from meshfed.sandbox.istio_crds import istio_crds
-from meshfed.sandbox.ports import Ports
 from meshfed.telemetry.metrics import Metrics
+from meshfed_sandbox.istio_crds import istio_crds
+from meshfed_sandbox.ports import Ports
 from tests.controller.meshes import Mesh, eventually, federated, federation, meshes, remote, service, synced
 from tests.controller.test_federation import BOOKINFO, export_all, host
 from tests.controller.test_static import nothing_lost

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from meshfed.kube import Manifest
-from meshfed.sandbox.ports import Ports
+from meshfed_sandbox.ports import Ports
 from tests.controller.meshes import (
     SYSTEM,
     WRITTEN,

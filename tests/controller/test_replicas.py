@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from meshfed.kube import Timing
-from meshfed.sandbox.ports import Ports
+from meshfed_sandbox.ports import Ports
 from tests.controller.meshes import Mesh, eventually, federated, synced
 from tests.controller.test_federation import BOOKINFO, export_all, host
 from tests.controller.test_static import nothing_lost

@@ -15,7 +15,7 @@ import pytest
 from meshfed.federation import homes
 from meshfed.kube import Manifest
 from meshfed.model.offers import Port
-from meshfed.sandbox.ports import Ports
+from meshfed_sandbox.ports import Ports
 from tests.controller.meshes import SYSTEM, Mesh, eventually, federation, meshes, namespace, pod, service
 from tests.controller.plans import difference
 from tests.controller.remotes import host, offer, remotes

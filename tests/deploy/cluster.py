@@ -21,11 +21,11 @@ import yaml
 from yarl import URL
 
 from meshfed.kube import Client, Manifest, NotFound, PatchType, Resource, load_kubeconfig
-from meshfed.sandbox.apiserver import APIServer
-from meshfed.sandbox.apiserver.access import Use
-from meshfed.sandbox.dataplane import processes
-from meshfed.sandbox.istio_crds import istio_crds
-from meshfed.sandbox.ports import Ports
+from meshfed_sandbox.apiserver import APIServer
+from meshfed_sandbox.apiserver.access import Use
+from meshfed_sandbox.dataplane import processes
+from meshfed_sandbox.istio_crds import istio_crds
+from meshfed_sandbox.ports import Ports
 from tests.controller.meshes import RESOURCES as KINDS
 from tests.controller.meshes import eventually
 from tests.deploy.permissions import refused

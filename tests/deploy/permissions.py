@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from meshfed.sandbox.apiserver import APIServer
-from meshfed.sandbox.apiserver.access import Use
-from meshfed.sandbox.apiserver.rbac import Attributes, permits
+from meshfed_sandbox.apiserver import APIServer
+from meshfed_sandbox.apiserver.access import Use
+from meshfed_sandbox.apiserver.rbac import Attributes, permits
 
 
 class Permission(NamedTuple):

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from meshfed.cli.app import build
-from meshfed.sandbox.kubectl import kubectl_path
+from meshfed_sandbox.kubectl import kubectl_path
 from tests.deploy.cluster import CHART, ROOT, cluster, until
 
 PAGES = [ROOT / "docs" / "install.md", ROOT / "docs" / "moving.md", ROOT / "README.md"]

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from meshfed.kube import Manifest
-from meshfed.sandbox.kubectl import kubectl_path
+from meshfed_sandbox.kubectl import kubectl_path
 from tests.controller.meshes import federation
 from tests.deploy.cluster import ROOT, SYSTEM, Cluster, cluster, until
 from tests.deploy.permissions import refused

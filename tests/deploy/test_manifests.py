@@ -16,7 +16,7 @@ from meshfed import __version__
 from meshfed.cli.app import run
 from meshfed.cli.manifests import TEMPLATE, controller_yaml
 from meshfed.kube import Manifest
-from meshfed.sandbox.kubectl import kubectl_path
+from meshfed_sandbox.kubectl import kubectl_path
 from tests.deploy.cluster import CHART, ROOT
 
 JSONObject = dict[str, Any]

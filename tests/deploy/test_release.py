@@ -22,10 +22,10 @@ from meshfed.api.v1alpha1 import FINALIZER
 from meshfed.kube import Manifest
 from meshfed.model.meshes import FDS_PORT
 from meshfed.model.reasons import EventReason
-from meshfed.sandbox.apiserver.access import Use
-from meshfed.sandbox.apiserver.rbac import Attributes
-from meshfed.sandbox.dataplane import processes
-from meshfed.sandbox.ports import Ports
+from meshfed_sandbox.apiserver.access import Use
+from meshfed_sandbox.apiserver.rbac import Attributes
+from meshfed_sandbox.dataplane import processes
+from meshfed_sandbox.ports import Ports
 from tests.controller.meshes import GROUP
 from tests.deploy.cluster import RESOURCES, SYSTEM, Cluster, Pod, cluster, until
 from tests.deploy.jobs import helm_with_jobs, nothing

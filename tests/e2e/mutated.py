@@ -21,13 +21,13 @@ import msgspec
 
 from meshfed.fds import DiscoveryClient, DiscoveryError, Patience, Target, Update
 from meshfed.kube import Invalid
-from meshfed.sandbox.apps import call
-from meshfed.sandbox.dataplane import istiod
-from meshfed.sandbox.dataplane.network import inside
-from meshfed.sandbox.dataplane.plane import Options
-from meshfed.sandbox.dataplane.translate import configuration
-from meshfed.sandbox.dataplane.values import ProxyConfig
 from meshfed.telemetry.metrics import Metrics
+from meshfed_sandbox.apps import call
+from meshfed_sandbox.dataplane import istiod
+from meshfed_sandbox.dataplane.network import inside
+from meshfed_sandbox.dataplane.plane import Options
+from meshfed_sandbox.dataplane.translate import configuration
+from meshfed_sandbox.dataplane.values import ProxyConfig
 from tests.e2e.mutants import KINDS, Mutation, Names, equivalent, mutations
 from tests.e2e.probes import BOTH, CALLER, Probe, run, service
 from tests.sandbox.dataplane.world import PATIENCE, JSONObject, MeshWorld, World, eventually

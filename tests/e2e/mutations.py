@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from meshfed.sandbox.dataplane.network import PodLoop
+from meshfed_sandbox.dataplane.network import PodLoop
 from tests.e2e.mutants import Mutation, equivalent, one_of_each
 from tests.e2e.mutated import converged
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-from meshfed.sandbox.dataplane.router import RouterUnavailable, haproxy_path
+from meshfed_sandbox.dataplane.router import RouterUnavailable, haproxy_path
 
 PORTS: Final = {"http": 8080, "http-second": 8081, "grpc": 7070, "tcp": 9000}
 """The ports of an echo that speaks everything."""

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from meshfed.sandbox.dataplane.network import inside
+from meshfed_sandbox.dataplane.network import inside
 from tests.e2e.mutated import metrics, plaintext, stranger
 from tests.e2e.probes import run, service
 from tests.sandbox.dataplane.world import Answer, JSONObject, MeshWorld, World, eventually

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from meshfed.sandbox.apps import call
-from meshfed.sandbox.dataplane.network import inside
+from meshfed_sandbox.apps import call
+from meshfed_sandbox.dataplane.network import inside
 from tests.e2e.load import load
 from tests.e2e.probes import EXPORTS, PROBES, Probe, bring, hold
 from tests.sandbox.dataplane.world import JSONObject, MeshWorld, World, eventually

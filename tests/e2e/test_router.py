@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from meshfed.sandbox.dataplane.plane import Options
+from meshfed_sandbox.dataplane.plane import Options
 from tests.e2e.support import PORTS, needs_haproxy
 from tests.sandbox.dataplane.world import MeshWorld, World, eventually
 

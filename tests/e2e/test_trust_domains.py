@@ -8,7 +8,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from meshfed.sandbox.dataplane.plane import Options, default_settings
+from meshfed_sandbox.dataplane.plane import Options, default_settings
 from tests.e2e.probes import run, service
 from tests.sandbox.dataplane.world import JSONObject, MeshWorld, World, eventually
 

@@ -24,11 +24,11 @@ import helm
 import msgspec
 import yaml
 
-from meshfed.sandbox import Sandbox
-from meshfed.sandbox.dataplane.plane import DataPlane, Options
-from meshfed.sandbox.dataplane.trust import Mode
-from meshfed.sandbox.dataplane.values import MeshSettings
-from meshfed.sandbox.kubectl import kubectl_path
+from meshfed_sandbox import Sandbox
+from meshfed_sandbox.dataplane.plane import DataPlane, Options
+from meshfed_sandbox.dataplane.trust import Mode
+from meshfed_sandbox.dataplane.values import MeshSettings
+from meshfed_sandbox.kubectl import kubectl_path
 from tests.forked import forked
 from tests.pages import Shell, Step, matches, shell, steps
 

@@ -19,8 +19,8 @@ import yaml
 from meshfed.api.crds import all_crds
 from meshfed.cli.app import build
 from meshfed.model.reasons import ConditionType, EventReason, Reason
-from meshfed.sandbox.istio_crds import istio_crds
-from meshfed.sandbox.kubectl import kubectl_path
+from meshfed_sandbox.istio_crds import istio_crds
+from meshfed_sandbox.kubectl import kubectl_path
 from tests.guides.readers import ROOT, put
 from tests.pages import blocks, page_text, steps
 from tests.published import published_crds

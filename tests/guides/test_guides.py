@@ -9,7 +9,7 @@ import helm
 import pytest
 import yaml
 
-from meshfed.sandbox.dataplane.router import HTTPS_PORT, RouterUnavailable, haproxy_path, https_port
+from meshfed_sandbox.dataplane.router import HTTPS_PORT, RouterUnavailable, haproxy_path, https_port
 from tests.guides.readers import ROOT, reading
 
 

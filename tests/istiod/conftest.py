@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from meshfed.sandbox.dataplane.network import PodLoop
+from meshfed_sandbox.dataplane.network import PodLoop
 
 
 def pytest_asyncio_loop_factories(

@@ -21,8 +21,8 @@ import yaml
 from google.protobuf import json_format, struct_pb2
 
 from meshfed.fds.pb.discovery_pb2 import DiscoveryRequest, DiscoveryResponse
-from meshfed.sandbox.dataplane.values import MeshSettings, ProxyIdentity
-from meshfed.sandbox.ports import Ports
+from meshfed_sandbox.dataplane.values import MeshSettings, ProxyIdentity
+from meshfed_sandbox.ports import Ports
 
 JSONObject = dict[str, Any]
 

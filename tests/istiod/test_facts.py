@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from meshfed.sandbox.dataplane.translate import translate
-from meshfed.sandbox.dataplane.values import MeshSettings, ProxyConfig
+from meshfed_sandbox.dataplane.translate import translate
+from meshfed_sandbox.dataplane.values import MeshSettings, ProxyConfig
 from tests.istiod.facts import Facts, differences, facts
 from tests.istiod.istiod import snake_case
 from tests.sandbox.dataplane.cluster_objects import FILES, identity, istio, pod, port, service, slice_of

@@ -14,10 +14,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from meshfed.sandbox.dataplane.plane import Options, default_settings
-from meshfed.sandbox.dataplane.translate import configuration, names, read_mesh
-from meshfed.sandbox.dataplane.translate.reading import KINDS
-from meshfed.sandbox.dataplane.workloads import cluster_names
+from meshfed_sandbox.dataplane.plane import Options, default_settings
+from meshfed_sandbox.dataplane.translate import configuration, names, read_mesh
+from meshfed_sandbox.dataplane.translate.reading import KINDS
+from meshfed_sandbox.dataplane.workloads import cluster_names
 from tests.e2e.probes import EXPORTS, PORTS, bring, run, service
 from tests.e2e.support import needs_haproxy
 from tests.istiod.facts import differences, facts, resolved

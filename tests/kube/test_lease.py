@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from meshfed.kube import Client, ClusterConfig, Elector, NotLeading, Resource, Timing, TransportError
 from meshfed.kube.lease import LEASES
-from meshfed.sandbox.apiserver import APIServer
+from meshfed_sandbox.apiserver import APIServer
 from tests.kube.memory import Cluster, MemoryClient, failure
 from tests.virtual import virtual_loop
 

@@ -32,7 +32,7 @@ from meshfed.kube import (
     Store,
     discover,
 )
-from meshfed.sandbox.apiserver import APIServer
+from meshfed_sandbox.apiserver import APIServer
 from tests.real_server import RealServer
 
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)

@@ -14,7 +14,7 @@ import pytest
 from meshfed.kube import Client, ClusterConfig, Manifest, Reflector, Resource, Store, TransportError
 from meshfed.kube import client as client_module
 from meshfed.kube import reflector as reflector_module
-from meshfed.sandbox.apiserver import APIServer
+from meshfed_sandbox.apiserver import APIServer
 from tests.kube.test_reflector import SERVICES, cluster_with, following, service
 
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap")

@@ -8,11 +8,11 @@ from typing import Any
 
 import aiohttp
 
-from meshfed.sandbox.apiserver import APIServer
-from meshfed.sandbox.apiserver.access import Use, attributes
-from meshfed.sandbox.apiserver.identities import Tokens
-from meshfed.sandbox.apiserver.rbac import Attributes
-from meshfed.sandbox.apiserver.store import Key, Store
+from meshfed_sandbox.apiserver import APIServer
+from meshfed_sandbox.apiserver.access import Use, attributes
+from meshfed_sandbox.apiserver.identities import Tokens
+from meshfed_sandbox.apiserver.rbac import Attributes
+from meshfed_sandbox.apiserver.store import Key, Store
 
 
 class Clock:

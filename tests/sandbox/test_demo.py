@@ -23,12 +23,12 @@ import pytest
 from rich.console import Console
 
 from meshfed.cli.app import run
-from meshfed.sandbox.demo import controllers, stage
-from meshfed.sandbox.demo.controllers import StepFailed
-from meshfed.sandbox.demo.play import Play
-from meshfed.sandbox.demo.screen import Screen
-from meshfed.sandbox.picture import Flow, Mesh, Picture, Stop
-from meshfed.sandbox.ports import Ports
+from meshfed_sandbox.demo import controllers, stage
+from meshfed_sandbox.demo.controllers import StepFailed
+from meshfed_sandbox.demo.play import Play
+from meshfed_sandbox.demo.screen import Screen
+from meshfed_sandbox.picture import Flow, Mesh, Picture, Stop
+from meshfed_sandbox.ports import Ports
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 60.0

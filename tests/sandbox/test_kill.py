@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from meshfed.api.crds import all_crds
-from meshfed.sandbox import Sandbox
-from meshfed.sandbox.demo.cast import bookinfo, federation, host
-from meshfed.sandbox.demo.controllers import Controller
-from meshfed.sandbox.demo.stage import Actor, Stage, staged
+from meshfed_sandbox import Sandbox
+from meshfed_sandbox.demo.cast import bookinfo, federation, host
+from meshfed_sandbox.demo.controllers import Controller
+from meshfed_sandbox.demo.stage import Actor, Stage, staged
 from tests.forked import forked
 
 DETAILS, RATINGS, REVIEWS = map(host, ("details", "ratings", "reviews"))

@@ -10,8 +10,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from meshfed.sandbox.apiserver import APIServer
-from meshfed.sandbox.istio_crds import istio_crds
+from meshfed_sandbox.apiserver import APIServer
+from meshfed_sandbox.istio_crds import istio_crds
 
 JSON = {"Content-Type": "application/json"}
 MISFITS: list[Any] = [

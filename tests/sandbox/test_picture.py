@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshfed.sandbox.picture import Box, Flow, Mesh, Picture, Stop, layout, runs, svg, text
+from meshfed_sandbox.picture import Box, Flow, Mesh, Picture, Stop, layout, runs, svg, text
 
 SVG = "{http://www.w3.org/2000/svg}"
 EAST = Mesh(name="east", services=("productpage", "reviews"))

@@ -9,8 +9,8 @@ import struct
 
 import pytest
 
-from meshfed.sandbox.apiserver import APIServer
-from meshfed.sandbox.ports import Ports
+from meshfed_sandbox.apiserver import APIServer
+from meshfed_sandbox.ports import Ports
 
 IP_LOCAL_PORT_RANGE = 51
 """The option of a socket (Linux 6.3) that says from which ports the kernel may choose: here, from one."""

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from meshfed.api.crds import all_crds
-from meshfed.sandbox import Sandbox
-from meshfed.sandbox.demo.cast import SYSTEM_NAMESPACE, bookinfo, federation, host
-from meshfed.sandbox.demo.controllers import ControllerProcess
-from meshfed.sandbox.demo.stage import Stage, staged
-from meshfed.sandbox.ports import Ports
+from meshfed_sandbox import Sandbox
+from meshfed_sandbox.demo.cast import SYSTEM_NAMESPACE, bookinfo, federation, host
+from meshfed_sandbox.demo.controllers import ControllerProcess
+from meshfed_sandbox.demo.stage import Stage, staged
+from meshfed_sandbox.ports import Ports
 from tests.forked import forked
 from tests.sandbox.test_kill import IMPORTS, apply, started
 

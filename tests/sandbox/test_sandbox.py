@@ -15,10 +15,10 @@ import aiohttp
 import pytest
 import yaml
 
-from meshfed.sandbox import Sandbox, SandboxError, load_crds, run_sandbox
-from meshfed.sandbox.apiserver import APIServer
-from meshfed.sandbox.istio_crds import istio_crds
-from meshfed.sandbox.kubectl import kubectl_path
+from meshfed_sandbox import Sandbox, SandboxError, load_crds, run_sandbox
+from meshfed_sandbox.apiserver import APIServer
+from meshfed_sandbox.istio_crds import istio_crds
+from meshfed_sandbox.kubectl import kubectl_path
 from tests.published import FILES, MISSING
 
 ROOT = Path(__file__).resolve().parents[2]

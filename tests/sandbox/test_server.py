@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from meshfed.sandbox.apiserver import APIServer
+from meshfed_sandbox.apiserver import APIServer
 
 CONFIGS = "/api/v1/namespaces/default/configmaps"
 
@@ -181,7 +181,7 @@ async def test_a_snapshot_has_every_object(api_server: APIServer, client: Client
 async def test_a_reader_that_does_not_keep_up_is_cut_and_disturbs_nobody(
     api_server: APIServer, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("meshfed.sandbox.apiserver.watching.QUEUE_LIMIT", 20)
+    monkeypatch.setattr("meshfed_sandbox.apiserver.watching.QUEUE_LIMIT", 20)
     address = api_server.url.removeprefix("http://")
     host, _, port = address.partition(":")
     # A reader with a small window: what it does not read soon fills the server's buffer.

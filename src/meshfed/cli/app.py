@@ -22,8 +22,8 @@ COMMANDS: Final = {
     "crds": "meshfed.cli.crds:app",
     "manifests": "meshfed.cli.manifests:manifests",
     "uninstall": "meshfed.cli.uninstall:uninstall",
-    "sandbox": "meshfed.cli.sandbox:sandbox",
-    "demo": "meshfed.cli.demo:demo",
+    "sandbox": "meshfed_sandbox.cli.sandbox:sandbox",
+    "demo": "meshfed_sandbox.cli.demo:demo",
     "version": "meshfed.cli.version:version",
 }
 

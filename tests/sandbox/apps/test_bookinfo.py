@@ -14,9 +14,9 @@ import pytest
 import yaml
 from aiohttp import web
 
-from meshfed.sandbox.apps import IMAGES, ContainerPort, PodContext, UnknownImage, image_name, serve
-from meshfed.sandbox.apps.page import Part, page
-from meshfed.sandbox.ports import Ports
+from meshfed_sandbox.apps import IMAGES, ContainerPort, PodContext, UnknownImage, image_name, serve
+from meshfed_sandbox.apps.page import Part, page
+from meshfed_sandbox.ports import Ports
 from tests.published import BOOKINFO
 
 ROOT = Path(__file__).resolve().parents[3]

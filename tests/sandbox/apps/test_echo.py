@@ -15,9 +15,9 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import DataReceived, ResponseReceived, StreamEnded, StreamReset
 
-from meshfed.sandbox.apps import ContainerPort, Outcome, PodContext, call, serve
-from meshfed.sandbox.apps.http2 import MAX_BODY
-from meshfed.sandbox.ports import Ports
+from meshfed_sandbox.apps import ContainerPort, Outcome, PodContext, call, serve
+from meshfed_sandbox.apps.http2 import MAX_BODY
+from meshfed_sandbox.ports import Ports
 
 IDENTITY = "spiffe://west.local/ns/clients/sa/caller"
 XFCC = f'Hash=00;Subject="";URI={IDENTITY}'

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from meshfed.sandbox.dataplane.values import JSONObject, MeshSettings, ProxyFiles, ProxyIdentity
+from meshfed_sandbox.dataplane.values import JSONObject, MeshSettings, ProxyFiles, ProxyIdentity
 
 SIDECAR = {"security.istio.io/tlsMode": "istio"}
 FILES = ProxyFiles(

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
-from meshfed.sandbox.dataplane.addresses import Addresses
-from meshfed.sandbox.dataplane.network import PodLoop
+from meshfed_sandbox.dataplane.addresses import Addresses
+from meshfed_sandbox.dataplane.network import PodLoop
 
 
 def pytest_asyncio_loop_factories(

@@ -16,9 +16,9 @@ from typing import Any, Literal
 
 import pytest
 
-from meshfed.sandbox.dataplane.translate import bootstrap, configuration, read_mesh
-from meshfed.sandbox.dataplane.trust import Trust
-from meshfed.sandbox.dataplane.values import JSONObject, MeshSettings, ProxyConfig, ProxyFiles, ProxyIdentity
+from meshfed_sandbox.dataplane.translate import bootstrap, configuration, read_mesh
+from meshfed_sandbox.dataplane.trust import Trust
+from meshfed_sandbox.dataplane.values import JSONObject, MeshSettings, ProxyConfig, ProxyFiles, ProxyIdentity
 
 PATIENCE = 60.0
 

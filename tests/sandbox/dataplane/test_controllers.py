@@ -12,11 +12,11 @@ import pytest
 import yaml
 
 from meshfed.kube import Client, Resource, load_kubeconfig
-from meshfed.sandbox.apiserver import APIServer
-from meshfed.sandbox.dataplane.controllers import Controllers
-from meshfed.sandbox.dataplane.translate import KINDS
-from meshfed.sandbox.dataplane.translate.reading import WITHOUT_EFFECT
-from meshfed.sandbox.dataplane.watch import DEPLOYMENT, POD, SERVICE, Watch
+from meshfed_sandbox.apiserver import APIServer
+from meshfed_sandbox.dataplane.controllers import Controllers
+from meshfed_sandbox.dataplane.translate import KINDS
+from meshfed_sandbox.dataplane.translate.reading import WITHOUT_EFFECT
+from meshfed_sandbox.dataplane.watch import DEPLOYMENT, POD, SERVICE, Watch
 
 JSONObject = dict[str, Any]
 

@@ -12,8 +12,8 @@ from dnslib import CLASS, EDNS0, OPCODE, QTYPE, RCODE, DNSHeader, DNSQuestion, D
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshfed.sandbox.dataplane.dns import Resolver
-from meshfed.sandbox.ports import Ports
+from meshfed_sandbox.dataplane.dns import Resolver
+from meshfed_sandbox.ports import Ports
 
 MANY = tuple(f"127.1.0.{number}" for number in range(1, 101))
 HOSTS: dict[str, tuple[str, ...]] = {

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 import aiohttp
 from aiohttp import web
 
-from meshfed.sandbox.dataplane.network import Place
-from meshfed.sandbox.demo.door import Door
-from meshfed.sandbox.ports import Ports
+from meshfed_sandbox.dataplane.network import Place
+from meshfed_sandbox.demo.door import Door
+from meshfed_sandbox.ports import Ports
 
 PLACE = Place(
     namespace="default", address="127.0.0.1", application="127.0.0.1", sidecar=False, resolver=("127.0.0.1", 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 
-from meshfed.sandbox.dataplane.values import MeshSettings
+from meshfed_sandbox.dataplane.values import MeshSettings
 from tests.sandbox.dataplane.cluster_objects import SETTINGS, identity, pod, port, service, slice_of
 from tests.sandbox.dataplane.envoys import Envoy, running, trust_of
 from tests.sandbox.dataplane.wire import exchange, get, network, serving

@@ -8,7 +8,7 @@ from typing import Literal
 
 import pytest
 
-from meshfed.sandbox.dataplane.values import JSONObject, MeshSettings
+from meshfed_sandbox.dataplane.values import JSONObject, MeshSettings
 from tests.sandbox.dataplane.cluster_objects import identity, istio, pod, port, service, slice_of
 from tests.sandbox.dataplane.envoys import Envoy, running, trust_of
 from tests.sandbox.dataplane.wire import exchange, get, network, serving

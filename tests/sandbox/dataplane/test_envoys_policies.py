@@ -10,8 +10,8 @@ import h2.config
 import h2.connection
 import h2.events
 
-from meshfed.sandbox.dataplane.translate import configuration, read_mesh
-from meshfed.sandbox.dataplane.values import JSONObject
+from meshfed_sandbox.dataplane.translate import configuration, read_mesh
+from meshfed_sandbox.dataplane.values import JSONObject
 from tests.sandbox.dataplane.cluster_objects import SETTINGS, identity, istio, pod, port, service, slice_of
 from tests.sandbox.dataplane.envoys import Envoy, running, trust_of
 from tests.sandbox.dataplane.wire import PATIENCE, answered, ask, dial, exchange, get, network, serving

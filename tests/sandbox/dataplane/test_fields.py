@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from meshfed.sandbox.dataplane.translate import reading, schema
+from meshfed_sandbox.dataplane.translate import reading, schema
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "sandbox-dataplane.md"
 

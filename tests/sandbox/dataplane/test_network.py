@@ -19,13 +19,13 @@ import yaml
 from aiohttp import web
 
 from meshfed.api.crds import all_crds
-from meshfed.sandbox.apiserver import APIServer
-from meshfed.sandbox.dataplane import processes
-from meshfed.sandbox.dataplane.addresses import Addresses, application_address
-from meshfed.sandbox.dataplane.inside import command
-from meshfed.sandbox.dataplane.network import PLACE, Place, inside, proxy_header
-from meshfed.sandbox.dataplane.values import OUTBOUND_PORT
-from meshfed.sandbox.istio_crds import istio_crds
+from meshfed_sandbox.apiserver import APIServer
+from meshfed_sandbox.dataplane import processes
+from meshfed_sandbox.dataplane.addresses import Addresses, application_address
+from meshfed_sandbox.dataplane.inside import command
+from meshfed_sandbox.dataplane.network import PLACE, Place, inside, proxy_header
+from meshfed_sandbox.dataplane.values import OUTBOUND_PORT
+from meshfed_sandbox.istio_crds import istio_crds
 
 RECORDS = {
     "ratings.bookinfo.svc.cluster.local": ["240.240.0.7"],

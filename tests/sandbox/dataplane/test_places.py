@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from meshfed.sandbox import Sandbox
-from meshfed.sandbox.dataplane.network import PodLoop
-from meshfed.sandbox.dataplane.plane import Options
+from meshfed_sandbox import Sandbox
+from meshfed_sandbox.dataplane.network import PodLoop
+from meshfed_sandbox.dataplane.plane import Options
 
 
 def test_a_long_path_for_temporary_files_is_no_hindrance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,10 +12,10 @@ import aiohttp
 import msgspec
 import pytest
 
-from meshfed.sandbox.dataplane.addresses import Addresses
-from meshfed.sandbox.dataplane.discovery import DiscoveryServer, Feed, Key
-from meshfed.sandbox.dataplane.proxy import Proxy, ProxyEnded, Rejected
-from meshfed.sandbox.dataplane.values import ProxyConfig, ProxyIdentity
+from meshfed_sandbox.dataplane.addresses import Addresses
+from meshfed_sandbox.dataplane.discovery import DiscoveryServer, Feed, Key
+from meshfed_sandbox.dataplane.proxy import Proxy, ProxyEnded, Rejected
+from meshfed_sandbox.dataplane.values import ProxyConfig, ProxyIdentity
 
 JSONObject = dict[str, Any]
 

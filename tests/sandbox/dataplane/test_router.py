@@ -12,8 +12,8 @@ from contextlib import AsyncExitStack
 import pytest
 import trustme
 
-from meshfed.sandbox.dataplane import router as module
-from meshfed.sandbox.dataplane.router import (
+from meshfed_sandbox.dataplane import router as module
+from meshfed_sandbox.dataplane.router import (
     Router,
     RouterError,
     RouterFailed,
@@ -21,7 +21,7 @@ from meshfed.sandbox.dataplane.router import (
     haproxy_path,
     https_port,
 )
-from meshfed.sandbox.ports import Ports
+from meshfed_sandbox.ports import Ports
 from tests.sandbox.dataplane.test_routes import endpoints, route, service
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from meshfed.sandbox.dataplane.plane import Options
-from meshfed.sandbox.dataplane.router import RouterUnavailable, haproxy_path
+from meshfed_sandbox.dataplane.plane import Options
+from meshfed_sandbox.dataplane.router import RouterUnavailable, haproxy_path
 from tests.sandbox.dataplane.world import World
 
 RATINGS = "http://ratings.bookinfo:9080/ratings/0"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from meshfed.sandbox.dataplane.routes import Backend, RouteKey, backends, configuration, statuses
+from meshfed_sandbox.dataplane.routes import Backend, RouteKey, backends, configuration, statuses
 
 NOW = "2030-01-01T00:00:00Z"
 

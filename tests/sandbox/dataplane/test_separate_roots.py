@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from meshfed.sandbox import Sandbox
-from meshfed.sandbox.dataplane.plane import Options
+from meshfed_sandbox import Sandbox
+from meshfed_sandbox.dataplane.plane import Options
 from tests.sandbox.dataplane.world import World, eventually
 
 RATINGS = "http://ratings.bookinfo:9080/ratings/0"

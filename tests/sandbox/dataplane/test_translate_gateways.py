@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from meshfed.sandbox.dataplane.translate import translate, warnings
-from meshfed.sandbox.dataplane.translate.names import EXPORT_TO
-from meshfed.sandbox.dataplane.values import JSONObject, Untranslatable
+from meshfed_sandbox.dataplane.translate import translate, warnings
+from meshfed_sandbox.dataplane.translate.names import EXPORT_TO
+from meshfed_sandbox.dataplane.values import JSONObject, Untranslatable
 from tests.sandbox.dataplane.cluster_objects import (
     FILES,
     SETTINGS,

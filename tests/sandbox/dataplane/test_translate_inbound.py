@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from meshfed.sandbox.dataplane.translate import translate
-from meshfed.sandbox.dataplane.translate.authorization import with_aliases
-from meshfed.sandbox.dataplane.values import JSONObject, MeshSettings, Untranslatable
+from meshfed_sandbox.dataplane.translate import translate
+from meshfed_sandbox.dataplane.translate.authorization import with_aliases
+from meshfed_sandbox.dataplane.values import JSONObject, MeshSettings, Untranslatable
 from tests.sandbox.dataplane.cluster_objects import FILES, SETTINGS, identity, istio, pod, port, service
 from tests.sandbox.dataplane.envoys import validate
 

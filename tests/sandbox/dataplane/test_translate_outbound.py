@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from meshfed.sandbox.dataplane.translate import hosts, translate
-from meshfed.sandbox.dataplane.values import JSONObject, MeshSettings, ProxyIdentity, Untranslatable
+from meshfed_sandbox.dataplane.translate import hosts, translate
+from meshfed_sandbox.dataplane.values import JSONObject, MeshSettings, ProxyIdentity, Untranslatable
 from tests.sandbox.dataplane.cluster_objects import (
     FILES,
     SETTINGS,

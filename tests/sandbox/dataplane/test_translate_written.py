@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 import yaml
 
-from meshfed.sandbox.dataplane.translate import KINDS, translate
-from meshfed.sandbox.dataplane.values import JSONObject, MeshSettings
+from meshfed_sandbox.dataplane.translate import KINDS, translate
+from meshfed_sandbox.dataplane.values import JSONObject, MeshSettings
 from tests.sandbox.dataplane.cluster_objects import FILES, identity, pod, port, service
 from tests.sandbox.dataplane.envoys import validate
 

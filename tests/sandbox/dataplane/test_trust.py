@@ -21,8 +21,8 @@ from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from meshfed.model.identity import SpiffeID
-from meshfed.sandbox.dataplane.trust import Credential, Mode, Trust
-from meshfed.sandbox.ports import Ports
+from meshfed_sandbox.dataplane.trust import Credential, Mode, Trust
+from meshfed_sandbox.ports import Ports
 
 DOMAINS = {"east": "east.local", "west": "west.local"}
 MODES: tuple[Mode, ...] = ("shared", "federated", "none")

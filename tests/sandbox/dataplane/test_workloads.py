@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from meshfed.sandbox.dataplane.workloads import (
+from meshfed_sandbox.dataplane.workloads import (
     Changes,
     changes,
     cluster_names,

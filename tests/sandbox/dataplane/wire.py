@@ -9,7 +9,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Iterator
 
-from meshfed.sandbox.dataplane.values import OUTBOUND_PORT
+from meshfed_sandbox.dataplane.values import OUTBOUND_PORT
 
 PATIENCE = 60.0
 

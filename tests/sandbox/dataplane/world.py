@@ -56,13 +56,13 @@ import yaml
 
 from meshfed.api.crds import all_crds
 from meshfed.kube import Client, Discovery, NotFound, PatchType, discover, load_kubeconfig
-from meshfed.sandbox import Sandbox
-from meshfed.sandbox.apps import Outcome, call
-from meshfed.sandbox.dataplane.installation import controller_identity
-from meshfed.sandbox.dataplane.istiod import Problem
-from meshfed.sandbox.dataplane.network import inside
-from meshfed.sandbox.dataplane.plane import Mesh, Options
-from meshfed.sandbox.kubectl import kubectl_path
+from meshfed_sandbox import Sandbox
+from meshfed_sandbox.apps import Outcome, call
+from meshfed_sandbox.dataplane.installation import controller_identity
+from meshfed_sandbox.dataplane.istiod import Problem
+from meshfed_sandbox.dataplane.network import inside
+from meshfed_sandbox.dataplane.plane import Mesh, Options
+from meshfed_sandbox.kubectl import kubectl_path
 from tests.forked import forked
 
 JSONObject = dict[str, Any]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from meshfed.sandbox.apiserver.builtins import BUILTIN_SCHEMAS, complete
-from meshfed.sandbox.apiserver.managed_fields import ApplyConflict, apply, update
-from meshfed.sandbox.apiserver.patches import PatchError, json_patch, merge_patch, strategic_merge_patch
-from meshfed.sandbox.apiserver.schema import Schema
+from meshfed_sandbox.apiserver.builtins import BUILTIN_SCHEMAS, complete
+from meshfed_sandbox.apiserver.managed_fields import ApplyConflict, apply, update
+from meshfed_sandbox.apiserver.patches import PatchError, json_patch, merge_patch, strategic_merge_patch
+from meshfed_sandbox.apiserver.schema import Schema
 from tests.sandbox.objects.cases import JsonObject, Step
 
 

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meshfed.sandbox.apiserver.builtins import BUILTIN_SCHEMAS
-from meshfed.sandbox.apiserver.field_sets import FieldSet, difference, intersection, paths, union
-from meshfed.sandbox.apiserver.managed_fields import apply, update
-from meshfed.sandbox.apiserver.schema import Schema
-from meshfed.sandbox.apiserver.schema_check import compile_check, compile_clean
-from meshfed.sandbox.apiserver.schema_explain import explain, explain_lists, prune
-from meshfed.sandbox.apiserver.schema_node import parse
+from meshfed_sandbox.apiserver.builtins import BUILTIN_SCHEMAS
+from meshfed_sandbox.apiserver.field_sets import FieldSet, difference, intersection, paths, union
+from meshfed_sandbox.apiserver.managed_fields import apply, update
+from meshfed_sandbox.apiserver.schema import Schema
+from meshfed_sandbox.apiserver.schema_check import compile_check, compile_clean
+from meshfed_sandbox.apiserver.schema_explain import explain, explain_lists, prune
+from meshfed_sandbox.apiserver.schema_node import parse
 from tests.sandbox.objects import cases
 from tests.sandbox.objects.cases import GROUP, JsonObject, Step, custom
 from tests.sandbox.objects.serving import Life

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from meshfed.sandbox.apiserver.builtins import BUILTIN_SCHEMAS
-from meshfed.sandbox.apiserver.schema import Schema
+from meshfed_sandbox.apiserver.builtins import BUILTIN_SCHEMAS
+from meshfed_sandbox.apiserver.schema import Schema
 from tests.sandbox.objects import cases
 from tests.sandbox.objects.cases import JsonObject, Step, answered
 from tests.sandbox.objects.serving import Life

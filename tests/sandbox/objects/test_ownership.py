@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from meshfed.sandbox.apiserver.builtins import complete
-from meshfed.sandbox.apiserver.managed_fields import apply, update
-from meshfed.sandbox.apiserver.patches import PatchError
-from meshfed.sandbox.apiserver.schema import Schema
+from meshfed_sandbox.apiserver.builtins import complete
+from meshfed_sandbox.apiserver.managed_fields import apply, update
+from meshfed_sandbox.apiserver.patches import PatchError
+from meshfed_sandbox.apiserver.schema import Schema
 from tests.sandbox.objects import cases
 from tests.sandbox.objects.cases import GROUP, JsonObject, Step, answered, custom, recorded
 from tests.sandbox.objects.serving import Life

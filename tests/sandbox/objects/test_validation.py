@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from meshfed.sandbox.apiserver.causes import Cause
-from meshfed.sandbox.apiserver.schema import Schema, SchemaError
+from meshfed_sandbox.apiserver.causes import Cause
+from meshfed_sandbox.apiserver.schema import Schema, SchemaError
 from tests.sandbox.objects import cases
 from tests.sandbox.objects.cases import JsonObject, answered, custom, recorded
 

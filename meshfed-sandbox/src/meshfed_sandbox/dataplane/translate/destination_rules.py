@@ -1,0 +1,76 @@
+"""Which DestinationRule counts for a host, and what it says of one port."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from meshfed_sandbox.dataplane.translate import schema
+from meshfed_sandbox.dataplane.translate.mesh import Mesh
+from meshfed_sandbox.dataplane.translate.names import covers, visible
+from meshfed_sandbox.dataplane.translate.reading import Object
+from meshfed_sandbox.dataplane.translate.registry import Service
+
+Rule = Object[schema.DestinationRuleSpec]
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """What is set for one port of a host."""
+
+    tls: schema.TLS | None = None
+    outlier_detection: schema.OutlierDetection | None = None
+    load_balancer: schema.LoadBalancer | None = None
+
+
+def policy(mesh: Mesh, service: Service, port: int, namespace: str) -> Policy:
+    """What proxies in ``namespace`` are told of one port of ``service``.
+
+    Port level settings count whole: what they leave out has its default, not the value of the level above.
+    """
+    rule = winner(mesh, service, namespace)
+    general = rule.spec.traffic_policy if rule else None
+    if general is None:
+        return Policy()
+    for each in general.port_level_settings:
+        if each.port.number == port:
+            return Policy(tls=each.tls, outlier_detection=each.outlier_detection, load_balancer=each.load_balancer)
+    return Policy(tls=general.tls, outlier_detection=general.outlier_detection, load_balancer=general.load_balancer)
+
+
+def winner(mesh: Mesh, service: Service, namespace: str) -> Rule | None:
+    """The one rule that counts (istiod's ``PushContext.destinationRule``).
+
+    Rules in the client's namespace come first, then those in the service's, then those in the root namespace. Within
+    one namespace the host that is more specific wins, and of two rules for it the older that has a policy. A rule in
+    the root namespace that is not exported (``exportTo: ['.']``) is for proxies there.
+    """
+    root = mesh.settings.root_namespace
+    seen = [
+        rule
+        for rule in mesh.destination_rules
+        if visible(rule.spec.export_to, rule.meta.namespace, namespace) and covers(host(mesh, rule), service.host)
+    ]
+    private = [rule for rule in seen if "." in rule.spec.export_to and rule.meta.namespace == namespace]
+    tiers: list[Iterable[Rule]] = [
+        [rule for rule in seen if rule.meta.namespace == namespace] if namespace != root else private,
+        [rule for rule in seen if rule.meta.namespace == service.namespace],
+        [rule for rule in seen if rule.meta.namespace == root],
+    ]
+    for tier in tiers:
+        found = max(tier, key=lambda rule: _rank(host(mesh, rule), rule), default=None)
+        if found is not None:
+            return found
+    return None
+
+
+def host(mesh: Mesh, rule: Rule) -> str:
+    """The host of a rule; one without a dot is a Service of the rule's namespace."""
+    name = rule.spec.host
+    if "." in name or "*" in name:
+        return name.lower()
+    return f"{name}.{rule.meta.namespace}.svc.{mesh.settings.cluster_domain}"
+
+
+def _rank(name: str, rule: Rule) -> tuple[bool, int, bool]:
+    return ("*" not in name, len(name), rule.spec.traffic_policy is not None)

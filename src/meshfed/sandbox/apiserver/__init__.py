@@ -1,5 +1,0 @@
-"""An embedded Kubernetes API server: in memory, in this process, and true enough that ``kubectl`` cannot tell."""
-
-from meshfed.sandbox.apiserver.server import APIServer, Authorization, Counters
-
-__all__ = ["APIServer", "Authorization", "Counters"]

@@ -33,6 +33,7 @@ lint: setup ## Check format, style, types, layers, dependencies and generated fi
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/deptry src
+	cd meshfed-sandbox && ../$(BIN)/deptry src
 	$(BIN)/hadolint deploy/Containerfile
 	$(BIN)/python tools/generate.py --check
 
@@ -51,8 +52,8 @@ generate: setup ## Write all generated files again
 
 LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
     --custom-compile-command "make lock" --quiet
-lock: setup ## Resolve pyproject.toml into the two locks (ARGS=--upgrade: take the newest of everything)
-	$(LOCK) --extra sandbox --group dev --output-file requirements-dev.lock $(ARGS) pyproject.toml
+lock: setup ## Resolve what both pyproject.toml declare into the two locks (ARGS=--upgrade: take the newest of everything)
+	$(LOCK) --group dev --no-emit-package meshfed --output-file requirements-dev.lock $(ARGS) pyproject.toml meshfed-sandbox/pyproject.toml
 	$(LOCK) --constraint requirements-dev.lock --output-file requirements.lock --upgrade pyproject.toml
 
 dist: setup ## Make dist, the files of a release, and check that they work where nothing else is installed

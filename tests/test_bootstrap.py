@@ -19,7 +19,7 @@ OLD_VERSION = (3, 9, 2)
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty checkout, with nothing in it that was set up."""
-    places = {
+    places: dict[str, object] = {
         "ROOT": tmp_path,
         "VENV": tmp_path / ".venv",
         "VENV_PYTHON": tmp_path / ".venv" / "bin" / "python",
@@ -27,6 +27,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "TOOLS": tmp_path / ".tools",
         "DISTRIBUTION": tmp_path / ".tools" / "distribution",
         "LOCK": tmp_path / "requirements-dev.lock",
+        "PROJECTS": [tmp_path, tmp_path / "sandbox"],
         "SYSTEM_WHEELS": Path("/nowhere/wheels"),
         "SYSTEM_CERTIFICATES": tmp_path / "system.crt",
         "LOCAL_CERTIFICATES": tmp_path / "local-certificates",
@@ -34,7 +35,9 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, path in places.items():
         monkeypatch.setattr(bootstrap, name, path)
     monkeypatch.setenv("PIP_USER", os.environ.get("PIP_USER", "0"))
-    (tmp_path / "pyproject.toml").write_text('[project]\nname = "meshfed"\n[tool.ruff]\nline-length = 120\n')
+    (tmp_path / "sandbox").mkdir()
+    for folder in (tmp_path, tmp_path / "sandbox"):
+        (folder / "pyproject.toml").write_text('[project]\nname = "some"\n[tool.ruff]\nline-length = 120\n')
     (tmp_path / "requirements-dev.lock").write_text("one==1\ntwo==2\n")
     return tmp_path
 
@@ -89,7 +92,8 @@ def test_an_old_python_hands_over_to_a_newer_one(tmp_path: Path, monkeypatch: py
         ("requirements-dev.lock", "two==2", "two==2", True),
         ("requirements-dev.lock", "two==2", "two==3", False),
         ("pyproject.toml", "line-length = 120", "line-length = 100", True),
-        ("pyproject.toml", 'name = "meshfed"', 'name = "meshfed"\nscripts = {}', False),
+        ("pyproject.toml", 'name = "some"', 'name = "some"\nscripts = {}', False),
+        ("sandbox/pyproject.toml", 'name = "some"', 'name = "some"\nscripts = {}', False),
     ],
 )
 def test_set_up_is_complete_until_what_it_was_made_from_changes(

@@ -31,6 +31,7 @@ STAMP = VENV / "complete"
 TOOLS = ROOT / ".tools"
 DISTRIBUTION = TOOLS / "distribution"
 LOCK = ROOT / "requirements-dev.lock"
+PROJECTS = [ROOT, ROOT / "meshfed-sandbox"]
 SYSTEM_WHEELS = Path("/usr/share/python-wheels")
 SYSTEM_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 LOCAL_CERTIFICATES = Path("/usr/local/share/ca-certificates")
@@ -117,12 +118,12 @@ def stamp() -> str:
     """What the environment is made from: it is complete where it carries exactly this."""
     import tomllib  # noqa: PLC0415 - absent from the Pythons that only get as far as saying that they are too old
 
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    projects = [tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8")) for folder in PROJECTS]
     made_from = [
         str(ROOT),
         sys.base_prefix,
         "{}.{}".format(*sys.version_info),
-        repr([project.get("build-system"), project.get("project"), project["tool"].get("hatch")]),
+        repr([[one.get("build-system"), one.get("project"), one["tool"].get("hatch")] for one in projects]),
         LOCK.read_text(encoding="utf-8"),
     ]
     return hashlib.sha256("\0".join(made_from).encode()).hexdigest() + "\n"
@@ -134,7 +135,7 @@ def is_complete() -> bool:
         complete = STAMP.read_text(encoding="utf-8") == stamp()
     except (OSError, UnicodeDecodeError):
         return False
-    return complete and succeeds([str(VENV_PYTHON), "-c", "import meshfed"])
+    return complete and succeeds([str(VENV_PYTHON), "-c", "import meshfed, meshfed_sandbox"])
 
 
 @contextlib.contextmanager
@@ -173,16 +174,18 @@ def set_up() -> None:
 
 
 def install(base_python: str) -> None:
-    """Install the locked dependencies and the project into the new environment."""
+    """Install the locked dependencies and the projects of this repository into the new environment."""
     count = sum("==" in line for line in LOCK.read_text(encoding="utf-8").splitlines())
     locked = ["--require-hashes", "--only-binary=:all:", "--no-deps", "--requirement", str(LOCK)]
-    project = ["--no-deps", "--no-build-isolation", "--editable", str(ROOT)]
+    projects = ["--no-deps", "--no-build-isolation"]
+    for folder in PROJECTS:
+        projects += ["--editable", str(folder)]
 
     uv = shutil.which("uv")
     if uv:
         say(f"installing {count} locked packages with uv")
         with_uv = [uv, "pip", "install", "--quiet", "--python", str(VENV_PYTHON)]
-        if succeeds([*with_uv, *locked], quiet=False) and succeeds([*with_uv, *project], quiet=False):
+        if succeeds([*with_uv, *locked], quiet=False) and succeeds([*with_uv, *projects], quiet=False):
             return
         say("uv could not do it, trying pip")
 
@@ -191,7 +194,7 @@ def install(base_python: str) -> None:
     pip = [*find_pip(base_python), "install", *PIP_OPTIONS]
     say(f"installing {count} locked packages with pip, about half a minute")
     run([*pip, "--progress-bar=off", *locked], INSTALL_FAILED)
-    run([*pip, *project], INSTALL_FAILED)
+    run([*pip, *projects], INSTALL_FAILED)
 
 
 def find_pip(base_python: str) -> list[str]:

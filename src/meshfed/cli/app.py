@@ -1,4 +1,8 @@
-"""The ``meshfed`` command: which subcommands there are, and how each of them ends."""
+"""The ``meshfed`` command: which subcommands there are, and how each of them ends.
+
+Other distributions add commands by entry points of the group ``meshfed.commands``, each a name and a function that
+cyclopts takes, as those here. Whoever names a command of ours waits for no look at what else is installed.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,13 @@ import errno
 import importlib
 import os
 import sys
+from collections.abc import Mapping
 from typing import Any, Final
 
 import cyclopts
 
 from meshfed import __version__
-from meshfed.cli.exits import CommandError, Exit
+from meshfed.cli.exits import BadInput, CommandError, Exit
 
 _CANNOT_WRITE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
 
@@ -22,14 +27,37 @@ COMMANDS: Final = {
     "crds": "meshfed.cli.crds:app",
     "manifests": "meshfed.cli.manifests:manifests",
     "uninstall": "meshfed.cli.uninstall:uninstall",
-    "sandbox": "meshfed_sandbox.cli.sandbox:sandbox",
-    "demo": "meshfed_sandbox.cli.demo:demo",
     "version": "meshfed.cli.version:version",
 }
+GROUP: Final = "meshfed.commands"
+ELSEWHERE: Final = {"demo": "meshfed-sandbox", "sandbox": "meshfed-sandbox"}
+"""What is looked for here and is in a distribution of its own."""
 
 
-def build(*, whole: bool = False) -> cyclopts.App:
-    """The command-line application. Subcommands are imported when they are called, or all at once for their help."""
+def commands() -> dict[str, str]:
+    """Every command and where it is: our own, and those that other distributions add here."""
+    import importlib.metadata
+
+    added = {point.name: point.value for point in importlib.metadata.entry_points(group=GROUP)}
+    return COMMANDS | {name: target for name, target in sorted(added.items()) if name not in COMMANDS}
+
+
+def _known(name: str) -> Mapping[str, str]:
+    """The commands among which ``name`` is; raises ``BadInput`` where it is one that has to be installed first."""
+    if name in COMMANDS:
+        return COMMANDS
+    known = commands()
+    if name in ELSEWHERE and name not in known:
+        home = ELSEWHERE[name]
+        raise BadInput(f"{name} comes with {home}, which is not installed here: pip install {home}")
+    return known
+
+
+def build(known: Mapping[str, str] | None = None, *, whole: bool = False) -> cyclopts.App:
+    """The command-line application, of the ``known`` commands or all.
+
+    Subcommands are imported when they are called, or all at once for their help.
+    """
     app = cyclopts.App(
         name="meshfed",
         help="Istio mesh federation: share chosen services between independent meshes over end-to-end mTLS.",
@@ -38,7 +66,7 @@ def build(*, whole: bool = False) -> cyclopts.App:
         help_format="markdown",
         default_parameter=cyclopts.Parameter(negative=""),
     )
-    for name, target in COMMANDS.items():
+    for name, target in (commands() if known is None else known).items():
         app.command(_imported(target) if whole else target, name=name)
     return app
 
@@ -52,9 +80,8 @@ def run(arguments: list[str]) -> int:
     """Run one command line; returns its exit code. Errors are one sentence on standard error."""
     lists_commands = not arguments or arguments[0] in {"-h", "--help"}
     try:
-        result = build(whole=lists_commands)(
-            arguments, exit_on_error=False, print_error=False, result_action="return_value"
-        )
+        app = build(_known(arguments[0] if arguments else ""), whole=lists_commands)
+        result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()  # what cannot be written is noticed here, where it can still be said
     except cyclopts.CycloptsError as error:
         _say(f"{str(error).strip()} See `meshfed{_path(error)} --help`.")

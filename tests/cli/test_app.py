@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import re
 import subprocess
 import sys
@@ -9,15 +10,55 @@ from pathlib import Path
 
 import pytest
 
-from meshfed.cli.app import COMMANDS, run
+from meshfed.cli.app import COMMANDS, ELSEWHERE, commands, run
 
-SOME = ", ".join([*list(COMMANDS)[:8], "..."])
+SOME = ", ".join([*list(commands())[:8], "..."])
 
 
 def test_help_says_what_every_command_does(capsys: pytest.CaptureFixture[str]) -> None:
     assert run([]) == 0
     listed = dict(re.findall(r"^│ (\w+) +(\S.*\S) +│$", capsys.readouterr().out, re.MULTILINE))
-    assert set(listed) == set(COMMANDS)
+    assert set(listed) == set(commands()) == {*COMMANDS, *ELSEWHERE}
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No distribution adds a command, as where meshfed alone is installed."""
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda **_: ())
+
+
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize("arguments", [["demo"], ["demo", "--keep"], ["sandbox", "--help"]])
+def test_a_command_of_a_distribution_that_is_not_installed_says_how_to_get_it(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments) == 2
+    assert capsys.readouterr().err == (
+        f"meshfed: {arguments[0]} comes with meshfed-sandbox, which is not installed here: "
+        "pip install meshfed-sandbox\n"
+    )
+
+
+@pytest.mark.usefixtures("alone")
+def test_help_lists_what_is_installed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--help"]) == 0
+    listed = re.findall(r"^│ (\w+) +\S.*\S +│$", capsys.readouterr().out, re.MULTILINE)
+    assert sorted(listed) == sorted(COMMANDS)
+
+
+def test_nobody_takes_the_name_of_a_command_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    added = [importlib.metadata.EntryPoint(name, "other:main", "meshfed.commands") for name in ("version", "other")]
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda **_: added)
+    assert commands() == COMMANDS | {"other": "other:main"}
+
+
+@pytest.mark.parametrize("arguments", [["version"], ["crds"], ["manifests", "--help"]])
+def test_a_command_imports_nothing_of_the_others(arguments: list[str]) -> None:
+    program = (
+        "import sys; from meshfed.cli.app import run; run(sys.argv[1:]);"
+        "sys.exit([name for name in sys.modules if name.startswith('meshfed_sandbox')] != [])"
+    )
+    subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, check=True)
 
 
 @pytest.mark.parametrize(

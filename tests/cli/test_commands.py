@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from meshfed import __version__
-from meshfed.cli.app import COMMANDS
+from meshfed.cli.app import commands
 from tests.forked import forked
 
 
@@ -40,7 +40,7 @@ def test_version_for_machines() -> None:
     )
 
 
-@pytest.mark.parametrize("command", sorted(COMMANDS))
+@pytest.mark.parametrize("command", sorted(commands()))
 def test_every_command_explains_itself(command: str) -> None:
     done = meshfed(command, "--help")
     assert done.returncode == 0

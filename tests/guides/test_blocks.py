@@ -30,7 +30,7 @@ JSONObject = dict[str, Any]
 DOCS = ROOT / "docs"
 EXAMPLES = DOCS / "examples"
 CHART = ROOT / "deploy" / "chart"
-PAGES = [*sorted(DOCS.rglob("*.md")), ROOT / "README.md"]
+PAGES = [*sorted(DOCS.rglob("*.md")), ROOT / "README.md", ROOT / "meshfed-sandbox" / "README.md"]
 OTHERS = {"sailoperator.io", "spire.spiffe.io", "operators.coreos.com"}
 """Groups whose schemas are not here; what the guides write of them was compared with their own documentation."""
 

@@ -195,7 +195,9 @@ class World:
         worked: list[Key] = []
         while turn := self.planner.take_dirty():
             for key in turn.keys:
-                self.outputs[key] = self.planner.reconcile(key)
+                outputs = self.planner.reconcile(key)
+                assert outputs is not None, f"{key} is unknown"
+                self.outputs[key] = outputs
                 worked.append(key)
         return worked
 

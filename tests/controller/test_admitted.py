@@ -193,6 +193,7 @@ class World:
         while turn := self.planner.take_dirty():
             for key in turn.keys:
                 outputs = self.planner.reconcile(key)
+                assert outputs is not None
                 self.engine.want(key, outputs.objects, after=outputs.after)
                 self.planner.applied_changed(key, Applied("failed", Reason.WRITE_FAILED, "m"))
                 for status in outputs.statuses:

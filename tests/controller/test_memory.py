@@ -90,7 +90,9 @@ async def test_what_was_written_and_is_gone(leading: bool, gone: str) -> None:
         for _ in range(3):
             while turn := planner.take_dirty():
                 for key in turn.keys:
-                    delivery.send(key, planner.reconcile(key), turn.flow)
+                    outputs = planner.reconcile(key)
+                    assert outputs is not None
+                    delivery.send(key, outputs, turn.flow)
             await asyncio.sleep(5)
 
     planner.federation_changed("east", mesh())

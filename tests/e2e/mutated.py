@@ -373,10 +373,12 @@ class Mutated:
                 continue
             if noticing:
                 return "; ".join(sorted(probe.name for probe in noticing))
-            if mutation.kind in _OF_IDENTITY or over:
+            if mutation.kind in _OF_IDENTITY:
                 found = await self._impostors()
                 if found or over:
                     return "; ".join(sorted({one.rpartition(": ")[0] for one in found}))
+            elif over:
+                return ""
             await asyncio.sleep(0.05)
 
     async def _recovered(self, mutation: Mutation, noticing: Sequence[Notices]) -> None:
@@ -435,8 +437,8 @@ class Mutated:
             await become(account)
 
 
-_OF_IDENTITY: Final = frozenset({"ServiceEntry", "WorkloadEntry"})
-"""Kinds that say who has to answer: impostors are tried at once."""
+_OF_IDENTITY: Final = frozenset({"ServiceEntry", "WorkloadEntry", "DestinationRule"})
+"""Kinds that say who has to answer, or how they are asked: impostors are tried too."""
 
 
 def _url(host: str) -> str:

@@ -151,7 +151,7 @@ class Controller:
         faults.begin()
         planner = Planner(
             settings,
-            on_dirty=lambda _key: dirty.set(),
+            on_dirty=dirty.set,
             on_judged=lambda ref, error: faults.judged(ref, error, lambda: planner.judge_again(ref)),
         )
         term = Federating(

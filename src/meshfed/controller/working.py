@@ -84,7 +84,11 @@ class Work:
             return
         started = time.perf_counter()
         try:
-            self._send(key, self._planner.reconcile(key), flow)
+            outputs = self._planner.reconcile(key)
+            if outputs is None:
+                self._failing[key] = None  # and who knows why has said so
+                return
+            self._send(key, outputs, flow)
         except Exception as error:  # noqa: BLE001 - one key's fault, which is ours, must not stop the work on all others
             self._faults.caught(str(key), error, partial(self._planner.look_again, key, flow))
             self._failing[key] = None

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import overload
+
 import msgspec
 
+from meshfed.derive import Known
 from meshfed.federation.exports import Exported
 from meshfed.istio.names import EXPORT_TO
 from meshfed.model.reasons import Decision, Reason
@@ -35,18 +39,47 @@ class Claim(msgspec.Struct, frozen=True):
         )
 
 
-def listing(place: Place, decided: Claim | Decision | None) -> tuple[Reason, str] | None:
-    """Return under what a Service is listed once it is settled who has its host, and as what."""
-    name = "/".join(place)
+_EXPECTED = frozenset({Reason.NOT_SELECTED, Reason.DENIED_BY_RULE})
+"""Why a Service is not exported where nobody would expect it to be."""
+
+
+def listed_under(_place: Place, decided: Claim | Decision) -> tuple[Reason, ...]:
+    """Return under what a person finds a Service in the status."""
     if isinstance(decided, Claim):
-        offer, audience = decided.exported.offer, decided.exported.audience
-        alias = f"as {offer.host}" if offer.sni_host else ""
-        only = f"to {listed(sorted(audience))} only" if audience is not None else ""
-        remarks = ", ".join(filter(None, (alias, only)))
-        return Reason.EXPORTED, f"{name} ({remarks})" if remarks else name
-    if decided is not None and decided.reason is Reason.HOST_TAKEN:
-        return Reason.HOST_TAKEN, name
-    return None
+        return (Reason.EXPORTED, *decided.flaws)
+    return () if decided.reason in _EXPECTED else (decided.reason,)
+
+
+def shown(place: Place, decided: Known[Claim | Decision]) -> str:
+    """Return the name of a Service, with whatever is out of the ordinary about its export."""
+    name = "/".join(place)
+    if not isinstance(decided, Claim):
+        return name
+    offer, audience = decided.exported.offer, decided.exported.audience
+    alias = f"as {offer.host}" if offer.sni_host else ""
+    only = f"to {listed(sorted(audience))} only" if audience is not None else ""
+    remarks = ", ".join(filter(None, (alias, only)))
+    return f"{name} ({remarks})" if remarks else name
+
+
+class Listed(Sequence[str]):
+    """Services as they are shown, each only once somebody looks at it: there may be thousands."""
+
+    def __init__(self, places: Sequence[Place], show: Callable[[Place], str]) -> None:
+        self._places = places
+        self._show = show
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, position: int) -> str: ...
+    @overload
+    def __getitem__(self, position: slice) -> list[str]: ...
+    def __getitem__(self, position: int | slice) -> str | list[str]:
+        if isinstance(position, slice):
+            return [self._show(place) for place in self._places[position]]
+        return self._show(self._places[position])
 
 
 def described(claim: Claim) -> Decision:

@@ -1,17 +1,18 @@
-"""What this mesh exports, kept up Service by Service: the decision, the home of its host, the objects it needs.
+"""What this mesh exports: each Service's claim to a host, who has the host, the home of it, the objects it needs.
 
-A Service is decided when it changes and not when it is asked for, so that an irrelevant change (an annotation, a
-status) ends here and marks nothing.
+Everything about one Service is worked out from what is known (`meshfed.derive`), so an irrelevant change, an
+annotation or a status, ends at its claim.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Final, TypeVar
 
 from meshfed import istio
 from meshfed.api.core import Namespace, Service
 from meshfed.api.v1alpha1 import Export
+from meshfed.derive import Context, Derived, Graph, Index, Input, Known, Unknown
 from meshfed.federation.exports import decide, holder
 from meshfed.federation.homes import Homes
 from meshfed.model.meshes import FDS_PORT, IngressType, LocalMesh
@@ -19,41 +20,38 @@ from meshfed.model.names import ServiceHost
 from meshfed.model.reasons import Condition, ConditionType, Decision, Reason
 from meshfed.model.workloads import Serving
 from meshfed.plan import meshes
-from meshfed.plan.claims import Claim, Place, described, listing
-from meshfed.plan.judging import Judging, Unjudged
-from meshfed.plan.keys import ExportKey, GatewayKey, Key, MeshKey, MeshStatusKey
+from meshfed.plan.claims import Claim, Listed, Place, described, listed_under, shown
+from meshfed.plan.keys import ExportKey, GatewayKey, Mark, MeshKey, MeshStatusKey
 from meshfed.plan.values import Outputs, Published, StatusUpdate
 
-_EXPECTED = frozenset({Reason.NOT_SELECTED, Reason.DENIED_BY_RULE})
-"""Why a Service is not exported where nobody would expect it to be."""
+_K = TypeVar("_K", bound=Hashable)
+_V = TypeVar("_V")
+_THIS: Final = "this"
+"""The key of what there is one of."""
 
 
 class Exports:
     """The exported Services of this mesh."""
 
-    def __init__(
-        self,
-        mark: Callable[[Key], None],
-        services: Mapping[Place, Service],
-        serving: Callable[[Place], Serving],
-        judging: Judging,
-    ) -> None:
+    def __init__(self, graph: Graph, mark: Mark) -> None:
+        self._graph = graph
         self._mark = mark
-        self._judging = judging
-        self._services = services
-        self._serving = serving
-        self._mesh: LocalMesh | None = None
-        self._export: Export | None = None
-        self._namespaces: dict[str, Namespace] = {}
-        self._in_namespace: dict[str, set[str]] = {}
-        self._gateway_in: frozenset[str] = frozenset()
-        self._seen_in: dict[Place, tuple[str, ...]] = {}
-        """Of Services that not every namespace sees, those that do."""
-        self._service_exports: dict[Place, int] = {}
-        self._decided: dict[Place, Claim | Decision] = {}
-        self._claims: dict[str, set[Place]] = {}
-        self._settled: dict[Place, tuple[Reason, str]] = {}
-        self._listed: dict[Reason, list[str]] = {}
+        self._meshes = Input[str, LocalMesh](graph, "the mesh")
+        self._rules = Input[str, Export](graph, "what is exported by")
+        self._gateways = Input[str, frozenset[str]](graph, "the namespaces of the gateway")
+        self._services = Input[Place, Service](graph, "Service")
+        self._serving = Input[Place, Serving](graph, "what serves")
+        self._namespaces = Input[str, Namespace](graph, "Namespace")
+        self._service_exports = Input[Place, int](graph, "ServiceExport")
+        self._claims = Derived[Place, Claim | Decision](
+            graph, "the claim of Service", self._claim, over=[self._services]
+        )
+        self._by_host = Index(graph, "claims to host", self._claims, _host_of, perhaps=self._own_host)
+        self._exports = Derived[Place, Claim | Decision](
+            graph, "the export of Service", self._export, over=[self._claims], output=True
+        )
+        self._by_reason = Index(graph, "Services as", self._exports, listed_under, perhaps=lambda _: ())
+        self._ports: dict[Place, int] = {}
         self._homes = Homes()
         self.ports = 0
         """How many ports are exported."""
@@ -62,66 +60,36 @@ class Exports:
 
     def configure(self, mesh: LocalMesh | None, export: Export | None) -> None:
         """Take in this mesh and what it exports; the one change that asks about every Service."""
-        if mesh == self._mesh and export == self._export:
-            return
         if mesh != self._mesh:
-            for namespace, name in self._services:
+            for namespace, name in self._services.known_keys():
                 self._mark(ExportKey(namespace, name))
             for index in {0, *self._homes.indexes()}:
                 self._mark(GatewayKey(index))
             self._mark(MeshKey())
-        self._mesh, self._export = mesh, export
-        for place in list(self._decided.keys() | self._services.keys() | self._service_exports.keys()):
-            self.decide(place)
+        _put(self._meshes, _THIS, mesh)
+        _put(self._rules, _THIS, export)
 
     def namespace_changed(self, name: str, namespace: Namespace | None) -> None:
         """Take in a Namespace, whose labels may decide about its Services."""
-        if namespace is None:
-            self._namespaces.pop(name, None)
-        else:
-            self._namespaces[name] = namespace
-        if self._export is not None and self._export.namespace_selectors is not None:
-            for service in self._in_namespace.get(name, ()):
-                self.decide((name, service))
+        _put(self._namespaces, name, namespace)
 
-    def service_changed(self, place: Place) -> None:
-        """Take note of a change to a Service, which `services` holds already."""
-        namespace, name = place
-        if place in self._services:
-            self._in_namespace.setdefault(namespace, set()).add(name)
-        elif namespace in self._in_namespace:
-            self._in_namespace[namespace].discard(name)
-            if not self._in_namespace[namespace]:
-                del self._in_namespace[namespace]
-        service = self._services.get(place)
-        seen_in = meshes.seen_in(service) if service is not None else None
-        if seen_in is None:
-            self._seen_in.pop(place, None)
-        else:
-            self._seen_in[place] = seen_in
-        self.decide(place)
+    def service_changed(self, place: Place, service: Service | None) -> None:
+        """Take in a Service."""
+        _put(self._services, place, service)
 
     def gateway_moved(self, namespaces: frozenset[str]) -> None:
         """Take in where the gateway is; only Services that not every namespace sees are asked about."""
-        if namespaces != self._gateway_in:
-            self._gateway_in = namespaces
-            for place in list(self._seen_in):
-                self.decide(place)
+        _put(self._gateways, _THIS, namespaces or None)
 
-    def serving_changed(self, place: Place) -> None:
-        """Take note that what is behind a Service is another."""
-        self.decide(place)
+    def serving_changed(self, place: Place, serving: Serving) -> None:
+        """Take in what is behind a Service."""
+        _put(self._serving, place, serving if serving != Serving() else None)
 
     def service_export_changed(self, place: Place, generation: int | None) -> None:
         """Take in a ServiceExport."""
-        if generation == self._service_exports.get(place):
-            return
-        if generation is None:
-            del self._service_exports[place]
-        else:
-            self._service_exports[place] = generation
-        self._mark(ExportKey(*place))
-        self.decide(place)
+        if generation != self._service_exports.get(place):
+            _put(self._service_exports, place, generation)
+            self._mark(ExportKey(*place))
 
     def gateway_observed(self, index: int, hosts: Iterable[str]) -> None:
         """Take over the homes that an existing Gateway records."""
@@ -134,114 +102,95 @@ class Exports:
         self._homes.recover(index, places)
         self._mark(GatewayKey(index))
 
+    def again(self, place: Place) -> None:
+        """Decide about a Service again, which our code failed on."""
+        for node in (self._claims.node(place), self._exports.node(place)):
+            self._graph.again(node)
+
     # --- decisions --------------------------------------------------------------------------------
 
-    def decide(self, place: Place) -> None:
-        """Decide about a Service again."""
-        before, after = (
-            self._decided.get(place),
-            self._judging.judge(("Service", *place), lambda: self._decision(place)),
-        )
-        if isinstance(after, Unjudged) or before == after:
-            return
-        self._mark(ExportKey(*place))
-        self._mark(MeshStatusKey())
-        if isinstance(before, Claim):
-            self._unclaim(place, before)
-        elif before is not None:
-            self._list(before.reason, "/".join(place), there=False)
-        if isinstance(after, Claim):
-            self._claim(place, after)
-        elif after is not None:
-            self._list(after.reason, "/".join(place), there=True)
-        if after is None:
-            del self._decided[place]
-        else:
-            self._decided[place] = after
-
-    def _decision(self, place: Place) -> Claim | Decision | None:
-        service = self._services.get(place)
-        if service is None or self._mesh is None:
+    def _claim(self, context: Context, place: Place) -> Claim | Decision | None:
+        """Return what a Service would be exported as, were it alone, or why it would not be."""
+        service, mesh = context.get(self._services, place), context.get(self._meshes, _THIS)
+        if service is None or mesh is None:
             return None
-        namespace = self._namespaces.get(place[0])
-        labels = {"kubernetes.io/metadata.name": place[0]} | (namespace.metadata.labels if namespace else {})
-        serving = self._serving(place)
+        export = context.get(self._rules, _THIS)
+        labels = {"kubernetes.io/metadata.name": place[0]}
+        if export is not None and export.namespace_selectors is not None:
+            namespace = context.get(self._namespaces, place[0])
+            labels |= namespace.metadata.labels if namespace is not None else {}
+        serving = context.get(self._serving, place) or Serving()
         exported = decide(
-            self._mesh,
-            self._export,
+            mesh,
+            export,
             service,
             labels,
-            has_service_export=place in self._service_exports,
+            has_service_export=context.get(self._service_exports, place) is not None,
             accounts=serving.accounts,
         )
         if isinstance(exported, Decision):
             return exported
         unservable: tuple[int, ...] = ()
-        if self._mesh.ingress_type is IngressType.OPENSHIFT_ROUTER:
+        if mesh.ingress_type is IngressType.OPENSHIFT_ROUTER:
             unservable = tuple(
                 port.number for port in exported.offer.ports if istio.router_sni(exported.service, port.number) is None
             )
+        seen_in = meshes.seen_in(service)
         return Claim(
             exported=exported,
             created=service.metadata.creation_timestamp,
             unservable=unservable,
             meshless=serving.outside and not serving.in_mesh,
-            hidden=place in self._seen_in and not {*self.gateway_in()} & {*self._seen_in[place]},
+            hidden=seen_in is not None and not _namespaces(context.get(self._gateways, _THIS), mesh) & {*seen_in},
         )
 
-    def _claim(self, place: Place, claim: Claim) -> None:
-        rivals = self._claims.setdefault(claim.exported.offer.host, set())
-        for rival in rivals:
-            self._mark(ExportKey(*rival))
-        rivals.add(place)
-        self.ports += len(claim.exported.offer.ports)
-        for reason in claim.flaws:
-            self._list(reason, "/".join(place), there=True)
-
-    def _unclaim(self, place: Place, claim: Claim) -> None:
+    def _export(self, context: Context, place: Place) -> Claim | Decision | None:
+        """Return what a Service is exported as, or why it is not, once it is settled who has its host."""
+        claim = context.get(self._claims, place)
+        if not isinstance(claim, Claim):
+            return claim
         host = claim.exported.offer.host
-        rivals = self._claims[host]
-        rivals.discard(place)
-        self.ports -= len(claim.exported.offer.ports)
-        for rival in rivals:
-            self._mark(ExportKey(*rival))
-        if not rivals:
-            del self._claims[host]
-        for reason in claim.flaws:
-            self._list(reason, "/".join(place), there=False)
+        rivals = [context.get(self._claims, rival) for rival in context.members(self._by_host, host)]
+        first = holder((rival.exported, rival.created) for rival in rivals if isinstance(rival, Claim))
+        if first is None or (first.namespace, first.name) == place:
+            return claim
+        return Decision(
+            accepted=False,
+            reason=Reason.HOST_TAKEN,
+            message=f"Service {first.namespace}/{first.name} is exported as {host} already; choose another `as`",
+        )
 
-    def _settle(self, place: Place, decided: Claim | Decision | None) -> None:
-        """Keep who is exported, and who would be if another did not have its host."""
-        before, after = self._settled.pop(place, None), listing(place, decided)
-        if after is not None:
-            self._settled[place] = after
-        if before == after:
+    def _own_host(self, place: Place) -> tuple[str, ...]:
+        """Return the host that a Service has claimed of which that is not known."""
+        mesh = self._mesh
+        return (ServiceHost(name=place[1], namespace=place[0], domain=mesh.cluster_domain).fqdn,) if mesh else ()
+
+    def changed(self, place: Place, decided: Known[Claim | Decision], flow: str) -> None:
+        """Take note that something else became of a Service."""
+        self._mark(ExportKey(*place), flow)
+        if isinstance(decided, Unknown):
             return
+        ports = len(decided.exported.offer.ports) if isinstance(decided, Claim) else 0
+        self.ports += ports - self._ports.pop(place, 0)
+        if ports:
+            self._ports[place] = ports
         self._mark(MeshStatusKey())
-        for settled, there in ((before, False), (after, True)):
-            if settled is not None:
-                self._list(*settled, there=there)
-
-    def _list(self, reason: Reason, name: str, *, there: bool) -> None:
-        """Keep the names that a person may ask about, sorted."""
-        if reason in _EXPECTED:
-            return
-        names = self._listed.setdefault(reason, [])
-        if there:
-            insort(names, name)
-        else:
-            del names[bisect_left(names, name)]
-
-    def _holder(self, host: str) -> ServiceHost | None:
-        claims = [self._decided[place] for place in self._claims.get(host, ())]
-        return holder((claim.exported, claim.created) for claim in claims if isinstance(claim, Claim))
 
     # --- outputs ----------------------------------------------------------------------------------
 
-    def reconcile(self, place: Place) -> Outputs:
-        """Return what one Service offers, and what the router in front of this mesh needs for it."""
-        decided = self._decision_for(place)
-        self._settle(place, decided)
+    @property
+    def _mesh(self) -> LocalMesh | None:
+        mesh = self._meshes.get(_THIS)
+        return None if isinstance(mesh, Unknown) else mesh
+
+    def reconcile(self, place: Place) -> Outputs | None:
+        """Return what one Service offers, and what the router in front of this mesh needs for it.
+
+        ``None`` where that is unknown, so that everything stays as it is.
+        """
+        decided = self._exports.get(place)
+        if isinstance(decided, Unknown):
+            return None
         statuses = self._service_export_status(place, decided)
         if self._mesh is None or not isinstance(decided, Claim):
             home = self._homes.leave(place)
@@ -266,25 +215,12 @@ class Exports:
             statuses=statuses,
         )
 
-    def _decision_for(self, place: Place) -> Claim | Decision | None:
-        """Return what holds of a Service once it is settled who has its host."""
-        decided = self._decided.get(place)
-        if not isinstance(decided, Claim):
-            return decided
-        host = decided.exported.offer.host
-        first = self._holder(host)
-        if first is None or (first.namespace, first.name) == place:
-            return decided
-        return Decision(
-            accepted=False,
-            reason=Reason.HOST_TAKEN,
-            message=f"Service {first.namespace}/{first.name} is exported as {host} already; choose another `as`",
-        )
-
     def _service_export_status(self, place: Place, decided: Claim | Decision | None) -> tuple[StatusUpdate, ...]:
         """Return what the multi-cluster services API wants to hear, where this mesh listens to it."""
-        generation = self._service_exports.get(place)
-        if generation is None or self._mesh is None or self._export is None or not self._export.service_exports:
+        generation, export = self._service_exports.get(place), self._rules.get(_THIS)
+        if not isinstance(generation, int) or not isinstance(export, Export):
+            return ()
+        if self._mesh is None or not export.service_exports:
             return ()
         namespace, name = place
         decision = described(decided) if isinstance(decided, Claim) else decided
@@ -341,7 +277,7 @@ class Exports:
     @property
     def count(self) -> int:
         """How many hosts are exported."""
-        return len(self._claims)
+        return len(self._by_reason.members(Reason.EXPORTED))
 
     def is_listed(self, place: Place) -> bool:
         """Whether a Service has a place in a Gateway."""
@@ -349,23 +285,43 @@ class Exports:
 
     def gateway_in(self) -> list[str]:
         """Return the namespaces of the gateway, sorted: where it would be by default, if it is nowhere yet."""
-        default = {self._mesh.control_plane_namespace} if self._mesh is not None else frozenset[str]()
-        return sorted(self._gateway_in or default)
+        known = self._gateways.get(_THIS)
+        return sorted(_namespaces(None if isinstance(known, Unknown) else known, self._mesh))
 
     def gateways(self) -> list[int]:
         """Return the numbers of the Gateways there are."""
         return sorted({0, *self._homes.indexes()})
 
-    def left_out(self) -> dict[Reason, list[str]]:
+    def left_out(self) -> dict[Reason, Sequence[str]]:
         """Return who is left out though somebody may expect it, by reason, sorted."""
-        return {reason: names for reason, names in sorted(self._listed.items()) if names and reason != Reason.EXPORTED}
+        return {
+            reason: Listed(self._by_reason.members(reason), "/".join)
+            for reason in sorted(self._by_reason.known_keys())
+            if reason is not Reason.EXPORTED
+        }
 
     def names(self) -> Sequence[str]:
         """Return who is exported, sorted, with whatever is out of the ordinary about that."""
-        return self._listed.get(Reason.EXPORTED, ())
+        return Listed(self._by_reason.members(Reason.EXPORTED), lambda place: shown(place, self._exports.get(place)))
 
     def why(self, name: str) -> str:
         """Return why the Service of that name, as `left_out` has it, is not exported; empty where it is."""
         namespace, _, service = name.partition("/")
-        decided = self._decided.get((namespace, service))
+        decided = self._exports.get((namespace, service))
         return decided.message if isinstance(decided, Decision) else ""
+
+
+def _put(collection: Input[_K, _V], key: _K, value: _V | None) -> None:
+    if value is None:
+        collection.remove(key)
+    else:
+        collection.put(key, value)
+
+
+def _host_of(_place: Place, claim: Claim | Decision) -> tuple[str, ...]:
+    return (claim.exported.offer.host,) if isinstance(claim, Claim) else ()
+
+
+def _namespaces(known: frozenset[str] | None, mesh: LocalMesh | None) -> frozenset[str]:
+    """Return where the gateway is: where it would be by default, if it is nowhere yet."""
+    return known or (frozenset({mesh.control_plane_namespace}) if mesh is not None else frozenset())

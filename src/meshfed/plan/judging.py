@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
+from meshfed.derive import Node
 from meshfed.plan.values import Ref
 
 T = TypeVar("T")
@@ -31,6 +32,7 @@ class Judging:
     def __init__(self, told: Judged | None = None) -> None:
         self._told = told
         self._failing: set[Ref] = set()
+        self._nodes: dict[Ref, set[str]] = {}
 
     def judge(self, ref: Ref, work: Callable[[], T]) -> T | Unjudged:
         """Return what ``work``, which changes nothing, makes of an object."""
@@ -46,3 +48,15 @@ class Judging:
             self._failing.discard(ref)
             self._told(ref, None)
         return result
+
+    def failed(self, node: Node, error: Exception | None) -> None:
+        """Take note that what is derived of a Service could not be worked out, or can be again."""
+        if self._told is None:
+            return
+        ref = ("Service", *node.key)
+        failing = self._nodes.setdefault(ref, set())
+        (failing.discard if error is None else failing.add)(node.collection.name)
+        if not failing:
+            del self._nodes[ref]
+        if error is not None or not failing:
+            self._told(ref, error)

@@ -7,7 +7,8 @@ reports, so that most keys are worked out once.
 
 from __future__ import annotations
 
-from typing import ClassVar, Final, Protocol
+from collections.abc import Callable, Hashable
+from typing import Any, ClassVar, Final, Protocol
 
 import msgspec
 
@@ -112,6 +113,19 @@ class Turn(msgspec.Struct, frozen=True):
 
     flow: str
     keys: list[Key]
+
+
+class Waking(Turns[Any]):
+    """Turns that tell of whatever comes to wait."""
+
+    def __init__(self, told: Callable[[], None]) -> None:
+        super().__init__()
+        self._told = told
+
+    def add(self, key: Any, flow: Hashable, *, rank: int = 0) -> None:
+        """Let ``key`` wait in ``flow``, and tell."""
+        super().add(key, flow, rank=rank)
+        self._told()
 
 
 class DirtyKeys:

@@ -70,7 +70,9 @@ def drain(planner: Planner) -> dict[Key, Outputs]:
     outputs: dict[Key, Outputs] = {}
     while turn := planner.take_dirty():
         for key in turn.keys:
-            outputs[key] = planner.reconcile(key)
+            found = planner.reconcile(key)
+            if found is not None:
+                outputs[key] = found
     return outputs
 
 

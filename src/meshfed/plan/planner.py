@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from meshfed import istio
 from meshfed.api.core import Namespace, Service
 from meshfed.api.v1alpha1 import FederatedService, FederatedServiceSpec, MeshFederation, RemoteMesh
+from meshfed.derive import Graph
 from meshfed.model.identity import SpiffeID
 from meshfed.model.meshes import LocalMesh, Remote
 from meshfed.model.reasons import Decision
@@ -33,6 +34,7 @@ from meshfed.plan.keys import (
     RemoteKey,
     RemoteStatusKey,
     Turn,
+    Waking,
 )
 from meshfed.plan.local_services import LocalServices
 from meshfed.plan.remotes import Remotes
@@ -46,21 +48,22 @@ from meshfed.plan.workloads import Workloads
 class Planner:
     """Says what should exist in one cluster. Not for several threads; every call returns at once.
 
-    ``on_dirty`` is called with every key that may have changed, as soon as that is known; the same keys are also
-    kept for ``take_dirty``. ``on_judged`` hears of each Service and FederatedService that our own code fails on: what
-    was known of it stays, until it can be judged again. Without it such an exception goes to the caller.
+    ``on_dirty`` is called as soon as there is anything for ``take_dirty``. ``on_judged`` hears of each Service and
+    FederatedService that our own code fails on: what was known of it stays, until it can be judged again. Without it
+    such an exception goes to the caller.
     """
 
     def __init__(
         self,
         settings: Settings,
         *,
-        on_dirty: Callable[[Key], None] | None = None,
+        on_dirty: Callable[[], None] = lambda: None,
         on_judged: Judged | None = None,
     ) -> None:
         self._on_dirty = on_dirty
         judging = Judging(on_judged)
         self._dirty = DirtyKeys()
+        self._graph = Graph(Waking(on_dirty), judging.failed if on_judged is not None else None)
         self._federations = Federations(settings)
         self._services: dict[Place, Service] = {}
         self._remotes = Remotes(self._mark)
@@ -71,7 +74,7 @@ class Planner:
             self._serving_changed,
             lambda namespace, workload, there: self._ingress.workload_changed(namespace, workload, there=there),
         )
-        self._exports = Exports(self._mark, self._services, self._workloads.serving, judging)
+        self._exports = Exports(self._graph, self._mark)
         self._surroundings = Surroundings(self._locals, self._workloads.serving)
         self._imports = Imports(
             self._mark, self._surroundings, self._remotes, self._import_settled, judging, namespace=settings.namespace
@@ -88,8 +91,7 @@ class Planner:
 
     def _mark(self, key: Key, flow: str = "") -> None:
         self._dirty.add(key, flow)
-        if self._on_dirty is not None:
-            self._on_dirty(key)
+        self._on_dirty()
 
     # --- inputs: each takes the object as it stands now, or None where it is gone -----------------
 
@@ -129,7 +131,7 @@ class Planner:
         self._locals.service_changed(place)
         self._workloads.service_changed(place)
         self._ingress.service_changed(place)
-        self._exports.service_changed(place)
+        self._exports.service_changed(place, service)
 
     def workload_changed(self, kind: str, namespace: str, name: str, workload: Workload | None) -> None:
         """Take in a Pod, or a WorkloadEntry that is not ours."""
@@ -158,7 +160,7 @@ class Planner:
         self._imports.local_changed(self._locals.host(place))
 
     def _serving_changed(self, place: Place) -> None:
-        self._exports.serving_changed(place)
+        self._exports.serving_changed(place, self._workloads.serving(place))
         self._imports.surroundings_changed(self._locals.host(place))
 
     def _import_settled(self, host: str) -> None:
@@ -199,14 +201,20 @@ class Planner:
     def take_dirty(self) -> Turn | None:
         """Return the keys to work out next, and forget them; ``None`` where nothing is left to do.
 
-        All are of one kind: call again once they are worked out, so that what decides comes before what reports.
+        All are of one kind, and there may be none: call again once they are worked out, so that what decides comes
+        before what reports.
         """
+        if self._graph.turn():
+            for change in self._graph.outputs():
+                self._exports.changed(change.key, change.value, str(change.flow))
+            if self._graph.waiting:
+                return Turn("", [])
         return self._dirty.take()
 
     @property
     def waiting(self) -> int:
         """How many keys are to be worked out."""
-        return len(self._dirty)
+        return len(self._dirty) + self._graph.waiting
 
     def look_again(self, key: Key, flow: str) -> None:
         """Have a key worked out again that was taken in the turn of ``flow`` and not worked out."""
@@ -216,12 +224,12 @@ class Planner:
         """Judge a Service or FederatedService again that could not be."""
         kind, namespace, name = ref
         if kind == "Service":
-            self._exports.decide((namespace, name))
+            self._exports.again((namespace, name))
         else:
             self._imports.refresh(name)
 
-    def reconcile(self, key: Key) -> Outputs:
-        """Work one key out from current state. May mark other keys dirty."""
+    def reconcile(self, key: Key) -> Outputs | None:
+        """Work one key out from current state; ``None`` where it is unknown. May mark other keys dirty."""
         match key:
             case ExportKey(namespace=namespace, name=name):
                 return self._exports.reconcile((namespace, name))

@@ -325,11 +325,11 @@ async def test_where_hundreds_fail_the_log_and_the_metric_stay_readable(caplog: 
 async def test_an_object_that_can_be_taken_in_and_not_judged_is_unknown_all_the_same() -> None:
     standing, ref = faults.Faults(Metrics()), ("Service", "a", "b")
     standing.set_aside(ref, "one", Boom("taking in"))
-    standing.judged(ref, Boom("judging"), lambda: None)
+    standing.derived(ref, Boom("judging"), lambda: None)
     standing.taken_in(ref)
     assert dict(standing.unknown()) == {ref: "a fault of Meshfed's own: Boom: judging; please report it"}
     assert "Boom: judging" in str(standing.said)
-    standing.judged(ref, None, lambda: None)
+    standing.derived(ref, None, lambda: None)
     assert not standing
     assert not dict(standing.unknown())
 

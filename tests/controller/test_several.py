@@ -94,7 +94,7 @@ async def test_ports_that_disagree_are_refused_and_disturb_nothing() -> None:
 
         await east.apply(north.object(addresses=["192.0.2.30"], priority=1))
         await eventually(lambda: endpoints(east) == ["192.0.2.30"])
-        assert accepted(east)[record("west")] == "PortConflict"
+        await eventually(lambda: accepted(east)[record("west")] == "PortConflict")
         await east.delete("RemoteMesh", "north")
         await eventually(lambda: endpoints(east) == ["192.0.2.10"])
         await as_planned(east, west)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Iterable
 from typing import Any, TypeVar
 
 import msgspec
 
-from meshfed.derive import Collection, Context, Derived, Graph, Index, Input, Known, Node, Unknown
+from meshfed.derive import Collection, Context, Derived, Graph, Index, Input, Known, Leading, Node, Tally, Unknown
 from meshfed.model.turns import Turns
 
 KEYS = range(4)
@@ -31,7 +32,7 @@ class Shape(msgspec.Struct, frozen=True):
 
 
 class World:
-    """Two inputs, and six collections that are worked out from them and from each other, two of them indexed.
+    """Two inputs, and what is worked out from them and from each other: some of it indexed, or only where asked for.
 
     ``failing`` are the collections and keys whose functions raise; ``calls`` counts those that were run.
     """
@@ -54,7 +55,14 @@ class World:
         self.by_pair: Index[int, int] = Index(
             graph, "by pair", self.pairs, lambda key, value: {value % 2, key % 2}, perhaps=self._perhaps
         )
-        self.counts: Derived[str, tuple[int, ...]] = Derived(graph, "count", self._count, keys=["all"], output=True)
+        self.queue: Index[int, int] = Index(
+            graph, "queue", self.sums, lambda _, value: [value % shape.by], perhaps=lambda _: (), order=_order
+        )
+        self.numbers: Derived[int, int] = Derived(graph, "number", self._number, over=[self.b])
+        self.leads: Leading[int] = Leading(graph, "among the first", self.queue, self.numbers)
+        self.leaders: Derived[int, bool] = Derived(graph, "leader", self._leader, over=[self.a], output=True)
+        self.tally: Tally[int, int] = Tally(graph, "tally", self.sums, lambda _, value: (value % 2, value % 3))
+        self.counts: Derived[str, tuple[Any, ...]] = Derived(graph, "count", self._count, keys=["all"], output=True)
         self.lazy: Derived[int, int] = Derived(graph, "lazy", self._lazy)
         self.last: Derived[int, int] = Derived(graph, "last", self._last, over=[self.b], output=True)
         self.outputs: dict[tuple[str, Any], Any] = {}
@@ -62,12 +70,12 @@ class World:
     @property
     def derived(self) -> list[Derived[Any, Any]]:
         """All that is worked out."""
-        return [self.sums, self.totals, self.pairs, self.counts, self.lazy, self.last]
+        return [self.sums, self.totals, self.pairs, self.numbers, self.leaders, self.counts, self.lazy, self.last]
 
     @property
     def collections(self) -> list[Collection[Any, Any]]:
         """All there is."""
-        return [self.a, self.b, self.by_sum, self.by_pair, *self.derived]
+        return [self.a, self.b, self.by_sum, self.by_pair, self.queue, self.leads, self.tally, *self.derived]
 
     def _failed(self, node: Node, error: Exception | None) -> None:
         (self.faults.add if error is not None else self.faults.discard)(str(node))
@@ -103,9 +111,18 @@ class World:
             return one  # it can be said without the other
         return context.get(self.b, key)
 
-    def _count(self, context: Context, _key: str) -> tuple[int, ...]:
+    def _count(self, context: Context, _key: str) -> tuple[Any, ...]:
         self._called("count", "all")
-        return tuple(len(context.members(self.by_pair, group)) for group in (0, 1))
+        counted = context.get(self.tally, 0) or {}
+        return (*(len(context.members(self.by_pair, group)) for group in (0, 1)), *sorted(counted.items()))
+
+    def _number(self, context: Context, group: int) -> int | None:
+        self._called("number", group)
+        return context.get(self.b, group)
+
+    def _leader(self, context: Context, key: int) -> bool | None:
+        self._called("leader", key)
+        return (context.get(self.leads, key) and context.get(self.a, key) is not None) or None
 
     def _lazy(self, context: Context, key: int) -> int | None:
         self._called("lazy", key)
@@ -144,6 +161,10 @@ class World:
         return {where: value for where, value in found.items() if value is not None}
 
 
+def _order(key: int, value: int) -> tuple[int, int]:
+    return -value, key
+
+
 class Anew:
     """A world worked out anew from its inputs, by nothing but recursion."""
 
@@ -170,6 +191,12 @@ class Anew:
     def known(self, collection: Collection[K, V], key: K) -> Known[V]:
         if isinstance(collection, Input):
             return self._truth[collection.name].get(key) if self._truth is not None else collection.get(key)  # type: ignore[call-overload] # keys of inputs are numbers
+        if isinstance(collection, Leading):
+            return self._leads(key)  # type: ignore[arg-type, return-value] # there is one, of numbers
+        if isinstance(collection, Tally):
+            found: list[int | None] = [self.get(self._world.sums, one) for one in KEYS]
+            counts = Counter(value % 3 for value in found if value is not None and value % 2 == key)
+            return dict(counts) or None  # type: ignore[return-value] # as above
         assert isinstance(collection, Derived)
         try:
             return collection._function(self, key)  # type: ignore[arg-type] # it reads as a context does
@@ -178,11 +205,18 @@ class Anew:
         except Boom as boom:
             return Unknown(f"a fault of Meshfed's own: Boom: {boom}")
 
+    def _leads(self, key: int) -> bool | None:
+        world = self._world
+        total: int | None = self.get(world.sums, key)
+        groups = world.queue.place_of(key, total)[0]
+        leads = [key in self.members(world.queue, group)[: self.get(world.numbers, group) or 0] for group in groups]
+        return any(leads) or None
+
     def members(self, index: Index[Any, int], group: Any) -> list[int]:
         source: Derived[int, Any] = index._source
-        return [
-            key for key in KEYS if (value := self.get(source, key)) is not None and group in index.groups_of(key, value)
-        ]
+        places = {key: index.place_of(key, self.get(source, key)) for key in KEYS}
+        members = [key for key, (groups, _) in places.items() if group in groups]
+        return members if index._order is None else sorted(members, key=lambda key: places[key][1])
 
     def keys(self, collection: Input[int, V]) -> list[int]:
         if self._truth is not None:

@@ -41,7 +41,7 @@ def apply(world: World, step: Step) -> None:
         case "put":
             inputs[where].put(key, value, flow)
         case "remove":
-            inputs[where].remove(key, flow)
+            inputs[where].put(key, None, flow)
         case "unknown":
             inputs[where].unknown(key, "it cannot be read", flow)
         case "turn":
@@ -63,7 +63,7 @@ def apply(world: World, step: Step) -> None:
 
 def again(world: World, name: str, key: Any) -> None:
     """Have what is there of a key worked out again."""
-    found = next(one for one in world.derived if one.name == name)._nodes.get(key)
+    found = next(one for one in world.derived if one.name == name).nodes.get(key)
     if found is not None:
         world.graph.again(found)
 
@@ -79,7 +79,7 @@ def agree(world: World) -> None:
     world.drain()
     anew = Anew(world).values()
     assert world.values() == anew
-    outputs = {where: value for where, value in anew.items() if where[0] in {"total", "count", "last"}}
+    outputs = {where: value for where, value in anew.items() if where[0] in {"total", "leader", "count", "last"}}
     assert world.outputs == outputs
 
 
@@ -162,11 +162,12 @@ def test_nothing_is_remembered_of_what_is_gone(shape: Shape, steps: list[Step]) 
     mend(world)
     for one in (world.a, world.b):
         for key in KEYS:
-            one.remove(key)
+            one.put(key, None)
     world.drain()
     assert {one.name: one.size for one in world.collections if one.size} == {
-        "count": 1,  # it is always there, and reads two groups
+        "count": 1,  # it is always there, and reads three groups
         "by pair": 2,
+        "tally": 1,
     }
     assert not world.by_sum._of
     assert not world.by_pair._of
@@ -174,7 +175,12 @@ def test_nothing_is_remembered_of_what_is_gone(shape: Shape, steps: list[Step]) 
     world.graph.outputs()
     gc.collect()
     nodes = [one for one in gc.get_objects() if isinstance(one, Node) and one.collection in world.collections]
-    assert len(nodes) == 3 + 2  # and an input's own, for all of its keys
+    assert len(nodes) == 4 + 2  # and an input's own, for all of its keys
+    assert not world.leads._first
+    assert not world.leads._numbers
+    assert not world.leads._unknown
+    assert not world.queue._order_of
+    assert not world.tally._places
 
 
 class Hosts:
@@ -281,7 +287,7 @@ def test_a_key_that_is_lost_leaves_the_groups_alone_in_which_it_cannot_be() -> N
     world.hosts.put("c", "b")
     assert world.drain() == {"c": None}
     world.hosts.put("two", "b")
-    world.hosts.remove("a")
+    world.hosts.put("a", None)
     assert world.drain() == {"a": ["one a"], "b": ["c b", "two b"]}
 
 
@@ -292,7 +298,7 @@ def test_a_key_of_which_nobody_can_say_where_it_is_leaves_nothing_certain() -> N
     world.hosts.unknown("two", "it cannot be decoded")
     assert world.drain() == {"a": Unknown("it cannot be decoded")}
     assert world.by_host.get("b") == Unknown("it cannot be decoded")
-    world.hosts.remove("two")
+    world.hosts.put("two", None)
     assert world.drain() == {"a": ["one a"]}
     assert world.by_host.get("b") is None
 
@@ -367,6 +373,34 @@ def test_an_explanation_is_what_was_read() -> None:
     found = world.totals.node(1)
     assert [str(one) for one in found.reads] == ["by sum 1", "sum 1"]
     assert [str(one) for one in found.reads[1].reads] == ["a 1", "b 2"]
+
+
+def test_who_leads_is_unknown_where_nobody_ever_said_how_many_may() -> None:
+    world = World(Shape(by=1, drop=7))
+    world.a.put(1, 2)
+    world.b.unknown(0, "it cannot be read")
+    world.drain()
+    assert world.leaders.get(1) == Unknown("it cannot be read")
+    world.b.put(0, 3)
+    world.drain()
+    assert world.leaders.get(1) is True
+    world.b.unknown(0, "it cannot be read")
+    world.drain()
+    assert world.leaders.get(1) is True, "as many as before"
+
+
+def test_one_key_more_changes_who_leads_for_one_other_alone() -> None:
+    world = World(Shape(step=0, by=1, drop=100))
+    world.b.put(0, 2)
+    for key, value in ((1, 4), (2, 3), (3, 2)):
+        world.a.put(key, value)
+    world.drain()
+    assert [key for key in KEYS if world.leaders.get(key)] == [1, 2]
+    world.calls.clear()
+    world.a.put(0, 5)
+    world.drain()
+    assert [key for key in KEYS if world.leaders.get(key)] == [0, 1]
+    assert sorted(key for name, key in world.calls if name == "leader") == [0, 2]
 
 
 @pytest.mark.parametrize("number", [100, 3000])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from meshfed.federation.limits import Quota, standing
+from meshfed.federation.limits import standing
 from meshfed.federation.merging import Candidate, merge
 from meshfed.model.imports import Backend, Import
 from meshfed.model.offers import Offer, Port
@@ -167,18 +167,3 @@ def test_who_was_first_is_told_of_any_time_that_an_api_server_takes() -> None:
     assert standing(earliest, "b") < standing("2026-01-01T00:00:00Z", "a") < standing("nonsense", "a")
     assert standing("nonsense", "a") < standing("nonsense", "b") < standing("", "a")
     assert sorted(TIMES, key=lambda moment: standing(moment, ""))
-
-
-def test_the_limit_admits_who_was_first_and_says_whose_standing_changes() -> None:
-    a, b, c = standing("2026-01-01T00:00:00Z", "a"), standing("2026-01-02T00:00:00Z", "b"), standing("", "c")
-    quota = Quota(2)
-    assert [quota.add(c), quota.add(b)] == [[], []]
-    assert quota.add(a) == ["c"]
-    assert [quota.admits(entry) for entry in (a, b, c)] == [True, True, False]
-    assert quota.remove(b) == ["c"]
-    assert [quota.admits(entry) for entry in (a, b, c)] == [True, False, True]
-    assert quota.resize(0) == ["a", "c"]
-    assert [quota.admits(entry) for entry in (a, c)] == [False, False]
-    assert quota.resize(5) == ["a", "c"]
-    assert quota.remove(a) == []
-    assert len(quota) == 1

@@ -363,8 +363,8 @@ def test_a_new_offer_touches_its_host_and_who_reports_it() -> None:
     world.put(offer("west", "new"))
     assert world.settle() == [
         ImportKey(host("new")),
-        RemoteStatusKey("west"),
         OfferKey(record("new")),
+        RemoteStatusKey("west"),
         MeshStatusKey(),
     ]
     world.put(offer("west", "new"))

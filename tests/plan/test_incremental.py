@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from meshfed.api.core import Service
 from meshfed.api.v1alpha1 import FederatedService, MeshFederation, RemoteMesh
 from meshfed.model.reasons import DENIALS, Reason
-from meshfed.plan import GatewayKey, MeshStatusKey, Outputs
+from meshfed.plan import GatewayKey, ImportKey, MeshStatusKey, Outputs
 from meshfed.plan.rivals import Entry
 from tests.world import Object, World, exported, host, mesh, namespace, offer, pod, remote, service
 
@@ -263,3 +263,17 @@ def test_a_burst_is_reported_once() -> None:
     assert world.settle().count(MeshStatusKey()) == 1
     assert len(world.carriers) == 100
     assert f"ServiceEntry istio-system/import.{host('s99')}" in world.carriers
+
+
+def test_at_the_start_nothing_is_worked_out_before_all_that_remotes_offer_is_known() -> None:
+    """Else a host that several serve would lose the endpoints of those whose turn has not come."""
+    world = World(mesh())
+    for name, address, others in (("a", "192.0.2.1", 0), ("b", "192.0.2.2", 200), ("c", "192.0.2.3", 400)):
+        world.put(remote(name, addresses=[address], import_={"merge": True}))
+        world.put(*(offer(name, f"only-{name}-{number}") for number in range(others)), offer(name, "shared"))
+    for turn in iter(world.planner.take_dirty, None):
+        for key in turn.keys:
+            outputs = world.planner.reconcile(key)
+            if key == ImportKey(host("shared")) and outputs is not None:
+                (entry,) = outputs.objects
+                assert len(entry["spec"]["endpoints"]) == 3

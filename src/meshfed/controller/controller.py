@@ -152,7 +152,7 @@ class Controller:
         planner = Planner(
             settings,
             on_dirty=dirty.set,
-            on_judged=lambda ref, error: faults.judged(ref, error, lambda: planner.judge_again(ref)),
+            on_failed=lambda subject, error: faults.derived(subject, error, lambda: planner.again(subject)),
         )
         term = Federating(
             client=client,

@@ -4,7 +4,7 @@ An exception of ours says nothing about what exists. So nothing is deleted for o
 with its trace, and ``/readyz`` and the metric ``meshfed_faults`` name what it concerns until it is over. What is done
 about it depends on what failed:
 
-- What is worked out by itself (one key, the judgement of one offer or Service, one report) is tried again by itself,
+- What is worked out by itself (one key, one derived value, one report) is tried again by itself,
   and what it led to stays.
 - Where an object of the cluster was being taken in, what we know is half changed and cannot be trusted. The term ends,
   and the next one begins with nothing in memory (`Feed`). In it the object is set aside, as one that cannot be
@@ -70,7 +70,7 @@ class Faults:
         self._trial_at = 0.0
         self._failed_trials = 0
         self._unread: set[Ref] = set()
-        self._unjudged: set[Ref] = set()
+        self._underived: set[Ref] = set()
         self.came = asyncio.Event()
         """Set whenever a fault comes or goes while any stands; whoever has looked clears it."""
 
@@ -123,14 +123,20 @@ class Faults:
 
         return told
 
-    def judged(self, ref: Ref, error: Exception | None, again: Callable[[], object]) -> None:
-        """An object of the cluster could be judged, or could not (``error``): until it can, it counts as unknown."""
+    def derived(self, subject: Ref | str, error: Exception | None, again: Callable[[], object]) -> None:
+        """What follows from an object of the cluster, or else a value, can be worked out, or cannot (``error``).
+
+        Until it can, the object counts as unknown.
+        """
+        what = subject if isinstance(subject, str) else named(subject)
         if error is None:
-            self._unjudged.discard(ref)
-            self.over(named(ref))
+            if not isinstance(subject, str):
+                self._underived.discard(subject)
+            self.over(what)
         else:
-            self._unjudged.add(ref)
-            self.caught(named(ref), error, again)
+            if not isinstance(subject, str):
+                self._underived.add(subject)
+            self.caught(what, error, again)
 
     def _again(self, what: str, again: Callable[[], object]) -> None:
         try:
@@ -166,7 +172,7 @@ class Faults:
             aside = self._aside.pop(ref, None)
             if aside is not None and aside.on_trial:
                 self._trial_at, self._failed_trials = 0.0, 0
-            if ref not in self._unjudged:
+            if ref not in self._underived:
                 self.over(named(ref))
 
     def aside(self) -> tuple[Ref, ...]:
@@ -216,8 +222,8 @@ class Faults:
     # --- what is to be seen of them
 
     def unknown(self) -> Iterator[tuple[Ref, str]]:
-        """Yield each object of the cluster that could not be read, taken in or judged, and why."""
-        for ref in {*self._unjudged, *self._unread, *self._aside}:
+        """Yield each object of the cluster that could not be read, taken in or worked out, and why."""
+        for ref in {*self._underived, *self._unread, *self._aside}:
             fault = self._standing.get(named(ref))
             error = fault.error if fault is not None else "the log has it"
             yield ref, f"a fault of Meshfed's own: {error}; please report it"
@@ -229,7 +235,7 @@ class Faults:
                 fault.timer.cancel()
         ended = {A_TERM: self._standing[A_TERM]} if A_TERM in self._standing else {}
         self._standing = ended | {named(ref): Fault(aside.error) for ref, aside in self._aside.items()}
-        self._unjudged.clear()
+        self._underived.clear()
         self._unread.clear()
         self._changed()
 

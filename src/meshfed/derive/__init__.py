@@ -11,13 +11,14 @@ Everything is a collection of values by key, in one `Graph`:
 - A `Derived` is a function of a context and a key. It reads other collections through the context alone (``get``,
   ``members``, ``keys``), and so the graph knows what each value was worked out from.
 - An `Index` has the keys of a `Derived` by something that their values say: the offers by host, the exports by reason.
+  `Leading` says which of them are among the first of their group; a `Tally` counts keys by what their values say.
 
 From that three things follow:
 
 1. **A value is worked out again when something that it read is another, and only then.** Where the result is equal to
-   the one before, it ends there. A change *marks* whatever may depend on it, which is cheap, and works nothing out.
-   Values are worked out as somebody asks for them; those of outputs and of what is indexed in turns (`Graph.turn`),
-   which the graph takes from the queue that it is given. So what anybody reads is always worked out from what is there.
+   the one before, it ends there. Most values are worked out as somebody asks for them, from what is there at that
+   moment. Those of outputs and of what is indexed are worked out ahead, each in its turn (`Graph.turn`), and until then
+   are as of their last one.
 2. **Unknown is contagious.** A function that reads something unknown ends there, and its value is unknown for the same
    reason, unless it asks by ``known`` because it can decide without.
 3. **An exception of ours is one more reason.** Where a function raises, that one value is unknown, and so what follows
@@ -31,6 +32,8 @@ After any history every value is the one that would be worked out anew: tests/de
 from meshfed.derive.collections import Collection, Context, Derived, Input
 from meshfed.derive.graph import Change, Graph, Known, Node, Queue, Unknown
 from meshfed.derive.index import Index
+from meshfed.derive.leading import Leading
+from meshfed.derive.tally import Tally
 
 __all__ = [
     "Change",
@@ -41,7 +44,9 @@ __all__ = [
     "Index",
     "Input",
     "Known",
+    "Leading",
     "Node",
     "Queue",
+    "Tally",
     "Unknown",
 ]

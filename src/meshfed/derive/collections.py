@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from meshfed.derive.graph import Graph, Known, Node, NotKnown, Reader, State, Unknown
+from meshfed.derive.graph import Graph, Known, Node, NotKnown, State, Unknown
 
 if TYPE_CHECKING:
     from meshfed.derive.index import Index
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 G = TypeVar("G", bound=Hashable)
+K_contra = TypeVar("K_contra", bound=Hashable, contravariant=True)
 
 
 class Collection(Generic[K, V]):
@@ -25,14 +26,14 @@ class Collection(Generic[K, V]):
         self.name = name
         self.rank = graph.next_rank()
         self.waiting: dict[Node, None] | None = None
-        self._nodes: dict[K, Node] = {}
+        self.nodes: dict[K, Node] = {}
         self._followers: list[Derived[K, Any]] = []
 
     def node(self, key: K) -> Node:
         """Return the node of ``key``, for whoever reads it."""
-        found = self._nodes.get(key)
+        found = self.nodes.get(key)
         if found is None:
-            found = self._nodes[key] = self._new(key)
+            found = self.nodes[key] = self._new(key)
         return found
 
     def _new(self, key: K) -> Node:
@@ -40,37 +41,42 @@ class Collection(Generic[K, V]):
 
     def get(self, key: K) -> Known[V]:
         """Return what is known of ``key`` now."""
-        node = self.node(key)
-        self.graph.refresh(node)
+        node = self.nodes.get(key)
+        is_new = node is None
+        if node is None:
+            node = self.node(key)
+        if node.state is not State.FRESH:
+            self.graph.refresh(node)
         value: Known[V] = node.value
-        self.drop_unless_needed(node)
+        if is_new:
+            self.drop_unless_needed(node)
         return value
 
     def has(self, key: K) -> bool:
         """Whether there is a value of ``key``, or it is unknown whether there is."""
-        node = self._nodes.get(key)
+        node = self.nodes.get(key)
         return node is not None and node.value is not None
 
     def known_keys(self) -> list[K]:
         """Return the keys of which there is a value, or it is unknown whether there is."""
-        return [key for key in self._nodes if self.has(key)]
+        return [key for key in self.nodes if self.has(key)]
 
     @property
     def size(self) -> int:
         """How many keys take up memory here."""
-        return len(self._nodes)
+        return len(self.nodes)
 
     def follow(self, follower: Derived[K, Any]) -> None:
         """Have ``follower`` look at each key of this collection."""
         self._followers.append(follower)
-        for key in self._nodes:
+        for key in self.nodes:
             follower.look(key)
 
     def _tell_followers(self, key: K) -> None:
         for follower in self._followers:
             follower.look(key)
 
-    def work_out(self, node: Node, reader: Reader) -> tuple[Any, Any]:
+    def work_out(self, node: Node, reads: dict[Node, None]) -> tuple[Any, Any]:
         """Return the value of a key, and where it stands in indexes."""
         raise NotImplementedError
 
@@ -79,8 +85,8 @@ class Collection(Generic[K, V]):
 
     def drop_unless_needed(self, node: Node) -> None:
         """Forget a key that there is nothing of, and that nobody asks for."""
-        if not node.dependents and not self._is_needed(node) and self._nodes.get(node.key) is node:
-            del self._nodes[node.key]
+        if not node.dependents and not self._is_needed(node) and self.nodes.get(node.key) is node:
+            del self.nodes[node.key]
             self.graph.forget(node)
 
     def _is_needed(self, node: Node) -> bool:
@@ -98,64 +104,83 @@ class Input(Collection[K, V]):
     def _new(self, key: K) -> Node:
         return Node(self, key, self._incomplete, State.FRESH)
 
-    def put(self, key: K, value: V, flow: Hashable = "") -> None:
-        """``key`` has this value now."""
-        self._set(key, value, flow)
+    def get(self, key: K) -> Known[V]:
+        """Return what is known of ``key`` now."""
+        node = self.nodes.get(key)
+        value: Known[V] = node.value if node is not None else self._incomplete
+        return value
 
-    def remove(self, key: K, flow: Hashable = "") -> None:
-        """There is no ``key``."""
-        self._set(key, None, flow)
+    def put(self, key: K, value: V | None, flow: Hashable = "") -> None:
+        """``key`` has this value now; ``None``: there is none."""
+        self._set(key, value, flow)
 
     def unknown(self, key: K, reason: str, flow: Hashable = "") -> None:
         """Nobody can say what there is of ``key``."""
         self._set(key, Unknown(reason), flow)
 
+    def touch(self, key: K, flow: Hashable = "") -> None:
+        """What whoever reads ``key`` reads beside the graph is another now."""
+        self.graph.flow = flow
+        if key in self.nodes:
+            self.graph.changed(self.nodes[key])
+
     def complete(self, flow: Hashable = "") -> None:
         """Whatever was not put by now is absent."""
         before, self._incomplete = self._incomplete, None
         if before is not None:
-            for key in [key for key, node in self._nodes.items() if node.value is before]:
-                self._set(key, None, flow)
+            for node in list(self.nodes.values()):
+                if node.value is before:
+                    self._set(node.key, None, flow)
+                else:
+                    self.drop_unless_needed(node)
             self.graph.flow = flow
             self.graph.changed(self._all)
 
-    def all_keys(self, reader: Reader) -> list[K]:
-        """Return the keys there are, as read by ``reader``; raises `NotKnown` where these may not be all."""
-        reader.look(self._all)
-        if self._incomplete is not None:
-            raise NotKnown(self._incomplete)
-        return self.known_keys()
+    @property
+    def all(self) -> Node:
+        """The node that changes whenever a key comes or goes."""
+        return self._all
+
+    @property
+    def incomplete(self) -> Unknown | None:
+        """Why there may be keys that nobody knows; ``None`` where there are none."""
+        return self._incomplete
 
     def has(self, key: K) -> bool:
         """Whether there is a value of ``key``, or it is unknown whether there is."""
-        node = self._nodes.get(key)
-        return node is not None and self._is_needed(node)
+        node = self.nodes.get(key)
+        return node is not None and self._was_put(node)
+
+    def _was_put(self, node: Node) -> bool:
+        return node.value is not None and node.value is not self._incomplete
 
     def _is_needed(self, node: Node) -> bool:
-        return node.value is not None and node.value is not self._incomplete
+        # As long as this is incomplete, that there is none is worth to be remembered.
+        return self._was_put(node) or (node.value is None and self._incomplete is not None)
 
     def _set(self, key: K, value: Any, flow: Hashable) -> None:
         self.graph.flow = flow
         node = self.node(key)
         before = node.value
-        if before == value and before is not self._incomplete:
+        had = self._was_put(node)
+        if before != value or before is self._incomplete:
+            self.graph.put(node, value)
+            if had != (value is not None):
+                self.graph.changed(self._all)
+                self._tell_followers(key)
+        if value is None:
             self.drop_unless_needed(node)
-            return
-        had = self._is_needed(node)
-        self.graph.put(node, value)
-        if had != (value is not None):
-            self.graph.changed(self._all)
-            self._tell_followers(key)
-        self.drop_unless_needed(node)
 
 
 class Context:
     """What a function reads other collections through."""
 
-    __slots__ = ("_reader",)
+    __slots__ = ("_graph", "_node", "_reads")
 
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
+    def __init__(self, graph: Graph, node: Node, reads: dict[Node, None]) -> None:
+        self._graph = graph
+        self._node = node
+        self._reads = reads
 
     def get(self, collection: Collection[K, V], key: K) -> V | None:
         """Return a value, ``None`` where there is none; where it is unknown, so is what is being worked out."""
@@ -166,13 +191,23 @@ class Context:
 
     def known(self, collection: Collection[K, V], key: K) -> Known[V]:
         """Return a value, also where it is unknown: for who can decide without."""
-        value: Known[V] = self._reader.look(collection.node(key))
+        node = collection.nodes.get(key) or collection.node(key)
+        self._read(node)
+        value: Known[V] = node.value
         return value
 
+    def _read(self, node: Node) -> None:
+        if node.state is State.AT_WORK:
+            raise RecursionError(f"{node} is worked out from itself")
+        self._reads[node] = None
+        node.dependents[self._node] = None
+        if node.state is not State.FRESH:
+            self._graph.refresh(node)
+
     def members(self, index: Index[G, K], group: G) -> Sequence[K]:
-        """Return the keys of a group, sorted, not to be kept; where these may not be all, it is unknown."""
+        """Return the keys of a group as they are now, sorted, not to be kept; where these may not be all: unknown."""
         index.freshen(group)
-        self._reader.look(index.node(group))
+        self._read(index.node(group))
         doubt = index.doubt(group)
         if doubt is not None:
             raise NotKnown(doubt)
@@ -180,14 +215,31 @@ class Context:
 
     def keys(self, collection: Input[K, V]) -> list[K]:
         """Return all keys of an input; where these may not be all, it is unknown."""
-        return collection.all_keys(self._reader)
+        self._read(collection.all)
+        if collection.incomplete is not None:
+            raise NotKnown(collection.incomplete)
+        return collection.known_keys()
+
+
+class Placed(Protocol[K_contra]):
+    """What goes by each value of a collection, as an index does."""
+
+    def place_of(self, key: K_contra, value: Any, /) -> Any:
+        """Return what follows from a value, ``None`` where there is none. Where it raises, the value is at fault."""
+
+    def move(self, key: K_contra, place: Any, /) -> None:
+        """A value was worked out, from which this follows."""
+
+    def lose(self, key: K_contra, reason: Unknown, /) -> None:
+        """A value is unknown."""
 
 
 class Derived(Collection[K, V]):
     """What a function makes of each key of the collections that it is ``over``, and of any that others ask for.
 
-    ``keys`` are always there. The values of an ``output`` are worked out without anybody asking, and `Graph.outputs`
-    tells of those that change.
+    ``keys`` are always there. Some are worked out ``ahead``, each in its turn, without anybody asking: those of an
+    ``output``, of whose changes `Graph.outputs` tells, those that are indexed, and those that so many read that they
+    are not to be looked at before it is known that this is another.
     """
 
     def __init__(
@@ -199,14 +251,15 @@ class Derived(Collection[K, V]):
         over: Iterable[Collection[K, Any]] = (),
         keys: Iterable[K] = (),
         output: bool = False,
+        ahead: bool = False,
     ) -> None:
         super().__init__(graph, name)
         self._function = function
         self._over = tuple(over)
         self._keys = frozenset(keys)
-        self._indexes: list[Index[Any, K]] = []
+        self._indexes: list[Placed[K]] = []
         self.is_output = output
-        if output:
+        if output or ahead:
             self._work_ahead()
         for collection in self._over:
             collection.follow(self)
@@ -218,11 +271,11 @@ class Derived(Collection[K, V]):
             for key in (*self._keys, *(key for collection in self._over for key in collection.known_keys())):
                 self.look(key)
 
-    def index(self, index: Index[Any, K]) -> None:
+    def index(self, index: Placed[K]) -> None:
         """Keep ``index`` up to date from now on."""
         self._indexes.append(index)
         self._work_ahead()
-        for node in self._nodes.values():
+        for node in self.nodes.values():
             self.graph.mark(node, stale=True)
 
     def _new(self, key: K) -> Node:
@@ -230,16 +283,16 @@ class Derived(Collection[K, V]):
 
     def look(self, key: K) -> None:
         """In what this is over there is a key now, or none any more."""
-        node = self._nodes.get(key)
+        node = self.nodes.get(key)
         if node is not None:
             self.graph.mark(node, stale=True)
         elif self.waiting is not None:
             self.graph.enqueue(self.node(key))
 
-    def work_out(self, node: Node, reader: Reader) -> tuple[Any, Any]:
+    def work_out(self, node: Node, reads: dict[Node, None]) -> tuple[Any, Any]:
         """Return the value of a key, and where it stands in indexes."""
-        value = self._function(Context(reader), node.key)
-        return value, [() if value is None else index.groups_of(node.key, value) for index in self._indexes]
+        value = self._function(Context(self.graph, node, reads), node.key)
+        return value, [index.place_of(node.key, value) for index in self._indexes]
 
     def settled(self, node: Node, before: Any, places: Any) -> None:
         """Take note that a value was worked out."""
@@ -250,7 +303,8 @@ class Derived(Collection[K, V]):
                 index.move(node.key, places[position])
         if (before is None) != (node.value is None):
             self._tell_followers(node.key)
-        self.drop_unless_needed(node)
+        if node.value is None or self.waiting is None:
+            self.drop_unless_needed(node)
 
     def _is_needed(self, node: Node) -> bool:
         if self.waiting is None:

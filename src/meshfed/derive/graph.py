@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from enum import Enum, auto
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
@@ -87,38 +87,17 @@ class Owner(Protocol):
     waiting: dict[Node, None] | None
     """Nodes that have to be worked out without anybody asking, of those that are; ``None`` where there are no such."""
 
-    def work_out(self, node: Node, reader: Reader) -> tuple[Any, Any]:
-        """Return the value of a key, and where it stands in indexes. Whatever this raises is a fault of that value."""
+    def work_out(self, node: Node, reads: dict[Node, None]) -> tuple[Any, Any]:
+        """Return the value of a key, and where it stands in indexes, and put what it was made from into ``reads``.
+
+        Whatever this raises is a fault of that value.
+        """
 
     def settled(self, node: Node, before: Any, places: Any) -> None:
         """Take note that a value was worked out; ``places`` is ``None`` where it is unknown."""
 
     def drop_unless_needed(self, node: Node) -> None:
         """Forget a key that there is nothing of, and that nobody asks for."""
-
-
-class Reader:
-    """Notes what a function reads."""
-
-    __slots__ = ("_graph", "_node", "read")
-
-    def __init__(self, graph: Graph, node: Node) -> None:
-        self._graph = graph
-        self._node = node
-        self.read: dict[Node, None] = {}
-
-    def look(self, node: Node) -> Any:
-        """Return the value of ``node`` as it is now, be it unknown.
-
-        Raises:
-            RecursionError: it is what is being worked out.
-        """
-        if node.state is State.AT_WORK:
-            raise RecursionError(f"{node} is worked out from itself")
-        self.read[node] = None
-        node.dependents[self._node] = None
-        self._graph.refresh(node)
-        return node.value
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -135,14 +114,12 @@ Failed: TypeAlias = Callable[[Node, Exception | None], None]
 
 
 class Graph:
-    """All collections of one plan. Not for several threads; nothing here waits.
-
-    ``failed`` hears of functions that raise. Without it the exception goes to whoever asked.
-    """
+    """All collections of one plan. Not for several threads; nothing here waits."""
 
     def __init__(self, queue: Queue, failed: Failed | None = None) -> None:
         self._queue = queue
-        self._failed = failed
+        self.failed = failed
+        """Hears of functions that raise. Without it the exception goes to whoever asked."""
         self._changed: dict[tuple[Owner, Hashable], tuple[Node, Hashable]] = {}
         self._collections = 0
         self.flow: Hashable = ""
@@ -182,16 +159,20 @@ class Graph:
             node.state = State.STALE
         elif was_fresh:
             node.state = State.DOUBTFUL
-        if was_fresh:
-            self.enqueue(node)
+        if was_fresh and not self.enqueue(node):
             for dependent in node.dependents:
                 self.mark(dependent, stale=False)
 
-    def enqueue(self, node: Node) -> None:
-        """Let a value wait for its turn, where it has to be worked out without anybody asking."""
-        if node.collection.waiting is not None:
-            node.collection.waiting[node] = None
-            self._queue.add(node, self.flow, rank=node.collection.rank)
+    def enqueue(self, node: Node) -> bool:
+        """Let a value wait for its turn, where it is worked out without anybody asking; says whether it is.
+
+        What has read it need not be looked at before it is known to be another: one limit may stand behind thousands.
+        """
+        if node.collection.waiting is None:
+            return False
+        node.collection.waiting[node] = None
+        self._queue.add(node, self.flow, rank=node.collection.rank)
+        return True
 
     def again(self, node: Node, flow: Hashable = "") -> None:
         """Have a value worked out once more, in the turn of ``flow``, though nothing that it reads is another."""
@@ -202,10 +183,15 @@ class Graph:
 
     def turn(self) -> bool:
         """Work out a few values of the flow whose turn it is; says whether any waited."""
-        self.flow, nodes = self._queue.take(TURN)
+        flow, nodes = self._queue.take(TURN)
+        self.work(flow, nodes)
+        return bool(nodes)
+
+    def work(self, flow: Hashable, nodes: Iterable[Node]) -> None:
+        """Work out values that waited, in the turn of ``flow``."""
+        self.flow = flow
         for node in nodes:
             self.refresh(node)
-        return bool(nodes)
 
     def outputs(self) -> list[Change]:
         """Return the outputs that changed since the last call, each once, what decides before what reports."""
@@ -220,43 +206,46 @@ class Graph:
         if node.state is State.FRESH:
             return
         for one in node.reads if node.state is State.DOUBTFUL else ():
-            self.refresh(one)
-            if node.state is State.STALE:
-                break
+            if one.state is not State.FRESH:
+                self.refresh(one)
+                if node.state is State.STALE:
+                    break
         if node.state is State.DOUBTFUL:
             self._is_fresh(node)
         else:
             self._work_out(node)
 
     def _work_out(self, node: Node) -> None:
-        reader, before = Reader(self, node), node.value
+        reads: dict[Node, None] = {}
+        before = node.value
         error: Exception | None = None
         node.state, node.touched = State.AT_WORK, False
         try:
-            value, places = node.collection.work_out(node, reader)
+            value, places = node.collection.work_out(node, reads)
             same = bool(before == value)
         except NotKnown as found:
             value, places, same = found.unknown, None, before == found.unknown
         except Exception as found:
-            if self._failed is None:
+            if self.failed is None:
                 raise
             error, value, places = found, Unknown(f"a fault of Meshfed's own: {described(found)}"), None
             same = before == value
         finally:
             node.state = State.STALE
-            self._note_reads(node, reader.read)
+            self._note_reads(node, reads)
         self._is_fresh(node)
         if not same:
             self.put(node, value)
-        self._tell(node, error)
+        if error is not None or node.failed:
+            self._tell(node, error)
         node.collection.settled(node, before, places)
         if node.touched:
             self.mark(node, stale=True)
 
     def _tell(self, node: Node, error: Exception | None) -> None:
-        if self._failed is not None and (error is not None or node.failed):
+        if self.failed is not None and (error is not None or node.failed):
             node.failed = error is not None
-            self._failed(node, error)
+            self.failed(node, error)
 
     @staticmethod
     def _is_fresh(node: Node) -> None:
@@ -264,12 +253,14 @@ class Graph:
         if node.collection.waiting is not None:
             node.collection.waiting.pop(node, None)
 
-    def _note_reads(self, node: Node, read: dict[Node, None]) -> None:
-        before, node.reads = node.reads, tuple(read)
-        for one in before:
-            if one not in read:
-                del one.dependents[node]
-                one.collection.drop_unless_needed(one)
+    @staticmethod
+    def _note_reads(node: Node, reads: dict[Node, None]) -> None:
+        before, node.reads = node.reads, tuple(reads)
+        if before != node.reads:
+            for one in before:
+                if one not in reads:
+                    del one.dependents[node]
+                    one.collection.drop_unless_needed(one)
 
     def forget(self, node: Node) -> None:
         """Take note that a key is gone, and reads nothing any more."""

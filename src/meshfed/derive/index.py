@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from meshfed.derive.collections import Collection, Derived
 from meshfed.derive.graph import Graph, Known, Node, State, Unknown
 
+if TYPE_CHECKING:
+    from meshfed.derive.leading import Leading
+
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 G = TypeVar("G", bound=Hashable)
+Place: TypeAlias = tuple[tuple[G, ...], Any]
+"""The groups that a key is in, and what it is sorted by there."""
 
 
 class Members(Sequence[K]):
     """The keys of one group, sorted: what is there now, not to be kept."""
 
-    __slots__ = ("_keys",)
+    __slots__ = ("_keys", "_order")
 
-    def __init__(self) -> None:
+    def __init__(self, order: Callable[[K], Any] | None = None) -> None:
         self._keys: list[Any] = []
+        self._order = order
 
     def __getitem__(self, position: Any) -> Any:
         return self._keys[position]
@@ -31,19 +37,26 @@ class Members(Sequence[K]):
     def __iter__(self) -> Iterator[K]:
         return iter(self._keys)
 
-    def add(self, key: K) -> None:
-        """Let ``key`` be one of them."""
-        insort(self._keys, key)
+    def position(self, key: K) -> int:
+        """Return where ``key`` is, or would be."""
+        if self._order is None:
+            return bisect_left(self._keys, key)
+        return bisect_left(self._keys, self._order(key), key=self._order)
 
-    def discard(self, key: K) -> None:
-        """Let ``key``, which is one of them, be none any more."""
-        del self._keys[bisect_left(self._keys, key)]
+    def insert(self, position: int, key: K) -> None:
+        """Let ``key`` be one of them."""
+        self._keys.insert(position, key)
+
+    def remove(self, position: int) -> None:
+        """Let the one at a position be none any more."""
+        del self._keys[position]
 
 
 class Index(Collection[G, Sequence[K]]):
     """The keys of ``source``, sorted, by the groups that ``groups`` names for each key and its value.
 
-    A key is where it was when it was worked out last. So one that becomes unknown stays. Of one that was never known
+    ``order`` says what they are sorted by instead; no two of a group may be equal in it. A key is where it was when it
+    was worked out last. So one that becomes unknown stays. Of one that was never known
     nobody can say where it belongs: ``perhaps`` names the groups that it may be in, ``None`` are all there may be, and
     what reads those is unknown too.
     """
@@ -56,8 +69,11 @@ class Index(Collection[G, Sequence[K]]):
         groups: Callable[[K, V], Iterable[G]],
         *,
         perhaps: Callable[[K], Iterable[G] | None] = lambda _: None,
+        order: Callable[[K, V], Any] | None = None,
     ) -> None:
         super().__init__(graph, name)
+        self._order: Callable[[K, Any], Any] | None = order
+        self._order_of: dict[K, Any] = {}
         self._source: Derived[K, Any] = source
         self._groups: Callable[[K, Any], Iterable[G]] = groups
         self._perhaps = perhaps
@@ -65,7 +81,12 @@ class Index(Collection[G, Sequence[K]]):
         self._lost: dict[K, tuple[Unknown, tuple[G, ...] | None]] = {}
         self._lost_in: dict[G, dict[K, None]] = {}
         self._lost_anywhere: dict[K, None] = {}
+        self._leading: list[Leading[K]] = []
         source.index(self)
+
+    def lead(self, leading: Leading[K]) -> None:
+        """Tell ``leading`` of every key that joins or leaves a group."""
+        self._leading.append(leading)
 
     def _new(self, key: G) -> Node:
         return Node(self, key, None, State.FRESH)
@@ -74,9 +95,13 @@ class Index(Collection[G, Sequence[K]]):
 
     def members(self, group: G) -> Sequence[K]:
         """Return the keys of ``group``, as far as they are known, not to be kept."""
-        node = self._nodes.get(group)
+        node = self.nodes.get(group)
         members: Sequence[K] | None = node.value if node is not None else None
         return () if members is None else members
+
+    def groups(self, key: K) -> tuple[G, ...]:
+        """Return the groups that a key is in, as far as that is known."""
+        return self._of.get(key, ())
 
     def freshen(self, group: G) -> None:
         """Bring every member up to date, which may take it elsewhere."""
@@ -85,7 +110,7 @@ class Index(Collection[G, Sequence[K]]):
         if not waiting or not members:
             return
         if len(waiting) < len(members):
-            stale = [node for node in waiting if group in self._of.get(node.key, ())]
+            stale = [node for node in waiting if group in self.groups(node.key)]
         else:
             stale = [node for node in map(self._source.node, members) if node in waiting]
         for node in stale:
@@ -93,9 +118,10 @@ class Index(Collection[G, Sequence[K]]):
 
     def doubt(self, group: G) -> Unknown | None:
         """Return why there may be members of ``group`` that nobody knows; ``None`` where there are none."""
-        for lost in (self._lost_in.get(group, ()), self._lost_anywhere):
-            for key in lost:
-                return self._lost[key][0]
+        if self._lost:
+            for lost in (self._lost_in.get(group, ()), self._lost_anywhere):
+                for key in lost:
+                    return self._lost[key][0]
         return None
 
     def has(self, group: G) -> bool:
@@ -112,28 +138,42 @@ class Index(Collection[G, Sequence[K]]):
 
     # --- what changes
 
-    def groups_of(self, key: K, value: object) -> tuple[G, ...]:
-        """Return the groups that a key is in."""
-        return tuple(dict.fromkeys(self._groups(key, value)))
+    def place_of(self, key: K, value: object) -> Place[G]:
+        """Return the groups that a key is in, and what it is sorted by."""
+        if value is None:
+            return (), None
+        order = None if self._order is None else self._order(key, value)
+        return tuple(dict.fromkeys(self._groups(key, value))), order
 
-    def move(self, key: K, groups: tuple[G, ...]) -> None:
+    def move(self, key: K, place: Place[G]) -> None:
         """A key is in these groups now, and in no other."""
-        self._find(key)
-        before = self._of.pop(key, ())
+        groups, order = place
+        if key in self._lost:
+            self._find(key)
+        before = self._of.get(key, ())
+        if before == groups and order == self._order_of.get(key):
+            return
+        self._of.pop(key, None)
+        stays = set(before) & set(groups) if order == self._order_of.get(key) else set[G]()
+        for group in before:
+            if group not in stays:
+                self._leave(group, key)
         if groups:
             self._of[key] = groups
-        for group in before:
-            if group not in groups:
-                self._change(group, lambda members: members.discard(key))
+        if order is not None and groups:
+            self._order_of[key] = order
+        else:
+            self._order_of.pop(key, None)
         for group in groups:
-            if group not in before:
-                self._change(group, lambda members: members.add(key))
+            if group not in stays:
+                self._join(group, key)
 
     def lose(self, key: K, reason: Unknown) -> None:
         """Nobody knows where a key belongs."""
         if key in self._of or (key in self._lost and self._lost[key][0] == reason):
             return
-        self._find(key)
+        if key in self._lost:
+            self._find(key)
         try:
             perhaps = self._perhaps(key)
         except Exception:  # noqa: BLE001 - it is lost already; where that too fails, it may be anywhere
@@ -147,7 +187,7 @@ class Index(Collection[G, Sequence[K]]):
         self._look_again(groups)
 
     def _find(self, key: K) -> None:
-        _, groups = self._lost.pop(key, (None, ()))
+        _, groups = self._lost.pop(key)
         if groups is None:
             del self._lost_anywhere[key]
         for group in groups or ():
@@ -157,18 +197,30 @@ class Index(Collection[G, Sequence[K]]):
         self._look_again(groups)
 
     def _look_again(self, groups: tuple[G, ...] | None) -> None:
-        for group in list(self._nodes) if groups is None else groups:
+        for group in list(self.nodes) if groups is None else groups:
             self._changed(group)
 
-    def _change(self, group: G, change: Callable[[Members[K]], None]) -> None:
+    def _join(self, group: G, key: K) -> None:
         node = self.node(group)
-        members = Members[K]() if node.value is None else node.value
-        change(members)
-        node.value = members if len(members) else None
+        if node.value is None:
+            node.value = Members[K](None if self._order is None else self._order_of.__getitem__)
+        position = node.value.position(key)
+        node.value.insert(position, key)
+        for leading in self._leading:
+            leading.joined(group, key, position)
+        self._changed(group)
+
+    def _leave(self, group: G, key: K) -> None:
+        node = self.nodes[group]
+        node.value.remove(node.value.position(key))
+        if not node.value:
+            node.value = None
+        for leading in self._leading:
+            leading.left(group, key)
         self._changed(group)
 
     def _changed(self, group: G) -> None:
-        node = self._nodes.get(group)
+        node = self.nodes.get(group)
         if node is not None:
             self.graph.changed(node)
             self.drop_unless_needed(node)

@@ -1,12 +1,10 @@
 """Limits: which of a remote's offers fit under `import.limit`.
 
-The longest-standing offers fit, so a new offer never pushes a running import out. Kept sorted, so that one offer
-more or less changes the standing of one other at most.
+The longest-standing offers fit, so a new offer never pushes a running import out.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from datetime import datetime
 
 from meshfed.api.times import LATEST, parse_time
@@ -37,48 +35,3 @@ def over_limit(remote: str, limit: int) -> Decision:
         message=f"RemoteMesh {remote} has as many hosts as its `import.limit` of {limit} allows; raise it, or deny "
         "others by a rule",
     )
-
-
-class Quota:
-    """The offers of one remote that pass its rules, of which the first ``limit`` are admitted."""
-
-    def __init__(self, limit: int = 0) -> None:
-        self._limit = limit
-        self._queue: list[Standing] = []
-
-    @property
-    def limit(self) -> int:
-        """The most offers that are admitted."""
-        return self._limit
-
-    def __len__(self) -> int:
-        return len(self._queue)
-
-    def admits(self, entry: Standing) -> bool:
-        """Whether ``entry`` is in the queue and within the limit."""
-        position = bisect_left(self._queue, entry)
-        return position < self._limit and position < len(self._queue) and self._queue[position] == entry
-
-    def add(self, entry: Standing) -> list[str]:
-        """Queue ``entry``; returns the names of the other offers whose standing that changes."""
-        insort(self._queue, entry)
-        if len(self._queue) > self._limit:
-            return self._names(self._limit, self._limit + 1, but=entry)
-        return []
-
-    def remove(self, entry: Standing) -> list[str]:
-        """Take ``entry`` out; returns the names of the other offers whose standing that changes."""
-        position = bisect_left(self._queue, entry)
-        del self._queue[position]
-        if position < self._limit <= len(self._queue):
-            return self._names(self._limit - 1, self._limit)
-        return []
-
-    def resize(self, limit: int) -> list[str]:
-        """Change the limit; returns the names of the offers whose standing that changes."""
-        low, high = sorted((self._limit, limit))
-        self._limit = limit
-        return self._names(low, high)
-
-    def _names(self, start: int, end: int, *, but: Standing | None = None) -> list[str]:
-        return [entry[2] for entry in self._queue[start:end] if entry != but]

@@ -6,8 +6,8 @@ annotation or a status, ends at its claim.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
-from typing import Final, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
 
 from meshfed import istio
 from meshfed.api.core import Namespace, Service
@@ -22,33 +22,28 @@ from meshfed.model.workloads import Serving
 from meshfed.plan import meshes
 from meshfed.plan.claims import Claim, Listed, Place, described, listed_under, shown
 from meshfed.plan.keys import ExportKey, GatewayKey, Mark, MeshKey, MeshStatusKey
-from meshfed.plan.values import Outputs, Published, StatusUpdate
-
-_K = TypeVar("_K", bound=Hashable)
-_V = TypeVar("_V")
-_THIS: Final = "this"
-"""The key of what there is one of."""
+from meshfed.plan.values import THIS, Outputs, Published, StatusUpdate
 
 
 class Exports:
     """The exported Services of this mesh."""
 
-    def __init__(self, graph: Graph, mark: Mark) -> None:
-        self._graph = graph
+    CLAIM: ClassVar = "the claim of Service"
+    EXPORT: ClassVar = "the export of Service"
+
+    def __init__(self, graph: Graph, mark: Mark, meshes: Input[str, LocalMesh]) -> None:
         self._mark = mark
-        self._meshes = Input[str, LocalMesh](graph, "the mesh")
+        self._meshes = meshes
         self._rules = Input[str, Export](graph, "what is exported by")
         self._gateways = Input[str, frozenset[str]](graph, "the namespaces of the gateway")
         self._services = Input[Place, Service](graph, "Service")
         self._serving = Input[Place, Serving](graph, "what serves")
         self._namespaces = Input[str, Namespace](graph, "Namespace")
         self._service_exports = Input[Place, int](graph, "ServiceExport")
-        self._claims = Derived[Place, Claim | Decision](
-            graph, "the claim of Service", self._claim, over=[self._services]
-        )
+        self._claims = Derived[Place, Claim | Decision](graph, self.CLAIM, self._claim, over=[self._services])
         self._by_host = Index(graph, "claims to host", self._claims, _host_of, perhaps=self._own_host)
         self._exports = Derived[Place, Claim | Decision](
-            graph, "the export of Service", self._export, over=[self._claims], output=True
+            graph, self.EXPORT, self._export, over=[self._claims], output=True
         )
         self._by_reason = Index(graph, "Services as", self._exports, listed_under, perhaps=lambda _: ())
         self._ports: dict[Place, int] = {}
@@ -66,29 +61,28 @@ class Exports:
             for index in {0, *self._homes.indexes()}:
                 self._mark(GatewayKey(index))
             self._mark(MeshKey())
-        _put(self._meshes, _THIS, mesh)
-        _put(self._rules, _THIS, export)
+        self._rules.put(THIS, export)
 
     def namespace_changed(self, name: str, namespace: Namespace | None) -> None:
         """Take in a Namespace, whose labels may decide about its Services."""
-        _put(self._namespaces, name, namespace)
+        self._namespaces.put(name, namespace)
 
     def service_changed(self, place: Place, service: Service | None) -> None:
         """Take in a Service."""
-        _put(self._services, place, service)
+        self._services.put(place, service)
 
     def gateway_moved(self, namespaces: frozenset[str]) -> None:
         """Take in where the gateway is; only Services that not every namespace sees are asked about."""
-        _put(self._gateways, _THIS, namespaces or None)
+        self._gateways.put(THIS, namespaces or None)
 
     def serving_changed(self, place: Place, serving: Serving) -> None:
         """Take in what is behind a Service."""
-        _put(self._serving, place, serving if serving != Serving() else None)
+        self._serving.put(place, serving if serving != Serving() else None)
 
     def service_export_changed(self, place: Place, generation: int | None) -> None:
         """Take in a ServiceExport."""
         if generation != self._service_exports.get(place):
-            _put(self._service_exports, place, generation)
+            self._service_exports.put(place, generation)
             self._mark(ExportKey(*place))
 
     def gateway_observed(self, index: int, hosts: Iterable[str]) -> None:
@@ -102,19 +96,14 @@ class Exports:
         self._homes.recover(index, places)
         self._mark(GatewayKey(index))
 
-    def again(self, place: Place) -> None:
-        """Decide about a Service again, which our code failed on."""
-        for node in (self._claims.node(place), self._exports.node(place)):
-            self._graph.again(node)
-
     # --- decisions --------------------------------------------------------------------------------
 
     def _claim(self, context: Context, place: Place) -> Claim | Decision | None:
         """Return what a Service would be exported as, were it alone, or why it would not be."""
-        service, mesh = context.get(self._services, place), context.get(self._meshes, _THIS)
+        service, mesh = context.get(self._services, place), context.get(self._meshes, THIS)
         if service is None or mesh is None:
             return None
-        export = context.get(self._rules, _THIS)
+        export = context.get(self._rules, THIS)
         labels = {"kubernetes.io/metadata.name": place[0]}
         if export is not None and export.namespace_selectors is not None:
             namespace = context.get(self._namespaces, place[0])
@@ -141,7 +130,7 @@ class Exports:
             created=service.metadata.creation_timestamp,
             unservable=unservable,
             meshless=serving.outside and not serving.in_mesh,
-            hidden=seen_in is not None and not _namespaces(context.get(self._gateways, _THIS), mesh) & {*seen_in},
+            hidden=seen_in is not None and not _namespaces(context.get(self._gateways, THIS), mesh) & {*seen_in},
         )
 
     def _export(self, context: Context, place: Place) -> Claim | Decision | None:
@@ -174,13 +163,13 @@ class Exports:
         self.ports += ports - self._ports.pop(place, 0)
         if ports:
             self._ports[place] = ports
-        self._mark(MeshStatusKey())
+        self._mark(MeshStatusKey(), flow)
 
     # --- outputs ----------------------------------------------------------------------------------
 
     @property
     def _mesh(self) -> LocalMesh | None:
-        mesh = self._meshes.get(_THIS)
+        mesh = self._meshes.get(THIS)
         return None if isinstance(mesh, Unknown) else mesh
 
     def reconcile(self, place: Place) -> Outputs | None:
@@ -217,7 +206,7 @@ class Exports:
 
     def _service_export_status(self, place: Place, decided: Claim | Decision | None) -> tuple[StatusUpdate, ...]:
         """Return what the multi-cluster services API wants to hear, where this mesh listens to it."""
-        generation, export = self._service_exports.get(place), self._rules.get(_THIS)
+        generation, export = self._service_exports.get(place), self._rules.get(THIS)
         if not isinstance(generation, int) or not isinstance(export, Export):
             return ()
         if self._mesh is None or not export.service_exports:
@@ -285,7 +274,7 @@ class Exports:
 
     def gateway_in(self) -> list[str]:
         """Return the namespaces of the gateway, sorted: where it would be by default, if it is nowhere yet."""
-        known = self._gateways.get(_THIS)
+        known = self._gateways.get(THIS)
         return sorted(_namespaces(None if isinstance(known, Unknown) else known, self._mesh))
 
     def gateways(self) -> list[int]:
@@ -309,13 +298,6 @@ class Exports:
         namespace, _, service = name.partition("/")
         decided = self._exports.get((namespace, service))
         return decided.message if isinstance(decided, Decision) else ""
-
-
-def _put(collection: Input[_K, _V], key: _K, value: _V | None) -> None:
-    if value is None:
-        collection.remove(key)
-    else:
-        collection.put(key, value)
 
 
 def _host_of(_place: Place, claim: Claim | Decision) -> tuple[str, ...]:

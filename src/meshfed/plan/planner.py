@@ -11,19 +11,18 @@ from collections.abc import Callable, Sequence
 from meshfed import istio
 from meshfed.api.core import Namespace, Service
 from meshfed.api.v1alpha1 import FederatedService, FederatedServiceSpec, MeshFederation, RemoteMesh
-from meshfed.derive import Graph
+from meshfed.derive import Graph, Input, Node
 from meshfed.model.identity import SpiffeID
 from meshfed.model.meshes import LocalMesh, Remote
 from meshfed.model.reasons import Decision
 from meshfed.model.workloads import Workload
 from meshfed.plan.claims import Place
 from meshfed.plan.exports import Exports
+from meshfed.plan.failing import Failed, Failing, Subject
 from meshfed.plan.federations import Federations
 from meshfed.plan.imports import Imports
 from meshfed.plan.ingress import Ingress
-from meshfed.plan.judging import Judged, Judging
 from meshfed.plan.keys import (
-    DirtyKeys,
     ExportKey,
     GatewayKey,
     ImportKey,
@@ -34,23 +33,23 @@ from meshfed.plan.keys import (
     RemoteKey,
     RemoteStatusKey,
     Turn,
-    Waking,
+    Waiting,
 )
 from meshfed.plan.local_services import LocalServices
 from meshfed.plan.remotes import Remotes
 from meshfed.plan.reporting import Reporting
 from meshfed.plan.rivals import Entry
 from meshfed.plan.surroundings import Surroundings
-from meshfed.plan.values import Applied, Connection, Outputs, Ref, Settings
+from meshfed.plan.values import THIS, Applied, Connection, Outputs, Settings
 from meshfed.plan.workloads import Workloads
 
 
 class Planner:
     """Says what should exist in one cluster. Not for several threads; every call returns at once.
 
-    ``on_dirty`` is called as soon as there is anything for ``take_dirty``. ``on_judged`` hears of each Service and
-    FederatedService that our own code fails on: what was known of it stays, until it can be judged again. Without it
-    such an exception goes to the caller.
+    ``on_dirty`` is called as soon as there is anything for ``take_dirty``. ``on_failed`` hears of what
+    our own code fails on: what follows from it is unknown, until it can be worked out `again`. Without it such an
+    exception goes to the caller.
     """
 
     def __init__(
@@ -58,15 +57,18 @@ class Planner:
         settings: Settings,
         *,
         on_dirty: Callable[[], None] = lambda: None,
-        on_judged: Judged | None = None,
+        on_failed: Failed | None = None,
     ) -> None:
-        self._on_dirty = on_dirty
-        judging = Judging(on_judged)
-        self._dirty = DirtyKeys()
-        self._graph = Graph(Waking(on_dirty), judging.failed if on_judged is not None else None)
+        self._waiting = Waiting(on_dirty)
+        self._mark = self._waiting.mark
+        graph = self._graph = Graph(self._waiting)
+        self._failing = Failing(graph, settings.namespace, on_failed) if on_failed is not None else None
+        if self._failing is not None:
+            graph.failed = self._failing.heard
+        self._meshes = Input[str, LocalMesh](graph, "the mesh")
         self._federations = Federations(settings)
         self._services: dict[Place, Service] = {}
-        self._remotes = Remotes(self._mark)
+        self._remotes = Remotes(graph, self._mark)
         self._locals = LocalServices(self._services, self._local_changed)
         self._ingress = Ingress(self._services, self._locals.selectors, self._ingress_changed)
         self._workloads = Workloads(
@@ -74,10 +76,15 @@ class Planner:
             self._serving_changed,
             lambda namespace, workload, there: self._ingress.workload_changed(namespace, workload, there=there),
         )
-        self._exports = Exports(self._graph, self._mark)
+        self._exports = Exports(graph, self._mark, self._meshes)
         self._surroundings = Surroundings(self._locals, self._workloads.serving)
         self._imports = Imports(
-            self._mark, self._surroundings, self._remotes, self._import_settled, judging, namespace=settings.namespace
+            graph,
+            self._mark,
+            meshes=self._meshes,
+            surroundings=self._surroundings,
+            remotes=self._remotes,
+            settled=self._import_settled,
         )
         self._reporting = Reporting(
             settings,
@@ -89,10 +96,6 @@ class Planner:
             ingress=self._ingress,
         )
 
-    def _mark(self, key: Key, flow: str = "") -> None:
-        self._dirty.add(key, flow)
-        self._on_dirty()
-
     # --- inputs: each takes the object as it stands now, or None where it is gone -----------------
 
     def federation_changed(self, name: str, federation: MeshFederation | None) -> None:
@@ -103,10 +106,11 @@ class Planner:
         self._mark(MeshStatusKey())
         mesh, in_force = self.mesh, self._federations.in_force
         self._exports.configure(mesh, in_force.spec.export if in_force is not None else None)
+        self._imports.configure(mesh)
         self._ingress.configure(mesh, self._workloads.sorts())
         self._exports.gateway_moved(self._ingress.namespaces)
         self._surroundings.configure(mesh)
-        self._imports.configure(mesh)
+        self._meshes.put(THIS, mesh)
         if mesh != mesh_before:
             for remote in self._remotes.names():
                 self._mark(RemoteKey(remote))
@@ -114,8 +118,7 @@ class Planner:
 
     def remote_changed(self, name: str, remote: RemoteMesh | None) -> None:
         """Take in a RemoteMesh."""
-        if self._remotes.change(name, remote):
-            self._imports.remote_changed(name)
+        self._remotes.change(name, remote)
 
     def namespace_changed(self, name: str, namespace: Namespace | None) -> None:
         """Take in a Namespace."""
@@ -189,7 +192,7 @@ class Planner:
     def applied_changed(self, key: Key, applied: Applied | None) -> None:
         """Take in the engine's verdict on the objects of ``key``; ``None`` where it has none any more."""
         news = self._reporting.applied_changed(key, applied)
-        if news and isinstance(key, GatewayKey) and key not in self._dirty and applied == Applied("applied"):
+        if news and isinstance(key, GatewayKey) and key not in self._waiting and applied == Applied("applied"):
             self._exports.gateway_in_place(key.index)
 
     def record_changed(self, remote: str, host: str, applied: Applied) -> None:
@@ -204,29 +207,33 @@ class Planner:
         All are of one kind, and there may be none: call again once they are worked out, so that what decides comes
         before what reports.
         """
-        if self._graph.turn():
-            for change in self._graph.outputs():
+        flow, waiting = self._waiting.take()
+        if not waiting:
+            return None
+        if not isinstance(waiting[0], Node):
+            self._graph.flow = flow
+            return Turn(str(flow), waiting)
+        self._graph.work(flow, waiting)
+        for change in self._graph.outputs():
+            if change.collection == Exports.EXPORT:
                 self._exports.changed(change.key, change.value, str(change.flow))
-            if self._graph.waiting:
-                return Turn("", [])
-        return self._dirty.take()
+            else:
+                self._imports.changed(change.collection, change.key, str(change.flow))
+        return Turn(str(flow), [])
 
     @property
     def waiting(self) -> int:
         """How many keys are to be worked out."""
-        return len(self._dirty) + self._graph.waiting
+        return len(self._waiting)
 
     def look_again(self, key: Key, flow: str) -> None:
         """Have a key worked out again that was taken in the turn of ``flow`` and not worked out."""
         self._mark(key, flow)
 
-    def judge_again(self, ref: Ref) -> None:
-        """Judge a Service or FederatedService again that could not be."""
-        kind, namespace, name = ref
-        if kind == "Service":
-            self._exports.again((namespace, name))
-        else:
-            self._imports.refresh(name)
+    def again(self, subject: Subject) -> None:
+        """Have what our own code failed on worked out again."""
+        if self._failing is not None:
+            self._failing.again(subject)
 
     def reconcile(self, key: Key) -> Outputs | None:
         """Work one key out from current state; ``None`` where it is unknown. May mark other keys dirty."""
@@ -234,7 +241,8 @@ class Planner:
             case ExportKey(namespace=namespace, name=name):
                 return self._exports.reconcile((namespace, name))
             case ImportKey(host=host):
-                return Outputs(objects=self._imports.reconcile(host))
+                objects = self._imports.reconcile(host)
+                return Outputs(objects=objects) if objects is not None else None
             case MeshKey():
                 return Outputs(objects=self._mesh_objects())
             case RemoteKey(name=name):

@@ -5,17 +5,17 @@ Indexed by identity and by network, so that a change to one RemoteMesh asks only
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TypeVar
 
 import msgspec
 
 from meshfed.api.v1alpha1 import Import, RemoteMesh
+from meshfed.derive import Graph, Input
 from meshfed.model.identity import SpiffeID
 from meshfed.model.meshes import LocalMesh, Remote
 from meshfed.model.reasons import Decision, Reason
 from meshfed.plan import meshes
-from meshfed.plan.keys import Key, MeshKey, MeshStatusKey, RemoteKey, RemoteStatusKey
+from meshfed.plan.keys import Mark, MeshKey, MeshStatusKey, RemoteKey, RemoteStatusKey
 
 _Shared = TypeVar("_Shared", SpiffeID, str)
 
@@ -31,8 +31,10 @@ class Peer(msgspec.Struct, frozen=True):
 class Remotes:
     """The RemoteMeshes of the namespace; one that is being deleted is there no more, but for its status."""
 
-    def __init__(self, mark: Callable[[Key], None]) -> None:
+    def __init__(self, graph: Graph, mark: Mark) -> None:
         self._mark = mark
+        self.peers = Input[str, Peer](graph, "RemoteMesh")
+        """Those in force, for what is derived."""
         self._objects: dict[str, RemoteMesh] = {}
         self._peers: dict[str, Peer] = {}
         self._by_identity: dict[SpiffeID, set[str]] = {}
@@ -61,6 +63,7 @@ class Remotes:
                     self._mark(RemoteStatusKey(other))
             return False
         self._reindex(name, before, after)
+        self.peers.put(name, after, name)
         self._mark(RemoteKey(name))
         self._mark(RemoteStatusKey(name))
         self._mark(MeshStatusKey())
@@ -118,22 +121,7 @@ class Remotes:
 
     def is_ourselves(self, mesh: LocalMesh, name: str) -> Decision | None:
         """Return why nothing may be made of this remote: it has the name or the network of this mesh."""
-        remote = self._peers[name].remote
-        if remote.name == mesh.name:
-            return Decision(
-                accepted=False,
-                reason=Reason.NAME_CONFLICT,
-                message=f"RemoteMesh {name} has the name of this mesh itself (MeshFederation {mesh.name}); a remote "
-                "mesh is named as its own MeshFederation",
-            )
-        if remote.network and remote.network == mesh.network:
-            return Decision(
-                accepted=False,
-                reason=Reason.NAME_CONFLICT,
-                message=f"RemoteMesh {name} has `network: {remote.network}`, which is this mesh's own (MeshFederation "
-                f"{mesh.name}); every mesh needs a network of its own",
-            )
-        return None
+        return ourselves(mesh, self._peers[name].remote)
 
     def shares_network_with(self, name: str) -> str | None:
         """Return the oldest other remote with the same network, if it is older than this one."""
@@ -148,6 +136,25 @@ class Remotes:
         identity = self._peers[name].remote.identity
         others = [f"RemoteMesh {other}" for other in self.with_identity(identity) if other != name]
         return (["this mesh"] if identity == mesh.identity else []) + others
+
+
+def ourselves(mesh: LocalMesh, remote: Remote) -> Decision | None:
+    """Return why nothing may be made of a remote: it has the name or the network of this mesh."""
+    if remote.name == mesh.name:
+        return Decision(
+            accepted=False,
+            reason=Reason.NAME_CONFLICT,
+            message=f"RemoteMesh {remote.name} has the name of this mesh itself (MeshFederation {mesh.name}); a remote "
+            "mesh is named as its own MeshFederation",
+        )
+    if remote.network and remote.network == mesh.network:
+        return Decision(
+            accepted=False,
+            reason=Reason.NAME_CONFLICT,
+            message=f"RemoteMesh {remote.name} has `network: {remote.network}`, which is this mesh's own "
+            f"(MeshFederation {mesh.name}); every mesh needs a network of its own",
+        )
+    return None
 
 
 def _age(mesh: RemoteMesh) -> str:

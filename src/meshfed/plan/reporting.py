@@ -126,10 +126,10 @@ class Reporting:
 
     def offer(self, record: str) -> tuple[StatusUpdate, ...]:
         """Return the status of a FederatedService; none where it is gone."""
-        offer = self._imports.offer(record)
-        if offer is None or self._federations.mesh is None:
+        offer, fate = self._imports.offer(record), self._imports.fate(record)
+        if offer is None or fate is None or self._federations.mesh is None:
             return ()
-        decision, host = self._imports.decision(record)
+        decision, host = fate.decision, fate.host
         outcome = self._imports.outcome(host)
         objects = outcome.objects if decision.accepted else ()
         unresolved = ""
@@ -163,9 +163,11 @@ class Reporting:
             return ()
         mesh = self._federations.mesh
         connection = self._connections.get(name, Connection())
-        offered = self._imports.offered(name) + sum(connection.unrecorded.values())
-        imported = self._imports.accepted(name)
-        refused = Counter(self._imports.refused(name)) + Counter(connection.unrecorded)
+        counts = self._imports.counts(name)
+        offered = sum(counts.values()) + sum(connection.unrecorded.values())
+        imported = counts.get(None, 0)
+        refused = Counter(connection.unrecorded)
+        refused.update({reason: number for reason, number in counts.items() if reason is not None})
         denied = sum(refused[reason] for reason in DENIALS)
         if mesh is None:
             conditions = statuses.no_mesh_conditions(self._settings.namespace)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -14,6 +14,8 @@ from meshfed.model.offers import Offer
 from meshfed.model.reasons import Condition, Decision, Reason
 from meshfed.plan.keys import Key
 
+THIS: Final = "this"
+"""The key of what there is one of: this mesh."""
 Ref = tuple[str, str, str]
 """Kind, namespace and name of an object of the cluster."""
 
@@ -101,9 +103,8 @@ class Outputs(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What became of a host: each offer's decision, the import, its objects as ``Kind namespace/name``."""
+    """What became of a host: the import, and its objects as ``Kind namespace/name``."""
 
-    decisions: dict[str, Decision] = {}
     imported: Import | None = None
     objects: tuple[str, ...] = ()
     names: frozenset[str] = frozenset()

@@ -24,7 +24,7 @@ From that three things follow:
 3. **An exception of ours is one more reason.** Where a function raises, that one value is unknown, and so what follows
    from it; everything else goes on. ``failed`` hears of it, and of its end. `Graph.again` has it tried once more.
 
-And since what was read is on record, `Graph.reads` explains a value: from an object back to whatever led to it.
+And since what was read is on record, `Node.reads` explains a value: from an object back to whatever led to it.
 
 After any history every value is the one that would be worked out anew: tests/derive holds this over random graphs.
 """

@@ -237,9 +237,8 @@ class Placed(Protocol[K_contra]):
 class Derived(Collection[K, V]):
     """What a function makes of each key of the collections that it is ``over``, and of any that others ask for.
 
-    ``keys`` are always there. Some are worked out ``ahead``, each in its turn, without anybody asking: those of an
-    ``output``, of whose changes `Graph.outputs` tells, those that are indexed, and those that so many read that they
-    are not to be looked at before it is known that this is another.
+    ``keys`` are always there. The values of an ``output``, of whose changes `Graph.outputs` tells, and those of which
+    there is an index are worked out without anybody asking, each in its turn.
     """
 
     def __init__(
@@ -251,7 +250,6 @@ class Derived(Collection[K, V]):
         over: Iterable[Collection[K, Any]] = (),
         keys: Iterable[K] = (),
         output: bool = False,
-        ahead: bool = False,
     ) -> None:
         super().__init__(graph, name)
         self._function = function
@@ -259,7 +257,7 @@ class Derived(Collection[K, V]):
         self._keys = frozenset(keys)
         self._indexes: list[Placed[K]] = []
         self.is_output = output
-        if output or ahead:
+        if output:
             self._work_ahead()
         for collection in self._over:
             collection.follow(self)

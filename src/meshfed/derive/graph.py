@@ -130,11 +130,6 @@ class Graph:
         self._collections += 1
         return self._collections
 
-    @property
-    def waiting(self) -> int:
-        """How many values wait for their turn."""
-        return len(self._queue)
-
     # --- what changes
 
     def put(self, node: Node, value: Any) -> None:

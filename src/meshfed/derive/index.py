@@ -56,9 +56,8 @@ class Index(Collection[G, Sequence[K]]):
     """The keys of ``source``, sorted, by the groups that ``groups`` names for each key and its value.
 
     ``order`` says what they are sorted by instead; no two of a group may be equal in it. A key is where it was when it
-    was worked out last. So one that becomes unknown stays. Of one that was never known
-    nobody can say where it belongs: ``perhaps`` names the groups that it may be in, ``None`` are all there may be, and
-    what reads those is unknown too.
+    was worked out last. So one that becomes unknown stays. Of one that was never known nobody can say where it belongs:
+    ``perhaps`` names the groups that it may be in, ``None`` are all there may be, and what reads those is unknown too.
     """
 
     def __init__(

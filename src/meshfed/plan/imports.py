@@ -208,7 +208,8 @@ class Imports:
         elif collection == self.FATE:
             self._mark(OfferKey(key), flow)
         else:
-            self._mark(RemoteStatusKey(key), key)
+            # Not in the turn of the remote, in which it would wait for as long as that goes on changing its offers.
+            self._mark(RemoteStatusKey(key))
 
     # --- one host ---------------------------------------------------------------------------------
 

@@ -1,8 +1,8 @@
 """No exception of ours takes anything away: each function of the deciding rooms is made to raise, one at a time.
 
 It raises for one object: the first that it is given of those whose name has ``poison`` in it, or, where it is given
-none, at its first call. The controller is restarted with it while the remotes are away, and the objects change with it
-while it runs.
+none, at its first call. The objects change with it while the controller runs, and then that is restarted with it while
+the remotes are away.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import importlib
 import inspect
 import itertools
 import pkgutil
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import pytest
@@ -210,38 +210,25 @@ async def unseen(found: World, trap: Trap) -> list[str]:
     return sorted(missing) if trap.times else []
 
 
-async def at_a_restart(trap: Trap, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+async def through_change_and_restart(trap: Trap, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Objects change while the controller runs; then it is restarted with the remotes away; then it is over."""
     found = world(monkeypatch)
     await found.start()
     before = await sound(found)
     assert len(before["written"]) == 15, sorted(before["written"])
+    trap.armed = True
+    changes(found)
+    wrong = [*await unseen(found, trap), *lost(before, found)]
     await found.stop()
     for one in found.remotes.values():
         one.away = True
-    trap.armed = True
+    trap.times = 0
     await found.start()
-    missing = await unseen(found, trap)
-    wrong = lost(before, found) + missing
+    wrong += [*await unseen(found, trap), *lost(before, found)]
     trap.armed = False
     for one in found.remotes.values():
         one.away = False
         one.tell()
-    await asyncio.sleep(60)
-    wrong += lost(before, found)
-    after = await sound(found)
-    await found.stop()
-    return wrong + difference(before, after)
-
-
-async def while_it_runs(trap: Trap, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    found = world(monkeypatch)
-    await found.start()
-    before = await sound(found)
-    trap.armed = True
-    changes(found)
-    missing = await unseen(found, trap)
-    wrong = lost(before, found) + missing
-    trap.armed = False
     await asyncio.sleep(60)
     wrong += lost(before, found)
     after = await sound(found)
@@ -252,17 +239,14 @@ async def while_it_runs(trap: Trap, monkeypatch: pytest.MonkeyPatch) -> list[str
     return wrong + difference(anew, after)
 
 
-Moment = Callable[[Trap, pytest.MonkeyPatch], Coroutine[Any, Any, list[str]]]
-
-
-def tried(moment: Moment, function: Function | None) -> tuple[Trap, list[str]]:
-    """Go through a moment with a function that raises, or with none."""
+def tried(function: Function | None) -> tuple[Trap, list[str]]:
+    """Go through all that with a function that raises, or with none."""
     with (
         pytest.MonkeyPatch.context() as monkeypatch,
         asyncio.Runner(loop_factory=virtual_loop) as runner,
     ):
         trap = Trap(function, monkeypatch)
-        return trap, runner.run(moment(trap, monkeypatch))
+        return trap, runner.run(through_change_and_restart(trap, monkeypatch))
 
 
 def difference(expected: dict[str, Any], found: dict[str, Any]) -> list[str]:
@@ -373,22 +357,22 @@ def test_objects_that_fail_for_ever_cost_hardly_more_terms_than_there_are() -> N
     assert settled < 60
 
 
-PARTS = 4
+PARTS = 6
 """Of the functions, so that several processes can share them."""
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-@pytest.mark.parametrize("moment", [at_a_restart, while_it_runs])
-def test_a_function_that_raises_for_one_object_takes_nothing_away(moment: Moment, part: int) -> None:
-    trap, wrong = tried(moment, None)
+def test_a_function_that_raises_for_one_object_takes_nothing_away(part: int) -> None:
+    trap, wrong = tried(None)
     assert not wrong, wrong
     called = [function for function in functions() if function.name in trap.called]
     assert len(called) > 200, f"only {len(called)} functions are called at all"
     raised, failed = 0, dict[str, list[str]]()
-    for function in called[part::PARTS]:
-        armed, wrong = tried(moment, function)
+    mine = called[part::PARTS]
+    for function in mine:
+        armed, wrong = tried(function)
         raised += armed.times > 0
         if wrong:
             failed[function.name] = wrong
     assert not failed, "\n".join(f"{name}: {wrong}" for name, wrong in failed.items())
-    assert raised > 40, f"only {raised} functions were made to raise"
+    assert raised > 0.9 * len(mine), f"only {raised} of {len(mine)} functions were made to raise"

@@ -8,7 +8,7 @@ import pytest
 
 from meshfed_sandbox.dataplane.plane import Options
 from meshfed_sandbox.dataplane.router import RouterUnavailable, haproxy_path
-from tests.sandbox.dataplane.world import World
+from tests.sandbox.dataplane.world import MeshWorld, World, eventually
 
 RATINGS = "http://ratings.bookinfo:9080/ratings/0"
 
@@ -36,6 +36,10 @@ async def test_requests_pass_the_other_meshs_router(tmp_path: Path) -> None:
         router = world.west.plane.router
         assert router is not None
         assert path[0].line["upstream_host"] == f"{router.address}:{router.port}"
-        routes = await world.west.list("Route", "istio-system")
-        admitted = {one["status"]["ingress"][0]["conditions"][0]["status"] for one in routes}
-        assert admitted == {"True"}
+        await eventually(lambda: all_admitted(world.west), what="every Route says that it was admitted")
+
+
+async def all_admitted(mesh: MeshWorld) -> bool:
+    routes = await mesh.list("Route", "istio-system")
+    said = [one.get("status", {}).get("ingress", []) for one in routes]
+    return bool(said) and all(ingress and ingress[0]["conditions"][0]["status"] == "True" for ingress in said)

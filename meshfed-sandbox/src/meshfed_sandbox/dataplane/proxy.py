@@ -30,7 +30,8 @@ _CLUSTERS: Final = Key("clusters")
 _POLL: Final = 0.05
 _PATIENCE: Final = 30.0
 """Seconds within which an update is taken or refused, also on a machine that is busy."""
-
+_WORKERS_FOLLOW: Final = 0.2
+"""Seconds in which Envoy's workers take up a listener that its main thread has acknowledged; nobody knows when."""
 
 _LOG_SECONDS: Final = 0.2
 """After which what happened is in the log as well."""
@@ -163,6 +164,7 @@ class Proxy:
             self._tell(routes=config.routes, listeners=config.listeners)
             await self._taken()
             if going:
+                await asyncio.sleep(_WORKERS_FOLLOW)
                 self._tell(clusters=config.clusters)
                 await self._taken()
             self._clear(config)

@@ -25,7 +25,7 @@ sandbox: setup ## Bring up Kubernetes APIs for two meshes, to explore with kubec
 	@$(BIN)/meshfed sandbox $(ARGS)
 
 test: lint ## Run everything that guards the project: all of lint, then all tests
-	$(BIN)/pytest --numprocesses 3 --dist worksteal $(ARGS)
+	$(BIN)/pytest --numprocesses 4 --dist worksteal $(ARGS)
 
 lint: setup ## Check format, style, types, layers, dependencies and generated files
 	$(BIN)/ruff format --check

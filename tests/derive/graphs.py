@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 import msgspec
 
 from meshfed.derive import Collection, Context, Derived, Graph, Index, Input, Known, Leading, Node, Tally, Unknown
-from meshfed.model.turns import Turns
 
 KEYS = range(4)
 K = TypeVar("K", bound=Hashable)
@@ -43,7 +42,7 @@ class World:
         self.faults: set[str] = set()
         self.calls: list[tuple[str, Any]] = []
         reason = "it was not listed" if incomplete else ""
-        graph = self.graph = Graph(Turns[Any](), self._failed)
+        graph = self.graph = Graph(self._failed)
         self.a: Input[int, int] = Input(graph, "a", incomplete=reason)
         self.b: Input[int, int] = Input(graph, "b", incomplete=reason)
         self.sums: Derived[int, int] = Derived(graph, "sum", self._sum, over=[self.a])
@@ -63,14 +62,14 @@ class World:
         self.leaders: Derived[int, bool] = Derived(graph, "leader", self._leader, over=[self.a], output=True)
         self.tally: Tally[int, int] = Tally(graph, "tally", self.sums, lambda _, value: (value % 2, value % 3))
         self.counts: Derived[str, tuple[Any, ...]] = Derived(graph, "count", self._count, keys=["all"], output=True)
-        self.lazy: Derived[int, int] = Derived(graph, "lazy", self._lazy)
+        self.halves: Derived[int, int] = Derived(graph, "half", self._half, over=[self.a])
         self.last: Derived[int, int] = Derived(graph, "last", self._last, over=[self.b], output=True)
         self.outputs: dict[tuple[str, Any], Any] = {}
 
     @property
     def derived(self) -> list[Derived[Any, Any]]:
         """All that is worked out."""
-        return [self.sums, self.totals, self.pairs, self.numbers, self.leaders, self.counts, self.lazy, self.last]
+        return [self.sums, self.totals, self.pairs, self.numbers, self.leaders, self.counts, self.halves, self.last]
 
     @property
     def collections(self) -> list[Collection[Any, Any]]:
@@ -124,8 +123,8 @@ class World:
         self._called("leader", key)
         return (context.get(self.leads, key) and context.get(self.a, key) is not None) or None
 
-    def _lazy(self, context: Context, key: int) -> int | None:
-        self._called("lazy", key)
+    def _half(self, context: Context, key: int) -> int | None:
+        self._called("half", key)
         return (context.get(self.a, key) or 0) // 2 or None
 
     def _last(self, context: Context, key: int) -> int | None:
@@ -133,14 +132,14 @@ class World:
         mine = context.get(self.b, key)
         if mine is None:
             return None
-        return mine + sum(context.get(self.lazy, other) or 0 for other in sorted(context.keys(self.a)))
+        return mine + sum(context.get(self.halves, other) or 0 for other in sorted(context.keys(self.a)))
 
     # --- what happens
 
     def drain(self) -> None:
         """Work out everything that waits, and take the outputs."""
-        while self.graph.turn():
-            pass
+        while not self.graph.is_fresh:
+            self.graph.work(3)
         self.take()
 
     def take(self) -> None:
@@ -213,7 +212,7 @@ class Anew:
         return any(leads) or None
 
     def members(self, index: Index[Any, int], group: Any) -> list[int]:
-        source: Derived[int, Any] = index._source
+        source: Derived[int, Any] = self._world.pairs if index is self._world.by_pair else self._world.sums
         places = {key: index.place_of(key, self.get(source, key)) for key in KEYS}
         members = [key for key, (groups, _) in places.items() if group in groups]
         return members if index._order is None else sorted(members, key=lambda key: places[key][1])

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from meshfed.federation.exports import decide
 from meshfed.federation.homes import HOSTS_PER_GATEWAY
 from meshfed.model.reasons import Reason
-from meshfed.plan import ExportKey, GatewayKey, MeshKey, MeshStatusKey
+from meshfed.plan import ExportKey, GatewayKey, Key, MeshKey, MeshStatusKey, Outputs, Planner, Settings
 from tests.world import World, exported, host, mesh, namespace, service
 
 ROUTER: dict[str, Any] = {
@@ -195,3 +198,36 @@ def test_the_oldest_mesh_federation_is_in_force_and_the_next_takes_over() -> Non
     world.remove(mesh("older"))
     assert world.conditions("MeshFederation", "younger")["ExportsReady"] == "True NothingExported"
     assert "federation-discovery-service-younger.istio-system.svc.cluster.local" in str(world.manifests)
+
+
+def test_whoever_asked_for_an_export_without_a_service_hears_once_that_is_listened_to() -> None:
+    world = World(mesh(export={}))
+    world.planner.service_export_changed("x", "a", 1)
+    world.put(mesh(export={"serviceExports": True}))
+    world.settle()
+    (status,) = world.outputs[ExportKey("x", "a")].statuses
+    assert status.conditions[0].reason == Reason.NO_SERVICE
+
+
+def test_a_service_that_our_code_fails_on_from_the_start_holds_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(mesh: Any, export: Any, given: Any, *more: Any, **parts: Any) -> Any:
+        if given.metadata.name == "a":
+            raise ValueError(given.metadata.name)
+        return decide(mesh, export, given, *more, **parts)
+
+    monkeypatch.setattr("meshfed.plan.exports.decide", failing)
+    failed: list[Any] = []
+    planner = Planner(Settings(), on_failed=lambda subject, _: failed.append(subject))
+    alias = {"action": "Export", "names": ["b"], "as": {"name": "a"}}
+    planner.federation_changed("east", mesh(export={"rules": [alias]}))
+    for name in "ab":
+        planner.service_changed("default", name, service(name))
+    outputs: dict[Key, Outputs | None] = {}
+    while turn := planner.take_dirty():
+        outputs |= {key: planner.reconcile(key) for key in turn.keys}
+    assert failed == [("Service", "default", "a")]
+    assert outputs[ExportKey("default", "a")] is None
+    found = outputs[ExportKey("default", "b")]
+    assert found is not None
+    assert found.export is not None
+    assert found.export.offer.host == host("a")

@@ -277,3 +277,108 @@ def test_at_the_start_nothing_is_worked_out_before_all_that_remotes_offer_is_kno
             if key == ImportKey(host("shared")) and outputs is not None:
                 (entry,) = outputs.objects
                 assert len(entry["spec"]["endpoints"]) == 3
+
+
+def carried(world: World) -> dict[str, set[str]]:
+    """By host that is imported, the kinds of its objects."""
+    found = {key.host: outputs for key, outputs in world.outputs.items() if isinstance(key, ImportKey)}
+    return {host: {one["kind"] for one in outputs.objects} for host, outputs in found.items() if outputs.objects}
+
+
+@settings(max_examples=150, deadline=None)
+@given(meshes, st.lists(remotes, min_size=1, max_size=3), beginnings, changes)
+def test_nothing_that_is_there_before_and_after_is_away_in_between(
+    east: MeshFederation, others: list[RemoteMesh], crowd: list[Object], steps: list[tuple[str, Any]]
+) -> None:
+    """Changes come all at once, and every host is asked for by somebody else, too."""
+    world = World(east, *others, *crowd)
+    world.settle()
+    before = carried(world)
+    seen: dict[str, list[set[str]]] = {}
+
+    def turns(most: int) -> None:
+        for _ in range(most):
+            turn = world.planner.take_dirty()
+            if turn is None:
+                return
+            for key in turn.keys:
+                outputs = world.planner.reconcile(key)
+                assert outputs is not None
+                world.outputs[key] = outputs
+                if isinstance(key, ImportKey):
+                    seen.setdefault(key.host, []).append({one["kind"] for one in outputs.objects})
+
+    for action, what in steps:
+        if action == "resolve":
+            world.planner.resolution_changed(*what)
+        elif action in {"rule", "entry"}:
+            change_beside(world, action, *what)
+        else:
+            (world.put if action == "put" else world.remove)(what)
+        for host_name in before:
+            world.planner._mark(ImportKey(host_name), "somebody else")
+    turns(100_000)
+    after = carried(world)
+    for host_name in before.keys() & after.keys():
+        assert all(kinds in (before[host_name], after[host_name]) for kinds in seen.get(host_name, ())), host_name
+
+
+def test_a_limit_that_moves_with_the_rules_takes_nothing_away_for_a_moment() -> None:
+    """However many offers there are to judge again, and whoever else asks for the host meanwhile."""
+
+    def west(*denied: str, limit: int) -> RemoteMesh:
+        deny = [{"action": "Deny", "hosts": [host(name)]} for name in denied]
+        return remote("west", import_={"limit": limit, "rules": [*deny, {"action": "Import"}]})
+
+    names = [f"s{number:03}.a" for number in range(400)]
+    last = ImportKey(host(names[-1]))
+    for changed in (west(limit=400), west(names[0], names[-2], limit=398), west(names[1], limit=399)):
+        world = World(mesh(), west(names[0], limit=399))
+        world.put(
+            *(
+                offer("west", name, first_offered=f"2026-01-01T00:{number // 60:02}:{number % 60:02}Z")
+                for number, name in enumerate(names)
+            )
+        )
+        world.settle()
+        assert world.outputs[last].objects
+        world.put(mesh(network="other"))
+        world.put(changed)
+        while turn := world.planner.take_dirty():
+            if world.planner.waiting > 200:
+                world.planner._mark(last, "gw.example")
+            for key in turn.keys:
+                outputs = world.planner.reconcile(key)
+                assert key != last or (outputs is not None and outputs.objects)
+
+
+def test_remote_endpoints_never_join_a_service_that_they_may_not() -> None:
+    world = World(mesh(), remote("west"), offer("west", "x"))
+    world.settle()
+    world.planner._mark(ImportKey(host("x")), "west")
+    world.put(service("x"))
+    while turn := world.planner.take_dirty():
+        for key in turn.keys:
+            outputs = world.planner.reconcile(key)
+            assert key != ImportKey(host("x")) or outputs == Outputs()
+
+
+@pytest.mark.parametrize("rate", [1, 4])
+def test_what_one_remote_withdraws_goes_while_another_never_stops_changing(rate: int) -> None:
+    world = World(
+        mesh(), remote("flood", import_={"merge": True}), remote("west", import_={"merge": True}, network="w")
+    )
+    world.put(*(offer("flood", f"f{number}") for number in range(200)), offer("west", "f0"))
+    world.settle()
+    for number in range(300):
+        world.put(*(offer("flood", f"f{(number * rate + n) % 200}", labels={"v": str(number)}) for n in range(rate)))
+        if number == 40:
+            world.remove(offer("west", "f0"))
+        turn = world.planner.take_dirty()
+        for key in turn.keys if turn is not None else ():
+            outputs = world.planner.reconcile(key)
+            if key == ImportKey(host("f0")) and outputs is not None:
+                (entry,) = outputs.objects
+                if len(entry["spec"]["endpoints"]) == 1:
+                    return
+    raise AssertionError("its endpoint never goes")

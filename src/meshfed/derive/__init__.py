@@ -16,9 +16,8 @@ Everything is a collection of values by key, in one `Graph`:
 From that three things follow:
 
 1. **A value is worked out again when something that it read is another, and only then.** Where the result is equal to
-   the one before, it ends there. Most values are worked out as somebody asks for them, from what is there at that
-   moment. Those of outputs and of what is indexed are worked out ahead, each in its turn (`Graph.turn`), and until then
-   are as of their last one.
+   the one before, it ends there. A function reads what was made before it, and `Graph.work` works out first what was
+   made first. So no function ever sees a mixture of before and after, and once the graph ``is_fresh`` nobody does.
 2. **Unknown is contagious.** A function that reads something unknown ends there, and its value is unknown for the same
    reason, unless it asks by ``known`` because it can decide without.
 3. **An exception of ours is one more reason.** Where a function raises, that one value is unknown, and so what follows
@@ -30,7 +29,7 @@ After any history every value is the one that would be worked out anew: tests/de
 """
 
 from meshfed.derive.collections import Collection, Context, Derived, Input
-from meshfed.derive.graph import Change, Graph, Known, Node, Queue, Unknown
+from meshfed.derive.graph import Change, Graph, Known, Node, Unknown
 from meshfed.derive.index import Index
 from meshfed.derive.leading import Leading
 from meshfed.derive.tally import Tally
@@ -46,7 +45,6 @@ __all__ = [
     "Known",
     "Leading",
     "Node",
-    "Queue",
     "Tally",
     "Unknown",
 ]

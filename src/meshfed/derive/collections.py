@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from meshfed.derive.graph import Graph, Known, Node, NotKnown, State, Unknown
+from meshfed.derive.graph import Graph, Known, Node, NotKnown, Unknown
 
 if TYPE_CHECKING:
     from meshfed.derive.index import Index
@@ -25,7 +25,6 @@ class Collection(Generic[K, V]):
         self.graph = graph
         self.name = name
         self.rank = graph.next_rank()
-        self.waiting: dict[Node, None] | None = None
         self.nodes: dict[K, Node] = {}
         self._followers: list[Derived[K, Any]] = []
 
@@ -37,19 +36,12 @@ class Collection(Generic[K, V]):
         return found
 
     def _new(self, key: K) -> Node:
-        raise NotImplementedError
+        return Node(self, key)
 
     def get(self, key: K) -> Known[V]:
-        """Return what is known of ``key`` now."""
+        """Return what is known of ``key``, as of when it was worked out last."""
         node = self.nodes.get(key)
-        is_new = node is None
-        if node is None:
-            node = self.node(key)
-        if node.state is not State.FRESH:
-            self.graph.refresh(node)
-        value: Known[V] = node.value
-        if is_new:
-            self.drop_unless_needed(node)
+        value: Known[V] = node.value if node is not None else None
         return value
 
     def has(self, key: K) -> bool:
@@ -99,10 +91,10 @@ class Input(Collection[K, V]):
     def __init__(self, graph: Graph, name: str, *, incomplete: str = "") -> None:
         super().__init__(graph, name)
         self._incomplete = Unknown(incomplete) if incomplete else None
-        self._all = Node(self, "(all)", None, State.FRESH)
+        self._all = Node(self, "(all)")
 
     def _new(self, key: K) -> Node:
-        return Node(self, key, self._incomplete, State.FRESH)
+        return Node(self, key, self._incomplete)
 
     def get(self, key: K) -> Known[V]:
         """Return what is known of ``key`` now."""
@@ -120,7 +112,7 @@ class Input(Collection[K, V]):
 
     def touch(self, key: K, flow: Hashable = "") -> None:
         """What whoever reads ``key`` reads beside the graph is another now."""
-        self.graph.flow = flow
+        self.graph.for_(flow)
         if key in self.nodes:
             self.graph.changed(self.nodes[key])
 
@@ -133,7 +125,7 @@ class Input(Collection[K, V]):
                     self._set(node.key, None, flow)
                 else:
                     self.drop_unless_needed(node)
-            self.graph.flow = flow
+            self.graph.for_(flow)
             self.graph.changed(self._all)
 
     @property
@@ -159,7 +151,7 @@ class Input(Collection[K, V]):
         return self._was_put(node) or (node.value is None and self._incomplete is not None)
 
     def _set(self, key: K, value: Any, flow: Hashable) -> None:
-        self.graph.flow = flow
+        self.graph.for_(flow)
         node = self.node(key)
         before = node.value
         had = self._was_put(node)
@@ -175,10 +167,9 @@ class Input(Collection[K, V]):
 class Context:
     """What a function reads other collections through."""
 
-    __slots__ = ("_graph", "_node", "_reads")
+    __slots__ = ("_node", "_reads")
 
-    def __init__(self, graph: Graph, node: Node, reads: dict[Node, None]) -> None:
-        self._graph = graph
+    def __init__(self, node: Node, reads: dict[Node, None]) -> None:
         self._node = node
         self._reads = reads
 
@@ -197,16 +188,13 @@ class Context:
         return value
 
     def _read(self, node: Node) -> None:
-        if node.state is State.AT_WORK:
-            raise RecursionError(f"{node} is worked out from itself")
+        if node.collection.rank >= self._node.collection.rank:
+            raise RecursionError(f"{self._node} reads {node}, which is worked out after it")
         self._reads[node] = None
         node.dependents[self._node] = None
-        if node.state is not State.FRESH:
-            self._graph.refresh(node)
 
     def members(self, index: Index[G, K], group: G) -> Sequence[K]:
-        """Return the keys of a group as they are now, sorted, not to be kept; where these may not be all: unknown."""
-        index.freshen(group)
+        """Return the keys of a group, sorted, not to be kept; where these may not be all, it is unknown."""
         self._read(index.node(group))
         doubt = index.doubt(group)
         if doubt is not None:
@@ -235,10 +223,9 @@ class Placed(Protocol[K_contra]):
 
 
 class Derived(Collection[K, V]):
-    """What a function makes of each key of the collections that it is ``over``, and of any that others ask for.
+    """What a function makes of each key of the collections that it is ``over``, and of ``keys``, which are always.
 
-    ``keys`` are always there. The values of an ``output``, of whose changes `Graph.outputs` tells, and those of which
-    there is an index are worked out without anybody asking, each in its turn.
+    Of the values of an ``output`` that change `Graph.outputs` tells.
     """
 
     def __init__(
@@ -257,39 +244,24 @@ class Derived(Collection[K, V]):
         self._keys = frozenset(keys)
         self._indexes: list[Placed[K]] = []
         self.is_output = output
-        if output:
-            self._work_ahead()
+        for key in self._keys:
+            self.look(key)
         for collection in self._over:
             collection.follow(self)
-
-    def _work_ahead(self) -> None:
-        """Have values worked out without anybody asking."""
-        if self.waiting is None:
-            self.waiting = {}
-            for key in (*self._keys, *(key for collection in self._over for key in collection.known_keys())):
-                self.look(key)
 
     def index(self, index: Placed[K]) -> None:
         """Keep ``index`` up to date from now on."""
         self._indexes.append(index)
-        self._work_ahead()
         for node in self.nodes.values():
-            self.graph.mark(node, stale=True)
-
-    def _new(self, key: K) -> Node:
-        return Node(self, key, None, State.STALE)
+            self.graph.mark(node)
 
     def look(self, key: K) -> None:
         """In what this is over there is a key now, or none any more."""
-        node = self.nodes.get(key)
-        if node is not None:
-            self.graph.mark(node, stale=True)
-        elif self.waiting is not None:
-            self.graph.enqueue(self.node(key))
+        self.graph.mark(self.node(key))
 
     def work_out(self, node: Node, reads: dict[Node, None]) -> tuple[Any, Any]:
         """Return the value of a key, and where it stands in indexes."""
-        value = self._function(Context(self.graph, node, reads), node.key)
+        value = self._function(Context(node, reads), node.key)
         return value, [index.place_of(node.key, value) for index in self._indexes]
 
     def settled(self, node: Node, before: Any, places: Any) -> None:
@@ -301,10 +273,8 @@ class Derived(Collection[K, V]):
                 index.move(node.key, places[position])
         if (before is None) != (node.value is None):
             self._tell_followers(node.key)
-        if node.value is None or self.waiting is None:
+        if node.value is None:
             self.drop_unless_needed(node)
 
     def _is_needed(self, node: Node) -> bool:
-        if self.waiting is None:
-            return False
         return node.value is not None or node.key in self._keys or any(one.has(node.key) for one in self._over)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from meshfed.derive.collections import Collection, Derived
-from meshfed.derive.graph import Graph, Known, Node, State, Unknown
+from meshfed.derive.graph import Graph, Known, Unknown
 
 if TYPE_CHECKING:
     from meshfed.derive.leading import Leading
@@ -73,7 +73,6 @@ class Index(Collection[G, Sequence[K]]):
         super().__init__(graph, name)
         self._order: Callable[[K, Any], Any] | None = order
         self._order_of: dict[K, Any] = {}
-        self._source: Derived[K, Any] = source
         self._groups: Callable[[K, Any], Iterable[G]] = groups
         self._perhaps = perhaps
         self._of: dict[K, tuple[G, ...]] = {}
@@ -87,9 +86,6 @@ class Index(Collection[G, Sequence[K]]):
         """Tell ``leading`` of every key that joins or leaves a group."""
         self._leading.append(leading)
 
-    def _new(self, key: G) -> Node:
-        return Node(self, key, None, State.FRESH)
-
     # --- for who reads
 
     def members(self, group: G) -> Sequence[K]:
@@ -101,19 +97,6 @@ class Index(Collection[G, Sequence[K]]):
     def groups(self, key: K) -> tuple[G, ...]:
         """Return the groups that a key is in, as far as that is known."""
         return self._of.get(key, ())
-
-    def freshen(self, group: G) -> None:
-        """Bring every member up to date, which may take it elsewhere."""
-        waiting = self._source.waiting
-        members = self.members(group)
-        if not waiting or not members:
-            return
-        if len(waiting) < len(members):
-            stale = [node for node in waiting if group in self.groups(node.key)]
-        else:
-            stale = [node for node in map(self._source.node, members) if node in waiting]
-        for node in stale:
-            self.graph.refresh(node)
 
     def doubt(self, group: G) -> Unknown | None:
         """Return why there may be members of ``group`` that nobody knows; ``None`` where there are none."""
@@ -169,15 +152,17 @@ class Index(Collection[G, Sequence[K]]):
 
     def lose(self, key: K, reason: Unknown) -> None:
         """Nobody knows where a key belongs."""
-        if key in self._of or (key in self._lost and self._lost[key][0] == reason):
+        if key in self._of:
             return
-        if key in self._lost:
-            self._find(key)
         try:
             perhaps = self._perhaps(key)
         except Exception:  # noqa: BLE001 - it is lost already; where that too fails, it may be anywhere
             perhaps = None
         groups = None if perhaps is None else tuple(dict.fromkeys(perhaps))
+        if key in self._lost:
+            if self._lost[key] == (reason, groups):
+                return
+            self._find(key)
         self._lost[key] = (reason, groups)
         if groups is None:
             self._lost_anywhere[key] = None

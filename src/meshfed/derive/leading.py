@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable
 from typing import Any, TypeVar
 
 from meshfed.derive.collections import Collection, Derived
-from meshfed.derive.graph import Graph, Node, State, Unknown
+from meshfed.derive.graph import Graph, Node, Unknown
 from meshfed.derive.index import Index
 
 K = TypeVar("K", bound=Hashable)
@@ -30,7 +30,7 @@ class Leading(Collection[K, bool]):
         numbers.index(self)
 
     def _new(self, key: K) -> Node:
-        return Node(self, key, self._value_of(key), State.FRESH)
+        return Node(self, key, self._value_of(key))
 
     def _value_of(self, key: K) -> bool | Unknown | None:
         if key in self._first:

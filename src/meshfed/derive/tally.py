@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Any, TypeVar
 
 from meshfed.derive.collections import Collection, Derived
-from meshfed.derive.graph import Graph, Node, State, Unknown
+from meshfed.derive.graph import Graph, Unknown
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -28,9 +28,6 @@ class Tally(Collection[G, Mapping[S, int]]):
         self._of: Callable[[Any, Any], tuple[G, S]] = of
         self._places: dict[Any, tuple[G, S]] = {}
         source.index(self)
-
-    def _new(self, key: G) -> Node:
-        return Node(self, key, None, State.FRESH)
 
     def place_of(self, key: Hashable, value: object) -> tuple[G, S] | None:
         """Return the group and sort of a key."""

@@ -41,7 +41,8 @@ class Exports:
         self._namespaces = Input[str, Namespace](graph, "Namespace")
         self._service_exports = Input[Place, int](graph, "ServiceExport")
         self._claims = Derived[Place, Claim | Decision](graph, self.CLAIM, self._claim, over=[self._services])
-        self._by_host = Index(graph, "claims to host", self._claims, _host_of, perhaps=self._own_host)
+        self._by_host = Index(graph, "claims to host", self._claims, _host_of, perhaps=lambda _: ())
+        self._holders = Derived[str, ServiceHost](graph, "who has host", self._holder, over=[self._by_host])
         self._exports = Derived[Place, Claim | Decision](
             graph, self.EXPORT, self._export, over=[self._claims], output=True
         )
@@ -61,6 +62,8 @@ class Exports:
             for index in {0, *self._homes.indexes()}:
                 self._mark(GatewayKey(index))
             self._mark(MeshKey())
+        for place in self._service_exports.known_keys():
+            self._mark(ExportKey(*place))  # also without a Service somebody waits for an answer
         self._rules.put(THIS, export)
 
     def namespace_changed(self, name: str, namespace: Namespace | None) -> None:
@@ -133,14 +136,18 @@ class Exports:
             hidden=seen_in is not None and not _namespaces(context.get(self._gateways, THIS), mesh) & {*seen_in},
         )
 
+    def _holder(self, context: Context, host: str) -> ServiceHost | None:
+        """Return which of the Services that claim a host has it."""
+        claims = [context.get(self._claims, place) for place in context.members(self._by_host, host)]
+        return holder((claim.exported, claim.created) for claim in claims if isinstance(claim, Claim))
+
     def _export(self, context: Context, place: Place) -> Claim | Decision | None:
         """Return what a Service is exported as, or why it is not, once it is settled who has its host."""
         claim = context.get(self._claims, place)
         if not isinstance(claim, Claim):
             return claim
         host = claim.exported.offer.host
-        rivals = [context.get(self._claims, rival) for rival in context.members(self._by_host, host)]
-        first = holder((rival.exported, rival.created) for rival in rivals if isinstance(rival, Claim))
+        first = context.get(self._holders, host)
         if first is None or (first.namespace, first.name) == place:
             return claim
         return Decision(
@@ -148,11 +155,6 @@ class Exports:
             reason=Reason.HOST_TAKEN,
             message=f"Service {first.namespace}/{first.name} is exported as {host} already; choose another `as`",
         )
-
-    def _own_host(self, place: Place) -> tuple[str, ...]:
-        """Return the host that a Service has claimed of which that is not known."""
-        mesh = self._mesh
-        return (ServiceHost(name=place[1], namespace=place[0], domain=mesh.cluster_domain).fqdn,) if mesh else ()
 
     def changed(self, place: Place, decided: Known[Claim | Decision], flow: str) -> None:
         """Take note that something else became of a Service."""

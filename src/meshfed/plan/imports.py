@@ -53,7 +53,8 @@ class Fate(msgspec.Struct, frozen=True):
 class Imports:
     """The offers of all remotes, and the hosts that they become.
 
-    ``settled`` is called with a host of which something else has become.
+    ``settled`` is called with a host of which something else has become. ``is_dirty`` says whether a host waits to be
+    worked out.
     """
 
     JUDGED: ClassVar = "the offer"
@@ -70,8 +71,11 @@ class Imports:
         surroundings: Surroundings,
         remotes: Remotes,
         settled: Callable[[str], None],
+        is_dirty: Callable[[ImportKey], bool],
     ) -> None:
-        self._graph = graph
+        self._is_dirty = is_dirty
+        self.flow = ""
+        """Whose turn it is."""
         self._mark = mark
         self._settled = settled
         self._surroundings = surroundings
@@ -279,7 +283,7 @@ class Imports:
             self._outcomes[host] = after
         for record in self.records(host):
             self._mark(OfferKey(record), self.remote_of(record))
-        self._mark(MeshStatusKey(), str(self._graph.flow))
+        self._mark(MeshStatusKey(), self.flow)
         self._settled(host)
 
     # --- for the status ---------------------------------------------------------------------------
@@ -305,12 +309,14 @@ class Imports:
         return None if isinstance(fate, Unknown) else fate
 
     def outcome(self, host: str) -> Outcome:
-        """Return what became of a host, as it was worked out last."""
+        """Return what became of a host."""
+        if self._is_dirty(ImportKey(host)):
+            self.reconcile(host)
         return self._outcomes.get(host, Outcome())
 
     def served_by(self, host: str) -> frozenset[str]:
         """Return the remotes that serve a host, as it was worked out last."""
-        imported = self.outcome(host).imported
+        imported = self._outcomes.get(host, Outcome()).imported
         return frozenset(backend.remote.name for backend in imported.backends) if imported is not None else frozenset()
 
     def records(self, host: str) -> Sequence[str]:

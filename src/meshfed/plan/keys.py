@@ -7,12 +7,10 @@ reports, so that most keys are worked out once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from typing import Any, ClassVar, Final, Protocol
+from typing import ClassVar, Final, Protocol
 
 import msgspec
 
-from meshfed.derive import Node
 from meshfed.model.turns import Turns
 
 
@@ -107,8 +105,6 @@ class Mark(Protocol):
 
 TURN: Final = 8
 """The most keys of one turn, so that what another remote touched waits for some milliseconds and not for thousands."""
-_AHEAD: Final = -1000
-"""What is derived has lower ranks than any key that goes by it."""
 
 
 class Turn(msgspec.Struct, frozen=True):
@@ -118,43 +114,23 @@ class Turn(msgspec.Struct, frozen=True):
     keys: list[Key]
 
 
-class Waiting:
-    """What waits to be worked out, each once, in turns: one remote's thousands delay no other's few.
+class DirtyKeys:
+    """The keys that wait to be worked out, each once, in turns: one remote's thousands delay no other's few."""
 
-    That is keys, and before them, in the same turns, what is derived (`meshfed.derive`): this is its queue, too. At the
-    start keys wait until all of that was derived once, of every flow: what one remote serves must not look as if
-    another, whose turn has not come, served nothing. ``told`` is called whenever something comes to wait.
-    """
-
-    def __init__(self, told: Callable[[], None]) -> None:
-        self._turns: Turns[Any] = Turns()
-        self._until_derived: dict[Key, dict[str, None]] | None = {}
-        self._told = told
+    def __init__(self) -> None:
+        self._waiting: Turns[Key] = Turns()
 
     def __len__(self) -> int:
-        return len(self._turns) + len(self._until_derived or ())
+        return len(self._waiting)
+
+    def add(self, key: Key, flow: str) -> None:
+        """Let ``key`` wait, if it does not already."""
+        self._waiting.add(key, flow, rank=key.rank)
 
     def __contains__(self, key: Key) -> bool:
-        return key in self._turns or key in (self._until_derived or ())
+        return key in self._waiting
 
-    def mark(self, key: Key, flow: str = "") -> None:
-        """Let ``key`` wait, if it does not already."""
-        if self._until_derived is None:
-            self._turns.add(key, flow, rank=key.rank)
-        else:
-            self._until_derived.setdefault(key, {})[flow] = None
-        self._told()
-
-    def add(self, key: Node, flow: Hashable, *, rank: int = 0) -> None:
-        """Let what is derived wait, if it does not already."""
-        self._turns.add(key, flow, rank=_AHEAD + rank)
-        self._told()
-
-    def take(self, most: int = TURN) -> tuple[Hashable, list[Any]]:
-        """Return whose turn it is and what to work out, nodes or keys, the lowest rank first; nothing if none waits."""
-        if self._until_derived is not None and not self._turns:
-            waited, self._until_derived = self._until_derived, None
-            for key, flows in waited.items():
-                for flow in flows:
-                    self.mark(key, flow)
-        return self._turns.take(most)
+    def take(self) -> Turn | None:
+        """Return the keys whose turn it is, the lowest rank first, and forget them; ``None`` where none waits."""
+        flow, keys = self._waiting.take(TURN)
+        return Turn(str(flow), keys) if keys else None

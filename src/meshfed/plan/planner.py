@@ -7,11 +7,12 @@ randomness: `meshfed plan` and the controller call the same code, and the same i
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from meshfed import istio
 from meshfed.api.core import Namespace, Service
 from meshfed.api.v1alpha1 import FederatedService, FederatedServiceSpec, MeshFederation, RemoteMesh
-from meshfed.derive import Graph, Input, Node
+from meshfed.derive import Graph, Input
 from meshfed.model.identity import SpiffeID
 from meshfed.model.meshes import LocalMesh, Remote
 from meshfed.model.reasons import Decision
@@ -23,6 +24,7 @@ from meshfed.plan.federations import Federations
 from meshfed.plan.imports import Imports
 from meshfed.plan.ingress import Ingress
 from meshfed.plan.keys import (
+    DirtyKeys,
     ExportKey,
     GatewayKey,
     ImportKey,
@@ -33,7 +35,6 @@ from meshfed.plan.keys import (
     RemoteKey,
     RemoteStatusKey,
     Turn,
-    Waiting,
 )
 from meshfed.plan.local_services import LocalServices
 from meshfed.plan.remotes import Remotes
@@ -42,6 +43,9 @@ from meshfed.plan.rivals import Entry
 from meshfed.plan.surroundings import Surroundings
 from meshfed.plan.values import THIS, Applied, Connection, Outputs, Settings
 from meshfed.plan.workloads import Workloads
+
+DERIVED: Final = 256
+"""The most values that are derived before everything else the process has to do has its turn: some ten milliseconds."""
 
 
 class Planner:
@@ -59,9 +63,9 @@ class Planner:
         on_dirty: Callable[[], None] = lambda: None,
         on_failed: Failed | None = None,
     ) -> None:
-        self._waiting = Waiting(on_dirty)
-        self._mark = self._waiting.mark
-        graph = self._graph = Graph(self._waiting)
+        self._on_dirty = on_dirty
+        self._dirty = DirtyKeys()
+        graph = self._graph = Graph(marked=on_dirty)
         self._failing = Failing(graph, settings.namespace, on_failed) if on_failed is not None else None
         if self._failing is not None:
             graph.failed = self._failing.heard
@@ -85,6 +89,7 @@ class Planner:
             surroundings=self._surroundings,
             remotes=self._remotes,
             settled=self._import_settled,
+            is_dirty=self._dirty.__contains__,
         )
         self._reporting = Reporting(
             settings,
@@ -95,6 +100,10 @@ class Planner:
             imports=self._imports,
             ingress=self._ingress,
         )
+
+    def _mark(self, key: Key, flow: str = "") -> None:
+        self._dirty.add(key, flow)
+        self._on_dirty()
 
     # --- inputs: each takes the object as it stands now, or None where it is gone -----------------
 
@@ -192,7 +201,7 @@ class Planner:
     def applied_changed(self, key: Key, applied: Applied | None) -> None:
         """Take in the engine's verdict on the objects of ``key``; ``None`` where it has none any more."""
         news = self._reporting.applied_changed(key, applied)
-        if news and isinstance(key, GatewayKey) and key not in self._waiting and applied == Applied("applied"):
+        if news and isinstance(key, GatewayKey) and key not in self._dirty and applied == Applied("applied"):
             self._exports.gateway_in_place(key.index)
 
     def record_changed(self, remote: str, host: str, applied: Applied) -> None:
@@ -207,24 +216,24 @@ class Planner:
         All are of one kind, and there may be none: call again once they are worked out, so that what decides comes
         before what reports.
         """
-        flow, waiting = self._waiting.take()
-        if not waiting:
-            return None
-        if not isinstance(waiting[0], Node):
-            self._graph.flow = flow
-            return Turn(str(flow), waiting)
-        self._graph.work(flow, waiting)
+        self._graph.work(DERIVED)
+        if not self._graph.is_fresh:
+            # What a key goes by would be a mixture of before and after: it may miss what is there in both.
+            return Turn("", [])
         for change in self._graph.outputs():
-            if change.collection == Exports.EXPORT:
-                self._exports.changed(change.key, change.value, str(change.flow))
-            else:
-                self._imports.changed(change.collection, change.key, str(change.flow))
-        return Turn(str(flow), [])
+            for flow in map(str, change.flows):
+                if change.collection == Exports.EXPORT:
+                    self._exports.changed(change.key, change.value, flow)
+                else:
+                    self._imports.changed(change.collection, change.key, flow)
+        turn = self._dirty.take()
+        self._imports.flow = turn.flow if turn is not None else ""
+        return turn
 
     @property
     def waiting(self) -> int:
         """How many keys are to be worked out."""
-        return len(self._waiting)
+        return len(self._dirty)
 
     def look_again(self, key: Key, flow: str) -> None:
         """Have a key worked out again that was taken in the turn of ``flow`` and not worked out."""

@@ -175,7 +175,9 @@ class Context:
 
     def get(self, collection: Collection[K, V], key: K) -> V | None:
         """Return a value, ``None`` where there is none; where it is unknown, so is what is being worked out."""
-        value = self.known(collection, key)
+        node = collection.nodes.get(key) or collection.node(key)
+        self._read(node)
+        value: Known[V] = node.value
         if isinstance(value, Unknown):
             raise NotKnown(value)
         return value
@@ -191,7 +193,7 @@ class Context:
         if node.collection.rank >= self._node.collection.rank:
             raise RecursionError(f"{self._node} reads {node}, which is worked out after it")
         self._reads[node] = None
-        node.dependents[self._node] = None
+        node.read_by(self._node)
 
     def members(self, index: Index[G, K], group: G) -> Sequence[K]:
         """Return the keys of a group, sorted, not to be kept; where these may not be all, it is unknown."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
 V = TypeVar("V")
+_FEW: Final = 4
 
 
 class Unknown(msgspec.Struct, frozen=True):
@@ -39,9 +40,24 @@ class Node:
         self.value = value
         self.reads: tuple[Node, ...] = ()
         """What it was worked out from, in the order in which that was read."""
-        self.dependents: dict[Node, None] = {}
-        """What was worked out from it."""
+        self.dependents: tuple[Node, ...] | dict[Node, None] = ()
+        """What was worked out from it: few have more than two, and a dictionary is larger than all else of a node."""
         self.failed = False
+
+    def read_by(self, reader: Node) -> None:
+        """``reader`` is worked out from this."""
+        known = self.dependents
+        if isinstance(known, dict):
+            known[reader] = None
+        elif reader not in known:
+            self.dependents = (*known, reader) if len(known) < _FEW else dict.fromkeys((*known, reader))
+
+    def unread_by(self, reader: Node) -> None:
+        """``reader`` is worked out from this no more."""
+        if isinstance(self.dependents, dict):
+            del self.dependents[reader]
+        else:
+            self.dependents = tuple(one for one in self.dependents if one is not reader)
 
     def __str__(self) -> str:
         shown = "/".join(map(str, self.key)) if isinstance(self.key, tuple) else str(self.key)
@@ -128,7 +144,8 @@ class Graph:
     def mark(self, node: Node) -> None:
         """Have ``node`` worked out again."""
         stale = self._stale[node.collection.rank]
-        stale[node] = _joined(stale.get(node, ()), self._flows)
+        known = stale.get(node)
+        stale[node] = self._flows if known is None else _joined(known, self._flows)
         self._marked()
 
     def again(self, node: Node, flow: Hashable = "") -> None:
@@ -143,16 +160,17 @@ class Graph:
         """Whether nothing is to be worked out, so that every value is what would be worked out anew."""
         return not any(self._stale)
 
-    def work(self, most: int) -> None:
-        """Work out up to ``most`` values: those first that nothing else is to be worked out for."""
+    def work(self, most: int) -> bool:
+        """Work out up to ``most`` values, those first that others read; return whether that was all."""
         for stale in self._stale:
             while stale:
                 if not most:
-                    return
+                    return False
                 most -= 1
                 node = next(iter(stale))
                 self._flows = stale.pop(node)
                 self._work_out(node)
+        return True
 
     def outputs(self) -> list[Change]:
         """Return the outputs that changed since the last call, each once, what decides before what reports."""
@@ -196,7 +214,7 @@ class Graph:
         if before != node.reads:
             for one in before:
                 if one not in reads:
-                    del one.dependents[node]
+                    one.unread_by(node)
                     one.collection.drop_unless_needed(one)
 
     def forget(self, node: Node) -> None:

@@ -216,19 +216,23 @@ class Planner:
         All are of one kind, and there may be none: call again once they are worked out, so that what decides comes
         before what reports.
         """
-        self._graph.work(DERIVED)
         if not self._graph.is_fresh:
-            # What a key goes by would be a mixture of before and after: it may miss what is there in both.
-            return Turn("", [])
+            if not self._graph.work(DERIVED):
+                # What a key goes by would be a mixture of before and after: it may miss what is there in both.
+                return Turn("", [])
+            self._tell()
+        turn = self._dirty.take()
+        self._imports.flow = turn.flow if turn is not None else ""
+        return turn
+
+    def _tell(self) -> None:
+        """Mark the keys of whatever came out otherwise."""
         for change in self._graph.outputs():
             for flow in map(str, change.flows):
                 if change.collection == Exports.EXPORT:
                     self._exports.changed(change.key, change.value, flow)
                 else:
                     self._imports.changed(change.collection, change.key, flow)
-        turn = self._dirty.take()
-        self._imports.flow = turn.flow if turn is not None else ""
-        return turn
 
     @property
     def waiting(self) -> int:

@@ -231,6 +231,11 @@ class Inputs:
         found: Ours | None = self.store(kind).get((key[0], key[1]))
         return found
 
+    def has(self, ref: Ref) -> bool:
+        """Whether a state of the object is known, be it the last good one."""
+        kind, *key = ref
+        return (key[0], key[1]) in self.store(kind)
+
     def store(self, kind: str) -> Store[Any]:
         """Return what is known of the objects of a kind."""
         # Objects that come from flags are watched nowhere, and have a store all the same, which is empty.
@@ -248,10 +253,10 @@ class Inputs:
                 tasks.create_task(reflector.run())
 
     def not_understood(self) -> Iterator[tuple[Ref, str]]:
-        """Yield each object of which no state was ever understood, and why; it is not an object that is gone."""
+        """Yield each object whose state cannot be understood, and why; it is not an object that is gone."""
         for kind in DECIDING & self._watched.keys():
             store = self._watched[kind]
-            yield from (((kind, *key), error) for key, error in store.undecodable.items() if key not in store)
+            yield from (((kind, *key), error) for key, error in store.undecodable.items())
 
     async def wait_synced(self, complain: Callable[[str], None]) -> None:
         """Wait until everything there is was listed; ``complain`` hears what is not. Nothing may be decided before."""

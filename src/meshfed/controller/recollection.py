@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, TypeVar
 import msgspec
 
 from meshfed.api.meta import ObjectMeta
-from meshfed.api.v1alpha1 import GROUP
+from meshfed.api.v1alpha1 import GROUP, ORIGIN_ANNOTATION
 from meshfed.controller.cluster import CRDS, Served
 from meshfed.istio.names import RESOLVED_FROM, gateway_index
 from meshfed.kube import Client, KubeError, ObjectKey
@@ -71,20 +71,22 @@ async def recall(
 
 async def outlived(
     client: Client, served: Served, owner_labels: Mapping[str, str], *, complain: Callable[[str | None], None]
-) -> frozenset[ObjectKey]:
+) -> dict[ObjectKey, str]:
     """Return the objects of imports that are older than the CRD of FederatedServices, as soon as the API answers.
 
-    The FederatedServices that they came from went with the CRD that was there before.
+    Each with what it says that it follows from. The FederatedServices went with the CRD that was there before.
     """
     ours = _Ours(client, served, ",".join(f"{key}={value}" for key, value in owner_labels.items()), complain)
     made = await ours.definition_made("federatedservices")
     found = {kind: await ours.all(kind, _Any) for kind in ("ServiceEntry", "WorkloadEntry", "DestinationRule")}
-    return frozenset(
-        ObjectKey(served.istio(kind).group, kind, one.metadata.namespace, one.metadata.name)
+    return {
+        ObjectKey(served.istio(kind).group, kind, one.metadata.namespace, one.metadata.name): (
+            one.metadata.annotations.get(ORIGIN_ANNOTATION, "")
+        )
         for kind, objects in found.items()
         for one in objects
         if one.metadata.creation_timestamp < made and FDS_SERVICE_PREFIX not in one.metadata.name
-    )
+    }
 
 
 class _Any(msgspec.Struct, frozen=True):

@@ -44,6 +44,11 @@ class Collection(Generic[K, V]):
         value: Known[V] = node.value if node is not None else None
         return value
 
+    def why_unknown(self, key: K) -> str:
+        """Return why ``key`` is unknown; empty where it is known, or absent."""
+        known = self.get(key)
+        return known.reason if isinstance(known, Unknown) else ""
+
     def has(self, key: K) -> bool:
         """Whether there is a value of ``key``, or it is unknown whether there is."""
         node = self.nodes.get(key)
@@ -109,6 +114,11 @@ class Input(Collection[K, V]):
     def unknown(self, key: K, reason: str, flow: Hashable = "") -> None:
         """Nobody can say what there is of ``key``."""
         self._set(key, Unknown(reason), flow)
+
+    def clear(self, key: K, flow: Hashable = "") -> None:
+        """``key`` is unknown no more: unless something was put since, there is none."""
+        if isinstance(self.get(key), Unknown):
+            self._set(key, None, flow)
 
     def touch(self, key: K, flow: Hashable = "") -> None:
         """What whoever reads ``key`` reads beside the graph is another now."""

@@ -34,6 +34,7 @@ from meshfed.kube.errors import (
 from meshfed.kube.events import Recorder, Subject
 from meshfed.kube.kubeconfig import detect, load_kubeconfig
 from meshfed.kube.lease import LEASES, Elector, Timing, process_identity
+from meshfed.kube.ownership import Ownership
 from meshfed.kube.queue import QueueStatistics, WorkQueue
 from meshfed.kube.reflector import Reflector, ReflectorState, ReflectorStatistics
 from meshfed.kube.resources import Manifest, ObjectKey, Resource
@@ -67,6 +68,7 @@ __all__ = [
     "ObjectKey",
     "ObjectState",
     "Outcome",
+    "Ownership",
     "PatchType",
     "QueueStatistics",
     "Recorder",

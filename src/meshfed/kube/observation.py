@@ -18,7 +18,7 @@ from meshfed.kube.client import Client
 from meshfed.kube.desired import Observed
 from meshfed.kube.discovery import Discovery, discover
 from meshfed.kube.errors import KubeError
-from meshfed.kube.reflector import Reflector
+from meshfed.kube.reflector import Reflector, ReflectorStatistics
 from meshfed.kube.resources import ObjectKey, Resource, version_number, version_rank
 from meshfed.kube.store import Store
 
@@ -102,6 +102,10 @@ class Observation:
         for kind in self._kinds.values():
             for key in kind.store:
                 yield ObjectKey(kind.group, kind.name, *key)
+
+    def statistics(self) -> dict[str, ReflectorStatistics]:
+        """How each kind's list and watch are doing."""
+        return {str(kind.resource): kind.reflector.statistics() for kind in self.kinds if kind.reflector is not None}
 
     async def run(self) -> None:
         """Follow every kind, each as soon as a version of it is served, until cancelled."""

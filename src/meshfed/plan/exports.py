@@ -22,7 +22,7 @@ from meshfed.model.workloads import Serving
 from meshfed.plan import meshes
 from meshfed.plan.claims import Claim, Listed, Place, described, listed_under, shown
 from meshfed.plan.keys import ExportKey, GatewayKey, Mark, MeshKey, MeshStatusKey
-from meshfed.plan.values import THIS, Outputs, Published, StatusUpdate
+from meshfed.plan.values import THIS, Outputs, Published, Ref, StatusUpdate
 
 
 class Exports:
@@ -32,6 +32,7 @@ class Exports:
     EXPORT: ClassVar = "the export of Service"
 
     def __init__(self, graph: Graph, mark: Mark, meshes: Input[str, LocalMesh]) -> None:
+        self._graph = graph
         self._mark = mark
         self._meshes = meshes
         self._rules = Input[str, Export](graph, "what is exported by")
@@ -40,6 +41,9 @@ class Exports:
         self._serving = Input[Place, Serving](graph, "what serves")
         self._namespaces = Input[str, Namespace](graph, "Namespace")
         self._service_exports = Input[Place, int](graph, "ServiceExport")
+        self._unread = Input[str, None](graph, "the workloads of namespace")
+        """Nothing, or unknown where one of them cannot be understood: it may be behind any Service."""
+        self._unread_in: dict[str, dict[Ref, None]] = {}
         self._claims = Derived[Place, Claim | Decision](graph, self.CLAIM, self._claim, over=[self._services])
         self._by_host = Index(graph, "claims to host", self._claims, _host_of, perhaps=lambda _: ())
         self._holders = Derived[str, ServiceHost](graph, "who has host", self._holder, over=[self._by_host])
@@ -88,6 +92,37 @@ class Exports:
             self._service_exports.put(place, generation)
             self._mark(ExportKey(*place))
 
+    def unknown(self, ref: Ref, reason: str) -> None:
+        """Take note of an object of which nobody can say what it is."""
+        kind, namespace, name = ref
+        match kind:
+            case "Service":
+                self._services.unknown((namespace, name), reason)
+            case "ServiceExport":
+                self._service_exports.unknown((namespace, name), reason)
+            case "Namespace":
+                self._namespaces.unknown(name, reason)
+            case _:
+                self._unread_in.setdefault(namespace, {})[ref] = None
+                self._unread.unknown(namespace, reason)
+
+    def known(self, ref: Ref) -> None:
+        """Take note that an object is what was given since, or gone."""
+        kind, namespace, name = ref
+        match kind:
+            case "Service":
+                self._services.clear((namespace, name))
+            case "ServiceExport":
+                self._service_exports.clear((namespace, name))
+            case "Namespace":
+                self._namespaces.clear(name)
+            case _:
+                unread = self._unread_in.get(namespace, {})
+                unread.pop(ref, None)
+                if not unread:
+                    self._unread_in.pop(namespace, None)
+                    self._unread.clear(namespace)
+
     def gateway_observed(self, index: int, hosts: Iterable[str]) -> None:
         """Take over the homes that an existing Gateway records."""
         places = []
@@ -111,6 +146,7 @@ class Exports:
         if export is not None and export.namespace_selectors is not None:
             namespace = context.get(self._namespaces, place[0])
             labels |= namespace.metadata.labels if namespace is not None else {}
+        context.get(self._unread, place[0])
         serving = context.get(self._serving, place) or Serving()
         exported = decide(
             mesh,
@@ -269,6 +305,14 @@ class Exports:
     def count(self) -> int:
         """How many hosts are exported."""
         return len(self._by_reason.members(Reason.EXPORTED))
+
+    def why_unknown(self, place: Place) -> str:
+        """Return why nobody can say whether a Service is exported; empty where somebody can."""
+        return self._exports.why_unknown(place)
+
+    def is_to_be_told(self, place: Place) -> bool:
+        """Whether something else became of a Service, of which its key is not marked yet."""
+        return self._graph.is_to_be_told(self._exports, place)
 
     def is_listed(self, place: Place) -> bool:
         """Whether a Service has a place in a Gateway."""

@@ -23,7 +23,7 @@ from meshfed.istio.metadata import manifest
 from meshfed.model.meshes import LocalMesh
 from meshfed.model.offers import Offer
 from meshfed.model.workloads import Workload
-from meshfed.plan.keys import ExportKey, Key
+from meshfed.plan.keys import ExportKey, Key, OfferKey, mark_origin
 from meshfed.plan.local_services import Place
 from meshfed.plan.overrides import Rule
 from meshfed.plan.planner import Planner
@@ -173,6 +173,7 @@ def record_manifest(mesh: LocalMesh, spec: FederatedServiceSpec) -> istio.Manife
         spec=msgspec.to_builtins(spec),
     )
     record["metadata"]["labels"][REMOTE_LABEL] = spec.remote
+    mark_origin(record, OfferKey(record["metadata"]["name"]))
     return record
 
 

@@ -35,13 +35,14 @@ from meshfed.plan.keys import (
     RemoteKey,
     RemoteStatusKey,
     Turn,
+    mark_origin,
 )
 from meshfed.plan.local_services import LocalServices
 from meshfed.plan.remotes import Remotes
 from meshfed.plan.reporting import Reporting
 from meshfed.plan.rivals import Entry
 from meshfed.plan.surroundings import Surroundings
-from meshfed.plan.values import THIS, Applied, Connection, Outputs, Settings
+from meshfed.plan.values import THIS, Applied, Connection, Outputs, Ref, Settings
 from meshfed.plan.workloads import Workloads
 
 DERIVED: Final = 256
@@ -208,6 +209,82 @@ class Planner:
         """Take in the engine's verdict on the FederatedService for what ``remote`` offers under ``host``."""
         self._reporting.record_changed(remote, host, applied)
 
+    # --- what is unknown --------------------------------------------------------------------------
+
+    def unknown(self, ref: Ref, reason: str, hosts: Sequence[str] = ()) -> None:
+        """Take note of an object of which nobody can say what it is; what follows from it is unknown for ``reason``.
+
+        Of a FederatedService ``hosts`` are those that it may be imported as.
+        """
+        kind, namespace, name = ref
+        match kind:
+            case "RemoteMesh":
+                self._remotes.unknown(name, reason)
+            case "FederatedService":
+                self._imports.offer_unknown(name, reason, hosts)
+            case "Service" | "ServiceExport" | "Namespace" | "Pod" | "WorkloadEntry":
+                self._exports.unknown(ref, reason)
+                if kind == "Service":
+                    self._imports.surroundings_unknown(self._locals.host((namespace, name)), reason)
+            case _:
+                pass  # nothing that exists goes for want of it
+
+    def known(self, ref: Ref) -> None:
+        """Take note that an object is what was given since it was ``unknown``, or gone."""
+        kind, namespace, name = ref
+        match kind:
+            case "RemoteMesh":
+                if self._remotes.why_unknown(name):
+                    self._remotes.change(name, None)
+            case "FederatedService":
+                self._imports.offer_known(name)
+            case "Service" | "ServiceExport" | "Namespace" | "Pod" | "WorkloadEntry":
+                self._exports.known(ref)
+                if kind == "Service":
+                    self._imports.surroundings_known(self._locals.host((namespace, name)))
+            case _:
+                pass
+
+    def why_unknown(self, key: Key) -> str:
+        """Return why nobody can say what a key comes to; empty where somebody can."""
+        match key:
+            case ExportKey(namespace=namespace, name=name):
+                return self._exports.why_unknown((namespace, name))
+            case ImportKey(host=host):
+                return self._imports.why_unknown(host)
+            case MeshKey():
+                return self._remotes.why_unknown()
+            case RemoteKey(name=name):
+                return self._remotes.why_unknown(name)
+            case OfferKey(name=name):
+                return self._imports.why_offer_unknown(name)
+            case _:
+                return ""
+
+    def why_anything_is_unknown(self) -> str:
+        """Return why something of all there is is unknown; empty where nothing is."""
+        return next((node.value.reason for node in self._graph.unknown), "")
+
+    def unknown_exports(self) -> list[ExportKey]:
+        """Return the Services of which nobody can say whether they are exported."""
+        nodes = (node for node in self._graph.unknown if node.collection.name == Exports.EXPORT)
+        return [ExportKey(*node.key) for node in nodes]
+
+    def learned(self) -> bool:
+        """Return whether something came to be known, since the last call, that was unknown."""
+        return self._graph.learned()
+
+    def is_worked_out(self, key: Key) -> bool:
+        """Whether a key was worked out since what it comes to is another."""
+        match key:
+            case ExportKey(namespace=namespace, name=name):
+                changed = self._exports.is_to_be_told((namespace, name))
+            case ImportKey(host=host):
+                changed = self._imports.is_to_be_told(host)
+            case _:
+                changed = False
+        return not changed and key not in self._dirty
+
     # --- outputs ----------------------------------------------------------------------------------
 
     def take_dirty(self) -> Turn | None:
@@ -250,16 +327,21 @@ class Planner:
 
     def reconcile(self, key: Key) -> Outputs | None:
         """Work one key out from current state; ``None`` where it is unknown. May mark other keys dirty."""
+        outputs = self._work_out(key)
+        for manifest in outputs.objects if outputs is not None else ():
+            mark_origin(manifest, key)
+        return outputs
+
+    def _work_out(self, key: Key) -> Outputs | None:
         match key:
             case ExportKey(namespace=namespace, name=name):
                 return self._exports.reconcile((namespace, name))
             case ImportKey(host=host):
-                objects = self._imports.reconcile(host)
-                return Outputs(objects=objects) if objects is not None else None
+                return self._imports.reconcile(host)
             case MeshKey():
-                return Outputs(objects=self._mesh_objects())
+                return Outputs(objects=self._mesh_objects()) if not self._remotes.why_unknown() else None
             case RemoteKey(name=name):
-                return Outputs(objects=self._discovery(name))
+                return Outputs(objects=self._discovery(name)) if not self._remotes.why_unknown(name) else None
             case GatewayKey(index=index):
                 return self._exports.gateway(index)
             case OfferKey(name=name):

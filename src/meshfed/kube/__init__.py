@@ -1,8 +1,8 @@
 """A Kubernetes client that knows nothing of federation.
 
-Connection and credentials (``config``, ``kubeconfig``), requests by verb (``client``, ``discovery``), list and watch
-into memory (``store``, ``reflector``), a work queue by key (``queue``), the engine that makes what exists equal to
-what is wanted (``engine``), leader election (``lease``), and Events (``events``).
+Where and as whom (``config``, ``kubeconfig``), requests by verb (``client``, ``discovery``) and how they go
+(``connection``), list and watch into memory (``store``, ``reflector``), a work queue by key (``queue``), the engine
+that makes what exists equal to what is wanted (``engine``), leader election (``lease``), and Events (``events``).
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ that makes what exists equal to what is wanted (``engine``), leader election (``
 
 from __future__ import annotations
 
-from meshfed.kube.backoff import Backoff
+from meshfed.kube.backoff import Backoff, retry_on_error
 from meshfed.kube.client import Client, PatchType, WatchEvent
 from meshfed.kube.config import ClusterConfig, in_cluster
 from meshfed.kube.discovery import Discovery, discover
@@ -91,5 +91,6 @@ __all__ = [
     "load_kubeconfig",
     "micro_time_now",
     "process_identity",
+    "retry_on_error",
     "time_now",
 ]

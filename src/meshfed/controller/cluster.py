@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -14,11 +13,10 @@ from meshfed.api.core import Namespace, Pod, Service, ServiceExport
 from meshfed.api.crds import APPLY_COMMAND, differences
 from meshfed.api.v1alpha1 import GROUP, OWNER_NAMESPACE_LABEL, FederatedService, MeshFederation, RemoteMesh
 from meshfed.controller.faults import Faults
-from meshfed.kube import Client, KubeError, Reflector, Resource, Store, discover
+from meshfed.kube import Client, KubeError, Reflector, Resource, Store, discover, retry_on_error
 from meshfed.model.workloads import Workload
 from meshfed.plan import Ref, overrides, rivals, workloads
 
-_log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 NETWORKING: Final = "networking.istio.io"
@@ -54,8 +52,6 @@ DECIDING: Final = frozenset({*API_KINDS, "Service", "Namespace", "ServiceExport"
 in place that would go without it, so that one of those which cannot be understood holds nothing.
 """
 
-RETRY_SECONDS: Final = 5.0
-
 Ours = MeshFederation | RemoteMesh | FederatedService | ServiceExport
 """Objects that have a status of our making."""
 
@@ -72,7 +68,7 @@ class Served(msgspec.Struct, frozen=True):
         return next(resource for resource in self.written if resource.kind == kind)
 
 
-class Lacking(Exception):
+class Lacking(KubeError):
     """The cluster lacks something; the message says what, and the command that mends it."""
 
 
@@ -114,22 +110,17 @@ async def wait_until_served(
 
     ``define`` puts our CRDs in place, where that is for us to do.
     """
-    said = ""
-    while True:
+
+    async def served() -> Served:
         try:
-            try:
-                return await _served(client)
-            except LacksDefinitions:
-                if define is None:
-                    raise
-                await define(client)
-                return await _served(client)
-        except (KubeError, Lacking) as error:
-            complain(str(error))
-            if str(error) != said:
-                said = str(error)
-                _log.error("waiting: %s", said)
-        await asyncio.sleep(RETRY_SECONDS)
+            return await _served(client)
+        except LacksDefinitions:
+            if define is None:
+                raise
+            await define(client)
+            return await _served(client)
+
+    return await retry_on_error(served, not_ready=complain)
 
 
 def _of_others(

@@ -15,14 +15,13 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
-
-import msgspec
 
 from meshfed.controller.cluster import Inputs, Served
 from meshfed.controller.faults import Faults, named
 from meshfed.controller.statuses import merged
-from meshfed.kube import Client, KubeError, NotFound
+from meshfed.kube import Client, KubeError, NotFound, retry_on_error
 from meshfed.model.reasons import Condition, ConditionType, Reason
 from meshfed.plan import Planner, Ref
 
@@ -93,7 +92,10 @@ class NotUnderstood:
             self._planner.known(ref)
         new = sorted(self._unknown.keys() - before.keys())
         for ref in new:
-            self._raw[ref] = await self._read(ref) if ref[0] in _SAID_AS else {}
+            problem = f"cannot read {named(ref)}"
+            self._raw[ref] = (
+                await retry_on_error(partial(self._read, ref), problem=problem) if ref[0] in _SAID_AS else {}
+            )
             reason = f"{named(ref)} cannot be understood: {self._unknown[ref]}"
             self._planner.unknown(ref, reason, _hosts(self._raw[ref]))
         for ref in new:
@@ -138,17 +140,10 @@ class NotUnderstood:
     async def _read(self, ref: Ref) -> dict[str, Any]:
         """Return an object of ours as it stands; empty where it went meanwhile."""
         kind, namespace, name = ref
-        decoded = self._inputs.find(ref)
-        found: dict[str, Any] = {} if decoded is None else msgspec.to_builtins(decoded)
-        while not found:
-            try:
-                found = await self._client.get(self._served.ours[kind], name, namespace=namespace)
-            except NotFound:
-                break
-            except KubeError as error:
-                _log.warning("cannot read %s, again in 2 s: %s", named(ref), error)
-                await asyncio.sleep(2.0)
-        return found
+        try:
+            return await self._client.get(self._served.ours[kind], name, namespace=namespace)
+        except NotFound:
+            return {}
 
 
 def _hosts(raw: dict[str, Any]) -> tuple[str, ...]:

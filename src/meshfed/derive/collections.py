@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any, Generic, Protocol, TypeVar
 
 from meshfed.derive.graph import Graph, Known, Node, NotKnown, Unknown
-
-if TYPE_CHECKING:
-    from meshfed.derive.index import Index
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 G = TypeVar("G", bound=Hashable)
 K_contra = TypeVar("K_contra", bound=Hashable, contravariant=True)
+G_contra = TypeVar("G_contra", bound=Hashable, contravariant=True)
+M = TypeVar("M")
+M_co = TypeVar("M_co", covariant=True)
 
 
 class Collection(Generic[K, V]):
@@ -110,12 +110,6 @@ class Input(Collection[K, V]):
         """Nobody can say what there is of ``key``."""
         self._set(key, Unknown(reason), flow)
 
-    def touch(self, key: K, flow: Hashable = "") -> None:
-        """What whoever reads ``key`` reads beside the graph is another now."""
-        self.graph.for_(flow)
-        if key in self.nodes:
-            self.graph.changed(self.nodes[key])
-
     def complete(self, flow: Hashable = "") -> None:
         """Whatever was not put by now is absent."""
         before, self._incomplete = self._incomplete, None
@@ -164,6 +158,19 @@ class Input(Collection[K, V]):
             self.drop_unless_needed(node)
 
 
+class Grouped(Protocol[G_contra, M_co]):
+    """What has keys by group, as an index does."""
+
+    def node(self, group: G_contra, /) -> Node:
+        """Return the node of a group, for whoever reads it."""
+
+    def members(self, group: G_contra, /) -> M_co:
+        """Return the keys of a group, as far as they are known."""
+
+    def doubt(self, group: G_contra, /) -> Unknown | None:
+        """Return why there may be members that nobody knows; ``None`` where there are none."""
+
+
 class Context:
     """What a function reads other collections through."""
 
@@ -195,8 +202,8 @@ class Context:
         self._reads[node] = None
         node.read_by(self._node)
 
-    def members(self, index: Index[G, K], group: G) -> Sequence[K]:
-        """Return the keys of a group, sorted, not to be kept; where these may not be all, it is unknown."""
+    def members(self, index: Grouped[G, M], group: G) -> M:
+        """Return the keys of a group, not to be kept; where these may not be all, it is unknown."""
         self._read(index.node(group))
         doubt = index.doubt(group)
         if doubt is not None:

@@ -23,7 +23,6 @@ from meshfed.model.meshes import LocalMesh, is_ip
 from meshfed.model.offers import Offer, Refusal, checked
 from meshfed.model.reasons import Decision, Reason
 from meshfed.plan.keys import ImportKey, Mark, MeshStatusKey, OfferKey, RemoteStatusKey
-from meshfed.plan.overrides import matches
 from meshfed.plan.remotes import Peer, Remotes, ourselves
 from meshfed.plan.surroundings import Surroundings
 from meshfed.plan.values import THIS, Outcome
@@ -82,8 +81,6 @@ class Imports:
         self._peers = remotes.peers
         self._meshes = meshes
         self._offers = Input[str, FederatedService](graph, "FederatedService")
-        self._around = Input[str, None](graph, "what is here beside")
-        """Nothing: `Surroundings` knows, and whoever asks it about a host reads that, too."""
         self._judged = Derived[str, Judged](graph, self.JUDGED, self._judge, over=[self._offers])
         self._queue = Index(graph, "queue of", self._judged, _queue_of, perhaps=lambda _: (), order=_standing_of)
         self._by_host = Index(graph, "offers as", self._judged, _host_of, perhaps=self._perhaps_as)
@@ -120,19 +117,6 @@ class Imports:
             self._mark(OfferKey(record), known.spec.remote)
             self._offers.put(record, offer, known.spec.remote)
 
-    def surroundings_changed(self, pattern: str) -> None:
-        """Take note that something beside the offers decides otherwise about a host, or about those of a wildcard."""
-        hosts = self._by_host.known_keys() if "*" in pattern else [pattern]
-        for host in hosts:
-            if matches(pattern, host):
-                self._around.touch(host)
-
-    def local_changed(self, host: str) -> None:
-        """Take note that the local Service of a host is another."""
-        if self._by_host.has(host):
-            self._mark(ImportKey(host))
-            self.surroundings_changed(host)
-
     def resolution_changed(self, host_name: str, addresses: tuple[str, ...]) -> None:
         """Take in an answer of DNS; no answer keeps the last one."""
         answers = tuple(sorted(set(addresses)))[:MAX_ADDRESSES]
@@ -154,7 +138,7 @@ class Imports:
         accepted = _admitted_by_rules(mesh, peer, spec)
         if isinstance(accepted, Decision):
             return Judged(remote=spec.remote, standing=place, refusal=accepted)
-        peer, verdict, announced = accepted
+        mesh, peer, verdict, announced = accepted
         candidate = Candidate(
             record=record,
             remote=peer.remote,
@@ -164,8 +148,7 @@ class Imports:
             export_to=peer.rules.export_to if peer.rules is not None else ("*",),
             outlier_detection=peer.outlier_detection,
         )
-        context.known(self._around, verdict.host)
-        fitted = self._surroundings.fit(verdict, candidate)
+        fitted = self._surroundings.fit(context, mesh, verdict, candidate)
         return Judged(
             remote=spec.remote,
             standing=place,
@@ -203,7 +186,7 @@ class Imports:
         """Return what the rules of its remote make of an offer that need not be recorded."""
         peer = self._peers.get(spec.remote)
         accepted = _admitted_by_rules(self._mesh, None if isinstance(peer, Unknown) else peer, spec)
-        return accepted if isinstance(accepted, Decision) else accepted[1].decision
+        return accepted if isinstance(accepted, Decision) else accepted[2].decision
 
     def changed(self, collection: str, key: str, flow: str) -> None:
         """Take note that something else became of an offer, a host, or the offers of a remote."""
@@ -239,14 +222,13 @@ class Imports:
         return objects
 
     def _render(self, mesh: LocalMesh, imported: Import) -> tuple[tuple[istio.Manifest, ...], Outcome]:
-        local = self._surroundings.local(imported.host)
         rule = istio.import_rule(mesh, imported)
         names: frozenset[str] = frozenset()
-        if local is None:
+        if imported.local is None:
             objects = [istio.import_entry(mesh, imported)]
             reached = {backend.remote.name for backend in imported.backends if backend.remote.addresses}
         else:
-            entries = istio.workload_entries(mesh, imported, local, self._resolved)
+            entries = istio.workload_entries(mesh, imported, imported.local, self._resolved)
             objects = entries if not isinstance(entries, Decision) else []
             names = frozenset(
                 address for backend in imported.backends for address in backend.remote.addresses if not is_ip(address)
@@ -340,7 +322,7 @@ class Imports:
 
 def _admitted_by_rules(
     mesh: LocalMesh | None, peer: Peer | None, spec: FederatedServiceSpec
-) -> tuple[Peer, Verdict, Offer] | Decision:
+) -> tuple[LocalMesh, Peer, Verdict, Offer] | Decision:
     if mesh is None:
         return _refused(Reason.NO_MESH_FEDERATION, "there is no MeshFederation, so nothing is imported")
     if peer is None:
@@ -353,7 +335,7 @@ def _admitted_by_rules(
         reason = Reason.INVALID_PORTS if judged.field == "ports" else Reason.INVALID_HOST
         return _refused(reason, spec.problem or judged.message)
     verdict = judge(mesh, peer.remote, peer.rules, judged.offer)
-    return (peer, verdict, judged.offer) if verdict.decision.accepted else verdict.decision
+    return (mesh, peer, verdict, judged.offer) if verdict.decision.accepted else verdict.decision
 
 
 def _queue_of(_record: str, judged: Judged) -> tuple[str, ...]:

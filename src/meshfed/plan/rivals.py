@@ -14,10 +14,9 @@ from typing import Any
 
 import msgspec
 
+from meshfed.derive import Context, Derived, Graph, Index, Input, Unknown
 from meshfed.plan.meshes import visible_in
-
-Place = tuple[str, str]
-"""Namespace and name of a ServiceEntry."""
+from meshfed.plan.values import Place
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -51,29 +50,18 @@ def _texts(found: object) -> list[str]:
 class Rivals:
     """The ServiceEntries of others; one that nobody sees is no rival, and one with a wildcard comes after any host."""
 
-    def __init__(self) -> None:
-        self._entries: dict[Place, Entry] = {}
-        self._by_host: dict[str, set[Place]] = {}
+    def __init__(self, graph: Graph, entries: Input[Place, Entry]) -> None:
+        self._entries = entries
+        self._hosts = Derived[Place, frozenset[str]](graph, "the hosts of ServiceEntry", self._hosts_of, over=[entries])
+        self.by_host = Index(graph, "ServiceEntries for", self._hosts, lambda _, hosts: hosts)
+        """Who else has a host, sorted."""
 
-    def change(self, place: Place, entry: Entry | None) -> set[str]:
-        """Take in a ServiceEntry; returns the hosts for which there is another rival now, or one less."""
-        before, after = _hosts(self._entries.pop(place, None)), _hosts(entry)
-        if entry is not None:
-            self._entries[place] = entry
-        for host in before - after:
-            self._by_host[host].discard(place)
-            if not self._by_host[host]:
-                del self._by_host[host]
-        for host in after - before:
-            self._by_host.setdefault(host, set()).add(place)
-        return before ^ after
+    def _hosts_of(self, context: Context, place: Place) -> frozenset[str] | None:
+        """Return the hosts that a ServiceEntry is a rival for.
 
-    def of(self, host: str) -> list[Place]:
-        """Return who else has ``host``, sorted."""
-        return sorted(self._by_host.get(host, ()))
-
-
-def _hosts(entry: Entry | None) -> set[str]:
-    if entry is None or entry.visible_in == ():
-        return set()
-    return {host for host in entry.hosts if "*" not in host}
+        One of which nobody knows what it says is none: nothing is withheld because of a rival.
+        """
+        entry = context.known(self._entries, place)
+        if entry is None or isinstance(entry, Unknown) or entry.visible_in == ():
+            return None
+        return frozenset(host for host in entry.hosts if "*" not in host)

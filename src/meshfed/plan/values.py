@@ -16,6 +16,8 @@ from meshfed.plan.keys import Key
 
 THIS: Final = "this"
 """The key of what there is one of: this mesh."""
+Place = tuple[str, str]
+"""Namespace and name of an object, where its kind is known."""
 Ref = tuple[str, str, str]
 """Kind, namespace and name of an object of the cluster."""
 

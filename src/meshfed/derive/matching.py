@@ -1,0 +1,203 @@
+"""Indexes by sets, as selectors and labels are. `meshfed.derive` says what collections are for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Set
+from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
+
+from meshfed.derive.collections import Collection, Placed
+from meshfed.derive.graph import Graph, Known, Node, Unknown
+
+K = TypeVar("K", bound=Hashable)
+Items: TypeAlias = frozenset[Any]
+_NONE: Final = object()
+"""What a set without items is found under."""
+
+
+class _Sets(Generic[K]):
+    """Sets by key, each under some of its items, so that those that match another are found among few."""
+
+    def __init__(self) -> None:
+        self._sets: dict[K, Items] = {}
+        self._keys: dict[Any, dict[K, None]] = {}
+
+    def of(self, key: K) -> Items | None:
+        return self._sets.get(key)
+
+    def _join(self, item: Any, key: K) -> None:
+        self._keys.setdefault(item, {})[key] = None
+
+    def _leave(self, item: Any, key: K) -> None:
+        del self._keys[item][key]
+        if not self._keys[item]:
+            del self._keys[item]
+
+
+class _Subsets(_Sets[K]):
+    """Finds those that are subsets: each is under the item that the fewest were under, which the other must have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._under: dict[K, Any] = {}
+
+    def add(self, key: K, items: Items) -> None:
+        self._sets[key] = items
+        self._under[key] = min(items, key=self._number_under, default=_NONE)
+        self._join(self._under[key], key)
+
+    def _number_under(self, item: Any) -> int:
+        return len(self._keys.get(item, ()))
+
+    def discard(self, key: K) -> None:
+        if self._sets.pop(key, None) is not None:
+            self._leave(self._under.pop(key), key)
+
+    def find(self, items: Items) -> list[K]:
+        return [key for item in (_NONE, *items) for key in self._keys.get(item, ()) if self._sets[key] <= items]
+
+
+class _Supersets(_Sets[K]):
+    """Finds those that are supersets: each is under all its items, and it is looked for under the rarest."""
+
+    def add(self, key: K, items: Items) -> None:
+        self._sets[key] = items
+        for item in items:
+            self._join(item, key)
+
+    def discard(self, key: K) -> None:
+        for item in self._sets.pop(key, ()):
+            self._leave(item, key)
+
+    def find(self, items: Items) -> list[K]:
+        if not items:
+            return list(self._sets)
+        return [key for key in min((self._keys.get(item, {}) for item in items), key=len) if items <= self._sets[key]]
+
+
+class Source(Protocol):
+    """What has keys and values that an index goes by."""
+
+    def index(self, index: Placed[Any], /) -> None:
+        """Keep ``index`` up to date from now on."""
+
+
+class _Matching(Collection[Items, Set[K]]):
+    """The keys of ``source`` whose items match others, for each set of these that is asked for.
+
+    ``items`` says of a key and its value which it has; ``None``: it matches none. Of a key that is unknown nobody can
+    say what it matches: ``perhaps`` says of a key and a set whether it may, and who asks for that one knows nothing.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        name: str,
+        source: Source,
+        items: Callable[[Any, Any], Items | None],
+        *,
+        perhaps: Callable[[Any, Items], bool],
+        known: _Subsets[K] | _Supersets[K],
+        asked: _Subsets[Items] | _Supersets[Items],
+    ) -> None:
+        super().__init__(graph, name)
+        self._items = items
+        self._perhaps = perhaps
+        self._known = known
+        self._asked = asked
+        self._lost: dict[Any, Unknown] = {}
+        source.index(self)
+
+    # --- for who reads
+
+    def members(self, items: Items) -> Set[K]:
+        """Return the keys that match, as far as they are known, in no order, not to be kept."""
+        node = self.nodes.get(items)
+        found: Set[K] = node.value if node is not None else set(self._known.find(items))
+        return found
+
+    def doubt(self, items: Items) -> Unknown | None:
+        """Return why there may be more that match; ``None`` where there are none."""
+        return next((reason for key, reason in self._lost.items() if self._perhaps(key, items)), None)
+
+    def get(self, items: Items) -> Known[Set[K]]:
+        """Return what is known of a set now."""
+        return self.doubt(items) or self.members(items) or None
+
+    def _new(self, items: Items) -> Node:
+        self._asked.add(items, items)
+        return Node(self, items, set(self._known.find(items)))
+
+    def drop_unless_needed(self, node: Node) -> None:
+        """Forget a set that nobody asks for."""
+        super().drop_unless_needed(node)
+        if node.key not in self.nodes:
+            self._asked.discard(node.key)
+
+    def _is_needed(self, node: Node) -> bool:
+        return False
+
+    # --- what changes
+
+    def place_of(self, key: Any, value: object) -> Items | None:
+        """Return the items of a key."""
+        return None if value is None else self._items(key, value)
+
+    def move(self, key: Any, items: Items | None) -> None:
+        """A key has these items now."""
+        if key in self._lost:
+            del self._lost[key]
+            self._look_again(key)
+        before = self._known.of(key)
+        if before == items:
+            return
+        self._known.discard(key)
+        if items is not None:
+            self._known.add(key, items)
+        left = set(self._asked.find(before)) if before is not None else set[Items]()
+        joined = set(self._asked.find(items)) if items is not None else set[Items]()
+        for asked in left ^ joined:
+            node = self.nodes[asked]
+            (node.value.add if asked in joined else node.value.discard)(key)
+            self.graph.changed(node)
+
+    def lose(self, key: Any, reason: Unknown) -> None:
+        """Nobody knows the items of a key."""
+        if self._lost.get(key) != reason:
+            self.move(key, None)
+            self._lost[key] = reason
+            self._look_again(key)
+
+    def _look_again(self, key: Any) -> None:
+        for asked, node in self.nodes.items():
+            if self._perhaps(key, asked):
+                self.graph.changed(node)
+
+
+class SubsetIndex(_Matching[K]):
+    """The keys all of whose items are among those asked for, as selectors are that select what has some labels."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        name: str,
+        source: Source,
+        items: Callable[[Any, Any], Items | None],
+        *,
+        perhaps: Callable[[Any, Items], bool],
+    ) -> None:
+        super().__init__(graph, name, source, items, perhaps=perhaps, known=_Subsets(), asked=_Supersets())
+
+
+class SupersetIndex(_Matching[K]):
+    """The keys that have all the items asked for, as what a selector selects has all its labels."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        name: str,
+        source: Source,
+        items: Callable[[Any, Any], Items | None],
+        *,
+        perhaps: Callable[[Any, Items], bool],
+    ) -> None:
+        super().__init__(graph, name, source, items, perhaps=perhaps, known=_Supersets(), asked=_Subsets())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
 from meshfed.derive.graph import Graph, Known, Node, NotKnown, Unknown
@@ -161,6 +161,14 @@ class Input(Collection[K, V]):
 class Grouped(Protocol[G_contra, M_co]):
     """What has keys by group, as an index does."""
 
+    @property
+    def nodes(self) -> Mapping[Any, Node]:
+        """The groups that somebody reads."""
+
+    @property
+    def lost(self) -> Mapping[Any, Any]:
+        """The keys of which nobody knows where they belong."""
+
     def node(self, group: G_contra, /) -> Node:
         """Return the node of a group, for whoever reads it."""
 
@@ -204,8 +212,8 @@ class Context:
 
     def members(self, index: Grouped[G, M], group: G) -> M:
         """Return the keys of a group, not to be kept; where these may not be all, it is unknown."""
-        self._read(index.node(group))
-        doubt = index.doubt(group)
+        self._read(index.nodes.get(group) or index.node(group))
+        doubt = index.doubt(group) if index.lost else None
         if doubt is not None:
             raise NotKnown(doubt)
         return index.members(group)

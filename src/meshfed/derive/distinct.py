@@ -31,35 +31,38 @@ class Distinct(Generic[K, V, S]):
         """Keep ``index`` up to date from now on; this is to be empty yet."""
         self._indexes.append(index)
 
-    def put(self, key: K, value: V | None, flow: Hashable = "") -> None:
+    def put(self, key: K, value: Known[V], flow: Hashable = "") -> None:
         """``key`` has this value now; ``None``: there is none."""
-        self._set(key, value, flow)
-
-    def unknown(self, key: K, reason: str, flow: Hashable = "") -> None:
-        """Nobody can say what there is of ``key``; it counts as nothing any more."""
-        self._set(key, Unknown(reason), flow)
-
-    def _set(self, key: K, value: Known[V], flow: Hashable) -> None:
         before = self._values.get(key)
         if before == value:
             return
-        self._graph.for_(flow)
         if value is None:
             del self._values[key]
         else:
             self._values[key] = value
         if isinstance(value, Unknown):
+            self._graph.for_(flow)
             for index in self._indexes:
                 index.lose(key, value)
         elif value is not None:
-            self._count(self._of(key, value), 1)
-        if before is not None and not isinstance(before, Unknown):
-            self._count(self._of(key, before), -1)
-        elif before is not None and not isinstance(value, Unknown):
+            self._count(self._of(key, value), 1, flow)
+        if isinstance(before, Unknown):
+            self._find(key, flow)
+        elif before is not None:
+            self._count(self._of(key, before), -1, flow)
+
+    def unknown(self, key: K, reason: str, flow: Hashable = "") -> None:
+        """Nobody can say what there is of ``key``; it counts as nothing any more."""
+        self.put(key, Unknown(reason), flow)
+
+    def _find(self, key: K, flow: Hashable) -> None:
+        """A key that was unknown is no more, unless for another reason."""
+        if not isinstance(self._values.get(key), Unknown):
+            self._graph.for_(flow)
             for index in self._indexes:
                 index.move(key, None)
 
-    def _count(self, sort: S, by: int) -> None:
+    def _count(self, sort: S, by: int, flow: Hashable) -> None:
         before = self._numbers.get(sort, 0)
         after = before + by
         if after:
@@ -67,5 +70,6 @@ class Distinct(Generic[K, V, S]):
         else:
             del self._numbers[sort]
         if not before or not after:
+            self._graph.for_(flow)
             for index in self._indexes:
                 index.move(sort, index.place_of(sort, True if after else None))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Set
+from collections.abc import Callable, Hashable
 from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
 from meshfed.derive.collections import Collection, Placed
@@ -10,6 +10,7 @@ from meshfed.derive.graph import Graph, Known, Node, Unknown
 
 K = TypeVar("K", bound=Hashable)
 Items: TypeAlias = frozenset[Any]
+_FEW: Final = 4
 _NONE: Final = object()
 """What a set without items is found under."""
 
@@ -19,41 +20,46 @@ class _Sets(Generic[K]):
 
     def __init__(self) -> None:
         self._sets: dict[K, Items] = {}
-        self._keys: dict[Any, dict[K, None]] = {}
+        self._under: dict[Any, tuple[K, ...] | dict[K, None]] = {}
+        """Keys by item: most items have few, and a dictionary is large."""
 
     def of(self, key: K) -> Items | None:
         return self._sets.get(key)
 
     def _join(self, item: Any, key: K) -> None:
-        self._keys.setdefault(item, {})[key] = None
+        known = self._under.get(item, ())
+        if isinstance(known, dict):
+            known[key] = None
+        else:
+            self._under[item] = (*known, key) if len(known) < _FEW else dict.fromkeys((*known, key))
 
     def _leave(self, item: Any, key: K) -> None:
-        del self._keys[item][key]
-        if not self._keys[item]:
-            del self._keys[item]
+        known = self._under[item]
+        if isinstance(known, dict):
+            del known[key]
+        else:
+            known = self._under[item] = tuple(one for one in known if one != key)
+        if not known:
+            del self._under[item]
 
 
 class _Subsets(_Sets[K]):
     """Finds those that are subsets: each is under the item that the fewest were under, which the other must have."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._under: dict[K, Any] = {}
-
     def add(self, key: K, items: Items) -> None:
         self._sets[key] = items
-        self._under[key] = min(items, key=self._number_under, default=_NONE)
-        self._join(self._under[key], key)
+        self._join(min(items, key=self._number_under, default=_NONE), key)
 
     def _number_under(self, item: Any) -> int:
-        return len(self._keys.get(item, ()))
+        return len(self._under.get(item, ()))
 
     def discard(self, key: K) -> None:
-        if self._sets.pop(key, None) is not None:
-            self._leave(self._under.pop(key), key)
+        items = self._sets.pop(key, None)
+        if items is not None:
+            self._leave(next((item for item in items if key in self._under.get(item, ())), _NONE), key)
 
     def find(self, items: Items) -> list[K]:
-        return [key for item in (_NONE, *items) for key in self._keys.get(item, ()) if self._sets[key] <= items]
+        return [key for item in (_NONE, *items) for key in self._under.get(item, ()) if self._sets[key] <= items]
 
 
 class _Supersets(_Sets[K]):
@@ -71,7 +77,8 @@ class _Supersets(_Sets[K]):
     def find(self, items: Items) -> list[K]:
         if not items:
             return list(self._sets)
-        return [key for key in min((self._keys.get(item, {}) for item in items), key=len) if items <= self._sets[key]]
+        rarest = min((self._under.get(item, ()) for item in items), key=len)
+        return [key for key in rarest if items <= self._sets[key]]
 
 
 class Source(Protocol):
@@ -81,7 +88,7 @@ class Source(Protocol):
         """Keep ``index`` up to date from now on."""
 
 
-class _Matching(Collection[Items, Set[K]]):
+class _Matching(Collection[Items, frozenset[K]]):
     """The keys of ``source`` whose items match others, for each set of these that is asked for.
 
     ``items`` says of a key and its value which it has; ``None``: it matches none. Of a key that is unknown nobody can
@@ -104,28 +111,28 @@ class _Matching(Collection[Items, Set[K]]):
         self._perhaps = perhaps
         self._known = known
         self._asked = asked
-        self._lost: dict[Any, Unknown] = {}
+        self.lost: dict[Any, Unknown] = {}
         source.index(self)
 
     # --- for who reads
 
-    def members(self, items: Items) -> Set[K]:
-        """Return the keys that match, as far as they are known, in no order, not to be kept."""
+    def members(self, items: Items) -> frozenset[K]:
+        """Return the keys that match, as far as they are known."""
         node = self.nodes.get(items)
-        found: Set[K] = node.value if node is not None else set(self._known.find(items))
+        found: frozenset[K] = node.value if node is not None else frozenset(self._known.find(items))
         return found
 
     def doubt(self, items: Items) -> Unknown | None:
         """Return why there may be more that match; ``None`` where there are none."""
-        return next((reason for key, reason in self._lost.items() if self._perhaps(key, items)), None)
+        return next((reason for key, reason in self.lost.items() if self._perhaps(key, items)), None)
 
-    def get(self, items: Items) -> Known[Set[K]]:
+    def get(self, items: Items) -> Known[frozenset[K]]:
         """Return what is known of a set now."""
         return self.doubt(items) or self.members(items) or None
 
     def _new(self, items: Items) -> Node:
         self._asked.add(items, items)
-        return Node(self, items, set(self._known.find(items)))
+        return Node(self, items, frozenset(self._known.find(items)))
 
     def drop_unless_needed(self, node: Node) -> None:
         """Forget a set that nobody asks for."""
@@ -144,8 +151,8 @@ class _Matching(Collection[Items, Set[K]]):
 
     def move(self, key: Any, items: Items | None) -> None:
         """A key has these items now."""
-        if key in self._lost:
-            del self._lost[key]
+        if key in self.lost:
+            del self.lost[key]
             self._look_again(key)
         before = self._known.of(key)
         if before == items:
@@ -157,14 +164,13 @@ class _Matching(Collection[Items, Set[K]]):
         joined = set(self._asked.find(items)) if items is not None else set[Items]()
         for asked in left ^ joined:
             node = self.nodes[asked]
-            (node.value.add if asked in joined else node.value.discard)(key)
-            self.graph.changed(node)
+            self.graph.put(node, node.value | {key} if asked in joined else node.value - {key})
 
     def lose(self, key: Any, reason: Unknown) -> None:
         """Nobody knows the items of a key."""
-        if self._lost.get(key) != reason:
+        if self.lost.get(key) != reason:
             self.move(key, None)
-            self._lost[key] = reason
+            self.lost[key] = reason
             self._look_again(key)
 
     def _look_again(self, key: Any) -> None:

@@ -11,7 +11,6 @@ from typing import Final, TypeAlias
 from meshfed.derive import Graph, Node
 from meshfed.plan.exports import Exports
 from meshfed.plan.imports import Imports
-from meshfed.plan.ingress import Ingress
 from meshfed.plan.local_services import LocalServices
 from meshfed.plan.values import Ref
 
@@ -20,9 +19,7 @@ Subject: TypeAlias = Ref | str
 Failed: TypeAlias = Callable[[Subject, Exception | None], None]
 """Called with what our code failed on, and the error; again, without one, once it no longer does."""
 
-_OF_SERVICES: Final = frozenset(
-    {Exports.CLAIM, Exports.EXPORT, LocalServices.LOCAL, LocalServices.SERVING, Ingress.IN_FRONT}
-)
+_OF_SERVICES: Final = frozenset({Exports.CLAIM, Exports.EXPORT, LocalServices.LOCAL, LocalServices.SERVING})
 _OF_OFFERS: Final = frozenset({Imports.JUDGED, Imports.FATE})
 
 

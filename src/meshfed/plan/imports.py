@@ -241,7 +241,7 @@ class Imports:
         if rule is not None and objects:
             objects = [*objects, rule]
         return tuple(objects), Outcome(
-            imported=imported,
+            backends=imported.backends,
             objects=tuple(_reference(manifest) for manifest in objects),
             names=names,
             unresolved=frozenset(backend.remote.name for backend in imported.backends) - reached,
@@ -252,7 +252,7 @@ class Imports:
         before = self._outcomes.get(host, Outcome())
         if before == after:
             return
-        self._imported += (after.imported is not None) - (before.imported is not None)
+        self._imported += bool(after.backends) - bool(before.backends)
         for name in before.names - after.names:
             self._needing[name].discard(host)
             if not self._needing[name]:
@@ -298,8 +298,7 @@ class Imports:
 
     def served_by(self, host: str) -> frozenset[str]:
         """Return the remotes that serve a host, as it was worked out last."""
-        imported = self._outcomes.get(host, Outcome()).imported
-        return frozenset(backend.remote.name for backend in imported.backends) if imported is not None else frozenset()
+        return frozenset(backend.remote.name for backend in self._outcomes.get(host, Outcome()).backends)
 
     def records(self, host: str) -> Sequence[str]:
         """Return the names of the FederatedServices that would be imported as a host."""

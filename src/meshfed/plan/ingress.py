@@ -6,7 +6,7 @@ way that cannot be seen from here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from typing import ClassVar, Final
 
 from meshfed.api.core import Service
@@ -15,8 +15,9 @@ from meshfed.istio.names import INGRESS_GATEWAY
 from meshfed.model.meshes import IngressType, LocalMesh
 from meshfed.model.reasons import Condition, ConditionStatus, ConditionType, Reason
 from meshfed.plan.inputs import ClusterInputs, Sort
-from meshfed.plan.local_services import LocalServices, labelled
+from meshfed.plan.local_services import Local, LocalServices
 from meshfed.plan.values import THIS, Place
+from meshfed.plan.workloads import labelled
 
 PORTS: Final = {IngressType.ISTIO: 2000, IngressType.OPENSHIFT_ROUTER: 1000}
 """Exported ports beyond which a gateway needs hundreds of MB, and seconds for each change; EnvoyFilters cost as much
@@ -27,29 +28,19 @@ again.
 class Ingress:
     """The gateway of this mesh."""
 
-    IN_FRONT: ClassVar = "whether the gateway is behind Service"
     NAMESPACES: ClassVar = "where the gateway is"
     TROUBLE: ClassVar = "what is wrong with the gateway"
 
     def __init__(self, graph: Graph, inputs: ClusterInputs, locals_: LocalServices) -> None:
         self._inputs = inputs
         self._locals = locals_
-        self._in_front = Derived[Place, bool](graph, self.IN_FRONT, self._is_in_front, over=[locals_.services])
-        self._fronts = Index(graph, "Services in front of", self._in_front, lambda *_: (THIS,), perhaps=lambda _: ())
+        self._fronts = Index(graph, "Services in front of", locals_.services, _front, perhaps=lambda _: ())
         self.namespaces = Derived[str, frozenset[str]](
             graph, self.NAMESPACES, self._namespaces, keys=[THIS], output=True
         )
         self._trouble = Derived[str, Condition](graph, self.TROUBLE, self._look, keys=[THIS], output=True)
 
-    def _is_in_front(self, context: Context, place: Place) -> bool | None:
-        """Return whether a Service's selector alone says that it is in front of the gateway."""
-        mesh, local = context.get(self._inputs.meshes, THIS), context.get(self._locals.services, place)
-        if mesh is None or local is None or local.external_name or not local.selector:
-            return None
-        selector, wanted = local.selector.items(), mesh.gateway_selector.items()
-        return selector <= wanted or wanted <= selector or None
-
-    def _pods(self, context: Context, mesh: LocalMesh) -> Set[Sort]:
+    def _pods(self, context: Context, mesh: LocalMesh) -> frozenset[Sort]:
         """Return what the gateway's selector selects, in any namespace; pods that are alike count as one."""
         return context.members(self._locals.workloads, frozenset(mesh.gateway_selector.items()))
 
@@ -59,7 +50,9 @@ class Ingress:
         if mesh is None:
             return None
         pods = self._pods(context, mesh)
-        found = {namespace for namespace, _ in pods or ()} or {space for space, _ in context.members(self._fronts, THIS)}
+        found = {namespace for namespace, _ in pods or ()} or {
+            space for space, _ in context.members(self._fronts, THIS)
+        }
         return frozenset(found) or None
 
     def trouble(self, ports: int) -> Condition | None:
@@ -96,7 +89,11 @@ class Ingress:
         return _unreachable(mesh, {place: service for place, service in found if service is not None})
 
 
-def _without_pods(mesh: LocalMesh, pods: Set[Sort]) -> Condition | None:
+def _front(_place: Place, local: Local) -> tuple[str, ...]:
+    return (THIS,) if local.is_front else ()
+
+
+def _without_pods(mesh: LocalMesh, pods: frozenset[Sort]) -> Condition | None:
     """Return why nothing of the gateway answers."""
     if not pods:
         return _said(

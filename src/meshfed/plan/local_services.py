@@ -6,8 +6,9 @@ of the namespace, or a ServiceEntry with a ``workloadSelector``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Final
+
+import msgspec
 
 from meshfed.derive import Context, Derived, Graph, Index, SubsetIndex, SupersetIndex, Unknown
 from meshfed.model.imports import LocalService
@@ -16,10 +17,22 @@ from meshfed.model.offers import TLS_MODE
 from meshfed.model.workloads import Serving
 from meshfed.plan import meshes
 from meshfed.plan.inputs import ClusterInputs, Sort
+from meshfed.plan.rivals import Rivals
 from meshfed.plan.values import THIS, Place, Ref
+from meshfed.plan.workloads import labelled, may_select
 
 WORKLOAD: Final = {TLS_MODE: "istio"}
 """What every WorkloadEntry of ours carries beside its Service's selector."""
+
+
+class Local(msgspec.Struct, frozen=True):
+    """A Service of this mesh, as everything but its export goes by it."""
+
+    service: LocalService
+    selects: frozenset[Any] | None = None
+    """What it selects by (`labelled`); ``None`` where it selects nothing."""
+    is_front: bool = False
+    """Whether its selector alone says that it is in front of the gateway."""
 
 
 class LocalServices:
@@ -28,26 +41,27 @@ class LocalServices:
     LOCAL: ClassVar = "the local Service"
     SERVING: ClassVar = "what serves"
 
-    def __init__(self, graph: Graph, inputs: ClusterInputs) -> None:
+    def __init__(self, graph: Graph, inputs: ClusterInputs, rivals: Rivals) -> None:
         self._inputs = inputs
-        self.services = Derived[Place, LocalService](graph, self.LOCAL, self._local, over=[inputs.services])
+        self._rivals = rivals
+        self.services = Derived[Place, Local](graph, self.LOCAL, self._local, over=[inputs.services])
         self.by_host = Index(graph, "the local Service of", self.services, _host_of, perhaps=self._perhaps_of)
         self.selecting = SubsetIndex[Place](
-            graph, "Services that select", self.services, _selected_by, perhaps=_may_select
-        )
-        self._selectors = Derived[Place, Mapping[str, str]](
-            graph, "what is selected by ServiceEntry", self._selector, over=[inputs.entries]
-        )
-        self._entries_selecting = SubsetIndex[Place](
-            graph, "ServiceEntries that select", self._selectors, _selected_by_entry, perhaps=_may_select
+            graph, "Services that select", self.services, _selected_by, perhaps=may_select
         )
         self.workloads = SupersetIndex[Sort](graph, "workloads with", inputs.workloads, _carried_by, perhaps=_may_carry)
         self.serving = Derived[Place, Serving](graph, self.SERVING, self._serving, over=[self.services])
 
-    def _local(self, context: Context, place: Place) -> LocalService | None:
-        """Return what of a Service decides how remote endpoints join it."""
+    def _local(self, context: Context, place: Place) -> Local | None:
+        """Return what of a Service matters to others than those to whom it is exported."""
         mesh, service = context.get(self._inputs.meshes, THIS), context.get(self._inputs.services, place)
-        return meshes.local_service(service, mesh.cluster_domain) if mesh is not None and service is not None else None
+        if mesh is None or service is None:
+            return None
+        local = meshes.local_service(service, mesh.cluster_domain)
+        if not local.selector or local.external_name:
+            return Local(local)
+        selector, gateway = local.selector.items(), mesh.gateway_selector.items()
+        return Local(local, labelled(place[0], selector), is_front=selector <= gateway or gateway <= selector)
 
     def _perhaps_of(self, place: Place) -> tuple[str, ...]:
         """Return the host of a Service of which nothing else is known."""
@@ -56,18 +70,12 @@ class LocalServices:
             return ()
         return (ServiceHost(name=place[1], namespace=place[0], domain=mesh.cluster_domain).fqdn,)
 
-    def _selector(self, context: Context, place: Place) -> Mapping[str, str] | None:
-        """Return what a ServiceEntry selects; ``None`` where it has endpoints of its own."""
-        entry = context.get(self._inputs.entries, place)
-        return entry.selector or None if entry is not None else None
-
     def _serving(self, context: Context, place: Place) -> Serving | None:
         """Return what is behind a Service; ``None`` where nothing is."""
         local = context.get(self.services, place)
-        selected = _selected_by(place, local) if local is not None else None
-        if selected is None:
+        if local is None or local.selects is None:
             return None
-        found = context.members(self.workloads, selected)
+        found = context.members(self.workloads, local.selects)
         return Serving.of(workload for _, workload in found) if found else None
 
     def shared_with(self, context: Context, local: LocalService) -> str:
@@ -75,34 +83,20 @@ class LocalServices:
         own = (local.host.namespace, local.host.name)
         labels = labelled(own[0], (WORKLOAD if local.external_name else {**local.selector, **WORKLOAD}).items())
         services = [f"Service {name}" for _, name in context.members(self.selecting, labels) - {own}]
-        entries = [f"ServiceEntry {name}" for _, name in context.members(self._entries_selecting, labels)]
+        entries = [f"ServiceEntry {name}" for _, name in context.members(self._rivals.selecting, labels)]
         return min(services, default="") or min(entries, default="")
 
 
-def labelled(namespace: str, labels: Iterable[tuple[str, str]]) -> frozenset[Any]:
-    """Return the labels of something, or those that it selects by, with its namespace, in which alone these count."""
-    return frozenset((namespace, *labels))
+def _host_of(_place: Place, local: Local) -> tuple[str, ...]:
+    return (local.service.host.fqdn,)
 
 
-def _host_of(_place: Place, local: LocalService) -> tuple[str, ...]:
-    return (local.host.fqdn,)
-
-
-def _selected_by(place: Place, local: LocalService) -> frozenset[Any] | None:
-    selects = bool(local.selector) and not local.external_name
-    return labelled(place[0], local.selector.items()) if selects else None
-
-
-def _selected_by_entry(place: Place, selector: Mapping[str, str]) -> frozenset[Any]:
-    return labelled(place[0], selector.items())
+def _selected_by(_place: Place, local: Local) -> frozenset[Any] | None:
+    return local.selects
 
 
 def _carried_by(sort: Sort, _there: bool) -> frozenset[Any]:
     return labelled(sort[0], sort[1].labels)
-
-
-def _may_select(place: Place, labels: frozenset[Any]) -> bool:
-    return place[0] in labels
 
 
 def _may_carry(ref: Ref, selector: frozenset[Any]) -> bool:

@@ -7,12 +7,12 @@ before ours replaces it whole, and with it the SNI that ours states.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from meshfed.derive import Context, Derived, Graph, Index
+from meshfed.derive import Context, Derived, Graph, Index, SubsetIndex
 from meshfed.model.names import ServiceHost
 from meshfed.plan.inputs import ClusterInputs
 from meshfed.plan.values import THIS, Place
@@ -39,6 +39,13 @@ class Overrides:
         self._inputs = inputs
         self._hosts = Derived[Place, str](graph, "the host of DestinationRule", self._host, over=[inputs.rules])
         self._by_host = Index(graph, "DestinationRules for", self._hosts, lambda _, host: (host,))
+        self._wildcards = SubsetIndex[Place](
+            graph,
+            "DestinationRules for any of",
+            self._hosts,
+            lambda _, host: frozenset({host}),
+            perhaps=lambda *_: True,
+        )
 
     def _host(self, context: Context, rule: Place) -> str | None:
         """Return the host or wildcard that a rule is for: of a short one the full one that it stands for."""
@@ -50,23 +57,14 @@ class Overrides:
 
     def of(self, context: Context, host: str, *, service_namespace: str, control_plane: str) -> Overriding:
         """Return what replaces our rule for ``host``, which is in the control plane's namespace."""
-        everywhere: set[Place] = set()
-        in_places: set[Place] = set()
-        for pattern in _patterns(host):
-            for rule in context.members(self._by_host, pattern):
-                context.get(self._hosts, rule)
-                if rule[0] == control_plane:
-                    # There, ours is for the exact host, and a wildcard comes after it.
-                    everywhere |= {rule} if pattern == host else set()
-                else:
-                    (everywhere if rule[0] == service_namespace else in_places).add(rule)
-        return Overriding(tuple(sorted(everywhere)), tuple(sorted(in_places)))
+        exact, wild = context.members(self._by_host, host), context.members(self._wildcards, _wildcards_for(host))
+        # In the control plane's namespace ours is for the exact host, and a wildcard comes after it.
+        rules = {*exact, *(rule for rule in wild if rule[0] != control_plane)}
+        everywhere = {rule for rule in rules if rule[0] in (service_namespace, control_plane)}
+        return Overriding(tuple(sorted(everywhere)), tuple(sorted(rules - everywhere)))
 
 
-def _patterns(host: str) -> Iterator[str]:
-    """Yield ``host``, and every wildcard that matches it."""
-    yield host
-    rest = host
-    while rest:
-        _, _, rest = rest.partition(".")
-        yield f"*.{rest}" if rest else "*"
+def _wildcards_for(host: str) -> frozenset[str]:
+    """Return every wildcard that matches ``host``."""
+    labels = host.split(".")
+    return frozenset({"*", *(".".join(("*", *labels[depth:])) for depth in range(1, len(labels)))})

@@ -39,7 +39,7 @@ from meshfed.plan.keys import (
 from meshfed.plan.local_services import LocalServices
 from meshfed.plan.remotes import Remotes
 from meshfed.plan.reporting import Reporting
-from meshfed.plan.rivals import Entry
+from meshfed.plan.rivals import Entry, Rivals
 from meshfed.plan.surroundings import Surroundings
 from meshfed.plan.values import THIS, Applied, Connection, Outputs, Place, Settings
 
@@ -71,7 +71,8 @@ class Planner:
         self._federations = Federations(settings)
         self._inputs = ClusterInputs(graph)
         self._remotes = Remotes(graph, self._mark)
-        locals_ = LocalServices(graph, self._inputs)
+        rivals = Rivals(graph, self._inputs.entries)
+        locals_ = LocalServices(graph, self._inputs, rivals)
         self._ingress = Ingress(graph, self._inputs, locals_)
         self._exports = Exports(
             graph, self._mark, inputs=self._inputs, serving=locals_.serving, gateways=self._ingress.namespaces
@@ -80,7 +81,7 @@ class Planner:
             graph,
             self._mark,
             meshes=self._inputs.meshes,
-            surroundings=Surroundings(graph, self._inputs, locals_),
+            surroundings=Surroundings(graph, self._inputs, locals_, rivals),
             remotes=self._remotes,
             settled=self._import_settled,
             is_dirty=self._dirty.__contains__,

@@ -9,14 +9,15 @@ of that: which of them is the older may be any, and what works now is not to go 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 
-from meshfed.derive import Context, Derived, Graph, Index, Input, Unknown
+from meshfed.derive import Context, Derived, Graph, Index, Input, SubsetIndex
 from meshfed.plan.meshes import visible_in
 from meshfed.plan.values import Place
+from meshfed.plan.workloads import labelled, may_select
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -48,20 +49,24 @@ def _texts(found: object) -> list[str]:
 
 
 class Rivals:
-    """The ServiceEntries of others; one that nobody sees is no rival, and one with a wildcard comes after any host."""
+    """The ServiceEntries of others: by the hosts for which they are rivals, and by what they select."""
 
-    def __init__(self, graph: Graph, entries: Input[Place, Entry]) -> None:
-        self._entries = entries
-        self._hosts = Derived[Place, frozenset[str]](graph, "the hosts of ServiceEntry", self._hosts_of, over=[entries])
-        self.by_host = Index(graph, "ServiceEntries for", self._hosts, lambda _, hosts: hosts)
-        """Who else has a host, sorted."""
+    def __init__(self, graph: Graph, inputs: Input[Place, Entry]) -> None:
+        self._inputs = inputs
+        entries = Derived[Place, Entry](graph, "what matters of ServiceEntry", self._entry, over=[inputs])
+        self.by_host = Index(graph, "ServiceEntries for", entries, _rival_for, perhaps=lambda _: ())
+        """One of which nothing is known is no rival: nothing is withheld because of a rival."""
+        self.selecting = SubsetIndex[Place](graph, "ServiceEntries that select", entries, _selected, perhaps=may_select)
 
-    def _hosts_of(self, context: Context, place: Place) -> frozenset[str] | None:
-        """Return the hosts that a ServiceEntry is a rival for.
+    def _entry(self, context: Context, place: Place) -> Entry | None:
+        """Return what of a ServiceEntry matters."""
+        return context.get(self._inputs, place)
 
-        One of which nobody knows what it says is none: nothing is withheld because of a rival.
-        """
-        entry = context.known(self._entries, place)
-        if entry is None or isinstance(entry, Unknown) or entry.visible_in == ():
-            return None
-        return frozenset(host for host in entry.hosts if "*" not in host)
+
+def _rival_for(_place: Place, entry: Entry) -> Iterator[str]:
+    """Yield the hosts of an entry, if anybody sees it; one with a wildcard comes after any host."""
+    return (host for host in entry.hosts if "*" not in host and entry.visible_in != ())
+
+
+def _selected(place: Place, entry: Entry) -> frozenset[Any] | None:
+    return labelled(place[0], entry.selector.items()) if entry.selector else None

@@ -33,10 +33,10 @@ class Beside(msgspec.Struct, frozen=True):
 class Surroundings:
     """What offers have to fit in with; asked about one offer at a time."""
 
-    def __init__(self, graph: Graph, inputs: ClusterInputs, locals_: LocalServices) -> None:
+    def __init__(self, graph: Graph, inputs: ClusterInputs, locals_: LocalServices, rivals: Rivals) -> None:
         self._locals = locals_
+        self._rivals = rivals
         self._overrides = Overrides(graph, inputs)
-        self._rivals = Rivals(graph, inputs.entries)
         self._beside = Derived[str, Beside](
             graph, "what is here beside", self._of_host, over=[locals_.by_host, self._rivals.by_host]
         )
@@ -44,51 +44,42 @@ class Surroundings:
     def _of_host(self, context: Context, host: str) -> Beside | None:
         """Return what has a host already; ``None`` where nothing has."""
         for place in context.members(self._locals.by_host, host):
-            return Beside(local=context.get(self._locals.services, place))
+            found = context.get(self._locals.services, place)
+            return Beside(local=found.service) if found is not None else None
         rivals = context.members(self._rivals.by_host, host)
         return Beside(rivals=tuple(rivals)) if rivals else None
 
     def fit(self, context: Context, mesh: LocalMesh, verdict: Verdict, candidate: Candidate) -> Candidate | Decision:
         """Return an offer that its remote's rules let through as it fits in here, or why it does not."""
-        alone = merge(verdict.host, [candidate]).imported
-        if alone is None:
-            return candidate
         beside = context.get(self._beside, verdict.host) or Beside()
-        local = beside.local
-        if local is not None:
-            refusal = self._cannot_join(context, mesh, local, verdict, candidate, alone)
-            if refusal is not None:
-                return refusal
-            candidate = msgspec.structs.replace(candidate, local=local, note=_seen_by(local))
+        if beside.local is not None:
+            candidate = msgspec.structs.replace(candidate, local=beside.local, note=_seen_by(beside.local))
         elif beside.rivals:
             note = _shared(beside.rivals, mesh.control_plane_namespace)
             candidate = msgspec.structs.replace(candidate, reason=Reason.HOST_SHARED, note=note)
-        if not istio.states_sni(alone):
+        alone = merge(verdict.host, [candidate]).imported
+        if alone is None:
             return candidate
-        return self._with_sni(context, mesh, local, alone.host, candidate)
-
-    def _cannot_join(
-        self,
-        context: Context,
-        mesh: LocalMesh,
-        local: LocalService,
-        verdict: Verdict,
-        candidate: Candidate,
-        alone: Import,
-    ) -> Decision | None:
-        """Return why an offer cannot join the local Service of its host."""
-        shared = self._locals.shared_with(context, local) if verdict.merge else ""
-        refusal = beside_local(candidate.remote, verdict, local.host, selector_shared_with=shared)
+        refusal = self._cannot_join(context, mesh, verdict, alone)
         if refusal is not None:
             return refusal
-        joined = istio.workload_entries(mesh, alone, local, {})
+        return self._with_sni(context, mesh, alone, candidate) if istio.states_sni(alone) else candidate
+
+    def _cannot_join(self, context: Context, mesh: LocalMesh, verdict: Verdict, alone: Import) -> Decision | None:
+        """Return why an offer cannot join the local Service of its host; ``None`` where it can, or there is none."""
+        if alone.local is None:
+            return None
+        shared = self._locals.shared_with(context, alone.local) if verdict.merge else ""
+        remote = alone.backends[0].remote
+        refusal = beside_local(remote, verdict, alone.local.host, selector_shared_with=shared)
+        if refusal is not None:
+            return refusal
+        joined = istio.workload_entries(mesh, alone, alone.local, {})
         return joined if isinstance(joined, Decision) and joined.reason is not Reason.UNRESOLVED else None
 
-    def _with_sni(
-        self, context: Context, mesh: LocalMesh, local: LocalService | None, host: str, candidate: Candidate
-    ) -> Candidate | Decision:
+    def _with_sni(self, context: Context, mesh: LocalMesh, alone: Import, candidate: Candidate) -> Candidate | Decision:
         """Return an offer that needs a DestinationRule of ours to be the one that counts."""
-        control_plane = mesh.control_plane_namespace
+        local, host, control_plane = alone.local, alone.host, mesh.control_plane_namespace
         overriding = self._overrides.of(
             context,
             host,

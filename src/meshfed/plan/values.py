@@ -9,7 +9,7 @@ import msgspec
 
 from meshfed.api.meta import Refused
 from meshfed.istio.metadata import Manifest
-from meshfed.model.imports import Import
+from meshfed.model.imports import Backend
 from meshfed.model.offers import Offer
 from meshfed.model.reasons import Condition, Decision, Reason
 from meshfed.plan.keys import Key
@@ -105,9 +105,9 @@ class Outputs(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What became of a host: the import, and its objects as ``Kind namespace/name``."""
+    """What became of a host: which remotes serve it, if it is imported, and its objects as ``Kind namespace/name``."""
 
-    imported: Import | None = None
+    backends: tuple[Backend, ...] = ()
     objects: tuple[str, ...] = ()
     names: frozenset[str] = frozenset()
     """Host names of remotes that WorkloadEntries need the IPs of."""

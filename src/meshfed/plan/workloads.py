@@ -7,7 +7,7 @@ select it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from weakref import WeakKeyDictionary, ref
 
@@ -64,3 +64,13 @@ def _kept(workload: Workload) -> Workload:
 
 def _mapping(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def labelled(namespace: str, labels: Iterable[tuple[str, str]]) -> frozenset[Any]:
+    """Return the labels of something, or those that it selects by, with its namespace, in which alone these count."""
+    return frozenset((namespace, *labels))
+
+
+def may_select(place: tuple[str, str], labels: frozenset[Any]) -> bool:
+    """Whether an object of which nothing is known may select what is `labelled` so."""
+    return place[0] in labels

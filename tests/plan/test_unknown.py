@@ -206,6 +206,14 @@ def test_a_service_makes_unknown_what_is_imported_beside_it_and_its_export(was_k
     assert world.carriers == [f"ServiceEntry istio-system/import.{host(name)}" for name in ("ratings", "reviews")]
 
 
+def test_a_service_that_nobody_can_read_is_unknown_under_the_host_of_another_cluster_domain_too() -> None:
+    world = World(mesh(), remote(clusterDomain="east.example"), offer("west", "ratings.default.svc.east.example"))
+    unknown(world, ("Service", "default", "ratings"))
+    assert isinstance(judged(world, "ratings.default.svc.east.example"), Judged)
+    world.put(mesh(clusterDomain="east.example"))
+    assert judged(world, "ratings.default.svc.east.example") == Unknown(UNREADABLE)
+
+
 def test_a_service_makes_unknown_who_shares_the_selector_of_another_in_its_namespace() -> None:
     world = World(mesh(), remote(**MERGE), offer("west", "ratings"), offer("west", "reviews"), service("ratings"))
     unknown(world, ("Service", "other", "theirs"))
@@ -234,9 +242,12 @@ def test_a_workload_makes_unknown_what_serves_the_services_of_its_namespace(kind
     assert isinstance(claimed(world, "ratings"), Claim)
 
 
-def test_a_rule_makes_unknown_every_offer_that_needs_one_of_ours() -> None:
+@pytest.mark.parametrize("known_for", ["", "*.shop.svc.cluster.local", "x.example.com"])
+def test_a_rule_makes_unknown_every_offer_that_needs_one_of_ours(known_for: str) -> None:
     world = World(mesh(), remote(**ROUTER), remote("north", trustDomain="n.local"))
     world.put(offer("west", "ratings"), offer("north", "reviews"))
+    world.planner.destination_rule_changed("shop", "theirs", known_for)
+    work(world)
     unknown(world, ("DestinationRule", "shop", "theirs"))
     assert judged(world, "ratings") == Unknown(UNREADABLE)
     assert isinstance(judged(world, "reviews", "north"), Judged)

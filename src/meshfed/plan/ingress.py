@@ -49,11 +49,8 @@ class Ingress:
         mesh = context.get(self._inputs.meshes, THIS)
         if mesh is None:
             return None
-        pods = self._pods(context, mesh)
-        found = {namespace for namespace, _ in pods or ()} or {
-            space for space, _ in context.members(self._fronts, THIS)
-        }
-        return frozenset(found) or None
+        pods = frozenset(namespace for namespace, _ in self._pods(context, mesh))
+        return pods or frozenset(namespace for namespace, _ in context.members(self._fronts, THIS)) or None
 
     def trouble(self, ports: int) -> Condition | None:
         """Return what is wrong with the gateway, or may be; ``ports`` are those that are exported through it."""

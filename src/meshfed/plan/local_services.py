@@ -54,6 +54,7 @@ class LocalServices:
 
     def _local(self, context: Context, place: Place) -> Local | None:
         """Return what of a Service matters to others than those to whom it is exported."""
+        # The mesh comes first: also what is unknown is looked for under another host where that has another domain.
         mesh, service = context.get(self._inputs.meshes, THIS), context.get(self._inputs.services, place)
         if mesh is None or service is None:
             return None

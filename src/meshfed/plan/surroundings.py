@@ -43,9 +43,10 @@ class Surroundings:
 
     def _of_host(self, context: Context, host: str) -> Beside | None:
         """Return what has a host already; ``None`` where nothing has."""
-        for place in context.members(self._locals.by_host, host):
-            found = context.get(self._locals.services, place)
-            return Beside(local=found.service) if found is not None else None
+        places = context.members(self._locals.by_host, host)
+        found = context.get(self._locals.services, places[0]) if places else None
+        if found is not None:
+            return Beside(local=found.service)
         rivals = context.members(self._rivals.by_host, host)
         return Beside(rivals=tuple(rivals)) if rivals else None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
+from typing import Any, ClassVar, Final, Generic, Protocol, TypeAlias, TypeVar
 
 from meshfed.derive.collections import Collection, Placed
 from meshfed.derive.graph import Graph, Known, Node, Unknown
@@ -11,6 +11,8 @@ from meshfed.derive.graph import Graph, Known, Node, Unknown
 K = TypeVar("K", bound=Hashable)
 Items: TypeAlias = frozenset[Any]
 _FEW: Final = 4
+_NOTHING: Final[frozenset[Any]] = frozenset()
+"""The one empty set that most share."""
 _NONE: Final = object()
 """What a set without items is found under."""
 
@@ -95,6 +97,9 @@ class _Matching(Collection[Items, frozenset[K]]):
     say what it matches: ``perhaps`` says of a key and a set whether it may, and who asks for that one knows nothing.
     """
 
+    _kept: ClassVar[type[_Subsets[Any] | _Supersets[Any]]]
+    _asked_for: ClassVar[type[_Subsets[Any] | _Supersets[Any]]]
+
     def __init__(
         self,
         graph: Graph,
@@ -103,14 +108,12 @@ class _Matching(Collection[Items, frozenset[K]]):
         items: Callable[[Any, Any], Items | None],
         *,
         perhaps: Callable[[Any, Items], bool],
-        known: _Subsets[K] | _Supersets[K],
-        asked: _Subsets[Items] | _Supersets[Items],
     ) -> None:
         super().__init__(graph, name)
         self._items = items
         self._perhaps = perhaps
-        self._known = known
-        self._asked = asked
+        self._known: _Subsets[K] | _Supersets[K] = self._kept()
+        self._asked: _Subsets[Items] | _Supersets[Items] = self._asked_for()
         self.lost: dict[Any, Unknown] = {}
         source.index(self)
 
@@ -132,7 +135,7 @@ class _Matching(Collection[Items, frozenset[K]]):
 
     def _new(self, items: Items) -> Node:
         self._asked.add(items, items)
-        return Node(self, items, frozenset(self._known.find(items)))
+        return Node(self, items, frozenset(self._known.find(items)) or _NOTHING)
 
     def drop_unless_needed(self, node: Node) -> None:
         """Forget a set that nobody asks for."""
@@ -164,7 +167,7 @@ class _Matching(Collection[Items, frozenset[K]]):
         joined = set(self._asked.find(items)) if items is not None else set[Items]()
         for asked in left ^ joined:
             node = self.nodes[asked]
-            self.graph.put(node, node.value | {key} if asked in joined else node.value - {key})
+            self.graph.put(node, node.value | {key} if asked in joined else node.value - {key} or _NOTHING)
 
     def lose(self, key: Any, reason: Unknown) -> None:
         """Nobody knows the items of a key."""
@@ -182,28 +185,10 @@ class _Matching(Collection[Items, frozenset[K]]):
 class SubsetIndex(_Matching[K]):
     """The keys all of whose items are among those asked for, as selectors are that select what has some labels."""
 
-    def __init__(
-        self,
-        graph: Graph,
-        name: str,
-        source: Source,
-        items: Callable[[Any, Any], Items | None],
-        *,
-        perhaps: Callable[[Any, Items], bool],
-    ) -> None:
-        super().__init__(graph, name, source, items, perhaps=perhaps, known=_Subsets(), asked=_Supersets())
+    _kept, _asked_for = _Subsets[Any], _Supersets[Any]
 
 
 class SupersetIndex(_Matching[K]):
     """The keys that have all the items asked for, as what a selector selects has all its labels."""
 
-    def __init__(
-        self,
-        graph: Graph,
-        name: str,
-        source: Source,
-        items: Callable[[Any, Any], Items | None],
-        *,
-        perhaps: Callable[[Any, Items], bool],
-    ) -> None:
-        super().__init__(graph, name, source, items, perhaps=perhaps, known=_Supersets(), asked=_Subsets())
+    _kept, _asked_for = _Supersets[Any], _Subsets[Any]

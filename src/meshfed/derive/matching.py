@@ -94,7 +94,8 @@ class _Matching(Collection[Items, frozenset[K]]):
     """The keys of ``source`` whose items match others, for each set of these that is asked for.
 
     ``items`` says of a key and its value which it has; ``None``: it matches none. Of a key that is unknown nobody can
-    say what it matches: ``perhaps`` says of a key and a set whether it may, and who asks for that one knows nothing.
+    say what it matches. ``perhaps`` says where it may, as in a namespace, ``where`` so of a set; ``None``: anywhere.
+    Who asks where there is such a key knows nothing.
     """
 
     _kept: ClassVar[type[_Subsets[Any] | _Supersets[Any]]]
@@ -107,14 +108,18 @@ class _Matching(Collection[Items, frozenset[K]]):
         source: Source,
         items: Callable[[Any, Any], Items | None],
         *,
-        perhaps: Callable[[Any, Items], bool],
+        perhaps: Callable[[Any], Hashable],
+        where: Callable[[Items], Hashable | None],
     ) -> None:
         super().__init__(graph, name)
         self._items = items
         self._perhaps = perhaps
+        self._where = where
         self._known: _Subsets[K] | _Supersets[K] = self._kept()
         self._asked: _Subsets[Items] | _Supersets[Items] = self._asked_for()
-        self.lost: dict[Any, Unknown] = {}
+        self.lost: dict[Hashable, dict[Any, Unknown]] = {}
+        """By where they may match, the keys that are unknown."""
+        self._lost_in: dict[Any, Hashable] = {}
         source.index(self)
 
     # --- for who reads
@@ -127,7 +132,11 @@ class _Matching(Collection[Items, frozenset[K]]):
 
     def doubt(self, items: Items) -> Unknown | None:
         """Return why there may be more that match; ``None`` where there are none."""
-        return next((reason for key, reason in self.lost.items() if self._perhaps(key, items)), None)
+        where = self._where(items)
+        return next((found for one in (self.lost if where is None else (where,)) if (found := self._first(one))), None)
+
+    def _first(self, where: Hashable) -> Unknown | None:
+        return next(iter(self.lost.get(where, {}).values()), None)
 
     def get(self, items: Items) -> Known[frozenset[K]]:
         """Return what is known of a set now."""
@@ -154,9 +163,8 @@ class _Matching(Collection[Items, frozenset[K]]):
 
     def move(self, key: Any, items: Items | None) -> None:
         """A key has these items now."""
-        if key in self.lost:
-            del self.lost[key]
-            self._look_again(key)
+        if key in self._lost_in:
+            self._find(key)
         before = self._known.of(key)
         if before == items:
             return
@@ -171,15 +179,26 @@ class _Matching(Collection[Items, frozenset[K]]):
 
     def lose(self, key: Any, reason: Unknown) -> None:
         """Nobody knows the items of a key."""
-        if self.lost.get(key) != reason:
-            self.move(key, None)
-            self.lost[key] = reason
-            self._look_again(key)
+        self.move(key, None)
+        where = self._lost_in[key] = self._perhaps(key)
+        before = self._first(where)
+        self.lost.setdefault(where, {})[key] = reason
+        self._look_again(where, before)
 
-    def _look_again(self, key: Any) -> None:
-        for asked, node in self.nodes.items():
-            if self._perhaps(key, asked):
-                self.graph.changed(node)
+    def _find(self, key: Any) -> None:
+        where = self._lost_in.pop(key)
+        before = self._first(where)
+        del self.lost[where][key]
+        if not self.lost[where]:
+            del self.lost[where]
+        self._look_again(where, before)
+
+    def _look_again(self, where: Hashable, before: Unknown | None) -> None:
+        """Tell who asks there, if it is another reason now: of many that are unknown the first is enough."""
+        if before != self._first(where):
+            for asked, node in self.nodes.items():
+                if self._where(asked) in (None, where):
+                    self.graph.changed(node)
 
 
 class SubsetIndex(_Matching[K]):

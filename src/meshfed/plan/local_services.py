@@ -19,7 +19,7 @@ from meshfed.plan import meshes
 from meshfed.plan.inputs import ClusterInputs, Sort
 from meshfed.plan.rivals import Rivals
 from meshfed.plan.values import THIS, Place, Ref
-from meshfed.plan.workloads import labelled, may_select
+from meshfed.plan.workloads import labelled, namespace_in, namespace_of
 
 WORKLOAD: Final = {TLS_MODE: "istio"}
 """What every WorkloadEntry of ours carries beside its Service's selector."""
@@ -47,9 +47,11 @@ class LocalServices:
         self.services = Derived[Place, Local](graph, self.LOCAL, self._local, over=[inputs.services])
         self.by_host = Index(graph, "the local Service of", self.services, _host_of, perhaps=self._perhaps_of)
         self.selecting = SubsetIndex[Place](
-            graph, "Services that select", self.services, _selected_by, perhaps=may_select
+            graph, "Services that select", self.services, _selected_by, perhaps=namespace_of, where=namespace_in
         )
-        self.workloads = SupersetIndex[Sort](graph, "workloads with", inputs.workloads, _carried_by, perhaps=_may_carry)
+        self.workloads = SupersetIndex[Sort](
+            graph, "workloads with", inputs.workloads, _carried_by, perhaps=_namespace_of, where=namespace_in
+        )
         self.serving = Derived[Place, Serving](graph, self.SERVING, self._serving, over=[self.services])
 
     def _local(self, context: Context, place: Place) -> Local | None:
@@ -100,6 +102,5 @@ def _carried_by(sort: Sort, _there: bool) -> frozenset[Any]:
     return labelled(sort[0], sort[1].labels)
 
 
-def _may_carry(ref: Ref, selector: frozenset[Any]) -> bool:
-    """Whether a workload of which nothing is known may be selected: in its namespace, or wherever it is."""
-    return ref[1] in selector or all(isinstance(item, tuple) for item in selector)
+def _namespace_of(ref: Ref) -> str:
+    return ref[1]

@@ -44,7 +44,8 @@ class Overrides:
             "DestinationRules for any of",
             self._hosts,
             lambda _, host: frozenset({host}),
-            perhaps=lambda *_: True,
+            perhaps=lambda _: THIS,
+            where=lambda _: THIS,
         )
 
     def _host(self, context: Context, rule: Place) -> str | None:

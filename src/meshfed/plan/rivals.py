@@ -17,7 +17,7 @@ import msgspec
 from meshfed.derive import Context, Derived, Graph, Index, Input, SubsetIndex
 from meshfed.plan.meshes import visible_in
 from meshfed.plan.values import Place
-from meshfed.plan.workloads import labelled, may_select
+from meshfed.plan.workloads import labelled, namespace_in, namespace_of
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -56,7 +56,9 @@ class Rivals:
         entries = Derived[Place, Entry](graph, "what matters of ServiceEntry", self._entry, over=[inputs])
         self.by_host = Index(graph, "ServiceEntries for", entries, _rival_for, perhaps=lambda _: ())
         """One of which nothing is known is no rival: nothing is withheld because of a rival."""
-        self.selecting = SubsetIndex[Place](graph, "ServiceEntries that select", entries, _selected, perhaps=may_select)
+        self.selecting = SubsetIndex[Place](
+            graph, "ServiceEntries that select", entries, _selected, perhaps=namespace_of, where=namespace_in
+        )
 
     def _entry(self, context: Context, place: Place) -> Entry | None:
         """Return what of a ServiceEntry matters."""

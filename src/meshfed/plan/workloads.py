@@ -71,6 +71,11 @@ def labelled(namespace: str, labels: Iterable[tuple[str, str]]) -> frozenset[Any
     return frozenset((namespace, *labels))
 
 
-def may_select(place: tuple[str, str], labels: frozenset[Any]) -> bool:
-    """Whether an object of which nothing is known may select what is `labelled` so."""
-    return place[0] in labels
+def namespace_of(place: tuple[str, str]) -> str:
+    """Return where an object may select anything of which nothing is known."""
+    return place[0]
+
+
+def namespace_in(labels: frozenset[Any]) -> str | None:
+    """Return the namespace of what is `labelled`; ``None`` for labels alone, which count in all of them."""
+    return next((item for item in labels if isinstance(item, str)), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from meshfed.api.v1alpha1 import OWNER_NAMESPACE_LABEL
+from meshfed.api.v1alpha1 import ORIGIN_ANNOTATION, OWNER_NAMESPACE_LABEL
 from meshfed.controller.cluster import CRDS, Served
 from meshfed.controller.recollection import outlived, recall
 from meshfed.istio.names import gateway_name

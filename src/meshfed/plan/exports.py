@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from meshfed import istio
-from meshfed.api.core import Namespace, Service
+from meshfed.api.core import Service
 from meshfed.api.v1alpha1 import Export
 from meshfed.derive import Context, Derived, Graph, Index, Input, Known, Unknown
 from meshfed.federation.exports import decide, holder
@@ -20,9 +20,10 @@ from meshfed.model.names import ServiceHost
 from meshfed.model.reasons import Condition, ConditionType, Decision, Reason
 from meshfed.model.workloads import Serving
 from meshfed.plan import meshes
-from meshfed.plan.claims import Claim, Listed, Place, described, listed_under, shown
+from meshfed.plan.claims import Claim, Listed, described, listed_under, shown
+from meshfed.plan.inputs import ClusterInputs
 from meshfed.plan.keys import ExportKey, GatewayKey, Mark, MeshKey, MeshStatusKey
-from meshfed.plan.values import THIS, Outputs, Published, Ref, StatusUpdate
+from meshfed.plan.values import THIS, Outputs, Place, Published, StatusUpdate
 
 
 class Exports:
@@ -31,19 +32,24 @@ class Exports:
     CLAIM: ClassVar = "the claim of Service"
     EXPORT: ClassVar = "the export of Service"
 
-    def __init__(self, graph: Graph, mark: Mark, meshes: Input[str, LocalMesh]) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        mark: Mark,
+        *,
+        inputs: ClusterInputs,
+        serving: Derived[Place, Serving],
+        gateways: Derived[str, frozenset[str]],
+    ) -> None:
         self._graph = graph
         self._mark = mark
-        self._meshes = meshes
+        self._meshes = inputs.meshes
+        self._namespaces = inputs.namespaces
+        self._services = inputs.services
+        self._serving = serving
+        self._gateways = gateways
         self._rules = Input[str, Export](graph, "what is exported by")
-        self._gateways = Input[str, frozenset[str]](graph, "the namespaces of the gateway")
-        self._services = Input[Place, Service](graph, "Service")
-        self._serving = Input[Place, Serving](graph, "what serves")
-        self._namespaces = Input[str, Namespace](graph, "Namespace")
-        self._service_exports = Input[Place, int](graph, "ServiceExport")
-        self._unread = Input[str, None](graph, "the workloads of namespace")
-        """Nothing, or unknown where one of them cannot be understood: it may be behind any Service."""
-        self._unread_in: dict[str, dict[Ref, None]] = {}
+        self.service_exports = Input[Place, int](graph, "ServiceExport")
         self._claims = Derived[Place, Claim | Decision](graph, self.CLAIM, self._claim, over=[self._services])
         self._by_host = Index(graph, "claims to host", self._claims, _host_of, perhaps=lambda _: ())
         self._holders = Derived[str, ServiceHost](graph, "who has host", self._holder, over=[self._by_host])
@@ -66,62 +72,15 @@ class Exports:
             for index in {0, *self._homes.indexes()}:
                 self._mark(GatewayKey(index))
             self._mark(MeshKey())
-        for place in self._service_exports.known_keys():
+        for place in self.service_exports.known_keys():
             self._mark(ExportKey(*place))  # also without a Service somebody waits for an answer
         self._rules.put(THIS, export)
 
-    def namespace_changed(self, name: str, namespace: Namespace | None) -> None:
-        """Take in a Namespace, whose labels may decide about its Services."""
-        self._namespaces.put(name, namespace)
-
-    def service_changed(self, place: Place, service: Service | None) -> None:
-        """Take in a Service."""
-        self._services.put(place, service)
-
-    def gateway_moved(self, namespaces: frozenset[str]) -> None:
-        """Take in where the gateway is; only Services that not every namespace sees are asked about."""
-        self._gateways.put(THIS, namespaces or None)
-
-    def serving_changed(self, place: Place, serving: Serving) -> None:
-        """Take in what is behind a Service."""
-        self._serving.put(place, serving if serving != Serving() else None)
-
     def service_export_changed(self, place: Place, generation: int | None) -> None:
         """Take in a ServiceExport."""
-        if generation != self._service_exports.get(place):
-            self._service_exports.put(place, generation)
+        if generation != self.service_exports.get(place):
+            self.service_exports.put(place, generation)
             self._mark(ExportKey(*place))
-
-    def unknown(self, ref: Ref, reason: str) -> None:
-        """Take note of an object of which nobody can say what it is."""
-        kind, namespace, name = ref
-        match kind:
-            case "Service":
-                self._services.unknown((namespace, name), reason)
-            case "ServiceExport":
-                self._service_exports.unknown((namespace, name), reason)
-            case "Namespace":
-                self._namespaces.unknown(name, reason)
-            case _:
-                self._unread_in.setdefault(namespace, {})[ref] = None
-                self._unread.unknown(namespace, reason)
-
-    def known(self, ref: Ref) -> None:
-        """Take note that an object is what was given since, or gone."""
-        kind, namespace, name = ref
-        match kind:
-            case "Service":
-                self._services.clear((namespace, name))
-            case "ServiceExport":
-                self._service_exports.clear((namespace, name))
-            case "Namespace":
-                self._namespaces.clear(name)
-            case _:
-                unread = self._unread_in.get(namespace, {})
-                unread.pop(ref, None)
-                if not unread:
-                    self._unread_in.pop(namespace, None)
-                    self._unread.clear(namespace)
 
     def gateway_observed(self, index: int, hosts: Iterable[str]) -> None:
         """Take over the homes that an existing Gateway records."""
@@ -146,14 +105,13 @@ class Exports:
         if export is not None and export.namespace_selectors is not None:
             namespace = context.get(self._namespaces, place[0])
             labels |= namespace.metadata.labels if namespace is not None else {}
-        context.get(self._unread, place[0])
         serving = context.get(self._serving, place) or Serving()
         exported = decide(
             mesh,
             export,
             service,
             labels,
-            has_service_export=context.get(self._service_exports, place) is not None,
+            has_service_export=context.get(self.service_exports, place) is not None,
             accounts=serving.accounts,
         )
         if isinstance(exported, Decision):
@@ -163,14 +121,24 @@ class Exports:
             unservable = tuple(
                 port.number for port in exported.offer.ports if istio.router_sni(exported.service, port.number) is None
             )
-        seen_in = meshes.seen_in(service)
         return Claim(
             exported=exported,
             created=service.metadata.creation_timestamp,
             unservable=unservable,
             meshless=serving.outside and not serving.in_mesh,
-            hidden=seen_in is not None and not _namespaces(context.get(self._gateways, THIS), mesh) & {*seen_in},
+            hidden=self._is_hidden(context, mesh, service),
         )
+
+    def _is_hidden(self, context: Context, mesh: LocalMesh, service: Service) -> bool:
+        """Whether the gateway is in none of the namespaces that see a Service.
+
+        Where nobody knows where the gateway is, none is: that only makes a remark.
+        """
+        seen_in = meshes.seen_in(service)
+        if seen_in is None:
+            return False
+        gateways = context.known(self._gateways, THIS)
+        return not isinstance(gateways, Unknown) and not _namespaces(gateways, mesh) & {*seen_in}
 
     def _holder(self, context: Context, host: str) -> ServiceHost | None:
         """Return which of the Services that claim a host has it."""
@@ -244,7 +212,7 @@ class Exports:
 
     def _service_export_status(self, place: Place, decided: Claim | Decision | None) -> tuple[StatusUpdate, ...]:
         """Return what the multi-cluster services API wants to hear, where this mesh listens to it."""
-        generation, export = self._service_exports.get(place), self._rules.get(THIS)
+        generation, export = self.service_exports.get(place), self._rules.get(THIS)
         if not isinstance(generation, int) or not isinstance(export, Export):
             return ()
         if self._mesh is None or not export.service_exports:

@@ -23,7 +23,6 @@ from meshfed.model.meshes import LocalMesh, is_ip
 from meshfed.model.offers import Offer, Refusal, checked
 from meshfed.model.reasons import Decision, Reason
 from meshfed.plan.keys import ImportKey, Mark, MeshStatusKey, OfferKey, RemoteStatusKey
-from meshfed.plan.overrides import matches
 from meshfed.plan.remotes import Peer, Remotes, ourselves
 from meshfed.plan.surroundings import Surroundings
 from meshfed.plan.values import THIS, Outcome, Outputs
@@ -85,8 +84,6 @@ class Imports:
         self._offers = Input[str, FederatedService](graph, "FederatedService")
         self._unread: dict[str, tuple[str, ...]] = {}
         """The FederatedServices that are unknown, and the hosts that they may be for."""
-        self._around = Input[str, None](graph, "what is here beside")
-        """Nothing, or unknown: `Surroundings` knows, and whoever asks it about a host reads that, too."""
         self._judged = Derived[str, Judged](graph, self.JUDGED, self._judge, over=[self._offers])
         self._queue = Index(graph, "queue of", self._judged, _queue_of, perhaps=lambda _: (), order=_standing_of)
         self._by_host = Index(graph, "offers as", self._judged, _host_of, perhaps=self._perhaps_as)
@@ -133,27 +130,6 @@ class Imports:
         self._offers.clear(record)
         self._unread.pop(record, None)
 
-    def surroundings_unknown(self, host: str, reason: str) -> None:
-        """Take note that nobody can say what is beside the offers for a host."""
-        self._around.unknown(host, reason)
-
-    def surroundings_known(self, host: str) -> None:
-        """Take note that what is beside the offers for a host can be asked for again."""
-        self._around.clear(host)
-
-    def surroundings_changed(self, pattern: str) -> None:
-        """Take note that something beside the offers decides otherwise about a host, or about those of a wildcard."""
-        hosts = self._by_host.known_keys() if "*" in pattern else [pattern]
-        for host in hosts:
-            if matches(pattern, host):
-                self._around.touch(host)
-
-    def local_changed(self, host: str) -> None:
-        """Take note that the local Service of a host is another."""
-        if self._by_host.has(host):
-            self._mark(ImportKey(host))
-            self.surroundings_changed(host)
-
     def resolution_changed(self, host_name: str, addresses: tuple[str, ...]) -> None:
         """Take in an answer of DNS; no answer keeps the last one."""
         answers = tuple(sorted(set(addresses)))[:MAX_ADDRESSES]
@@ -175,7 +151,7 @@ class Imports:
         accepted = _admitted_by_rules(mesh, peer, spec)
         if isinstance(accepted, Decision):
             return Judged(remote=spec.remote, standing=place, refusal=accepted)
-        peer, verdict, announced = accepted
+        mesh, peer, verdict, announced = accepted
         candidate = Candidate(
             record=record,
             remote=peer.remote,
@@ -185,8 +161,7 @@ class Imports:
             export_to=peer.rules.export_to if peer.rules is not None else ("*",),
             outlier_detection=peer.outlier_detection,
         )
-        context.get(self._around, verdict.host)
-        fitted = self._surroundings.fit(verdict, candidate)
+        fitted = self._surroundings.fit(context, mesh, verdict, candidate)
         return Judged(
             remote=spec.remote,
             standing=place,
@@ -225,7 +200,7 @@ class Imports:
             accepted = _admitted_by_rules(self._mesh, self._peer(offer.spec.remote), offer.spec)
         except Exception:  # noqa: BLE001 - that is what it is unknown for, and it has been told
             return (said,)
-        return said, said if isinstance(accepted, Decision) else accepted[1].host
+        return said, said if isinstance(accepted, Decision) else accepted[2].host
 
     def _peer(self, remote: str) -> Peer | None:
         peer = self._peers.get(remote)
@@ -234,7 +209,7 @@ class Imports:
     def judge(self, spec: FederatedServiceSpec) -> Decision:
         """Return what the rules of its remote make of an offer that need not be recorded."""
         accepted = _admitted_by_rules(self._mesh, self._peer(spec.remote), spec)
-        return accepted if isinstance(accepted, Decision) else accepted[1].decision
+        return accepted if isinstance(accepted, Decision) else accepted[2].decision
 
     def changed(self, collection: str, key: str, flow: str) -> None:
         """Take note that something else became of an offer, a host, or the offers of a remote."""
@@ -270,14 +245,13 @@ class Imports:
         return Outputs(objects=objects)
 
     def _render(self, mesh: LocalMesh, imported: Import) -> tuple[tuple[istio.Manifest, ...], Outcome]:
-        local = self._surroundings.local(imported.host)
         rule = istio.import_rule(mesh, imported)
         names: frozenset[str] = frozenset()
-        if local is None:
+        if imported.local is None:
             objects = [istio.import_entry(mesh, imported)]
             reached = {backend.remote.name for backend in imported.backends if backend.remote.addresses}
         else:
-            entries = istio.workload_entries(mesh, imported, local, self._resolved)
+            entries = istio.workload_entries(mesh, imported, imported.local, self._resolved)
             objects = entries if not isinstance(entries, Decision) else []
             names = frozenset(
                 address for backend in imported.backends for address in backend.remote.addresses if not is_ip(address)
@@ -290,7 +264,7 @@ class Imports:
         if rule is not None and objects:
             objects = [*objects, rule]
         return tuple(objects), Outcome(
-            imported=imported,
+            backends=imported.backends,
             objects=tuple(_reference(manifest) for manifest in objects),
             names=names,
             unresolved=frozenset(backend.remote.name for backend in imported.backends) - reached,
@@ -301,7 +275,7 @@ class Imports:
         before = self._outcomes.get(host, Outcome())
         if before == after:
             return
-        self._imported += (after.imported is not None) - (before.imported is not None)
+        self._imported += bool(after.backends) - bool(before.backends)
         for name in before.names - after.names:
             self._needing[name].discard(host)
             if not self._needing[name]:
@@ -365,8 +339,7 @@ class Imports:
 
     def served_by(self, host: str) -> frozenset[str]:
         """Return the remotes that serve a host, as it was worked out last."""
-        imported = self._outcomes.get(host, Outcome()).imported
-        return frozenset(backend.remote.name for backend in imported.backends) if imported is not None else frozenset()
+        return frozenset(backend.remote.name for backend in self._outcomes.get(host, Outcome()).backends)
 
     def records(self, host: str) -> Sequence[str]:
         """Return the names of the FederatedServices that would be imported as a host."""
@@ -389,7 +362,7 @@ class Imports:
 
 def _admitted_by_rules(
     mesh: LocalMesh | None, peer: Peer | None, spec: FederatedServiceSpec
-) -> tuple[Peer, Verdict, Offer] | Decision:
+) -> tuple[LocalMesh, Peer, Verdict, Offer] | Decision:
     if mesh is None:
         return _refused(Reason.NO_MESH_FEDERATION, "there is no MeshFederation, so nothing is imported")
     if peer is None:
@@ -402,7 +375,7 @@ def _admitted_by_rules(
         reason = Reason.INVALID_PORTS if judged.field == "ports" else Reason.INVALID_HOST
         return _refused(reason, spec.problem or judged.message)
     verdict = judge(mesh, peer.remote, peer.rules, judged.offer)
-    return (peer, verdict, judged.offer) if verdict.decision.accepted else verdict.decision
+    return (mesh, peer, verdict, judged.offer) if verdict.decision.accepted else verdict.decision
 
 
 def _queue_of(_record: str, judged: Judged) -> tuple[str, ...]:

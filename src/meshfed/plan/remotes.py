@@ -48,6 +48,11 @@ class Remotes:
         self._unknown[name] = reason
         self._mark(MeshKey())  # who may call is unknown, too
 
+    def known(self, name: str) -> None:
+        """Take note that a RemoteMesh is what was given since it was ``unknown``, or gone."""
+        if name in self._unknown:
+            self.change(name, None)
+
     def why_unknown(self, name: str | None = None) -> str:
         """Return why nobody knows what a RemoteMesh is, or one of all; empty where that is known."""
         if name is not None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from meshfed.controller import resolver
 from meshfed.fds import DiscoveryServer, ExportSet, Subscriber
-from meshfed.federation.ledger import room
+from meshfed.federation.recorded import room
 from meshfed.kube import Invalid, Resource
 from meshfed.model.offers import Offer, Port
 from meshfed.telemetry.metrics import Metrics

@@ -8,7 +8,9 @@ import msgspec
 import pytest
 
 from meshfed.api.v1alpha1 import FederatedServiceSpec
-from meshfed.federation.ledger import MAX_DENIED, WINDOW, Guard, Ledger, room
+from meshfed.federation.ledger import Ledger
+from meshfed.federation.recorded import MAX_DENIED, room
+from meshfed.federation.withdrawals import WINDOW, Guard
 from meshfed.model.offers import Offer, Port
 from meshfed.model.reasons import Decision, Reason
 

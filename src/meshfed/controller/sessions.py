@@ -25,7 +25,8 @@ from meshfed.controller.absence import Absence
 from meshfed.controller.dialling import is_another, target
 from meshfed.controller.pacing import Pacer
 from meshfed.fds import Dialect, DiscoveryClient, DiscoveryError, NotReady, Update
-from meshfed.federation.ledger import Guard, Hold, Ledger
+from meshfed.federation.ledger import Ledger
+from meshfed.federation.withdrawals import Guard, Hold
 from meshfed.kube import micro_time_now
 from meshfed.model.reasons import Decision
 from meshfed.plan import Connection

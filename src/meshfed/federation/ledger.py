@@ -173,12 +173,10 @@ class Ledger:
             self._drop(host)
         return gone | self._recorded.promoted()
 
-    def rejudge(
-        self, *, trust_domain: str, guard: Guard, limit: int, judge: Callable[[FederatedServiceSpec], Decision]
-    ) -> set[str]:
+    def rejudge(self, *, trust_domain: str, guard: Guard, limit: int) -> set[str]:
         """The RemoteMesh changed: judge every offer again; returns the hosts whose desired state changed."""
         before: Mapping[str, FederatedServiceSpec | None] = {host: self.desired(host) for host in self._offers}
-        self._trust_domain, self._withdrawals.guard, self._judge = trust_domain, guard, judge
+        self._trust_domain, self._withdrawals.guard = trust_domain, guard
         self._recorded = Recorded(limit)
         # Who has a FederatedService keeps it before another gets one.
         for host in sorted(self._offers, key=lambda host: before[host] is None):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -242,3 +244,29 @@ async def test_deleting_a_crd_deletes_its_objects(api_server: APIServer, client:
     patch = {"Content-Type": "application/merge-patch+json"}
     await client.call("PATCH", f"{path}/a", {"metadata": {"finalizers": None}}, **patch)
     await eventually(lambda: not api_server.snapshot("customresourcedefinitions"))
+
+
+async def test_a_client_that_does_not_read_keeps_no_connection_open_when_the_server_stops(
+    client: Client, api_server: APIServer
+) -> None:
+    await client.create("large", text="x" * 900_000)
+    host, _, port = api_server.url.removeprefix("http://").partition(":")
+    _, writer = await asyncio.open_connection(host, int(port), limit=1)
+    writer.write(f"GET {CONFIGS} HTTP/1.1\r\nHost: a\r\n\r\n".encode() * 20)
+    await asyncio.sleep(1)
+    await api_server.stop()
+    await asyncio.sleep(0)
+    assert int(port) not in ports_of_the_loop()
+    writer.transport.abort()
+    await api_server.start()
+
+
+def ports_of_the_loop() -> set[int]:
+    """The ports of the sockets that the event loop still waits for."""
+    loop: Any = asyncio.get_running_loop()
+    found = set()
+    for key in loop._selector.get_map().values():
+        with socket.socket(fileno=os.dup(key.fd)) as one:
+            name = one.getsockname()
+        found |= {name[1]} if isinstance(name, tuple) else set()
+    return found

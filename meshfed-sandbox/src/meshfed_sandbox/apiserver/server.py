@@ -191,8 +191,13 @@ class APIServer:
         """Stop listening and close every connection; what is stored stays."""
         self.drop_watches()
         if self._runner is not None:
+            server = self._runner.server
+            transports = [one.transport for one in server.connections] if server is not None else []
             await self._runner.cleanup()
             self._runner = None
+            for transport in transports:
+                if transport is not None:
+                    transport.abort()  # else it stays until its client has read all that waits for it
 
     def install_crd(self, crd: JSONObject) -> None:
         """Create a CustomResourceDefinition; ``StatusError`` where it is refused."""

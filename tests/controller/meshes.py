@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
@@ -30,11 +30,10 @@ from meshfed.telemetry.metrics import Metrics
 from meshfed_sandbox.apiserver import APIServer
 from meshfed_sandbox.istio_crds import istio_crds
 from meshfed_sandbox.ports import Ports
+from tests.waiting import eventually
 
 GROUP = "federation.openshift-service-mesh.io"
 SYSTEM = "istio-system"
-PATIENCE = 60.0
-"""Seconds to wait for anything; far more than it takes, so that a busy machine fails no test."""
 
 RESOURCES = {
     resource.kind: resource
@@ -238,15 +237,6 @@ async def with_gateway(mesh: Mesh) -> None:
     await mesh.apply(front, behind)
     ready = {"conditions": [{"type": "Ready", "status": "True"}]}
     await mesh.client.patch_status(RESOURCES["Pod"], "gateway-1", ready, namespace=SYSTEM)
-
-
-async def eventually(holds: Callable[[], bool], what: str = "", *, patience: float = PATIENCE) -> None:
-    """Wait until ``holds``; fails after ``patience`` seconds."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + patience
-    while not holds():
-        assert loop.time() < deadline, what or "it never came to hold"
-        await asyncio.sleep(0.01)
 
 
 def service(name: str, *, exported: bool = False, port: int = 9080, **spec: Any) -> Manifest:

@@ -17,10 +17,11 @@ from meshfed_sandbox.apiserver import APIServer
 from meshfed_sandbox.istio_crds import istio_crds
 from meshfed_sandbox.ports import Ports
 from tests import reference_objects as reference
-from tests.controller.meshes import GROUP, RESOURCES, SYSTEM, Mesh, eventually, federation, meshes, namespace, service
+from tests.controller.meshes import GROUP, RESOURCES, SYSTEM, Mesh, federation, meshes, namespace, service
 from tests.controller.plans import as_planned
 from tests.controller.remotes import Remote, host, offer, remotes
 from tests.reference_objects import PEER, ROUTER, Peer, ReferenceMesh
+from tests.waiting import eventually
 
 LAST_ENTRY = {"address": "192.0.2.99", "labels": {"app": "last"}}
 LAST: Manifest = {
@@ -181,7 +182,7 @@ async def test_what_a_remote_serves_stands_until_that_remote_is_heard() -> None:
                 "WorkloadEntry import-west-reviews-0",
             ]
             await west.start()
-            await eventually(lambda: theirs(east) == [], patience=40)
+            await eventually(lambda: theirs(east) == [], within=40)
         assert east.imported() == [host("ratings")]  # details, it does not offer any more
         await as_planned(east, west)
 
@@ -194,7 +195,7 @@ async def test_a_remote_that_offers_nothing_at_all_may_have_failed() -> None:
         await asyncio.sleep(1.0)
         assert len([name for name in theirs(east) if "import" in name]) == 3
         offered(west)
-        await eventually(lambda: theirs(east) == [], patience=40)
+        await eventually(lambda: theirs(east) == [], within=40)
 
 
 async def synced_with(mesh: Mesh, remote: Remote) -> None:
@@ -210,7 +211,7 @@ async def test_what_is_refused_stands_and_what_a_rule_denies_goes() -> None:
         await eventually(lambda: theirs(east) == ["WorkloadEntry import-west-reviews-0"])
         assert east.imported() == [host("ratings")]
         await east.patch("RemoteMesh", "west", {"spec": {"import": {"merge": True}}})
-        await eventually(lambda: theirs(east) == [], patience=40)
+        await eventually(lambda: theirs(east) == [], within=40)
 
 
 async def test_a_remote_that_nobody_configured_yet_keeps_what_it_serves() -> None:
@@ -224,7 +225,7 @@ async def test_a_remote_that_nobody_configured_yet_keeps_what_it_serves() -> Non
             await asyncio.sleep(0.5)
             assert len([name for name in theirs(east) if "import" in name]) == 3
             await east.apply(west.object())
-            await eventually(lambda: theirs(east) == [], patience=40)
+            await eventually(lambda: theirs(east) == [], within=40)
 
 
 async def test_behind_routers_what_serves_is_replaced_by_what_serves() -> None:
@@ -252,7 +253,7 @@ async def test_behind_routers_what_serves_is_replaced_by_what_serves() -> None:
             watching = asyncio.create_task(watch())
             await east.apply(federation("east", **routed), west.object(port=443, ingressType=ROUTER))
             await east.start(adopt_reference=True)
-            await eventually(lambda: theirs(east) == [], patience=40)
+            await eventually(lambda: theirs(east) == [], within=40)
             watching.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watching

@@ -19,8 +19,9 @@ from meshfed.controller.cluster import CRDS
 from meshfed.controller.definitions import bring_up
 from meshfed.kube import Client, ClusterConfig, Manifest, Resource
 from meshfed_sandbox.apiserver import APIServer
-from tests.controller.meshes import GROUP, eventually
+from tests.controller.meshes import GROUP
 from tests.controller.test_adoption import foreign_crds
+from tests.waiting import eventually
 
 REMOTES = Resource(GROUP, "v1alpha1", "remotemeshes", "RemoteMesh")
 NAMES = [crd["metadata"]["name"] for crd in all_crds()]

@@ -24,8 +24,9 @@ from meshfed.kube import Manifest, Resource
 from meshfed.model.reasons import Condition, ConditionType, Decision, Reason
 from meshfed.plan import ImportKey, Outputs, Ref, StatusUpdate
 from meshfed.telemetry.metrics import Metrics
-from tests.controller.meshes import Mesh, eventually, federation, meshes
+from tests.controller.meshes import Mesh, federation, meshes
 from tests.controller.remotes import Remote, host, offer, remotes
+from tests.waiting import eventually
 from tests.world import remote
 
 MANY = 800

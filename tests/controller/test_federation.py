@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from meshfed_sandbox.ports import Ports
-from tests.controller.meshes import Mesh, eventually, federated, federation, meshes, remote, service, synced
+from tests.controller.meshes import Mesh, federated, federation, meshes, remote, service, synced
+from tests.waiting import eventually
 
 BOOKINFO = {
     "east": (service("productpage"), service("reviews"), service("details")),

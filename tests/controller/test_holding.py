@@ -11,19 +11,9 @@ import pytest
 from meshfed.controller import holding
 from meshfed.kube import Manifest
 from meshfed_sandbox.apiserver.store import Key
-from tests.controller.meshes import (
-    GROUP,
-    SYSTEM,
-    WRITTEN,
-    Mesh,
-    eventually,
-    federated,
-    federation,
-    meshes,
-    namespace,
-    service,
-)
+from tests.controller.meshes import GROUP, SYSTEM, WRITTEN, Mesh, federated, federation, meshes, namespace, service
 from tests.controller.remotes import host, offer, remotes
+from tests.waiting import eventually
 
 MANY = 150
 REMOTE_MESHES = (GROUP, "remotemeshes")

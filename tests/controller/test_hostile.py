@@ -16,9 +16,10 @@ from meshfed.model.offers import Offer, Port
 from meshfed.telemetry.metrics import Metrics
 from meshfed_sandbox.istio_crds import istio_crds
 from meshfed_sandbox.ports import Ports
-from tests.controller.meshes import Mesh, eventually, federated, federation, meshes, remote, service, synced
+from tests.controller.meshes import Mesh, federated, federation, meshes, remote, service, synced
 from tests.controller.test_federation import BOOKINFO, export_all, host
 from tests.controller.test_static import nothing_lost
+from tests.waiting import eventually
 
 RECORDS = "federatedservices.federation.openshift-service-mesh.io"
 
@@ -181,7 +182,7 @@ async def test_where_routes_are_not_served_a_mesh_behind_a_router_still_tells_wh
             await west.label("productpage", export_service="true")
             await eventually(lambda: ("default", "productpage") in east.merged())
         west.server.install_crd(next(crd for crd in istio_crds() if crd["metadata"]["name"].startswith("routes.")))
-        await eventually(lambda: len(west.server.snapshot("routes")) == 4, patience=90)
+        await eventually(lambda: len(west.server.snapshot("routes")) == 4, within=90)
 
 
 async def test_offers_beyond_the_limit_are_counted_and_not_all_recorded(ports: Ports) -> None:

@@ -9,19 +9,10 @@ from typing import Any
 
 from meshfed.kube import Manifest
 from meshfed_sandbox.ports import Ports
-from tests.controller.meshes import (
-    SYSTEM,
-    WRITTEN,
-    Mesh,
-    eventually,
-    federation,
-    meshes,
-    namespace,
-    service,
-    with_gateway,
-)
+from tests.controller.meshes import SYSTEM, WRITTEN, Mesh, federation, meshes, namespace, service, with_gateway
 from tests.controller.plans import as_planned, contents
 from tests.controller.remotes import Remote, host, offer, remotes
+from tests.waiting import eventually
 
 SECOND = "mesh-two"
 GATEWAY = "federation-ingress-gateway"

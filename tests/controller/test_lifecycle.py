@@ -6,8 +6,9 @@ import asyncio
 
 from meshfed.api.v1alpha1 import FINALIZER
 from meshfed.controller.lifecycle import PAUSED
-from tests.controller.meshes import eventually, federated, federation, with_gateway
+from tests.controller.meshes import federated, federation, with_gateway
 from tests.controller.test_federation import BOOKINFO, export_all, host
+from tests.waiting import eventually
 
 
 async def test_both_kinds_are_finalized_while_a_controller_is_in_charge() -> None:

@@ -14,8 +14,9 @@ from meshfed.controller.faults import Faults
 from meshfed.controller.listener import Listener
 from meshfed.kube import Engine, Store
 from meshfed.telemetry.metrics import Metrics
-from tests.controller.meshes import eventually, federation, meshes
+from tests.controller.meshes import federation, meshes
 from tests.controller.remotes import Remote, host, offer, remotes
+from tests.waiting import eventually
 from tests.world import World, mesh, remote
 
 

@@ -12,8 +12,9 @@ import pytest
 from meshfed.controller.cluster import CRDS
 from meshfed.controller.definitions import bring_up
 from meshfed.kube import time_now
-from tests.controller.meshes import GROUP, SYSTEM, Mesh, eventually, federation, meshes, service, synced
+from tests.controller.meshes import GROUP, SYSTEM, Mesh, federation, meshes, service, synced
 from tests.controller.remotes import Remote, host, offer, remotes
+from tests.waiting import eventually
 
 IMPORTS = ("ServiceEntry", "WorkloadEntry")
 NAMES = [f"s{number}" for number in range(10)]
@@ -95,7 +96,7 @@ async def test_with_their_definition_they_come_back_and_what_is_withdrawn_meanwh
         west.withdraw(host("s0"), host("s1"))
         await eventually(lambda: len(east.imported()) == 8 and not east.merged())
         await bring_up(east.client)
-        await eventually(lambda: applied(east) == 8, patience=MANY)
+        await eventually(lambda: applied(east) == 8, within=MANY)
         assert east.identities(*IMPORTS) < before
 
 

@@ -10,8 +10,9 @@ from meshfed.controller.outcomes import refusal, verdict
 from meshfed.kube import Manifest, ObjectKey, ObjectState, Outcome, SourceState
 from meshfed.model.reasons import Reason
 from meshfed.plan import Applied
-from tests.controller.meshes import RESOURCES, SYSTEM, Mesh, eventually, federation, meshes, service
+from tests.controller.meshes import RESOURCES, SYSTEM, Mesh, federation, meshes, service
 from tests.controller.remotes import host
+from tests.waiting import eventually
 
 ROUTER = {"type": "openshift-router", "gateway": {"selector": {"app": "federation-ingress-gateway"}}}
 NAME = f"federation-ingress-gateway.{host('a')}.9080"

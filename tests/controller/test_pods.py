@@ -7,8 +7,9 @@ import logging
 import pytest
 
 from meshfed.kube import reflector
-from tests.controller.meshes import Mesh, eventually, federated, federation, meshes, pod, service, with_gateway
+from tests.controller.meshes import Mesh, federated, federation, meshes, pod, service, with_gateway
 from tests.controller.remotes import host
+from tests.waiting import eventually
 
 EXPORTING = {"west": [service("ratings", exported=True)]}
 ACCOUNT = "spiffe://cluster.local/ns/default/sa/"

@@ -6,8 +6,9 @@ import json
 
 from meshfed.api.reference_config import reference_config
 from meshfed.controller.options import Fixed
-from tests.controller.meshes import SYSTEM, Mesh, eventually, federation, meshes, remote, service
+from tests.controller.meshes import SYSTEM, Mesh, federation, meshes, remote, service
 from tests.controller.test_federation import host
+from tests.waiting import eventually
 
 EXPORTED = {"rules": [{"type": "LabelSelector", "labelSelectors": [{"matchLabels": {"export-service": "true"}}]}]}
 

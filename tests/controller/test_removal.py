@@ -16,11 +16,12 @@ import yaml
 
 from meshfed.api.v1alpha1 import FINALIZER, OWNER_NAMESPACE_LABEL
 from meshfed.kube import Manifest, Timing
-from tests.controller.meshes import GROUP, SYSTEM, WRITTEN, Mesh, eventually, federation, meshes, service
+from tests.controller.meshes import GROUP, SYSTEM, WRITTEN, Mesh, federation, meshes, service
 from tests.controller.plans import as_planned
 from tests.controller.remotes import Remote, offer, remotes
 from tests.controller.test_installations import SECOND, installations, second
 from tests.forked import forked
+from tests.waiting import eventually
 
 EVERYTHING = (*WRITTEN, "meshfederations", "remotemeshes")
 
@@ -67,7 +68,7 @@ async def installed(count: int = 3, **spec: Any) -> AsyncIterator[tuple[Mesh, Re
         await east.apply(service("reviews"), service("mine", exported=True))
         await east.apply(federation("east", **spec), west.object(ingressType="openshift-router"))
         await east.start()
-        await as_planned(east, west, patience=100.0)
+        await as_planned(east, west, within=100.0)
         yield east, west
 
 
@@ -137,7 +138,7 @@ async def test_killed_in_the_middle_it_is_resumed(tmp_path: Path) -> None:
         for _ in range(3):
             going = await uninstalling(east, tmp_path, "--yes")
             before = east.writes
-            await eventually(lambda before=before: east.writes > before + 40, patience=60)  # type: ignore[misc]
+            await eventually(lambda before=before: east.writes > before + 40, within=60)  # type: ignore[misc]
             going.process.kill()
             await going.process.wait()
             assert going.process.returncode == -9

@@ -17,8 +17,8 @@ from meshfed.fds import Dialect, NotReady, Refused, Update
 from meshfed.model.reasons import Decision, Reason
 from meshfed.plan import Connection
 from meshfed.telemetry.metrics import Metrics
-from tests.controller.meshes import eventually
 from tests.controller.remotes import Remote, host
+from tests.waiting import eventually
 
 NOW = "2026-01-01T12:00:00Z"
 

@@ -16,9 +16,10 @@ from meshfed.federation import homes
 from meshfed.kube import Manifest
 from meshfed.model.offers import Port
 from meshfed_sandbox.ports import Ports
-from tests.controller.meshes import SYSTEM, Mesh, eventually, federation, meshes, namespace, pod, service
+from tests.controller.meshes import SYSTEM, Mesh, federation, meshes, namespace, pod, service
 from tests.controller.plans import difference
 from tests.controller.remotes import host, offer, remotes
+from tests.waiting import eventually
 
 FDS = "federation-discovery-service-east.istio-system.svc.cluster.local"
 TLS_MODE = "security.istio.io/tlsMode"
@@ -34,7 +35,7 @@ async def holds(mesh: Mesh, kind: str, wanted: Mapping[str, Any]) -> None:
         return {f"{one['metadata']['namespace']}/{one['metadata']['name']}": one["spec"] for one in mesh.all_of(kind)}
 
     try:
-        await eventually(lambda: found() == wanted, patience=10)
+        await eventually(lambda: found() == wanted, within=10)
     except AssertionError:
         keyed = [{(kind, "", name): spec for name, spec in specs.items()} for specs in (wanted, found())]
         raise AssertionError(difference(*keyed)) from None

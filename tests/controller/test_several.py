@@ -8,9 +8,10 @@ from typing import Any
 from meshfed.kube import Manifest
 from meshfed.model.offers import Port
 from meshfed.model.reasons import Reason
-from tests.controller.meshes import Mesh, eventually, federation, meshes, service, synced
+from tests.controller.meshes import Mesh, federation, meshes, service, synced
 from tests.controller.plans import as_planned
 from tests.controller.remotes import host, offer, remotes
+from tests.waiting import eventually
 
 RATINGS = host("ratings")
 ENTRY = f"import.{RATINGS}"

@@ -10,8 +10,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.controller.meshes import Mesh, eventually, federated, remote, service, synced
+from tests.controller.meshes import Mesh, federated, remote, service, synced
 from tests.controller.test_federation import BOOKINFO, export_all, host
+from tests.waiting import eventually
 
 IMPORTS = ("ServiceEntry", "WorkloadEntry", "FederatedService")
 
@@ -202,7 +203,7 @@ async def test_an_object_of_that_name_that_is_not_ours_is_never_overwritten() ->
         await eventually(lambda: east.condition("FederatedService", record, "Applied") == ("False", "NotOwned"))
         assert east.imported() == ["somebody.example.com"]
         await east.delete("ServiceEntry", f"import.{host('ratings')}")
-        await eventually(lambda: east.imported() == [host("ratings")], patience=90)
+        await eventually(lambda: east.imported() == [host("ratings")], within=90)
 
 
 async def test_a_federated_service_deleted_by_hand_is_put_back_while_the_remote_is_there() -> None:

@@ -18,7 +18,7 @@ from meshfed.kube import KubeError, Manifest, Resource, TransportError
 from meshfed.model.reasons import Condition, ConditionType, Reason
 from meshfed.plan import StatusUpdate
 from meshfed.plan.values import Ref
-from tests.controller.meshes import eventually
+from tests.waiting import eventually
 from tests.world import remote
 
 REF: Ref = ("RemoteMesh", "istio-system", "west")

@@ -27,15 +27,14 @@ from meshfed_sandbox.dataplane import processes
 from meshfed_sandbox.istio_crds import istio_crds
 from meshfed_sandbox.ports import Ports
 from tests.controller.meshes import RESOURCES as KINDS
-from tests.controller.meshes import eventually
 from tests.deploy.permissions import refused
 from tests.forked import forked
 from tests.published import published_crds
+from tests.waiting import PATIENCE, eventually
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CHART = ROOT / "deploy" / "chart"
 SYSTEM = "istio-system"
-PATIENCE = 60.0
 
 RESOURCES = KINDS | {
     resource.kind: resource
@@ -209,7 +208,7 @@ async def until(holds: Callable[[], bool], what: str, pod: Pod | None = None) ->
         return holds()
 
     try:
-        await eventually(settled, what, patience=PATIENCE)
+        await eventually(settled, what, within=PATIENCE)
     except AssertionError as error:
         if pod is None:
             raise

@@ -30,7 +30,8 @@ from meshfed_sandbox.dataplane.translate import configuration
 from meshfed_sandbox.dataplane.values import ProxyConfig
 from tests.e2e.mutants import KINDS, Mutation, Names, equivalent, mutations
 from tests.e2e.probes import BOTH, CALLER, Probe, run, service
-from tests.sandbox.dataplane.world import PATIENCE, JSONObject, MeshWorld, World, eventually
+from tests.sandbox.dataplane.world import JSONObject, MeshWorld, World
+from tests.waiting import PATIENCE, eventually
 
 EAST, WEST = frozenset({"east"}), frozenset({"west"})
 CONTROLLER: Final = ("istio-system", "federation-controller")

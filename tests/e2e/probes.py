@@ -15,7 +15,8 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from tests.sandbox.dataplane.world import NAMESPACE, Answer, JSONObject, MeshWorld, World, eventually
+from tests.sandbox.dataplane.world import NAMESPACE, Answer, JSONObject, MeshWorld, World
+from tests.waiting import eventually
 
 EXPORTS = ("echo", "shifted", "both")
 """What west is to export, so that the probes hold."""

@@ -11,7 +11,8 @@ import pytest_asyncio
 from meshfed_sandbox.dataplane.network import inside
 from tests.e2e.mutated import metrics, plaintext, stranger
 from tests.e2e.probes import run, service
-from tests.sandbox.dataplane.world import Answer, JSONObject, MeshWorld, World, eventually
+from tests.sandbox.dataplane.world import Answer, JSONObject, MeshWorld, World
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

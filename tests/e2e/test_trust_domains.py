@@ -10,7 +10,8 @@ import pytest_asyncio
 
 from meshfed_sandbox.dataplane.plane import Options, default_settings
 from tests.e2e.probes import run, service
-from tests.sandbox.dataplane.world import JSONObject, MeshWorld, World, eventually
+from tests.sandbox.dataplane.world import JSONObject, MeshWorld, World
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -65,13 +65,6 @@ def by_identity(caller: SpiffeID | None) -> Subscriber | None:
     return Subscriber(name=name, remotes=frozenset({name})) if name else None
 
 
-async def eventually(condition: Callable[[], bool], *, timeout: float = 30) -> None:
-    """Wait until ``condition`` holds."""
-    async with asyncio.timeout(timeout):
-        while not condition():  # noqa: ASYNC110 - whatever it is, nobody tells us
-            await asyncio.sleep(0.02)
-
-
 class Recorder:
     """A sink that remembers what it was told, and what the remote offers by it."""
 
@@ -253,7 +246,6 @@ __all__ = [
     "Recorder",
     "Status",
     "by_identity",
-    "eventually",
     "everyone",
     "following",
     "host",

@@ -8,9 +8,10 @@ from meshfed.fds import Dialect, Limits, NotReady, Patience, Rejected, Unsupport
 from meshfed.fds.messages import decode
 from meshfed.model.offers import Port
 from meshfed.telemetry.metrics import Metrics
+from tests.waiting import eventually
 
 from .reference import TYPE, FederatedService, ReferenceServer, ServicePort, service
-from .support import Recorder, eventually, following, host, hosts, offer
+from .support import Recorder, following, host, hosts, offer
 
 QUICK = Patience(first=0.05, most=0.2, poll=0.2, confirm=0.3)
 

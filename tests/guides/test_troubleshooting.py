@@ -10,7 +10,8 @@ import pytest
 import pytest_asyncio
 
 from tests.guides.readers import ROOT
-from tests.sandbox.dataplane.world import Answer, World, eventually
+from tests.sandbox.dataplane.world import Answer, World
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

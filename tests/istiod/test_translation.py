@@ -22,7 +22,8 @@ from tests.e2e.probes import EXPORTS, PORTS, bring, run, service
 from tests.e2e.support import needs_haproxy
 from tests.istiod.facts import differences, facts, resolved
 from tests.istiod.istiod import Istiod, binary, crds, istiod
-from tests.sandbox.dataplane.world import MeshWorld, World, eventually
+from tests.sandbox.dataplane.world import MeshWorld, World
+from tests.waiting import eventually
 
 JSONObject = dict[str, Any]
 

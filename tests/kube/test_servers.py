@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,7 @@ from meshfed.kube import (
 )
 from meshfed_sandbox.apiserver import APIServer
 from tests.real_server import RealServer
+from tests.waiting import eventually
 
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap")
@@ -142,12 +143,6 @@ async def running(*coroutines: Any) -> AsyncIterator[None]:
                 await task
 
 
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not holds():  # noqa: ASYNC110 - what is waited for has no event
-            await asyncio.sleep(0.02)
-
-
 async def test_verbs_and_refusals(place: Place) -> None:
     client, ns = place.client, place.namespace
     made = await client.create(CONFIG_MAPS, place.config_map("a", x="1"))
@@ -199,12 +194,12 @@ async def test_a_store_follows_through_a_restart(place: Place) -> None:
     async with running(reflector.run()):
         await store.wait_synced()
         await place.client.create(CONFIG_MAPS, place.config_map("c", x="\u0085\u2028"))
-        await until(lambda: (place.namespace, "c") in store)
+        await eventually(lambda: (place.namespace, "c") in store)
         await place.client.delete(CONFIG_MAPS, "a", namespace=place.namespace)
-        await until(lambda: (place.namespace, "a") not in store)
+        await eventually(lambda: (place.namespace, "a") not in store)
         await place.restart()
         await place.client.delete(CONFIG_MAPS, "b", namespace=place.namespace)
-        await until(lambda: (place.namespace, "b") not in store)
+        await eventually(lambda: (place.namespace, "b") not in store)
         found = {key.name: record.data for key, record in store.items() if key.name != "kube-root-ca.crt"}
         assert found == {"c": {"x": "\u0085\u2028"}}
 
@@ -234,7 +229,7 @@ async def test_the_engine(place: Place) -> None:
 
         await place.restart()
         engine.want("all", [place.config_map("new", x="1")])
-        await until(lambda: not engine.source_state("all").deleting)
+        await eventually(lambda: not engine.source_state("all").deleting)
         assert await place.data() == {"new": {"x": "1"}, "theirs": {"x": "0"}}
 
 
@@ -248,7 +243,7 @@ async def test_a_custom_resource_with_defaults_that_comes_late(place: Place) -> 
         assert engine.state(key).outcome is Outcome.FAILED
         await client.create(CRDS, WIDGET_CRD)
         try:
-            await until(lambda: engine.state(key).outcome is Outcome.APPLIED)
+            await eventually(lambda: engine.state(key).outcome is Outcome.APPLIED)
             live = await client.get(WIDGETS, "w", namespace=ns)
             assert live["spec"] == {"port": 1, "weight": 1}
             await client.patch_status(WIDGETS, "w", {"ok": True}, namespace=ns)

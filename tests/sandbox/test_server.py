@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 
 from meshfed_sandbox.apiserver import APIServer
+from tests.waiting import eventually
 
 CONFIGS = "/api/v1/namespaces/default/configmaps"
 
@@ -44,13 +45,6 @@ class Client:
 async def client(api_server: APIServer) -> AsyncIterator[Client]:
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session:
         yield Client(session, api_server)
-
-
-async def eventually(condition: Callable[[], bool]) -> None:
-    """Wait until ``condition``, which nothing announces, holds."""
-    async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110  # there is no event to wait for
-            await asyncio.sleep(0.01)
 
 
 async def event(stream: aiohttp.StreamReader) -> tuple[str, Any]:

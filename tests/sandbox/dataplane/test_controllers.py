@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from meshfed_sandbox.dataplane.controllers import Controllers
 from meshfed_sandbox.dataplane.translate import KINDS
 from meshfed_sandbox.dataplane.translate.reading import WITHOUT_EFFECT
 from meshfed_sandbox.dataplane.watch import DEPLOYMENT, POD, SERVICE, Watch
+from tests.waiting import eventually
 
 JSONObject = dict[str, Any]
 
@@ -42,12 +43,6 @@ async def watch(client: Client) -> AsyncIterator[Watch]:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-
-
-async def eventually(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not holds():  # noqa: ASYNC110 - a condition of the API server's, which has no event
-            await asyncio.sleep(0.02)
 
 
 def deployment(image: str, replicas: int = 2) -> JSONObject:

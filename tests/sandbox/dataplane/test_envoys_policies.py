@@ -14,7 +14,8 @@ from meshfed_sandbox.dataplane.translate import configuration, read_mesh
 from meshfed_sandbox.dataplane.values import JSONObject
 from tests.sandbox.dataplane.cluster_objects import SETTINGS, identity, istio, pod, port, service, slice_of
 from tests.sandbox.dataplane.envoys import Envoy, running, trust_of
-from tests.sandbox.dataplane.wire import PATIENCE, answered, ask, dial, exchange, get, network, serving
+from tests.sandbox.dataplane.wire import answered, ask, dial, exchange, get, network, serving
+from tests.waiting import PATIENCE
 
 PORTS = {"http": 9080, "tcp": 9090, "raw": 9091}
 

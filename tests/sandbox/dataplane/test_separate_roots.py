@@ -9,7 +9,8 @@ import pytest
 
 from meshfed_sandbox import Sandbox
 from meshfed_sandbox.dataplane.plane import Options
-from tests.sandbox.dataplane.world import World, eventually
+from tests.sandbox.dataplane.world import World
+from tests.waiting import eventually
 
 RATINGS = "http://ratings.bookinfo:9080/ratings/0"
 

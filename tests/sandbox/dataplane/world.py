@@ -35,17 +35,15 @@ A mesh is an attribute of the world (``world.east``). Of a mesh there are
 ``options=Options(...)`` says whom workloads believe, how long certificates last, what is otherwise in MeshConfig, and
 which meshes have an OpenShift router (``mesh.plane.router``, an address and a port).
 
-``eventually(holds)`` waits for any condition, a function or a coroutine function. Everything has a deadline, which is
-for a machine that is busy: a test that fails by it has waited for a minute.
+Whatever else is to become so is waited for with ``eventually`` (`tests.waiting`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -64,31 +62,13 @@ from meshfed_sandbox.dataplane.network import inside
 from meshfed_sandbox.dataplane.plane import Mesh, Options
 from meshfed_sandbox.kubectl import kubectl_path
 from tests.forked import forked
+from tests.waiting import PATIENCE, eventually
 
 JSONObject = dict[str, Any]
 
-PATIENCE = 60.0
 NAMESPACE = "bookinfo"
 GROUP = "federation.openshift-service-mesh.io"
 EXPORT = {"export-service": "true"}
-
-
-async def eventually(holds: Callable[[], Any], *, within: float = PATIENCE, what: str = "") -> Any:
-    """Wait until ``holds`` returns something true, and return that; it may be a coroutine function."""
-    last: Any = None
-    try:
-        async with asyncio.timeout(within):
-            while True:
-                last = holds()
-                if inspect.isawaitable(last):
-                    last = await last
-                if last:
-                    return last
-                await asyncio.sleep(0.1)
-    except TimeoutError:
-        raise AssertionError(
-            f"not within {within:.0f} s: {what or inspect.getsource(holds).strip()}; last: {last!r}"
-        ) from None
 
 
 class Answer(msgspec.Struct, frozen=True):

@@ -1,0 +1,56 @@
+"""How a test waits for what nothing announces. Where something does announce it, wait for that instead."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Callable
+from typing import Any
+
+PATIENCE = 60.0
+"""Seconds to wait for anything; far more than it takes, so that a busy machine fails no test."""
+PAUSE = 0.02
+"""Seconds between two looks, where a look itself takes less: it is done half of the time at most."""
+
+
+async def eventually(holds: Callable[[], Any], what: str = "", *, within: float = PATIENCE) -> Any:
+    """Wait until ``holds`` returns something true, and return that; it may be a coroutine function.
+
+    Fails after ``within`` seconds, and says what was waited for: ``what``, or else the text of ``holds``.
+    """
+    loop = asyncio.get_running_loop()
+    last: Any = None
+    limit = asyncio.timeout(within)
+    try:
+        async with limit:
+            while True:
+                began = loop.time()
+                last = holds()
+                if inspect.isawaitable(last):
+                    last = await last
+                if last:
+                    return last
+                await asyncio.sleep(max(PAUSE, loop.time() - began))
+    except TimeoutError:
+        if not limit.expired():
+            raise  # it is of ``holds``
+        raise AssertionError(_in_vain(holds, what, within, last)) from None
+
+
+def eventually_sync(holds: Callable[[], Any], what: str = "", *, within: float = PATIENCE) -> Any:
+    """Do the same in a test that has no event loop."""
+    deadline = time.monotonic() + within
+    while True:
+        began = time.monotonic()
+        last = holds()
+        if last:
+            return last
+        assert time.monotonic() < deadline, _in_vain(holds, what, within, last)
+        time.sleep(max(PAUSE, time.monotonic() - began))
+
+
+def _in_vain(holds: Callable[[], Any], what: str, within: float, last: Any) -> str:
+    if not what:
+        what = inspect.getsource(holds).strip() if inspect.isfunction(holds) else repr(holds)
+    return f"not within {within:g} s: {what}; last: {last!r}"

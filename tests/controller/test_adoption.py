@@ -17,9 +17,10 @@ from meshfed_sandbox.apiserver import APIServer
 from meshfed_sandbox.istio_crds import istio_crds
 from meshfed_sandbox.ports import Ports
 from tests import reference_objects as reference
-from tests.controller.meshes import GROUP, RESOURCES, SYSTEM, Mesh, federation, meshes, namespace, service
+from tests.builders import GATEWAY, GROUP, RESOURCES, SYSTEM, host, mesh_federation, namespace, offer, service
+from tests.controller.meshes import Mesh, meshes
 from tests.controller.plans import as_planned
-from tests.controller.remotes import Remote, host, offer, remotes
+from tests.controller.remotes import Remote, remotes
 from tests.reference_objects import PEER, ROUTER, Peer, ReferenceMesh
 from tests.waiting import eventually
 
@@ -139,7 +140,7 @@ async def test_everything_is_taken_over_and_no_host_is_ever_without() -> None:
         before = {one for one in east.identities("Gateway", "PeerAuthentication") if one[:2] in kept}
         assert len(before) == 2
         async with never_without(east, *HOSTS):
-            await east.apply(federation("east"), west.object())
+            await east.apply(mesh_federation("east"), west.remote_mesh())
             await east.start(adopt_reference=True)
             await eventually(lambda: theirs(east) == [])
             await as_planned(east, west)
@@ -152,7 +153,7 @@ async def test_without_the_flag_nothing_of_it_is_touched() -> None:
     async with remotes("west") as (west,), left(west) as (east, old):
         offered(west)
         before = {(one["kind"], one["metadata"]["name"]): one["metadata"]["resourceVersion"] for one in old_ones(east)}
-        await east.apply(federation("east"), west.object())
+        await east.apply(mesh_federation("east"), west.remote_mesh())
         await east.start()
         await eventually(lambda: east.condition("MeshFederation", "east", "GatewayReady") == ("False", "NotOwned"))
         await asyncio.sleep(0.5)
@@ -172,7 +173,7 @@ async def test_what_a_remote_serves_stands_until_that_remote_is_heard() -> None:
         west.withdraw(host("details"))
         await west.stop()
         async with never_without(east, host("ratings"), host("reviews")):
-            await east.apply(federation("east"), west.object())
+            await east.apply(mesh_federation("east"), west.remote_mesh())
             await east.start(adopt_reference=True)
             await eventually(lambda: east.condition("RemoteMesh", "west", "Connected") == ("False", "Unreachable"))
             await asyncio.sleep(1.0)
@@ -189,7 +190,7 @@ async def test_what_a_remote_serves_stands_until_that_remote_is_heard() -> None:
 
 async def test_a_remote_that_offers_nothing_at_all_may_have_failed() -> None:
     async with remotes("west") as (west,), left(west) as (east, _), never_without(east, *HOSTS):
-        await east.apply(federation("east"), west.object())
+        await east.apply(mesh_federation("east"), west.remote_mesh())
         await east.start(adopt_reference=True)
         await synced_with(east, west)
         await asyncio.sleep(1.0)
@@ -206,7 +207,7 @@ async def test_what_is_refused_stands_and_what_a_rule_denies_goes() -> None:
     async with remotes("west") as (west,), left(west) as (east, _):
         offered(west)
         rules = [{"action": "Deny", "hosts": [host("details")]}, {"action": "Import", "hosts": ["*"]}]
-        await east.apply(federation("east"), west.object(import_={"rules": rules}))  # without merge
+        await east.apply(mesh_federation("east"), west.remote_mesh(import_={"rules": rules}))  # without merge
         await east.start(adopt_reference=True)
         await eventually(lambda: theirs(east) == ["WorkloadEntry import-west-reviews-0"])
         assert east.imported() == [host("ratings")]
@@ -218,18 +219,18 @@ async def test_a_remote_that_nobody_configured_yet_keeps_what_it_serves() -> Non
     async with remotes("west") as (west,), left(west) as (east, _):
         offered(west)
         async with never_without(east, *HOSTS):
-            await east.apply(federation("east"))
+            await east.apply(mesh_federation("east"))
             await east.start(adopt_reference=True)
             await east.ready()
             await eventually(lambda: "Gateway federation-ingress-gateway" not in theirs(east))
             await asyncio.sleep(0.5)
             assert len([name for name in theirs(east) if "import" in name]) == 3
-            await east.apply(west.object())
+            await east.apply(west.remote_mesh())
             await eventually(lambda: theirs(east) == [], within=40)
 
 
 async def test_behind_routers_what_serves_is_replaced_by_what_serves() -> None:
-    routed = {"ingress": {"type": ROUTER, "gateway": {"selector": {"app": "federation-ingress-gateway"}}}}
+    routed = {"type": ROUTER, "gateway": {"selector": GATEWAY}}
     async with remotes("west") as (west,):
         offers = (reference.Service("ratings", labels={"app": "ratings"}),)
         peer = Peer("west", ("192.0.2.10",), "west-network", port=443, ingress=ROUTER, offers=offers)
@@ -251,7 +252,7 @@ async def test_behind_routers_what_serves_is_replaced_by_what_serves() -> None:
                     await asyncio.sleep(0)
 
             watching = asyncio.create_task(watch())
-            await east.apply(federation("east", **routed), west.object(port=443, ingressType=ROUTER))
+            await east.apply(mesh_federation("east", ingress=routed), west.remote_mesh(port=443, ingressType=ROUTER))
             await east.start(adopt_reference=True)
             await eventually(lambda: theirs(east) == [], within=40)
             watching.cancel()
@@ -265,7 +266,7 @@ async def test_killed_at_any_moment_it_comes_to_the_same_end() -> None:
     rng = random.Random(5)
     async with remotes("west") as (west,), left(west) as (east, _):
         offered(west)
-        await east.apply(federation("east"), west.object())
+        await east.apply(mesh_federation("east"), west.remote_mesh())
         async with never_without(east, *HOSTS):
             for _ in range(8):
                 await east.start(adopt_reference=True)
@@ -290,7 +291,7 @@ async def test_a_large_gateway_stays_one(monkeypatch: pytest.MonkeyPatch) -> Non
         exports = tuple(reference.Service(name) for name in ("a", "b", "c", "mine"))
         async with left(west, exports=exports) as (east, _):
             await east.apply(*(service(one.name, exported=True) for one in exports))
-            await east.apply(federation("east"))
+            await east.apply(mesh_federation("east"))
             gateways = set()
             await east.start(adopt_reference=True)
             await eventually(lambda: "Gateway federation-ingress-gateway" not in theirs(east))
@@ -354,7 +355,7 @@ async def test_its_definitions_are_replaced_and_its_records_removed(ports: Ports
             await east.start(adopt_reference=True)
             await east.ready()
             assert east.all("FederatedService") == {}
-            await east.apply(federation("east"))
+            await east.apply(mesh_federation("east"))
             await eventually(lambda: east.condition("MeshFederation", "east", "ExportsReady")[0] == "True")
         finally:
             await east.stop()

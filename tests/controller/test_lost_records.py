@@ -12,8 +12,9 @@ import pytest
 from meshfed.controller.cluster import CRDS
 from meshfed.controller.definitions import bring_up
 from meshfed.kube import time_now
-from tests.controller.meshes import GROUP, SYSTEM, Mesh, federation, meshes, service, synced
-from tests.controller.remotes import Remote, host, offer, remotes
+from tests.builders import GROUP, SYSTEM, host, mesh_federation, offer, service
+from tests.controller.meshes import Mesh, meshes, synced
+from tests.controller.remotes import Remote, remotes
 from tests.waiting import eventually
 
 IMPORTS = ("ServiceEntry", "WorkloadEntry")
@@ -27,7 +28,7 @@ async def imported(**spec: Any) -> AsyncIterator[tuple[Mesh, Remote]]:
     """Mesh east, which imports ten services of west, one of them beside a Service of its own."""
     async with meshes("east") as (east,), remotes("west") as (west,):
         west.offer(*map(offer, NAMES))
-        await east.apply(federation("east"), service("s0"), west.object(**spec))
+        await east.apply(mesh_federation("east"), service("s0"), west.remote_mesh(**spec))
         await east.start()
         await eventually(lambda: (len(east.imported()), len(east.merged())) == (9, 1) and applied(east) == 10)
         yield east, west

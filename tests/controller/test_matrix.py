@@ -14,7 +14,8 @@ import pytest
 from meshfed.api.v1alpha1 import OWNER_LABEL
 from meshfed.federation import homes
 from meshfed.kube import Manifest
-from tests.controller.meshes import SYSTEM, Mesh, meshes, namespace
+from tests.builders import SYSTEM, namespace
+from tests.controller.meshes import Mesh, meshes
 from tests.controller.plans import as_planned, contents
 from tests.controller.remotes import Remote, remotes
 from tests.controller.walks import (

@@ -18,9 +18,10 @@ from meshfed.controller.statuses import StatusWriter
 from meshfed.kube import Engine, NotFound, Recorder, Resource, Store, TransportError, WorkQueue
 from meshfed.plan import Planner, Settings, StatusUpdate
 from meshfed.telemetry.metrics import Metrics
+from tests.builders import federated_service, mesh_federation, remote_mesh, service
 from tests.kube.memory import Cluster, MemoryClient
 from tests.remembered import known
-from tests.world import exported, mesh, offer, remote
+from tests.world import stored
 
 pytestmark = pytest.mark.looptime
 
@@ -95,13 +96,13 @@ async def test_what_was_written_and_is_gone(leading: bool, gone: str) -> None:
                     delivery.send(key, outputs, turn.flow)
             await asyncio.sleep(5)
 
-    planner.federation_changed("east", mesh())
-    planner.remote_changed("west", remote("west"))
+    planner.federation_changed("east", stored(mesh_federation()))
+    planner.remote_changed("west", stored(remote_mesh("west")))
     async with running(engine.run()):
         for name in (f"{gone}{number}" for number in range(25)):
-            imported = offer("west", f"{name}.{name}")
-            planner.service_changed("default", name, exported(name))
-            planner.remote_changed(name, remote(name))
+            imported = stored(federated_service("west", f"{name}.{name}"))
+            planner.service_changed("default", name, stored(service(name, exported=True)))
+            planner.remote_changed(name, stored(remote_mesh(name)))
             planner.offer_changed(imported.metadata.name, imported)
             await settle()
             assert (cluster.objects.keys() != set()) is leading
@@ -136,7 +137,7 @@ async def test_an_object_that_goes_while_its_status_is_written(end: str, gone: s
     async with running(writer.run()):
         for name in (f"{gone}{number}" for number in range(25)):
             ref = ("RemoteMesh", "default", name)
-            store[ref] = remote(name)
+            store[ref] = stored(remote_mesh(name))
             writer.want(StatusUpdate(kind="RemoteMesh", namespace="default", name=name, fields={"heldSince": name}))
             await asked.acquire()
             del store[ref]

@@ -11,7 +11,8 @@ import yaml
 
 from meshfed.kube import Manifest, Resource
 from tests import reference_objects as reference
-from tests.controller.meshes import GROUP, Mesh, meshes, service, synced
+from tests.builders import GROUP, service
+from tests.controller.meshes import Mesh, meshes, synced
 from tests.controller.test_adoption import never_without, plural, theirs
 from tests.fds.reference import FederatedService, ReferenceClient, ReferenceServer, ServicePort, reference_client
 from tests.reference_objects import Peer, ReferenceMesh

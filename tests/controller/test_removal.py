@@ -16,9 +16,10 @@ import yaml
 
 from meshfed.api.v1alpha1 import FINALIZER, OWNER_NAMESPACE_LABEL
 from meshfed.kube import Manifest, Timing
-from tests.controller.meshes import GROUP, SYSTEM, WRITTEN, Mesh, federation, meshes, service
+from tests.builders import GROUP, SYSTEM, mesh_federation, offer, service
+from tests.controller.meshes import WRITTEN, Mesh, meshes
 from tests.controller.plans import as_planned
-from tests.controller.remotes import Remote, offer, remotes
+from tests.controller.remotes import Remote, remotes
 from tests.controller.test_installations import SECOND, installations, second
 from tests.forked import forked
 from tests.waiting import eventually
@@ -66,7 +67,7 @@ async def installed(count: int = 3, **spec: Any) -> AsyncIterator[tuple[Mesh, Re
     async with meshes("east") as (east,), remotes("west") as (west,):
         west.offer(offer("reviews"), *(offer(f"s{number}") for number in range(count)))
         await east.apply(service("reviews"), service("mine", exported=True))
-        await east.apply(federation("east", **spec), west.object(ingressType="openshift-router"))
+        await east.apply(mesh_federation("east", **spec), west.remote_mesh(ingressType="openshift-router"))
         await east.start()
         await as_planned(east, west, within=100.0)
         yield east, west
@@ -113,8 +114,8 @@ async def test_of_two_installations_the_other_one_is_not_touched(tmp_path: Path)
     async with installations() as (east, orient), remotes("west", "north") as (west, north):
         west.offer(offer("ratings"))
         north.offer(offer("ratings"))
-        await east.apply(federation("east"), west.object())
-        await east.apply(second(), north.object(namespace=SECOND, addresses=["192.0.2.30"]))
+        await east.apply(mesh_federation("east"), west.remote_mesh())
+        await east.apply(second(), north.remote_mesh(namespace=SECOND, addresses=["192.0.2.30"]))
         await east.start()
         await orient.start()
         await as_planned(east, west)

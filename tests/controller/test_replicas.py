@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 
 from meshfed.kube import Timing
 from meshfed_sandbox.ports import Ports
+from tests.builders import host
 from tests.controller.meshes import Mesh, federated, synced
-from tests.controller.test_federation import BOOKINFO, export_all, host
+from tests.controller.test_federation import BOOKINFO, export_all
 from tests.controller.test_static import nothing_lost
 from tests.controller.test_steady import total
 from tests.waiting import eventually

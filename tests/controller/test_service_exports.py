@@ -6,8 +6,9 @@ from typing import Any
 
 from meshfed.controller.cluster import SERVICE_EXPORTS
 from meshfed.kube import Manifest
-from tests.controller.meshes import RESOURCES, Mesh, federated, service
-from tests.controller.test_federation import BOOKINFO, host
+from tests.builders import RESOURCES, host, service
+from tests.controller.meshes import Mesh, federated
+from tests.controller.test_federation import BOOKINFO
 from tests.waiting import eventually
 
 ANYTHING: dict[str, Any] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}

@@ -10,8 +10,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.controller.meshes import Mesh, federated, remote, service, synced
-from tests.controller.test_federation import BOOKINFO, export_all, host
+from tests.builders import host, service
+from tests.controller.meshes import Mesh, federated, synced
+from tests.controller.test_federation import BOOKINFO, export_all
 from tests.waiting import eventually
 
 IMPORTS = ("ServiceEntry", "WorkloadEntry", "FederatedService")
@@ -261,6 +262,6 @@ async def test_removing_the_remote_object_of_a_remote_that_is_away_removes_its_i
         await east.delete("RemoteMesh", "west")
         await eventually(lambda: not east.all("RemoteMesh"))
         assert (east.imported(), east.merged(), east.all("FederatedService")) == ([], [], {})
-        await east.apply(remote(west))
+        await east.apply(west.remote_mesh())
         await west.start()
         await eventually(lambda: east.imported() == [host("ratings")])

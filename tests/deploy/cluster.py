@@ -20,13 +20,13 @@ import helm
 import yaml
 from yarl import URL
 
-from meshfed.kube import Client, Manifest, NotFound, PatchType, Resource, load_kubeconfig
+from meshfed.kube import Client, Manifest, NotFound, PatchType, load_kubeconfig
 from meshfed_sandbox.apiserver import APIServer
 from meshfed_sandbox.apiserver.access import Use
 from meshfed_sandbox.dataplane import processes
 from meshfed_sandbox.istio_crds import istio_crds
 from meshfed_sandbox.ports import Ports
-from tests.controller.meshes import RESOURCES as KINDS
+from tests.builders import RESOURCES, SYSTEM, namespace
 from tests.deploy.permissions import refused
 from tests.forked import forked
 from tests.published import published_crds
@@ -34,19 +34,7 @@ from tests.waiting import PATIENCE, eventually
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CHART = ROOT / "deploy" / "chart"
-SYSTEM = "istio-system"
 
-RESOURCES = KINDS | {
-    resource.kind: resource
-    for resource in (
-        Resource("apps", "v1", "deployments", "Deployment"),
-        Resource(
-            "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False
-        ),
-        Resource("batch", "v1", "jobs", "Job"),
-        Resource("multicluster.x-k8s.io", "v1alpha1", "serviceexports", "ServiceExport"),
-    )
-}
 SERVICE_EXPORTS: Manifest = {
     "apiVersion": "apiextensions.k8s.io/v1",
     "kind": "CustomResourceDefinition",
@@ -190,7 +178,7 @@ async def cluster(
             kubeconfig.write_text(yaml.safe_dump(server.kubeconfig()))
             async with Client(load_kubeconfig(str(kubeconfig), None, {})) as client:
                 made = Cluster(server, client, kubeconfig, ports, openshift=openshift)
-                await made.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}})
+                await made.apply(namespace(SYSTEM))
                 try:
                     yield made
                 finally:

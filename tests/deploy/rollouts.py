@@ -16,7 +16,8 @@ import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
 from meshfed.kube import Manifest
-from tests.deploy.cluster import RESOURCES, SYSTEM, Cluster, Pod
+from tests.builders import RESOURCES, SYSTEM
+from tests.deploy.cluster import Cluster, Pod
 from tests.waiting import PATIENCE, eventually
 
 JSONObject = dict[str, Any]

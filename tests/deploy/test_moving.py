@@ -11,13 +11,13 @@ import yaml
 
 from meshfed.api.crds import all_crds
 from meshfed.kube import Manifest
-from tests.controller.meshes import GROUP
+from tests.builders import GROUP, RESOURCES, SYSTEM, service
 from tests.controller.test_adoption import foreign_crds
-from tests.deploy.cluster import RESOURCES, SYSTEM, Cluster, cluster, until
+from tests.deploy.cluster import Cluster, cluster, until
 from tests.deploy.jobs import helm_with_jobs
 from tests.deploy.permissions import granted, idle, refused
 from tests.deploy.test_chart import example
-from tests.deploy.test_release import service, written
+from tests.deploy.test_release import written
 from tests.reference_objects import PEER, Peer, ReferenceMesh, Service
 
 NAME = "federation-controller"

@@ -13,12 +13,13 @@ import helm
 import pytest
 
 from meshfed.kube import Manifest
+from tests.builders import RESOURCES, SYSTEM, service
 from tests.controller.meshes import Mesh
 from tests.controller.test_adoption import never_without
-from tests.deploy.cluster import RESOURCES, SYSTEM, Cluster, cluster, until
+from tests.deploy.cluster import Cluster, cluster, until
 from tests.deploy.rollouts import rollouts
 from tests.deploy.test_chart import example
-from tests.deploy.test_release import offering, service, written
+from tests.deploy.test_release import offering, written
 from tests.waiting import PATIENCE, eventually
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from meshfed.plan.rivals import Entry, of_service_entry
-from tests.world import World, mesh, namespace, offer, pod, remote, service
+from tests.builders import federated_service, mesh_federation, namespace, pod, remote_mesh, service
+from tests.world import World
 
 RECORD = "ratings.default.svc.cluster.local.west"
 ROUTER: dict[str, Any] = {"ingressType": "openshift-router"}
@@ -24,7 +25,7 @@ def message(world: World) -> str:
 
 
 def test_a_rule_of_the_control_plane_takes_the_place_of_ours() -> None:
-    world = World(mesh(), remote(**ROUTER), offer("west", "ratings"))
+    world = World(mesh_federation(), remote_mesh(**ROUTER), federated_service("west", "ratings"))
     assert world.carriers == [*IMPORTED, "ServiceEntry istio-system/import.ratings.default.svc.cluster.local"]
     world.planner.destination_rule_changed("istio-system", "theirs", "ratings.default.svc.cluster.local")
     assert reason(world) == "SNIOverridden"
@@ -47,7 +48,9 @@ def test_a_rule_of_the_control_plane_takes_the_place_of_ours() -> None:
     ],
 )
 def test_a_rule_beside_a_local_service_takes_the_place_of_ours(where: str, host: str) -> None:
-    world = World(mesh(), remote(**ROUTER, **MERGE), offer("west", "ratings"), service("ratings"))
+    world = World(
+        mesh_federation(), remote_mesh(**ROUTER, **MERGE), federated_service("west", "ratings"), service("ratings")
+    )
     assert world.carriers == [*IMPORTED, "WorkloadEntry default/ratings.default.svc.cluster.local.west.192.0.2.10"]
     world.planner.destination_rule_changed(where, "theirs", host)
     assert (reason(world), world.carriers) == ("SNIOverridden", [])
@@ -67,14 +70,14 @@ def test_a_rule_beside_a_local_service_takes_the_place_of_ours(where: str, host:
     ],
 )
 def test_other_rules_change_nothing(where: str, host: str) -> None:
-    world = World(mesh(), remote(**ROUTER), offer("west", "ratings"))
+    world = World(mesh_federation(), remote_mesh(**ROUTER), federated_service("west", "ratings"))
     before = (world.carriers, message(world))
     world.planner.destination_rule_changed(where, "theirs", host)
     assert (world.carriers, message(world)) == before
 
 
 def test_a_rule_for_clients_of_one_namespace_is_named_and_harms_nobody_else() -> None:
-    world = World(mesh(), remote(**ROUTER), offer("west", "ratings"))
+    world = World(mesh_federation(), remote_mesh(**ROUTER), federated_service("west", "ratings"))
     world.planner.destination_rule_changed("shop", "theirs", "*.default.svc.cluster.local")
     assert len(world.carriers) == 2
     assert message(world) == (
@@ -85,24 +88,28 @@ def test_a_rule_for_clients_of_one_namespace_is_named_and_harms_nobody_else() ->
 
 def test_where_no_sni_has_to_be_stated_no_rule_is_in_the_way() -> None:
     policy: dict[str, Any] = {"trafficPolicy": {"outlierDetection": {"consecutive5xxErrors": 3}}}
-    world = World(mesh(), remote(**policy, **MERGE), offer("west", "ratings"), service("ratings"))
+    world = World(
+        mesh_federation(), remote_mesh(**policy, **MERGE), federated_service("west", "ratings"), service("ratings")
+    )
     world.put(pod("ratings-1", app="ratings", sidecar=False))
     world.planner.destination_rule_changed("default", "theirs", "ratings")
     assert (reason(world), len(world.carriers)) == ("Accepted", 2)
 
 
 def test_short_hosts_follow_the_cluster_domain() -> None:
-    world = World(mesh(), remote(clusterDomain="east.example", **ROUTER, **MERGE), namespace("default"))
-    world.put(offer("west", "ratings.default.svc.east.example"), service("ratings"))
+    world = World(mesh_federation(), remote_mesh(clusterDomain="east.example", **ROUTER, **MERGE), namespace("default"))
+    world.put(federated_service("west", "ratings.default.svc.east.example"), service("ratings"))
     world.planner.destination_rule_changed("default", "theirs", "ratings")
     assert world.accepted() == {"ratings.default.svc.east.example.west": "Accepted"}
-    world.put(mesh(clusterDomain="east.example"))
+    world.put(mesh_federation(clusterDomain="east.example"))
     assert world.accepted() == {"ratings.default.svc.east.example.west": "SNIOverridden"}
 
 
 def test_local_pods_without_a_sidecar_are_not_made_to_speak_mtls() -> None:
     bare = pod("ratings-1", app="ratings", sidecar=False)
-    world = World(mesh(), remote(**ROUTER, **MERGE), offer("west", "ratings"), service("ratings"))
+    world = World(
+        mesh_federation(), remote_mesh(**ROUTER, **MERGE), federated_service("west", "ratings"), service("ratings")
+    )
     world.put(pod("ratings-2", app="ratings"), bare)
     assert (reason(world), world.carriers) == ("PlaintextEndpoints", [])
     assert message(world).startswith("Service default/ratings has pods without a sidecar")
@@ -110,12 +117,12 @@ def test_local_pods_without_a_sidecar_are_not_made_to_speak_mtls() -> None:
     assert (reason(world), len(world.carriers)) == ("Accepted", 2)
     world.put(bare)
     assert world.carriers == []
-    world.put(remote(**MERGE))
+    world.put(remote_mesh(**MERGE))
     assert (reason(world), len(world.carriers)) == ("Accepted", 1)
 
 
 def test_a_service_entry_that_would_take_the_endpoints_too_is_in_the_way() -> None:
-    world = World(mesh(), remote(**MERGE), offer("west", "ratings"), service("ratings"))
+    world = World(mesh_federation(), remote_mesh(**MERGE), federated_service("west", "ratings"), service("ratings"))
     world.planner.service_entry_changed("default", "vms", Entry(selector={"app": "ratings", "v": "1"}))
     world.planner.service_entry_changed("shop", "vms", Entry(selector={"app": "ratings"}))
     assert reason(world) == "Accepted"
@@ -139,7 +146,9 @@ def entry(*hosts: str, namespace: str = "shop", **spec: Any) -> Entry:
 
 
 def test_a_service_entry_of_others_for_the_host_is_named_and_nothing_goes() -> None:
-    world = World(mesh(), remote(), offer("west", "ratings"), offer("west", "reviews"))
+    world = World(
+        mesh_federation(), remote_mesh(), federated_service("west", "ratings"), federated_service("west", "reviews")
+    )
     before = world.carriers
     world.planner.service_entry_changed("shop", "theirs", entry(RATINGS, "other.example.com"))
     assert (reason(world), world.carriers) == ("HostShared", before)
@@ -168,13 +177,13 @@ def test_a_service_entry_of_others_for_the_host_is_named_and_nothing_goes() -> N
     ],
 )
 def test_service_entries_that_are_no_rivals(theirs: Entry) -> None:
-    world = World(mesh(), remote(), offer("west", "ratings"))
+    world = World(mesh_federation(), remote_mesh(), federated_service("west", "ratings"))
     world.planner.service_entry_changed("shop", "theirs", theirs)
     assert (reason(world), message(world)) == ("Accepted", f"imported as {RATINGS}")
 
 
 def test_a_local_service_comes_before_any_service_entry() -> None:
-    world = World(mesh(), remote(**MERGE), offer("west", "ratings"))
+    world = World(mesh_federation(), remote_mesh(**MERGE), federated_service("west", "ratings"))
     world.planner.service_entry_changed("shop", "theirs", entry(RATINGS, exportTo=["."]))
     assert reason(world) == "HostShared"
     world.put(service("ratings"))
@@ -187,8 +196,10 @@ def test_a_local_service_comes_before_any_service_entry() -> None:
 
 @pytest.mark.parametrize("size", [10, 500])
 def test_a_service_entry_costs_the_same_in_a_small_world_and_in_a_large_one(size: int) -> None:
-    world = World(mesh(), remote(import_={"limit": 1000}))
-    world.put(*(offer("west", f"s{number}") for number in range(size)), offer("west", "ratings"))
+    world = World(mesh_federation(), remote_mesh(import_={"limit": 1000}))
+    world.put(
+        *(federated_service("west", f"s{number}") for number in range(size)), federated_service("west", "ratings")
+    )
     world.settle()
     world.planner.service_entry_changed("shop", "theirs", entry(RATINGS, "*.default.svc.cluster.local"))
     assert len(world.settle()) <= 4
@@ -196,8 +207,10 @@ def test_a_service_entry_costs_the_same_in_a_small_world_and_in_a_large_one(size
 
 @pytest.mark.parametrize("size", [10, 500])
 def test_a_rule_costs_the_same_in_a_small_world_and_in_a_large_one(size: int) -> None:
-    world = World(mesh(), remote(import_={"limit": 1000}, **ROUTER))
-    world.put(*(offer("west", f"s{number}") for number in range(size)), offer("west", "ratings"))
+    world = World(mesh_federation(), remote_mesh(import_={"limit": 1000}, **ROUTER))
+    world.put(
+        *(federated_service("west", f"s{number}") for number in range(size)), federated_service("west", "ratings")
+    )
     world.settle()
     world.planner.destination_rule_changed("istio-system", "theirs", "ratings.default.svc.cluster.local")
     assert len(world.settle()) <= 4

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from tests.builders import service
 from tests.sandbox.dataplane.world import NAMESPACE, Answer, JSONObject, MeshWorld, World
 from tests.waiting import eventually
 
@@ -158,21 +159,19 @@ PORTS = {"http": 8080, "http2": 8082, "grpc": 7070, "tcp": 9000, "https": 8443}
 """The ports of every echo, by name."""
 
 
-def service(name: str, *ports: JSONObject, pods: str = "echo-pods") -> JSONObject:
+def fronting(name: str, *ports: JSONObject, pods: str = "echo-pods") -> JSONObject:
     """A Service in front of the Pods of the Deployment ``pods``."""
-    metadata = {"name": name, "namespace": NAMESPACE}
-    spec = {"selector": {"app": pods}, "ports": list(ports)}
-    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
+    return service(f"{name}.{NAMESPACE}", selector={"app": pods}, ports=ports)
 
 
 def echo(**ports: int) -> JSONObject:
     """The Service that the caller's mesh lacks, with some ports of other numbers."""
-    return service(
+    return fronting(
         "echo", *({"name": name, "port": number, "targetPort": PORTS[name]} for name, number in (PORTS | ports).items())
     )
 
 
-SHIFTED = service(
+SHIFTED = fronting(
     "shifted",
     {"name": "http", "port": 80, "targetPort": 8080},
     {"name": "http2-named", "port": 81, "targetPort": "http2"},
@@ -181,7 +180,7 @@ SHIFTED = service(
 
 def both(*, named: bool) -> JSONObject:
     """The Service that all meshes have: its targetPorts are a name, a number, a name, a number, or the reverse."""
-    return service(
+    return fronting(
         "both",
         {"name": "http-first", "port": 80, "targetPort": "http" if named else 8080},
         {"name": "http2-second", "port": 81, "targetPort": 8082 if named else "http2"},

@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from meshfed_sandbox.dataplane.network import inside
 from tests.e2e.mutated import metrics, plaintext, stranger
-from tests.e2e.probes import run, service
+from tests.e2e.probes import fronting, run
 from tests.sandbox.dataplane.world import Answer, JSONObject, MeshWorld, World
 from tests.waiting import eventually
 
@@ -29,10 +29,10 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
         await run(world.east, "caller", image="sleep", account="caller")
         await run(world.east, "other", image="sleep", account="other")
         await run(world.west, "echo", image="echo", account="echo", ports=PORTS)
-        await world.west.apply(service("echo", *ports, pods="echo"))
+        await world.west.apply(fronting("echo", *ports, pods="echo"))
         for mesh in (world.east, world.west):
             await run(mesh, "both", image="echo", account=f"both-{mesh.name}", ports=PORTS)
-            await mesh.apply(service("both", *ports, pods="both"))
+            await mesh.apply(fronting("both", *ports, pods="both"))
         await world.federate(**{"import": {"merge": True, "allowTCP": True}})
         await world.settled()
         await world.connected()

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from meshfed_sandbox.dataplane.plane import Options, default_settings
-from tests.e2e.probes import run, service
+from tests.e2e.probes import fronting, run
 from tests.sandbox.dataplane.world import JSONObject, MeshWorld, World
 from tests.waiting import eventually
 
@@ -31,7 +31,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
             await run(mesh, "caller", image="sleep", account="caller")
             for name in ("echo", "both") if mesh is world.west else ("both",):
                 await run(mesh, name, image="echo", account=name, ports={"http": 8080})
-                await mesh.apply(service(name, PORT, pods=name))
+                await mesh.apply(fronting(name, PORT, pods=name))
         await world.federate()
         await world.settled()
         await world.connected()

@@ -13,9 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.builders import host
 from tests.forked import forked
-
-from .support import host
 
 OFFERS = """
 - host: b.ns2.svc.cluster.local

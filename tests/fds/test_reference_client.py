@@ -9,9 +9,10 @@ import grpc.aio
 import pytest
 
 from meshfed.fds import ExportSet, Subscriber, Timing
+from tests.builders import host, offer
 
 from .reference import RESOURCE, TYPE, reference_client, services_of
-from .support import WEST, by_identity, everyone, host, offer, ready, server_of
+from .support import WEST, by_identity, everyone, ready, server_of
 from .test_messages import GOLDEN
 
 

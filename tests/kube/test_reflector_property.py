@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from meshfed.kube import Key, Reflector, Store
 from tests.kube.memory import Cluster, MemoryClient, failure
-from tests.kube.test_reflector import SERVICES, Service, service
+from tests.kube.test_reflector import SERVICES, Record, record
 from tests.virtual import virtual_loop
 
 NAMES = st.sampled_from(["a", "b", "c", "d"])
@@ -38,9 +38,9 @@ class Story:
         cluster = self.cluster
         match kind, arguments:
             case "put", (name, port):
-                cluster.put(SERVICES, service(name, port))
+                cluster.put(SERVICES, record(name, port))
             case "spoil", (name,):
-                cluster.put(SERVICES, service(name, "no number"))
+                cluster.put(SERVICES, record(name, "no number"))
             case "remove", (name,) if (SERVICES, "shop", name) in cluster.objects:
                 cluster.remove(SERVICES, "shop", name)
             case "wait", (seconds,):
@@ -80,10 +80,10 @@ class Story:
 
 async def tell(steps: list[tuple[Any, ...]], seed: int) -> None:
     story = Story()
-    store: Store[Service] = Store()
-    mirror: dict[Key, Service] = {}
+    store: Store[Record] = Store()
+    mirror: dict[Key, Record] = {}
 
-    def hear(key: Key, old: Service | None, new: Service | None) -> None:
+    def hear(key: Key, old: Record | None, new: Record | None) -> None:
         assert old != new
         assert mirror.get(key) == old
         if new is None:
@@ -92,7 +92,7 @@ async def tell(steps: list[tuple[Any, ...]], seed: int) -> None:
             mirror[key] = new
 
     store.subscribe(hear)
-    reflector = Reflector(MemoryClient(story.cluster), SERVICES, Service, store, rng=Random(seed).random)
+    reflector = Reflector(MemoryClient(story.cluster), SERVICES, Record, store, rng=Random(seed).random)
     task = asyncio.create_task(reflector.run())
     for step in steps:
         await story.step(*step)

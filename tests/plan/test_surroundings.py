@@ -140,7 +140,7 @@ def test_a_service_entry_that_would_take_the_endpoints_too_is_in_the_way() -> No
 RATINGS = "ratings.default.svc.cluster.local"
 
 
-def entry(*hosts: str, namespace: str = "shop", **spec: Any) -> Entry:
+def entry_of_others(*hosts: str, namespace: str = "shop", **spec: Any) -> Entry:
     """A ServiceEntry of somebody else's, as the controller sees it."""
     return of_service_entry({"metadata": {"namespace": namespace}, "spec": {"hosts": list(hosts), **spec}})
 
@@ -150,7 +150,7 @@ def test_a_service_entry_of_others_for_the_host_is_named_and_nothing_goes() -> N
         mesh_federation(), remote_mesh(), federated_service("west", "ratings"), federated_service("west", "reviews")
     )
     before = world.carriers
-    world.planner.service_entry_changed("shop", "theirs", entry(RATINGS, "other.example.com"))
+    world.planner.service_entry_changed("shop", "theirs", entry_of_others(RATINGS, "other.example.com"))
     assert (reason(world), world.carriers) == ("HostShared", before)
     assert message(world) == (
         f"imported as {RATINGS}; ServiceEntry shop/theirs has this host too, and a client is served by one of them "
@@ -158,19 +158,19 @@ def test_a_service_entry_of_others_for_the_host_is_named_and_nothing_goes() -> N
         "under another host with a rule's `as`"
     )
     assert world.accepted()["reviews.default.svc.cluster.local.west"] == "Accepted"
-    world.planner.service_entry_changed("istio-system", "more", entry(RATINGS, namespace="istio-system"))
+    world.planner.service_entry_changed("istio-system", "more", entry_of_others(RATINGS, namespace="istio-system"))
     assert "ServiceEntry istio-system/more, shop/theirs have this host too" in message(world)
     assert "those in one namespace have their endpoints mixed" in message(world)
     world.planner.service_entry_changed("istio-system", "more", None)
-    world.planner.service_entry_changed("shop", "theirs", entry("other.example.com"))
+    world.planner.service_entry_changed("shop", "theirs", entry_of_others("other.example.com"))
     assert (reason(world), message(world)) == ("Accepted", f"imported as {RATINGS}")
 
 
 @pytest.mark.parametrize(
     "theirs",
     [
-        entry("ratings.default.svc.cluster.local.", "ratings", "*.default.svc.cluster.local", "*"),
-        entry(RATINGS, exportTo=["~"]),
+        entry_of_others("ratings.default.svc.cluster.local.", "ratings", "*.default.svc.cluster.local", "*"),
+        entry_of_others(RATINGS, exportTo=["~"]),
         of_service_entry({"spec": {"hosts": RATINGS, "exportTo": 7, "workloadSelector": []}}),
         of_service_entry({"metadata": None, "spec": None}),
         of_service_entry({"spec": {"hosts": [7, None, ["x"]], "workloadSelector": {"labels": {"a": 7}}}}),
@@ -184,13 +184,13 @@ def test_service_entries_that_are_no_rivals(theirs: Entry) -> None:
 
 def test_a_local_service_comes_before_any_service_entry() -> None:
     world = World(mesh_federation(), remote_mesh(**MERGE), federated_service("west", "ratings"))
-    world.planner.service_entry_changed("shop", "theirs", entry(RATINGS, exportTo=["."]))
+    world.planner.service_entry_changed("shop", "theirs", entry_of_others(RATINGS, exportTo=["."]))
     assert reason(world) == "HostShared"
     world.put(service("ratings"))
     assert reason(world) == "Accepted"
     world.remove(service("ratings"))
     assert reason(world) == "HostShared"
-    world.planner.service_entry_changed("shop", "theirs", entry(RATINGS, exportTo=["~"]))
+    world.planner.service_entry_changed("shop", "theirs", entry_of_others(RATINGS, exportTo=["~"]))
     assert reason(world) == "Accepted"
 
 
@@ -201,7 +201,7 @@ def test_a_service_entry_costs_the_same_in_a_small_world_and_in_a_large_one(size
         *(federated_service("west", f"s{number}") for number in range(size)), federated_service("west", "ratings")
     )
     world.settle()
-    world.planner.service_entry_changed("shop", "theirs", entry(RATINGS, "*.default.svc.cluster.local"))
+    world.planner.service_entry_changed("shop", "theirs", entry_of_others(RATINGS, "*.default.svc.cluster.local"))
     assert len(world.settle()) <= 4
 
 

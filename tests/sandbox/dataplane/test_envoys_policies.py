@@ -12,7 +12,8 @@ import h2.events
 
 from meshfed_sandbox.dataplane.translate import configuration, read_mesh
 from meshfed_sandbox.dataplane.values import JSONObject
-from tests.sandbox.dataplane.cluster_objects import SETTINGS, identity, istio, pod, port, service, slice_of
+from tests.builders import port
+from tests.sandbox.dataplane.cluster_objects import SETTINGS, identity, istio, pod_at, service_at, slice_of
 from tests.sandbox.dataplane.envoys import Envoy, running, trust_of
 from tests.sandbox.dataplane.wire import answered, ask, dial, exchange, get, network, serving
 from tests.waiting import PATIENCE
@@ -22,10 +23,10 @@ PORTS = {"http": 9080, "tcp": 9090, "raw": 9091}
 
 def objects_of(start: str, **more: list[JSONObject]) -> dict[str, list[JSONObject]]:
     """Two clients, and ratings, which both call."""
-    server = pod("ratings", f"{start}.0.3", ports=PORTS)
-    ratings = service("ratings", "10.0.0.2", [port(number, name) for name, number in PORTS.items()])
+    server = pod_at("ratings", f"{start}.0.3", ports=PORTS)
+    ratings = service_at("ratings", "10.0.0.2", [port(number, name) for name, number in PORTS.items()])
     return {
-        "Pod": [pod("reviews", f"{start}.0.2"), pod("details", f"{start}.0.4"), server],
+        "Pod": [pod_at("reviews", f"{start}.0.2"), pod_at("details", f"{start}.0.4"), server],
         "Service": [ratings],
         "EndpointSlice": [slice_of(ratings, [server], PORTS)],
         **more,

@@ -22,7 +22,7 @@ from meshfed_sandbox.dataplane.router import (
     https_port,
 )
 from meshfed_sandbox.ports import Ports
-from tests.sandbox.dataplane.test_routes import endpoints, route, service
+from tests.sandbox.dataplane.test_routes import endpoints, fronting, route
 
 
 def installed() -> bool:
@@ -50,7 +50,7 @@ class World:
         patches = await self.router.update(
             {
                 "Route": [route(name.replace(".", "-"), name, to={"name": name[0]}) for name in names],
-                "Service": [service(name, tls=port) for name, port in self.ports.items()],
+                "Service": [fronting(name, tls=port) for name, port in self.ports.items()],
                 "EndpointSlice": [endpoints(name, "127.0.0.1", tls=port) for name, port in self.ports.items()],
             }
         )

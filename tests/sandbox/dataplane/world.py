@@ -61,6 +61,8 @@ from meshfed_sandbox.dataplane.istiod import Problem
 from meshfed_sandbox.dataplane.network import inside
 from meshfed_sandbox.dataplane.plane import Mesh, Options
 from meshfed_sandbox.kubectl import kubectl_path
+from tests import builders
+from tests.builders import EXPORTED, GATEWAY, mesh_federation, remote_mesh
 from tests.forked import forked
 from tests.waiting import PATIENCE, eventually
 
@@ -68,7 +70,6 @@ JSONObject = dict[str, Any]
 
 NAMESPACE = "bookinfo"
 GROUP = "federation.openshift-service-mesh.io"
-EXPORT = {"export-service": "true"}
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -234,15 +235,7 @@ class MeshWorld:
         }
         await self.apply(
             {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account, "namespace": namespace}},
-            {
-                "apiVersion": "v1",
-                "kind": "Service",
-                "metadata": meta,
-                "spec": {
-                    "selector": {"app": name},
-                    "ports": [{"name": name, "port": number} for name, number in ports.items()],
-                },
-            },
+            builders.service(f"{name}.{namespace}", ports=[builders.port(number, of) for of, number in ports.items()]),
             {
                 "apiVersion": "apps/v1",
                 "kind": "Deployment",
@@ -254,12 +247,12 @@ class MeshWorld:
     async def export(self, *services: str) -> None:
         """Label Services, each ``name.namespace``, so that the MeshFederation of ``federate`` exports them."""
         for service in services:
-            await self.patch("Service", *_split(service, {"metadata": {"labels": EXPORT}}))
+            await self.patch("Service", *_split(service, {"metadata": {"labels": EXPORTED}}))
 
     async def unexport(self, *services: str) -> None:
         """Take the label away."""
         for service in services:
-            patch = {"metadata": {"labels": dict.fromkeys(EXPORT)}}
+            patch = {"metadata": {"labels": dict.fromkeys(EXPORTED)}}
             await self.patch("Service", *_split(service, patch))
 
     async def gateway_address(self) -> str:
@@ -275,16 +268,13 @@ class MeshWorld:
 
     async def federation(self, **spec: Any) -> None:
         """Apply the mesh's MeshFederation, which exports what is labelled; ``spec`` changes it, in the API's words."""
+        kind = {"type": "openshift-router"} if self.plane.router is not None else {}
         plain = {
             "network": self.plane.settings.network,
             "trustDomain": self.plane.settings.trust_domain,
-            "ingress": {
-                "gateway": {"selector": {"app": "federation-ingress-gateway"}},
-                **({"type": "openshift-router"} if self.plane.router is not None else {}),
-            },
-            "export": {"serviceSelectors": {"matchLabels": EXPORT}},
+            "ingress": {"gateway": {"selector": GATEWAY}, **kind},
         }
-        await self.apply(_ours("MeshFederation", self.name, plain | spec))
+        await self.apply(mesh_federation(self.name, **(plain | spec)))
 
     async def remote(self, other: MeshWorld, **spec: Any) -> None:
         """Apply the RemoteMesh of another mesh; ``spec`` changes it, in the API's words."""
@@ -300,7 +290,7 @@ class MeshWorld:
             "identity": controller_identity(other.plane.settings),
             "import": {"merge": True},
         }
-        await self.apply(_ours("RemoteMesh", other.name, plain | spec))
+        await self.apply(remote_mesh(other.name, **(plain | spec)))
 
     async def condition(self, kind: str, name: str, condition: str, namespace: str = "istio-system") -> str:
         """A condition of an object as ``status reason: message``; empty where there is none."""
@@ -371,15 +361,6 @@ def _answer(found: Outcome, request_id: str) -> Answer:
 def _split(service: str, patch: JSONObject) -> tuple[str, JSONObject, str]:
     name, _, namespace = service.partition(".")
     return name, patch, namespace or NAMESPACE
-
-
-def _ours(kind: str, name: str, spec: JSONObject) -> JSONObject:
-    return {
-        "apiVersion": f"{GROUP}/v1alpha1",
-        "kind": kind,
-        "metadata": {"name": name, "namespace": "istio-system"},
-        "spec": spec,
-    }
 
 
 IMAGES = {
@@ -485,20 +466,9 @@ class World:
 
 
 def _namespace(*, strict: bool) -> list[JSONObject]:
-    made: list[JSONObject] = [
-        {
-            "apiVersion": "v1",
-            "kind": "Namespace",
-            "metadata": {"name": NAMESPACE, "labels": {"istio-injection": "enabled"}},
-        }
-    ]
+    made = [builders.namespace(NAMESPACE, **{"istio-injection": "enabled"})]
     if strict:
         made.append(
-            {
-                "apiVersion": "security.istio.io/v1",
-                "kind": "PeerAuthentication",
-                "metadata": {"name": "default", "namespace": NAMESPACE},
-                "spec": {"mtls": {"mode": "STRICT"}},
-            }
+            builders.manifest("PeerAuthentication", "default", {"mtls": {"mode": "STRICT"}}, namespace=NAMESPACE)
         )
     return made

@@ -1,7 +1,7 @@
 """The objects that tests speak of: one function for each kind, and every part that a test does not speak of is plain.
 
 A manifest is what its owner would apply: ``service("reviews", exported=True)``, ``remote_mesh("west", network="n")``.
-The fields of a spec are in the API's own words; one that is a word of Python's ends with an underscore: ``import_={}``.
+The fields of a spec are in the API's own words; ``import``, which is Python's word too, is ``import_``.
 `typed` makes of it what the code under test decodes it to. What is on the wire is an `offer`.
 """
 
@@ -34,6 +34,12 @@ RESOURCES = {
         Resource("", "v1", "services", "Service"),
         Resource("", "v1", "pods", "Pod"),
         Resource("", "v1", "namespaces", "Namespace", namespaced=False),
+        Resource("apps", "v1", "deployments", "Deployment"),
+        Resource("batch", "v1", "jobs", "Job"),
+        Resource(
+            "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False
+        ),
+        Resource("multicluster.x-k8s.io", "v1alpha1", "serviceexports", "ServiceExport"),
         Resource("coordination.k8s.io", "v1", "leases", "Lease"),
         Resource(GROUP, "v1alpha1", "meshfederations", "MeshFederation"),
         Resource(GROUP, "v1alpha1", "remotemeshes", "RemoteMesh"),
@@ -67,10 +73,10 @@ def manifest(kind: str, name: str, spec: Mapping[str, Any], **metadata: Any) -> 
     resource = RESOURCES[kind]
     meta = {"name": name, **({"namespace": SYSTEM} if resource.namespaced else {}), **metadata}
     return {
-        "apiVersion": f"{resource.group}/{resource.version}" if resource.group else resource.version,
+        "apiVersion": resource.api_version,
         "kind": kind,
         "metadata": {key: value for key, value in meta.items() if value},
-        "spec": {key.rstrip("_"): value for key, value in spec.items()},
+        "spec": dict(spec),
     }
 
 
@@ -160,29 +166,95 @@ def _placed(name: str) -> tuple[str, str]:
     return short, place or "default"
 
 
+def crd(
+    kind: str,
+    plural: str,
+    group: str,
+    *,
+    version: str = "v1",
+    schema: Mapping[str, Any] | None = None,
+    namespaced: bool = True,
+    status: bool = False,
+) -> Manifest:
+    """Make a CustomResourceDefinition, which takes any object where no ``schema`` is given.
+
+    ``status``: with a subresource for it.
+    """
+    one: dict[str, Any] = {
+        "name": version,
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": schema or {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}"},
+        "spec": {
+            "group": group,
+            "scope": "Namespaced" if namespaced else "Cluster",
+            "names": {"kind": kind, "listKind": f"{kind}List", "plural": plural, "singular": kind.lower()},
+            "versions": [one | ({"subresources": {"status": {}}} if status else {})],
+        },
+    }
+
+
+def service_exports_crd() -> Manifest:
+    """Make the CRD of the multi-cluster services API's ServiceExport."""
+    return crd("ServiceExport", "serviceexports", "multicluster.x-k8s.io", version="v1alpha1", status=True)
+
+
+def service_export(name: str) -> Manifest:
+    """Make a ServiceExport of a Service in ``default``."""
+    meta = {"name": name, "namespace": "default"}
+    return {"apiVersion": RESOURCES["ServiceExport"].api_version, "kind": "ServiceExport", "metadata": meta}
+
+
+# --- Istio's kinds
+
+
+def service_entry(name: str, *hosts: str, namespace: str = SYSTEM, **spec: Any) -> Manifest:
+    """Make a ServiceEntry that another than us wrote, for ``hosts``, with port http 9080."""
+    plain = {
+        "hosts": list(hosts),
+        "ports": [{"name": "http", "number": 9080, "protocol": "HTTP"}],
+        "location": "MESH_INTERNAL",
+        "resolution": "STATIC",
+    }
+    return manifest("ServiceEntry", name, plain | spec, namespace=namespace)
+
+
 # --- our own kinds
 
 
 def mesh_federation(
     name: str = "east", *, namespace: str = SYSTEM, created: str = "", deleted: str = "", **spec: Any
 ) -> Manifest:
-    """Make a MeshFederation that exports what is labelled `EXPORTED`, by the gateway labelled `GATEWAY`."""
+    """Make a MeshFederation that exports what is labelled `EXPORTED`, by the gateway labelled `GATEWAY`.
+
+    A field that is ``None`` is left out.
+    """
     plain = {
         "network": f"{name}-network",
         "ingress": {"gateway": {"selector": GATEWAY}},
         "export": {"serviceSelectors": {"matchLabels": EXPORTED}},
     }
     meta = {"namespace": namespace, "creationTimestamp": created, "deletionTimestamp": deleted}
-    return manifest("MeshFederation", name, plain | spec, **meta)
+    return manifest("MeshFederation", name, _fields(plain, spec), **meta)
 
 
 def remote_mesh(
     name: str = "west", *, namespace: str = SYSTEM, created: str = "", deleted: str = "", **spec: Any
 ) -> Manifest:
-    """Make a RemoteMesh at one IP, all of whose offers are imported."""
-    plain = {"network": f"{name}-network", "addresses": ["192.0.2.10"], "import_": {}}
+    """Make a RemoteMesh at one IP, all of whose offers are imported. A field that is ``None`` is left out."""
+    plain = {"network": f"{name}-network", "addresses": ["192.0.2.10"], "import": {}}
     meta = {"namespace": namespace, "creationTimestamp": created, "deletionTimestamp": deleted}
-    return manifest("RemoteMesh", name, plain | spec, **meta)
+    return manifest("RemoteMesh", name, _fields(plain, spec), **meta)
+
+
+def _fields(plain: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    named = {**plain, **{key.rstrip("_"): value for key, value in given.items()}}
+    return {key: value for key, value in named.items() if value is not None}
 
 
 def federated_service(

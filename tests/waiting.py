@@ -1,11 +1,15 @@
-"""How a test waits for what nothing announces. Where something does announce it, wait for that instead."""
+"""How a test waits for what nothing announces, and what it has run meanwhile.
+
+Where something does announce it, wait for that instead.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any
 
 PATIENCE = 60.0
@@ -48,6 +52,21 @@ def eventually_sync(holds: Callable[[], Any], what: str = "", *, within: float =
             return last
         assert time.monotonic() < deadline, _in_vain(holds, what, within, last)
         time.sleep(max(PAUSE, time.monotonic() - began))
+
+
+@asynccontextmanager
+async def meanwhile(*coroutines: Coroutine[Any, Any, object]) -> AsyncIterator[None]:
+    """Run these while the context lasts; it fails with what one of them failed with."""
+    tasks = [asyncio.create_task(one) for one in coroutines]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+    for one in ended:
+        if isinstance(one, Exception):
+            raise one
 
 
 def _in_vain(holds: Callable[[], Any], what: str, within: float, last: Any) -> str:

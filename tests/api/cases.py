@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from meshfed.api.v1alpha1 import API_VERSION
+from tests.builders import manifest
 
 
 class Bad(msgspec.Struct, frozen=True):
@@ -24,23 +25,18 @@ class Bad(msgspec.Struct, frozen=True):
 def bare_mesh_federation(name: str = "east", /, **spec: Any) -> dict[str, Any]:
     """A MeshFederation manifest with what is required, and ``spec``."""
     required = {"network": "east-network", "ingress": {"gateway": {"selector": {"app": "gateway"}}}}
-    return _manifest("MeshFederation", name, required | spec)
+    return manifest("MeshFederation", name, required | spec, namespace="default")
 
 
 def bare_remote_mesh(name: str = "west", /, **spec: Any) -> dict[str, Any]:
     """A RemoteMesh manifest with what is required, and ``spec``."""
-    return _manifest("RemoteMesh", name, {"network": "west-network"} | spec)
+    return manifest("RemoteMesh", name, {"network": "west-network"} | spec, namespace="default")
 
 
 def bare_federated_service(name: str = "ratings.bookinfo.svc.cluster.local.west", /, **spec: Any) -> dict[str, Any]:
     """A FederatedService manifest with what is required, and ``spec``."""
     required = {"remote": "west", "host": "ratings.bookinfo.svc.cluster.local"}
-    return _manifest("FederatedService", name, required | spec)
-
-
-def _manifest(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
-    metadata = {"name": name, "namespace": "default"}
-    return {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
+    return manifest("FederatedService", name, required | spec, namespace="default")
 
 
 def _imports(*rules: dict[str, Any]) -> dict[str, Any]:

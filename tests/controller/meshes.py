@@ -122,7 +122,7 @@ class Mesh:
     def remote_mesh(self, **spec: Any) -> Manifest:
         """The RemoteMesh that others have of it."""
         address = f"192.0.2.{10 + sum(map(ord, self.name)) % 200}"
-        return dialled(self.name, self.discovery_port, **{"addresses": [address], **spec})
+        return remote_mesh_at(self.name, self.discovery_port, **{"addresses": [address], **spec})
 
     # --- what its owner does
 
@@ -208,18 +208,14 @@ class Mesh:
         return self.server.counters.writes
 
 
-def dialled(name: str, port: int, *, namespace: str = SYSTEM, **spec: Any) -> Manifest:
-    """The RemoteMesh of a remote whose discovery is on ``port`` of the loopback, all of whose offers are merged.
-
-    A part of ``spec`` that is ``None`` is left out.
-    """
+def remote_mesh_at(name: str, port: int, /, *, namespace: str = SYSTEM, **spec: Any) -> Manifest:
+    """The RemoteMesh of a remote whose discovery is on ``port`` of the loopback, all of whose offers are merged."""
     plain = {
         "identity": f"spiffe://cluster.local/ns/{SYSTEM}/sa/controller-{name}",
         "discovery": {"address": f"127.0.0.1:{port}"},
         "import_": {"merge": True},
     }
-    wanted = {key: value for key, value in (plain | spec).items() if value is not None}
-    return remote_mesh(name, namespace=namespace, **wanted)
+    return remote_mesh(name, namespace=namespace, **(plain | spec))
 
 
 async def with_gateway(mesh: Mesh) -> None:

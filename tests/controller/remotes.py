@@ -13,7 +13,7 @@ from meshfed.model.offers import Offer
 from meshfed.telemetry.metrics import Metrics
 from meshfed_sandbox.ports import Ports
 from tests.builders import SYSTEM
-from tests.controller.meshes import dialled
+from tests.controller.meshes import remote_mesh_at
 
 
 class Remote:
@@ -65,7 +65,7 @@ class Remote:
 
     def remote_mesh(self, *, namespace: str = SYSTEM, **spec: Any) -> Manifest:
         """The RemoteMesh that speaks of it."""
-        return dialled(self.name, self.port, namespace=namespace, **spec)
+        return remote_mesh_at(self.name, self.port, namespace=namespace, **spec)
 
 
 @asynccontextmanager

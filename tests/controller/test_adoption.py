@@ -17,20 +17,27 @@ from meshfed_sandbox.apiserver import APIServer
 from meshfed_sandbox.istio_crds import istio_crds
 from meshfed_sandbox.ports import Ports
 from tests import reference_objects as reference
-from tests.builders import GATEWAY, GROUP, RESOURCES, SYSTEM, host, mesh_federation, namespace, offer, service
+from tests.builders import (
+    GATEWAY,
+    GROUP,
+    RESOURCES,
+    SYSTEM,
+    crd,
+    host,
+    mesh_federation,
+    namespace,
+    offer,
+    service,
+    service_entry,
+)
 from tests.controller.meshes import Mesh, meshes
 from tests.controller.plans import as_planned
 from tests.controller.remotes import Remote, remotes
-from tests.reference_objects import PEER, ROUTER, Peer, ReferenceMesh
+from tests.reference_objects import PEER, RECORD, ROUTER, Peer, ReferenceMesh
 from tests.waiting import eventually
 
 LAST_ENTRY = {"address": "192.0.2.99", "labels": {"app": "last"}}
-LAST: Manifest = {
-    "apiVersion": "networking.istio.io/v1",
-    "kind": "ServiceEntry",
-    "metadata": {"name": "last", "namespace": SYSTEM},
-    "spec": {"hosts": ["last.example"], "ports": [{"number": 80, "name": "http", "protocol": "HTTP"}]},
-}
+LAST = service_entry("last", "last.example")
 """What a watch shows once it has shown everything before."""
 IMPORTING = ("serviceentries.networking.istio.io", "workloadentries.networking.istio.io")
 
@@ -313,20 +320,8 @@ def foreign_crds() -> list[Manifest]:
 
 
 def _crd(kind: str, properties: dict[str, Any]) -> Manifest:
-    plural = f"{kind.lower()}s"
     schema = {"type": "object", "properties": properties}
-    version = {"name": "v1alpha1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.{GROUP}"},
-        "spec": {
-            "group": GROUP,
-            "scope": "Namespaced",
-            "names": {"kind": kind, "listKind": f"{kind}List", "plural": plural, "singular": kind.lower()},
-            "versions": [version],
-        },
-    }
+    return crd(kind, f"{kind.lower()}s", GROUP, version="v1alpha1", schema=schema)
 
 
 async def test_its_definitions_are_replaced_and_its_records_removed(ports: Ports) -> None:
@@ -336,18 +331,7 @@ async def test_its_definitions_are_replaced_and_its_records_removed(ports: Ports
     ):
         east = Mesh("east", server, client, ports.take())
         await east.apply(namespace(SYSTEM))
-        record = {
-            "apiVersion": f"{GROUP}/v1alpha1",
-            "kind": "FederatedService",
-            "metadata": {
-                "name": "ratings-default-svc-cluster-local-west",
-                "namespace": SYSTEM,
-                "labels": {f"{GROUP}/source-mesh": "west"},
-                "finalizers": ["federation.example.org/theirs"],
-            },
-            "spec": {"host": host("ratings")},
-        }
-        await client.create(Resource(GROUP, "v1alpha1", "federatedservices", "FederatedService"), record)
+        await client.create(Resource(GROUP, "v1alpha1", "federatedservices", "FederatedService"), RECORD)
         try:
             await east.start()
             await eventually(lambda: "RemoteMesh" in str(east.controller and east.controller.complaint))

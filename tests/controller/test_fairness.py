@@ -27,7 +27,7 @@ from meshfed.telemetry.metrics import Metrics
 from tests.builders import host, mesh_federation, offer, remote_mesh, typed
 from tests.controller.meshes import Mesh, meshes
 from tests.controller.remotes import Remote, remotes
-from tests.waiting import eventually
+from tests.waiting import eventually, meanwhile
 
 MANY = 800
 
@@ -45,13 +45,8 @@ async def flooding(remote: Remote) -> AsyncIterator[None]:
                 if number % 50 == 0:
                     await asyncio.sleep(0.01)
 
-    task = asyncio.create_task(flood())
-    try:
+    async with meanwhile(flood()):
         yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 def recorded(mesh: Mesh) -> int:

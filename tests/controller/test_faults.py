@@ -28,7 +28,7 @@ from meshfed.plan import Planner
 from meshfed.telemetry.metrics import Metrics
 from tests.builders import HTTP, mesh_federation, namespace, offer, pod, service
 from tests.controller.in_memory import Remote, World, errors
-from tests.controller.meshes import dialled
+from tests.controller.meshes import remote_mesh_at
 from tests.virtual import virtual_loop
 
 
@@ -135,8 +135,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 def remote_mesh(name: str) -> Manifest:
     if name == "west":
-        return dialled(name, 1, addresses=["gw.example"], discovery={})
-    return dialled(name, 1, addresses=["192.0.2.9"])
+        return remote_mesh_at(name, 1, addresses=["gw.example"], discovery={})
+    return remote_mesh_at(name, 1, addresses=["192.0.2.9"])
 
 
 def changes(found: World) -> None:

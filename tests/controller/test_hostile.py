@@ -10,10 +10,10 @@ from typing import Any
 
 from meshfed.controller import resolver
 from meshfed.federation.ledger import room
-from meshfed.kube import Invalid, Resource
+from meshfed.kube import Invalid
 from meshfed_sandbox.istio_crds import istio_crds
 from meshfed_sandbox.ports import Ports
-from tests.builders import host, mesh_federation, offer, service
+from tests.builders import RESOURCES, SYSTEM, host, mesh_federation, offer, service
 from tests.controller.meshes import Mesh, federated, meshes, synced
 from tests.controller.remotes import Remote
 from tests.controller.test_federation import BOOKINFO, export_all
@@ -137,12 +137,9 @@ async def test_a_mesh_that_is_renamed_renames_the_owner_of_all_it_wrote(ports: P
 
 async def test_where_routes_are_not_served_a_mesh_behind_a_router_still_tells_what_it_exports() -> None:
     ingress = {"type": "openshift-router", "gateway": {"selector": {"app": "federation-ingress-gateway"}}}
-    definitions = Resource(
-        "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False
-    )
     async with federated("east", "west", services=BOOKINFO) as (east, west):
         await export_all(east, west)
-        await west.client.delete(definitions, "routes.route.openshift.io")
+        await west.client.delete(RESOURCES["CustomResourceDefinition"], "routes.route.openshift.io")
         async with nothing_lost(east):
             await west.stop()
             await west.patch("MeshFederation", "west", {"spec": {"ingress": ingress}})
@@ -186,8 +183,6 @@ async def test_a_status_that_somebody_wiped_is_written_again(ports: Ports) -> No
         ):
             await eventually(lambda kind=kind, name=name: "status" in east.all(kind).get(name, {}))  # type: ignore[misc]
         await asyncio.sleep(0.5)
-        from tests.builders import RESOURCES, SYSTEM
-
         before = {
             kind: found["status"]
             for kind in ("MeshFederation", "RemoteMesh", "FederatedService")

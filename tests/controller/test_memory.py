@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
@@ -21,6 +19,7 @@ from meshfed.telemetry.metrics import Metrics
 from tests.builders import federated_service, mesh_federation, remote_mesh, service
 from tests.kube.memory import Cluster, MemoryClient
 from tests.remembered import known
+from tests.waiting import meanwhile
 from tests.world import stored
 
 pytestmark = pytest.mark.looptime
@@ -37,17 +36,6 @@ ISTIO = {
         ("security", "authorizationpolicies", "AuthorizationPolicy"),
     )
 }
-
-
-@asynccontextmanager
-async def running(*coroutines: Any) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 IN_HAND = 12
@@ -98,7 +86,7 @@ async def test_what_was_written_and_is_gone(leading: bool, gone: str) -> None:
 
     planner.federation_changed("east", stored(mesh_federation()))
     planner.remote_changed("west", stored(remote_mesh("west")))
-    async with running(engine.run()):
+    async with meanwhile(engine.run()):
         for name in (f"{gone}{number}" for number in range(25)):
             imported = stored(federated_service("west", f"{name}.{name}"))
             planner.service_changed("default", name, stored(service(name, exported=True)))
@@ -134,7 +122,7 @@ async def test_an_object_that_goes_while_its_status_is_written(end: str, gone: s
 
     client: Any = SimpleNamespace(patch_status=patch_status)
     writer = StatusWriter(client, resources, store.get, stamp=lambda: "2026-01-01T00:00:00Z")
-    async with running(writer.run()):
+    async with meanwhile(writer.run()):
         for name in (f"{gone}{number}" for number in range(25)):
             ref = ("RemoteMesh", "default", name)
             store[ref] = stored(remote_mesh(name))
@@ -156,7 +144,7 @@ async def test_a_key_that_failed_and_is_nothing_any_more(gone: str) -> None:
             tried.add(key)
             queue.retry(key)
 
-    async with running(queue.run(work)):
+    async with meanwhile(queue.run(work)):
         for number in range(25):
             queue.add(f"{gone}{number}")
         await asyncio.sleep(60)

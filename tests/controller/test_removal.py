@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 from meshfed.api.v1alpha1 import FINALIZER, OWNER_NAMESPACE_LABEL
-from meshfed.kube import Manifest, Timing
-from tests.builders import GROUP, SYSTEM, mesh_federation, offer, service
+from meshfed.kube import Timing
+from tests.builders import GROUP, SYSTEM, mesh_federation, offer, service, service_entry
 from tests.controller.meshes import WRITTEN, Mesh, meshes
 from tests.controller.plans import as_planned
 from tests.controller.remotes import Remote, remotes
@@ -272,12 +272,8 @@ async def test_an_api_that_fails_is_outlasted_and_one_that_is_away_is_said_to_be
 async def test_a_controller_that_no_object_governs_has_to_be_stopped_first(tmp_path: Path) -> None:
     """Configured by flags, it knows of no deletion; here somebody else stands in for it and puts an object back."""
     async with meshes("east") as (east,):
-        entry: Manifest = {
-            "apiVersion": "networking.istio.io/v1",
-            "kind": "ServiceEntry",
-            "metadata": {"name": "one", "namespace": SYSTEM, "labels": {OWNER_NAMESPACE_LABEL: SYSTEM}},
-            "spec": {"hosts": ["a.example"], "ports": [{"number": 80, "name": "http", "protocol": "HTTP"}]},
-        }
+        entry = service_entry("one", "a.example")
+        entry["metadata"]["labels"] = {OWNER_NAMESPACE_LABEL: SYSTEM}
 
         async def keep() -> None:
             while True:

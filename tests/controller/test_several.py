@@ -8,7 +8,7 @@ from typing import Any
 from meshfed.kube import Manifest
 from meshfed.model.offers import Port
 from meshfed.model.reasons import Reason
-from tests.builders import host, mesh_federation, offer, service
+from tests.builders import host, mesh_federation, offer, service, service_entry
 from tests.controller.meshes import Mesh, meshes, synced
 from tests.controller.plans import as_planned
 from tests.controller.remotes import remotes
@@ -172,12 +172,7 @@ async def test_somebody_elses_service_entry_for_the_host_is_told_and_takes_nothi
         await east.start()
         await as_planned(east, west)
         before = versions(east, "ServiceEntry")
-        theirs = {
-            "apiVersion": "networking.istio.io/v1",
-            "kind": "ServiceEntry",
-            "metadata": {"name": "theirs", "namespace": "default"},
-            "spec": {"hosts": [RATINGS], "ports": [{"number": 9080, "name": "http"}], "resolution": "NONE"},
-        }
+        theirs = service_entry("theirs", RATINGS, namespace="default", resolution="NONE")
         await east.apply(theirs)
         await eventually(lambda: accepted(east) == {record("west"): "HostShared"})
         await eventually(lambda: "HostShared" in {event["reason"] for event in east.server.snapshot("events")})

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.builders import host, service
+from tests.builders import host, service, service_entry
 from tests.controller.meshes import Mesh, federated, synced
 from tests.controller.test_federation import BOOKINFO, export_all
-from tests.waiting import eventually
+from tests.waiting import eventually, meanwhile
 
 IMPORTS = ("ServiceEntry", "WorkloadEntry", "FederatedService")
 
@@ -31,13 +30,8 @@ async def nothing_lost(*watched: Mesh) -> AsyncIterator[None]:
                 lost.extend(f"{mesh.name}: {one}" for one in sorted(missing))
             await asyncio.sleep(0)
 
-    watching = asyncio.create_task(watch())
-    try:
+    async with meanwhile(watch()):
         yield
-    finally:
-        watching.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watching
     assert lost == []
 
 
@@ -190,12 +184,7 @@ async def test_drift_is_repaired_and_what_others_added_is_left_alone() -> None:
 
 async def test_an_object_of_that_name_that_is_not_ours_is_never_overwritten() -> None:
     async with federated("east", "west", services=BOOKINFO) as (east, west):
-        foreign = {
-            "apiVersion": "networking.istio.io/v1",
-            "kind": "ServiceEntry",
-            "metadata": {"name": f"import.{host('ratings')}", "namespace": "istio-system"},
-            "spec": {"hosts": ["somebody.example.com"], "ports": [{"number": 80, "name": "http"}]},
-        }
+        foreign = service_entry(f"import.{host('ratings')}", "somebody.example.com")
         await east.apply(foreign)
         await west.label("ratings", export_service="true")
         await west.label("reviews", export_service="true")

@@ -26,7 +26,7 @@ from meshfed_sandbox.apiserver.access import Use
 from meshfed_sandbox.dataplane import processes
 from meshfed_sandbox.istio_crds import istio_crds
 from meshfed_sandbox.ports import Ports
-from tests.builders import RESOURCES, SYSTEM, namespace
+from tests.builders import RESOURCES, SYSTEM, namespace, service_exports_crd
 from tests.deploy.permissions import refused
 from tests.forked import forked
 from tests.published import published_crds
@@ -34,28 +34,6 @@ from tests.waiting import PATIENCE, eventually
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CHART = ROOT / "deploy" / "chart"
-
-SERVICE_EXPORTS: Manifest = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinition",
-    "metadata": {"name": "serviceexports.multicluster.x-k8s.io"},
-    "spec": {
-        "group": "multicluster.x-k8s.io",
-        "scope": "Namespaced",
-        "names": {"plural": "serviceexports", "singular": "serviceexport", "kind": "ServiceExport"},
-        "versions": [
-            {
-                "name": "v1alpha1",
-                "served": True,
-                "storage": True,
-                "subresources": {"status": {}},
-                "schema": {
-                    "openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
-                },
-            }
-        ],
-    },
-}
 
 
 class Pod:
@@ -171,7 +149,7 @@ async def cluster(
     """
     definitions = published_crds() or istio_crds()
     installed = [crd for crd in definitions if openshift or crd["spec"]["names"]["kind"] != "Route"]
-    installed += [SERVICE_EXPORTS] if service_exports else []
+    installed += [service_exports_crd()] if service_exports else []
     with Ports() as ports:
         async with APIServer(authorization="RBAC", crds=[*installed, *crds]) as server:
             kubeconfig = directory / f"admin-{URL(server.url).port}.kubeconfig"

@@ -26,7 +26,18 @@ from meshfed_sandbox.apiserver.access import Use
 from meshfed_sandbox.apiserver.rbac import Attributes
 from meshfed_sandbox.dataplane import processes
 from meshfed_sandbox.ports import Ports
-from tests.builders import EXPORTED, GATEWAY, GROUP, RESOURCES, SYSTEM, mesh_federation, namespace, remote_mesh, service
+from tests.builders import (
+    EXPORTED,
+    GATEWAY,
+    GROUP,
+    RESOURCES,
+    SYSTEM,
+    mesh_federation,
+    namespace,
+    remote_mesh,
+    service,
+    service_export,
+)
 from tests.deploy.cluster import Cluster, Pod, cluster, until
 from tests.deploy.jobs import helm_with_jobs, nothing
 from tests.deploy.permissions import Permission, granted, idle, refused
@@ -64,11 +75,7 @@ DRIFT: dict[str, JSONObject] = {
     "FederatedService": {"labels": {"drift": "x"}},
 }
 """What somebody changes in each kind."""
-EXPORTED_BY_ITS_OWNER: Manifest = {
-    "apiVersion": "multicluster.x-k8s.io/v1alpha1",
-    "kind": "ServiceExport",
-    "metadata": {"name": "details", "namespace": "default"},
-}
+EXPORTED_BY_ITS_OWNER = service_export("details")
 OFFERS = """
 - host: details.default.svc.cluster.local
   ports: [{name: http, number: 9080, protocol: HTTP}]

@@ -43,24 +43,9 @@ POD_MONITOR = fields(
     selector=fields(matchLabels=LABELS),
     podMetricsEndpoints={"type": "array", "items": ENDPOINT},
 )
-POD_MONITORS: Manifest = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinition",
-    "metadata": {"name": "podmonitors.monitoring.coreos.com"},
-    "spec": {
-        "group": "monitoring.coreos.com",
-        "scope": "Namespaced",
-        "names": {"plural": "podmonitors", "singular": "podmonitor", "kind": "PodMonitor"},
-        "versions": [
-            {
-                "name": "v1",
-                "served": True,
-                "storage": True,
-                "schema": {"openAPIV3Schema": fields("spec", spec=POD_MONITOR)},
-            }
-        ],
-    },
-}
+POD_MONITORS = builders.crd(
+    "PodMonitor", "podmonitors", "monitoring.coreos.com", schema=fields("spec", spec=POD_MONITOR)
+)
 """Of the Prometheus operator's CRD, what the chart uses."""
 
 

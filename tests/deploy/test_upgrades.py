@@ -20,7 +20,7 @@ from tests.deploy.cluster import Cluster, cluster, until
 from tests.deploy.rollouts import rollouts
 from tests.deploy.test_chart import example
 from tests.deploy.test_release import offering, written
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, meanwhile
 
 
 @contextlib.asynccontextmanager
@@ -35,13 +35,8 @@ async def restless(found: Cluster) -> AsyncIterator[None]:
             )
             await asyncio.sleep(0.1)
 
-    task = asyncio.create_task(change())
-    try:
+    async with meanwhile(change()):
         yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 async def test_more_and_fewer_replicas_and_never_two_that_write(helm_process: helm.Helm, tmp_path: Path) -> None:

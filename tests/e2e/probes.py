@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from tests.builders import service
+from tests.builders import manifest, service
 from tests.sandbox.dataplane.world import NAMESPACE, Answer, JSONObject, MeshWorld, World
 from tests.waiting import eventually
 
@@ -160,8 +160,10 @@ PORTS = {"http": 8080, "http2": 8082, "grpc": 7070, "tcp": 9000, "https": 8443}
 
 
 def fronting(name: str, *ports: JSONObject, pods: str = "echo-pods") -> JSONObject:
-    """A Service in front of the Pods of the Deployment ``pods``."""
-    return service(f"{name}.{NAMESPACE}", selector={"app": pods}, ports=ports)
+    """A Service in front of the Pods of the Deployment ``pods``, without labels: it would be exported with them."""
+    made = service(f"{name}.{NAMESPACE}", selector={"app": pods}, ports=ports)
+    del made["metadata"]["labels"]
+    return made
 
 
 def echo(**ports: int) -> JSONObject:
@@ -187,6 +189,16 @@ def both(*, named: bool) -> JSONObject:
         {"name": "grpc-third", "port": 82, "targetPort": "grpc" if named else 7070},
         {"name": "tcp-fourth", "port": 83, "targetPort": 9000 if named else "tcp"},
     )
+
+
+def only(principal: str) -> JSONObject:
+    """An AuthorizationPolicy that lets one identity alone call the Pods of Deployment ``echo``."""
+    spec = {
+        "selector": {"matchLabels": {"app": "echo"}},
+        "action": "ALLOW",
+        "rules": [{"from": [{"source": {"principals": [principal]}}]}],
+    }
+    return manifest("AuthorizationPolicy", "echo", spec, namespace=NAMESPACE)
 
 
 async def run(

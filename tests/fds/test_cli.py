@@ -17,9 +17,9 @@ from tests.builders import host
 from tests.forked import forked
 
 OFFERS = """
-- host: b.ns2.svc.cluster.local
+- host: b.default.svc.cluster.local
   ports: [{name: tcp, number: 90}]
-- host: a.ns2.svc.cluster.local
+- host: a.default.svc.cluster.local
   ports: [{name: http, number: 80, protocol: HTTP, targetPort: 8080}]
   labels: {app: a}
 """

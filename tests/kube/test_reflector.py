@@ -14,6 +14,7 @@ import pytest
 from meshfed.api.meta import ObjectMeta
 from meshfed.kube import Key, Manifest, Reflector, ReflectorState, Resource, Store
 from tests.kube.memory import Cluster, MemoryClient, failure
+from tests.waiting import meanwhile
 
 pytestmark = pytest.mark.looptime
 
@@ -51,14 +52,9 @@ async def following(cluster: Cluster, **arguments: Any) -> AsyncIterator[Followi
     client = MemoryClient(cluster)
     reflector = Reflector(client, SERVICES, Record, store, rng=Random(7).random, **arguments)
     found = Following(cluster, client, store, reflector)
-    task = asyncio.create_task(reflector.run())
-    try:
+    async with meanwhile(reflector.run()):
         yield found
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-        assert cluster.open_watches == 0
+    assert cluster.open_watches == 0
 
 
 def record(name: str, port: Any, **metadata: Any) -> Manifest:

@@ -33,8 +33,9 @@ from meshfed.kube import (
     discover,
 )
 from meshfed_sandbox.apiserver import APIServer
+from tests.builders import config_map, crd
 from tests.real_server import RealServer
-from tests.waiting import eventually
+from tests.waiting import eventually, meanwhile
 
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap")
@@ -42,39 +43,22 @@ SERVICES = Resource("", "v1", "services", "Service")
 CRDS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False)
 WIDGETS = Resource("example.org", "v1", "widgets", "Widget")
 
-WIDGET_CRD: Manifest = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinition",
-    "metadata": {"name": "widgets.example.org"},
-    "spec": {
-        "group": "example.org",
-        "names": {"plural": "widgets", "singular": "widget", "kind": "Widget", "listKind": "WidgetList"},
-        "scope": "Namespaced",
-        "versions": [
-            {
-                "name": "v1",
-                "served": True,
-                "storage": True,
-                "subresources": {"status": {}},
-                "schema": {
-                    "openAPIV3Schema": {
-                        "type": "object",
-                        "properties": {
-                            "spec": {
-                                "type": "object",
-                                "properties": {
-                                    "port": {"type": "integer"},
-                                    "weight": {"type": "integer", "default": 1},
-                                },
-                            },
-                            "status": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
-                        },
-                    }
-                },
-            }
-        ],
+WIDGET_CRD = crd(
+    "Widget",
+    "widgets",
+    "example.org",
+    status=True,
+    schema={
+        "type": "object",
+        "properties": {
+            "spec": {
+                "type": "object",
+                "properties": {"port": {"type": "integer"}, "weight": {"type": "integer", "default": 1}},
+            },
+            "status": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+        },
     },
-}
+)
 
 
 @dataclass
@@ -98,8 +82,7 @@ class Place:
             await self.server.start()
 
     def config_map(self, name: str, **data: str) -> Manifest:
-        metadata = {"name": name, "namespace": self.namespace}
-        return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+        return config_map(name, namespace=self.namespace, **data)
 
     def widget(self, name: str, **spec: Any) -> Manifest:
         metadata = {"name": name, "namespace": self.namespace}
@@ -128,19 +111,6 @@ async def place(request: pytest.FixtureRequest) -> AsyncIterator[Place]:
 class ConfigMap(msgspec.Struct, frozen=True):
     metadata: ObjectMeta
     data: dict[str, str] = {}
-
-
-@contextlib.asynccontextmanager
-async def running(*coroutines: Any) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        for task in tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
 
 
 async def test_verbs_and_refusals(place: Place) -> None:
@@ -191,7 +161,7 @@ async def test_a_store_follows_through_a_restart(place: Place) -> None:
     reflector = Reflector(place.client, CONFIG_MAPS, ConfigMap, store, namespace=place.namespace)
     await place.client.create(CONFIG_MAPS, place.config_map("a", x="1"))
     await place.client.create(CONFIG_MAPS, place.config_map("b", x="1"))
-    async with running(reflector.run()):
+    async with meanwhile(reflector.run()):
         await store.wait_synced()
         await place.client.create(CONFIG_MAPS, place.config_map("c", x="\u0085\u2028"))
         await eventually(lambda: (place.namespace, "c") in store)
@@ -207,7 +177,7 @@ async def test_a_store_follows_through_a_restart(place: Place) -> None:
 async def test_the_engine(place: Place) -> None:
     engine = Engine(place.client, [CONFIG_MAPS], owner_labels=place.owner)
     await place.client.create(CONFIG_MAPS, place.config_map("theirs", x="0"))
-    async with running(engine.run()):
+    async with meanwhile(engine.run()):
         engine.allow_deletes()
         wanted = [place.config_map(f"n{number}", x="1") for number in range(20)]
         engine.want("all", [*wanted, place.config_map("theirs", x="1")])
@@ -237,7 +207,7 @@ async def test_a_custom_resource_with_defaults_that_comes_late(place: Place) -> 
     client, ns = place.client, place.namespace
     engine = Engine(client, [WIDGETS], owner_labels=place.owner, rng=lambda: 0.1)
     key = ObjectKey("example.org", "Widget", ns, "w")
-    async with running(engine.run()):
+    async with meanwhile(engine.run()):
         engine.want("w", [place.widget("w", port=1)])
         await engine.idle()
         assert engine.state(key).outcome is Outcome.FAILED
@@ -266,12 +236,12 @@ async def test_the_steady_state_writes_nothing(place: Place) -> None:
 
     wanted = [place.config_map(f"n{number}", x="1") for number in range(10)]
     first = Engine(place.client, [CONFIG_MAPS], owner_labels=place.owner)
-    async with running(first.run()):
+    async with meanwhile(first.run()):
         first.want("all", wanted)
         await first.idle()
     before = writes()
     second = Engine(place.client, [CONFIG_MAPS], owner_labels=place.owner)
-    async with running(second.run()):
+    async with meanwhile(second.run()):
         second.want("all", wanted)
         second.allow_deletes()
         await second.idle()

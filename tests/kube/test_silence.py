@@ -11,17 +11,14 @@ from typing import Any
 
 import pytest
 
-from meshfed.kube import Client, ClusterConfig, Manifest, Reflector, Resource, Store, TransportError
+from meshfed.kube import Client, ClusterConfig, Reflector, Resource, Store, TransportError
 from meshfed.kube import client as client_module
 from meshfed.kube import reflector as reflector_module
 from meshfed_sandbox.apiserver import APIServer
+from tests.builders import config_map
 from tests.kube.test_reflector import SERVICES, cluster_with, following, record
 
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap")
-
-
-def config_map(name: str) -> Manifest:
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "default"}}
 
 
 def restarts(client: Client) -> dict[str, float]:

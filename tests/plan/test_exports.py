@@ -151,7 +151,7 @@ def test_a_service_export_exports_and_is_told_so() -> None:
 
 def test_long_lists_are_spread_over_gateways_that_keep_their_hosts() -> None:
     names = [f"s{number:04}" for number in range(HOSTS_PER_GATEWAY + 10)]
-    world = World(mesh_federation(), *map(service, names))
+    world = World(mesh_federation(), *(service(name, exported=True) for name in names))
     assert [len(hosts) for hosts in world.gateways] == [HOSTS_PER_GATEWAY - 1, 11]
     world.remove(*map(service, names[:20]))
     assert [len(hosts) for hosts in world.gateways] == [HOSTS_PER_GATEWAY - 21, 11]

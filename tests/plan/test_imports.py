@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from meshfed.kube import Manifest
 from meshfed.model.reasons import Reason
 from meshfed.plan import ImportKey, MeshStatusKey, OfferKey, RemoteStatusKey
 from meshfed.plan.keys import TURN
@@ -171,10 +172,10 @@ def test_behind_a_router_the_rule_states_the_routers_name() -> None:
         pytest.param(federated_service("north", "ratings"), Reason.REMOTE_MISSING, id="of a remote that is not there"),
     ],
 )
-def test_a_refused_offer_says_why_and_carries_nothing(given: Any, reason: Reason) -> None:
+def test_a_refused_offer_says_why_and_carries_nothing(given: Manifest, reason: Reason) -> None:
     world = World(mesh_federation(), remote_mesh(), given)
     assert (world.carriers, list(world.accepted().values())) == ([], [str(reason)])
-    assert world.conditions("FederatedService", given.metadata.name)["Applied"] == f"False {reason}"
+    assert world.conditions("FederatedService", given["metadata"]["name"])["Applied"] == f"False {reason}"
 
 
 def test_a_remote_without_import_is_only_published_to() -> None:

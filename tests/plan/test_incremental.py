@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meshfed.api.v1alpha1 import FederatedService
 from meshfed.kube import Manifest
 from meshfed.model.reasons import DENIALS, Reason
 from meshfed.plan import GatewayKey, ImportKey, MeshStatusKey, Outputs
@@ -128,14 +127,15 @@ def end_state(world: World) -> dict[str, Outputs]:
     return {repr(key): outputs for key, outputs in world.outputs.items() if outputs != Outputs()}
 
 
-def counted(world: World, records: list[FederatedService]) -> dict[str, tuple[int, Counter[str]]]:
+def counted(world: World, records: list[Manifest]) -> dict[str, tuple[int, Counter[str]]]:
     """By remote, how many offers are imported, and how many are not for which reason, from what is said of each."""
     found: dict[str, tuple[int, Counter[str]]] = {}
     for record in records:
-        accepted = world.statuses[f"FederatedService {record.metadata.name}"].conditions[0]
-        imported, refused = found.get(record.spec.remote, (0, Counter()))
+        accepted = world.statuses[f"FederatedService {record['metadata']['name']}"].conditions[0]
+        remote = record["spec"]["remote"]
+        imported, refused = found.get(remote, (0, Counter()))
         holds = accepted.status == "True"
-        found[record.spec.remote] = (imported + holds, refused + Counter([] if holds else [accepted.reason]))
+        found[remote] = (imported + holds, refused + Counter([] if holds else [accepted.reason]))
     return found
 
 
@@ -183,7 +183,7 @@ def test_what_happened_on_the_way_does_not_matter(
             world.remove(what)
         arrived = end_state(world)
         if world.planner.mesh is not None:
-            told = counted(world, [given for given in present.values() if isinstance(given, FederatedService)])
+            told = counted(world, [given for given in present.values() if given["kind"] == "FederatedService"])
             for name in world.planner.remotes:
                 imported, refused = told.get(name, (0, Counter()))
                 one = Counter({DENIED: sum(refused.pop(reason, 0) for reason in DENIALS)})

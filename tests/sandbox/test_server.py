@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 
 from meshfed_sandbox.apiserver import APIServer
+from tests.builders import crd
 from tests.waiting import eventually
 
 CONFIGS = "/api/v1/namespaces/default/configmaps"
@@ -208,20 +209,7 @@ async def test_an_orphan_without_any_owner_goes(api_server: APIServer, client: C
 
 
 async def test_deleting_a_crd_deletes_its_objects(api_server: APIServer, client: Client) -> None:
-    crd = {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": "things.example.com"},
-        "spec": {
-            "group": "example.com",
-            "scope": "Cluster",
-            "names": {"plural": "things", "kind": "Thing"},
-            "versions": [
-                {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {"type": "object"}}}
-            ],
-        },
-    }
-    api_server.install_crd(crd)
+    api_server.install_crd(crd("Thing", "things", "example.com", namespaced=False))
     thing = {
         "apiVersion": "example.com/v1",
         "kind": "Thing",

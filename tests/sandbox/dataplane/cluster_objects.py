@@ -30,20 +30,21 @@ def meta(name: str, namespace: str = "bookinfo", **more: Any) -> JSONObject:
     return {"name": name, "namespace": namespace, "creationTimestamp": created, **more}
 
 
+def aged(made: JSONObject) -> JSONObject:
+    """Return an object as created a second after the one before."""
+    return made | {"metadata": meta(**made["metadata"])}
+
+
 def pod_at(name: str, address: str, app: str = "", *, namespace: str = "bookinfo", **parts: Any) -> JSONObject:
     """Make a Pod that runs at an address, under a service account of its app's name."""
-    return _aged(pod(f"{name}.{namespace}", app, account=app or name, address=address, **parts))
+    return aged(pod(f"{name}.{namespace}", app, account=app or name, address=address, **parts))
 
 
 def service_at(
     name: str, address: str, ports: Sequence[JSONObject], *, namespace: str = "bookinfo", **parts: Any
 ) -> JSONObject:
     """Make a Service that has an address."""
-    return _aged(service(f"{name}.{namespace}", clusterIP=address, ports=list(ports), **parts))
-
-
-def _aged(made: JSONObject) -> JSONObject:
-    return made | {"metadata": meta(**made["metadata"])}
+    return aged(service(f"{name}.{namespace}", clusterIP=address, ports=list(ports), **parts))
 
 
 def slice_of(service: JSONObject, pods: Sequence[JSONObject], ports: Mapping[str, int]) -> JSONObject:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from meshfed_sandbox.dataplane.controllers import Controllers
 from meshfed_sandbox.dataplane.translate import KINDS
 from meshfed_sandbox.dataplane.translate.reading import WITHOUT_EFFECT
 from meshfed_sandbox.dataplane.watch import DEPLOYMENT, POD, SERVICE, Watch
-from tests.waiting import eventually
+from tests.waiting import eventually, meanwhile
 
 JSONObject = dict[str, Any]
 
@@ -36,13 +35,9 @@ async def client(api_server: APIServer, tmp_path: Path) -> AsyncIterator[Client]
 @pytest.fixture
 async def watch(client: Client) -> AsyncIterator[Watch]:
     watch = Watch(client)
-    tasks = [asyncio.create_task(watch.run()), asyncio.create_task(Controllers(client, watch).run())]
-    await watch.synced()
-    yield watch
-    for task in tasks:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+    async with meanwhile(watch.run(), Controllers(client, watch).run()):
+        await watch.synced()
+        yield watch
 
 
 def deployment(image: str, replicas: int = 2) -> JSONObject:

@@ -34,7 +34,7 @@ def objects_of(start: str, **more: list[JSONObject]) -> dict[str, list[JSONObjec
 
 
 @contextlib.asynccontextmanager
-async def mesh(start: str, objects: dict[str, list[JSONObject]]) -> AsyncIterator[dict[str, Envoy]]:
+async def envoys_of(start: str, objects: dict[str, list[JSONObject]]) -> AsyncIterator[dict[str, Envoy]]:
     proxies = {
         each["metadata"]["name"]: identity(
             each, application=f"{start}.128.{each['status']['podIP'].rpartition('.')[2]}"
@@ -60,7 +60,7 @@ async def test_a_policy_lets_some_in_and_keeps_others_out() -> None:
     }
     with network() as start:
         objects = objects_of(start, AuthorizationPolicy=[istio("allow", policy, namespace="bookinfo")])
-        async with mesh(start, objects) as envoys:
+        async with envoys_of(start, objects) as envoys:
             allowed, _ = await get(f"{start}.0.2", "10.0.0.2", 9080, "ratings", "/ratings/0")
             path, body = await get(f"{start}.0.2", "10.0.0.2", 9080, "ratings", "/admin")
             caller, _ = await get(f"{start}.0.4", "10.0.0.2", 9080, "ratings", "/ratings/0")
@@ -81,7 +81,7 @@ async def test_plaintext_is_taken_unless_mutual_tls_is_required() -> None:
     }
     with network() as start:
         objects = objects_of(start, PeerAuthentication=[istio("strict", strict, namespace="bookinfo")])
-        async with mesh(start, objects):
+        async with envoys_of(start, objects):
             with_mutual, _ = await get(f"{start}.0.2", "10.0.0.2", 9080, "ratings")
             async with asyncio.timeout(PATIENCE):
                 permissive, _ = await ask(*await asyncio.open_connection(f"{start}.0.3", 9091), "ratings")
@@ -97,7 +97,7 @@ async def test_plaintext_is_taken_unless_mutual_tls_is_required() -> None:
 
 async def test_http_2_is_found_out_too() -> None:
     with network() as start:
-        async with mesh(start, objects_of(start)) as envoys:
+        async with envoys_of(start, objects_of(start)) as envoys:
             async with asyncio.timeout(PATIENCE):
                 reader, writer = await dial(f"{start}.0.2", "10.0.0.2", 9091)
                 with contextlib.closing(writer):
@@ -123,7 +123,7 @@ async def test_what_is_told_anew_is_taken_up() -> None:
     with network() as start:
         objects = objects_of(start)
         slices = objects.pop("EndpointSlice")
-        async with mesh(start, objects) as envoys:
+        async with envoys_of(start, objects) as envoys:
             before, _ = await get(f"{start}.0.2", "10.0.0.2", 9080, "ratings")
             client = envoys["reviews"]
             old = configuration(read_mesh(SETTINGS, objects), client.proxy, client.files)

@@ -18,22 +18,11 @@ from meshfed_sandbox.dataplane.router import (
     RouterError,
     RouterFailed,
     RouterUnavailable,
-    haproxy_path,
     https_port,
 )
 from meshfed_sandbox.ports import Ports
+from tests.e2e.support import needs_haproxy
 from tests.sandbox.dataplane.test_routes import endpoints, fronting, route
-
-
-def installed() -> bool:
-    try:
-        haproxy_path()
-    except RouterUnavailable:
-        return False
-    return True
-
-
-needs_haproxy = pytest.mark.skipif(not installed(), reason="there is no haproxy here (apt-get install haproxy)")
 
 
 class World:

@@ -10,11 +10,12 @@ import pytest
 
 from meshfed_sandbox.dataplane.translate import hosts, translate
 from meshfed_sandbox.dataplane.values import JSONObject, MeshSettings, ProxyIdentity, Untranslatable
-from tests.builders import port
+from tests.builders import port, service_entry
 from tests.sandbox.dataplane.cluster_objects import (
     FILES,
     SETTINGS,
     SIDECAR,
+    aged,
     identity,
     istio,
     pod_at,
@@ -48,20 +49,9 @@ def listeners(objects: dict[str, list[JSONObject]], client: ProxyIdentity = CLIE
 
 def details_elsewhere(name: str = "import", namespace: str = "istio-system", **spec: Any) -> JSONObject:
     """A ServiceEntry for details, in another mesh."""
-    return istio(
-        name,
-        {
-            "hosts": ["details.bookinfo.svc.cluster.local"],
-            "ports": [{"name": "http", "number": 9080, "protocol": "HTTP"}],
-            "location": "MESH_INTERNAL",
-            "resolution": "STATIC",
-            "endpoints": [
-                {"address": "127.8.0.4", "ports": {"http": 15443}, "labels": SIDECAR, "network": "west-network"}
-            ],
-            **spec,
-        },
-        namespace=namespace,
-    )
+    endpoint = {"address": "127.8.0.4", "ports": {"http": 15443}, "labels": SIDECAR, "network": "west-network"}
+    plain = {"hosts": ["details.bookinfo.svc.cluster.local"], "endpoints": [endpoint]}
+    return aged(service_entry(name, namespace=namespace, **(plain | spec)))
 
 
 def sni_of(cluster: JSONObject) -> str:

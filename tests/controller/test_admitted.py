@@ -24,7 +24,7 @@ from meshfed.controller.statuses import StatusWriter
 from meshfed.fds import Dialect, NotReady, Refused, Unreachable, Update
 from meshfed.fds.updates import Rejected
 from meshfed.istio import reference
-from meshfed.kube import Engine, Resource, Store
+from meshfed.kube import Resource, Store
 from meshfed.kube.desired import observe
 from meshfed.kube.store import Key as ObjectName
 from meshfed.model.offers import Offer, Port
@@ -38,6 +38,7 @@ from meshfed.telemetry.metrics import Metrics
 from tests.admitted import SCHEMAS, TEXTS, TIMES, drawn, times
 from tests.builders import remote_mesh, typed
 from tests.kube.memory import Cluster, MemoryClient
+from tests.kube.owned import OwnedEngine
 from tests.virtual import virtual_loop
 from tests.world import local_mesh
 
@@ -140,7 +141,7 @@ class World:
         self.offers.add_index("remote", lambda offer: (offer.spec.remote,))
         self.statuses: dict[Ref, StatusUpdate] = {}
         self.stored: dict[Ref, Any] = {}
-        self.engine = Engine(MemoryClient(Cluster()), RESOURCES, owner_labels={"o": "o"})
+        self.engine = OwnedEngine(MemoryClient(Cluster()), RESOURCES, owner={"o": "o"})
         self.faults = Faults(Metrics())
         self.listener = Listener(
             faults=self.faults,
@@ -170,8 +171,8 @@ class World:
                 self.listener.remote_changed(key.name, now)
             case FederatedService():
                 (self.offers.delete(key) if gone else self.offers.put(key, known))
-                seen = self.listener.record_removed if gone else self.listener.record_seen
-                seen(known.spec.remote, known.spec.host)
+                if gone:
+                    self.listener.record_removed(known.spec.remote, known.spec.host)
                 self.planner.offer_changed(key.name, now)
             case Service():
                 self.planner.service_changed(*key, now)

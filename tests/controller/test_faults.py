@@ -302,12 +302,13 @@ async def test_where_hundreds_fail_the_log_and_the_metric_stay_readable(caplog: 
     assert not [sample for one in metrics.faults.collect() for sample in one.samples]
 
 
-async def test_an_object_that_can_be_taken_in_and_not_judged_is_unknown_all_the_same() -> None:
+async def test_an_object_that_can_be_taken_in_and_not_judged_is_a_fault_all_the_same() -> None:
     standing, ref = faults.Faults(Metrics()), ("Service", "a", "b")
     standing.set_aside(ref, "one", Boom("taking in"))
     standing.derived(ref, Boom("judging"), lambda: None)
-    standing.taken_in(ref)
     assert dict(standing.unknown()) == {ref: "a fault of Meshfed's own: Boom: judging; please report it"}
+    standing.taken_in(ref)
+    assert not dict(standing.unknown()), "what was derived of it knows for itself"
     assert "Boom: judging" in str(standing.said)
     standing.derived(ref, None, lambda: None)
     assert not standing

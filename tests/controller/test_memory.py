@@ -13,11 +13,12 @@ import pytest
 from meshfed.api.v1alpha1 import OWNER_NAMESPACE_LABEL
 from meshfed.controller.delivery import Delivery
 from meshfed.controller.statuses import StatusWriter
-from meshfed.kube import Engine, NotFound, Recorder, Resource, Store, TransportError, WorkQueue
+from meshfed.kube import NotFound, Recorder, Resource, Store, TransportError, WorkQueue
 from meshfed.plan import Planner, Settings, StatusUpdate
 from meshfed.telemetry.metrics import Metrics
 from tests.builders import federated_service, mesh_federation, remote_mesh, service
 from tests.kube.memory import Cluster, MemoryClient
+from tests.kube.owned import OwnedEngine
 from tests.remembered import known
 from tests.waiting import meanwhile
 from tests.world import stored
@@ -60,7 +61,7 @@ async def test_what_was_written_and_is_gone(leading: bool, gone: str) -> None:
     client = MemoryClient(cluster)
     planner, statuses = Planner(Settings()), SimpleNamespace(want=lambda _: None)
     publisher = SimpleNamespace(publish=lambda _key, _export: None, reevaluate=lambda: None)
-    engine = Engine(client, tuple(ISTIO.values()), owner_labels={OWNER_NAMESPACE_LABEL: Settings().namespace})
+    engine = OwnedEngine(client, tuple(ISTIO.values()), owner={OWNER_NAMESPACE_LABEL: Settings().namespace})
     delivery = Delivery(
         planner,
         engine=engine,

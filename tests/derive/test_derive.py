@@ -165,7 +165,7 @@ def test_nothing_is_remembered_of_what_is_gone(shape: Shape, steps: list[Step]) 
     }
     assert not world.by_sum._of
     assert not world.by_pair._of
-    assert not world.by_sum._lost
+    assert not world.by_sum.lost
     world.graph.outputs()
     gc.collect()
     nodes = [one for one in gc.get_objects() if isinstance(one, Node) and one.collection in world.collections]

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from meshfed.kube import Engine, Manifest, ObjectKey, ObjectState, Outcome, Resource
+from meshfed.kube import Manifest, ObjectKey, ObjectState, Outcome, Resource
 from tests.builders import manifest
 from tests.kube.memory import Cluster, MemoryClient, failure
+from tests.kube.owned import OwnedEngine
 from tests.waiting import meanwhile
 
 pytestmark = pytest.mark.looptime
@@ -43,7 +44,7 @@ def owned(name: str, **spec: Any) -> Manifest:
 
 
 class Running:
-    def __init__(self, cluster: Cluster, engine: Engine) -> None:
+    def __init__(self, cluster: Cluster, engine: OwnedEngine) -> None:
         self.cluster = cluster
         self.engine = engine
         self.heard: list[Hashable] = []
@@ -67,8 +68,8 @@ class Running:
 @contextlib.asynccontextmanager
 async def running(cluster: Cluster | None = None, **arguments: Any) -> AsyncIterator[Running]:
     cluster = cluster or Cluster(served={GATEWAYS, ENTRIES})
-    engine = Engine(
-        MemoryClient(cluster), [GATEWAYS, OLD_ENTRIES, ENTRIES], owner_labels=OWNER, rng=Random(7).random, **arguments
+    engine = OwnedEngine(
+        MemoryClient(cluster), [GATEWAYS, OLD_ENTRIES, ENTRIES], owner=OWNER, rng=Random(7).random, **arguments
     )
     async with meanwhile(engine.run()):
         yield Running(cluster, engine)

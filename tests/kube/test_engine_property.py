@@ -9,8 +9,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meshfed.kube import Engine
 from tests.kube.memory import Cluster, MemoryClient, failure
+from tests.kube.owned import OwnedEngine
 from tests.kube.test_engine import ENTRIES, GATEWAYS, OWNER, entry
 from tests.virtual import virtual_loop
 
@@ -38,8 +38,8 @@ class Story:
         self.cluster = cluster = Cluster(served={GATEWAYS, ENTRIES})
         cluster.put(ENTRIES, entry("e", whose="theirs"))
         cluster.put(ENTRIES, entry("d", labels=OWNER, port=1))
-        self.engine = Engine(
-            MemoryClient(cluster), [GATEWAYS, ENTRIES], owner_labels=OWNER, workers=3, rng=Random(seed).random
+        self.engine = OwnedEngine(
+            MemoryClient(cluster), [GATEWAYS, ENTRIES], owner=OWNER, workers=3, rng=Random(seed).random
         )
         self.wanted: dict[str, dict[str, int]] = {}
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from meshfed.kube import Backoff, QueueStatistics, WorkQueue
+from meshfed.kube import QueueStatistics, WorkQueue
 from tests.waiting import meanwhile
 
 pytestmark = pytest.mark.looptime
@@ -176,12 +176,3 @@ async def test_nothing_is_left_when_it_ends() -> None:
         queue.add_after("b", 5)
         await asyncio.sleep(1)
     assert queue.statistics() == QueueStatistics(ready=0, processing=0, delayed=0, handed_out=1)
-
-
-def test_backoff() -> None:
-    backoff = Backoff(base=0.2, cap=30, rng=lambda: 0.5)
-    assert [backoff.next() for _ in range(9)] == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 15])
-    assert backoff.next(at_least=20) == 20
-    backoff.reset()
-    assert backoff.next() == pytest.approx(0.1)
-    assert all(backoff.next() <= 15 for _ in range(5000))

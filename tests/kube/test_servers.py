@@ -20,7 +20,6 @@ from meshfed.kube import (
     Client,
     ClusterConfig,
     Conflict,
-    Engine,
     Invalid,
     Manifest,
     NotFound,
@@ -34,6 +33,7 @@ from meshfed.kube import (
 )
 from meshfed_sandbox.apiserver import APIServer
 from tests.builders import config_map, crd
+from tests.kube.owned import OwnedEngine
 from tests.real_server import RealServer
 from tests.waiting import eventually, meanwhile
 
@@ -175,7 +175,7 @@ async def test_a_store_follows_through_a_restart(place: Place) -> None:
 
 
 async def test_the_engine(place: Place) -> None:
-    engine = Engine(place.client, [CONFIG_MAPS], owner_labels=place.owner)
+    engine = OwnedEngine(place.client, [CONFIG_MAPS], owner=place.owner)
     await place.client.create(CONFIG_MAPS, place.config_map("theirs", x="0"))
     async with meanwhile(engine.run()):
         engine.allow_deletes()
@@ -205,7 +205,7 @@ async def test_the_engine(place: Place) -> None:
 
 async def test_a_custom_resource_with_defaults_that_comes_late(place: Place) -> None:
     client, ns = place.client, place.namespace
-    engine = Engine(client, [WIDGETS], owner_labels=place.owner, rng=lambda: 0.1)
+    engine = OwnedEngine(client, [WIDGETS], owner=place.owner, rng=lambda: 0.1)
     key = ObjectKey("example.org", "Widget", ns, "w")
     async with meanwhile(engine.run()):
         engine.want("w", [place.widget("w", port=1)])
@@ -235,12 +235,12 @@ async def test_the_steady_state_writes_nothing(place: Place) -> None:
         return sum(sample.value for sample in samples if sample.name.endswith("_total"))
 
     wanted = [place.config_map(f"n{number}", x="1") for number in range(10)]
-    first = Engine(place.client, [CONFIG_MAPS], owner_labels=place.owner)
+    first = OwnedEngine(place.client, [CONFIG_MAPS], owner=place.owner)
     async with meanwhile(first.run()):
         first.want("all", wanted)
         await first.idle()
     before = writes()
-    second = Engine(place.client, [CONFIG_MAPS], owner_labels=place.owner)
+    second = OwnedEngine(place.client, [CONFIG_MAPS], owner=place.owner)
     async with meanwhile(second.run()):
         second.want("all", wanted)
         second.allow_deletes()

@@ -13,113 +13,11 @@ from hypothesis import strategies as st
 from meshfed.kube import Manifest
 from meshfed.model.reasons import DENIALS, Reason
 from meshfed.plan import GatewayKey, ImportKey, MeshStatusKey, Outputs
-from meshfed.plan.rivals import Entry
-from tests.builders import federated_service, host, mesh_federation, namespace, pod, remote_mesh, service
+from tests.builders import federated_service, host, mesh_federation, remote_mesh, service
+from tests.plan.histories import beginnings, change_beside, changes, meshes, ref_of, remotes
 from tests.world import World
 
 DENIED = Reason.DENIED_BY_RULE
-WEST, NORTH = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
-HTTP = [{"number": 80, "name": "http", "protocol": "HTTP"}]
-TCP = [{"number": 80, "name": "tcp", "protocol": "TCP"}]
-LABELLED = {"serviceSelectors": {"matchLabels": {"export-service": "true"}}}
-ALIASED = {"action": "Export", "names": ["a", "b"], "as": {"name": "pay"}}
-EXPORTS: list[Any] = [
-    {"rules": [ALIASED, {"action": "Export", "remotes": ["west"]}]},
-    {"namespaceSelectors": {"matchLabels": {"env": "prod"}}},
-    LABELLED,
-    {},
-    None,
-]
-IMPORTS: list[Any] = [
-    {"merge": True},
-    {"merge": True, "limit": 1},
-    {"merge": True, "limit": 2, "allowTCP": True},
-    {"limit": 1},
-    {"rules": [{"action": "Deny", "hosts": ["b.*"]}, {"action": "Import", "merge": True}]},
-    {"rules": [{"action": "Import", "as": {"host": "{name}.{namespace}.svc.west.mesh"}}]},
-    None,
-]
-
-
-def mostly(usual: Any, *others: Any) -> st.SearchStrategy[Any]:
-    """``usual`` most of the time, so that the others do not drown everything else."""
-    return st.sampled_from([usual] * 6 + list(others))
-
-
-meshes = st.builds(
-    mesh_federation,
-    mostly("east", "other"),
-    export=st.sampled_from(EXPORTS),
-    network=mostly("east-network", "west-network"),
-    trustDomain=mostly("cluster.local", "remote.local"),
-    ingress=st.sampled_from(["istio", "openshift-router"]).map(
-        lambda kind: {"type": kind, "gateway": {"selector": {"app": "gateway"}}}
-    ),
-    created=st.sampled_from([WEST, NORTH]),
-    deleted=mostly("", NORTH),
-)
-remotes = st.builds(
-    remote_mesh,
-    mostly("west", "north", "north", "north", "north", "east"),
-    import_=st.sampled_from(IMPORTS),
-    addresses=st.sampled_from([["192.0.2.10"], ["gw.example"], ["192.0.2.11", "gw.example"], []]),
-    ingressType=mostly("istio", "openshift-router"),
-    trustDomain=mostly("cluster.local", "remote.local"),
-    network=st.sampled_from(["west-network", "north-network"]),
-    priority=st.integers(0, 1),
-    created=st.sampled_from([WEST, NORTH]),
-    deleted=mostly("", NORTH),
-)
-services = st.builds(
-    service,
-    mostly("a", "b", "b", "b", "pay", "pay", "c", "a.kube-system"),
-    labels=st.sampled_from([{}, {"export-service": "true"}]),
-    selector=st.sampled_from([{"app": "a"}, {"app": "a", "v": "1"}, {"app": "b"}, {}]),
-    ports=mostly([{"name": "http", "port": 80}], [{"port": 80}], []),
-    created=st.sampled_from([WEST, NORTH]),
-    annotations=mostly({}, {"networking.istio.io/exportTo": "."}, {"networking.istio.io/exportTo": "istio-system"}),
-)
-namespaces = st.builds(namespace, st.just("default"), env=st.sampled_from(["prod", "test"]))
-offers = st.builds(
-    federated_service,
-    st.sampled_from(["west", "west", "north", "north", "east"]),
-    mostly("a", "b", "b", "b", "pay", "pay", "c", "a.kube-system", "x.example.com"),
-    ports=mostly(HTTP, TCP),
-    first_offered=st.sampled_from(["", WEST, NORTH]),
-)
-pods = st.builds(
-    pod,
-    st.sampled_from(["p1", "p2", "p3", "p1.istio-system"]),
-    app=st.sampled_from(["a", "b", "gateway"]),
-    account=st.sampled_from(["one", "two"]),
-    sidecar=mostly(True, False, False),
-    labels=st.sampled_from([{}, {"v": "1"}]),
-    ready=st.booleans(),
-    phase=mostly("Running", "Succeeded"),
-)
-hosts = st.sampled_from(["a", "b.default.svc.cluster.local", "*.default.svc.cluster.local", "*.local", "pay", ""])
-rules = st.tuples(st.sampled_from([("default", "r"), ("istio-system", "r"), ("shop", "r")]), hosts)
-entries = st.tuples(
-    st.sampled_from([("default", "e"), ("istio-system", "e")]),
-    st.none()
-    | st.builds(
-        Entry,
-        selector=st.sampled_from([{}, {"app": "a"}, {"app": "b"}, {"v": "1"}]),
-        hosts=st.sampled_from([(), ("a.default.svc.cluster.local",), ("*.local", "b.default.svc.cluster.local")]),
-        visible_in=st.sampled_from([None, (), ("default",)]),
-    ),
-)
-resolutions = st.tuples(st.just("gw.example"), st.sampled_from([(), ("192.0.2.7",), ("192.0.2.8", "192.0.2.7")]))
-objects = st.one_of(services, offers, services, offers, services, offers, remotes, meshes, namespaces, pods)
-changes = st.lists(
-    st.tuples(st.sampled_from(["put", "put", "remove"]), objects)
-    | st.tuples(st.just("resolve"), resolutions)
-    | st.tuples(st.just("rule"), rules)
-    | st.tuples(st.just("entry"), entries),
-    min_size=1,
-    max_size=30,
-)
-beginnings = st.lists(services | offers, min_size=4, max_size=12)
 
 
 def end_state(world: World) -> dict[str, Outputs]:
@@ -147,24 +45,13 @@ def said(fields: Mapping[str, Any]) -> tuple[int, Counter[str]]:
     return fields["importedServices"], refused + Counter({DENIED: fields["deniedServices"]})
 
 
-def change_beside(world: World, action: str, place: tuple[str, str], value: Any) -> None:
-    if action == "rule":
-        world.planner.destination_rule_changed(*place, value)
-    else:
-        world.planner.service_entry_changed(*place, value)
-
-
-def identity(given: Manifest) -> tuple[str, str, str]:
-    return given["kind"], given["metadata"].get("namespace", ""), given["metadata"]["name"]
-
-
 @settings(max_examples=150, deadline=None)
 @given(meshes, st.lists(remotes, min_size=1, max_size=3), beginnings, changes)
 def test_what_happened_on_the_way_does_not_matter(
     east: Manifest, others: list[Manifest], crowd: list[Manifest], steps: list[tuple[str, Any]]
 ) -> None:
     world = World(east, *others, *crowd)
-    present: dict[Any, Manifest] = {identity(given): given for given in (east, *others, *crowd)}
+    present: dict[Any, Manifest] = {ref_of(given): given for given in (east, *others, *crowd)}
     resolved: dict[str, tuple[str, ...]] = {}
     beside: dict[Any, Any] = {}
     for action, what in steps:
@@ -172,14 +59,14 @@ def test_what_happened_on_the_way_does_not_matter(
             name, addresses = what
             world.planner.resolution_changed(name, addresses)
             resolved[name] = addresses or resolved.get(name, ())
-        elif action in {"rule", "entry"}:
+        elif action in {"rule", "entry", "vm", "listed"}:
             beside[action, what[0]] = what[1]
             change_beside(world, action, *what)
         elif action == "put":
             world.put(what)
-            present[identity(what)] = what
+            present[ref_of(what)] = what
         else:
-            present.pop(identity(what), None)
+            present.pop(ref_of(what), None)
             world.remove(what)
         arrived = end_state(world)
         if world.planner.mesh is not None:
@@ -315,7 +202,7 @@ def test_nothing_that_is_there_before_and_after_is_away_in_between(
     for action, what in steps:
         if action == "resolve":
             world.planner.resolution_changed(*what)
-        elif action in {"rule", "entry"}:
+        elif action in {"rule", "entry", "vm", "listed"}:
             change_beside(world, action, *what)
         else:
             (world.put if action == "put" else world.remove)(what)

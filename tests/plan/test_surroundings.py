@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from meshfed.plan import ImportKey
 from meshfed.plan.rivals import Entry, of_service_entry
 from tests.builders import federated_service, mesh_federation, namespace, pod, remote_mesh, service
 from tests.world import World
@@ -180,6 +181,17 @@ def test_service_entries_that_are_no_rivals(theirs: Entry) -> None:
     world = World(mesh_federation(), remote_mesh(), federated_service("west", "ratings"))
     world.planner.service_entry_changed("shop", "theirs", theirs)
     assert (reason(world), message(world)) == ("Accepted", f"imported as {RATINGS}")
+
+
+def test_what_joins_a_local_service_follows_it_and_nothing_else_about_it() -> None:
+    world = World(mesh_federation(), remote_mesh(**MERGE), federated_service("west", "ratings"), service("ratings"))
+    (joined,) = world.carriers
+    assert world.manifests[joined]["labels"]["app"] == "ratings"
+    world.put(service("ratings", selector={"app": "other"}))
+    assert world.settle() == [ImportKey(RATINGS)]
+    assert world.manifests[joined]["labels"]["app"] == "other"
+    world.put(service("ratings", selector={"app": "other"}, labels={"x": "y"}, clusterIP="10.0.0.2"))
+    assert world.settle() == []
 
 
 def test_a_local_service_comes_before_any_service_entry() -> None:

@@ -166,3 +166,14 @@ def test_a_pod_costs_the_same_in_a_small_world_and_in_a_large_one(size: int) -> 
         assert world.settle() == []
     world.put(pod("new", app="s1", account="y"))
     assert Counter(type(key).__name__ for key in world.settle()) == {"ExportKey": 1, "MeshStatusKey": 1}
+
+
+def test_of_a_thousand_pods_that_are_alike_one_more_or_less_works_nothing_out() -> None:
+    world = World(mesh_federation(), service("a", exported=True))
+    world.put(*(pod(f"a-{number}", app="a") for number in range(1000)))
+    world.settle()
+    for changed in (world.remove(pod("a-1")), world.put(pod("a-1", app="a"), pod("a-1000", app="a"))):
+        assert changed.planner._graph.is_fresh
+    world.remove(*(pod(f"a-{number}") for number in range(1000)))
+    assert told(world) == (ACCOUNT + "default",)
+    assert told(world.remove(pod("a-1000"))) == ()

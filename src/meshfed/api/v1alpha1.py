@@ -51,6 +51,8 @@ OWNER_LABEL: Final = f"{GROUP}/owner"
 """On everything we write: the name of the MeshFederation."""
 REMOTE_LABEL: Final = f"{GROUP}/remote"
 """On FederatedServices: the RemoteMesh that offers them."""
+ORIGIN_ANNOTATION: Final = f"{GROUP}/derived-from"
+"""On everything we write: what it follows from, such as ``import <host>`` (`meshfed.plan.keys.origin`)."""
 FINALIZER: Final = f"{GROUP}/cleanup"
 MAX_LISTED: Final = 64
 """The most objects that a status lists: a host has as many as its remotes have addresses and announce identities."""

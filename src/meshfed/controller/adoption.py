@@ -23,6 +23,7 @@ from meshfed.controller.listener import Listener, Word
 from meshfed.istio import reference
 from meshfed.istio.reference import Import, Remnant
 from meshfed.kube import (
+    Backoff,
     Client,
     Conflict,
     Engine,
@@ -102,7 +103,7 @@ class Adoption:
 
     async def run(self) -> None:
         """Work until nothing of the reference is left."""
-        pause, longest = _LOOK_SECONDS
+        pause = Backoff(base=_LOOK_SECONDS[0], cap=_LOOK_SECONDS[1])
         while True:
             try:
                 mesh = self._planner.mesh
@@ -112,12 +113,11 @@ class Adoption:
                         _log.info("nothing of the reference's controller is left")
                         return
                     if await self._judge_all(mesh, found):
-                        pause = _LOOK_SECONDS[0]
+                        pause.reset()
             except KubeError as error:
                 if self._seldom.ready(type(error)):
                     _log.warning("what the reference left cannot be looked at or removed, again soon: %s", error)
-            await asyncio.sleep(pause)
-            pause = min(pause * 1.5, longest)
+            await asyncio.sleep(pause.next())
 
     async def _find(self, mesh: LocalMesh | None) -> list[tuple[Resource, Manifest]]:
         found = []

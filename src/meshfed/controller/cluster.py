@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -14,11 +13,10 @@ from meshfed.api.core import Namespace, Pod, Service, ServiceExport
 from meshfed.api.crds import APPLY_COMMAND, differences
 from meshfed.api.v1alpha1 import GROUP, OWNER_NAMESPACE_LABEL, FederatedService, MeshFederation, RemoteMesh
 from meshfed.controller.faults import Faults
-from meshfed.kube import Client, KubeError, Reflector, Resource, Store, discover
+from meshfed.kube import Client, KubeError, Reflector, Resource, Store, discover, retry_on_error
 from meshfed.model.workloads import Workload
 from meshfed.plan import Ref, overrides, rivals, workloads
 
-_log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 NETWORKING: Final = "networking.istio.io"
@@ -54,8 +52,6 @@ DECIDING: Final = frozenset({*API_KINDS, "Service", "Namespace", "ServiceExport"
 in place that would go without it, so that one of those which cannot be understood holds nothing.
 """
 
-RETRY_SECONDS: Final = 5.0
-
 Ours = MeshFederation | RemoteMesh | FederatedService | ServiceExport
 """Objects that have a status of our making."""
 
@@ -72,7 +68,7 @@ class Served(msgspec.Struct, frozen=True):
         return next(resource for resource in self.written if resource.kind == kind)
 
 
-class Lacking(Exception):
+class Lacking(KubeError):
     """The cluster lacks something; the message says what, and the command that mends it."""
 
 
@@ -114,22 +110,17 @@ async def wait_until_served(
 
     ``define`` puts our CRDs in place, where that is for us to do.
     """
-    said = ""
-    while True:
+
+    async def served() -> Served:
         try:
-            try:
-                return await _served(client)
-            except LacksDefinitions:
-                if define is None:
-                    raise
-                await define(client)
-                return await _served(client)
-        except (KubeError, Lacking) as error:
-            complain(str(error))
-            if str(error) != said:
-                said = str(error)
-                _log.error("waiting: %s", said)
-        await asyncio.sleep(RETRY_SECONDS)
+            return await _served(client)
+        except LacksDefinitions:
+            if define is None:
+                raise
+            await define(client)
+            return await _served(client)
+
+    return await retry_on_error(served, not_ready=complain)
 
 
 def _of_others(
@@ -231,6 +222,11 @@ class Inputs:
         found: Ours | None = self.store(kind).get((key[0], key[1]))
         return found
 
+    def has(self, ref: Ref) -> bool:
+        """Whether a state of the object is known, be it the last good one."""
+        kind, *key = ref
+        return (key[0], key[1]) in self.store(kind)
+
     def store(self, kind: str) -> Store[Any]:
         """Return what is known of the objects of a kind."""
         # Objects that come from flags are watched nowhere, and have a store all the same, which is empty.
@@ -248,10 +244,10 @@ class Inputs:
                 tasks.create_task(reflector.run())
 
     def not_understood(self) -> Iterator[tuple[Ref, str]]:
-        """Yield each object of which no state was ever understood, and why; it is not an object that is gone."""
+        """Yield each object whose state cannot be understood, and why; it is not an object that is gone."""
         for kind in DECIDING & self._watched.keys():
             store = self._watched[kind]
-            yield from (((kind, *key), error) for key, error in store.undecodable.items() if key not in store)
+            yield from (((kind, *key), error) for key, error in store.undecodable.items())
 
     async def wait_synced(self, complain: Callable[[str], None]) -> None:
         """Wait until everything there is was listed; ``complain`` hears what is not. Nothing may be decided before."""

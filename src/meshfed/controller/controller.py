@@ -24,7 +24,7 @@ from meshfed.controller.options import Options
 from meshfed.controller.publisher import Publisher
 from meshfed.controller.resolver import Lookup, system_lookup
 from meshfed.controller.serving import health_app, metrics_app, served
-from meshfed.kube import Backoff, Client, Elector, KubeError, time_now
+from meshfed.kube import Backoff, Client, Elector, retry_on_error, time_now
 from meshfed.plan import Planner, Settings
 from meshfed.telemetry.metrics import Metrics
 
@@ -99,7 +99,11 @@ class Controller:
             adopts = options.adopt_reference
             found = await wait_until_served(self._client, self._complain, define=_define if adopts else None)
             if adopts:
-                await self._drop_records(found)
+                await retry_on_error(
+                    lambda: drop_records(self._client, found, options.namespace),
+                    problem="cannot remove the reference's FederatedServices",
+                    not_ready=self._complain,
+                )
             if self._elector is None:
                 self._metrics.leader.set(1)
                 await self._term(self._client, found, publisher, leading=True)
@@ -173,17 +177,6 @@ class Controller:
         finally:
             # The next term does not hear of a RemoteMesh that goes between the two.
             self._metrics.forget_remotes()
-
-    async def _drop_records(self, found: Served) -> None:
-        while True:
-            try:
-                await drop_records(self._client, found, self._options.namespace)
-            except KubeError as error:
-                _log.warning("cannot remove the reference's FederatedServices, again in 2 s: %s", error)
-                self._complain(f"cannot remove the reference's FederatedServices: {error}")
-                await asyncio.sleep(2.0)
-            else:
-                return
 
     def _complain(self, complaint: str | None) -> None:
         self._complaint = complaint

@@ -124,10 +124,7 @@ class Faults:
         return told
 
     def derived(self, subject: Ref | str, error: Exception | None, again: Callable[[], object]) -> None:
-        """What follows from an object of the cluster, or else a value, can be worked out, or cannot (``error``).
-
-        Until it can, the object counts as unknown.
-        """
+        """What follows from an object of the cluster, or else a value, can be worked out, or cannot (``error``)."""
         what = subject if isinstance(subject, str) else named(subject)
         if error is None:
             if not isinstance(subject, str):
@@ -222,8 +219,8 @@ class Faults:
     # --- what is to be seen of them
 
     def unknown(self) -> Iterator[tuple[Ref, str]]:
-        """Yield each object of the cluster that could not be read, taken in or worked out, and why."""
-        for ref in {*self._underived, *self._unread, *self._aside}:
+        """Yield each object of the cluster that could not be read or taken in, and why."""
+        for ref in {*self._unread, *self._aside}:
             fault = self._standing.get(named(ref))
             error = fault.error if fault is not None else "the log has it"
             yield ref, f"a fault of Meshfed's own: {error}; please report it"

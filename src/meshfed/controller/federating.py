@@ -6,10 +6,10 @@ remote is asked by one controller only. Each term begins with nothing in memory,
 lists everything anew, after its predecessor's last write, so that no watch that lags shows something as not wanted.
 
 The order in which a leading term starts is what makes a restart harmless, and a change of leaders. First every watch
-is in sync, and what cannot be understood holds what depends on it; then the FederatedServices that exist are wanted
-again, remote by remote; then every key is worked out once. Only now are remotes listened to, and only where no key
-failed may anything be deleted, and are subscribers told anything: what a fault of ours leaves out must not look like
-what nobody wants. A term whose inputs cannot be taken in ends, and the next one begins without what was at fault.
+is in sync, and what cannot be understood is known to be unknown; then the FederatedServices that exist are wanted
+again, remote by remote; then every key is worked out once. Only now are remotes listened to, and may anything be
+deleted (`meshfed.plan.deletion`), and are subscribers told anything, unless something that is exported is unknown. A
+term whose inputs cannot be taken in ends, and the next one begins without what was at fault.
 """
 
 from __future__ import annotations
@@ -19,19 +19,25 @@ import logging
 import socket
 from collections.abc import Callable, Hashable
 from functools import partial
-from typing import Final
 
-from meshfed.api.v1alpha1 import OWNER_NAMESPACE_LABEL, FederatedService, MeshFederation, RemoteMesh
+from meshfed.api.v1alpha1 import (
+    ORIGIN_ANNOTATION,
+    OWNER_NAMESPACE_LABEL,
+    FederatedService,
+    MeshFederation,
+    RemoteMesh,
+)
 from meshfed.controller import adoption
 from meshfed.controller.adoption import Adoption
 from meshfed.controller.cluster import NOT_OURS, SERVICE_EXPORTS, Inputs, Served
+from meshfed.controller.deletions import Deletions
 from meshfed.controller.delivery import Delivery, tell
 from meshfed.controller.faults import Faults
 from meshfed.controller.feed import Feed
-from meshfed.controller.holding import Holding
 from meshfed.controller.lifecycle import Finalizers, Leftovers, is_paused
 from meshfed.controller.listener import Listener
 from meshfed.controller.lost_records import LostRecords
+from meshfed.controller.not_understood import NotUnderstood
 from meshfed.controller.options import Options
 from meshfed.controller.outcomes import refusal
 from meshfed.controller.publisher import Publisher
@@ -40,7 +46,7 @@ from meshfed.controller.resolver import Lookup, Resolver
 from meshfed.controller.statuses import StatusWriter
 from meshfed.controller.working import Work
 from meshfed.federation.imports import record_name
-from meshfed.kube import Client, Engine, ObjectKey, Recorder
+from meshfed.kube import Client, Engine, Ownership, Recorder
 from meshfed.kube import Key as ObjectName
 from meshfed.plan import (
     ExportKey,
@@ -54,9 +60,6 @@ from meshfed.plan import (
 from meshfed.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
-
-_DECIDING: Final = (ExportKey, ImportKey, MeshKey, RemoteKey, GatewayKey)
-"""Keys that decide what exists and what is offered; the others only report."""
 
 
 class Federating:
@@ -99,24 +102,22 @@ class Federating:
         self._feed = Feed(faults, self._inputs)
         self._owner = {OWNER_NAMESPACE_LABEL: options.namespace}
         self._settled = False
-        self._holding = Holding(
-            client,
-            found,
-            self._inputs,
-            planner,
-            faults=faults,
-            stamp=stamp,
-            says=leading,
-            released=lambda: self._work.release(),  # noqa: PLW0108 - it is made below
+        self._not_understood = NotUnderstood(
+            client, found, self._inputs, planner, faults=faults, stamp=stamp, says=leading
         )
+        self._failing: dict[Key, str] = {}
+        self._deletions = Deletions(planner, failing=self._failing, feed=self._feed)
         self._engine = Engine(
             client,
             (*found.written, found.ours["FederatedService"]),
-            owner_labels=self._owner,
-            adopt=adoption.taken_over if options.adopt_reference else lambda _: None,
-            paused=is_paused,
-            refused=refusal,
-            kept=self._is_kept,
+            ownership=Ownership(
+                self._owner,
+                ORIGIN_ANNOTATION,
+                adopt=adoption.taken_over if options.adopt_reference else lambda _: None,
+                paused=is_paused,
+                refused=refusal,
+            ),
+            stays=self._deletions.why_it_stays,
             told=faults.by_key("writing"),
         )
         self._recorder = Recorder(client, component="meshfed", instance=socket.gethostname(), stamp=stamp)
@@ -140,7 +141,13 @@ class Federating:
             settled=lambda: self._settled,
         )
         self._work = Work(
-            planner, self._delivery.send, holds=self._is_held, dirty=dirty, faults=faults, metrics=metrics
+            planner,
+            self._delivery.send,
+            failing=self._failing,
+            is_over=lambda: self._feed.is_over,
+            dirty=dirty,
+            faults=faults,
+            metrics=metrics,
         )
         self._resolver = Resolver(planner.names_to_resolve, planner.resolution_changed, lookup=lookup)
         self._listener = Listener(
@@ -151,7 +158,7 @@ class Federating:
             stamp=stamp,
             faults=faults,
         )
-        self._lost_records = LostRecords(self._listener, self._inputs.offers)
+        self._lost_records = LostRecords(planner, self._listener, self._inputs.offers)
         self._leftovers = Leftovers(self._engine, self._inputs.offers, planner, self._work)
         self._finalizers = Finalizers(
             client, found.ours, self._inputs.find, self._leftovers.of, told=faults.by_key("the finalizer of")
@@ -173,8 +180,8 @@ class Federating:
                     "Pods may not be read, so remotes are not told which identities serve an export, and exports "
                     "without a sidecar are not noticed: grant get, list and watch on pods, or start with --no-read-pods"
                 )
-            await self._holding.begin(self._complain)
-            tasks.create_task(self._holding.run())
+            await self._not_understood.begin(self._complain)
+            tasks.create_task(self._not_understood.run())
             if self._leading:
                 await self._lead(tasks)
             else:
@@ -276,13 +283,10 @@ class Federating:
     def _on_offer(self, key: ObjectName, old: FederatedService | None, new: FederatedService | None) -> None:
         self._look_at_status("FederatedService", key, new)
         known = new or old
-        goes = new is None or bool(new.metadata.deletion_timestamp)
-        # One that somebody made by hand, under a name of their own, comes and goes as they like.
-        if known is not None and key.name == record_name(known.spec.host, known.spec.remote):
+        if known is not None and (new is None or new.metadata.deletion_timestamp):
             remote, host = known.spec.remote, known.spec.host
-            if not goes:
-                self._listener.record_seen(remote, host)
-            elif not self._listener.record_removed(remote, host):
+            # One that somebody made by hand, under a name of their own, comes and goes as they like.
+            if key.name == record_name(host, remote) and not self._listener.record_removed(remote, host):
                 return
         self._planner.offer_changed(key.name, new)
 
@@ -312,36 +316,20 @@ class Federating:
     # --- once everything was worked out
 
     def _on_done(self) -> None:
-        released, found = self._holding.let_go(), self._lost_records.let_go()
-        if self._settled and (released or found):
+        if self._feed.is_over:
+            return
+        self._lost_records.look()
+        recovered, learned = self._work.recovered(), self._planner.learned()
+        if not self._settled:
+            self._settled = recovered = True
+            self._deletions.begin()
+            self._complain(None)
+            self._tell_mesh()
+        if recovered or learned or self._deletions.passed():
             self._engine.look_again()
-        if self._settled and released:
+        if recovered or learned:
             self._publish_all()
-        self._settle()
         self._resolver.poke()
-
-    def _is_held(self, key: Key) -> bool:
-        return self._feed.is_over or self._holding.holds(key)
-
-    def _is_kept(self, key: ObjectKey) -> bool:
-        return self._feed.is_over or self._holding.keeps(key) or self._lost_records.keeps(key)
-
-    def _settle(self) -> None:
-        """Everything was worked out once: act on what nobody wants, unless it is only a fault that left it out."""
-        if self._settled or self._feed.is_over:
-            return
-        missing = [key for key in self._work.failing if isinstance(key, _DECIDING)]
-        if missing:
-            self._complain(
-                f"{len(missing)} of what decides cannot be worked out, {missing[0]} among it: nothing is deleted or "
-                "withdrawn until it can, and the log says why"
-            )
-            return
-        self._settled = True
-        self._publish_all()
-        self._engine.allow_deletes()
-        self._complain(None)
-        self._tell_mesh()
 
     def _tell_mesh(self) -> None:
         """Log which mesh this is, or what is waited for."""
@@ -360,13 +348,11 @@ class Federating:
 
     def _publish_all(self) -> None:
         """Tell subscribers what is exported, unless something is missing from it that is exported too."""
-        # Who does not lead has not looked at what the Gateways list: there, whatever is held may be exported.
-        exports = sorted(
-            "/".join(place)
-            for place in self._holding.held.exports
-            if not self._leading or self._planner.is_listed(place)
-        )
-        if exports:
-            _log.error("subscribers are told nothing until %s can be understood, or is gone", ", ".join(exports))
+        unknown = [*self._planner.unknown_exports(), *(key for key in self._failing if isinstance(key, ExportKey))]
+        places = sorted({(key.namespace, key.name) for key in unknown})
+        # Who does not lead has not looked at what the Gateways list: there, whatever is unknown may be exported.
+        missing = ["/".join(place) for place in places if not self._leading or self._planner.is_listed(place)]
+        if missing:
+            _log.error("subscribers are told nothing until it is known what is exported of %s", ", ".join(missing))
         else:
             self._publisher.ready(self._planner)

@@ -71,8 +71,6 @@ class Listener:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ending: Counter[str] = Counter()
         """Sessions of a remote that are cancelled and have not come to their end: how many."""
-        self._put_back: set[Record] = set()
-        """What was deleted, and is there for the planner until it is there again."""
         self._seldom = Seldom()
         self._recalled = False
         self._mesh: LocalMesh | None = None
@@ -101,10 +99,6 @@ class Listener:
             for name in {*self._meshes, *self._sessions}:
                 self.arrange(name, rejudge=True)
 
-    def record_seen(self, remote: str, host: str) -> None:
-        """A FederatedService is there."""
-        self._put_back.discard(Record(remote, host))
-
     def record_removed(self, remote: str, host: str) -> bool:
         """A FederatedService was deleted, by someone or by us; returns whether that stands, or it is put back.
 
@@ -113,7 +107,6 @@ class Listener:
         session = self._sessions.get(remote)
         if session is None or session.record_removed(host):
             return True
-        self._put_back.add(Record(remote, host))
         if self._seldom.ready(remote):
             _log.warning(
                 "FederatedServices were deleted of services that the remote offers, such as %s: they are put back, and "
@@ -269,10 +262,10 @@ class Listener:
         wanted = () if spec is None or mesh is None else (record_manifest(mesh, spec),)
         record = Record(remote, host)
         self._engine.want(record, wanted, flow=remote)
-        if not wanted and record in self._put_back:
-            # It is gone already, so that no watch will say that it goes.
-            self._put_back.discard(record)
-            self._planner.offer_changed(record_name(host, remote), None)
+        name = record_name(host, remote)
+        if not wanted and mesh is not None and self._offers.get((mesh.namespace, name)) is None:
+            # Where somebody deleted it, no watch will say that it goes.
+            self._planner.offer_changed(name, None)
 
 
 def _judging(spec: FederatedServiceSpec) -> str:

@@ -7,25 +7,20 @@ is decided until it could be read.
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from meshfed.api.meta import ObjectMeta
-from meshfed.api.v1alpha1 import GROUP
+from meshfed.api.v1alpha1 import GROUP, ORIGIN_ANNOTATION
 from meshfed.controller.cluster import CRDS, Served
 from meshfed.istio.names import RESOLVED_FROM, gateway_index
-from meshfed.kube import Client, KubeError, ObjectKey
+from meshfed.kube import Client, ObjectKey, retry_on_error
 from meshfed.model.meshes import FDS_SERVICE_PREFIX, is_ip
 from meshfed.plan import Planner
 
-_log = logging.getLogger(__name__)
 _T = TypeVar("_T")
-
-RETRY_SECONDS: Final = 2.0
 
 
 class _Gateway(msgspec.Struct, frozen=True):
@@ -57,7 +52,7 @@ async def recall(
     owner_labels: Mapping[str, str],
     *,
     planner: Planner,
-    complain: Callable[[str | None], None],
+    complain: Callable[[str], None],
 ) -> None:
     """Tell ``planner`` what is history, as soon as the API answers; ``complain`` hears why it does not."""
     ours = _Ours(client, served, ",".join(f"{key}={value}" for key, value in owner_labels.items()), complain)
@@ -70,21 +65,23 @@ async def recall(
 
 
 async def outlived(
-    client: Client, served: Served, owner_labels: Mapping[str, str], *, complain: Callable[[str | None], None]
-) -> frozenset[ObjectKey]:
+    client: Client, served: Served, owner_labels: Mapping[str, str], *, complain: Callable[[str], None]
+) -> dict[ObjectKey, str]:
     """Return the objects of imports that are older than the CRD of FederatedServices, as soon as the API answers.
 
-    The FederatedServices that they came from went with the CRD that was there before.
+    Each with what it says that it follows from. The FederatedServices went with the CRD that was there before.
     """
     ours = _Ours(client, served, ",".join(f"{key}={value}" for key, value in owner_labels.items()), complain)
     made = await ours.definition_made("federatedservices")
     found = {kind: await ours.all(kind, _Any) for kind in ("ServiceEntry", "WorkloadEntry", "DestinationRule")}
-    return frozenset(
-        ObjectKey(served.istio(kind).group, kind, one.metadata.namespace, one.metadata.name)
+    return {
+        ObjectKey(served.istio(kind).group, kind, one.metadata.namespace, one.metadata.name): (
+            one.metadata.annotations.get(ORIGIN_ANNOTATION, "")
+        )
         for kind, objects in found.items()
         for one in objects
         if one.metadata.creation_timestamp < made and FDS_SERVICE_PREFIX not in one.metadata.name
-    )
+    }
 
 
 class _Any(msgspec.Struct, frozen=True):
@@ -97,30 +94,24 @@ class _Ours(NamedTuple):
     client: Client
     served: Served
     label_selector: str
-    complain: Callable[[str | None], None]
+    complain: Callable[[str], None]
 
     async def all(self, kind: str, into: type[_T]) -> Sequence[_T]:
         """Return all of a kind, as soon as the API answers."""
         resource = self.served.istio(kind)
-        while True:
-            try:
-                return await self.client.list(resource, into=into, label_selector=self.label_selector)
-            except KubeError as error:
-                _log.warning("cannot list %s, again in %.0f s: %s", resource, RETRY_SECONDS, error)
-                self.complain(f"cannot list {resource}: {error}")
-            await asyncio.sleep(RETRY_SECONDS)
+        return await retry_on_error(
+            lambda: self.client.list(resource, into=into, label_selector=self.label_selector),
+            problem=f"cannot list {resource}",
+            not_ready=self.complain,
+        )
 
     async def definition_made(self, plural: str) -> str:
         """Return when a CRD of ours was made, as soon as the API answers."""
-        while True:
-            try:
-                crd = await self.client.get(CRDS, f"{plural}.{GROUP}")
-            except KubeError as error:
-                _log.warning("cannot read the CRD %s.%s, again in %.0f s: %s", plural, GROUP, RETRY_SECONDS, error)
-                self.complain(f"cannot read the CRD {plural}.{GROUP}: {error}")
-            else:
-                return str(crd["metadata"]["creationTimestamp"])
-            await asyncio.sleep(RETRY_SECONDS)
+        name = f"{plural}.{GROUP}"
+        crd = await retry_on_error(
+            lambda: self.client.get(CRDS, name), problem=f"cannot read the CRD {name}", not_ready=self.complain
+        )
+        return str(crd["metadata"]["creationTimestamp"])
 
 
 def _answers(entries: Sequence[_WorkloadEntry]) -> dict[str, tuple[str, ...]]:

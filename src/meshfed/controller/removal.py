@@ -20,7 +20,18 @@ from meshfed.api.meta import ObjectMeta
 from meshfed.api.v1alpha1 import FINALIZER, GROUP, OWNER_NAMESPACE_LABEL
 from meshfed.controller.cluster import ISTIO_KINDS, ROUTE
 from meshfed.controller.options import LEASE
-from meshfed.kube import LEASES, Client, Conflict, Discovery, Forbidden, KubeError, NotFound, Resource, discover
+from meshfed.kube import (
+    LEASES,
+    Backoff,
+    Client,
+    Conflict,
+    Discovery,
+    Forbidden,
+    KubeError,
+    NotFound,
+    Resource,
+    discover,
+)
 
 CONFIGURED: Final = ((GROUP, "RemoteMesh"), (GROUP, "MeshFederation"))
 """What people wrote, in the order in which it is let go."""
@@ -158,7 +169,7 @@ class Removal:
         changed_at = reported_at = loop.time()
         before: object = None
         said = sure = False
-        pause, longest = _LOOK_SECONDS
+        pause = Backoff(base=_LOOK_SECONDS[0], cap=_LOOK_SECONDS[1])
         while True:
             self.trouble = ""
             try:
@@ -166,7 +177,8 @@ class Removal:
                 state = {(one.meta.uid, one.leaving, one.meta.finalizers) for one in found.all}
                 now = loop.time()
                 if state != before:
-                    before, changed_at, pause = state, now, _LOOK_SECONDS[0]
+                    before, changed_at = state, now
+                    pause.reset()
                 if now - reported_at >= _REPORT_SECONDS:
                     reported_at = now
                     self._report(found, waits=now - changed_at)
@@ -183,8 +195,7 @@ class Removal:
             if self.trouble and not said:
                 said = True
                 self._say(f"the API fails, and is tried again: {self.trouble}")
-            await asyncio.sleep(_SURE_SECONDS if sure else pause)
-            pause = min(pause * 1.5, longest)
+            await asyncio.sleep(_SURE_SECONDS if sure else pause.next())
 
     async def _delete_lease(self) -> None:
         """Delete what leaders were elected by; a controller that still runs makes it anew, which harms nobody."""

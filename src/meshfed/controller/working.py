@@ -1,4 +1,4 @@
-"""The keys that wait, worked out one after the other: turn by turn, held where that is due, and again after a fault."""
+"""The keys that wait, worked out one after the other: turn by turn, and again after a fault."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from meshfed.controller.faults import Faults
+from meshfed.controller.faults import Faults, described
 from meshfed.plan import Key, Outputs, Planner
 from meshfed.telemetry.metrics import Metrics
 
@@ -15,7 +15,8 @@ from meshfed.telemetry.metrics import Metrics
 class Work:
     """Works out what ``planner`` marks, and passes the outputs to ``send``, with whose turn it was.
 
-    ``dirty`` is set whenever a key is marked; ``holds`` says of a key whether it is not to be worked out for now.
+    ``dirty`` is set whenever a key is marked; ``is_over`` says whether nothing is to be worked out any more. In
+    ``failing`` stands which keys could not be worked out, which is a fault of ours, and why.
     """
 
     def __init__(
@@ -23,36 +24,37 @@ class Work:
         planner: Planner,
         send: Callable[[Key, Outputs, str], None],
         *,
-        holds: Callable[[Key], bool],
+        failing: dict[Key, str],
+        is_over: Callable[[], bool],
         dirty: asyncio.Event,
         faults: Faults,
         metrics: Metrics,
     ) -> None:
         self._planner = planner
         self._send = send
-        self._holds = holds
+        self._is_over = is_over
         self._dirty = dirty
         self._faults = faults
         self._metrics = metrics
         self._under_way = False
-        self._failing: dict[Key, None] = {}
-        self._skipped: dict[Key, str] = {}
+        self._recovered = False
+        self._failing = failing
 
     @property
     def is_done(self) -> bool:
         """Whether nothing waits to be worked out."""
         return not (self._dirty.is_set() or self._under_way)
 
-    @property
-    def failing(self) -> list[Key]:
-        """The keys that could not be worked out, which is a fault of ours."""
-        return list(self._failing)
+    def recovered(self) -> bool:
+        """Return whether a key, since the last call, could be worked out that could not before."""
+        recovered, self._recovered = self._recovered, False
+        return recovered
 
     async def all(self) -> None:
         """Work out everything that waits."""
         self._under_way = True
         try:
-            while turn := self._planner.take_dirty():
+            while not self._is_over() and (turn := self._planner.take_dirty()):
                 for key in turn.keys:
                     self._one(key, turn.flow)
                 self._metrics.queue_depth.set(self._planner.waiting)
@@ -68,32 +70,17 @@ class Work:
             self._dirty.clear()
             await self.all()
 
-    def release(self) -> None:
-        """Less is held than was: have what was skipped worked out."""
-        skipped, self._skipped = self._skipped, {}
-        for key, flow in skipped.items():
-            self._planner.look_again(key, flow)
-        self._dirty.set()
-
     def _one(self, key: Key, flow: str) -> None:
-        if self._holds(key):
-            self._skipped[key] = flow
-            if key in self._failing:
-                del self._failing[key]
-                self._faults.over(str(key))
-            return
         started = time.perf_counter()
         try:
             outputs = self._planner.reconcile(key)
-            if outputs is None:
-                self._failing[key] = None  # and who knows why has said so
-                return
-            self._send(key, outputs, flow)
+            if outputs is not None:  # else it is unknown, and all that it led to stays
+                self._send(key, outputs, flow)
         except Exception as error:  # noqa: BLE001 - one key's fault, which is ours, must not stop the work on all others
             self._faults.caught(str(key), error, partial(self._planner.look_again, key, flow))
-            self._failing[key] = None
+            self._failing[key] = f"a fault of Meshfed's own: {described(error)}"
         else:
-            if key in self._failing:
-                del self._failing[key]
+            if self._failing.pop(key, None) is not None:
+                self._recovered = True
                 self._faults.over(str(key))
         self._metrics.reconcile_seconds.labels(kind=type(key).__name__).observe(time.perf_counter() - started)

@@ -12,6 +12,8 @@ Everything is a collection of values by key, in one `Graph`:
   ``members``, ``keys``), and so the graph knows what each value was worked out from.
 - An `Index` has the keys of a `Derived` by something that their values say: the offers by host, the exports by reason.
   `Leading` says which of them are among the first of their group; a `Tally` counts keys by what their values say.
+- A `SubsetIndex` has them by sets of which theirs are part: the selectors that select some labels. A `SupersetIndex`
+  has those that have all of a set: what a selector selects. `Distinct` is an input for that, of many that are alike.
 
 From that three things follow:
 
@@ -29,9 +31,11 @@ After any history every value is the one that would be worked out anew: tests/de
 """
 
 from meshfed.derive.collections import Collection, Context, Derived, Input
+from meshfed.derive.distinct import Distinct
 from meshfed.derive.graph import Change, Graph, Known, Node, Unknown
 from meshfed.derive.index import Index
 from meshfed.derive.leading import Leading
+from meshfed.derive.matching import SubsetIndex, SupersetIndex
 from meshfed.derive.tally import Tally
 
 __all__ = [
@@ -39,12 +43,15 @@ __all__ = [
     "Collection",
     "Context",
     "Derived",
+    "Distinct",
     "Graph",
     "Index",
     "Input",
     "Known",
     "Leading",
     "Node",
+    "SubsetIndex",
+    "SupersetIndex",
     "Tally",
     "Unknown",
 ]

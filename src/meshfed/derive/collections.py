@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import Any, Generic, Protocol, TypeVar
 
 from meshfed.derive.graph import Graph, Known, Node, NotKnown, Unknown
-
-if TYPE_CHECKING:
-    from meshfed.derive.index import Index
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 G = TypeVar("G", bound=Hashable)
 K_contra = TypeVar("K_contra", bound=Hashable, contravariant=True)
+G_contra = TypeVar("G_contra", bound=Hashable, contravariant=True)
+M = TypeVar("M")
+M_co = TypeVar("M_co", covariant=True)
 
 
 class Collection(Generic[K, V]):
@@ -43,6 +43,11 @@ class Collection(Generic[K, V]):
         node = self.nodes.get(key)
         value: Known[V] = node.value if node is not None else None
         return value
+
+    def why_unknown(self, key: K) -> str:
+        """Return why ``key`` is unknown; empty where it is known, or absent."""
+        known = self.get(key)
+        return known.reason if isinstance(known, Unknown) else ""
 
     def has(self, key: K) -> bool:
         """Whether there is a value of ``key``, or it is unknown whether there is."""
@@ -110,11 +115,10 @@ class Input(Collection[K, V]):
         """Nobody can say what there is of ``key``."""
         self._set(key, Unknown(reason), flow)
 
-    def touch(self, key: K, flow: Hashable = "") -> None:
-        """What whoever reads ``key`` reads beside the graph is another now."""
-        self.graph.for_(flow)
-        if key in self.nodes:
-            self.graph.changed(self.nodes[key])
+    def clear(self, key: K, flow: Hashable = "") -> None:
+        """``key`` is unknown no more: unless something was put since, there is none."""
+        if isinstance(self.get(key), Unknown):
+            self._set(key, None, flow)
 
     def complete(self, flow: Hashable = "") -> None:
         """Whatever was not put by now is absent."""
@@ -164,6 +168,27 @@ class Input(Collection[K, V]):
             self.drop_unless_needed(node)
 
 
+class Grouped(Protocol[G_contra, M_co]):
+    """What has keys by group, as an index does."""
+
+    @property
+    def nodes(self) -> Mapping[Any, Node]:
+        """The groups that somebody reads."""
+
+    @property
+    def lost(self) -> Mapping[Any, Any]:
+        """The keys of which nobody knows where they belong."""
+
+    def node(self, group: G_contra, /) -> Node:
+        """Return the node of a group, for whoever reads it."""
+
+    def members(self, group: G_contra, /) -> M_co:
+        """Return the keys of a group, as far as they are known."""
+
+    def doubt(self, group: G_contra, /) -> Unknown | None:
+        """Return why there may be members that nobody knows; ``None`` where there are none."""
+
+
 class Context:
     """What a function reads other collections through."""
 
@@ -195,10 +220,10 @@ class Context:
         self._reads[node] = None
         node.read_by(self._node)
 
-    def members(self, index: Index[G, K], group: G) -> Sequence[K]:
-        """Return the keys of a group, sorted, not to be kept; where these may not be all, it is unknown."""
-        self._read(index.node(group))
-        doubt = index.doubt(group)
+    def members(self, index: Grouped[G, M], group: G) -> M:
+        """Return the keys of a group, not to be kept; where these may not be all, it is unknown."""
+        self._read(index.nodes.get(group) or index.node(group))
+        doubt = index.doubt(group) if index.lost else None
         if doubt is not None:
             raise NotKnown(doubt)
         return index.members(group)

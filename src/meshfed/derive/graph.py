@@ -115,6 +115,9 @@ class Graph:
         self._changed: dict[tuple[Owner, Hashable], tuple[Node, Flows]] = {}
         self._flows: Flows = ()
         """Who gives reason to what is marked now."""
+        self.unknown: dict[Node, None] = {}
+        """The values that are unknown."""
+        self._learned = False
 
     def next_rank(self) -> int:
         """Return the rank of one more collection. A function reads what was made before it, and nothing else."""
@@ -129,7 +132,12 @@ class Graph:
 
     def put(self, node: Node, value: Any) -> None:
         """Give ``node`` another value."""
-        node.value = value
+        before, node.value = node.value, value
+        if isinstance(value, Unknown):
+            self.unknown[node] = None
+        elif isinstance(before, Unknown):
+            self.unknown.pop(node, None)
+            self._learned = True
         if node.collection.is_output:
             place = (node.collection, node.key)
             _, flows = self._changed.get(place, (node, ()))
@@ -171,6 +179,15 @@ class Graph:
                 self._flows = stale.pop(node)
                 self._work_out(node)
         return True
+
+    def is_to_be_told(self, collection: Owner, key: Hashable) -> bool:
+        """Whether an output changed since the last call of `outputs`."""
+        return (collection, key) in self._changed
+
+    def learned(self) -> bool:
+        """Return whether something came to be known, since the last call, that was unknown."""
+        learned, self._learned = self._learned, False
+        return learned
 
     def outputs(self) -> list[Change]:
         """Return the outputs that changed since the last call, each once, what decides before what reports."""
@@ -220,6 +237,7 @@ class Graph:
     def forget(self, node: Node) -> None:
         """Take note that a key is gone, and reads nothing any more."""
         self._stale[node.collection.rank].pop(node, None)
+        self.unknown.pop(node, None)
         self._tell(node, None)
         self._note_reads(node, {})
 

@@ -76,7 +76,7 @@ class Index(Collection[G, Sequence[K]]):
         self._groups: Callable[[K, Any], Iterable[G]] = groups
         self._perhaps = perhaps
         self._of: dict[K, tuple[G, ...]] = {}
-        self._lost: dict[K, tuple[Unknown, tuple[G, ...] | None]] = {}
+        self.lost: dict[K, tuple[Unknown, tuple[G, ...] | None]] = {}
         self._lost_in: dict[G, dict[K, None]] = {}
         self._lost_anywhere: dict[K, None] = {}
         self._leading: list[Leading[K]] = []
@@ -100,10 +100,10 @@ class Index(Collection[G, Sequence[K]]):
 
     def doubt(self, group: G) -> Unknown | None:
         """Return why there may be members of ``group`` that nobody knows; ``None`` where there are none."""
-        if self._lost:
+        if self.lost:
             for lost in (self._lost_in.get(group, ()), self._lost_anywhere):
                 for key in lost:
-                    return self._lost[key][0]
+                    return self.lost[key][0]
         return None
 
     def has(self, group: G) -> bool:
@@ -130,7 +130,7 @@ class Index(Collection[G, Sequence[K]]):
     def move(self, key: K, place: Place[G]) -> None:
         """A key is in these groups now, and in no other."""
         groups, order = place
-        if key in self._lost:
+        if key in self.lost:
             self._find(key)
         before = self._of.get(key, ())
         if before == groups and order == self._order_of.get(key):
@@ -159,11 +159,11 @@ class Index(Collection[G, Sequence[K]]):
         except Exception:  # noqa: BLE001 - it is lost already; where that too fails, it may be anywhere
             perhaps = None
         groups = None if perhaps is None else tuple(dict.fromkeys(perhaps))
-        if key in self._lost:
-            if self._lost[key] == (reason, groups):
+        if key in self.lost:
+            if self.lost[key] == (reason, groups):
                 return
             self._find(key)
-        self._lost[key] = (reason, groups)
+        self.lost[key] = (reason, groups)
         if groups is None:
             self._lost_anywhere[key] = None
         for group in groups or ():
@@ -171,7 +171,7 @@ class Index(Collection[G, Sequence[K]]):
         self._look_again(groups)
 
     def _find(self, key: K) -> None:
-        _, groups = self._lost.pop(key)
+        _, groups = self.lost.pop(key)
         if groups is None:
             del self._lost_anywhere[key]
         for group in groups or ():

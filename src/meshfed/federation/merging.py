@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from meshfed.federation.limits import standing
-from meshfed.model.imports import Backend, Import
+from meshfed.model.imports import Backend, Import, LocalService
 from meshfed.model.meshes import Remote
 from meshfed.model.offers import Offer, Port, usable_labels
 from meshfed.model.reasons import Decision, Reason
@@ -31,6 +31,8 @@ class Candidate(msgspec.Struct, frozen=True):
     export_to: tuple[str, ...] = ("*",)
     outlier_detection: dict[str, str | int | bool] | None = None
     reason: Reason = Reason.ACCEPTED
+    local: LocalService | None = None
+    """The local Service that it joins."""
     note: str = ""
     """What a person should know of it though it is accepted, and under which reason."""
 
@@ -130,4 +132,5 @@ def _import(host: str, joined: Sequence[Candidate]) -> Import:
         backends=backends,
         export_to=first.export_to,
         outlier_detection=outlier_detection,
+        local=first.local,
     )

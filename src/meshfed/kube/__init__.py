@@ -1,13 +1,13 @@
 """A Kubernetes client that knows nothing of federation.
 
-Connection and credentials (``config``, ``kubeconfig``), requests by verb (``client``, ``discovery``), list and watch
-into memory (``store``, ``reflector``), a work queue by key (``queue``), the engine that makes what exists equal to
-what is wanted (``engine``), leader election (``lease``), and Events (``events``).
+Where and as whom (``config``, ``kubeconfig``), requests by verb (``client``, ``discovery``) and how they go
+(``connection``), list and watch into memory (``store``, ``reflector``), a work queue by key (``queue``), the engine
+that makes what exists equal to what is wanted (``engine``), leader election (``lease``), and Events (``events``).
 """
 
 from __future__ import annotations
 
-from meshfed.kube.backoff import Backoff
+from meshfed.kube.backoff import Backoff, retry_on_error
 from meshfed.kube.client import Client, PatchType, WatchEvent
 from meshfed.kube.config import ClusterConfig, in_cluster
 from meshfed.kube.discovery import Discovery, discover
@@ -34,6 +34,7 @@ from meshfed.kube.errors import (
 from meshfed.kube.events import Recorder, Subject
 from meshfed.kube.kubeconfig import detect, load_kubeconfig
 from meshfed.kube.lease import LEASES, Elector, Timing, process_identity
+from meshfed.kube.ownership import Ownership
 from meshfed.kube.queue import QueueStatistics, WorkQueue
 from meshfed.kube.reflector import Reflector, ReflectorState, ReflectorStatistics
 from meshfed.kube.resources import Manifest, ObjectKey, Resource
@@ -67,6 +68,7 @@ __all__ = [
     "ObjectKey",
     "ObjectState",
     "Outcome",
+    "Ownership",
     "PatchType",
     "QueueStatistics",
     "Recorder",
@@ -91,5 +93,6 @@ __all__ = [
     "load_kubeconfig",
     "micro_time_now",
     "process_identity",
+    "retry_on_error",
     "time_now",
 ]

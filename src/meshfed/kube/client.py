@@ -1,47 +1,28 @@
-"""Requests to a Kubernetes API: one method per verb, errors by type, every request bounded in time and counted.
-
-Nothing is retried here but what a fresh token settles; waiting and trying again is for callers, who know what may
-have changed meanwhile.
-"""
+"""Requests to a Kubernetes API: one method per verb, with the types that come back. ``connection`` sends them."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import copy
-import logging
-import platform
-import socket
-import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from enum import StrEnum
-from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Final, Self, TypedDict, TypeVar, Unpack, overload
-from urllib.parse import urlencode
 
-import aiohttp
 import msgspec
-from yarl import URL
 
-import meshfed
 from meshfed.kube.config import ClusterConfig
-from meshfed.kube.errors import MalformedAnswer, NotLeading, Silent, TransportError, api_error
+from meshfed.kube.connection import Call, Connection
+from meshfed.kube.errors import MalformedAnswer, Silent, api_error
 from meshfed.kube.lines import LineSplitter
 from meshfed.kube.resources import Manifest, Resource
-from meshfed.kube.tls import ContextSource
-from meshfed.telemetry.logs import Seldom
 from meshfed.telemetry.metrics import Metrics
 
-_log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 PAGE_SIZE: Final = 500
 """Objects asked for in one page of a list; client-go's number."""
-_CONNECT_TIMEOUT: Final = 10.0
 _WATCH_GRACE: Final = 10.0
 """Seconds that a watch may outlast the time its server was asked to end it."""
-_ERROR_BODY: Final = 65536
 
 
 class PatchType(StrEnum):
@@ -85,18 +66,6 @@ class _List(msgspec.Struct):
     items: tuple[msgspec.Raw, ...] | None = None
 
 
-class _Call(msgspec.Struct, frozen=True):
-    """One request; ``verb`` is the API's word, which decides the method."""
-
-    verb: str
-    resource: Resource | str
-    path: str
-    params: Mapping[str, str] = {}
-    body: bytes | None = None
-    content_type: str = "application/json"
-    accept: str = "application/json"
-
-
 class Client:
     """A connection to one cluster, as an async context manager.
 
@@ -115,14 +84,8 @@ class Client:
     ) -> None:
         self.config = config
         self.metrics = metrics or Metrics()
-        self._base = config.server.rstrip("/")
-        self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=_CONNECT_TIMEOUT)
-        self._slots = asyncio.Semaphore(concurrency)
+        self._connection = Connection(config, metrics=self.metrics, timeout=timeout, concurrency=concurrency)
         self._manager = {"fieldManager": field_manager}
-        self._tls = ContextSource(config.tls) if self._base.startswith("https:") else None
-        self._warned = Seldom(period=3600.0)
-        self._session: aiohttp.ClientSession | None = None
-        self._may_write: Callable[[], bool] = lambda: True
 
     def fenced(self, may_write: Callable[[], bool]) -> Self:
         """The same connection for who may not write always: ``may_write`` is asked as the last thing before each write.
@@ -130,34 +93,17 @@ class Client:
         Every method that writes then also raises ``NotLeading``.
         """
         fenced = copy.copy(self)
-        fenced._may_write = may_write  # noqa: SLF001 - a copy of ourselves
+        fenced._connection = self._connection.fenced(may_write)  # noqa: SLF001 - a copy of ourselves
         return fenced
 
     async def __aenter__(self) -> Self:
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60.0, socket_factory=_socket)
-        agent = (
-            f"meshfed/{meshfed.__version__} ({sys.platform}/{platform.machine()}) python/{platform.python_version()}"
-        )
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            headers=[
-                ("User-Agent", agent),
-                # Compressing costs an API server more time than a cluster's network takes for the plain bytes.
-                ("Accept-Encoding", "identity"),
-                *self.config.impersonate,
-            ],
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
+        await self._connection.open()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
-
-    # --- objects
+        await self._connection.close()
 
     @overload
     async def get(self, resource: Resource, name: str, *, namespace: str | None = None) -> Manifest: ...
@@ -165,7 +111,7 @@ class Client:
     async def get(self, resource: Resource, name: str, *, namespace: str | None = None, into: type[_T]) -> _T: ...
     async def get(self, resource: Resource, name: str, *, namespace: str | None = None, into: Any = Manifest) -> Any:
         """One object, decoded ``into`` that type; ``NotFound`` where there is none."""
-        return _decode(await self._send(_Call("get", resource, resource.path(namespace, name))), into)
+        return _decode(await self._send(Call("get", resource, resource.path(namespace, name))), into)
 
     @overload
     async def list(self, resource: Resource, **selection: Unpack[Selection]) -> Sequence[Manifest]: ...
@@ -192,7 +138,7 @@ class Client:
             params["limit"] = str(limit)
         if token:
             params["continue"] = token
-        found = _decode(await self._send(_Call("list", resource, path, params)), _List)
+        found = _decode(await self._send(Call("list", resource, path, params)), _List)
         return Page(found.items or (), found.metadata.resource_version, found.metadata.next)
 
     async def pages(
@@ -218,7 +164,7 @@ class Client:
             namespace = manifest["metadata"].get("namespace")
         if resource.namespaced and not namespace:
             raise ValueError(f"a new one of {resource} needs a namespace")
-        call = _Call("create", resource, resource.path(namespace), self._manager, _encode(manifest))
+        call = Call("create", resource, resource.path(namespace), self._manager, _encode(manifest))
         return await self._written(call)
 
     async def replace(self, resource: Resource, manifest: Mapping[str, Any]) -> Manifest:
@@ -228,7 +174,7 @@ class Client:
         """
         metadata = manifest["metadata"]
         path = resource.path(metadata.get("namespace"), metadata["name"])
-        return await self._written(_Call("update", resource, path, self._manager, _encode(manifest)))
+        return await self._written(Call("update", resource, path, self._manager, _encode(manifest)))
 
     async def patch(
         self,
@@ -244,7 +190,7 @@ class Client:
         """Change parts of an object and return it as stored; ``force`` takes fields over, in an apply."""
         params = self._manager | ({"force": "true"} if force else {})
         path = resource.path(namespace, name, subresource)
-        return await self._written(_Call("patch", resource, path, params, _encode(patch), patch_type))
+        return await self._written(Call("patch", resource, path, params, _encode(patch), patch_type))
 
     async def patch_status(
         self, resource: Resource, name: str, status: Mapping[str, Any], *, namespace: str | None = None
@@ -269,7 +215,7 @@ class Client:
             options["preconditions"] = preconditions
         if propagation:
             options["propagationPolicy"] = propagation
-        await self._send(_Call("delete", resource, resource.path(namespace, name), body=_encode(options)))
+        await self._send(Call("delete", resource, resource.path(namespace, name), body=_encode(options)))
 
     async def watch(
         self, resource: Resource, *, resource_version: str, timeout_seconds: int, **selection: Unpack[Selection]
@@ -290,10 +236,10 @@ class Client:
         }
         # A peer that died without a word is found by TCP keepalive; one whose kernel lives but that will never speak
         # again (a hung server, a load balancer that lost its backend) only by having a time when it should be over.
-        timeout = aiohttp.ClientTimeout(total=timeout_seconds + _WATCH_GRACE, sock_connect=_CONNECT_TIMEOUT)
-        call = _Call("watch", resource, path, params)
+        timeout = timeout_seconds + _WATCH_GRACE
+        call = Call("watch", resource, path, params)
         splitter = LineSplitter()
-        async with self._open(call, timeout) as response:
+        async with self._connection.stream(call, timeout=timeout) as response:
             try:
                 async for chunk in response.content.iter_any():
                     for line in splitter.feed(chunk):
@@ -303,99 +249,22 @@ class Client:
                         yield event
             except TimeoutError as error:
                 raise Silent(
-                    f"watch {self._base}{path}: the connection stands, but the end of the watch, asked for after "
-                    f"{timeout_seconds} s, did not come through; look at what is between: a proxy, a load balancer"
+                    f"watch {self._connection.server}{path}: the connection stands, but the end of the watch, asked "
+                    f"for after {timeout_seconds} s, did not come through; look at what is between: a proxy, a load "
+                    "balancer"
                 ) from error
 
     async def fetch(self, path: str, *, accept: str = "application/json") -> tuple[str, bytes]:
         """GET a path that belongs to no resource, such as ``/version``: its Content-Type and its body."""
-        call = _Call("get", path.strip("/").partition("/")[0], path, accept=accept)
-        async with self._slots, self._open(call, self._timeout) as response:
-            return response.headers.get("Content-Type", ""), await response.read()
+        call = Call("get", path.strip("/").partition("/")[0], path, accept=accept)
+        return await self._connection.send(call)
 
-    # --- the wire
+    async def _send(self, call: Call) -> bytes:
+        return (await self._connection.send(call)).body
 
-    async def _send(self, call: _Call) -> bytes:
-        async with self._slots, self._open(call, self._timeout) as response:
-            return await response.read()
-
-    async def _written(self, call: _Call) -> Manifest:
+    async def _written(self, call: Call) -> Manifest:
         stored: Manifest = _decode(await self._send(call), Manifest)
         return stored
-
-    @contextlib.asynccontextmanager
-    async def _open(self, call: _Call, timeout: aiohttp.ClientTimeout) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The response to ``call``, if it is a good one; errors while its body is read become ours as well."""
-        try:
-            response = await self._authorized(call, timeout)
-            async with response:
-                if response.status >= 300:
-                    body = await response.content.read(_ERROR_BODY)
-                    raise api_error(response.status, body, response.headers)
-                yield response
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise TransportError(f"{call.verb} {self._base}{call.path}: {_describe(error)}") from error
-
-    async def _authorized(self, call: _Call, timeout: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
-        header = await self.config.credentials.authorization()
-        response = await self._request(call, header, timeout)
-        if response.status == HTTPStatus.UNAUTHORIZED and await self.config.credentials.rejected(header):
-            response.close()
-            header = await self.config.credentials.authorization()
-            response = await self._request(call, header, timeout)
-        return response
-
-    async def _request(
-        self, call: _Call, authorization: str | None, timeout: aiohttp.ClientTimeout
-    ) -> aiohttp.ClientResponse:
-        if self._session is None:
-            raise RuntimeError("the client is used outside of its `async with` block")
-        headers = {"Accept": call.accept}
-        if authorization:
-            headers["Authorization"] = authorization
-        if call.body is not None:
-            headers["Content-Type"] = call.content_type
-        tls = await self._tls.get(await self.config.credentials.certificate()) if self._tls else True
-        if call.verb in _WRITES and not self._may_write():
-            raise NotLeading(f"not sent, since this process does not lead: {call.verb} {call.path}")
-        try:
-            response = await self._session.request(
-                _METHODS[call.verb],
-                URL(self._base + call.path + ("?" + urlencode(call.params) if call.params else ""), encoded=True),
-                data=call.body,
-                headers=headers,
-                timeout=timeout,
-                ssl=tls,
-                server_hostname=self.config.tls.server_name,
-                proxy=self.config.proxy,
-                # A redirect would carry the token to wherever it points.
-                allow_redirects=False,
-            )
-        except (aiohttp.ClientError, TimeoutError, OSError):
-            self._count(call, 0)
-            raise
-        self._count(call, response.status)
-        for warning in response.headers.getall("Warning", ()):
-            if self._warned.ready(warning):
-                _log.warning("the Kubernetes API warns: %s", warning, extra={"resource": str(call.resource)})
-        return response
-
-    def _count(self, call: _Call, status: int) -> None:
-        self.metrics.api_requests.labels(call.verb, str(call.resource), str(status)).inc()
-        if status and call.verb in _WRITES:
-            self.metrics.api_writes.labels(call.verb, str(call.resource)).inc()
-
-
-_METHODS: Final = {
-    "get": "GET",
-    "list": "GET",
-    "watch": "GET",
-    "create": "POST",
-    "update": "PUT",
-    "patch": "PATCH",
-    "delete": "DELETE",
-}
-_WRITES: Final = frozenset({"create", "update", "patch", "delete"})
 
 
 def _decode(data: msgspec.Raw | bytes, into: Any) -> Any:
@@ -412,22 +281,3 @@ def _encode(body: Any) -> bytes:
 def _select(resource: Resource, selection: Selection) -> tuple[str, dict[str, str]]:
     chosen = {"labelSelector": selection.get("label_selector"), "fieldSelector": selection.get("field_selector")}
     return resource.path(selection.get("namespace")), {key: value for key, value in chosen.items() if value}
-
-
-def _describe(error: BaseException) -> str:
-    if isinstance(error, TimeoutError):
-        return "timed out"
-    return str(error) or type(error).__name__
-
-
-def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
-    """A socket that notices within a minute that the other side's machine is gone."""
-    family, kind, protocol, *_ = address
-    made = socket.socket(family, kind, protocol)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    # Probes after 30 s of silence, each 10 s, three of them; unanswered writes are given up after as long. A platform
-    # that lacks one of the options uses its own times.
-    for option, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 60000)):
-        if hasattr(socket, option):
-            made.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-    return made

@@ -87,11 +87,15 @@ def observe(
     )
 
 
-def same_metadata(desired: Desired, observed: Observed, ours: Callable[[str], bool]) -> bool:
-    """Whether our labels and annotations are as wanted, none of ours too many."""
-    return _same_pairs(desired.labels, observed.labels, ours) and _same_pairs(
-        desired.annotations, observed.annotations, ours
-    )
+def same_metadata(desired: Desired, observed: Observed, ours: Callable[[str], bool], *, unless_absent: str) -> bool:
+    """Whether our labels and annotations are as wanted, none of ours too many.
+
+    The annotation ``unless_absent`` may be missing: no object is written for that alone.
+    """
+    annotations = desired.annotations
+    if annotations != observed.annotations and all(name != unless_absent for name, _ in observed.annotations):
+        annotations = tuple(pair for pair in annotations if pair[0] != unless_absent)
+    return _same_pairs(desired.labels, observed.labels, ours) and _same_pairs(annotations, observed.annotations, ours)
 
 
 def new(desired: Desired, resource: Resource) -> Manifest:

@@ -3,10 +3,10 @@
 Callers say what each source wants (``want``); what exists is watched through the owner's labels. Whatever differs is
 created, replaced whole, or deleted; whatever is equal is not touched, so that a steady state writes nothing. Every
 object is retried by itself and holds up no other. An object without the owner's labels is never overwritten, and
-nothing is deleted before ``allow_deletes``, which callers say once all their inputs are in.
+one that nobody wants is deleted where callers say that it does not stay.
 
 If the process dies at any point, the next one finds what it did by its labels and goes on from there: nothing is
-remembered anywhere but in the cluster.
+remembered anywhere but in the cluster. There each object says in an annotation what it follows from.
 """
 
 from __future__ import annotations
@@ -19,26 +19,23 @@ from typing import Any, Final
 
 import msgspec
 
+from meshfed.kube import retries
 from meshfed.kube.backoff import jittered
 from meshfed.kube.client import Client
 from meshfed.kube.desired import Desired, Observed, desire
-from meshfed.kube.errors import ConfigError, Conflict, Forbidden, KubeError, NotFound
+from meshfed.kube.errors import KubeError
 from meshfed.kube.observation import Observation, WatchedKind
+from meshfed.kube.ownership import Ownership
 from meshfed.kube.queue import QueueStatistics, WorkQueue
 from meshfed.kube.reflector import ReflectorStatistics
-from meshfed.kube.resources import Manifest, ObjectKey, Resource, version_number
+from meshfed.kube.resources import ObjectKey, Resource, version_number
 from meshfed.kube.sources import ABSENT, NOBODY, ObjectState, Outcome, Record, Sources, SourceState
-from meshfed.kube.writer import NotOwnedError, Writer, Written
+from meshfed.kube.writer import Writer, Written
 
 _log = logging.getLogger(__name__)
 Wanted = Sequence[Mapping[str, Any]]
 _WRITTEN_FOR: Final = 60.0
 """Seconds for which the answer to a write is believed before the watch; far longer than any watch lags."""
-_HELD: Final = 60.0
-"""Seconds an object must stay as written before its next divergence counts as the first again."""
-_REWRITES: Final = 3
-"""Times that what others changed is put back without delay."""
-_CONFLICTS: Final = 5
 _TROUBLE: Final = frozenset({Outcome.NOT_OWNED, Outcome.INVALID, Outcome.DRIFT_CONFLICT, Outcome.FAILED})
 
 
@@ -54,12 +51,8 @@ class EngineStatistics(msgspec.Struct, frozen=True):
 class Engine:
     """Desired against observed, for the kinds of ``resources`` (several versions of one: the newest served is used).
 
-    ``owner_labels`` mark what is ours. ``ours`` says of a label's or annotation's key whether it is ours to remove;
-    by default the keys with the prefixes of the owner's labels. ``adopt`` is given an object of a wanted name
-    that is not ours, and returns it without what is not to be kept of its metadata where it is to be taken over, else
-    ``None``; ``paused`` reads from metadata whether to leave an object alone for now; ``refused`` reads from an
-    object why whoever is to act on it does not, empty where nothing is said against it; ``kept`` is asked
-    whether to leave an object in place for now that nobody wants; ``told`` is the `WorkQueue`'s.
+    ``stays`` is given an object that nobody wants, and what it says that it follows from, empty where it does not say;
+    it returns why the object stays for now, empty where it is to be deleted. ``told`` is the `WorkQueue`'s.
     """
 
     def __init__(
@@ -67,40 +60,29 @@ class Engine:
         client: Client,
         resources: Iterable[Resource],
         *,
-        owner_labels: Mapping[str, str],
-        ours: Callable[[str], bool] | None = None,
-        adopt: Callable[[Manifest], Manifest | None] = lambda _: None,
-        paused: Callable[[Mapping[str, Any]], bool] = lambda _: False,
-        refused: Callable[[Mapping[str, Any]], str] = lambda _: "",
-        kept: Callable[[ObjectKey], bool] = lambda _: False,
+        ownership: Ownership,
+        stays: Callable[[ObjectKey, str], str],
         told: Callable[[ObjectKey, Exception | None], None] | None = None,
         workers: int = 8,
         rng: Callable[[], float] = random.random,
     ) -> None:
         self._client = client
-        domains = {key.partition("/")[0] for key in owner_labels}
-        self._owner = dict(owner_labels)
-        self._writer = Writer(
-            client,
-            owner_labels=owner_labels,
-            ours=ours or (lambda key: key.partition("/")[0] in domains),
-            adopt=adopt,
-            paused=paused,
-            refused=refused,
-        )
-        self._kept = kept
+        self._ownership = ownership
+        self._writer = Writer(client, ownership)
+        self._stays = stays
+        self._staying: set[ObjectKey] = set()
+        """What nobody wants and stays for now."""
         self._workers = workers
         self._rng = rng
         self._sources = Sources()
         self._queue = WorkQueue[ObjectKey](flow=self._sources.flow, told=told, rng=rng)
         self._blocked: set[ObjectKey] = set()
-        self._deletes_allowed = False
         self._subscribers: list[Callable[[Hashable], None]] = []
         self._progress = asyncio.Event()
         self._observation = Observation(
             client,
             resources,
-            label_selector=",".join(f"{key}={value}" for key, value in owner_labels.items()),
+            label_selector=ownership.selector,
             decode=lambda data: self._writer.observe(msgspec.json.decode(data)),
             seen=self._seen,
             known=self._known,
@@ -119,7 +101,7 @@ class Engine:
         """
         found: dict[ObjectKey, Desired] = {}
         for manifest in wanted:
-            desired = desire(manifest, self._owner)
+            desired = desire(manifest, self._ownership.labels)
             kind = self._observation.kind_of(desired.key)
             if kind is None or kind.resource.namespaced != bool(desired.key.namespace):
                 raise ValueError(f"{desired.key}: its kind is not watched, or the namespace is missing or too much")
@@ -132,17 +114,10 @@ class Engine:
         if changed:
             self._notify(source)
 
-    def allow_deletes(self) -> None:
-        """From now on what nobody wants is deleted: every input that wants something has spoken."""
-        if self._deletes_allowed:
-            return
-        self._deletes_allowed = True
-        self.look_again()
-
     def look_again(self) -> None:
-        """See what nobody wants: ``kept`` may answer otherwise now."""
-        self._again(self._observation)
-        self._again(key for key, record in self._sources.records.items() if record.desired is None)
+        """Ask again of each object that nobody wants and that stays for now."""
+        staying, self._staying = self._staying, set()
+        self._again(staying)
 
     def state(self, key: ObjectKey) -> ObjectState:
         """What became of one object."""
@@ -158,7 +133,7 @@ class Engine:
 
     @property
     def pending(self) -> int:
-        """Objects that were not tried yet, or wait for their turn."""
+        """How many objects were not tried yet, or wait for their turn."""
         return self._sources.outcomes[Outcome.PENDING]
 
     async def idle(self) -> None:
@@ -173,11 +148,7 @@ class Engine:
             outcomes={outcome: count for outcome, count in self._sources.outcomes.items() if count},
             observed=sum(len(kind.store) for kind in self._observation.kinds),
             queue=self._queue.statistics(),
-            reflectors={
-                str(kind.resource): kind.reflector.statistics()
-                for kind in self._observation.kinds
-                if kind.reflector is not None
-            },
+            reflectors=self._observation.statistics(),
         )
 
     async def run(self) -> None:
@@ -219,7 +190,8 @@ class Engine:
         if kind is None:
             return
         if record is None:
-            if not self._deletes_allowed or kind.get(key) is None:
+            observed = kind.get(key)
+            if observed is None or self._why_it_stays(key, observed, None):
                 return
             record = self._sources.orphan(key)
         self._blocked.discard(key)
@@ -250,7 +222,7 @@ class Engine:
         if waits := self._sources.must_wait(record):
             self._block(record, waits)
             return
-        if self._held_back(record, desired):
+        if self._held_back(record):
             return
         if observed is not None:
             written = await self._writer.replace(kind.resource, desired, observed)
@@ -279,17 +251,13 @@ class Engine:
             return False
         return True
 
-    def _held_back(self, record: Record, desired: Desired) -> bool:
+    def _held_back(self, record: Record) -> bool:
         """Whether it is too early to write: after a failure, or since something keeps changing the object back."""
-        now = self._now()
-        if record.applied is desired and record.diverged_at is None:
-            record.diverged_at = now
-            if now - record.applied_at >= _HELD:
-                record.rewrites = 0
-            if record.rewrites >= _REWRITES:
-                record.not_before = now + jittered(record.rewrites - _REWRITES, base=10.0, cap=300.0, rng=self._rng)
-                message = "something else keeps changing it back; `kubectl get --show-managed-fields` shows who"
-                self._set(record, Outcome.DRIFT_CONFLICT, message)
+        if retries.is_contested(record, self._now()):
+            delay = jittered(record.rewrites - retries.REWRITES, base=10.0, cap=300.0, rng=self._rng)
+            record.not_before = self._now() + delay
+            message = "something else keeps changing it back; `kubectl get --show-managed-fields` shows who"
+            self._set(record, Outcome.DRIFT_CONFLICT, message)
         return self._early(record)
 
     def _early(self, record: Record) -> bool:
@@ -308,10 +276,8 @@ class Engine:
             self._set(record, Outcome.PAUSED, "is not wanted; an annotation on the object says to leave it alone")
         elif observed.deleting:
             self._block(record, "is being deleted; its finalizers hold it")
-        elif not self._deletes_allowed:
-            self._block(record, "is not wanted; waits until every input is in")
-        elif self._kept(record.key):
-            self._block(record, "is not wanted; is kept for now, and the log says for what")
+        elif why := self._why_it_stays(record.key, observed, record.applied):
+            self._block(record, f"is not wanted, and stays: {why}")
         elif waits := self._sources.must_wait(record):
             self._block(record, waits)
         elif not self._early(record):
@@ -321,6 +287,14 @@ class Engine:
             record.expires = self._now() + _WRITTEN_FOR
             # The watch may have said so already, and then nothing more comes of it.
             self._queue.add(record.key)
+
+    def _why_it_stays(self, key: ObjectKey, observed: Observed, applied: Desired | None) -> str:
+        """Return why an object that nobody wants stays: what we wanted of it before says more than what was found."""
+        annotations = dict(observed.annotations if applied is None else applied.annotations)
+        why = self._stays(key, annotations.get(self._ownership.origin, ""))
+        if why:
+            self._staying.add(key)
+        return why
 
     # --- what is remembered of it
 
@@ -356,46 +330,23 @@ class Engine:
 
     def _set_applied(self, record: Record, observed: Observed) -> None:
         record.not_before = 0.0
-        left = self._left(record.applied_at + _HELD)
-        if record.rewrites > _REWRITES and left:
+        left = self._left(record.applied_at + retries.UNDISTURBED)
+        if record.rewrites > retries.REWRITES and left:
             self._queue.add_after(record.key, left)
             return
         message = "the server stores it with changes of its own" if record.accepted else ""
         self._set(record, Outcome.APPLIED, message, refused=observed.refused)
 
     def _failed(self, record: Record, kind: WatchedKind, error: KubeError) -> None:
-        attempts = record.state.attempts
         self._client.metrics.engine_failures.labels(str(kind.resource), type(error).__name__).inc()
-        if isinstance(error, Conflict) and attempts < _CONFLICTS:
-            self._later(record, Outcome.PENDING, "it changes at this moment", base=0.05, cap=1.0, blocking=True)
-        elif isinstance(error, NotOwnedError):
-            self._later(record, Outcome.NOT_OWNED, str(error), base=5.0, cap=60.0)
-        elif error.retryable:
-            after = error.retry_after
-            self._later(record, Outcome.FAILED, str(error), base=0.2, cap=30.0, blocking=True, at_least=after)
-        elif isinstance(error, Forbidden | NotFound | ConfigError):
-            self._later(record, Outcome.FAILED, str(error), base=1.0, cap=60.0)
-        else:
-            self._later(record, Outcome.INVALID, str(error), base=5.0, cap=300.0)
-
-    def _later(
-        self,
-        record: Record,
-        outcome: Outcome,
-        message: str,
-        *,
-        base: float,
-        cap: float,
-        blocking: bool = False,
-        at_least: float | None = None,
-    ) -> None:
         if record.desired is not record.working:
             return
         attempts = record.state.attempts
-        delay = max(jittered(attempts, base=base, cap=cap, rng=self._rng), at_least or 0.0)
+        retry = retries.after(error, attempts)
+        delay = max(jittered(attempts, base=retry.base, cap=retry.cap, rng=self._rng), retry.at_least)
         record.not_before = self._now() + delay
         self._queue.add_after(record.key, delay)
-        self._set(record, outcome, message, blocking=blocking, attempts=attempts + 1)
+        self._set(record, retry.outcome, retry.message, blocking=retry.blocking, attempts=attempts + 1)
 
     def _block(self, record: Record, message: str) -> None:
         self._blocked.add(record.key)

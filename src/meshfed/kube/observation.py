@@ -13,12 +13,11 @@ from typing import Final
 
 import msgspec
 
-from meshfed.kube.backoff import Backoff
+from meshfed.kube.backoff import Backoff, retry_on_error
 from meshfed.kube.client import Client
 from meshfed.kube.desired import Observed
 from meshfed.kube.discovery import Discovery, discover
-from meshfed.kube.errors import KubeError
-from meshfed.kube.reflector import Reflector
+from meshfed.kube.reflector import Reflector, ReflectorStatistics
 from meshfed.kube.resources import ObjectKey, Resource, version_number, version_rank
 from meshfed.kube.store import Store
 
@@ -103,17 +102,19 @@ class Observation:
             for key in kind.store:
                 yield ObjectKey(kind.group, kind.name, *key)
 
+    def statistics(self) -> dict[str, ReflectorStatistics]:
+        """How each kind's list and watch are doing."""
+        return {str(kind.resource): kind.reflector.statistics() for kind in self.kinds if kind.reflector is not None}
+
     async def run(self) -> None:
         """Follow every kind, each as soon as a version of it is served, until cancelled."""
-        backoff = Backoff(base=0.2, cap=_DISCOVERY_PERIOD, rng=self._rng)
         async with asyncio.TaskGroup() as tasks:
             while missing := [kind for kind in self.kinds if kind.reflector is None]:
-                try:
-                    served = await discover(self._client)
-                except KubeError as error:
-                    _log.warning("the API's discovery failed: %s", error)
-                    await asyncio.sleep(backoff.next(at_least=error.retry_after))
-                    continue
+                served = await retry_on_error(
+                    lambda: discover(self._client),
+                    problem="the API's discovery failed",
+                    backoff=Backoff(base=0.2, cap=_DISCOVERY_PERIOD, rng=self._rng),
+                )
                 for kind in missing:
                     self._resolve(kind, served, tasks)
                 await asyncio.sleep(_DISCOVERY_PERIOD * (0.5 + self._rng()))

@@ -7,7 +7,7 @@ A PUT carries the resourceVersion of what it replaces, so that nobody's change i
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -16,6 +16,7 @@ from meshfed.kube import desired as objects
 from meshfed.kube.client import Client
 from meshfed.kube.desired import Desired, Observed
 from meshfed.kube.errors import AlreadyExists, Conflict, KubeError, NotFound
+from meshfed.kube.ownership import Ownership
 from meshfed.kube.resources import Manifest, ObjectKey, Resource
 
 
@@ -31,33 +32,21 @@ class Written(msgspec.Struct, frozen=True):
 
 
 class Writer:
-    """Writes for one owner; see ``Engine`` for the parameters."""
+    """Writes what one owner wants."""
 
-    def __init__(
-        self,
-        client: Client,
-        *,
-        owner_labels: Mapping[str, str],
-        ours: Callable[[str], bool],
-        adopt: Callable[[Manifest], Manifest | None],
-        paused: Callable[[Mapping[str, Any]], bool],
-        refused: Callable[[Mapping[str, Any]], str],
-    ) -> None:
+    def __init__(self, client: Client, ownership: Ownership) -> None:
         self._client = client
-        self._owner = dict(owner_labels)
-        self._ours = ours
-        self._adopt = adopt
-        self._paused = paused
-        self._refused = refused
+        self._ownership = ownership
+        self._ours = ownership.is_ours
 
     def observe(self, live: Mapping[str, Any]) -> Observed:
         """What is kept of a live object."""
-        return objects.observe(live, self._paused, self._refused)
+        return objects.observe(live, self._ownership.paused, self._ownership.refused)
 
     def equal(self, desired: Desired, observed: Observed, accepted: tuple[bytes, bytes] | None) -> bool:
         """Whether there is nothing to write; ``accepted`` pairs a digest sent with what the server stored for it."""
         same = observed.digest == desired.digest or accepted == (desired.digest, observed.digest)
-        return same and objects.same_metadata(desired, observed, self._ours)
+        return same and objects.same_metadata(desired, observed, self._ours, unless_absent=self._ownership.origin)
 
     async def create(self, resource: Resource, desired: Desired, *, uid: str, look_first: bool) -> Written:
         """Create the object, or take over what is there in its name: ours by label, or of the ``uid`` we wrote last.
@@ -102,11 +91,11 @@ class Writer:
         if live is None:
             raise Conflict(409, "Conflict", "it was deleted while it was looked at")
         metadata = live["metadata"]
-        owned = self._owner.items() <= (metadata.get("labels") or {}).items() or metadata.get("uid") == uid
+        owned = self._ownership.labels.items() <= (metadata.get("labels") or {}).items() or metadata.get("uid") == uid
         if not owned:
-            live = self._adopt(live)
+            live = self._ownership.adopt(live)
         if live is None:
-            missing = ", ".join(f"{key}={value}" for key, value in self._owner.items())
+            missing = ", ".join(f"{key}={value}" for key, value in self._ownership.labels.items())
             raise NotOwnedError(
                 f"an object of that name is there and is not ours (it lacks {missing}); rename or remove one of the two"
             )

@@ -25,24 +25,6 @@ class Backend(msgspec.Struct, frozen=True):
     identities: tuple[str, ...] = ()
 
 
-class Import(msgspec.Struct, frozen=True):
-    """A host imported from one remote or several, all of which agree on its ports.
-
-    ``backends`` stand in a stable order. ``outlier_detection`` has Istio's own field names, or is ``None``.
-    """
-
-    host: str
-    ports: tuple[Port, ...]
-    backends: tuple[Backend, ...]
-    export_to: tuple[str, ...] = ("*",)
-    outlier_detection: dict[str, str | int | bool] | None = None
-
-    @property
-    def ingress_type(self) -> IngressType:
-        """The ingress type that all backends share."""
-        return self.backends[0].remote.ingress_type
-
-
 class LocalPort(msgspec.Struct, frozen=True):
     """A port of a local Service, as istiod will look WorkloadEntry ports up: by name or by ``target_port`` name."""
 
@@ -61,3 +43,23 @@ class LocalService(msgspec.Struct, frozen=True):
     external_name: bool = False
     visible_in: tuple[str, ...] | None = None
     """The namespaces whose clients see it, sorted; ``None``: all of them."""
+
+
+class Import(msgspec.Struct, frozen=True):
+    """A host imported from one remote or several, all of which agree on its ports.
+
+    ``backends`` stand in a stable order. ``outlier_detection`` has Istio's own field names, or is ``None``.
+    ``local`` is the Service of this mesh that they join, if there is one.
+    """
+
+    host: str
+    ports: tuple[Port, ...]
+    backends: tuple[Backend, ...]
+    export_to: tuple[str, ...] = ("*",)
+    outlier_detection: dict[str, str | int | bool] | None = None
+    local: LocalService | None = None
+
+    @property
+    def ingress_type(self) -> IngressType:
+        """The ingress type that all backends share."""
+        return self.backends[0].remote.ingress_type

@@ -117,7 +117,7 @@ class Reason(StrEnum):
 REASONS: Final[dict[Reason, str]] = {
     Reason.READY: "Everything that was asked for is in place.",
     Reason.INVALID: "The object's spec cannot be used; the message names the field, the value and the remedy.",
-    Reason.NOT_UNDERSTOOD: "What is stored of the object has a form that this version does not know, or Meshfed's own code fails on it, as the message says; what depends on it stays as it was.",
+    Reason.NOT_UNDERSTOOD: "What is stored of the object, or of one that it depends on, has a form that this version does not know, or Meshfed's own code fails on it, as the message says; what depends on it stays as it was.",
     Reason.NO_MESH_FEDERATION: "There is no MeshFederation in the namespace, so nothing is exported or imported.",
     Reason.NOT_OWNED: "An object of that name exists and is not ours; it is never overwritten.",
     Reason.DRIFT_CONFLICT: "Something else keeps changing the object back; it is tried again ever more slowly.",

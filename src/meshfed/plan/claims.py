@@ -12,9 +12,7 @@ from meshfed.federation.exports import Exported
 from meshfed.istio.names import EXPORT_TO
 from meshfed.model.reasons import Decision, Reason
 from meshfed.plan.statuses import listed
-
-Place = tuple[str, str]
-"""The namespace and name of a Service."""
+from meshfed.plan.values import Place
 
 
 class Claim(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from meshfed import istio
-from meshfed.api.core import Namespace, Service
+from meshfed.api.core import Service
 from meshfed.api.v1alpha1 import Export
 from meshfed.derive import Context, Derived, Graph, Index, Input, Known, Unknown
 from meshfed.federation.exports import decide, holder
@@ -20,9 +20,10 @@ from meshfed.model.names import ServiceHost
 from meshfed.model.reasons import Condition, ConditionType, Decision, Reason
 from meshfed.model.workloads import Serving
 from meshfed.plan import meshes
-from meshfed.plan.claims import Claim, Listed, Place, described, listed_under, shown
+from meshfed.plan.claims import Claim, Listed, described, listed_under, shown
+from meshfed.plan.inputs import ClusterInputs
 from meshfed.plan.keys import ExportKey, GatewayKey, Mark, MeshKey, MeshStatusKey
-from meshfed.plan.values import THIS, Outputs, Published, StatusUpdate
+from meshfed.plan.values import THIS, Outputs, Place, Published, StatusUpdate
 
 
 class Exports:
@@ -31,15 +32,24 @@ class Exports:
     CLAIM: ClassVar = "the claim of Service"
     EXPORT: ClassVar = "the export of Service"
 
-    def __init__(self, graph: Graph, mark: Mark, meshes: Input[str, LocalMesh]) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        mark: Mark,
+        *,
+        inputs: ClusterInputs,
+        serving: Derived[Place, Serving],
+        gateways: Derived[str, frozenset[str]],
+    ) -> None:
+        self._graph = graph
         self._mark = mark
-        self._meshes = meshes
+        self._meshes = inputs.meshes
+        self._namespaces = inputs.namespaces
+        self._services = inputs.services
+        self._serving = serving
+        self._gateways = gateways
         self._rules = Input[str, Export](graph, "what is exported by")
-        self._gateways = Input[str, frozenset[str]](graph, "the namespaces of the gateway")
-        self._services = Input[Place, Service](graph, "Service")
-        self._serving = Input[Place, Serving](graph, "what serves")
-        self._namespaces = Input[str, Namespace](graph, "Namespace")
-        self._service_exports = Input[Place, int](graph, "ServiceExport")
+        self.service_exports = Input[Place, int](graph, "ServiceExport")
         self._claims = Derived[Place, Claim | Decision](graph, self.CLAIM, self._claim, over=[self._services])
         self._by_host = Index(graph, "claims to host", self._claims, _host_of, perhaps=lambda _: ())
         self._holders = Derived[str, ServiceHost](graph, "who has host", self._holder, over=[self._by_host])
@@ -62,30 +72,14 @@ class Exports:
             for index in {0, *self._homes.indexes()}:
                 self._mark(GatewayKey(index))
             self._mark(MeshKey())
-        for place in self._service_exports.known_keys():
+        for place in self.service_exports.known_keys():
             self._mark(ExportKey(*place))  # also without a Service somebody waits for an answer
         self._rules.put(THIS, export)
 
-    def namespace_changed(self, name: str, namespace: Namespace | None) -> None:
-        """Take in a Namespace, whose labels may decide about its Services."""
-        self._namespaces.put(name, namespace)
-
-    def service_changed(self, place: Place, service: Service | None) -> None:
-        """Take in a Service."""
-        self._services.put(place, service)
-
-    def gateway_moved(self, namespaces: frozenset[str]) -> None:
-        """Take in where the gateway is; only Services that not every namespace sees are asked about."""
-        self._gateways.put(THIS, namespaces or None)
-
-    def serving_changed(self, place: Place, serving: Serving) -> None:
-        """Take in what is behind a Service."""
-        self._serving.put(place, serving if serving != Serving() else None)
-
     def service_export_changed(self, place: Place, generation: int | None) -> None:
         """Take in a ServiceExport."""
-        if generation != self._service_exports.get(place):
-            self._service_exports.put(place, generation)
+        if generation != self.service_exports.get(place):
+            self.service_exports.put(place, generation)
             self._mark(ExportKey(*place))
 
     def gateway_observed(self, index: int, hosts: Iterable[str]) -> None:
@@ -117,7 +111,7 @@ class Exports:
             export,
             service,
             labels,
-            has_service_export=context.get(self._service_exports, place) is not None,
+            has_service_export=context.get(self.service_exports, place) is not None,
             accounts=serving.accounts,
         )
         if isinstance(exported, Decision):
@@ -127,14 +121,24 @@ class Exports:
             unservable = tuple(
                 port.number for port in exported.offer.ports if istio.router_sni(exported.service, port.number) is None
             )
-        seen_in = meshes.seen_in(service)
         return Claim(
             exported=exported,
             created=service.metadata.creation_timestamp,
             unservable=unservable,
             meshless=serving.outside and not serving.in_mesh,
-            hidden=seen_in is not None and not _namespaces(context.get(self._gateways, THIS), mesh) & {*seen_in},
+            hidden=self._is_hidden(context, mesh, service),
         )
+
+    def _is_hidden(self, context: Context, mesh: LocalMesh, service: Service) -> bool:
+        """Whether the gateway is in none of the namespaces that see a Service.
+
+        Where nobody knows where the gateway is, none is: that only makes a remark.
+        """
+        seen_in = meshes.seen_in(service)
+        if seen_in is None:
+            return False
+        gateways = context.known(self._gateways, THIS)
+        return not isinstance(gateways, Unknown) and not _namespaces(gateways, mesh) & {*seen_in}
 
     def _holder(self, context: Context, host: str) -> ServiceHost | None:
         """Return which of the Services that claim a host has it."""
@@ -208,7 +212,7 @@ class Exports:
 
     def _service_export_status(self, place: Place, decided: Claim | Decision | None) -> tuple[StatusUpdate, ...]:
         """Return what the multi-cluster services API wants to hear, where this mesh listens to it."""
-        generation, export = self._service_exports.get(place), self._rules.get(THIS)
+        generation, export = self.service_exports.get(place), self._rules.get(THIS)
         if not isinstance(generation, int) or not isinstance(export, Export):
             return ()
         if self._mesh is None or not export.service_exports:
@@ -269,6 +273,14 @@ class Exports:
     def count(self) -> int:
         """How many hosts are exported."""
         return len(self._by_reason.members(Reason.EXPORTED))
+
+    def why_unknown(self, place: Place) -> str:
+        """Return why nobody can say whether a Service is exported; empty where somebody can."""
+        return self._exports.why_unknown(place)
+
+    def is_to_be_told(self, place: Place) -> bool:
+        """Whether something else became of a Service, of which its key is not marked yet."""
+        return self._graph.is_to_be_told(self._exports, place)
 
     def is_listed(self, place: Place) -> bool:
         """Whether a Service has a place in a Gateway."""

@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 from meshfed.derive import Graph, Node
 from meshfed.plan.exports import Exports
 from meshfed.plan.imports import Imports
+from meshfed.plan.local_services import LocalServices
 from meshfed.plan.values import Ref
 
 Subject: TypeAlias = Ref | str
@@ -18,7 +19,7 @@ Subject: TypeAlias = Ref | str
 Failed: TypeAlias = Callable[[Subject, Exception | None], None]
 """Called with what our code failed on, and the error; again, without one, once it no longer does."""
 
-_OF_SERVICES: Final = frozenset({Exports.CLAIM, Exports.EXPORT})
+_OF_SERVICES: Final = frozenset({Exports.CLAIM, Exports.EXPORT, LocalServices.LOCAL, LocalServices.SERVING})
 _OF_OFFERS: Final = frozenset({Imports.JUDGED, Imports.FATE})
 
 

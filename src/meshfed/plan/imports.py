@@ -23,10 +23,9 @@ from meshfed.model.meshes import LocalMesh, is_ip
 from meshfed.model.offers import Offer, Refusal, checked
 from meshfed.model.reasons import Decision, Reason
 from meshfed.plan.keys import ImportKey, Mark, MeshStatusKey, OfferKey, RemoteStatusKey
-from meshfed.plan.overrides import matches
 from meshfed.plan.remotes import Peer, Remotes, ourselves
 from meshfed.plan.surroundings import Surroundings
-from meshfed.plan.values import THIS, Outcome
+from meshfed.plan.values import THIS, Outcome, Outputs
 
 MAX_ADDRESSES: Final = 64
 """The most IPs of one name that are used, as many as a RemoteMesh may list by itself."""
@@ -73,6 +72,7 @@ class Imports:
         settled: Callable[[str], None],
         is_dirty: Callable[[ImportKey], bool],
     ) -> None:
+        self._graph = graph
         self._is_dirty = is_dirty
         self.flow = ""
         """Whose turn it is."""
@@ -82,8 +82,8 @@ class Imports:
         self._peers = remotes.peers
         self._meshes = meshes
         self._offers = Input[str, FederatedService](graph, "FederatedService")
-        self._around = Input[str, None](graph, "what is here beside")
-        """Nothing: `Surroundings` knows, and whoever asks it about a host reads that, too."""
+        self._unread: dict[str, tuple[str, ...]] = {}
+        """The FederatedServices that are unknown, and the hosts that they may be for."""
         self._judged = Derived[str, Judged](graph, self.JUDGED, self._judge, over=[self._offers])
         self._queue = Index(graph, "queue of", self._judged, _queue_of, perhaps=lambda _: (), order=_standing_of)
         self._by_host = Index(graph, "offers as", self._judged, _host_of, perhaps=self._perhaps_as)
@@ -120,18 +120,15 @@ class Imports:
             self._mark(OfferKey(record), known.spec.remote)
             self._offers.put(record, offer, known.spec.remote)
 
-    def surroundings_changed(self, pattern: str) -> None:
-        """Take note that something beside the offers decides otherwise about a host, or about those of a wildcard."""
-        hosts = self._by_host.known_keys() if "*" in pattern else [pattern]
-        for host in hosts:
-            if matches(pattern, host):
-                self._around.touch(host)
+    def offer_unknown(self, record: str, reason: str, hosts: Sequence[str]) -> None:
+        """Take note of a FederatedService of which nobody can say what it is, but that it may be for these hosts."""
+        self._unread[record] = tuple(hosts)
+        self._offers.unknown(record, reason)
 
-    def local_changed(self, host: str) -> None:
-        """Take note that the local Service of a host is another."""
-        if self._by_host.has(host):
-            self._mark(ImportKey(host))
-            self.surroundings_changed(host)
+    def offer_known(self, record: str) -> None:
+        """Take note that a FederatedService is what was given since, or gone."""
+        self._offers.clear(record)
+        self._unread.pop(record, None)
 
     def resolution_changed(self, host_name: str, addresses: tuple[str, ...]) -> None:
         """Take in an answer of DNS; no answer keeps the last one."""
@@ -154,7 +151,7 @@ class Imports:
         accepted = _admitted_by_rules(mesh, peer, spec)
         if isinstance(accepted, Decision):
             return Judged(remote=spec.remote, standing=place, refusal=accepted)
-        peer, verdict, announced = accepted
+        mesh, peer, verdict, announced = accepted
         candidate = Candidate(
             record=record,
             remote=peer.remote,
@@ -164,8 +161,7 @@ class Imports:
             export_to=peer.rules.export_to if peer.rules is not None else ("*",),
             outlier_detection=peer.outlier_detection,
         )
-        context.known(self._around, verdict.host)
-        fitted = self._surroundings.fit(verdict, candidate)
+        fitted = self._surroundings.fit(context, mesh, verdict, candidate)
         return Judged(
             remote=spec.remote,
             standing=place,
@@ -195,15 +191,25 @@ class Imports:
         return Fate(judged.remote, decision, judged.host if decision.accepted else "")
 
     def _perhaps_as(self, record: str) -> tuple[str, ...]:
-        """Return the host that an offer is imported as of which that is not known."""
+        """Return the hosts that an offer may be imported as of which that is not known."""
         offer = self.offer(record)
-        return (offer.status.imported_as or offer.spec.host,) if offer is not None else ()
+        if offer is None:
+            return self._unread.get(record, ())
+        said = offer.status.imported_as or offer.spec.host
+        try:
+            accepted = _admitted_by_rules(self._mesh, self._peer(offer.spec.remote), offer.spec)
+        except Exception:  # noqa: BLE001 - that is what it is unknown for, and it has been told
+            return (said,)
+        return said, said if isinstance(accepted, Decision) else accepted[2].host
+
+    def _peer(self, remote: str) -> Peer | None:
+        peer = self._peers.get(remote)
+        return None if isinstance(peer, Unknown) else peer
 
     def judge(self, spec: FederatedServiceSpec) -> Decision:
         """Return what the rules of its remote make of an offer that need not be recorded."""
-        peer = self._peers.get(spec.remote)
-        accepted = _admitted_by_rules(self._mesh, None if isinstance(peer, Unknown) else peer, spec)
-        return accepted if isinstance(accepted, Decision) else accepted[1].decision
+        accepted = _admitted_by_rules(self._mesh, self._peer(spec.remote), spec)
+        return accepted if isinstance(accepted, Decision) else accepted[2].decision
 
     def changed(self, collection: str, key: str, flow: str) -> None:
         """Take note that something else became of an offer, a host, or the offers of a remote."""
@@ -225,7 +231,7 @@ class Imports:
         offers = [context.get(self._judged, record) for record in records if context.get(self._within, record)]
         return merge(host, [one.candidate for one in offers if one is not None and one.candidate is not None])
 
-    def reconcile(self, host: str) -> tuple[istio.Manifest, ...] | None:
+    def reconcile(self, host: str) -> Outputs | None:
         """Return the objects that carry a host, ``None`` where that is unknown; and keep what became of it."""
         merged = self._merged.get(host)
         if isinstance(merged, Unknown):
@@ -236,17 +242,16 @@ class Imports:
         if merged is not None and merged.imported is not None and mesh is not None:
             objects, outcome = self._render(mesh, merged.imported)
         self._record(host, outcome)
-        return objects
+        return Outputs(objects=objects)
 
     def _render(self, mesh: LocalMesh, imported: Import) -> tuple[tuple[istio.Manifest, ...], Outcome]:
-        local = self._surroundings.local(imported.host)
         rule = istio.import_rule(mesh, imported)
         names: frozenset[str] = frozenset()
-        if local is None:
+        if imported.local is None:
             objects = [istio.import_entry(mesh, imported)]
             reached = {backend.remote.name for backend in imported.backends if backend.remote.addresses}
         else:
-            entries = istio.workload_entries(mesh, imported, local, self._resolved)
+            entries = istio.workload_entries(mesh, imported, imported.local, self._resolved)
             objects = entries if not isinstance(entries, Decision) else []
             names = frozenset(
                 address for backend in imported.backends for address in backend.remote.addresses if not is_ip(address)
@@ -259,7 +264,7 @@ class Imports:
         if rule is not None and objects:
             objects = [*objects, rule]
         return tuple(objects), Outcome(
-            imported=imported,
+            backends=imported.backends,
             objects=tuple(_reference(manifest) for manifest in objects),
             names=names,
             unresolved=frozenset(backend.remote.name for backend in imported.backends) - reached,
@@ -270,7 +275,7 @@ class Imports:
         before = self._outcomes.get(host, Outcome())
         if before == after:
             return
-        self._imported += (after.imported is not None) - (before.imported is not None)
+        self._imported += bool(after.backends) - bool(before.backends)
         for name in before.names - after.names:
             self._needing[name].discard(host)
             if not self._needing[name]:
@@ -285,6 +290,24 @@ class Imports:
             self._mark(OfferKey(record), self.remote_of(record))
         self._mark(MeshStatusKey(), self.flow)
         self._settled(host)
+
+    def why_unknown(self, host: str) -> str:
+        """Return why nobody can say what becomes of a host; empty where somebody can."""
+        # Of a host that nothing is known to be offered as there is no value, and yet there may be something.
+        doubt = self._by_host.doubt(host)
+        return self._merged.why_unknown(host) or (doubt.reason if doubt is not None else "")
+
+    def is_to_be_told(self, host: str) -> bool:
+        """Whether something else became of a host, of which its key is not marked yet."""
+        return self._graph.is_to_be_told(self._merged, host)
+
+    def why_offer_unknown(self, record: str) -> str:
+        """Return why nobody can say what a FederatedService is, or its RemoteMesh; empty where somebody can."""
+        return self._offers.why_unknown(record) or self._peers.why_unknown(self.remote_of(record))
+
+    def why_fate_unknown(self, record: str) -> str:
+        """Return why nobody can say what becomes of an offer; empty where somebody can."""
+        return self._fates.why_unknown(record)
 
     # --- for the status ---------------------------------------------------------------------------
 
@@ -316,8 +339,7 @@ class Imports:
 
     def served_by(self, host: str) -> frozenset[str]:
         """Return the remotes that serve a host, as it was worked out last."""
-        imported = self._outcomes.get(host, Outcome()).imported
-        return frozenset(backend.remote.name for backend in imported.backends) if imported is not None else frozenset()
+        return frozenset(backend.remote.name for backend in self._outcomes.get(host, Outcome()).backends)
 
     def records(self, host: str) -> Sequence[str]:
         """Return the names of the FederatedServices that would be imported as a host."""
@@ -340,7 +362,7 @@ class Imports:
 
 def _admitted_by_rules(
     mesh: LocalMesh | None, peer: Peer | None, spec: FederatedServiceSpec
-) -> tuple[Peer, Verdict, Offer] | Decision:
+) -> tuple[LocalMesh, Peer, Verdict, Offer] | Decision:
     if mesh is None:
         return _refused(Reason.NO_MESH_FEDERATION, "there is no MeshFederation, so nothing is imported")
     if peer is None:
@@ -353,7 +375,7 @@ def _admitted_by_rules(
         reason = Reason.INVALID_PORTS if judged.field == "ports" else Reason.INVALID_HOST
         return _refused(reason, spec.problem or judged.message)
     verdict = judge(mesh, peer.remote, peer.rules, judged.offer)
-    return (peer, verdict, judged.offer) if verdict.decision.accepted else verdict.decision
+    return (mesh, peer, verdict, judged.offer) if verdict.decision.accepted else verdict.decision
 
 
 def _queue_of(_record: str, judged: Judged) -> tuple[str, ...]:

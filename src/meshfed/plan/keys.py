@@ -3,6 +3,9 @@
 A change marks the keys whose outputs it may affect, and no others; a key is worked out from current state,
 never from what changed. Keys have ranks, in the order in which they are best worked out: what decides before what
 reports, so that most keys are worked out once.
+
+Each object that is written says in an annotation which key it follows from (`origin`), so that a later process knows of
+an object that nobody wants whom to ask whether it may go.
 """
 
 from __future__ import annotations
@@ -11,6 +14,8 @@ from typing import ClassVar, Final, Protocol
 
 import msgspec
 
+from meshfed.api.v1alpha1 import ORIGIN_ANNOTATION
+from meshfed.istio.metadata import Manifest
 from meshfed.model.turns import Turns
 
 
@@ -94,6 +99,50 @@ class MeshStatusKey(msgspec.Struct, frozen=True, order=True):
 
 
 Key = ExportKey | ImportKey | MeshKey | RemoteKey | GatewayKey | OfferKey | RemoteStatusKey | MeshStatusKey
+
+
+def origin(key: Key) -> str:
+    """Return the key that an object follows from as that is written on the object: ``import <host>``, ``gateway 0``."""
+    match key:
+        case ExportKey(namespace=namespace, name=name):
+            return f"export {namespace}/{name}"
+        case ImportKey(host=host):
+            return f"import {host}"
+        case MeshKey():
+            return "mesh"
+        case RemoteKey(name=name):
+            return f"remote {name}"
+        case GatewayKey(index=index):
+            return f"gateway {index}"
+        case OfferKey(name=name):
+            return f"offer {name}"
+        case _:
+            raise ValueError(f"no object follows from {key}")
+
+
+def mark_origin(manifest: Manifest, key: Key) -> None:
+    """Write on an object which key it follows from."""
+    manifest["metadata"].setdefault("annotations", {})[ORIGIN_ANNOTATION] = origin(key)
+
+
+def read_origin(text: str) -> Key | None:
+    """Return the key that ``origin`` gave ``text`` for; ``None`` where that says nothing to us."""
+    kind, _, name = text.partition(" ")
+    match kind, name.split("/"):
+        case "export", [namespace, service]:
+            return ExportKey(namespace, service)
+        case "import", [host]:
+            return ImportKey(host)
+        case "mesh", [""]:
+            return MeshKey()
+        case "remote", [remote]:
+            return RemoteKey(remote)
+        case "gateway", [index] if index.isdecimal():
+            return GatewayKey(int(index))
+        case "offer", [record]:
+            return OfferKey(record)
+        case _:
+            return None
 
 
 class Mark(Protocol):

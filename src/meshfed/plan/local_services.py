@@ -1,4 +1,4 @@
-"""The Services of this mesh as imports see them: which host each has, and who else would take its endpoints.
+"""The Services of this mesh as imports see them: which host each has, what serves it, who else selects its endpoints.
 
 A WorkloadEntry carries the labels of the Service that it joins, so whatever selects those takes it too: another Service
 of the namespace, or a ServiceEntry with a ``workloadSelector``.
@@ -6,91 +6,101 @@ of the namespace, or a ServiceEntry with a ``workloadSelector``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Final
 
-from meshfed.api.core import Service
+import msgspec
+
+from meshfed.derive import Context, Derived, Graph, Index, SubsetIndex, SupersetIndex, Unknown
 from meshfed.model.imports import LocalService
-from meshfed.model.meshes import LocalMesh
 from meshfed.model.names import ServiceHost
+from meshfed.model.offers import TLS_MODE
+from meshfed.model.workloads import Serving
 from meshfed.plan import meshes
-from meshfed.plan.selecting import WORKLOAD, Selectors
+from meshfed.plan.inputs import ClusterInputs, Sort
+from meshfed.plan.rivals import Rivals
+from meshfed.plan.values import THIS, Place, Ref
+from meshfed.plan.workloads import labelled, namespace_in, namespace_of
 
-Place = tuple[str, str]
+WORKLOAD: Final = {TLS_MODE: "istio"}
+"""What every WorkloadEntry of ours carries beside its Service's selector."""
+
+
+class Local(msgspec.Struct, frozen=True):
+    """A Service of this mesh, as everything but its export goes by it."""
+
+    service: LocalService
+    selects: frozenset[Any] | None = None
+    """What it selects by (`labelled`); ``None`` where it selects nothing."""
+    is_front: bool = False
+    """Whether its selector alone says that it is in front of the gateway."""
 
 
 class LocalServices:
-    """The Services of this mesh.
+    """The Services of this mesh, and what serves them."""
 
-    ``changed`` is called with a Service when something that decides how remote endpoints join it is another.
-    """
+    LOCAL: ClassVar = "the local Service"
+    SERVING: ClassVar = "what serves"
 
-    def __init__(self, services: Mapping[Place, Service], changed: Callable[[Place], None]) -> None:
-        self._services = services
-        self._changed = changed
-        self._mesh: LocalMesh | None = None
-        self._locals: dict[Place, LocalService] = {}
-        self.selectors = Selectors()
-        """What Services select."""
-        self._entries = Selectors()
-        """What ServiceEntries select."""
+    def __init__(self, graph: Graph, inputs: ClusterInputs, rivals: Rivals) -> None:
+        self._inputs = inputs
+        self._rivals = rivals
+        self.services = Derived[Place, Local](graph, self.LOCAL, self._local, over=[inputs.services])
+        self.by_host = Index(graph, "the local Service of", self.services, _host_of, perhaps=self._perhaps_of)
+        self.selecting = SubsetIndex[Place](
+            graph, "Services that select", self.services, _selected_by, perhaps=namespace_of, where=namespace_in
+        )
+        self.workloads = SupersetIndex[Sort](
+            graph, "workloads with", inputs.workloads, _carried_by, perhaps=_namespace_of, where=namespace_in
+        )
+        self.serving = Derived[Place, Serving](graph, self.SERVING, self._serving, over=[self.services])
 
-    def configure(self, mesh: LocalMesh | None) -> None:
-        """Take in this mesh; whoever does that asks about every Service anyway."""
-        self._mesh = mesh
-        self._locals.clear()
-        if mesh is not None:
-            for place, service in self._services.items():
-                self._locals[place] = meshes.local_service(service, mesh.cluster_domain)
+    def _local(self, context: Context, place: Place) -> Local | None:
+        """Return what of a Service matters to others than those to whom it is exported."""
+        # The mesh comes first: also what is unknown is looked for under another host where that has another domain.
+        mesh, service = context.get(self._inputs.meshes, THIS), context.get(self._inputs.services, place)
+        if mesh is None or service is None:
+            return None
+        local = meshes.local_service(service, mesh.cluster_domain)
+        if not local.selector or local.external_name:
+            return Local(local)
+        selector, gateway = local.selector.items(), mesh.gateway_selector.items()
+        return Local(local, labelled(place[0], selector), is_front=selector <= gateway or gateway <= selector)
 
-    def service_changed(self, place: Place) -> None:
-        """Take note of a change to a Service: its own host, and those whose endpoints it would take too."""
-        namespace, name = place
-        service = self._services.get(place)
-        before = self._locals.pop(place, None)
-        after = None
-        if service is not None and self._mesh is not None:
-            after = self._locals[place] = meshes.local_service(service, self._mesh.cluster_domain)
-        affected = self._select(self.selectors, namespace, name, _selector(service))
-        if before != after:
-            affected.add(name)
-        for changed in affected:
-            self._changed((namespace, changed))
+    def _perhaps_of(self, place: Place) -> tuple[str, ...]:
+        """Return the host of a Service of which nothing else is known."""
+        mesh = self._inputs.meshes.get(THIS)
+        if mesh is None or isinstance(mesh, Unknown):
+            return ()
+        return (ServiceHost(name=place[1], namespace=place[0], domain=mesh.cluster_domain).fqdn,)
 
-    def service_entry_changed(self, namespace: str, name: str, selector: Mapping[str, str]) -> None:
-        """Take in what a ServiceEntry selects; nothing where it is gone, or has endpoints of its own."""
-        for changed in self._select(self._entries, namespace, name, selector):
-            self._changed((namespace, changed))
+    def _serving(self, context: Context, place: Place) -> Serving | None:
+        """Return what is behind a Service; ``None`` where nothing is."""
+        local = context.get(self.services, place)
+        if local is None or local.selects is None:
+            return None
+        found = context.members(self.workloads, local.selects)
+        return Serving.of(workload for _, workload in found) if found else None
 
-    def _select(self, among: Selectors, namespace: str, name: str, selector: Mapping[str, str]) -> set[str]:
-        """Take in a selector, and return the Services whose endpoints it selected or now selects."""
-        before = among.of(namespace, name)
-        if selector == before:
-            return set()
-        affected = set(self.selectors.selected_by(namespace, before))
-        among.change(namespace, name, selector)
-        return affected | set(self.selectors.selected_by(namespace, selector))
-
-    def of_host(self, host: str) -> LocalService | None:
-        """Return the Service that has ``host``."""
-        service = ServiceHost.parse(host, self._mesh.cluster_domain) if self._mesh is not None else None
-        return self._locals.get((service.namespace, service.name)) if service is not None else None
-
-    def host(self, place: Place) -> str:
-        """Return the host that a Service has or would have; empty where there is no mesh."""
-        if self._mesh is None:
-            return ""
-        return ServiceHost(name=place[1], namespace=place[0], domain=self._mesh.cluster_domain).fqdn
-
-    def shared_with(self, place: Place) -> str:
+    def shared_with(self, context: Context, local: LocalService) -> str:
         """Return who else would take the endpoints that join a Service, in words; empty where nobody would."""
-        namespace, name = place
-        labels = {**self.selectors.of(namespace, name), **WORKLOAD}
-        services = [f"Service {other}" for other in self.selectors.selecting(namespace, labels) if other != name]
-        entries = [f"ServiceEntry {other}" for other in self._entries.selecting(namespace, labels)]
+        own = (local.host.namespace, local.host.name)
+        labels = labelled(own[0], (WORKLOAD if local.external_name else {**local.selector, **WORKLOAD}).items())
+        services = [f"Service {name}" for _, name in context.members(self.selecting, labels) - {own}]
+        entries = [f"ServiceEntry {name}" for _, name in context.members(self._rivals.selecting, labels)]
         return min(services, default="") or min(entries, default="")
 
 
-def _selector(service: Service | None) -> Mapping[str, str]:
-    if service is None or service.spec.type == "ExternalName":
-        return {}
-    return service.spec.selector or {}
+def _host_of(_place: Place, local: Local) -> tuple[str, ...]:
+    return (local.service.host.fqdn,)
+
+
+def _selected_by(_place: Place, local: Local) -> frozenset[Any] | None:
+    return local.selects
+
+
+def _carried_by(sort: Sort, _there: bool) -> frozenset[Any]:
+    return labelled(sort[0], sort[1].labels)
+
+
+def _namespace_of(ref: Ref) -> str:
+    return ref[1]

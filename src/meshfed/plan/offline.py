@@ -23,13 +23,10 @@ from meshfed.istio.metadata import manifest
 from meshfed.model.meshes import LocalMesh
 from meshfed.model.offers import Offer
 from meshfed.model.workloads import Workload
-from meshfed.plan.keys import ExportKey, Key
-from meshfed.plan.local_services import Place
-from meshfed.plan.overrides import Rule
+from meshfed.plan.keys import ExportKey, Key, OfferKey, mark_origin
 from meshfed.plan.planner import Planner
 from meshfed.plan.rivals import Entry
-from meshfed.plan.values import Outputs, Published, Settings, StatusUpdate
-from meshfed.plan.workloads import Name
+from meshfed.plan.values import Outputs, Place, Published, Ref, Settings, StatusUpdate
 
 
 class Inputs(msgspec.Struct, frozen=True):
@@ -46,8 +43,8 @@ class Inputs(msgspec.Struct, frozen=True):
     namespaces: tuple[Namespace, ...] = ()
     services: tuple[Service, ...] = ()
     service_exports: tuple[tuple[str, str], ...] = ()
-    workloads: tuple[tuple[Name, Workload], ...] = ()
-    rules: tuple[tuple[Rule, str], ...] = ()
+    workloads: tuple[tuple[Ref, Workload], ...] = ()
+    rules: tuple[tuple[Place, str], ...] = ()
     entries: tuple[tuple[Place, Entry], ...] = ()
     records: tuple[FederatedService, ...] = ()
     gateways: tuple[tuple[int, tuple[str, ...]], ...] = ()
@@ -173,6 +170,7 @@ def record_manifest(mesh: LocalMesh, spec: FederatedServiceSpec) -> istio.Manife
         spec=msgspec.to_builtins(spec),
     )
     record["metadata"]["labels"][REMOTE_LABEL] = spec.remote
+    mark_origin(record, OfferKey(record["metadata"]["name"]))
     return record
 
 

@@ -7,15 +7,15 @@ before ours replaces it whole, and with it the SNI that ours states.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
+from meshfed.derive import Context, Derived, Graph, Index, SubsetIndex
 from meshfed.model.names import ServiceHost
-
-Rule = tuple[str, str]
-"""Namespace and name of a DestinationRule."""
+from meshfed.plan.inputs import ClusterInputs
+from meshfed.plan.values import THIS, Place
 
 
 def host_of(rule: Mapping[str, Any]) -> str:
@@ -28,74 +28,44 @@ def host_of(rule: Mapping[str, Any]) -> str:
 class Overriding(msgspec.Struct, frozen=True):
     """What replaces our DestinationRule for a host: for everybody, or for clients in its own namespace alone."""
 
-    everywhere: tuple[Rule, ...] = ()
-    in_places: tuple[Rule, ...] = ()
+    everywhere: tuple[Place, ...] = ()
+    in_places: tuple[Place, ...] = ()
 
 
 class Overrides:
     """The DestinationRules of others."""
 
-    def __init__(self) -> None:
-        self._domain = ""
-        self._hosts: dict[Rule, str] = {}
-        self._by_host: dict[str, set[Rule]] = {}
-        """Rules by their host; a short one as the full one that it stands for."""
+    def __init__(self, graph: Graph, inputs: ClusterInputs) -> None:
+        self._inputs = inputs
+        self._hosts = Derived[Place, str](graph, "the host of DestinationRule", self._host, over=[inputs.rules])
+        self._by_host = Index(graph, "DestinationRules for", self._hosts, lambda _, host: (host,))
+        self._wildcards = SubsetIndex[Place](
+            graph,
+            "DestinationRules for any of",
+            self._hosts,
+            lambda _, host: frozenset({host}),
+            perhaps=lambda _: THIS,
+            where=lambda _: THIS,
+        )
 
-    def configure(self, domain: str) -> None:
-        """Take in the cluster domain, which short hosts are completed with."""
-        if domain == self._domain:
-            return
-        known = dict(self._hosts)
-        for rule in known:
-            self.change(rule, "")
-        self._domain = domain
-        for rule, host in known.items():
-            self.change(rule, host)
-
-    def change(self, rule: Rule, host: str) -> tuple[str, ...]:
-        """Take in the host of a rule, empty where it is gone; returns the hosts or wildcards that this is about."""
-        before = self._hosts.pop(rule, "")
-        if host:
-            self._hosts[rule] = host
-        if before == host:
-            return ()
-        if before:
-            known = self._full(rule, before)
-            self._by_host[known].discard(rule)
-            if not self._by_host[known]:
-                del self._by_host[known]
-        if host:
-            self._by_host.setdefault(self._full(rule, host), set()).add(rule)
-        return tuple(self._full(rule, one) for one in (before, host) if one)
-
-    def _full(self, rule: Rule, host: str) -> str:
-        if "." in host or host == "*":
+    def _host(self, context: Context, rule: Place) -> str | None:
+        """Return the host or wildcard that a rule is for: of a short one the full one that it stands for."""
+        host = context.get(self._inputs.rules, rule)
+        if host is None or "." in host or host == "*":
             return host
-        return ServiceHost(name=host, namespace=rule[0], domain=self._domain).fqdn
+        mesh = context.get(self._inputs.meshes, THIS)
+        return ServiceHost(name=host, namespace=rule[0], domain=mesh.cluster_domain).fqdn if mesh is not None else None
 
-    def of(self, host: str, *, service_namespace: str, control_plane: str) -> Overriding:
+    def of(self, context: Context, host: str, *, service_namespace: str, control_plane: str) -> Overriding:
         """Return what replaces our rule for ``host``, which is in the control plane's namespace."""
-        everywhere: set[Rule] = set()
-        in_places: set[Rule] = set()
-        for pattern in _patterns(host):
-            for rule in self._by_host.get(pattern, ()):
-                if rule[0] == control_plane:
-                    # There, ours is for the exact host, and a wildcard comes after it.
-                    everywhere |= {rule} if pattern == host else set()
-                else:
-                    (everywhere if rule[0] == service_namespace else in_places).add(rule)
-        return Overriding(tuple(sorted(everywhere)), tuple(sorted(in_places)))
+        exact, wild = context.members(self._by_host, host), context.members(self._wildcards, _wildcards_for(host))
+        # In the control plane's namespace ours is for the exact host, and a wildcard comes after it.
+        rules = {*exact, *(rule for rule in wild if rule[0] != control_plane)}
+        everywhere = {rule for rule in rules if rule[0] in (service_namespace, control_plane)}
+        return Overriding(tuple(sorted(everywhere)), tuple(sorted(rules - everywhere)))
 
 
-def matches(pattern: str, host: str) -> bool:
-    """Whether a host or wildcard of a DestinationRule is for ``host``."""
-    return pattern == host or (pattern.startswith("*") and host.endswith(pattern[1:]))
-
-
-def _patterns(host: str) -> Iterator[str]:
-    """Yield ``host``, and every wildcard that matches it."""
-    yield host
-    rest = host
-    while rest:
-        _, _, rest = rest.partition(".")
-        yield f"*.{rest}" if rest else "*"
+def _wildcards_for(host: str) -> frozenset[str]:
+    """Return every wildcard that matches ``host``."""
+    labels = host.split(".")
+    return frozenset({"*", *(".".join(("*", *labels[depth:])) for depth in range(1, len(labels)))})

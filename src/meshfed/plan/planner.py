@@ -12,17 +12,17 @@ from typing import Final
 from meshfed import istio
 from meshfed.api.core import Namespace, Service
 from meshfed.api.v1alpha1 import FederatedService, FederatedServiceSpec, MeshFederation, RemoteMesh
-from meshfed.derive import Graph, Input
+from meshfed.derive import Graph
 from meshfed.model.identity import SpiffeID
 from meshfed.model.meshes import LocalMesh, Remote
 from meshfed.model.reasons import Decision
 from meshfed.model.workloads import Workload
-from meshfed.plan.claims import Place
 from meshfed.plan.exports import Exports
 from meshfed.plan.failing import Failed, Failing, Subject
 from meshfed.plan.federations import Federations
 from meshfed.plan.imports import Imports
 from meshfed.plan.ingress import Ingress
+from meshfed.plan.inputs import ClusterInputs
 from meshfed.plan.keys import (
     DirtyKeys,
     ExportKey,
@@ -35,14 +35,14 @@ from meshfed.plan.keys import (
     RemoteKey,
     RemoteStatusKey,
     Turn,
+    mark_origin,
 )
 from meshfed.plan.local_services import LocalServices
 from meshfed.plan.remotes import Remotes
 from meshfed.plan.reporting import Reporting
-from meshfed.plan.rivals import Entry
+from meshfed.plan.rivals import Entry, Rivals
 from meshfed.plan.surroundings import Surroundings
-from meshfed.plan.values import THIS, Applied, Connection, Outputs, Settings
-from meshfed.plan.workloads import Workloads
+from meshfed.plan.values import THIS, Applied, Connection, Outputs, Place, Ref, Settings
 
 DERIVED: Final = 256
 """The most values that are derived before everything else the process has to do has its turn: some ten milliseconds."""
@@ -69,24 +69,20 @@ class Planner:
         self._failing = Failing(graph, settings.namespace, on_failed) if on_failed is not None else None
         if self._failing is not None:
             graph.failed = self._failing.heard
-        self._meshes = Input[str, LocalMesh](graph, "the mesh")
         self._federations = Federations(settings)
-        self._services: dict[Place, Service] = {}
+        self._inputs = ClusterInputs(graph)
         self._remotes = Remotes(graph, self._mark)
-        self._locals = LocalServices(self._services, self._local_changed)
-        self._ingress = Ingress(self._services, self._locals.selectors, self._ingress_changed)
-        self._workloads = Workloads(
-            self._locals.selectors,
-            self._serving_changed,
-            lambda namespace, workload, there: self._ingress.workload_changed(namespace, workload, there=there),
+        rivals = Rivals(graph, self._inputs.entries)
+        locals_ = LocalServices(graph, self._inputs, rivals)
+        self._ingress = Ingress(graph, self._inputs, locals_)
+        self._exports = Exports(
+            graph, self._mark, inputs=self._inputs, serving=locals_.serving, gateways=self._ingress.namespaces
         )
-        self._exports = Exports(graph, self._mark, self._meshes)
-        self._surroundings = Surroundings(self._locals, self._workloads.serving)
         self._imports = Imports(
             graph,
             self._mark,
-            meshes=self._meshes,
-            surroundings=self._surroundings,
+            meshes=self._inputs.meshes,
+            surroundings=Surroundings(graph, self._inputs, locals_, rivals),
             remotes=self._remotes,
             settled=self._import_settled,
             is_dirty=self._dirty.__contains__,
@@ -116,10 +112,7 @@ class Planner:
         mesh, in_force = self.mesh, self._federations.in_force
         self._exports.configure(mesh, in_force.spec.export if in_force is not None else None)
         self._imports.configure(mesh)
-        self._ingress.configure(mesh, self._workloads.sorts())
-        self._exports.gateway_moved(self._ingress.namespaces)
-        self._surroundings.configure(mesh)
-        self._meshes.put(THIS, mesh)
+        self._inputs.meshes.put(THIS, mesh)
         if mesh != mesh_before:
             for remote in self._remotes.names():
                 self._mark(RemoteKey(remote))
@@ -131,49 +124,27 @@ class Planner:
 
     def namespace_changed(self, name: str, namespace: Namespace | None) -> None:
         """Take in a Namespace."""
-        self._exports.namespace_changed(name, namespace)
+        self._inputs.namespaces.put(name, namespace)
 
     def service_changed(self, namespace: str, name: str, service: Service | None) -> None:
         """Take in a Service."""
-        place = (namespace, name)
-        if service is None:
-            self._services.pop(place, None)
-        else:
-            self._services[place] = service
-        self._locals.service_changed(place)
-        self._workloads.service_changed(place)
-        self._ingress.service_changed(place)
-        self._exports.service_changed(place, service)
+        self._inputs.services.put((namespace, name), service)
 
     def workload_changed(self, kind: str, namespace: str, name: str, workload: Workload | None) -> None:
         """Take in a Pod, or a WorkloadEntry that is not ours."""
-        self._workloads.change((kind, namespace, name), workload)
+        self._inputs.workloads.put((kind, namespace, name), workload)
 
     def pods_listed(self) -> None:
         """Take note that all Pods there are have been given."""
-        self._ingress.pods_listed()
+        self._inputs.pods_listed.put(THIS, value=True)
 
     def destination_rule_changed(self, namespace: str, name: str, host: str) -> None:
         """Take in the host that a DestinationRule which is not ours is for; empty where it is gone."""
-        for pattern in self._surroundings.overrides.change((namespace, name), host):
-            self._imports.surroundings_changed(pattern)
+        self._inputs.rules.put((namespace, name), host or None)
 
     def service_entry_changed(self, namespace: str, name: str, entry: Entry | None) -> None:
         """Take in a ServiceEntry that is not ours."""
-        self._locals.service_entry_changed(namespace, name, entry.selector if entry is not None else {})
-        for host in self._surroundings.rivals.change((namespace, name), entry):
-            self._imports.surroundings_changed(host)
-
-    def _ingress_changed(self) -> None:
-        self._exports.gateway_moved(self._ingress.namespaces)
-        self._mark(MeshStatusKey())
-
-    def _local_changed(self, place: Place) -> None:
-        self._imports.local_changed(self._locals.host(place))
-
-    def _serving_changed(self, place: Place) -> None:
-        self._exports.serving_changed(place, self._workloads.serving(place))
-        self._imports.surroundings_changed(self._locals.host(place))
+        self._inputs.entries.put((namespace, name), entry)
 
     def _import_settled(self, host: str) -> None:
         self._reporting.import_changed(host)
@@ -208,6 +179,97 @@ class Planner:
         """Take in the engine's verdict on the FederatedService for what ``remote`` offers under ``host``."""
         self._reporting.record_changed(remote, host, applied)
 
+    # --- what is unknown --------------------------------------------------------------------------
+
+    def unknown(self, ref: Ref, reason: str, hosts: Sequence[str] = ()) -> None:
+        """Take note of an object of which nobody can say what it is; what follows from it is unknown for ``reason``.
+
+        Of a FederatedService ``hosts`` are those that it may be imported as.
+        """
+        kind, namespace, name = ref
+        match kind:
+            case "RemoteMesh":
+                self._remotes.unknown(name, reason)
+            case "FederatedService":
+                self._imports.offer_unknown(name, reason, hosts)
+            case "Service":
+                self._inputs.services.unknown((namespace, name), reason)
+            case "ServiceExport":
+                self._exports.service_exports.unknown((namespace, name), reason)
+            case "Namespace":
+                self._inputs.namespaces.unknown(name, reason)
+            case "Pod" | "WorkloadEntry":
+                self._inputs.workloads.unknown(ref, reason)
+            case "DestinationRule":
+                self._inputs.rules.unknown((namespace, name), reason)
+            case "ServiceEntry":
+                self._inputs.entries.unknown((namespace, name), reason)
+            case _:
+                pass
+
+    def known(self, ref: Ref) -> None:
+        """Take note that an object is what was given since it was ``unknown``, or gone."""
+        kind, namespace, name = ref
+        match kind:
+            case "RemoteMesh":
+                self._remotes.known(name)
+            case "FederatedService":
+                self._imports.offer_known(name)
+            case "Service":
+                self._inputs.services.clear((namespace, name))
+            case "ServiceExport":
+                self._exports.service_exports.clear((namespace, name))
+            case "Namespace":
+                self._inputs.namespaces.clear(name)
+            case "Pod" | "WorkloadEntry":
+                self._inputs.workloads.clear(ref)
+            case "DestinationRule":
+                self._inputs.rules.clear((namespace, name))
+            case "ServiceEntry":
+                self._inputs.entries.clear((namespace, name))
+            case _:
+                pass
+
+    def why_unknown(self, key: Key) -> str:
+        """Return why nobody can say what a key comes to; empty where somebody can."""
+        match key:
+            case ExportKey(namespace=namespace, name=name):
+                return self._exports.why_unknown((namespace, name))
+            case ImportKey(host=host):
+                return self._imports.why_unknown(host)
+            case MeshKey():
+                return self._remotes.why_unknown()
+            case RemoteKey(name=name):
+                return self._remotes.why_unknown(name)
+            case OfferKey(name=name):
+                return self._imports.why_offer_unknown(name)
+            case _:
+                return ""
+
+    def why_anything_is_unknown(self) -> str:
+        """Return why something of all there is is unknown; empty where nothing is."""
+        return next((node.value.reason for node in self._graph.unknown), "")
+
+    def unknown_exports(self) -> list[ExportKey]:
+        """Return the Services of which nobody can say whether they are exported."""
+        nodes = (node for node in self._graph.unknown if node.collection.name == Exports.EXPORT)
+        return [ExportKey(*node.key) for node in nodes]
+
+    def learned(self) -> bool:
+        """Return whether something came to be known, since the last call, that was unknown."""
+        return self._graph.learned()
+
+    def is_worked_out(self, key: Key) -> bool:
+        """Whether a key was worked out since what it comes to is another."""
+        match key:
+            case ExportKey(namespace=namespace, name=name):
+                changed = self._exports.is_to_be_told((namespace, name))
+            case ImportKey(host=host):
+                changed = self._imports.is_to_be_told(host)
+            case _:
+                changed = False
+        return not changed and key not in self._dirty
+
     # --- outputs ----------------------------------------------------------------------------------
 
     def take_dirty(self) -> Turn | None:
@@ -231,6 +293,8 @@ class Planner:
             for flow in map(str, change.flows):
                 if change.collection == Exports.EXPORT:
                     self._exports.changed(change.key, change.value, flow)
+                elif change.collection in (Ingress.NAMESPACES, Ingress.TROUBLE):
+                    self._mark(MeshStatusKey(), flow)
                 else:
                     self._imports.changed(change.collection, change.key, flow)
 
@@ -250,16 +314,21 @@ class Planner:
 
     def reconcile(self, key: Key) -> Outputs | None:
         """Work one key out from current state; ``None`` where it is unknown. May mark other keys dirty."""
+        outputs = self._work_out(key)
+        for manifest in outputs.objects if outputs is not None else ():
+            mark_origin(manifest, key)
+        return outputs
+
+    def _work_out(self, key: Key) -> Outputs | None:
         match key:
             case ExportKey(namespace=namespace, name=name):
                 return self._exports.reconcile((namespace, name))
             case ImportKey(host=host):
-                objects = self._imports.reconcile(host)
-                return Outputs(objects=objects) if objects is not None else None
+                return self._imports.reconcile(host)
             case MeshKey():
-                return Outputs(objects=self._mesh_objects())
+                return Outputs(objects=self._mesh_objects()) if not self._remotes.why_unknown() else None
             case RemoteKey(name=name):
-                return Outputs(objects=self._discovery(name))
+                return Outputs(objects=self._discovery(name)) if not self._remotes.why_unknown(name) else None
             case GatewayKey(index=index):
                 return self._exports.gateway(index)
             case OfferKey(name=name):

@@ -37,12 +37,36 @@ class Remotes:
         """Those in force, for what is derived."""
         self._objects: dict[str, RemoteMesh] = {}
         self._peers: dict[str, Peer] = {}
+        self._unknown: dict[str, str] = {}
+        """Those of which nobody can say what they are, and why."""
         self._by_identity: dict[SpiffeID, set[str]] = {}
         self._by_network: dict[str, set[str]] = {}
+
+    def unknown(self, name: str, reason: str) -> None:
+        """Take note of a RemoteMesh of which nobody can say what it is."""
+        self.peers.unknown(name, reason, name)
+        self._unknown[name] = reason
+        self._mark(MeshKey())  # who may call is unknown, too
+
+    def known(self, name: str) -> None:
+        """Take note that a RemoteMesh is what was given since it was ``unknown``, or gone."""
+        if name in self._unknown:
+            self.change(name, None)
+
+    def why_unknown(self, name: str | None = None) -> str:
+        """Return why nobody knows what a RemoteMesh is, or one of all; empty where that is known."""
+        if name is not None:
+            return self._unknown.get(name, "")
+        return next(iter(self._unknown.values()), "")
 
     def change(self, name: str, mesh: RemoteMesh | None) -> bool:
         """Take in a RemoteMesh; says whether anything that its imports depend on has changed."""
         before, known = self._peers.get(name), self._objects.get(name)
+        if self._unknown.pop(name, None) is not None:
+            self.peers.put(name, None, name)
+            self._mark(MeshKey())
+            self._mark(RemoteKey(name))
+            self._mark(RemoteStatusKey(name))
         after = None
         if mesh is not None and not mesh.metadata.deletion_timestamp:
             after = Peer(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 
 from meshfed.api.meta import Refused
-from meshfed.api.v1alpha1 import MAX_LISTED, MeshFederation
+from meshfed.api.v1alpha1 import MAX_LISTED, FederatedService, MeshFederation
 from meshfed.model.meshes import LocalMesh
 from meshfed.model.reasons import DENIALS, Decision, Reason
 from meshfed.plan import meshes, statuses
@@ -125,10 +125,12 @@ class Reporting:
     # --- outputs ----------------------------------------------------------------------------------
 
     def offer(self, record: str) -> tuple[StatusUpdate, ...]:
-        """Return the status of a FederatedService; none where it is gone."""
+        """Return the status of a FederatedService; none where it is gone, or cannot be understood itself."""
         offer, fate = self._imports.offer(record), self._imports.fate(record)
-        if offer is None or fate is None or self._federations.mesh is None:
+        if offer is None or self._federations.mesh is None:
             return ()
+        if fate is None:
+            return self._unknown(record, offer, self._imports.why_fate_unknown(record))
         decision, host = fate.decision, fate.host
         outcome = self._imports.outcome(host)
         objects = outcome.objects if decision.accepted else ()
@@ -155,6 +157,19 @@ class Reporting:
                 fields={"importedAs": host, "objects": objects[:MAX_LISTED]},
             ),
         )
+
+    def _unknown(self, record: str, offer: FederatedService, reason: str) -> tuple[StatusUpdate, ...]:
+        """Return the status of a FederatedService of which nobody can say what becomes of it; the rest of it stays."""
+        if not reason:
+            return ()
+        update = StatusUpdate(
+            kind="FederatedService",
+            namespace=offer.metadata.namespace or self._settings.namespace,
+            name=record,
+            observed_generation=offer.metadata.generation,
+            conditions=statuses.unknown_conditions(reason),
+        )
+        return (update,)
 
     def remote(self, name: str) -> tuple[StatusUpdate, ...]:
         """Return the status of a RemoteMesh; none where it is gone, or going."""

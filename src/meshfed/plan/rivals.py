@@ -9,15 +9,15 @@ of that: which of them is the older may be any, and what works now is not to go 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 
+from meshfed.derive import Context, Derived, Graph, Index, Input, SubsetIndex
 from meshfed.plan.meshes import visible_in
-
-Place = tuple[str, str]
-"""Namespace and name of a ServiceEntry."""
+from meshfed.plan.values import Place
+from meshfed.plan.workloads import labelled, namespace_in, namespace_of
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -49,31 +49,26 @@ def _texts(found: object) -> list[str]:
 
 
 class Rivals:
-    """The ServiceEntries of others; one that nobody sees is no rival, and one with a wildcard comes after any host."""
+    """The ServiceEntries of others: by the hosts for which they are rivals, and by what they select."""
 
-    def __init__(self) -> None:
-        self._entries: dict[Place, Entry] = {}
-        self._by_host: dict[str, set[Place]] = {}
+    def __init__(self, graph: Graph, inputs: Input[Place, Entry]) -> None:
+        self._inputs = inputs
+        entries = Derived[Place, Entry](graph, "what matters of ServiceEntry", self._entry, over=[inputs])
+        self.by_host = Index(graph, "ServiceEntries for", entries, _rival_for, perhaps=lambda _: ())
+        """One of which nothing is known is no rival: nothing is withheld because of a rival."""
+        self.selecting = SubsetIndex[Place](
+            graph, "ServiceEntries that select", entries, _selected, perhaps=namespace_of, where=namespace_in
+        )
 
-    def change(self, place: Place, entry: Entry | None) -> set[str]:
-        """Take in a ServiceEntry; returns the hosts for which there is another rival now, or one less."""
-        before, after = _hosts(self._entries.pop(place, None)), _hosts(entry)
-        if entry is not None:
-            self._entries[place] = entry
-        for host in before - after:
-            self._by_host[host].discard(place)
-            if not self._by_host[host]:
-                del self._by_host[host]
-        for host in after - before:
-            self._by_host.setdefault(host, set()).add(place)
-        return before ^ after
-
-    def of(self, host: str) -> list[Place]:
-        """Return who else has ``host``, sorted."""
-        return sorted(self._by_host.get(host, ()))
+    def _entry(self, context: Context, place: Place) -> Entry | None:
+        """Return what of a ServiceEntry matters."""
+        return context.get(self._inputs, place)
 
 
-def _hosts(entry: Entry | None) -> set[str]:
-    if entry is None or entry.visible_in == ():
-        return set()
-    return {host for host in entry.hosts if "*" not in host}
+def _rival_for(_place: Place, entry: Entry) -> Iterator[str]:
+    """Yield the hosts of an entry, if anybody sees it; one with a wildcard comes after any host."""
+    return (host for host in entry.hosts if "*" not in host and entry.visible_in != ())
+
+
+def _selected(place: Place, entry: Entry) -> frozenset[Any] | None:
+    return labelled(place[0], entry.selector.items()) if entry.selector else None

@@ -261,6 +261,12 @@ def duplicate_conditions(in_force: str) -> tuple[Condition, ...]:
     )
 
 
+def unknown_conditions(reason: str) -> tuple[Condition, ...]:
+    """Say of a FederatedService that nobody can say what becomes of it."""
+    message = f"{reason}; what it led to stays as it is"
+    return (Condition(type=ConditionType.ACCEPTED, status="Unknown", reason=Reason.NOT_UNDERSTOOD, message=message),)
+
+
 def _gateway_ready(facts: MeshFacts) -> Condition:
     verdicts = [verdict or _PENDING for verdict in facts.gateways]
     worst = next((verdict for state in ("failed", "pending") for verdict in verdicts if verdict.state == state), None)

@@ -4,80 +4,85 @@ that one's endpoints, its pods without a sidecar, and DestinationRules and Servi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from meshfed import istio
+from meshfed.derive import Context, Derived, Graph
 from meshfed.federation.imports import Verdict, beside_local
 from meshfed.federation.merging import Candidate, merge
 from meshfed.istio.names import EXPORT_TO
 from meshfed.model.imports import Import, LocalService
 from meshfed.model.meshes import LocalMesh
 from meshfed.model.reasons import Decision, Reason
-from meshfed.model.workloads import Serving
-from meshfed.plan.local_services import LocalServices, Place
-from meshfed.plan.overrides import Overrides, Overriding, Rule
+from meshfed.plan.inputs import ClusterInputs
+from meshfed.plan.local_services import LocalServices
+from meshfed.plan.overrides import Overrides, Overriding
 from meshfed.plan.rivals import Rivals
+from meshfed.plan.values import Place
+
+
+class Beside(msgspec.Struct, frozen=True):
+    """What has a host in this mesh already: a Service, or else ServiceEntries of others."""
+
+    local: LocalService | None = None
+    rivals: tuple[Place, ...] = ()
 
 
 class Surroundings:
     """What offers have to fit in with; asked about one offer at a time."""
 
-    def __init__(self, locals_: LocalServices, serving: Callable[[Place], Serving]) -> None:
+    def __init__(self, graph: Graph, inputs: ClusterInputs, locals_: LocalServices, rivals: Rivals) -> None:
         self._locals = locals_
-        self._serving = serving
-        self.overrides = Overrides()
-        self.rivals = Rivals()
-        self._mesh: LocalMesh | None = None
+        self._rivals = rivals
+        self._overrides = Overrides(graph, inputs)
+        self._beside = Derived[str, Beside](
+            graph, "what is here beside", self._of_host, over=[locals_.by_host, self._rivals.by_host]
+        )
 
-    def configure(self, mesh: LocalMesh | None) -> None:
-        """Take in this mesh; whoever does that asks about every offer anyway."""
-        if mesh == self._mesh:
-            return
-        self._mesh = mesh
-        self._locals.configure(mesh)
-        self.overrides.configure(mesh.cluster_domain if mesh is not None else "")
+    def _of_host(self, context: Context, host: str) -> Beside | None:
+        """Return what has a host already; ``None`` where nothing has."""
+        places = context.members(self._locals.by_host, host)
+        found = context.get(self._locals.services, places[0]) if places else None
+        if found is not None:
+            return Beside(local=found.service)
+        rivals = context.members(self._rivals.by_host, host)
+        return Beside(rivals=tuple(rivals)) if rivals else None
 
-    def local(self, host: str) -> LocalService | None:
-        """Return the Service of this mesh that has ``host``."""
-        return self._locals.of_host(host)
-
-    def fit(self, verdict: Verdict, candidate: Candidate) -> Candidate | Decision:
+    def fit(self, context: Context, mesh: LocalMesh, verdict: Verdict, candidate: Candidate) -> Candidate | Decision:
         """Return an offer that its remote's rules let through as it fits in here, or why it does not."""
-        alone = merge(verdict.host, [candidate]).imported
-        if self._mesh is None or alone is None:
-            return candidate
-        local = self.local(verdict.host)
-        if local is not None:
-            refusal = self._beside(self._mesh, local, verdict, candidate, alone)
-            if refusal is not None:
-                return refusal
-            candidate = msgspec.structs.replace(candidate, note=_seen_by(local))
-        elif rivals := self.rivals.of(alone.host):
-            note = _shared(rivals, self._mesh.control_plane_namespace)
+        beside = context.get(self._beside, verdict.host) or Beside()
+        if beside.local is not None:
+            candidate = msgspec.structs.replace(candidate, local=beside.local, note=_seen_by(beside.local))
+        elif beside.rivals:
+            note = _shared(beside.rivals, mesh.control_plane_namespace)
             candidate = msgspec.structs.replace(candidate, reason=Reason.HOST_SHARED, note=note)
-        if not istio.states_sni(alone):
+        alone = merge(verdict.host, [candidate]).imported
+        if alone is None:
             return candidate
-        return self._with_sni(self._mesh, local, alone.host, candidate)
-
-    def _beside(
-        self, mesh: LocalMesh, local: LocalService, verdict: Verdict, candidate: Candidate, alone: Import
-    ) -> Decision | None:
-        """Return why an offer cannot join the local Service of its host."""
-        shared = self._locals.shared_with((local.host.namespace, local.host.name))
-        refusal = beside_local(candidate.remote, verdict, local.host, selector_shared_with=shared)
+        refusal = self._cannot_join(context, mesh, verdict, alone)
         if refusal is not None:
             return refusal
-        joined = istio.workload_entries(mesh, alone, local, {})
+        return self._with_sni(context, mesh, alone, candidate) if istio.states_sni(alone) else candidate
+
+    def _cannot_join(self, context: Context, mesh: LocalMesh, verdict: Verdict, alone: Import) -> Decision | None:
+        """Return why an offer cannot join the local Service of its host; ``None`` where it can, or there is none."""
+        if alone.local is None:
+            return None
+        shared = self._locals.shared_with(context, alone.local) if verdict.merge else ""
+        remote = alone.backends[0].remote
+        refusal = beside_local(remote, verdict, alone.local.host, selector_shared_with=shared)
+        if refusal is not None:
+            return refusal
+        joined = istio.workload_entries(mesh, alone, alone.local, {})
         return joined if isinstance(joined, Decision) and joined.reason is not Reason.UNRESOLVED else None
 
-    def _with_sni(
-        self, mesh: LocalMesh, local: LocalService | None, host: str, candidate: Candidate
-    ) -> Candidate | Decision:
+    def _with_sni(self, context: Context, mesh: LocalMesh, alone: Import, candidate: Candidate) -> Candidate | Decision:
         """Return an offer that needs a DestinationRule of ours to be the one that counts."""
-        control_plane = mesh.control_plane_namespace
-        overriding = self.overrides.of(
+        local, host, control_plane = alone.local, alone.host, mesh.control_plane_namespace
+        overriding = self._overrides.of(
+            context,
             host,
             service_namespace=local.host.namespace if local is not None else control_plane,
             control_plane=control_plane,
@@ -90,7 +95,7 @@ class Surroundings:
                 f"the ingress of RemoteMesh {candidate.remote.name} knows {host}; delete it, or import under another "
                 "host with a rule's `as`",
             )
-        if local is not None and self._serving((local.host.namespace, local.host.name)).outside:
+        if local is not None and self._is_served_outside(context, local):
             return Decision(
                 accepted=False,
                 reason=Reason.PLAINTEXT_ENDPOINTS,
@@ -99,6 +104,11 @@ class Surroundings:
                 "have sidecars injected, or import under another host with a rule's `as`",
             )
         return msgspec.structs.replace(candidate, note=candidate.note + _note(overriding))
+
+    def _is_served_outside(self, context: Context, local: LocalService) -> bool:
+        """Whether there are pods without a sidecar behind a local Service."""
+        serving = context.get(self._locals.serving, (local.host.namespace, local.host.name))
+        return serving is not None and serving.outside
 
 
 def _seen_by(local: LocalService) -> str:
@@ -130,5 +140,5 @@ def _note(overriding: Overriding) -> str:
     )
 
 
-def _named(rules: tuple[Rule, ...]) -> str:
+def _named(rules: tuple[Place, ...]) -> str:
     return "DestinationRule " + ", ".join("/".join(rule) for rule in rules)

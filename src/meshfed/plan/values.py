@@ -9,13 +9,15 @@ import msgspec
 
 from meshfed.api.meta import Refused
 from meshfed.istio.metadata import Manifest
-from meshfed.model.imports import Import
+from meshfed.model.imports import Backend
 from meshfed.model.offers import Offer
 from meshfed.model.reasons import Condition, Decision, Reason
 from meshfed.plan.keys import Key
 
 THIS: Final = "this"
 """The key of what there is one of: this mesh."""
+Place = tuple[str, str]
+"""Namespace and name of an object, where its kind is known."""
 Ref = tuple[str, str, str]
 """Kind, namespace and name of an object of the cluster."""
 
@@ -103,9 +105,9 @@ class Outputs(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What became of a host: the import, and its objects as ``Kind namespace/name``."""
+    """What became of a host: which remotes serve it, if it is imported, and its objects as ``Kind namespace/name``."""
 
-    imported: Import | None = None
+    backends: tuple[Backend, ...] = ()
     objects: tuple[str, ...] = ()
     names: frozenset[str] = frozenset()
     """Host names of remotes that WorkloadEntries need the IPs of."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from meshfed.controller import holding
+from meshfed.controller import not_understood
 from meshfed.kube import Manifest
 from meshfed_sandbox.apiserver.store import Key
 from tests.builders import GROUP, SYSTEM, host, mesh_federation, namespace, offer, service
@@ -23,7 +23,7 @@ MESH_FEDERATIONS = (GROUP, "meshfederations")
 
 @pytest.fixture(autouse=True)
 def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(holding, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(not_understood, "LOOK_SECONDS", 0.1)
 
 
 def store_as(mesh: Mesh, resource: tuple[str, str], name: tuple[str, str], spec: Any) -> Manifest:
@@ -74,6 +74,11 @@ def everything(mesh: Mesh) -> dict[tuple[str, str, str], Any]:
         (one["kind"], one["metadata"]["namespace"], one["metadata"]["name"]): (one["spec"], one.get("status"))
         for one in mesh.server.snapshot(*WRITTEN)
     }
+
+
+def specs(mesh: Mesh) -> dict[tuple[str, str, str], Any]:
+    """What is written, without what is said of it."""
+    return {key: spec for key, (spec, _) in everything(mesh).items()}
 
 
 async def test_a_mesh_federation_holds_everything(caplog: pytest.LogCaptureFixture) -> None:
@@ -185,7 +190,7 @@ async def test_a_remote_mesh_holds_its_imports_and_no_other(caplog: pytest.LogCa
         await eventually(lambda: east.imported() == [host("details"), host("ratings")] and len(east.merged()) == 1)
         await eventually(lambda: settled(east, 3))
         await east.stop()
-        before = everything(east)
+        before = specs(east)
         was = store_as(east, REMOTE_MESHES, (SYSTEM, "west"), {"network": 7})
         with caplog.at_level(logging.ERROR):
             await east.start()
@@ -197,8 +202,13 @@ async def test_a_remote_mesh_holds_its_imports_and_no_other(caplog: pytest.LogCa
         await eventually(lambda: host("details-v2") in east.imported() and east.exported() == [host("a")])
         north.withdraw(host("details"), host("details-v2"))
         await eventually(lambda: east.imported() == [host("ratings")])
-        held = {key: one for key, one in everything(east).items() if key[0] != "Gateway" and key in before}
+        held = {key: one for key, one in specs(east).items() if key[0] != "Gateway" and key in before}
         assert held == {key: one for key, one in before.items() if key[0] != "Gateway" and "details" not in key[2]}
+        record = east.all("FederatedService")[f"{host('ratings')}.west"]
+        assert record["status"]["importedAs"] == host("ratings")
+        said = next(one for one in record["status"]["conditions"] if one["type"] == "Accepted")
+        assert (said["status"], said["reason"]) == ("Unknown", "NotUnderstood")
+        assert said["message"].startswith(f"RemoteMesh {SYSTEM}/west cannot be understood: ")
 
         west.withdraw(host("reviews"))
         store_as(east, REMOTE_MESHES, (SYSTEM, "west"), was["spec"])

@@ -1,0 +1,50 @@
+"""Which objects that nobody wants stay for now; the rule itself is `meshfed.plan.deletion`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Final
+
+from meshfed.controller.feed import Feed
+from meshfed.kube import ObjectKey
+from meshfed.plan import Key, Planner
+from meshfed.plan.deletion import stay
+from meshfed.telemetry.logs import Seldom
+
+_log = logging.getLogger(__name__)
+
+STARTING: Final = "what should exist is being worked out for the first time"
+ENDING: Final = "an object could not be taken in, so the controller starts over"
+
+
+class Deletions:
+    """Answers the engine. ``failing`` has the keys that our own code fails on, and why."""
+
+    def __init__(self, planner: Planner, *, failing: Mapping[Key, str], feed: Feed) -> None:
+        self._planner = planner
+        self._failing = failing
+        self._feed = feed
+        self._starting = STARTING
+        self._passing = False
+        self._seldom = Seldom()
+
+    def begin(self) -> None:
+        """Everything was worked out once."""
+        self._starting = ""
+
+    def passed(self) -> bool:
+        """Everything that waited was worked out: return whether something stays, since the last call, only for that."""
+        passing, self._passing = self._passing, False
+        return passing
+
+    def why_it_stays(self, key: ObjectKey, source: str) -> str:
+        """Return why an object that nobody wants stays, in words; empty where it is to be deleted."""
+        everything = ENDING if self._feed.is_over else self._starting
+        found = stay(source, self._planner, everything=everything, failing=self._failing)
+        if found is None:
+            return ""
+        self._passing |= found.passes
+        if not found.passes and self._seldom.ready(found.why):
+            _log.warning("%s is not wanted, and stays: %s", key, found.why)
+        return found.why

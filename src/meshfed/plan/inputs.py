@@ -1,0 +1,33 @@
+"""What is known of this cluster's objects that more than one part of the plan goes by: each kind once."""
+
+from __future__ import annotations
+
+from meshfed.api.core import Namespace, Service
+from meshfed.derive import Distinct, Graph, Input
+from meshfed.model.meshes import LocalMesh
+from meshfed.model.workloads import Workload
+from meshfed.plan.rivals import Entry
+from meshfed.plan.values import Place, Ref
+
+Sort = tuple[str, Workload]
+"""The namespace of workloads that are alike, and what they are like."""
+
+
+class ClusterInputs:
+    """The inputs of the plan. Whoever reads one is worked out again when it is another (`meshfed.derive`)."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.meshes = Input[str, LocalMesh](graph, "the mesh")
+        self.namespaces = Input[str, Namespace](graph, "Namespace")
+        self.services = Input[Place, Service](graph, "Service")
+        self.workloads = Distinct[Ref, Workload, Sort](graph, _sort_of)
+        """Pods, and WorkloadEntries that are not ours."""
+        self.pods_listed = Input[str, bool](graph, "whether all Pods are known in")
+        self.rules = Input[Place, str](graph, "DestinationRule")
+        """Those that are not ours: the host that each is for."""
+        self.entries = Input[Place, Entry](graph, "ServiceEntry")
+        """Those that are not ours."""
+
+
+def _sort_of(ref: Ref, workload: Workload) -> Sort:
+    return ref[1], workload

@@ -1,0 +1,148 @@
+"""What may happen to a cluster: objects of every kind that the plan goes by, and what befalls them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from meshfed.kube import Manifest
+from meshfed.model.offers import TLS_MODE
+from meshfed.plan import Ref
+from meshfed.plan.rivals import Entry
+from meshfed.plan.workloads import of_entry
+from tests.builders import EXPORTED, federated_service, mesh_federation, namespace, pod, remote_mesh, service
+from tests.world import World
+
+WEST, NORTH = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
+HTTP = [{"number": 80, "name": "http", "protocol": "HTTP"}]
+TCP = [{"number": 80, "name": "tcp", "protocol": "TCP"}]
+LABELLED = {"serviceSelectors": {"matchLabels": EXPORTED}}
+ALIASED = {"action": "Export", "names": ["a", "b"], "as": {"name": "pay"}}
+EXPORTS: list[Any] = [
+    {"rules": [ALIASED, {"action": "Export", "remotes": ["west"]}]},
+    {"namespaceSelectors": {"matchLabels": {"env": "prod"}}},
+    LABELLED,
+    {},
+    None,
+]
+IMPORTS: list[Any] = [
+    {"merge": True},
+    {"merge": True, "limit": 1},
+    {"merge": True, "limit": 2, "allowTCP": True},
+    {"limit": 1},
+    {"rules": [{"action": "Deny", "hosts": ["b.*"]}, {"action": "Import", "merge": True}]},
+    {"rules": [{"action": "Import", "as": {"host": "{name}.{namespace}.svc.west.mesh"}}]},
+    None,
+]
+
+
+def mostly(usual: Any, *others: Any) -> st.SearchStrategy[Any]:
+    """``usual`` most of the time, so that the others do not drown everything else."""
+    return st.sampled_from([usual] * 6 + list(others))
+
+
+meshes = st.builds(
+    mesh_federation,
+    mostly("east", "other"),
+    export=st.sampled_from(EXPORTS),
+    network=mostly("east-network", "west-network"),
+    trustDomain=mostly("cluster.local", "remote.local"),
+    ingress=st.sampled_from(["istio", "openshift-router"]).map(
+        lambda kind: {"type": kind, "gateway": {"selector": {"app": "gateway"}}}
+    ),
+    created=st.sampled_from([WEST, NORTH]),
+    deleted=mostly("", NORTH),
+)
+remotes = st.builds(
+    remote_mesh,
+    mostly("west", "north", "north", "north", "north", "east"),
+    import_=st.sampled_from(IMPORTS),
+    addresses=st.sampled_from([["192.0.2.10"], ["gw.example"], ["192.0.2.11", "gw.example"], []]),
+    ingressType=mostly("istio", "openshift-router"),
+    trustDomain=mostly("cluster.local", "remote.local"),
+    network=st.sampled_from(["west-network", "north-network"]),
+    priority=st.integers(0, 1),
+    created=st.sampled_from([WEST, NORTH]),
+    deleted=mostly("", NORTH),
+)
+services = st.builds(
+    service,
+    mostly("a", "b", "b", "b", "pay", "pay", "c", "a.kube-system"),
+    labels=st.sampled_from([{}, EXPORTED]),
+    selector=mostly({"app": "a"}, {"app": "a", "v": "1"}, {"app": "b"}, {"app": "b"}, {}, {"app": "gateway"}),
+    ports=mostly([{"name": "http", "port": 80}], [{"port": 80}], [{"name": "tls", "port": 15443}], []),
+    type=mostly("ClusterIP", "NodePort", "ExternalName"),
+    created=st.sampled_from([WEST, NORTH]),
+    annotations=mostly({}, {"networking.istio.io/exportTo": "."}, {"networking.istio.io/exportTo": "istio-system"}),
+)
+namespaces = st.builds(namespace, st.just("default"), env=st.sampled_from(["prod", "test"]))
+offers = st.builds(
+    federated_service,
+    st.sampled_from(["west", "west", "north", "north", "east"]),
+    mostly("a", "b", "b", "b", "pay", "pay", "c", "a.kube-system", "x.example.com"),
+    ports=mostly(HTTP, TCP),
+    first_offered=st.sampled_from(["", WEST, NORTH]),
+)
+pods = st.builds(
+    pod,
+    st.sampled_from(["p1", "p2", "p3", "p1.istio-system"]),
+    app=st.sampled_from(["a", "b", "gateway"]),
+    account=st.sampled_from(["one", "two"]),
+    sidecar=mostly(True, False, False),
+    labels=st.sampled_from([{}, {"v": "1"}]),
+    ready=st.booleans(),
+    phase=mostly("Running", "Succeeded"),
+)
+hosts = st.sampled_from(["a", "b.default.svc.cluster.local", "*.default.svc.cluster.local", "*.local", "pay", ""])
+rules = st.tuples(st.sampled_from([("default", "r"), ("istio-system", "r"), ("shop", "r")]), hosts)
+entries = st.tuples(
+    st.sampled_from([("default", "e"), ("istio-system", "e")]),
+    st.none()
+    | st.builds(
+        Entry,
+        selector=st.sampled_from([{}, {"app": "a"}, {"app": "b"}, {"v": "1"}]),
+        hosts=st.sampled_from([(), ("a.default.svc.cluster.local",), ("*.local", "b.default.svc.cluster.local")]),
+        visible_in=st.sampled_from([None, (), ("default",)]),
+    ),
+)
+virtual_machines = st.tuples(
+    st.sampled_from([("default", "vm"), ("istio-system", "vm")]),
+    st.none()
+    | st.builds(
+        lambda labels, account: of_entry({"spec": {"labels": labels, "serviceAccount": account}}),
+        st.sampled_from([{"app": "a"}, {"app": "b", "v": "1"}, {"app": "gateway"}, {"app": "a", TLS_MODE: "istio"}]),
+        st.sampled_from(["one", "two"]),
+    ),
+)
+resolutions = st.tuples(st.just("gw.example"), st.sampled_from([(), ("192.0.2.7",), ("192.0.2.8", "192.0.2.7")]))
+objects = st.one_of(services, offers, services, offers, services, offers, remotes, meshes, namespaces, pods)
+changes = st.lists(
+    st.tuples(st.sampled_from(["put", "put", "remove"]), objects)
+    | st.tuples(st.just("resolve"), resolutions)
+    | st.tuples(st.just("rule"), rules)
+    | st.tuples(st.just("entry"), entries)
+    | st.tuples(st.just("vm"), virtual_machines)
+    | st.tuples(st.just("listed"), st.just((("", "pods"), None))),
+    min_size=1,
+    max_size=30,
+)
+beginnings = st.lists(services | offers, min_size=4, max_size=12)
+
+
+def change_beside(world: World, action: str, place: tuple[str, str], value: Any) -> None:
+    """Change what there is no object for in a `World`."""
+    match action:
+        case "rule":
+            world.planner.destination_rule_changed(*place, value or "")
+        case "entry":
+            world.planner.service_entry_changed(*place, value)
+        case "vm":
+            world.planner.workload_changed("WorkloadEntry", *place, value)
+        case _:
+            world.planner.pods_listed()
+
+
+def ref_of(given: Manifest) -> Ref:
+    """Which object it is, whatever it says."""
+    return given["kind"], given["metadata"].get("namespace", ""), given["metadata"]["name"]

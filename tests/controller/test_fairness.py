@@ -189,7 +189,6 @@ def test_what_a_key_wants_is_written_in_the_turn_of_whoever_had_it_worked_out() 
         services=nothing,
         metrics=Metrics(),
         leading=True,
-        settled=lambda: True,
     )
     delivery.send(ImportKey(host("ratings")), Outputs(), "west")
     assert flows == {ImportKey(host("ratings")): "west"}

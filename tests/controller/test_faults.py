@@ -321,8 +321,10 @@ def many_fail(number: int) -> tuple[int, float]:
 
     async def run(monkeypatch: pytest.MonkeyPatch) -> None:
         found = world(monkeypatch)
+        found.put(namespace("elsewhere"))
         for one in range(number):
-            found.put(service(f"bad-{one}", exported=True))
+            # In the namespace of an import, who else selects its endpoints would be unknown.
+            found.put(service(f"bad-{one}.elsewhere", exported=True))
         original, begin = Planner.service_changed, faults.Faults.begin
 
         def service_changed(self: Planner, namespace: str, name: str, service: Any) -> None:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from meshfed.controller import resolver
-from meshfed.federation.ledger import room
+from meshfed.federation.recorded import room
 from meshfed.kube import Invalid
 from meshfed_sandbox.istio_crds import istio_crds
 from meshfed_sandbox.ports import Ports

@@ -71,8 +71,8 @@ async def test_what_was_written_and_is_gone(leading: bool, gone: str) -> None:
         services=Store(),
         metrics=Metrics(),
         leading=leading,
-        settled=lambda: True,
     )
+    delivery.begin()
     engine.subscribe(delivery.written)
     engine.allow_deletes()
 

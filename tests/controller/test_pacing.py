@@ -107,7 +107,7 @@ async def test_what_comes_and_goes_before_its_turn_is_never_written_and_takes_no
         names = tuple(f"s{number}-{index}" for index in range(1000))
         await world.hear(*names)
         await world.hear(gone=names)
-    assert len(world.session._pacer) <= BURST
+    assert len(world.session._recording._pacer) <= BURST
     assert world.changes <= BURST + 2
 
 

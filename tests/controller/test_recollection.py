@@ -40,7 +40,7 @@ async def test_homes_are_read_as_soon_as_the_api_answers() -> None:
     hosts = ["ratings.bookinfo.svc.cluster.local"]
     cluster.put(RESOURCES["Gateway"], ours("Gateway", gateway_name(1), servers=[{"hosts": hosts}]))
     planner = Planner(Settings())
-    await recall(MemoryClient(cluster), SERVED, LABELS, planner=planner, complain=reasons.append)
+    await recall(MemoryClient(cluster), SERVED, LABELS, planner=planner, not_ready=reasons.append)
     waiting: list[Key] = []
     while turn := planner.take_dirty():
         waiting += turn.keys
@@ -61,6 +61,6 @@ async def test_what_is_older_than_the_definition_is_known_as_soon_as_the_api_ans
     cluster.put(CRDS, {"metadata": made})
     cluster.put(RESOURCES["ServiceEntry"], ours("ServiceEntry", "older"))
     cluster.put(RESOURCES["ServiceEntry"], ours("ServiceEntry", "younger", created="2026-03-03T00:00:00Z"))
-    found = await outlived(MemoryClient(cluster), SERVED, LABELS, complain=reasons.append)
+    found = await outlived(MemoryClient(cluster), SERVED, LABELS, not_ready=reasons.append)
     assert found == {ObjectKey("networking.istio.io", "ServiceEntry", SYSTEM, "older"): "import older"}
     assert reasons == [f"{problem}: etcd has no leader (503 ServiceUnavailable)"]

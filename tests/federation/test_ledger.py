@@ -7,7 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from meshfed.api.v1alpha1 import FederatedServiceSpec
-from meshfed.federation.ledger import MAX_DENIED, WINDOW, Guard, Ledger, room
+from meshfed.federation.ledger import Ledger
+from meshfed.federation.recorded import MAX_DENIED, room
+from meshfed.federation.withdrawals import WINDOW, Guard
 from meshfed.model.offers import Offer, Port
 from meshfed.model.reasons import Decision, Reason
 from tests.builders import HTTP, host, offer
@@ -23,6 +25,16 @@ def all_but(*denied: str) -> Callable[[FederatedServiceSpec], Decision]:
 
 def only(admitted: str) -> Callable[[FederatedServiceSpec], Decision]:
     return lambda spec: Decision(accepted=spec.host == admitted, reason=Reason.DENIED_BY_RULE)
+
+
+class Rules:
+    """Import rules that may be others at any time."""
+
+    def __init__(self, judge: Callable[[FederatedServiceSpec], Decision]) -> None:
+        self.judge = judge
+
+    def __call__(self, spec: FederatedServiceSpec) -> Decision:
+        return self.judge(spec)
 
 
 def hear(
@@ -159,20 +171,22 @@ def test_an_offer_without_identities_clears_none_and_one_with_others_replaces_th
 
 
 def test_refused_offers_are_shown_up_to_a_limit_and_come_back_when_the_rules_change() -> None:
-    guard = Guard()
-    book = Ledger("west", trust_domain="west.local", guard=guard, judge=only(host("s0")))
+    guard, rules = Guard(), Rules(only(host("s0")))
+    book = Ledger("west", trust_domain="west.local", guard=guard, judge=rules)
     hear(book, *many(MAX_DENIED + 51), complete=True)
     assert book.shown == MAX_DENIED
     assert book.unrecorded == {Reason.DENIED_BY_RULE: 50}
     shown = [one.host for one in many(MAX_DENIED + 51) if book.desired(one.host)]
     assert len(shown) == MAX_DENIED + 1
-    changed = book.rejudge(trust_domain="west.local", guard=guard, limit=1000, judge=all_but())
+    rules.judge = all_but()
+    changed = book.rejudge(trust_domain="west.local", guard=guard, limit=1000)
     assert len(changed) == 50
     assert (book.shown, book.unrecorded) == (0, {})
 
 
 def test_offers_far_beyond_the_limit_are_counted_and_take_the_place_of_those_that_go() -> None:
-    book = Ledger("west", trust_domain="west.local", limit=2)
+    rules = Rules(all_but())
+    book = Ledger("west", trust_domain="west.local", limit=2, judge=rules)
     kept, total = room(2), room(2) + 5
     first = [one.host for one in many(total)]
     assert hear(book, *many(total), complete=True) == set(first[:kept])
@@ -180,10 +194,11 @@ def test_offers_far_beyond_the_limit_are_counted_and_take_the_place_of_those_tha
     assert hear(book, gone=(first[0],)) == {first[0], first[kept]}
     assert hear(book, gone=(first[-1],)) == set(), "nobody ever saw that one"
     assert (book.unrecorded, len(book)) == ({Reason.LIMIT_EXCEEDED: 3}, total - 2)
-    changed = book.rejudge(trust_domain="west.local", guard=Guard(), limit=4, judge=all_but())
+    changed = book.rejudge(trust_domain="west.local", guard=Guard(), limit=4)
     assert changed == set(first[kept + 1 : total - 1])
     assert book.unrecorded == {}
-    changed = book.rejudge(trust_domain="west.local", guard=Guard(), limit=2, judge=all_but(first[kept]))
+    rules.judge = all_but(first[kept])
+    changed = book.rejudge(trust_domain="west.local", guard=Guard(), limit=2)
     assert len(changed) == 2
     assert book.unrecorded == {Reason.LIMIT_EXCEEDED: 2}
     assert book.clear() == set(first[1 : total - 1])

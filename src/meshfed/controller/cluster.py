@@ -104,9 +104,9 @@ async def _served(client: Client) -> Served:
 
 
 async def wait_until_served(
-    client: Client, complain: Callable[[str], None], *, define: Callable[[Client], Awaitable[None]] | None = None
+    client: Client, not_ready: Callable[[str], None], *, define: Callable[[Client], Awaitable[None]] | None = None
 ) -> Served:
-    """Wait until the cluster answers and serves all that is needed; ``complain`` hears what is still wrong.
+    """Wait until the cluster answers and serves all that is needed; ``not_ready`` hears what is still wrong.
 
     ``define`` puts our CRDs in place, where that is for us to do.
     """
@@ -120,7 +120,7 @@ async def wait_until_served(
             await define(client)
             return await _served(client)
 
-    return await retry_on_error(served, not_ready=complain)
+    return await retry_on_error(served, not_ready=not_ready)
 
 
 def _of_others(
@@ -249,11 +249,11 @@ class Inputs:
             store = self._watched[kind]
             yield from (((kind, *key), error) for key, error in store.undecodable.items())
 
-    async def wait_synced(self, complain: Callable[[str], None]) -> None:
-        """Wait until everything there is was listed; ``complain`` hears what is not. Nothing may be decided before."""
+    async def wait_synced(self, not_ready: Callable[[str], None]) -> None:
+        """Wait until everything there is was listed; ``not_ready`` hears what is not. Nothing may be decided before."""
         for kind, store in self._watched.items():
-            complain(f"{kind} objects are not listed yet")
+            not_ready(f"{kind} objects are not listed yet")
             await store.wait_synced()
         for reflector in self._advisory:
-            complain(f"{reflector.resource.kind} objects are not listed yet")
+            not_ready(f"{reflector.resource.kind} objects are not listed yet")
             await reflector.answered()

@@ -17,15 +17,15 @@ from typing import Any, Final
 from meshfed.controller.adoption import drop_records
 from meshfed.controller.cluster import Lacking, Served, wait_until_served
 from meshfed.controller.definitions import Refused, bring_up
+from meshfed.controller.environment import Environment
 from meshfed.controller.faults import A_TERM, Faults
-from meshfed.controller.federating import Federating
 from meshfed.controller.feed import TermEnded
 from meshfed.controller.options import Options
 from meshfed.controller.publisher import Publisher
 from meshfed.controller.resolver import Lookup, system_lookup
 from meshfed.controller.serving import health_app, metrics_app, served
+from meshfed.controller.term import Term
 from meshfed.kube import Backoff, Client, Elector, retry_on_error, time_now
-from meshfed.plan import Planner, Settings
 from meshfed.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class Controller:
         self._elector = elector
         self._faults = Faults(metrics)
         self._ready = False
-        self._complaint: str | None = "starting"
+        self._reason: str | None = "starting"
 
     @property
     def complaint(self) -> str | None:
@@ -66,7 +66,7 @@ class Controller:
     @property
     def trouble(self) -> str | None:
         """What is waited for or in disorder just now, in words; ``None`` where all is well."""
-        return "; ".join(filter(None, (self._complaint, self._faults.said))) or None
+        return "; ".join(filter(None, (self._reason, self._faults.said))) or None
 
     def readiness(self) -> tuple[bool, str]:
         """Whether subscribers can be served, and what is to be said of it.
@@ -97,12 +97,12 @@ class Controller:
             await stack.enter_async_context(served(health_app(self.readiness), options.health))
             await stack.enter_async_context(publisher.listening())
             adopts = options.adopt_reference
-            found = await wait_until_served(self._client, self._complain, define=_define if adopts else None)
+            found = await wait_until_served(self._client, self._not_ready, define=_define if adopts else None)
             if adopts:
                 await retry_on_error(
                     lambda: drop_records(self._client, found, options.namespace),
                     problem="cannot remove the reference's FederatedServices",
-                    not_ready=self._complain,
+                    not_ready=self._not_ready,
                 )
             if self._elector is None:
                 self._metrics.leader.set(1)
@@ -142,47 +142,33 @@ class Controller:
                 if rest is not None:
                     self._faults.caught(A_TERM, rest)
                 _log.warning("everything is listed and worked out anew, and until then nothing is written")
-                self._complain("beginning anew")
+                self._not_ready("beginning anew")
             if loop.time() - began >= TERM_PAUSE[1] or len(self._faults.aside()) > aside:
                 backoff.reset()  # it held, or the next one begins without what was at fault in this one
             await asyncio.sleep(backoff.next())
 
     async def _federate(self, client: Client, found: Served, publisher: Publisher, *, leading: bool) -> None:
-        options, dirty, faults = self._options, asyncio.Event(), self._faults
-        settings = Settings(
-            namespace=options.namespace, metrics_port=options.metrics.port, health_port=options.health.port
-        )
-        faults.begin()
-        planner = Planner(
-            settings,
-            on_dirty=dirty.set,
-            on_failed=lambda subject, error: faults.derived(subject, error, lambda: planner.again(subject)),
-        )
-        term = Federating(
-            client=client,
-            options=options,
+        environment = Environment(
+            options=self._options,
             metrics=self._metrics,
-            planner=planner,
+            faults=self._faults,
             publisher=publisher,
-            found=found,
-            dirty=dirty,
             stamp=self._stamp,
             lookup=self._lookup,
-            faults=faults,
-            complain=self._complain,
-            leading=leading,
+            not_ready=self._not_ready,
         )
+        self._faults.begin()
         try:
-            await term.run()
+            await Term(environment, client, found, leading=leading).run()
         finally:
             # The next term does not hear of a RemoteMesh that goes between the two.
             self._metrics.forget_remotes()
 
-    def _complain(self, complaint: str | None) -> None:
-        self._complaint = complaint
-        if complaint is None:
+    def _not_ready(self, reason: str | None) -> None:
+        self._reason = reason
+        if reason is None:
             self._faults.over(A_TERM)
-        if complaint is None and not self._ready:
+        if reason is None and not self._ready:
             self._ready = True
             _log.info("ready")
 

@@ -5,7 +5,7 @@ And what comes back: the engine's verdict on the objects, which the statuses spe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 from meshfed.api.core import Service
@@ -35,10 +35,7 @@ from meshfed.telemetry.metrics import Metrics
 
 
 class Delivery:
-    """Delivers outputs; where others lead, to the subscribers alone.
-
-    ``settled`` says whether all there is was worked out once, so that what comes is news.
-    """
+    """Delivers outputs; where others lead, to the subscribers alone."""
 
     def __init__(
         self,
@@ -51,7 +48,6 @@ class Delivery:
         services: Store[Service],
         metrics: Metrics,
         leading: bool,
-        settled: Callable[[], bool],
     ) -> None:
         self._planner = planner
         self._engine = engine
@@ -61,10 +57,14 @@ class Delivery:
         self._services = services
         self._metrics = metrics
         self._leading = leading
-        self._settled = settled
+        self._is_news = False
         self._exports: dict[ExportKey, Published | Decision] = {}
         self._refused: dict[str, frozenset[str]] = {}
         """By remote, the reasons under which something is measured."""
+
+    def begin(self) -> None:
+        """All there is was worked out once, so that what comes is news."""
+        self._is_news = True
 
     def send(self, key: Key, outputs: Outputs, flow: str) -> None:
         """Pass on what a key wants now; it was worked out in the turn of ``flow``, and is written in its turn."""
@@ -102,7 +102,7 @@ class Delivery:
         before = self._exports.pop(key, None)
         if now is not None and (isinstance(now, Published) or now.reason is not Reason.NOT_SELECTED):
             self._exports[key] = now
-        happening = export_turned(before, now) if self._settled() else None
+        happening = export_turned(before, now) if self._is_news else None
         service = self._services.get((key.namespace, key.name))
         if happening is not None and service is not None:
             uid = service.metadata.uid

@@ -62,14 +62,14 @@ class NotUnderstood:
         self._raw: dict[Ref, dict[str, Any]] = {}
         self._unknown: dict[Ref, str] = {}
 
-    async def begin(self, complain: Callable[[str], None]) -> None:
+    async def begin(self, not_ready: Callable[[str], None]) -> None:
         """Find out what cannot be understood, once all inputs are listed; while that is what all follows from, wait."""
         while True:
             await self._look()
             in_force = [ref for ref in self._unknown if self._is_in_force(ref)]
             if not in_force:
                 break
-            complain("; ".join(f"{named(ref)} cannot be understood: {self._unknown[ref]}" for ref in in_force))
+            not_ready("; ".join(f"{named(ref)} cannot be understood: {self._unknown[ref]}" for ref in in_force))
             await asyncio.sleep(LOOK_SECONDS)
 
     async def run(self) -> None:

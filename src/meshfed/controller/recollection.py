@@ -52,10 +52,10 @@ async def recall(
     owner_labels: Mapping[str, str],
     *,
     planner: Planner,
-    complain: Callable[[str], None],
+    not_ready: Callable[[str], None],
 ) -> None:
-    """Tell ``planner`` what is history, as soon as the API answers; ``complain`` hears why it does not."""
-    ours = _Ours(client, served, ",".join(f"{key}={value}" for key, value in owner_labels.items()), complain)
+    """Tell ``planner`` what is history, as soon as the API answers; ``not_ready`` hears why it does not."""
+    ours = _Ours(client, served, ",".join(f"{key}={value}" for key, value in owner_labels.items()), not_ready)
     for gateway in await ours.all("Gateway", _Gateway):
         index = gateway_index(gateway.metadata.name)
         if index is not None:
@@ -65,13 +65,13 @@ async def recall(
 
 
 async def outlived(
-    client: Client, served: Served, owner_labels: Mapping[str, str], *, complain: Callable[[str], None]
+    client: Client, served: Served, owner_labels: Mapping[str, str], *, not_ready: Callable[[str], None]
 ) -> dict[ObjectKey, str]:
     """Return the objects of imports that are older than the CRD of FederatedServices, as soon as the API answers.
 
     Each with what it says that it follows from. The FederatedServices went with the CRD that was there before.
     """
-    ours = _Ours(client, served, ",".join(f"{key}={value}" for key, value in owner_labels.items()), complain)
+    ours = _Ours(client, served, ",".join(f"{key}={value}" for key, value in owner_labels.items()), not_ready)
     made = await ours.definition_made("federatedservices")
     found = {kind: await ours.all(kind, _Any) for kind in ("ServiceEntry", "WorkloadEntry", "DestinationRule")}
     return {
@@ -94,7 +94,7 @@ class _Ours(NamedTuple):
     client: Client
     served: Served
     label_selector: str
-    complain: Callable[[str], None]
+    not_ready: Callable[[str], None]
 
     async def all(self, kind: str, into: type[_T]) -> Sequence[_T]:
         """Return all of a kind, as soon as the API answers."""
@@ -102,14 +102,14 @@ class _Ours(NamedTuple):
         return await retry_on_error(
             lambda: self.client.list(resource, into=into, label_selector=self.label_selector),
             problem=f"cannot list {resource}",
-            not_ready=self.complain,
+            not_ready=self.not_ready,
         )
 
     async def definition_made(self, plural: str) -> str:
         """Return when a CRD of ours was made, as soon as the API answers."""
         name = f"{plural}.{GROUP}"
         crd = await retry_on_error(
-            lambda: self.client.get(CRDS, name), problem=f"cannot read the CRD {name}", not_ready=self.complain
+            lambda: self.client.get(CRDS, name), problem=f"cannot read the CRD {name}", not_ready=self.not_ready
         )
         return str(crd["metadata"]["creationTimestamp"])
 

@@ -13,7 +13,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final
 
 import msgspec
 
@@ -23,9 +22,10 @@ from meshfed.api.v1alpha1 import FederatedServiceSpec, RemoteMesh
 from meshfed.controller import connections
 from meshfed.controller.absence import Absence
 from meshfed.controller.dialling import is_another, target
-from meshfed.controller.pacing import Pacer
+from meshfed.controller.recording import PIECE, Desire, Recording
 from meshfed.fds import Dialect, DiscoveryClient, DiscoveryError, NotReady, Update
-from meshfed.federation.ledger import Guard, Hold, Ledger
+from meshfed.federation.ledger import Ledger
+from meshfed.federation.withdrawals import Guard, Hold
 from meshfed.kube import micro_time_now
 from meshfed.model.reasons import Decision
 from meshfed.plan import Connection
@@ -34,9 +34,6 @@ from meshfed.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
 
-PIECE: Final = 4
-"""The offers that are taken in, or carried out, between two looks at everything else the process has to do."""
-
 Judge = Callable[[FederatedServiceSpec], Decision]
 """Whether the import rules admit an offer, and if not, why."""
 
@@ -44,8 +41,7 @@ Judge = Callable[[FederatedServiceSpec], Decision]
 class Reports(msgspec.Struct, frozen=True):
     """Where a session reports to; every call returns at once."""
 
-    desire: Callable[[str, str, FederatedServiceSpec | None], None]
-    """Remote, host, and the FederatedService that should exist for them (``None``: none)."""
+    desire: Desire
     connection: Callable[[str, Connection], None]
     """Remote, and how its discovery stands now."""
 
@@ -70,7 +66,6 @@ class Session:
         self._mesh = mesh
         self._name = mesh.metadata.name
         self._reports = reports
-        self._judge = judge
         self._metrics = metrics
         self._stamp = stamp
         self._node = node
@@ -81,15 +76,13 @@ class Session:
             trust_domain=mesh.spec.trust_domain,
             guard=_guard(mesh),
             limit=_limit(mesh),
-            judge=self._judge,
+            judge=judge,
         )
         self._client: DiscoveryClient | None = None
         self._changed = asyncio.Event()
+        self._recording = Recording(self._name, self._ledger, reports.desire)
         self._absence = Absence()
         self._was_heard = False
-        self._closed = False
-        self._pacer = Pacer()
-        self._said: dict[str, FederatedServiceSpec] = {}
         self._failed = False
         self._unusable = Seldom()
 
@@ -111,7 +104,7 @@ class Session:
     @property
     def recorded(self) -> int:
         """How many FederatedServices there should be by now."""
-        return len(self._said)
+        return len(self._recording.said)
 
     def offers(self, host: str) -> bool:
         """Whether the remote offers ``host``, as far as that is remembered and worth recording."""
@@ -119,8 +112,7 @@ class Session:
 
     def close(self) -> None:
         """Say what waits, and then no more: what still runs until it is cancelled has no say in what comes next."""
-        self._say(self._pacer.drain())
-        self._closed = True
+        self._recording.close()
 
     def known(self) -> tuple[FederatedServiceSpec, ...]:
         """What the remote offers, as far as it is remembered."""
@@ -128,18 +120,18 @@ class Session:
 
     def left(self) -> tuple[FederatedServiceSpec, ...]:
         """What a successor begins with: what is known, and whatever was said of what a fault of ours may have lost."""
-        return tuple({**self._said, **{spec.host: spec for spec in self._ledger.specs()}}.values())
+        return tuple({**self._recording.said, **{spec.host: spec for spec in self._ledger.specs()}}.values())
 
     def fail(self, why: str) -> None:
         """A fault of ours ended it: it has no say any more, and what it said stands until a successor was told more."""
-        self._closed = self._failed = True
+        self._recording.closed = self._failed = True
         self._connection = connections.failed(self._connection, why)
         self._reports.connection(self._name, self._connection)
 
     def remember(self, specs: Iterable[FederatedServiceSpec]) -> None:
         """Start from the FederatedServices that exist: they stay until the remote was heard and says otherwise."""
         self._ledger.remember(specs)
-        self._say(self._ledger.hosts())
+        self._recording.say(self._ledger.hosts())
         now, before = asyncio.get_running_loop().time(), self._connection
         if before.since:
             self._absence.recall(now - self._age(before.since))
@@ -150,8 +142,8 @@ class Session:
 
     def forget_all(self) -> None:
         """Nothing is imported from this remote any more: what it offered goes."""
-        self._closed = False  # also where a fault ended it
-        self._say({*self._said, *self._ledger.clear()})
+        self._recording.closed = False  # also where a fault ended it
+        self._recording.say({*self._recording.said, *self._ledger.clear()})
 
     def reconfigure(self, mesh: RemoteMesh, *, rejudge: bool = False) -> bool:
         """The RemoteMesh changed: take the change in; returns false where only a new session can.
@@ -164,10 +156,8 @@ class Session:
         if self._failed:
             return mesh.spec == before.spec and not rejudge  # else it waits for its successor
         if mesh.spec != before.spec or rejudge:
-            changed = self._ledger.rejudge(
-                trust_domain=mesh.spec.trust_domain, guard=_guard(mesh), limit=_limit(mesh), judge=self._judge
-            )
-            self._say(self._ledger.hosts() if rejudge else changed)
+            changed = self._ledger.rejudge(trust_domain=mesh.spec.trust_domain, guard=_guard(mesh), limit=_limit(mesh))
+            self._recording.say(self._ledger.hosts() if rejudge else changed)
         if mesh.spec.staleness != before.spec.staleness:
             self._absence.reconsider()
             self._report(connections.reconsidered(self._connection))
@@ -177,7 +167,7 @@ class Session:
     def record_removed(self, host: str) -> bool:
         """Someone deleted a FederatedService; returns whether that stands, as it does while the remote is away."""
         if self._failed:
-            return host not in self._said  # what is remembered is in doubt
+            return host not in self._recording.said  # what is remembered is in doubt
         if not self.offers(host):
             return True
         if self.is_connected:
@@ -186,7 +176,7 @@ class Session:
         if self._client is not None:
             # Else the remote would be told that we have it still, and would not offer it again.
             self._client.forget()
-        self._say([host])
+        self._recording.say([host])
         return True
 
     async def run(self) -> None:
@@ -233,8 +223,8 @@ class Session:
         at_once = not connections.is_heard(self._connection)
         dropped, moment = self._ledger.dropped, micro_time_now()
         for start in range(0, len(update.upserts), PIECE):
-            self._note(self._ledger.offered(update.upserts[start : start + PIECE], moment=moment))
-            await self._carry_out(at_once=at_once)
+            self._recording.note(self._ledger.offered(update.upserts[start : start + PIECE], moment=moment))
+            await self._recording.carry_out(at_once=at_once)
         for what, number in (self._ledger.dropped - dropped).items():
             self._metrics.dropped.labels(remote=self._name, what=what).inc(number)
         # A host that came mangled was not withdrawn; where even its name is lost, nothing is taken away.
@@ -244,8 +234,8 @@ class Session:
         if update.complete and "" not in mangled:
             gone = self._ledger.missing(offered)
         complete = update.complete and not mangled
-        self._note(self._ledger.withdrawn(gone, complete=complete, now=loop.time(), stamp=self._stamp()))
-        await self._carry_out(at_once=at_once)
+        self._recording.note(self._ledger.withdrawn(gone, complete=complete, now=loop.time(), stamp=self._stamp()))
+        await self._recording.carry_out(at_once=at_once)
         if update.synced:
             if not connections.is_heard(self._connection):
                 _log.info("all that it offers has been received", extra={"remote": self._name})
@@ -268,7 +258,7 @@ class Session:
         try:
             yield
         except Exception:
-            self._closed = True
+            self._recording.closed = True
             raise
 
     def _age(self, moment: str) -> float:
@@ -279,35 +269,8 @@ class Session:
             return 0.0
         return max(0.0, passed.total_seconds())
 
-    def _note(self, changed: Iterable[str]) -> None:
-        """Let what changed wait until it is carried out."""
-        for host in changed:
-            if host in self._said or self._ledger.desired(host) is not None:
-                self._pacer.add(host)
-            else:
-                self._pacer.discard(host)  # it came and went before its turn
-
-    async def _carry_out(self, *, at_once: bool = False) -> None:
-        """Say what waits and whose turn it is, or all of it ``at_once``: in pieces, between which others are served."""
-        loop, hosts = asyncio.get_running_loop(), [""] * PIECE
-        while len(hosts) == PIECE:
-            hosts = self._pacer.drain(PIECE) if at_once else self._pacer.take(loop.time(), PIECE)
-            self._say(hosts)
-            await asyncio.sleep(0)
-
-    def _say(self, hosts: Iterable[str]) -> None:
-        if self._closed:
-            return
-        for host in hosts:
-            spec = self._ledger.desired(host)
-            if spec is not None:
-                self._said[host] = spec
-            else:
-                self._said.pop(host, None)
-            self._reports.desire(self._name, host, spec)
-
     def _report(self, connection: Connection) -> None:
-        if not self._closed and connection != self._connection:
+        if not self._recording.closed and connection != self._connection:
             self._connection = connection
             self._reports.connection(self._name, connection)
 
@@ -316,7 +279,7 @@ class Session:
         self._metrics.withdrawals_held.labels(remote=self._name).set(hold.hosts if hold else 0)
         self._report(
             connections.heard(
-                self._connection, self._ledger, self._mesh, throttled=self._pacer.throttled, now=self._stamp()
+                self._connection, self._ledger, self._mesh, throttled=self._recording.throttled, now=self._stamp()
             )
         )
 
@@ -338,8 +301,8 @@ class Session:
         gone = self._ledger.release(now=now, token=token)
         if gone:
             _log.info("carrying out the withdrawal of %d services", len(gone), extra={"remote": self._name})
-            self._note(gone)
-        await self._carry_out(at_once=bool(gone))
+            self._recording.note(gone)
+        await self._recording.carry_out(at_once=bool(gone))
         if connections.is_heard(self._connection):
             self._report_heard()
         stale_at = self._absence.too_long_at(parse_duration(self._mesh.spec.staleness.after))
@@ -347,7 +310,7 @@ class Session:
             await self._remove_stale()
             stale_at = None
         hold = self._ledger.hold()
-        deadlines = [at for at in (hold.until if hold else None, stale_at, self._pacer.due()) if at is not None]
+        deadlines = [at for at in (hold.until if hold else None, stale_at, self._recording.due()) if at is not None]
         return min(deadlines, default=None)
 
     async def _remove_stale(self) -> None:
@@ -365,8 +328,8 @@ class Session:
             extra={"remote": self._name},
         )
         self._report(connections.away_too_long(self._connection, self._mesh))
-        self._note(removed)
-        await self._carry_out(at_once=True)
+        self._recording.note(removed)
+        await self._recording.carry_out(at_once=True)
 
 
 def _guard(mesh: RemoteMesh) -> Guard:

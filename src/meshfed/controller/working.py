@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 from meshfed.controller.faults import Faults, described
+from meshfed.controller.feed import Feed
 from meshfed.plan import Key, Outputs, Planner
 from meshfed.telemetry.metrics import Metrics
 
@@ -15,7 +16,7 @@ from meshfed.telemetry.metrics import Metrics
 class Work:
     """Works out what ``planner`` marks, and passes the outputs to ``send``, with whose turn it was.
 
-    ``dirty`` is set whenever a key is marked; ``is_over`` says whether nothing is to be worked out any more. In
+    ``dirty`` is set whenever a key is marked. Once ``feed`` is over nothing is worked out any more. In
     ``failing`` stands which keys could not be worked out, which is a fault of ours, and why.
     """
 
@@ -25,14 +26,14 @@ class Work:
         send: Callable[[Key, Outputs, str], None],
         *,
         failing: dict[Key, str],
-        is_over: Callable[[], bool],
+        feed: Feed,
         dirty: asyncio.Event,
         faults: Faults,
         metrics: Metrics,
     ) -> None:
         self._planner = planner
         self._send = send
-        self._is_over = is_over
+        self._feed = feed
         self._dirty = dirty
         self._faults = faults
         self._metrics = metrics
@@ -54,7 +55,7 @@ class Work:
         """Work out everything that waits."""
         self._under_way = True
         try:
-            while not self._is_over() and (turn := self._planner.take_dirty()):
+            while not self._feed.is_over and (turn := self._planner.take_dirty()):
                 for key in turn.keys:
                     self._one(key, turn.flow)
                 self._metrics.queue_depth.set(self._planner.waiting)

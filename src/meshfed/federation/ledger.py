@@ -11,44 +11,19 @@ RFC 3339 too, in microseconds, since it decides who was first.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
 import msgspec
 
 from meshfed.api.v1alpha1 import FederatedServiceSpec
+from meshfed.federation.recorded import Recorded
+from meshfed.federation.withdrawals import Guard, Hold, Withdrawals
 from meshfed.model.offers import Offer, Refusal, checked
 from meshfed.model.reasons import Decision, Reason
 
-WINDOW: Final = 60.0
-"""Withdrawals this many seconds apart or less count as one, so that a mass withdrawal in small steps is one too."""
-MAX_DENIED: Final = 100
-"""The most FederatedServices kept for offers that the rules refuse; the others are only counted."""
 _ADMITTED: Final = Decision(accepted=True, reason=Reason.ACCEPTED)
-
-
-def room(limit: int) -> int:
-    """The most FederatedServices kept for offers that the rules admit, under an ``import.limit``; the others are
-    only counted. More than the limit, since some may not fit beside a local Service and leave their place to others.
-    """
-    return 2 * limit + MAX_DENIED
-
-
-class Guard(msgspec.Struct, frozen=True):
-    """A withdrawal of over ``max_percent`` of all and at least ``min_services`` is held, for ``hold`` seconds."""
-
-    max_percent: int = 50
-    min_services: int = 20
-    hold: float = 300.0
-
-
-class Hold(msgspec.Struct, frozen=True):
-    """A held withdrawal: how many hosts, until when (steady seconds), and the word that lets it through."""
-
-    hosts: int
-    until: float
-    token: str
 
 
 class Ledger:
@@ -66,22 +41,11 @@ class Ledger:
         """``judge`` says whether the import rules admit an offer, and if not, why."""
         self._remote = remote
         self._trust_domain = trust_domain
-        self._guard = guard
         self._judge = judge
-        self._room = room(limit)
         self._offers: dict[str, FederatedServiceSpec] = {}
-        self._recorded: set[str] = set()
-        self._waiting: dict[str, None] = {}
-        self._promoted: set[str] = set()
+        self._recorded = Recorded(limit)
+        self._withdrawals = Withdrawals(guard)
         self._unusable: set[str] = set()
-        self._shown: dict[str, None] = {}
-        self._hidden: dict[str, Reason] = {}
-        self._hidden_for: Counter[Reason] = Counter()
-        self._held: dict[str, None] = {}
-        self._held_until = 0.0
-        self._token = ""
-        self._resumed: Hold | None = None
-        self._recent: deque[tuple[float, int]] = deque()
         self._dropped: Counter[str] = Counter()
 
     def __len__(self) -> int:
@@ -89,7 +53,7 @@ class Ledger:
 
     def desired(self, host: str) -> FederatedServiceSpec | None:
         """The FederatedService that should exist for ``host``; ``None`` where none should."""
-        return self._offers[host] if host in self._recorded or host in self._shown else None
+        return self._offers[host] if host in self._recorded else None
 
     @property
     def dropped(self) -> Counter[str]:
@@ -99,12 +63,12 @@ class Ledger:
     @property
     def shown(self) -> int:
         """How many refused offers have a FederatedService all the same, to say why."""
-        return len(self._shown)
+        return self._recorded.refused
 
     @property
     def unrecorded(self) -> dict[Reason, int]:
         """How many offers have no FederatedService, by the reason why they are not imported."""
-        return dict(self._hidden_for + Counter({Reason.LIMIT_EXCEEDED: len(self._waiting)}))
+        return self._recorded.missing
 
     @property
     def unusable(self) -> int:
@@ -122,20 +86,20 @@ class Ledger:
     def clear(self) -> set[str]:
         """Drop everything; returns the hosts that went."""
         gone = set(self._offers)
-        self._waiting.clear()
-        for host in gone:
-            self._drop(host)
+        self._offers.clear()
+        self._recorded.clear()
+        self._withdrawals.reoffered(gone)
         return gone
 
     def remember(self, specs: Iterable[FederatedServiceSpec]) -> None:
         """Start from what an earlier process wrote."""
         for spec in specs:
             self._put(spec)
-        self._promoted.clear()
+        self._recorded.promoted()
 
     def resume(self, hold: Hold) -> None:
         """An earlier process held a withdrawal: what the first whole offer lacks is that one, where it is no more."""
-        self._resumed = hold
+        self._withdrawals.resume(hold)
 
     def forget(self, host: str) -> None:
         """A person deleted the FederatedService while the remote was away: it stands until it is offered again."""
@@ -167,7 +131,7 @@ class Ledger:
         """Take in a part of what the remote said that it offers; returns the hosts that it changed."""
         changed: set[str] = set()
         for offer in offers:
-            self._held.pop(offer.host, None)
+            self._withdrawals.reoffered([offer.host])
             spec = self._spec(offer, moment)
             if spec is None:
                 self._unusable.add(offer.host)
@@ -177,12 +141,11 @@ class Ledger:
             self._put(spec)
             if self.desired(offer.host) != before:
                 changed.add(offer.host)
-        return changed | self._take_promoted()
+        return changed | self._recorded.promoted()
 
     def reoffered(self, hosts: Iterable[str]) -> None:
         """What the remote is about to be taken at its word for is offered again, so that no hold's end takes it."""
-        for host in hosts:
-            self._held.pop(host, None)
+        self._withdrawals.reoffered(hosts)
 
     def missing(self, offered: Collection[str]) -> list[str]:
         """What the remote announced before, usable or not, and not in ``offered``, which is all that it offers now."""
@@ -196,115 +159,49 @@ class Ledger:
         self._unusable.difference_update(hosts)
         gone = self._withdraw([host for host in hosts if host in self._offers], now=now, stamp=stamp)
         if complete:
-            self._resumed = None
-        return gone | self._take_promoted()
+            self._withdrawals.resume(None)
+        return gone | self._recorded.promoted()
 
     def hold(self) -> Hold | None:
         """The withdrawal that is being held, if any."""
-        if not self._held:
-            return None
-        return Hold(hosts=len(self._held), until=self._held_until, token=self._token)
+        return self._withdrawals.hold()
 
     def release(self, *, now: float, token: str | None = None) -> set[str]:
         """Carry out the held withdrawal where its time is up or ``token`` names it; returns the hosts that went."""
-        if not self._held or (now < self._held_until and token != self._token):
-            return set()
-        gone = set(self._held)
+        gone = self._withdrawals.released(now=now, token=token)
         for host in gone:
             self._drop(host)
-        self._held.clear()
-        self._recent.clear()
-        return gone | self._take_promoted()
+        return gone | self._recorded.promoted()
 
-    def rejudge(
-        self, *, trust_domain: str, guard: Guard, limit: int, judge: Callable[[FederatedServiceSpec], Decision]
-    ) -> set[str]:
+    def rejudge(self, *, trust_domain: str, guard: Guard, limit: int) -> set[str]:
         """The RemoteMesh changed: judge every offer again; returns the hosts whose desired state changed."""
         before: Mapping[str, FederatedServiceSpec | None] = {host: self.desired(host) for host in self._offers}
-        self._trust_domain, self._guard, self._judge, self._room = trust_domain, guard, judge, room(limit)
-        self._hidden.clear()
-        self._hidden_for.clear()
-        self._recorded.clear()
-        self._waiting.clear()
-        self._shown.clear()
+        self._trust_domain, self._withdrawals.guard = trust_domain, guard
+        self._recorded = Recorded(limit)
         # Who has a FederatedService keeps it before another gets one.
         for host in sorted(self._offers, key=lambda host: before[host] is None):
             self._put(self._offers[host])
-        self._promoted.clear()
         return {host for host, spec in before.items() if self.desired(host) != spec}
 
     def _withdraw(self, gone: list[str], *, now: float, stamp: str) -> set[str]:
         for host in gone:
             if self.desired(host) is None:
                 self._drop(host)  # nobody sees it go, and a hold of what has no bound would have none either
-        gone = [host for host in gone if host in self._offers and host not in self._held]
-        if not gone:
+        gone = [host for host in gone if host in self._offers and host not in self._withdrawals]
+        if not gone or self._withdrawals.holds(gone, of=len(self._recorded), now=now, stamp=stamp):
             return set()
-        while self._recent and now - self._recent[0][0] > WINDOW:
-            self._recent.popleft()
-        recent = sum(count for _, count in self._recent)
-        total = len(self._recorded) + len(self._shown) + recent
-        withdrawn = recent + len(gone) + len(self._held)
-        if withdrawn >= self._guard.min_services and withdrawn * 100 > self._guard.max_percent * total:
-            if not self._held:
-                known = self._resumed
-                if known is None or len(gone) > known.hosts:
-                    known = Hold(hosts=len(gone), until=now + self._guard.hold, token=stamp)
-                self._held_until, self._token = known.until, known.token
-            self._held.update(dict.fromkeys(gone))
-            return set()
-        self._recent.append((now, len(gone)))
         for host in gone:
             self._drop(host)
         return set(gone)
 
     def _put(self, spec: FederatedServiceSpec) -> None:
-        host = spec.host
-        self._offers[host] = spec
-        verdict = self._judge(spec)
-        if verdict.accepted:
-            self._shown.pop(host, None)
-            self._unhide(host)
-            if len(self._recorded) < self._room:
-                self._recorded.add(host)
-            elif host not in self._recorded:
-                self._waiting[host] = None
-            return
-        self._leave(host)
-        self._unhide(host)
-        if host in self._shown or len(self._shown) < MAX_DENIED:
-            self._shown[host] = None
-        else:
-            self._hidden[host] = verdict.reason
-            self._hidden_for[verdict.reason] += 1
-
-    def _unhide(self, host: str) -> None:
-        reason = self._hidden.pop(host, None)
-        if reason is not None:
-            self._hidden_for[reason] -= 1
+        self._offers[spec.host] = spec
+        self._recorded.put(spec.host, self._judge(spec))
 
     def _drop(self, host: str) -> None:
         self._offers.pop(host, None)
-        self._shown.pop(host, None)
-        self._unhide(host)
-        self._held.pop(host, None)
-        self._leave(host)
-
-    def _leave(self, host: str) -> None:
-        """``host`` needs no place among the recorded any more: who waited longest gets it."""
-        self._waiting.pop(host, None)
-        self._promoted.discard(host)
-        if host in self._recorded:
-            self._recorded.remove(host)
-            successor = next(iter(self._waiting), None)
-            if successor is not None:
-                del self._waiting[successor]
-                self._recorded.add(successor)
-                self._promoted.add(successor)
-
-    def _take_promoted(self) -> set[str]:
-        promoted, self._promoted = self._promoted, set()
-        return promoted
+        self._recorded.drop(host)
+        self._withdrawals.reoffered([host])
 
     def _spec(self, offer: Offer, moment: str) -> FederatedServiceSpec | None:
         """What to remember of ``offer``; ``None`` where its host is no host, so nothing can be named after it."""

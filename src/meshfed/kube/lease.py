@@ -122,7 +122,7 @@ class Elector:
         self._holder = ""
         self._free_at = -math.inf
         self._leads_until = -math.inf
-        self._complained = Seldom()
+        self._reported = Seldom()
 
     @property
     def leading(self) -> bool:
@@ -187,7 +187,7 @@ class Elector:
         except (Conflict, AlreadyExists):
             return False  # another was faster, or changed something; the next round sees what
         except (KubeError, TimeoutError) as error:
-            if self._complained.ready("round"):
+            if self._reported.ready("round"):
                 _log.warning(
                     "cannot %s the lease %s, and go on trying: %s",
                     "renew" if self.leading else "get",

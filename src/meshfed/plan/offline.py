@@ -18,7 +18,8 @@ from meshfed.api.v1alpha1 import (
     RemoteMesh,
 )
 from meshfed.federation.imports import record_name
-from meshfed.federation.ledger import Guard, Ledger
+from meshfed.federation.ledger import Ledger
+from meshfed.federation.withdrawals import Guard
 from meshfed.istio.metadata import manifest
 from meshfed.model.meshes import LocalMesh
 from meshfed.model.offers import Offer

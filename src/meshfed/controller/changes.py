@@ -1,0 +1,111 @@
+"""Which part of a term hears of a change in the cluster: the planner, and whoever keeps something by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from meshfed.api.v1alpha1 import FederatedService, MeshFederation, RemoteMesh
+from meshfed.controller.cluster import Inputs
+from meshfed.controller.feed import Feed
+from meshfed.controller.lifecycle import Finalizers, Leftovers
+from meshfed.controller.listener import Listener
+from meshfed.controller.options import Fixed
+from meshfed.controller.statuses import StatusWriter
+from meshfed.federation.imports import record_name
+from meshfed.kube import Key
+from meshfed.plan import Planner
+
+
+class Changes:
+    """Passes changes on from the stores, by way of the feed."""
+
+    def __init__(
+        self,
+        planner: Planner,
+        inputs: Inputs,
+        feed: Feed,
+        *,
+        listener: Listener,
+        statuses: StatusWriter,
+        leftovers: Leftovers,
+        finalizers: Finalizers,
+        on_mesh: Callable[[], None],
+    ) -> None:
+        """``on_mesh`` hears of each change to a MeshFederation, once all others have."""
+        self._planner = planner
+        self._inputs = inputs
+        self._feed = feed
+        self._listener = listener
+        self._statuses = statuses
+        self._leftovers = leftovers
+        self._finalizers = finalizers
+        self._on_mesh = on_mesh
+
+    def follow(self) -> None:
+        """Pass on what changes from now on."""
+        planner, inputs, follow = self._planner, self._inputs, self._feed.follow
+        follow("Service", inputs.services, lambda key, _old, new: planner.service_changed(*key, new))
+        follow("Namespace", inputs.namespaces, lambda key, _old, new: planner.namespace_changed(key.name, new))
+        follow("FederatedService", inputs.offers, self._on_offer)
+        follow(
+            "ServiceExport",
+            inputs.service_exports,
+            lambda key, _old, new: planner.service_export_changed(
+                *key, None if new is None else new.metadata.generation
+            ),
+        )
+        follow("Pod", inputs.pods, lambda key, _old, new: planner.workload_changed("Pod", *key, new))
+        follow(
+            "WorkloadEntry",
+            inputs.workload_entries,
+            lambda key, _old, new: planner.workload_changed("WorkloadEntry", *key, new),
+        )
+        follow(
+            "DestinationRule",
+            inputs.rules,
+            lambda key, _old, new: planner.destination_rule_changed(*key, new or ""),
+        )
+        follow("ServiceEntry", inputs.entries, lambda key, _old, new: planner.service_entry_changed(*key, new))
+        follow("MeshFederation", inputs.federations, self._on_federation)
+        follow("RemoteMesh", inputs.remotes, self._on_remote)
+
+    def take(self, fixed: Fixed) -> None:
+        """Take in what comes from flags; it cannot be left out, since without it everything would go."""
+        for remote in fixed.remotes:
+            key = Key("", remote.metadata.name)
+            self._feed.take(("RemoteMesh", *key), None, partial(self._on_remote, key, None, remote))
+        key = Key("", fixed.federation.metadata.name)
+        self._feed.take(("MeshFederation", *key), None, partial(self._on_federation, key, None, fixed.federation))
+
+    def _on_federation(self, key: Key, _old: MeshFederation | None, new: MeshFederation | None) -> None:
+        self._planner.federation_changed(key.name, new)
+        self._listener.federation_changed()
+        self._look_at_status("MeshFederation", key, new)
+        self._finalizers.look(("MeshFederation", *key))
+        self._on_mesh()
+
+    def _on_remote(self, key: Key, _old: RemoteMesh | None, new: RemoteMesh | None) -> None:
+        self._planner.remote_changed(key.name, new)
+        self._leftovers.remote_changed(key.name, new)
+        self._listener.remote_changed(key.name, new)
+        self._look_at_status("RemoteMesh", key, new)
+        self._finalizers.look(("RemoteMesh", *key))
+
+    def _on_offer(self, key: Key, old: FederatedService | None, new: FederatedService | None) -> None:
+        self._look_at_status("FederatedService", key, new)
+        known = new or old
+        if known is not None and (new is None or new.metadata.deletion_timestamp):
+            remote, host = known.spec.remote, known.spec.host
+            # One that somebody made by hand, under a name of their own, comes and goes as they like.
+            if key.name == record_name(host, remote) and not self._listener.record_removed(remote, host):
+                return
+        self._planner.offer_changed(key.name, new)
+
+    def _look_at_status(self, kind: str, key: Key, new: object | None) -> None:
+        """Its status may be another one than we wrote, and nothing else may have changed that would say so."""
+        ref = (kind, key.namespace, key.name)
+        if new is None:
+            self._statuses.forget(ref)
+        else:
+            self._statuses.look(ref)

@@ -1,0 +1,211 @@
+"""A controller's term of office: inputs to planner, planner to engine, discovery and statuses.
+
+Who does not lead works out the same from the same inputs, and tells subscribers; it neither writes nor listens to
+remotes. What remotes offer is in the FederatedServices, so there is nothing that listening twice would add, and a
+remote is asked by one controller only. Each term begins with nothing in memory, as a process does: who comes to lead
+lists everything anew, after its predecessor's last write, so that no watch that lags shows something as not wanted.
+
+The order in which a leading term starts is what makes a restart harmless, and a change of leaders. First every watch
+is in sync, and what cannot be understood is known to be unknown; then the FederatedServices that exist are wanted
+again, remote by remote; then every key is worked out once. Only now are remotes listened to, and may anything be
+deleted (`meshfed.plan.deletion`), and are subscribers told anything, unless something that is exported is unknown. A
+term whose inputs cannot be taken in ends, and the next one begins without what was at fault.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+
+from meshfed.controller import adoption
+from meshfed.controller.adoption import Adoption
+from meshfed.controller.changes import Changes
+from meshfed.controller.cluster import NOT_OURS, Inputs, Served
+from meshfed.controller.environment import Environment
+from meshfed.controller.feed import Feed
+from meshfed.controller.lifecycle import Finalizers, Leftovers
+from meshfed.controller.listener import Listener
+from meshfed.controller.lost_records import LostRecords
+from meshfed.controller.not_understood import NotUnderstood
+from meshfed.controller.recollection import outlived, recall
+from meshfed.controller.resolver import Resolver
+from meshfed.controller.working import Work
+from meshfed.controller.writing import Writing
+from meshfed.kube import Client
+from meshfed.plan import ExportKey, Planner, Settings
+
+_log = logging.getLogger(__name__)
+
+
+class Term:
+    """One term, ``leading`` or not: everything that runs once the cluster is known to serve what is needed."""
+
+    def __init__(self, environment: Environment, client: Client, served: Served, *, leading: bool) -> None:
+        options, faults = environment.options, environment.faults
+        self._environment = environment
+        self._client = client
+        self._served = served
+        self._leading = leading
+        self._settled = False
+        self._told_mesh: str | None = ""
+        dirty = asyncio.Event()
+        planner = self._planner = Planner(
+            Settings(namespace=options.namespace, metrics_port=options.metrics.port, health_port=options.health.port),
+            on_dirty=dirty.set,
+            on_failed=lambda subject, error: faults.derived(subject, error, partial(planner.again, subject)),
+        )
+        inputs = self._inputs = Inputs(
+            client,
+            served,
+            namespace=options.namespace,
+            fixed=options.fixed is not None,
+            read_pods=options.read_pods,
+            faults=faults,
+            others=f"{NOT_OURS},{adoption.NOT_THEIRS}" if options.adopt_reference else NOT_OURS,
+        )
+        self._feed = Feed(faults, inputs)
+        self._not_understood = NotUnderstood(
+            client, served, inputs, planner, faults=faults, stamp=environment.stamp, says=leading
+        )
+        writing = self._writing = Writing(
+            environment, client, served, planner=planner, inputs=inputs, feed=self._feed, leading=leading
+        )
+        self._work = Work(
+            planner,
+            writing.delivery.send,
+            failing=writing.failing,
+            feed=self._feed,
+            dirty=dirty,
+            faults=faults,
+            metrics=environment.metrics,
+        )
+        self._resolver = Resolver(planner.names_to_resolve, planner.resolution_changed, lookup=environment.lookup)
+        self._listener = Listener(
+            planner=planner,
+            engine=writing.engine,
+            offers=inputs.offers,
+            metrics=environment.metrics,
+            stamp=environment.stamp,
+            faults=faults,
+        )
+        self._lost_records = LostRecords(planner, self._listener, inputs.offers)
+        leftovers = Leftovers(writing.engine, inputs.offers, planner, self._work)
+        self._finalizers = Finalizers(
+            client, served.ours, inputs.find, leftovers.of, told=faults.by_key("the finalizer of")
+        )
+        self._changes = Changes(
+            planner,
+            inputs,
+            self._feed,
+            listener=self._listener,
+            statuses=writing.statuses,
+            leftovers=leftovers,
+            finalizers=self._finalizers,
+            on_mesh=self._tell_mesh,
+        )
+
+    async def run(self) -> None:
+        """Federate until cancelled."""
+        options, not_ready = self._environment.options, self._environment.not_ready
+        self._environment.publisher.begin(self._planner)
+        self._changes.follow()
+        if options.fixed is not None:
+            self._changes.take(options.fixed)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._feed.run())
+            tasks.create_task(self._inputs.run())
+            await self._inputs.wait_synced(not_ready)
+            if options.read_pods:
+                tasks.create_task(self._when_pods_are_listed())
+            if options.read_pods and not self._inputs.pods.synced:
+                _log.warning(
+                    "Pods may not be read, so remotes are not told which identities serve an export, and exports "
+                    "without a sidecar are not noticed: grant get, list and watch on pods, or start with --no-read-pods"
+                )
+            await self._not_understood.begin(not_ready)
+            tasks.create_task(self._not_understood.run())
+            if self._leading:
+                await self._lead(tasks)
+            else:
+                await self._work.all()
+            await self._work.keep_up(self._on_done)
+
+    async def _when_pods_are_listed(self) -> None:
+        """Nobody waits for Pods where they may not be read; it may be allowed later."""
+        await self._inputs.pods.wait_synced()
+        self._planner.pods_listed()
+
+    async def _lead(self, tasks: asyncio.TaskGroup) -> None:
+        """Begin to listen and to write; everything up to here only reads."""
+        owner, not_ready = self._environment.owner, self._environment.not_ready
+        self._writing.follow_up()
+        adopts = self._environment.options.adopt_reference
+        for labels in (owner, adoption.LABELS) if adopts else (owner,):
+            await recall(self._client, self._served, labels, planner=self._planner, not_ready=not_ready)
+        self._writing.start(tasks)
+        not_ready("working out what should exist")
+        for name in self._listener.recall():
+            ref = ("RemoteMesh", self._environment.options.namespace, name)
+            self._feed.take(ref, self._inputs.find(ref), partial(self._listener.arrange, name))
+        await self._lost_records.begin(lambda: outlived(self._client, self._served, owner, not_ready=not_ready))
+        await self._work.all()
+        for part in (self._listener, self._resolver, self._finalizers):
+            tasks.create_task(part.run())
+        if adopts:
+            tasks.create_task(self._adoption().run())
+
+    def _adoption(self) -> Adoption:
+        return Adoption(
+            self._client,
+            self._served.written,
+            planner=self._planner,
+            engine=self._writing.engine,
+            listener=self._listener,
+            offers=self._inputs.offers,
+            settled=lambda: self._settled and self._work.is_done,
+        )
+
+    # --- once everything was worked out
+
+    def _on_done(self) -> None:
+        if self._feed.is_over:
+            return
+        self._lost_records.look()
+        recovered, learned = self._work.recovered(), self._planner.learned()
+        if not self._settled:
+            self._settled = recovered = True
+            self._writing.begin()
+            self._environment.not_ready(None)
+            self._tell_mesh()
+        if recovered or learned or self._writing.deletions.passed():
+            self._writing.engine.look_again()
+        if recovered or learned:
+            self._publish_all()
+        self._resolver.poke()
+
+    def _tell_mesh(self) -> None:
+        """Log which mesh this is, or what is waited for; at the start once all is known that there is."""
+        mesh = self._planner.mesh
+        name = None if mesh is None else mesh.name
+        if name == self._told_mesh or not self._settled:
+            return
+        self._told_mesh = name
+        if mesh is None:
+            _log.info(
+                "there is no MeshFederation in namespace %s: nothing is exported or imported until there is one",
+                self._environment.options.namespace,
+            )
+        else:
+            _log.info("this mesh is %s, in network %s", mesh.name, mesh.network or "(none)")
+
+    def _publish_all(self) -> None:
+        """Tell subscribers what is exported, unless something is missing from it that is exported too."""
+        failing = (key for key in self._writing.failing if isinstance(key, ExportKey))
+        places = sorted({(key.namespace, key.name) for key in (*self._planner.unknown_exports(), *failing)})
+        # Who does not lead has not looked at what the Gateways list: there, whatever is unknown may be exported.
+        missing = ["/".join(place) for place in places if not self._leading or self._planner.is_listed(place)]
+        if missing:
+            _log.error("subscribers are told nothing until it is known what is exported of %s", ", ".join(missing))
+        else:
+            self._environment.publisher.ready(self._planner)

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from meshfed.api.compact import decode_offer
 from meshfed.api.core import Namespace, Pod, Service, ServiceExport
 from meshfed.api.crds import APPLY_COMMAND, differences
 from meshfed.api.v1alpha1 import GROUP, OWNER_NAMESPACE_LABEL, FederatedService, MeshFederation, RemoteMesh
@@ -178,7 +179,14 @@ class Inputs:
         self.offers.add_index("remote", lambda offer: (offer.spec.remote,))
         ours, theirs = served.ours, partial(_of_others, others=others, faults=faults)
         self._reflectors: list[Reflector[Any]] = [
-            Reflector(client, ours["FederatedService"], FederatedService, self.offers, namespace=namespace),
+            Reflector(
+                client,
+                ours["FederatedService"],
+                FederatedService,
+                self.offers,
+                namespace=namespace,
+                decode=faults.decoding("FederatedService", self.offers, decode_offer),
+            ),
             Reflector(client, SERVICES, Service, self.services),
             Reflector(client, NAMESPACES, Namespace, self.namespaces),
             Reflector(client, SERVICE_EXPORTS, ServiceExport, self.service_exports, optional=True),

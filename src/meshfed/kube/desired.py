@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -66,7 +67,7 @@ def desire(manifest: Mapping[str, Any], owner_labels: Mapping[str, str]) -> Desi
         raise ValueError(f"{key}: metadata.{min(not_ours)} cannot be wanted, only name, namespace, labels, annotations")
     content = _content(manifest)
     labels = dict(metadata.get("labels") or {}) | dict(owner_labels)
-    return Desired(key, content, _digest(content), _pairs(labels), _pairs(metadata.get("annotations")))
+    return Desired(key, content, _digest(content), _shared(_pairs(labels)), _pairs(metadata.get("annotations")))
 
 
 def observe(
@@ -78,7 +79,7 @@ def observe(
         uid=metadata.get("uid", ""),
         resource_version=metadata.get("resourceVersion", ""),
         digest=_digest(_content(live)),
-        labels=_pairs(metadata.get("labels")),
+        labels=_shared(_pairs(metadata.get("labels"))),
         annotations=_pairs(metadata.get("annotations")),
         deleting="deletionTimestamp" in metadata,
         paused=paused(metadata),
@@ -152,6 +153,12 @@ def _digest(content: bytes) -> bytes:
 def _pairs(values: Mapping[str, str] | None) -> Pairs:
     # The same few keys and values stand on thousands of objects.
     return tuple(sorted((sys.intern(key), sys.intern(value)) for key, value in (values or {}).items()))
+
+
+@lru_cache(maxsize=8)
+def _shared(labels: Pairs) -> Pairs:
+    """Return the one that is kept of equal ones: thousands of objects in a row have the same labels."""
+    return labels
 
 
 def _same_pairs(desired: Pairs, observed: Pairs, ours: Callable[[str], bool]) -> bool:

@@ -26,7 +26,7 @@ def decode_offer(data: msgspec.Raw) -> FederatedService:
     meta, spec, status = offer.metadata, offer.spec, offer.status
     return FederatedService(
         metadata=ObjectMeta(
-            name=meta.name,
+            name=intern(meta.name),
             namespace=intern(meta.namespace),
             uid=meta.uid,
             resource_version=meta.resource_version,
@@ -43,14 +43,14 @@ def decode_offer(data: msgspec.Raw) -> FederatedService:
             sni_host=spec.sni_host,
             identities=tuple(map(intern, spec.identities)),
             locality=intern(spec.locality),
-            first_offered=spec.first_offered,
+            first_offered=intern(spec.first_offered),
             problem=spec.problem,
         ),
         status=FederatedServiceStatus(
             observed_generation=status.observed_generation,
             conditions=tuple(map(_condition, status.conditions)),
             imported_as=intern(status.imported_as),
-            objects=status.objects,
+            objects=tuple(map(intern, status.objects)),
         ),
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from enum import StrEnum
+from sys import intern
 from typing import Final
 
 from google.protobuf.message import DecodeError
@@ -107,15 +108,15 @@ def decode(data: bytes) -> Offer:
     if not message.hostname:
         raise MalformedError("", "it names no host")
     return Offer(
-        host=message.hostname,
+        host=intern(message.hostname),
         ports=tuple(
             Port(number=port.number, name=port.name, protocol=port.protocol, target_port=port.targetPort)
             for port in message.ports
         ),
-        labels=dict(message.labels),
+        labels={intern(key): intern(value) for key, value in message.labels.items()},
         sni_host=message.sni_host,
-        identities=tuple(message.identities),
-        locality=message.locality,
+        identities=tuple(map(intern, message.identities)),
+        locality=intern(message.locality),
         ready=message.ready if message.HasField("ready") else None,
         exported_at=_moment(message),
     )

@@ -23,6 +23,7 @@ import random
 import time
 from collections.abc import Callable
 from enum import StrEnum
+from sys import intern
 from typing import Final, Generic, TypeVar, Unpack
 
 import msgspec
@@ -258,7 +259,7 @@ class Reflector(Generic[T]):
 
     def _take(self, item: msgspec.Raw, objects: dict[Key, T], undecodable: dict[Key, str]) -> None:
         metadata = _metadata(item)
-        key = Key(metadata.namespace, metadata.name)
+        key = _key(metadata)
         try:
             objects[key] = self._decode(item)
         except _UNDECODABLE as error:
@@ -307,7 +308,7 @@ class Reflector(Generic[T]):
         version = metadata.resource_version
         if version_number(version) < version_number(self.resource_version):
             raise MalformedAnswer(f"an event of state {version} came after state {self.resource_version}")
-        key = Key(metadata.namespace, metadata.name)
+        key = _key(metadata)
         match event.type:
             case "ADDED" | "MODIFIED":
                 self._put(key, event.object)
@@ -342,6 +343,11 @@ class Reflector(Generic[T]):
             error,
             extra={"object": "/".join(key).lstrip("/")},
         )
+
+
+def _key(metadata: _Metadata) -> Key:
+    # The same words are in the record, and in what follows from it.
+    return Key(intern(metadata.namespace), intern(metadata.name))
 
 
 def _metadata(data: msgspec.Raw) -> _Metadata:

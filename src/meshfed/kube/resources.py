@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from sys import intern
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -74,7 +75,9 @@ class ObjectKey(msgspec.Struct, frozen=True, order=True):
         """The key of ``manifest``; ``KeyError`` where apiVersion, kind or name is missing."""
         metadata = manifest["metadata"]
         group = manifest["apiVersion"].rpartition("/")[0]
-        return cls(group, manifest["kind"], metadata.get("namespace") or "", metadata["name"])
+        return cls(
+            intern(group), intern(manifest["kind"]), intern(metadata.get("namespace") or ""), intern(metadata["name"])
+        )
 
 
 def version_rank(version: str) -> tuple[int, int, int]:

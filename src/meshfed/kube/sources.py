@@ -105,11 +105,12 @@ class Source:
     ``flow``: who had it want that, and in whose turn its objects are written.
     """
 
+    # Frozen sets: of thousands of sources hardly any has something in them, and an empty one of these is nothing.
     desired: dict[ObjectKey, Desired] = field(default_factory=dict)
-    dropped: set[ObjectKey] = field(default_factory=set)
-    blocking: set[ObjectKey] = field(default_factory=set)
+    dropped: frozenset[ObjectKey] = frozenset()
+    blocking: frozenset[ObjectKey] = frozenset()
     after: frozenset[Hashable] = frozenset()
-    waiting: set[ObjectKey] = field(default_factory=set)
+    waiting: frozenset[ObjectKey] = frozenset()
     flow: Hashable = None
 
 
@@ -159,7 +160,7 @@ class Sources:
             states[key] = record.state
             if record.source != source:
                 states[key] = ObjectState(Outcome.FAILED, f"{record.source!r} wants this object already")
-        return SourceState(states, frozenset(entry.dropped))
+        return SourceState(states, entry.dropped)
 
     @property
     def pending(self) -> frozenset[ObjectKey]:
@@ -181,11 +182,14 @@ class Sources:
         self.outcomes[state.outcome] += 1
         record.state = state
         wanted = record.desired is not None
-        _include(self._pending, record.key, wanted and state.outcome is Outcome.PENDING)
+        if wanted and state.outcome is Outcome.PENDING:
+            self._pending.add(record.key)
+        else:
+            self._pending.discard(record.key)
         entry = self._sources.get(record.source)
         changed = set()
         if entry is not None:
-            _include(entry.blocking, record.key, wanted and blocking)
+            entry.blocking = _with(entry.blocking, record.key) if wanted and blocking else entry.blocking - {record.key}
             changed = self._released(record.source, entry)
         if not self._pending:
             changed |= self._orphans_waiting
@@ -199,7 +203,7 @@ class Sources:
         entry = self._sources.get(record.source)
         if entry is None:
             return set()
-        entry.dropped.discard(record.key)
+        entry.dropped -= {record.key}
         return self._released(record.source, entry)
 
     def must_wait(self, record: Record) -> str:
@@ -209,7 +213,7 @@ class Sources:
         for other in self._sources[record.source].after:
             entry = self._sources.get(other)
             if entry is not None and (entry.blocking or entry.dropped):
-                entry.waiting.add(record.key)
+                entry.waiting = _with(entry.waiting, record.key)
                 return f"waits until what {other!r} wants is in place"
         return ""
 
@@ -222,7 +226,7 @@ class Sources:
             return "is not wanted; waits until everything that is wanted was tried"
         if not entry.blocking:
             return ""
-        entry.waiting.add(record.key)
+        entry.waiting = _with(entry.waiting, record.key)
         return f"is not wanted any more; waits until what {record.source!r} wants is in place"
 
     def _order(self, source: Hashable, entry: Source, after: frozenset[Hashable]) -> set[ObjectKey]:
@@ -259,7 +263,7 @@ class Sources:
         changed = {key}
         dropper = self._sources.get(record.source)
         if dropper is not None and key in dropper.dropped:
-            dropper.dropped.discard(key)
+            dropper.dropped -= {key}
             changed |= self._released(record.source, dropper)
         record.desired = desired
         record.source = source
@@ -277,13 +281,13 @@ class Sources:
             self._contested.pop(key, None)
         if record.source != source:
             return set()
-        entry.blocking.discard(key)
+        entry.blocking -= {key}
         record.desired = None
         record.not_before = 0.0
         if losers:
             heir = losers.pop(0)
             return self._claim(heir, self._sources[heir].desired[key])
-        entry.dropped.add(key)
+        entry.dropped = _with(entry.dropped, key)
         return {key} | self.update(record, ObjectState(Outcome.PENDING, "is not wanted any more"), blocking=False)
 
     def _released(self, source: Hashable, entry: Source) -> set[ObjectKey]:
@@ -292,12 +296,9 @@ class Sources:
             self._sources.pop(source, None)
         elif entry.blocking:
             return set()
-        released, entry.waiting = entry.waiting, set()
-        return released
+        released, entry.waiting = entry.waiting, frozenset()
+        return set(released)
 
 
-def _include(keys: set[ObjectKey], key: ObjectKey, member: bool) -> None:
-    if member:
-        keys.add(key)
-    else:
-        keys.discard(key)
+def _with(keys: frozenset[ObjectKey], key: ObjectKey) -> frozenset[ObjectKey]:
+    return keys if key in keys else keys | {key}

@@ -152,14 +152,16 @@ def checked(offer: Offer, trust_domain: str) -> Checked | Refusal:
             }
         )[:MAX_IDENTITIES]
     )
+    usable = msgspec.structs.replace(
+        offer,
+        ports=tuple(sorted(offer.ports, key=lambda port: port.number)),
+        labels=labels,
+        identities=identities,
+        locality=offer.locality[:253],
+    )
     return Checked(
-        offer=msgspec.structs.replace(
-            offer,
-            ports=tuple(sorted(offer.ports, key=lambda port: port.number)),
-            labels=labels,
-            identities=identities,
-            locality=offer.locality[:253],
-        ),
+        # As a rule it is usable as it is, and as a rule there are thousands.
+        offer=offer if usable == offer and list(labels) == list(offer.labels) else usable,
         dropped_labels=len(offer.labels) - len(labels),
         dropped_identities=len(offer.identities) - len(identities),
     )

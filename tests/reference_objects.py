@@ -19,6 +19,20 @@ TLS = {"security.istio.io/tlsMode": "istio"}
 ROUTER = "openshift-router"
 
 
+RECORD: Manifest = {
+    "apiVersion": "federation.openshift-service-mesh.io/v1alpha1",
+    "kind": "FederatedService",
+    "metadata": {
+        "name": "ratings-default-svc-cluster-local-west",
+        "namespace": SYSTEM,
+        "labels": {"federation.openshift-service-mesh.io/source-mesh": "west"},
+        "finalizers": ["federation.example.org/theirs"],
+    },
+    "spec": {"host": "ratings.default.svc.cluster.local"},
+}
+"""What its record of an offer looks like, held by a finalizer."""
+
+
 class Port(msgspec.Struct, frozen=True):
     """A port of a Service."""
 

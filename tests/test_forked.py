@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -17,6 +15,7 @@ import pytest
 
 from meshfed_sandbox.dataplane import processes
 from tests.forked import forked
+from tests.waiting import eventually, eventually_sync
 
 MESHFED = [sys.executable, "-m", "meshfed"]
 WAYS: tuple[Callable[[], AbstractContextManager[None]], ...] = (contextlib.nullcontext, forked)
@@ -79,9 +78,7 @@ async def test_it_is_a_child_and_can_be_killed(tmp_path: Path) -> None:
         process = await processes.spawn(
             [*MESHFED, "fds", "serve", "-f", str(tmp_path / "offers.yaml"), "--port=0"], log
         )
-    async with asyncio.timeout(30):
-        while not log.read_text():  # noqa: ASYNC110 - a file has no event
-            await asyncio.sleep(0.05)
+    await eventually(log.read_text)
     await processes.end(process, signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
 
@@ -116,10 +113,7 @@ asyncio.run(main())
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    deadline = time.monotonic() + 30
-    while runs(int(done.stdout)):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    eventually_sync(lambda: not runs(int(done.stdout)))
 
 
 def runs(pid: int) -> bool:

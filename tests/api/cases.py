@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from meshfed.api.v1alpha1 import API_VERSION
+from tests.builders import manifest
 
 
 class Bad(msgspec.Struct, frozen=True):
@@ -21,39 +22,34 @@ class Bad(msgspec.Struct, frozen=True):
     cel: bool = False
 
 
-def mesh(name: str = "east", /, **spec: Any) -> dict[str, Any]:
+def bare_mesh_federation(name: str = "east", /, **spec: Any) -> dict[str, Any]:
     """A MeshFederation manifest with what is required, and ``spec``."""
     required = {"network": "east-network", "ingress": {"gateway": {"selector": {"app": "gateway"}}}}
-    return _manifest("MeshFederation", name, required | spec)
+    return manifest("MeshFederation", name, required | spec, namespace="default")
 
 
-def remote(name: str = "west", /, **spec: Any) -> dict[str, Any]:
+def bare_remote_mesh(name: str = "west", /, **spec: Any) -> dict[str, Any]:
     """A RemoteMesh manifest with what is required, and ``spec``."""
-    return _manifest("RemoteMesh", name, {"network": "west-network"} | spec)
+    return manifest("RemoteMesh", name, {"network": "west-network"} | spec, namespace="default")
 
 
-def service(name: str = "ratings.bookinfo.svc.cluster.local.west", /, **spec: Any) -> dict[str, Any]:
+def bare_federated_service(name: str = "ratings.bookinfo.svc.cluster.local.west", /, **spec: Any) -> dict[str, Any]:
     """A FederatedService manifest with what is required, and ``spec``."""
     required = {"remote": "west", "host": "ratings.bookinfo.svc.cluster.local"}
-    return _manifest("FederatedService", name, required | spec)
-
-
-def _manifest(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
-    metadata = {"name": name, "namespace": "default"}
-    return {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
+    return manifest("FederatedService", name, required | spec, namespace="default")
 
 
 def _imports(*rules: dict[str, Any]) -> dict[str, Any]:
-    return remote(**{"import": {"rules": list(rules)}})
+    return bare_remote_mesh(**{"import": {"rules": list(rules)}})
 
 
 def _exports(**export: Any) -> dict[str, Any]:
-    return mesh(export=export)
+    return bare_mesh_federation(export=export)
 
 
 _LABEL = "a" * 63
 _DOMAIN = "a" * 63 + "." + "b" * 40
-_EVERYTHING = remote(
+_EVERYTHING = bare_remote_mesh(
     addresses=["192.0.2.10", "2001:db8::1", "::ffff", "::", "gateway.west.example", "router"],
     port=443,
     ingressType="openshift-router",
@@ -94,7 +90,7 @@ _EVERYTHING = remote(
 )
 
 GOOD: Final[dict[str, dict[str, Any]]] = {
-    "mesh, least": mesh(),
+    "mesh, least": bare_mesh_federation(),
     "mesh, as the reference writes it": {
         "apiVersion": API_VERSION,
         "kind": "MeshFederation",
@@ -118,10 +114,10 @@ GOOD: Final[dict[str, dict[str, Any]]] = {
             },
         },
     },
-    "remote, longest names": remote("a" * 34, clusterDomain=_DOMAIN, discovery={"namespace": _LABEL}),
-    "mesh, exporting everything": mesh(export={}),
-    "mesh, longest names": mesh("a" * 34, clusterDomain=_DOMAIN),
-    "mesh, everything": mesh(
+    "remote, longest names": bare_remote_mesh("a" * 34, clusterDomain=_DOMAIN, discovery={"namespace": _LABEL}),
+    "mesh, exporting everything": bare_mesh_federation(export={}),
+    "mesh, longest names": bare_mesh_federation("a" * 34, clusterDomain=_DOMAIN),
+    "mesh, everything": bare_mesh_federation(
         clusterDomain="east.mesh",
         export={
             "namespaceSelectors": {"matchLabels": {"team": "a"}},
@@ -133,40 +129,50 @@ GOOD: Final[dict[str, dict[str, Any]]] = {
             ],
         },
     ),
-    "mesh, nulls": mesh(export=None, trustDomain=None),
-    "remote, least": remote(),
-    "remote, longest name": remote("a" * 34),
-    "remote, importing everything": remote(**{"import": {}}),
+    "mesh, nulls": bare_mesh_federation(export=None, trustDomain=None),
+    "remote, least": bare_remote_mesh(),
+    "remote, longest name": bare_remote_mesh("a" * 34),
+    "remote, importing everything": bare_remote_mesh(**{"import": {}}),
     "remote, everything": _EVERYTHING,
-    "service": service(ports=[{"number": 9080, "name": "http"}], labels={"app": "ratings"}),
-    "service, as odd as remotes may be": service(
+    "service": bare_federated_service(ports=[{"number": 9080, "name": "http"}], labels={"app": "ratings"}),
+    "service, as odd as remotes may be": bare_federated_service(
         host="No Host At All", ports=[{"number": 0}, {"number": 0}, {"number": 4294967295}], identities=["x", "x"]
     ),
 }
 
 BAD: Final = (
-    Bad("nothing in spec", mesh() | {"spec": {}}, (("spec.network", "missing"), ("spec.ingress", "missing"))),
-    Bad("unknown field", remote(adresses=["a"]), (("spec.adresses", "did you mean addresses?"),)),
+    Bad(
+        "nothing in spec",
+        bare_mesh_federation() | {"spec": {}},
+        (("spec.network", "missing"), ("spec.ingress", "missing")),
+    ),
+    Bad("unknown field", bare_remote_mesh(adresses=["a"]), (("spec.adresses", "did you mean addresses?"),)),
     Bad("unknown field, deep", _imports({"action": "Deny", "host": ["a"]}), (("spec.import.rules[0].host", "hosts?"),)),
-    Bad("mistyped case", remote(ingresstype="istio"), (("spec.ingresstype", "did you mean ingressType?"),)),
-    Bad("text for number", remote(port="15443"), (("spec.port", "a whole number"),)),
-    Bad("number for text", remote(network=1), (("spec.network", "put it in quotes"),)),
-    Bad("boolean for text", remote(network=False), (("spec.network", "put it in quotes"),)),
-    Bad("list for object", remote(discovery=[]), (("spec.discovery", "an object"),)),
-    Bad("null in a list", remote(addresses=[None]), (("spec.addresses[0]", "a text"),)),
-    Bad("port 0", remote(port=0), (("spec.port", "at least 1"),)),
-    Bad("port 65536", remote(port=65536), (("spec.port", "at most 65535"),)),
-    Bad("empty network", remote(network=""), (("spec.network", "empty"), ("spec.network", "network name"))),
-    Bad("unknown enum", remote(ingressType="nginx"), (("spec.ingressType", "istio, openshift-router"),)),
-    Bad("bad duration", remote(staleness={"after": "10 minutes"}), (("spec.staleness.after", "such as 10m"),)),
-    Bad("line end in a name", remote(network="west\n"), (("spec.network", "network name"),)),
-    Bad("no selector", mesh(ingress={"gateway": {"selector": {}}}), (("spec.ingress.gateway.selector", "empty"),)),
+    Bad("mistyped case", bare_remote_mesh(ingresstype="istio"), (("spec.ingresstype", "did you mean ingressType?"),)),
+    Bad("text for number", bare_remote_mesh(port="15443"), (("spec.port", "a whole number"),)),
+    Bad("number for text", bare_remote_mesh(network=1), (("spec.network", "put it in quotes"),)),
+    Bad("boolean for text", bare_remote_mesh(network=False), (("spec.network", "put it in quotes"),)),
+    Bad("list for object", bare_remote_mesh(discovery=[]), (("spec.discovery", "an object"),)),
+    Bad("null in a list", bare_remote_mesh(addresses=[None]), (("spec.addresses[0]", "a text"),)),
+    Bad("port 0", bare_remote_mesh(port=0), (("spec.port", "at least 1"),)),
+    Bad("port 65536", bare_remote_mesh(port=65536), (("spec.port", "at most 65535"),)),
+    Bad("empty network", bare_remote_mesh(network=""), (("spec.network", "empty"), ("spec.network", "network name"))),
+    Bad("unknown enum", bare_remote_mesh(ingressType="nginx"), (("spec.ingressType", "istio, openshift-router"),)),
+    Bad(
+        "bad duration", bare_remote_mesh(staleness={"after": "10 minutes"}), (("spec.staleness.after", "such as 10m"),)
+    ),
+    Bad("line end in a name", bare_remote_mesh(network="west\n"), (("spec.network", "network name"),)),
+    Bad(
+        "no selector",
+        bare_mesh_federation(ingress={"gateway": {"selector": {}}}),
+        (("spec.ingress.gateway.selector", "empty"),),
+    ),
     Bad("last rule removed", _imports(), (("spec.import.rules", "leave the field out"),)),
     Bad("empty globs", _imports({"action": "Deny", "hosts": []}), (("spec.import.rules[0].hosts", "leave the field"),)),
-    Bad("same address twice", remote(addresses=["a", "b", "a"]), (("spec.addresses[2]", "twice"),)),
+    Bad("same address twice", bare_remote_mesh(addresses=["a", "b", "a"]), (("spec.addresses[2]", "twice"),)),
     Bad(
         "two at once",
-        remote(port=0, staleness={"action": "Forget"}),
+        bare_remote_mesh(port=0, staleness={"action": "Forget"}),
         (("spec.port", "at least 1"), ("spec.staleness.action", "Keep, Remove")),
     ),
     Bad(
@@ -174,46 +180,64 @@ BAD: Final = (
         _imports({"action": "Import", "as": {"host": "{host}.b"}}),
         (("spec.import.rules[0].as.host", "{name} and {namespace}"),),
     ),
-    Bad("name too long", remote("a" * 35), (("metadata.name", "at most 34 characters"),), cel=True),
-    Bad("name with dots", mesh("east.example"), (("metadata.name", "at most 34 characters"),), cel=True),
-    Bad("scheme", remote(addresses=["http://a"]), (("spec.addresses[0]", "without scheme"),), cel=True),
-    Bad("port in address", remote(addresses=["a", "b:80"]), (("spec.addresses[1]", "into the field port"),), cel=True),
-    Bad("space in address", remote(addresses=["a b"]), (("spec.addresses[0]", "host name"),), cel=True),
-    Bad("no such IP", remote(addresses=["192.0.2.300"]), (("spec.addresses[0]", "host name"),), cel=True),
-    Bad("zone", remote(addresses=["fe80::1%eth0"]), (("spec.addresses[0]", "IP address"),), cel=True),
+    Bad("name too long", bare_remote_mesh("a" * 35), (("metadata.name", "at most 34 characters"),), cel=True),
     Bad(
-        "cluster domain of 105", remote(clusterDomain=_DOMAIN + "a"), (("spec.clusterDomain", "at most 104"),), cel=True
+        "name with dots", bare_mesh_federation("east.example"), (("metadata.name", "at most 34 characters"),), cel=True
+    ),
+    Bad("scheme", bare_remote_mesh(addresses=["http://a"]), (("spec.addresses[0]", "without scheme"),), cel=True),
+    Bad(
+        "port in address",
+        bare_remote_mesh(addresses=["a", "b:80"]),
+        (("spec.addresses[1]", "into the field port"),),
+        cel=True,
+    ),
+    Bad("space in address", bare_remote_mesh(addresses=["a b"]), (("spec.addresses[0]", "host name"),), cel=True),
+    Bad("no such IP", bare_remote_mesh(addresses=["192.0.2.300"]), (("spec.addresses[0]", "host name"),), cel=True),
+    Bad("zone", bare_remote_mesh(addresses=["fe80::1%eth0"]), (("spec.addresses[0]", "IP address"),), cel=True),
+    Bad(
+        "cluster domain of 105",
+        bare_remote_mesh(clusterDomain=_DOMAIN + "a"),
+        (("spec.clusterDomain", "at most 104"),),
+        cel=True,
     ),
     Bad(
         "cluster domain of 241",
-        remote(clusterDomain="a." * 120 + "a"),
+        bare_remote_mesh(clusterDomain="a." * 120 + "a"),
         (("spec.clusterDomain", "at most 104"),),
         cel=True,
     ),
     Bad(
         "own cluster domain of 105",
-        mesh(clusterDomain=_DOMAIN + "a"),
+        bare_mesh_federation(clusterDomain=_DOMAIN + "a"),
         (("spec.clusterDomain", "at most 104"),),
         cel=True,
     ),
-    Bad("label of 64 in a domain", remote(clusterDomain="a." + "b" * 64), (("spec.clusterDomain", "at most 63"),)),
-    Bad("own label of 64 in a domain", mesh(clusterDomain="b" * 64), (("spec.clusterDomain", "at most 63"),)),
-    Bad("foreign identity", remote(identity="spiffe://a/b"), (("spec.identity", "trustDomain"),), cel=True),
+    Bad(
+        "label of 64 in a domain",
+        bare_remote_mesh(clusterDomain="a." + "b" * 64),
+        (("spec.clusterDomain", "at most 63"),),
+    ),
+    Bad(
+        "own label of 64 in a domain",
+        bare_mesh_federation(clusterDomain="b" * 64),
+        (("spec.clusterDomain", "at most 63"),),
+    ),
+    Bad("foreign identity", bare_remote_mesh(identity="spiffe://a/b"), (("spec.identity", "trustDomain"),), cel=True),
     Bad(
         "discovery without a port",
-        remote(discovery={"address": "fds.west.example"}),
+        bare_remote_mesh(discovery={"address": "fds.west.example"}),
         (("spec.discovery.address", "host:port"),),
         cel=True,
     ),
     Bad(
         "discovery with a port beyond",
-        remote(discovery={"address": "fds:65536"}),
+        bare_remote_mesh(discovery={"address": "fds:65536"}),
         (("spec.discovery.address", "host:port"),),
         cel=True,
     ),
     Bad(
         "no time at all",
-        remote(trafficPolicy={"outlierDetection": {"interval": "0s", "baseEjectionTime": "0m"}}),
+        bare_remote_mesh(trafficPolicy={"outlierDetection": {"interval": "0s", "baseEjectionTime": "0m"}}),
         (
             ("spec.trafficPolicy.outlierDetection.interval", "more than zero"),
             ("spec.trafficPolicy.outlierDetection.baseEjectionTime", "more than zero"),
@@ -277,7 +301,7 @@ BAD: Final = (
     ),
     Bad(
         "everyone and one",
-        remote(**{"import": {"exportTo": ["*", "a"]}}),
+        bare_remote_mesh(**{"import": {"exportTo": ["*", "a"]}}),
         (("spec.import.exportTo", "everyone already"),),
         cel=True,
     ),

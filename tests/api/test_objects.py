@@ -25,8 +25,9 @@ from meshfed.api.v1alpha1 import (
     RemoteMeshSpec,
 )
 from meshfed.model.identity import SpiffeID
+from tests.api.cases import bare_mesh_federation, bare_remote_mesh
 
-from .cases import BAD, GOOD, Bad, mesh, remote
+from .cases import BAD, GOOD, Bad
 from .strategies import manifests, mutated
 
 SEGMENTS = st.lists(st.sampled_from(["", ".", "..", "...", "....", ".a", "..a", "a.", "sa", "-", "a b"]), max_size=4)
@@ -56,13 +57,13 @@ def _decoded(obj: dict[str, Any]) -> msgspec.Struct:
 
 
 def test_defaults_are_filled_in_as_the_api_server_does() -> None:
-    assert _decoded(mesh()) == MeshFederation(
+    assert _decoded(bare_mesh_federation()) == MeshFederation(
         metadata=ObjectMeta(name="east", namespace="default"),
         spec=MeshFederationSpec(
             network="east-network", ingress=LocalIngress(gateway=GatewayRef(selector={"app": "gateway"}))
         ),
     )
-    assert _decoded(remote(**{"import": {"merge": True}})) == RemoteMesh(
+    assert _decoded(bare_remote_mesh(**{"import": {"merge": True}})) == RemoteMesh(
         metadata=ObjectMeta(name="west", namespace="default"),
         spec=RemoteMeshSpec(network="west-network", import_=Import(merge=True)),
     )
@@ -88,7 +89,7 @@ def test_a_bad_object_is_refused_with_all_that_is_wrong(case: Bad) -> None:
 
 def test_an_error_says_where_what_and_what_to_do() -> None:
     with pytest.raises(InvalidObject) as caught:
-        _decoded(remote(port=0, adresses=["a"]))
+        _decoded(bare_remote_mesh(port=0, adresses=["a"]))
     assert str(caught.value) == (
         "mesh.yaml: RemoteMesh default/west: spec.port is 0: it must be at least 1\n"
         "mesh.yaml: RemoteMesh default/west: spec.adresses: there is no such field: did you mean addresses?"
@@ -99,16 +100,16 @@ def test_an_error_says_where_what_and_what_to_do() -> None:
     ("obj", "expected"),
     [
         ({}, ["", "apiVersion", "kind", "metadata", "spec"]),
-        (remote() | {"metadata": {"namespace": "a"}}, ["metadata.name"]),
-        (remote("West"), ["metadata.name"]),
-        (remote() | {"metadata": {"name": "west", "namespace": "a.b"}}, ["metadata.namespace"]),
-        (remote() | {"metadata": {"name": "west", "labels": {"a": 1}}}, ["metadata.labels.a"]),
-        (remote() | {"metadata": {"name": "west", "labels": {"a b": "c"}}}, ["metadata.labels.a b"]),
-        (remote() | {"metadata": {"name": "west", "lables": {}}}, ["metadata.lables"]),
-        (remote() | {"spec": None}, ["spec"]),
-        (remote() | {"kind": "MeshFederation"}, [""]),
-        (remote() | {"apiVersion": "v1"}, [""]),
-        (remote() | {"extra": 1}, ["extra"]),
+        (bare_remote_mesh() | {"metadata": {"namespace": "a"}}, ["metadata.name"]),
+        (bare_remote_mesh("West"), ["metadata.name"]),
+        (bare_remote_mesh() | {"metadata": {"name": "west", "namespace": "a.b"}}, ["metadata.namespace"]),
+        (bare_remote_mesh() | {"metadata": {"name": "west", "labels": {"a": 1}}}, ["metadata.labels.a"]),
+        (bare_remote_mesh() | {"metadata": {"name": "west", "labels": {"a b": "c"}}}, ["metadata.labels.a b"]),
+        (bare_remote_mesh() | {"metadata": {"name": "west", "lables": {}}}, ["metadata.lables"]),
+        (bare_remote_mesh() | {"spec": None}, ["spec"]),
+        (bare_remote_mesh() | {"kind": "MeshFederation"}, [""]),
+        (bare_remote_mesh() | {"apiVersion": "v1"}, [""]),
+        (bare_remote_mesh() | {"extra": 1}, ["extra"]),
     ],
 )
 def test_what_surrounds_a_spec_is_judged_too(obj: dict[str, Any], expected: list[str]) -> None:
@@ -118,7 +119,7 @@ def test_what_surrounds_a_spec_is_judged_too(obj: dict[str, Any], expected: list
 
 
 def test_what_we_do_not_use_of_metadata_or_know_of_status_is_skipped() -> None:
-    obj = remote() | {"status": {"added": 1, "offeredServices": 2}}
+    obj = bare_remote_mesh() | {"status": {"added": 1, "offeredServices": 2}}
     obj["metadata"] |= {"managedFields": [{"a": 1}], "creationTimestamp": None}
     decoded = decode_object(obj, RemoteMesh)
     assert (decoded.status.offered_services, decoded.metadata.creation_timestamp) == (2, "")

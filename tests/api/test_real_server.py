@@ -16,9 +16,10 @@ from meshfed.api.crds import KINDS, all_crds, crds_yaml, differences
 from meshfed.api.errors import InvalidObject
 from meshfed.api.objects import decode_object, manifest_schema
 from meshfed.api.v1alpha1 import API_VERSION
+from tests.api.cases import bare_mesh_federation
 
 from .administrator import Administrator, administered
-from .cases import BAD, GOOD, Bad, mesh
+from .cases import BAD, GOOD, Bad
 from .strategies import manifests, mutated
 
 pytestmark = pytest.mark.skipif(
@@ -76,7 +77,7 @@ def test_a_bad_object_is_refused_with_the_same_paths(server: Administrator, case
 
 
 def test_what_kubectl_shows(server: Administrator) -> None:
-    assert server.kubectl("create", "-f", "-", stdin=json.dumps(mesh("shown"))).returncode == 0
+    assert server.kubectl("create", "-f", "-", stdin=json.dumps(bare_mesh_federation("shown"))).returncode == 0
     path = f"/apis/{API_VERSION}/namespaces/default/meshfederations/shown/status"
     status = {
         "conditions": [{"type": "Ready", "status": "False", "reason": "NotReady", "message": "no gateway"}],

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.cluster import Answer, Session, eventually
+from tests.conformance.cluster import Answer, Session
+from tests.waiting import eventually_sync
 
 JSONObject = dict[str, Any]
 RBAC = "rbac.authorization.k8s.io/v1"
@@ -67,7 +68,7 @@ def awaited(k: Session, token: str, path: str, code: int = 200) -> Answer:
         answers.append(k.http("GET", path, token=token))
         return answers[-1].code == code
 
-    eventually(arrives, f"GET {path} is answered {code}")
+    eventually_sync(arrives, f"GET {path} is answered {code}")
     return answers[-1]
 
 
@@ -226,7 +227,7 @@ def test_a_binding_to_a_role_that_is_not_there_says_so(k: Session) -> None:
     bind(k, "gone", kind="ClusterRole")
     said = f'in the namespace "{k.namespace}": RBAC: clusterrole.rbac.authorization.k8s.io "gone" not found'
     path = k.path("services")
-    eventually(lambda: k.http("GET", path, token=token).json["message"].endswith(said), said)
+    eventually_sync(lambda: k.http("GET", path, token=token).json["message"].endswith(said), said)
 
 
 # --- rules
@@ -309,7 +310,7 @@ def test_paths_that_are_no_resources(k: Session) -> None:
     assert k.http("GET", "/openapi/v3", token=token).code == 200
     name = f"{k.namespace}-paths"
     cluster_role(k, name, {"verbs": ["get"], "nonResourceURLs": ["/logs/*", "/metrics"]})
-    eventually(lambda: k.http("GET", "/metrics", token=token).code != 403, "/metrics is allowed")
+    eventually_sync(lambda: k.http("GET", "/metrics", token=token).code != 403, "/metrics is allowed")
     assert k.http("GET", "/logs/some", token=token).code != 403
     assert k.http("GET", "/logs", token=token).code == 403
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.conformance.cluster import Session, eventually
+from tests.conformance.cluster import Session
+from tests.waiting import eventually_sync
 
 GROUP = "conformance.example.com/v1"
 ROOT = Path(__file__).resolve().parents[2]
@@ -132,7 +133,7 @@ def test_the_life_of_a_crd(k: Session) -> None:
     )
     name = definition["metadata"]["name"]
     k.kubectl("create", "-f", "-", stdin=json.dumps(definition))
-    eventually(
+    eventually_sync(
         lambda: conditions(k, name) == {"NamesAccepted": "True", "Established": "True"}, f"the conditions of {name}"
     )
     k.kubectl("wait", "--for=condition=established", "crd", name, "--timeout=20s")
@@ -145,7 +146,7 @@ def test_the_life_of_a_crd(k: Session) -> None:
     }
     assert found["status"]["storedVersions"] == ["v1"]
     path = "/apis/gizmo.example.com/v1/gizmos"
-    eventually(lambda: k.http("GET", path).code == 200, "the new resource")
+    eventually_sync(lambda: k.http("GET", path).code == 200, "the new resource")
     gizmo = {
         "apiVersion": "gizmo.example.com/v1",
         "kind": "Gizmo",
@@ -162,9 +163,9 @@ def test_the_life_of_a_crd(k: Session) -> None:
         answer = k.http("POST", path, {**gizmo, "metadata": {"generateName": "g-"}})
         return bool(answer.json["spec"] == {"a": "x", "b": 1})
 
-    eventually(takes_b, "the changed schema")
+    eventually_sync(takes_b, "the changed schema")
     k.kubectl("delete", "crd", name)
-    eventually(lambda: k.http("GET", path).code == 404, "the end of the resource")
+    eventually_sync(lambda: k.http("GET", path).code == 404, "the end of the resource")
 
 
 @pytest.mark.parametrize(
@@ -223,7 +224,7 @@ def test_openshifts_route(k: Session) -> None:
     path = published("openshift-route-crd.yaml")
     k.kubectl("apply", "--server-side", "-f", str(path))
     k.kubectl("wait", "--for=condition=established", "--timeout=30s", "-f", str(path))
-    eventually(lambda: "KIND:       Route" in k.run("explain", "route").stdout, "the explanation of Route")
+    eventually_sync(lambda: "KIND:       Route" in k.run("explain", "route").stdout, "the explanation of Route")
 
 
 def test_bookinfo_applies_unchanged(k: Session) -> None:

@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-from tests.conformance.cluster import Session, eventually
+from tests.conformance.cluster import Session
+from tests.waiting import eventually_sync
 
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 PARTIAL = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"
@@ -329,4 +330,6 @@ def test_describe(widgets: Session) -> None:
     gear = widgets.kubectl("describe", "widget", "gear")
     assert re.search(r"Kind: +Widget\n", gear)
     assert re.search(r"Colour: +red\n", gear)
-    eventually(lambda: "Name" in widgets.kubectl("describe", "namespace", "default"), "the description of a namespace")
+    eventually_sync(
+        lambda: "Name" in widgets.kubectl("describe", "namespace", "default"), "the description of a namespace"
+    )

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.cluster import Session, eventually
+from tests.conformance.cluster import Session
+from tests.waiting import eventually_sync
 
 GROUP = "conformance.example.com/v1"
 
@@ -365,7 +366,7 @@ def test_owners_take_their_dependents_along(k: Session, policy: str, left: bool)
         child = k.http("GET", k.path("configmaps", "child"))
         return child.code == 200 and "ownerReferences" not in child.json["metadata"] if left else child.code == 404
 
-    eventually(settled, f"the child after a deletion with {policy}")
+    eventually_sync(settled, f"the child after a deletion with {policy}")
     assert k.http("GET", k.path("configmaps", "owner")).code == 404
 
 
@@ -386,7 +387,7 @@ def test_a_namespace_goes_with_what_is_in_it(widgets: Session) -> None:
         f"unable to create new content in namespace {space} because it is being terminated" in (refused.json["message"])
     )
     widgets.kubectl("patch", "-n", space, "wd", "gear", "--type=merge", "-p", '{"metadata":{"finalizers":[]}}')
-    eventually(lambda: widgets.http("GET", f"/api/v1/namespaces/{space}").code == 404, "the namespace's end")
+    eventually_sync(lambda: widgets.http("GET", f"/api/v1/namespaces/{space}").code == 404, "the namespace's end")
 
 
 def test_namespaces(k: Session) -> None:

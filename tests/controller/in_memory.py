@@ -30,7 +30,8 @@ from meshfed.kube import Conflict, Manifest, Resource
 from meshfed.kube.events import EVENTS
 from meshfed.model.offers import Offer
 from meshfed.telemetry.metrics import Metrics
-from tests.controller.meshes import GROUP, RESOURCES, SYSTEM, WRITTEN
+from tests.builders import GROUP, RESOURCES, SYSTEM
+from tests.controller.meshes import WRITTEN
 from tests.kube.memory import Cluster, MemoryClient, Place, clone
 
 OURS = {kind: RESOURCES[kind] for kind in API_KINDS}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
@@ -22,7 +22,6 @@ from meshfed.kube import (
     Manifest,
     NotFound,
     PatchType,
-    Resource,
     Timing,
     process_identity,
 )
@@ -30,32 +29,9 @@ from meshfed.telemetry.metrics import Metrics
 from meshfed_sandbox.apiserver import APIServer
 from meshfed_sandbox.istio_crds import istio_crds
 from meshfed_sandbox.ports import Ports
+from tests.builders import GATEWAY, RESOURCES, SYSTEM, mesh_federation, namespace, pod, port, remote_mesh, service
+from tests.waiting import eventually
 
-GROUP = "federation.openshift-service-mesh.io"
-SYSTEM = "istio-system"
-PATIENCE = 60.0
-"""Seconds to wait for anything; far more than it takes, so that a busy machine fails no test."""
-
-RESOURCES = {
-    resource.kind: resource
-    for resource in (
-        Resource("", "v1", "services", "Service"),
-        Resource("", "v1", "pods", "Pod"),
-        Resource("", "v1", "namespaces", "Namespace", namespaced=False),
-        Resource("coordination.k8s.io", "v1", "leases", "Lease"),
-        Resource(GROUP, "v1alpha1", "meshfederations", "MeshFederation"),
-        Resource(GROUP, "v1alpha1", "remotemeshes", "RemoteMesh"),
-        Resource(GROUP, "v1alpha1", "federatedservices", "FederatedService"),
-        Resource("networking.istio.io", "v1", "gateways", "Gateway"),
-        Resource("networking.istio.io", "v1", "serviceentries", "ServiceEntry"),
-        Resource("networking.istio.io", "v1", "workloadentries", "WorkloadEntry"),
-        Resource("networking.istio.io", "v1", "destinationrules", "DestinationRule"),
-        Resource("networking.istio.io", "v1alpha3", "envoyfilters", "EnvoyFilter"),
-        Resource("route.openshift.io", "v1", "routes", "Route"),
-        Resource("security.istio.io", "v1", "peerauthentications", "PeerAuthentication"),
-        Resource("security.istio.io", "v1", "authorizationpolicies", "AuthorizationPolicy"),
-    )
-}
 WRITTEN = (
     "gateways.networking.istio.io",
     "serviceentries",
@@ -143,6 +119,11 @@ class Mesh:
             raise OSError(f"no such host: {name}")
         return self.dns[name]
 
+    def remote_mesh(self, **spec: Any) -> Manifest:
+        """The RemoteMesh that others have of it."""
+        address = f"192.0.2.{10 + sum(map(ord, self.name)) % 200}"
+        return remote_mesh_at(self.name, self.discovery_port, **{"addresses": [address], **spec})
+
     # --- what its owner does
 
     async def apply(self, *manifests: Manifest) -> None:
@@ -227,87 +208,25 @@ class Mesh:
         return self.server.counters.writes
 
 
+def remote_mesh_at(name: str, port: int, /, *, namespace: str = SYSTEM, **spec: Any) -> Manifest:
+    """The RemoteMesh of a remote whose discovery is on ``port`` of the loopback, all of whose offers are merged."""
+    plain = {
+        "identity": f"spiffe://cluster.local/ns/{SYSTEM}/sa/controller-{name}",
+        "discovery": {"address": f"127.0.0.1:{port}"},
+        "import_": {"merge": True},
+    }
+    return remote_mesh(name, namespace=namespace, **(plain | spec))
+
+
 async def with_gateway(mesh: Mesh) -> None:
-    """Put up an ingress gateway for `federation`: its Service, which has an address, and a pod that is ready."""
-    labels = {"app": "federation-ingress-gateway"}
-    ports = [{"name": "tls-passthrough", "port": 15443}]
-    spec = {"ports": ports, "selector": labels, "externalIPs": ["192.0.2.1"]}
-    front = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "gateway", "namespace": SYSTEM}, "spec": spec}
-    behind = pod("gateway-1", "federation-ingress-gateway")
-    behind["metadata"]["namespace"] = SYSTEM
-    await mesh.apply(front, behind)
+    """Put up an ingress gateway for `mesh_federation`: its Service, which has an address, and a pod that is ready."""
+    ports = [port(15443, "tls-passthrough")]
+    await mesh.apply(
+        service(f"gateway.{SYSTEM}", selector=GATEWAY, ports=ports, externalIPs=["192.0.2.1"]),
+        pod(f"gateway-1.{SYSTEM}", labels=GATEWAY),
+    )
     ready = {"conditions": [{"type": "Ready", "status": "True"}]}
     await mesh.client.patch_status(RESOURCES["Pod"], "gateway-1", ready, namespace=SYSTEM)
-
-
-async def eventually(holds: Callable[[], bool], what: str = "", *, patience: float = PATIENCE) -> None:
-    """Wait until ``holds``; fails after ``patience`` seconds."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + patience
-    while not holds():
-        assert loop.time() < deadline, what or "it never came to hold"
-        await asyncio.sleep(0.01)
-
-
-def service(name: str, *, exported: bool = False, port: int = 9080, **spec: Any) -> Manifest:
-    """A Service in ``default`` whose pods are labelled ``app: <name>``."""
-    labels = {"app": name} | ({"export-service": "true"} if exported else {})
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": name, "namespace": "default", "labels": labels},
-        "spec": {"ports": [{"name": "http", "port": port}], "selector": {"app": name}} | spec,
-    }
-
-
-def pod(name: str, app: str, *, account: str = "default", sidecar: bool = True) -> Manifest:
-    """A Pod in ``default`` of a Service that `service` makes."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {
-            "name": name,
-            "namespace": "default",
-            "labels": {"app": app} | ({"security.istio.io/tlsMode": "istio"} if sidecar else {}),
-        },
-        "spec": {"serviceAccountName": account, "containers": [{"name": "app", "image": "app"}]},
-    }
-
-
-def namespace(name: str) -> Manifest:
-    """A Namespace."""
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-
-
-def federation(name: str, **spec: Any) -> Manifest:
-    """A MeshFederation that exports what is labelled ``export-service: "true"``."""
-    plain = {
-        "network": f"{name}-network",
-        "ingress": {"gateway": {"selector": {"app": "federation-ingress-gateway"}}},
-        "export": {"serviceSelectors": {"matchLabels": {"export-service": "true"}}},
-    }
-    return _ours("MeshFederation", name, plain | spec)
-
-
-def remote(mesh: Mesh, **spec: Any) -> Manifest:
-    """The RemoteMesh that speaks of ``mesh``."""
-    plain = {
-        "addresses": [f"192.0.2.{10 + sum(map(ord, mesh.name)) % 200}"],
-        "network": f"{mesh.name}-network",
-        "identity": f"spiffe://cluster.local/ns/istio-system/sa/controller-{mesh.name}",
-        "discovery": {"address": f"127.0.0.1:{mesh.discovery_port}"},
-        "import": {"merge": True},
-    }
-    return _ours("RemoteMesh", mesh.name, plain | {key.rstrip("_"): value for key, value in spec.items()})
-
-
-def _ours(kind: str, name: str, spec: dict[str, Any]) -> Manifest:
-    return {
-        "apiVersion": f"{GROUP}/v1alpha1",
-        "kind": kind,
-        "metadata": {"name": name, "namespace": SYSTEM},
-        "spec": spec,
-    }
 
 
 @asynccontextmanager
@@ -331,8 +250,8 @@ async def federated(*names: str, services: Mapping[str, Sequence[Manifest]]) -> 
     """Meshes that are all federated with one another, with ``services`` in them, connected and in sync."""
     async with meshes(*names) as found:
         for mesh in found:
-            await mesh.apply(*services.get(mesh.name, ()), federation(mesh.name))
-            await mesh.apply(*(remote(other) for other in found if other is not mesh))
+            await mesh.apply(*services.get(mesh.name, ()), mesh_federation(mesh.name))
+            await mesh.apply(*(other.remote_mesh() for other in found if other is not mesh))
             await mesh.start()
         for mesh in found:
             await synced(mesh, *(other for other in found if other is not mesh))

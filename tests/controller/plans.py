@@ -23,8 +23,9 @@ from meshfed.plan import Inputs, Settings, plan_all
 from meshfed.plan.overrides import host_of
 from meshfed.plan.rivals import of_service_entry
 from meshfed.plan.workloads import of_entry, of_pod
-from tests.controller.meshes import PATIENCE, WRITTEN, Mesh
+from tests.controller.meshes import WRITTEN, Mesh
 from tests.controller.remotes import Remote
+from tests.waiting import PATIENCE
 
 Name = tuple[str, str, str]
 """Kind, namespace, name."""
@@ -64,10 +65,10 @@ def planned(mesh: Mesh, *others: Remote) -> dict[Name, Manifest]:
     return {_name(one): _content(one) for one in plan.objects}
 
 
-async def as_planned(mesh: Mesh, *others: Remote, patience: float = PATIENCE) -> dict[Name, Manifest]:
+async def as_planned(mesh: Mesh, *others: Remote, within: float = PATIENCE) -> dict[Name, Manifest]:
     """Wait until the cluster is as planned and stays so; returns what is in it."""
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + patience
+    deadline = loop.time() + within
     settled = -1
     while True:
         found, wanted, writes = contents(mesh), planned(mesh, *others), mesh.writes

@@ -9,12 +9,11 @@ from typing import Any
 
 from meshfed.fds import DiscoveryServer, ExportSet, Subscriber
 from meshfed.kube import Manifest
-from meshfed.model.offers import Offer, Port
+from meshfed.model.offers import Offer
 from meshfed.telemetry.metrics import Metrics
 from meshfed_sandbox.ports import Ports
-from tests.controller.meshes import GROUP, SYSTEM
-
-HTTP = Port(number=9080, name="http", protocol="HTTP", target_port=8080)
+from tests.builders import SYSTEM
+from tests.controller.meshes import remote_mesh_at
 
 
 class Remote:
@@ -34,6 +33,15 @@ class Remote:
         """Come up."""
         server = DiscoveryServer(self._exports, self._admit, Metrics())
         await self._up.enter_async_context(server.listen("127.0.0.1", self.port))
+
+    @asynccontextmanager
+    async def up(self) -> AsyncIterator[None]:
+        """Be there while the context lasts."""
+        await self.start()
+        try:
+            yield
+        finally:
+            await self.stop()
 
     def _admit(self, _caller: object) -> Subscriber:
         self.calls += 1
@@ -55,22 +63,9 @@ class Remote:
             del self.offers[host]
             self._exports.remove(host)
 
-    def object(self, *, namespace: str = SYSTEM, **spec: Any) -> Manifest:
-        """The RemoteMesh that speaks of it: all that it offers is imported, unless ``spec`` says otherwise."""
-        plain = {
-            "addresses": ["192.0.2.10"],
-            "network": f"{self.name}-network",
-            "identity": f"spiffe://cluster.local/ns/istio-system/sa/controller-{self.name}",
-            "discovery": {"address": f"127.0.0.1:{self.port}"},
-            "import": {"merge": True},
-        }
-        wanted = plain | {key.rstrip("_"): value for key, value in spec.items()}
-        return {
-            "apiVersion": f"{GROUP}/v1alpha1",
-            "kind": "RemoteMesh",
-            "metadata": {"name": self.name, "namespace": namespace},
-            "spec": {key: value for key, value in wanted.items() if value is not None},
-        }
+    def remote_mesh(self, *, namespace: str = SYSTEM, **spec: Any) -> Manifest:
+        """The RemoteMesh that speaks of it."""
+        return remote_mesh_at(self.name, self.port, namespace=namespace, **spec)
 
 
 @asynccontextmanager
@@ -83,17 +78,3 @@ async def remotes(*names: str) -> AsyncIterator[list[Remote]]:
             stack.push_async_callback(remote.stop)
             await remote.start()
         yield found
-
-
-def host(name: str, domain: str = "cluster.local") -> str:
-    """``ratings`` in ``default``, or ``ratings.shop``, as a host; anything longer stays as it is."""
-    labels = name.split(".")
-    if len(labels) > 2:
-        return name
-    return f"{labels[0]}.{labels[1] if len(labels) == 2 else 'default'}.svc.{domain}"
-
-
-def offer(name: str, **fields: Any) -> Offer:
-    """An offer of ``name``, completed by `host`, on port http 9080 -> 8080, labelled ``app``."""
-    plain = {"ports": (HTTP,), "labels": {"app": name.partition(".")[0]}}
-    return Offer(host=host(name), **(plain | fields))

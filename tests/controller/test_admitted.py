@@ -36,10 +36,11 @@ from meshfed.plan.values import Ref
 from meshfed.plan.workloads import of_entry, of_pod
 from meshfed.telemetry.metrics import Metrics
 from tests.admitted import SCHEMAS, TEXTS, TIMES, drawn, times
+from tests.builders import remote_mesh, typed
 from tests.kube.memory import Cluster, MemoryClient
 from tests.kube.owned import OwnedEngine
 from tests.virtual import virtual_loop
-from tests.world import local, remote
+from tests.world import local_mesh
 
 NOW = "2026-01-01T12:00:00Z"
 TYPES: dict[str, type[msgspec.Struct]] = {
@@ -313,13 +314,13 @@ async def _said(world: World) -> None:
 @pytest.mark.parametrize("kind", WRITTEN)
 def test_what_is_written_and_what_others_wrote(kind: str) -> None:
     history: dict[str, Any] = {"Gateway": recollection._Gateway, "WorkloadEntry": recollection._WorkloadEntry}
-    remotes = {name: meshes.remote(remote(name)) for name in ("west", "north")}
+    remotes = {name: meshes.remote(typed(RemoteMesh, remote_mesh(name))) for name in ("west", "north")}
     for drawn_one in of_kind(kind):
         obj = msgspec.json.decode(msgspec.json.encode(drawn_one))
         observe(obj, is_paused, refusal)
         reference.is_reference(obj)
         reference.without_owner(obj)
-        reference.remnant(obj, local(), remotes)
+        reference.remnant(obj, local_mesh(), remotes)
         for read in (of_entry, host_of, of_service_entry):
             read(obj)
         if kind in history:

@@ -17,18 +17,27 @@ from meshfed_sandbox.apiserver import APIServer
 from meshfed_sandbox.istio_crds import istio_crds
 from meshfed_sandbox.ports import Ports
 from tests import reference_objects as reference
-from tests.controller.meshes import GROUP, RESOURCES, SYSTEM, Mesh, eventually, federation, meshes, namespace, service
+from tests.builders import (
+    GATEWAY,
+    GROUP,
+    RESOURCES,
+    SYSTEM,
+    crd,
+    host,
+    mesh_federation,
+    namespace,
+    offer,
+    service,
+    service_entry,
+)
+from tests.controller.meshes import Mesh, meshes
 from tests.controller.plans import as_planned
-from tests.controller.remotes import Remote, host, offer, remotes
-from tests.reference_objects import PEER, ROUTER, Peer, ReferenceMesh
+from tests.controller.remotes import Remote, remotes
+from tests.reference_objects import PEER, RECORD, ROUTER, Peer, ReferenceMesh
+from tests.waiting import eventually
 
 LAST_ENTRY = {"address": "192.0.2.99", "labels": {"app": "last"}}
-LAST: Manifest = {
-    "apiVersion": "networking.istio.io/v1",
-    "kind": "ServiceEntry",
-    "metadata": {"name": "last", "namespace": SYSTEM},
-    "spec": {"hosts": ["last.example"], "ports": [{"number": 80, "name": "http", "protocol": "HTTP"}]},
-}
+LAST = service_entry("last", "last.example")
 """What a watch shows once it has shown everything before."""
 IMPORTING = ("serviceentries.networking.istio.io", "workloadentries.networking.istio.io")
 
@@ -138,7 +147,7 @@ async def test_everything_is_taken_over_and_no_host_is_ever_without() -> None:
         before = {one for one in east.identities("Gateway", "PeerAuthentication") if one[:2] in kept}
         assert len(before) == 2
         async with never_without(east, *HOSTS):
-            await east.apply(federation("east"), west.object())
+            await east.apply(mesh_federation("east"), west.remote_mesh())
             await east.start(adopt_reference=True)
             await eventually(lambda: theirs(east) == [])
             await as_planned(east, west)
@@ -151,7 +160,7 @@ async def test_without_the_flag_nothing_of_it_is_touched() -> None:
     async with remotes("west") as (west,), left(west) as (east, old):
         offered(west)
         before = {(one["kind"], one["metadata"]["name"]): one["metadata"]["resourceVersion"] for one in old_ones(east)}
-        await east.apply(federation("east"), west.object())
+        await east.apply(mesh_federation("east"), west.remote_mesh())
         await east.start()
         await eventually(lambda: east.condition("MeshFederation", "east", "GatewayReady") == ("False", "NotOwned"))
         await asyncio.sleep(0.5)
@@ -171,7 +180,7 @@ async def test_what_a_remote_serves_stands_until_that_remote_is_heard() -> None:
         west.withdraw(host("details"))
         await west.stop()
         async with never_without(east, host("ratings"), host("reviews")):
-            await east.apply(federation("east"), west.object())
+            await east.apply(mesh_federation("east"), west.remote_mesh())
             await east.start(adopt_reference=True)
             await eventually(lambda: east.condition("RemoteMesh", "west", "Connected") == ("False", "Unreachable"))
             await asyncio.sleep(1.0)
@@ -181,20 +190,20 @@ async def test_what_a_remote_serves_stands_until_that_remote_is_heard() -> None:
                 "WorkloadEntry import-west-reviews-0",
             ]
             await west.start()
-            await eventually(lambda: theirs(east) == [], patience=40)
+            await eventually(lambda: theirs(east) == [], within=40)
         assert east.imported() == [host("ratings")]  # details, it does not offer any more
         await as_planned(east, west)
 
 
 async def test_a_remote_that_offers_nothing_at_all_may_have_failed() -> None:
     async with remotes("west") as (west,), left(west) as (east, _), never_without(east, *HOSTS):
-        await east.apply(federation("east"), west.object())
+        await east.apply(mesh_federation("east"), west.remote_mesh())
         await east.start(adopt_reference=True)
         await synced_with(east, west)
         await asyncio.sleep(1.0)
         assert len([name for name in theirs(east) if "import" in name]) == 3
         offered(west)
-        await eventually(lambda: theirs(east) == [], patience=40)
+        await eventually(lambda: theirs(east) == [], within=40)
 
 
 async def synced_with(mesh: Mesh, remote: Remote) -> None:
@@ -205,30 +214,30 @@ async def test_what_is_refused_stands_and_what_a_rule_denies_goes() -> None:
     async with remotes("west") as (west,), left(west) as (east, _):
         offered(west)
         rules = [{"action": "Deny", "hosts": [host("details")]}, {"action": "Import", "hosts": ["*"]}]
-        await east.apply(federation("east"), west.object(import_={"rules": rules}))  # without merge
+        await east.apply(mesh_federation("east"), west.remote_mesh(import_={"rules": rules}))  # without merge
         await east.start(adopt_reference=True)
         await eventually(lambda: theirs(east) == ["WorkloadEntry import-west-reviews-0"])
         assert east.imported() == [host("ratings")]
         await east.patch("RemoteMesh", "west", {"spec": {"import": {"merge": True}}})
-        await eventually(lambda: theirs(east) == [], patience=40)
+        await eventually(lambda: theirs(east) == [], within=40)
 
 
 async def test_a_remote_that_nobody_configured_yet_keeps_what_it_serves() -> None:
     async with remotes("west") as (west,), left(west) as (east, _):
         offered(west)
         async with never_without(east, *HOSTS):
-            await east.apply(federation("east"))
+            await east.apply(mesh_federation("east"))
             await east.start(adopt_reference=True)
             await east.ready()
             await eventually(lambda: "Gateway federation-ingress-gateway" not in theirs(east))
             await asyncio.sleep(0.5)
             assert len([name for name in theirs(east) if "import" in name]) == 3
-            await east.apply(west.object())
-            await eventually(lambda: theirs(east) == [], patience=40)
+            await east.apply(west.remote_mesh())
+            await eventually(lambda: theirs(east) == [], within=40)
 
 
 async def test_behind_routers_what_serves_is_replaced_by_what_serves() -> None:
-    routed = {"ingress": {"type": ROUTER, "gateway": {"selector": {"app": "federation-ingress-gateway"}}}}
+    routed = {"type": ROUTER, "gateway": {"selector": GATEWAY}}
     async with remotes("west") as (west,):
         offers = (reference.Service("ratings", labels={"app": "ratings"}),)
         peer = Peer("west", ("192.0.2.10",), "west-network", port=443, ingress=ROUTER, offers=offers)
@@ -250,9 +259,9 @@ async def test_behind_routers_what_serves_is_replaced_by_what_serves() -> None:
                     await asyncio.sleep(0)
 
             watching = asyncio.create_task(watch())
-            await east.apply(federation("east", **routed), west.object(port=443, ingressType=ROUTER))
+            await east.apply(mesh_federation("east", ingress=routed), west.remote_mesh(port=443, ingressType=ROUTER))
             await east.start(adopt_reference=True)
-            await eventually(lambda: theirs(east) == [], patience=40)
+            await eventually(lambda: theirs(east) == [], within=40)
             watching.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watching
@@ -264,7 +273,7 @@ async def test_killed_at_any_moment_it_comes_to_the_same_end() -> None:
     rng = random.Random(5)
     async with remotes("west") as (west,), left(west) as (east, _):
         offered(west)
-        await east.apply(federation("east"), west.object())
+        await east.apply(mesh_federation("east"), west.remote_mesh())
         async with never_without(east, *HOSTS):
             for _ in range(8):
                 await east.start(adopt_reference=True)
@@ -289,7 +298,7 @@ async def test_a_large_gateway_stays_one(monkeypatch: pytest.MonkeyPatch) -> Non
         exports = tuple(reference.Service(name) for name in ("a", "b", "c", "mine"))
         async with left(west, exports=exports) as (east, _):
             await east.apply(*(service(one.name, exported=True) for one in exports))
-            await east.apply(federation("east"))
+            await east.apply(mesh_federation("east"))
             gateways = set()
             await east.start(adopt_reference=True)
             await eventually(lambda: "Gateway federation-ingress-gateway" not in theirs(east))
@@ -311,20 +320,8 @@ def foreign_crds() -> list[Manifest]:
 
 
 def _crd(kind: str, properties: dict[str, Any]) -> Manifest:
-    plural = f"{kind.lower()}s"
     schema = {"type": "object", "properties": properties}
-    version = {"name": "v1alpha1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.{GROUP}"},
-        "spec": {
-            "group": GROUP,
-            "scope": "Namespaced",
-            "names": {"kind": kind, "listKind": f"{kind}List", "plural": plural, "singular": kind.lower()},
-            "versions": [version],
-        },
-    }
+    return crd(kind, f"{kind.lower()}s", GROUP, version="v1alpha1", schema=schema)
 
 
 async def test_its_definitions_are_replaced_and_its_records_removed(ports: Ports) -> None:
@@ -334,18 +331,7 @@ async def test_its_definitions_are_replaced_and_its_records_removed(ports: Ports
     ):
         east = Mesh("east", server, client, ports.take())
         await east.apply(namespace(SYSTEM))
-        record = {
-            "apiVersion": f"{GROUP}/v1alpha1",
-            "kind": "FederatedService",
-            "metadata": {
-                "name": "ratings-default-svc-cluster-local-west",
-                "namespace": SYSTEM,
-                "labels": {f"{GROUP}/source-mesh": "west"},
-                "finalizers": ["federation.example.org/theirs"],
-            },
-            "spec": {"host": host("ratings")},
-        }
-        await client.create(Resource(GROUP, "v1alpha1", "federatedservices", "FederatedService"), record)
+        await client.create(Resource(GROUP, "v1alpha1", "federatedservices", "FederatedService"), RECORD)
         try:
             await east.start()
             await eventually(lambda: "RemoteMesh" in str(east.controller and east.controller.complaint))
@@ -353,7 +339,7 @@ async def test_its_definitions_are_replaced_and_its_records_removed(ports: Ports
             await east.start(adopt_reference=True)
             await east.ready()
             assert east.all("FederatedService") == {}
-            await east.apply(federation("east"))
+            await east.apply(mesh_federation("east"))
             await eventually(lambda: east.condition("MeshFederation", "east", "ExportsReady")[0] == "True")
         finally:
             await east.stop()

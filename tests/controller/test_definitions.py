@@ -19,8 +19,9 @@ from meshfed.controller.cluster import CRDS
 from meshfed.controller.definitions import bring_up
 from meshfed.kube import Client, ClusterConfig, Manifest, Resource
 from meshfed_sandbox.apiserver import APIServer
-from tests.controller.meshes import GROUP, eventually
+from tests.builders import GROUP, remote_mesh
 from tests.controller.test_adoption import foreign_crds
+from tests.waiting import eventually
 
 REMOTES = Resource(GROUP, "v1alpha1", "remotemeshes", "RemoteMesh")
 NAMES = [crd["metadata"]["name"] for crd in all_crds()]
@@ -41,15 +42,6 @@ def older(version: str = "0.0.9") -> list[Manifest]:
 def spec_of(crd: Manifest) -> dict[str, Any]:
     found: dict[str, Any] = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
     return found
-
-
-def west(**spec: Any) -> Manifest:
-    return {
-        "apiVersion": f"{GROUP}/v1alpha1",
-        "kind": "RemoteMesh",
-        "metadata": {"name": "west", "namespace": "default"},
-        "spec": {"network": "west-network", "addresses": ["192.0.2.20"], **spec},
-    }
 
 
 class Place:
@@ -88,7 +80,7 @@ def place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
 async def test_those_of_an_older_version_are_brought_up_and_objects_stay(place: Any) -> None:
     async with place(older()) as found:
         policy = {"outlierDetection": {"consecutive5xxErrors": 5}}
-        before = await found.client.create(REMOTES, west(trafficPolicy=policy))
+        before = await found.client.create(REMOTES, remote_mesh(namespace="default", trafficPolicy=policy))
         assert "trafficPolicy" not in before["spec"]
         code, out, _ = await found.apply()
         assert (code, out) == (0, [f"{name}: brought from 0.0.9 to {__version__}" for name in NAMES])
@@ -118,7 +110,8 @@ async def test_those_that_are_not_there_are_created(place: Any) -> None:
         assert {name: crd["spec"]["names"]["kind"] for name, crd in found.live().items()} == {
             crd["metadata"]["name"]: crd["spec"]["names"]["kind"] for crd in all_crds()
         }
-        assert (await found.client.create(REMOTES, west()))["spec"]["network"] == "west-network"
+        made = await found.client.create(REMOTES, remote_mesh(namespace="default"))
+        assert made["spec"]["network"] == "west-network"
 
 
 async def test_those_of_a_newer_version_stay(place: Any) -> None:

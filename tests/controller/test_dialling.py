@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 import pytest
 
 from meshfed.api.v1alpha1 import RemoteMesh
 from meshfed.controller.dialling import hint, is_another
 from meshfed.fds import NotReady, Refused, Unreachable
+from tests.builders import remote_mesh, typed
 
 
-def remote(**changed: Any) -> RemoteMesh:
-    spec = {"addresses": ["192.0.2.20"], "network": "west-network", "identity": "spiffe://west.local/ns/a/sa/b"}
-    metadata = {"name": "west", "namespace": "istio-system"}
-    return msgspec.convert({"metadata": metadata, "spec": spec | changed}, RemoteMesh)
+def west(**changed: Any) -> RemoteMesh:
+    plain = {"addresses": ["192.0.2.20"], "identity": "spiffe://west.local/ns/a/sa/b"}
+    return typed(RemoteMesh, remote_mesh("west", **(plain | changed)))
 
 
 @pytest.mark.parametrize(
@@ -31,14 +30,14 @@ def remote(**changed: Any) -> RemoteMesh:
     ids=lambda changed: next(iter(changed)),
 )
 def test_where_the_way_or_who_answers_is_another_it_is_called_anew(changed: dict[str, Any]) -> None:
-    assert is_another(remote(**changed), remote())
+    assert is_another(west(**changed), west())
 
 
 @pytest.mark.parametrize(
     "changed", [{}, {"import": {}}, {"locality": "a/b"}, {"network": "w"}, {"priority": 3}], ids=str
 )
 def test_anything_else_leaves_the_connection(changed: dict[str, Any]) -> None:
-    assert not is_another(remote(**changed), remote())
+    assert not is_another(west(**changed), west())
 
 
 @pytest.mark.parametrize(
@@ -53,5 +52,5 @@ def test_anything_else_leaves_the_connection(changed: dict[str, Any]) -> None:
     ids=str,
 )
 def test_the_hint_is_of_who_answered(error: Unreachable | Refused | NotReady, expected: str) -> None:
-    assert expected in hint(error, remote())
-    assert bool(expected) == bool(hint(error, remote()))
+    assert expected in hint(error, west())
+    assert bool(expected) == bool(hint(error, west()))

@@ -10,8 +10,10 @@ import pytest
 import yaml
 
 from meshfed_sandbox.kubectl import kubectl_path
-from tests.controller.meshes import SYSTEM, Mesh, eventually, federated, synced
-from tests.controller.test_federation import BOOKINFO, export_all, host
+from tests.builders import SYSTEM, host
+from tests.controller.meshes import Mesh, federated, synced
+from tests.controller.test_federation import BOOKINFO, export_all
+from tests.waiting import eventually
 
 
 async def described(mesh: Mesh, directory: Path, *words: str) -> str:

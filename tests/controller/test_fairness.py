@@ -24,9 +24,10 @@ from meshfed.kube import Manifest, Resource
 from meshfed.model.reasons import Condition, ConditionType, Decision, Reason
 from meshfed.plan import ImportKey, Outputs, Ref, StatusUpdate
 from meshfed.telemetry.metrics import Metrics
-from tests.controller.meshes import Mesh, eventually, federation, meshes
-from tests.controller.remotes import Remote, host, offer, remotes
-from tests.world import remote
+from tests.builders import host, mesh_federation, offer, remote_mesh, typed
+from tests.controller.meshes import Mesh, meshes
+from tests.controller.remotes import Remote, remotes
+from tests.waiting import eventually, meanwhile
 
 MANY = 800
 
@@ -44,13 +45,8 @@ async def flooding(remote: Remote) -> AsyncIterator[None]:
                 if number % 50 == 0:
                     await asyncio.sleep(0.01)
 
-    task = asyncio.create_task(flood())
-    try:
+    async with meanwhile(flood()):
         yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 def recorded(mesh: Mesh) -> int:
@@ -59,14 +55,14 @@ def recorded(mesh: Mesh) -> int:
 
 async def test_a_change_of_one_remote_is_written_amid_the_first_list_and_the_endless_changes_of_another() -> None:
     async with remotes("west", "east") as (west, east), meshes("here") as (here,):
-        await here.apply(federation("here"), east.object())
+        await here.apply(mesh_federation("here"), east.remote_mesh())
         await here.start()
         east.offer(offer("first"))
         await eventually(lambda: here.imported() == [host("first")])
         for number in range(MANY):
             west.offer(offer(f"west-{number}"))
         async with flooding(west):
-            await here.apply(west.object())
+            await here.apply(west.remote_mesh())
             await eventually(lambda: recorded(here) > 50)
             for name in ("second", "third"):
                 assert recorded(here) < MANY, "the flood was over before anything was asked"
@@ -82,7 +78,7 @@ def many(*, label: str = "") -> tuple[Any, ...]:
 
 def session(desire: Any) -> Session:
     return Session(
-        remote("west", import_={"limit": 5000}),
+        typed(RemoteMesh, remote_mesh("west", import_={"limit": 5000})),
         reports=Reports(desire=desire, connection=lambda _remote, _connection: None),
         judge=lambda _spec: Decision(accepted=True, reason=Reason.ACCEPTED, message=""),
         metrics=Metrics(),
@@ -144,7 +140,7 @@ class Slow:
 def stored(ref: Ref) -> Ours | None:
     kind, _, name = ref
     if kind == "RemoteMesh":
-        return remote(name)
+        return typed(RemoteMesh, remote_mesh(name))
     by = name.rpartition(".")[2]
     return FederatedService(metadata=ObjectMeta(name=name), spec=FederatedServiceSpec(remote=by, host=host("any")))
 

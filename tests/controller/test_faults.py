@@ -26,9 +26,9 @@ from meshfed.controller import faults
 from meshfed.kube import Manifest
 from meshfed.plan import Planner
 from meshfed.telemetry.metrics import Metrics
+from tests.builders import HTTP, mesh_federation, namespace, offer, pod, service
 from tests.controller.in_memory import Remote, World, errors
-from tests.controller.meshes import federation, namespace, pod, remote, service
-from tests.controller.remotes import HTTP, offer
+from tests.controller.meshes import remote_mesh_at
 from tests.virtual import virtual_loop
 
 
@@ -122,7 +122,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     """A mesh that exports, imports from two remotes, and merges."""
     west, north = Remote(), Remote()
     found = World(monkeypatch, west=west, **{"poison-remote": north})
-    found.put(namespace("istio-system"), namespace("default"), federation("east"))
+    found.put(namespace("istio-system"), namespace("default"), mesh_federation("east"))
     for name in ("details", "poison-export"):
         found.put(service(name, exported=True), pod(f"{name}-1", name))
     found.put(service("reviews"), service("poison-beside"))
@@ -134,13 +134,9 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 def remote_mesh(name: str) -> Manifest:
-    class Named:
-        discovery_port = 1
-
-    Named.name = name  # type: ignore[attr-defined]
     if name == "west":
-        return remote(Named(), addresses=["gw.example"], discovery={})  # type: ignore[arg-type]
-    return remote(Named(), addresses=["192.0.2.9"])  # type: ignore[arg-type]
+        return remote_mesh_at(name, 1, addresses=["gw.example"], discovery={})
+    return remote_mesh_at(name, 1, addresses=["192.0.2.9"])
 
 
 def changes(found: World) -> None:
@@ -328,8 +324,7 @@ def many_fail(number: int) -> tuple[int, float]:
         found.put(namespace("elsewhere"))
         for one in range(number):
             # In the namespace of an import, who else selects its endpoints would be unknown.
-            bad = service(f"bad-{one}", exported=True)
-            found.put(bad | {"metadata": bad["metadata"] | {"namespace": "elsewhere"}})
+            found.put(service(f"bad-{one}.elsewhere", exported=True))
         original, begin = Planner.service_changed, faults.Faults.begin
 
         def service_changed(self: Planner, namespace: str, name: str, service: Any) -> None:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 
 from meshfed_sandbox.ports import Ports
-from tests.controller.meshes import Mesh, eventually, federated, federation, meshes, remote, service, synced
+from tests.builders import host, mesh_federation, service
+from tests.controller.meshes import Mesh, federated, meshes, synced
+from tests.waiting import eventually
 
 BOOKINFO = {
     "east": (service("productpage"), service("reviews"), service("details")),
     "west": (service("productpage"), service("reviews"), service("ratings")),
 }
-
-
-def host(name: str) -> str:
-    return f"{name}.default.svc.cluster.local"
 
 
 async def export_all(east: Mesh, west: Mesh) -> None:
@@ -42,7 +40,7 @@ async def test_labelled_services_become_entries_and_unlabelled_ones_go() -> None
         await export_all(east, west)
         assert east.exported() == [host("details"), host("reviews")]
         assert west.exported() == [host("ratings"), host("reviews")]
-        west_gateway = remote(west)["spec"]["addresses"]
+        west_gateway = west.remote_mesh()["spec"]["addresses"]
         entry = next(iter(east.all("ServiceEntry").values()))
         assert entry["spec"] == {
             "hosts": [host("ratings")],
@@ -137,7 +135,7 @@ async def test_removing_the_mesh_federation_removes_everything_and_bringing_it_b
         await eventually(lambda: not east.all("MeshFederation"))
         assert east.written() == {}
         await eventually(lambda: not west.imported() and not west.merged())
-        await east.apply(federation("east"))
+        await east.apply(mesh_federation("east"))
         await eventually(lambda: east.written().keys() == before.keys())
         await eventually(lambda: west.imported() == [host("details")])
 
@@ -145,7 +143,7 @@ async def test_removing_the_mesh_federation_removes_everything_and_bringing_it_b
 async def test_publish_only_imports_nothing_until_it_is_asked_to() -> None:
     async with meshes("east", "west") as (east, west):
         for mesh, other in ((east, west), (west, east)):
-            await mesh.apply(*BOOKINFO[mesh.name], federation(mesh.name), remote(other))
+            await mesh.apply(*BOOKINFO[mesh.name], mesh_federation(mesh.name), other.remote_mesh())
         await east.patch("RemoteMesh", "west", {"spec": {"import": None}})
         await west.label("ratings", export_service="true")
         await east.label("details", export_service="true")
@@ -167,7 +165,7 @@ async def test_a_remote_whose_discovery_moves_is_followed_without_losing_an_impo
         west.discovery_port = ports.take()
         await west.start()
         await west.ready()
-        await east.apply(remote(west))
+        await east.apply(west.remote_mesh())
         await synced(east, west)
         await west.label("productpage", export_service="true")
         await eventually(lambda: ("default", "productpage") in east.merged())

@@ -9,53 +9,25 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from meshfed.controller import resolver
-from meshfed.fds import DiscoveryServer, ExportSet, Subscriber
 from meshfed.federation.recorded import room
-from meshfed.kube import Invalid, Resource
-from meshfed.model.offers import Offer, Port
-from meshfed.telemetry.metrics import Metrics
+from meshfed.kube import Invalid
 from meshfed_sandbox.istio_crds import istio_crds
 from meshfed_sandbox.ports import Ports
-from tests.controller.meshes import Mesh, eventually, federated, federation, meshes, remote, service, synced
-from tests.controller.test_federation import BOOKINFO, export_all, host
+from tests.builders import RESOURCES, SYSTEM, host, mesh_federation, offer, service
+from tests.controller.meshes import Mesh, federated, meshes, synced
+from tests.controller.remotes import Remote
+from tests.controller.test_federation import BOOKINFO, export_all
 from tests.controller.test_static import nothing_lost
+from tests.waiting import eventually
 
 RECORDS = "federatedservices.federation.openshift-service-mesh.io"
-
-
-class FakeRemote:
-    """A remote mesh's discovery service, without a mesh behind it."""
-
-    def __init__(self, port: int) -> None:
-        self.name = "west"
-        self.discovery_port = port
-        self.exports = ExportSet()
-        self.exports.mark_ready()
-
-    def offer(self, *names: str, **fields: Any) -> None:
-        """Offer services of ``default``."""
-        port = Port(number=9080, name="http", protocol="HTTP", target_port=9080)
-        for name in names:
-            self.exports.set(Offer(host=host(name), **{"ports": (port,), **fields}), None)
-
-    def withdraw(self, *names: str) -> None:
-        """Offer them no more."""
-        for name in names:
-            self.exports.remove(host(name))
-
-    @asynccontextmanager
-    async def up(self) -> AsyncIterator[None]:
-        """Be there while the context lasts."""
-        server = DiscoveryServer(self.exports, lambda _: Subscriber("all", frozenset()), Metrics())
-        async with server.listen("127.0.0.1", self.discovery_port):
-            yield
 
 
 @asynccontextmanager
 async def one_mesh(*services: dict[str, Any], **spec: Any) -> AsyncIterator[Mesh]:
     """A mesh with its controller, and no remotes."""
     async with meshes("east") as (east,):
-        await east.apply(*services, federation("east", **spec))
+        await east.apply(*services, mesh_federation("east", **spec))
         await east.start()
         await east.ready()
         yield east
@@ -67,7 +39,7 @@ def hosts(names: Iterable[str]) -> list[str]:
 
 async def test_the_api_failing_at_any_request_of_the_start_does_not_end_the_controller() -> None:
     async with meshes("east") as (east,):
-        await east.apply(*BOOKINFO["east"], federation("east"))
+        await east.apply(*BOOKINFO["east"], mesh_federation("east"))
         for verb in ("list", "get", "watch", "create"):
             east.server.fail(verb=verb, status=500, times=3)
         fault = east.server.fail(verb="list", resource="gateways.networking.istio.io", status=500, times=2)
@@ -79,11 +51,11 @@ async def test_the_api_failing_at_any_request_of_the_start_does_not_end_the_cont
 
 
 async def test_a_restart_keeps_the_endpoints_of_a_remote_whose_name_cannot_be_resolved(ports: Ports) -> None:
-    west = FakeRemote(ports.take())
-    west.offer("reviews")
+    west = Remote("west", ports.take())
+    west.offer(offer("reviews"))
     async with west.up(), one_mesh(service("reviews")) as east:
         east.dns = {"west.example": ("192.0.2.77",)}
-        await east.apply(remote(west, addresses=["west.example"]))  # type: ignore[arg-type]
+        await east.apply(west.remote_mesh(addresses=["west.example"]))
         await eventually(lambda: east.merged() == [("default", "reviews")])
         east.dns = {}
         async with nothing_lost(east):
@@ -94,11 +66,11 @@ async def test_a_restart_keeps_the_endpoints_of_a_remote_whose_name_cannot_be_re
 
 
 async def test_what_staleness_removed_comes_back_with_the_remote(ports: Ports) -> None:
-    west = FakeRemote(ports.take())
-    west.offer("ratings")
+    west = Remote("west", ports.take())
+    west.offer(offer("ratings"))
     async with one_mesh() as east:
         async with west.up():
-            await east.apply(remote(west, staleness={"after": "1s", "action": "Remove"}))  # type: ignore[arg-type]
+            await east.apply(west.remote_mesh(staleness={"after": "1s", "action": "Remove"}))
             await eventually(lambda: east.imported() == [host("ratings")])
         await eventually(lambda: east.imported() == [])
         await eventually(lambda: east.condition("RemoteMesh", "west", "Synced") == ("False", "Stale"))
@@ -107,11 +79,11 @@ async def test_what_staleness_removed_comes_back_with_the_remote(ports: Ports) -
 
 
 async def test_a_staleness_policy_that_changes_while_the_remote_is_away_is_followed(ports: Ports) -> None:
-    west = FakeRemote(ports.take())
-    west.offer("ratings")
+    west = Remote("west", ports.take())
+    west.offer(offer("ratings"))
     async with one_mesh() as east:
         async with west.up():
-            await east.apply(remote(west, staleness={"after": "1s", "action": "Keep"}))  # type: ignore[arg-type]
+            await east.apply(west.remote_mesh(staleness={"after": "1s", "action": "Keep"}))
             await eventually(lambda: east.imported() == [host("ratings")])
         await eventually(lambda: east.condition("RemoteMesh", "west", "Synced") == ("False", "Stale"))
         assert east.imported() == [host("ratings")]
@@ -120,17 +92,17 @@ async def test_a_staleness_policy_that_changes_while_the_remote_is_away_is_follo
 
 
 async def test_a_remote_that_moves_while_its_offers_are_being_recorded_leaves_nothing_behind(ports: Ports) -> None:
-    before, after = FakeRemote(ports.take()), FakeRemote(ports.take())
-    before.offer(*(f"old-{number}" for number in range(10)), "kept")
-    after.offer("kept", "new")
+    before, after = Remote("west", ports.take()), Remote("west", ports.take())
+    before.offer(*(offer(f"old-{number}") for number in range(10)), offer("kept"))
+    after.offer(offer("kept"), offer("new"))
     async with before.up(), after.up(), one_mesh() as east:
         slow = east.server.fail(
             verb="create", resource="federatedservices.federation.openshift-service-mesh.io", times=10**6
         )
-        await east.apply(remote(before))  # type: ignore[arg-type]
+        await east.apply(before.remote_mesh())
         await eventually(lambda: slow.times < 10**6)
         await asyncio.sleep(0.5)
-        await east.apply(remote(after))  # type: ignore[arg-type]
+        await east.apply(after.remote_mesh())
         await asyncio.sleep(0.5)
         slow.times = 0
         await eventually(lambda: host("new") in east.imported())
@@ -140,14 +112,14 @@ async def test_a_remote_that_moves_while_its_offers_are_being_recorded_leaves_no
 
 
 async def test_a_mesh_that_is_renamed_renames_the_owner_of_all_it_wrote(ports: Ports) -> None:
-    west = FakeRemote(ports.take())
-    west.offer("ratings")
+    west = Remote("west", ports.take())
+    west.offer(offer("ratings"))
     async with west.up(), one_mesh() as east:
-        await east.apply(remote(west))  # type: ignore[arg-type]
+        await east.apply(west.remote_mesh())
         await eventually(lambda: east.imported() == [host("ratings")])
         async with nothing_lost(east):
             await asyncio.sleep(1.1)  # creation timestamps are whole seconds
-            await east.apply(federation("orient", network="east-network"))
+            await east.apply(mesh_federation("orient", network="east-network"))
             await eventually(lambda: east.condition("MeshFederation", "orient", "Ready")[0] == "False")
             await east.delete("MeshFederation", "east")
             label = "federation.openshift-service-mesh.io/owner"
@@ -165,12 +137,9 @@ async def test_a_mesh_that_is_renamed_renames_the_owner_of_all_it_wrote(ports: P
 
 async def test_where_routes_are_not_served_a_mesh_behind_a_router_still_tells_what_it_exports() -> None:
     ingress = {"type": "openshift-router", "gateway": {"selector": {"app": "federation-ingress-gateway"}}}
-    definitions = Resource(
-        "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False
-    )
     async with federated("east", "west", services=BOOKINFO) as (east, west):
         await export_all(east, west)
-        await west.client.delete(definitions, "routes.route.openshift.io")
+        await west.client.delete(RESOURCES["CustomResourceDefinition"], "routes.route.openshift.io")
         async with nothing_lost(east):
             await west.stop()
             await west.patch("MeshFederation", "west", {"spec": {"ingress": ingress}})
@@ -181,14 +150,14 @@ async def test_where_routes_are_not_served_a_mesh_behind_a_router_still_tells_wh
             await west.label("productpage", export_service="true")
             await eventually(lambda: ("default", "productpage") in east.merged())
         west.server.install_crd(next(crd for crd in istio_crds() if crd["metadata"]["name"].startswith("routes.")))
-        await eventually(lambda: len(west.server.snapshot("routes")) == 4, patience=90)
+        await eventually(lambda: len(west.server.snapshot("routes")) == 4, within=90)
 
 
 async def test_offers_beyond_the_limit_are_counted_and_not_all_recorded(ports: Ports) -> None:
-    west = FakeRemote(ports.take())
-    west.offer(*(f"shop-{number:04}" for number in range(300)))
+    west = Remote("west", ports.take())
+    west.offer(*(offer(f"shop-{number:04}") for number in range(300)))
     async with west.up(), one_mesh() as east:
-        await east.apply(remote(west, import_={"limit": 10}))  # type: ignore[arg-type]
+        await east.apply(west.remote_mesh(import_={"limit": 10}))
         await eventually(lambda: len(east.imported()) == 10)
         await eventually(lambda: len(east.all("FederatedService")) == room(10))
         await eventually(lambda: east.all("RemoteMesh")["west"].get("status", {}).get("offeredServices") == 300)
@@ -196,17 +165,17 @@ async def test_offers_beyond_the_limit_are_counted_and_not_all_recorded(ports: P
         assert (status["deniedServices"], status["refusedServices"]) == (0, 290)
         assert status["refused"] == [{"reason": "LimitExceeded", "count": 290}]
         gone = east.imported()[:4]
-        west.withdraw(*(name.split(".")[0] for name in gone))
+        west.withdraw(*gone)
         await eventually(lambda: len(east.imported()) == 10 and not set(gone) & set(east.imported()))
         await asyncio.sleep(0.5)
         assert len(east.all("FederatedService")) == room(10)
 
 
 async def test_a_status_that_somebody_wiped_is_written_again(ports: Ports) -> None:
-    west = FakeRemote(ports.take())
-    west.offer("ratings")
+    west = Remote("west", ports.take())
+    west.offer(offer("ratings"))
     async with west.up(), one_mesh() as east:
-        await east.apply(remote(west))  # type: ignore[arg-type]
+        await east.apply(west.remote_mesh())
         for kind, name in (
             ("MeshFederation", "east"),
             ("RemoteMesh", "west"),
@@ -214,8 +183,6 @@ async def test_a_status_that_somebody_wiped_is_written_again(ports: Ports) -> No
         ):
             await eventually(lambda kind=kind, name=name: "status" in east.all(kind).get(name, {}))  # type: ignore[misc]
         await asyncio.sleep(0.5)
-        from tests.controller.meshes import RESOURCES, SYSTEM
-
         before = {
             kind: found["status"]
             for kind in ("MeshFederation", "RemoteMesh", "FederatedService")
@@ -233,11 +200,11 @@ async def test_a_status_that_somebody_wiped_is_written_again(ports: Ports) -> No
 
 
 async def test_a_restart_turns_no_condition_of_what_is_in_place(ports: Ports) -> None:
-    west = FakeRemote(ports.take())
+    west = Remote("west", ports.take())
     names = [f"shop-{number}" for number in range(20)]
-    west.offer(*names)
+    west.offer(*map(offer, names))
     async with west.up(), one_mesh() as east:
-        await east.apply(remote(west))  # type: ignore[arg-type]
+        await east.apply(west.remote_mesh())
         await eventually(lambda: len(east.imported()) == 20)
 
         def in_place() -> bool:
@@ -261,18 +228,18 @@ async def test_a_restart_turns_no_condition_of_what_is_in_place(ports: Ports) ->
 
 async def test_a_remote_whose_host_name_cannot_be_one_harms_nobody(ports: Ports) -> None:
     impossible = "a" * 64 + ".example"
-    west = FakeRemote(ports.take())
-    west.offer("ratings", "reviews")
+    west = Remote("west", ports.take())
+    west.offer(offer("ratings"), offer("reviews"))
     async with west.up(), one_mesh(service("reviews")) as east:
-        await east.apply(remote(west, addresses=["192.0.2.1"]))  # type: ignore[arg-type]
+        await east.apply(west.remote_mesh(addresses=["192.0.2.1"]))
         await eventually(lambda: east.imported() == [host("ratings")])
         controller = east.controller
         with contextlib.suppress(Invalid):
-            await east.apply(remote(west, addresses=[impossible]))  # type: ignore[arg-type]
+            await east.apply(west.remote_mesh(addresses=[impossible]))
         with contextlib.suppress(Invalid):
             await east.patch("RemoteMesh", "west", {"spec": {"discovery": {"address": f"{impossible}:15080"}}})
         await asyncio.sleep(1)
-        west.offer("details")
+        west.offer(offer("details"))
         await eventually(lambda: host("details") in east.imported())
         await east.stop()
         assert controller is not None
@@ -298,19 +265,19 @@ async def test_a_name_that_the_resolver_cannot_even_ask_for_is_no_reason_to_stop
 
 
 async def test_a_remote_that_is_published_to_only_is_ready_and_not_said_to_be_lost(ports: Ports) -> None:
-    west = FakeRemote(ports.take())
+    west = Remote("west", ports.take())
     async with one_mesh() as east:
-        manifest = remote(west)  # type: ignore[arg-type]
+        manifest = west.remote_mesh()
         del manifest["spec"]["import"]
         await east.apply(manifest)
         await eventually(lambda: east.condition("RemoteMesh", "west", "Ready") == ("True", "PublishOnly"))
 
 
 async def test_without_a_mesh_federation_no_remote_is_said_to_be_connected(ports: Ports) -> None:
-    west = FakeRemote(ports.take())
-    west.offer("ratings")
+    west = Remote("west", ports.take())
+    west.offer(offer("ratings"))
     async with west.up(), one_mesh() as east:
-        await east.apply(remote(west))  # type: ignore[arg-type]
+        await east.apply(west.remote_mesh())
         await eventually(lambda: east.condition("RemoteMesh", "west", "Synced")[0] == "True")
         await east.delete("MeshFederation", "east")
         await eventually(lambda: east.condition("RemoteMesh", "west", "Ready") == ("False", "NoMeshFederation"))

@@ -9,19 +9,11 @@ from typing import Any
 
 from meshfed.kube import Manifest
 from meshfed_sandbox.ports import Ports
-from tests.controller.meshes import (
-    SYSTEM,
-    WRITTEN,
-    Mesh,
-    eventually,
-    federation,
-    meshes,
-    namespace,
-    service,
-    with_gateway,
-)
+from tests.builders import SYSTEM, host, mesh_federation, namespace, offer, service
+from tests.controller.meshes import WRITTEN, Mesh, meshes, with_gateway
 from tests.controller.plans import as_planned, contents
-from tests.controller.remotes import Remote, host, offer, remotes
+from tests.controller.remotes import Remote, remotes
+from tests.waiting import eventually
 
 SECOND = "mesh-two"
 GATEWAY = "federation-ingress-gateway"
@@ -42,7 +34,7 @@ async def installations() -> AsyncIterator[tuple[Mesh, Mesh]]:
 
 def second(**spec: Any) -> Manifest:
     """The MeshFederation of the second installation."""
-    manifest = federation("orient", **{"controlPlaneNamespace": SECOND} | spec)
+    manifest = mesh_federation("orient", **{"controlPlaneNamespace": SECOND} | spec)
     return manifest | {"metadata": {"name": "orient", "namespace": SECOND}}
 
 
@@ -55,8 +47,8 @@ async def test_neither_touches_what_the_other_wrote() -> None:
     async with installations() as (east, orient), remotes("west", "north") as (west, north):
         west.offer(offer("ratings"), offer("reviews"))
         north.offer(offer("ratings"), offer("reviews"))
-        await east.apply(service("reviews"), service("a", exported=True), federation("east"), west.object())
-        await east.apply(second(), north.object(namespace=SECOND, addresses=["192.0.2.30"]))
+        await east.apply(service("reviews"), service("a", exported=True), mesh_federation("east"), west.remote_mesh())
+        await east.apply(second(), north.remote_mesh(namespace=SECOND, addresses=["192.0.2.30"]))
         await east.start()
         await orient.start()
         await both_as_planned(east, orient, west, north)
@@ -79,7 +71,7 @@ async def test_neither_touches_what_the_other_wrote() -> None:
         await as_planned(orient, north)
         assert contents(orient) == theirs
         await east.stop()
-        await east.apply(federation("east"))
+        await east.apply(mesh_federation("east"))
         await east.start()
         await both_as_planned(east, orient, west, north)
         assert contents(east).keys() == ours.keys()
@@ -91,12 +83,12 @@ async def test_what_both_would_write_belongs_to_the_first_and_the_second_says_so
         west.offer(offer("ratings"))
         north.offer(offer("ratings"), offer("details"))
         await with_gateway(east)
-        await east.apply(service("a", exported=True), federation("east"), west.object())
+        await east.apply(service("a", exported=True), mesh_federation("east"), west.remote_mesh())
         await east.start()
         await as_planned(east, west)
         before = versions(east)
         shared = second(controlPlaneNamespace=SYSTEM)
-        await east.apply(shared, north.object(namespace=SECOND, addresses=["192.0.2.30"]))
+        await east.apply(shared, north.remote_mesh(namespace=SECOND, addresses=["192.0.2.30"]))
         await orient.start()
         not_owned = ("False", "NotOwned")
         await eventually(lambda: orient.condition("MeshFederation", "orient", "GatewayReady") == not_owned)

@@ -6,8 +6,10 @@ import asyncio
 
 from meshfed.api.v1alpha1 import FINALIZER
 from meshfed.controller.lifecycle import PAUSED
-from tests.controller.meshes import eventually, federated, federation, with_gateway
-from tests.controller.test_federation import BOOKINFO, export_all, host
+from tests.builders import host, mesh_federation
+from tests.controller.meshes import federated, with_gateway
+from tests.controller.test_federation import BOOKINFO, export_all
+from tests.waiting import eventually
 
 
 async def test_both_kinds_are_finalized_while_a_controller_is_in_charge() -> None:
@@ -64,7 +66,7 @@ async def test_a_second_mesh_federation_takes_over_when_the_first_leaves() -> No
         await export_all(east, west)
         await with_gateway(east)
         await asyncio.sleep(1.1)  # creation times have whole seconds
-        await east.apply(federation("orient"))
+        await east.apply(mesh_federation("orient"))
         await eventually(lambda: east.condition("MeshFederation", "orient", "Ready") == ("False", "Duplicate"))
         await east.delete("MeshFederation", "east")
         await eventually(lambda: list(east.all("MeshFederation")) == ["orient"])

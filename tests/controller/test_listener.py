@@ -14,9 +14,11 @@ from meshfed.controller.faults import Faults
 from meshfed.controller.listener import Listener
 from meshfed.kube import Engine, Store
 from meshfed.telemetry.metrics import Metrics
-from tests.controller.meshes import eventually, federation, meshes
-from tests.controller.remotes import Remote, host, offer, remotes
-from tests.world import World, mesh, remote
+from tests.builders import host, mesh_federation, offer, remote_mesh
+from tests.controller.meshes import meshes
+from tests.controller.remotes import Remote, remotes
+from tests.waiting import eventually
+from tests.world import World, stored
 
 
 def series(metrics: Metrics, name: str = "west") -> set[str]:
@@ -36,7 +38,7 @@ TOLD = {"meshfed_imported_services", "meshfed_denied_services"}
 async def test_what_is_measured_of_a_remote_goes_with_its_remote_mesh() -> None:
     async with meshes("east") as (east,), remotes("west") as (west,):
         west.offer(offer("ratings"))
-        await east.apply(federation("east"), west.object(), Remote("north", 1).object(import_=None))
+        await east.apply(mesh_federation("east"), west.remote_mesh(), Remote("north", 1).remote_mesh(import_=None))
         await east.start()
         await eventually(lambda: east.imported() == [host("ratings")])
         await eventually(lambda: series(east.metrics) > TOLD and series(east.metrics, "north") == TOLD)
@@ -88,7 +90,7 @@ async def test_what_a_session_reports_while_it_ends_is_forgotten_too(
     after: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "Session", Talkative)
-    world, metrics = World(mesh()), Metrics()
+    world, metrics = World(mesh_federation()), Metrics()
     listener = Listener(
         planner=world.planner,
         engine=cast("Engine", SimpleNamespace()),
@@ -97,7 +99,7 @@ async def test_what_a_session_reports_while_it_ends_is_forgotten_too(
         stamp=lambda: "",
         faults=Faults(metrics),
     )
-    west = remote("west")
+    west = stored(remote_mesh("west"))
     listener.federation_changed()
     listener.remote_changed("west", west)
     for name in listener.recall():
@@ -110,7 +112,7 @@ async def test_what_a_session_reports_while_it_ends_is_forgotten_too(
             case "it goes":
                 listener.remote_changed("west", None)
             case "nothing is imported from it":
-                listener.remote_changed("west", remote("west", import_=None))
+                listener.remote_changed("west", stored(remote_mesh("west", import_=None)))
             case "it is made anew":
                 listener.remote_changed("west", None)
                 listener.remote_changed("west", west)

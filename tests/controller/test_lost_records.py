@@ -12,8 +12,10 @@ import pytest
 from meshfed.controller.cluster import CRDS
 from meshfed.controller.definitions import bring_up
 from meshfed.kube import time_now
-from tests.controller.meshes import GROUP, SYSTEM, Mesh, eventually, federation, meshes, service, synced
-from tests.controller.remotes import Remote, host, offer, remotes
+from tests.builders import GROUP, SYSTEM, host, mesh_federation, offer, service
+from tests.controller.meshes import Mesh, meshes, synced
+from tests.controller.remotes import Remote, remotes
+from tests.waiting import eventually
 
 IMPORTS = ("ServiceEntry", "WorkloadEntry")
 NAMES = [f"s{number}" for number in range(10)]
@@ -26,7 +28,7 @@ async def imported(**spec: Any) -> AsyncIterator[tuple[Mesh, Remote]]:
     """Mesh east, which imports ten services of west, one of them beside a Service of its own."""
     async with meshes("east") as (east,), remotes("west") as (west,):
         west.offer(*map(offer, NAMES))
-        await east.apply(federation("east"), service("s0"), west.object(**spec))
+        await east.apply(mesh_federation("east"), service("s0"), west.remote_mesh(**spec))
         await east.start()
         await eventually(lambda: (len(east.imported()), len(east.merged())) == (9, 1) and applied(east) == 10)
         yield east, west
@@ -95,7 +97,7 @@ async def test_with_their_definition_they_come_back_and_what_is_withdrawn_meanwh
         west.withdraw(host("s0"), host("s1"))
         await eventually(lambda: len(east.imported()) == 8 and not east.merged())
         await bring_up(east.client)
-        await eventually(lambda: applied(east) == 8, patience=MANY)
+        await eventually(lambda: applied(east) == 8, within=MANY)
         assert east.identities(*IMPORTS) < before
 
 

@@ -14,7 +14,8 @@ import pytest
 from meshfed.api.v1alpha1 import OWNER_LABEL
 from meshfed.federation import homes
 from meshfed.kube import Manifest
-from tests.controller.meshes import SYSTEM, Mesh, eventually, meshes, namespace
+from tests.builders import SYSTEM, namespace
+from tests.controller.meshes import Mesh, meshes
 from tests.controller.plans import as_planned, contents
 from tests.controller.remotes import Remote, remotes
 from tests.controller.walks import (
@@ -31,6 +32,7 @@ from tests.controller.walks import (
     Withdraw,
     walk,
 )
+from tests.waiting import eventually
 
 LENGTH = 60
 TOGETHER = 3
@@ -67,7 +69,7 @@ async def take(steps: Sequence[Step]) -> None:
             if number % TOGETHER == 0 or number == len(steps):
                 taken = steps[:number]
                 try:
-                    await as_planned(east, *heard(east, others), patience=15)
+                    await as_planned(east, *heard(east, others), within=15)
                     assert len(set(east.exported())) == len(east.exported()), "a host stands in two Gateways"
                 except AssertionError as error:
                     raise AssertionError("\n".join([*map(str, taken), str(error)])) from None

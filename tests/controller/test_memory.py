@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
@@ -18,10 +16,12 @@ from meshfed.controller.statuses import StatusWriter
 from meshfed.kube import NotFound, Recorder, Resource, Store, TransportError, WorkQueue
 from meshfed.plan import Planner, Settings, StatusUpdate
 from meshfed.telemetry.metrics import Metrics
+from tests.builders import federated_service, mesh_federation, remote_mesh, service
 from tests.kube.memory import Cluster, MemoryClient
 from tests.kube.owned import OwnedEngine
 from tests.remembered import known
-from tests.world import exported, mesh, offer, remote
+from tests.waiting import meanwhile
+from tests.world import stored
 
 pytestmark = pytest.mark.looptime
 
@@ -37,17 +37,6 @@ ISTIO = {
         ("security", "authorizationpolicies", "AuthorizationPolicy"),
     )
 }
-
-
-@asynccontextmanager
-async def running(*coroutines: Any) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 IN_HAND = 12
@@ -96,13 +85,13 @@ async def test_what_was_written_and_is_gone(leading: bool, gone: str) -> None:
                     delivery.send(key, outputs, turn.flow)
             await asyncio.sleep(5)
 
-    planner.federation_changed("east", mesh())
-    planner.remote_changed("west", remote("west"))
-    async with running(engine.run()):
+    planner.federation_changed("east", stored(mesh_federation()))
+    planner.remote_changed("west", stored(remote_mesh("west")))
+    async with meanwhile(engine.run()):
         for name in (f"{gone}{number}" for number in range(25)):
-            imported = offer("west", f"{name}.{name}")
-            planner.service_changed("default", name, exported(name))
-            planner.remote_changed(name, remote(name))
+            imported = stored(federated_service("west", f"{name}.{name}"))
+            planner.service_changed("default", name, stored(service(name, exported=True)))
+            planner.remote_changed(name, stored(remote_mesh(name)))
             planner.offer_changed(imported.metadata.name, imported)
             await settle()
             assert (cluster.objects.keys() != set()) is leading
@@ -134,10 +123,10 @@ async def test_an_object_that_goes_while_its_status_is_written(end: str, gone: s
 
     client: Any = SimpleNamespace(patch_status=patch_status)
     writer = StatusWriter(client, resources, store.get, stamp=lambda: "2026-01-01T00:00:00Z")
-    async with running(writer.run()):
+    async with meanwhile(writer.run()):
         for name in (f"{gone}{number}" for number in range(25)):
             ref = ("RemoteMesh", "default", name)
-            store[ref] = remote(name)
+            store[ref] = stored(remote_mesh(name))
             writer.want(StatusUpdate(kind="RemoteMesh", namespace="default", name=name, fields={"heldSince": name}))
             await asked.acquire()
             del store[ref]
@@ -156,7 +145,7 @@ async def test_a_key_that_failed_and_is_nothing_any_more(gone: str) -> None:
             tried.add(key)
             queue.retry(key)
 
-    async with running(queue.run(work)):
+    async with meanwhile(queue.run(work)):
         for number in range(25):
             queue.add(f"{gone}{number}")
         await asyncio.sleep(60)

@@ -11,10 +11,12 @@ import yaml
 
 from meshfed.kube import Manifest, Resource
 from tests import reference_objects as reference
-from tests.controller.meshes import GROUP, Mesh, eventually, meshes, service, synced
+from tests.builders import GROUP, service
+from tests.controller.meshes import Mesh, meshes, synced
 from tests.controller.test_adoption import never_without, plural, theirs
 from tests.fds.reference import FederatedService, ReferenceClient, ReferenceServer, ServicePort, reference_client
 from tests.reference_objects import Peer, ReferenceMesh
+from tests.waiting import eventually
 
 MOVING = Path(__file__).resolve().parents[2] / "docs" / "moving.md"
 SHARED = "reviews"
@@ -75,7 +77,7 @@ async def move(mesh: Mesh, other: Mesh) -> None:
     """Steps 4 to 6 of the page, in a mesh whose reference was stopped."""
     await mesh.apply(*documented(mesh, other))
     await mesh.start(adopt_reference=True)
-    await eventually(lambda: theirs(mesh) == [], patience=60)
+    await eventually(lambda: theirs(mesh) == [], within=60)
     await synced(mesh, other)
     await eventually(lambda: mesh.condition("RemoteMesh", other.name, "Ready")[0] == "True")
 
@@ -132,6 +134,6 @@ async def test_a_reference_that_still_runs_is_said_to(caplog: Any) -> None:
             keeping = asyncio.create_task(keep())
             await east.apply(*documented(east, west))
             await east.start(adopt_reference=True)
-            await eventually(lambda: "stop the reference's controller" in caplog.text, patience=60)
+            await eventually(lambda: "stop the reference's controller" in caplog.text, within=60)
             keeping.cancel()
             assert east.imported() == [again["spec"]["hosts"][0]] * 2

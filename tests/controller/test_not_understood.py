@@ -11,19 +11,10 @@ import pytest
 from meshfed.controller import not_understood
 from meshfed.kube import Manifest
 from meshfed_sandbox.apiserver.store import Key
-from tests.controller.meshes import (
-    GROUP,
-    SYSTEM,
-    WRITTEN,
-    Mesh,
-    eventually,
-    federated,
-    federation,
-    meshes,
-    namespace,
-    service,
-)
-from tests.controller.remotes import host, offer, remotes
+from tests.builders import GROUP, SYSTEM, host, mesh_federation, namespace, offer, service
+from tests.controller.meshes import WRITTEN, Mesh, federated, meshes
+from tests.controller.remotes import remotes
+from tests.waiting import eventually
 
 MANY = 150
 REMOTE_MESHES = (GROUP, "remotemeshes")
@@ -93,7 +84,7 @@ def specs(mesh: Mesh) -> dict[tuple[str, str, str], Any]:
 async def test_a_mesh_federation_holds_everything(caplog: pytest.LogCaptureFixture) -> None:
     async with meshes("east") as (east,), remotes("west") as (west,):
         west.offer(offer("ratings"), offer("reviews"))
-        await east.apply(federation("east"), service("reviews"), service("a", exported=True), west.object())
+        await east.apply(mesh_federation("east"), service("reviews"), service("a", exported=True), west.remote_mesh())
         await east.start()
         await eventually(lambda: settled(east, 2) and east.exported() == [host("a")])
         await east.stop()
@@ -122,8 +113,8 @@ async def test_a_mesh_federation_holds_everything(caplog: pytest.LogCaptureFixtu
 async def test_a_mesh_federation_that_another_is_older_than_holds_nothing() -> None:
     async with meshes("east") as (east,), remotes("west") as (west,):
         west.offer(offer("ratings"))
-        await east.apply(federation("east"), west.object())
-        await east.apply(federation("other"))
+        await east.apply(mesh_federation("east"), west.remote_mesh())
+        await east.apply(mesh_federation("other"))
         for name, created in (("east", "2026-01-01T00:00:00Z"), ("other", "2026-01-02T00:00:00Z")):
             store_metadata(east, MESH_FEDERATIONS, (SYSTEM, name), creationTimestamp=created)
         store_as(east, MESH_FEDERATIONS, (SYSTEM, "other"), {"network": 7})
@@ -131,7 +122,7 @@ async def test_a_mesh_federation_that_another_is_older_than_holds_nothing() -> N
         await east.ready()
         await eventually(lambda: east.imported() == [host("ratings")])
         await east.stop()
-        store_as(east, MESH_FEDERATIONS, (SYSTEM, "other"), federation("other")["spec"])
+        store_as(east, MESH_FEDERATIONS, (SYSTEM, "other"), mesh_federation("other")["spec"])
         store_as(east, MESH_FEDERATIONS, (SYSTEM, "east"), {"network": 7})
         before = everything(east)
         await east.start()
@@ -143,7 +134,7 @@ async def test_a_namespace_holds_the_exports_of_its_services() -> None:
     async with meshes("east") as (east,):
         exports = {"namespaceSelectors": {"matchLabels": {"team": "books"}}}
         router = {"type": "openshift-router", "gateway": {"selector": {"app": "federation-ingress-gateway"}}}
-        await east.apply(federation("east", export=exports, ingress=router))
+        await east.apply(mesh_federation("east", export=exports, ingress=router))
         for name in ("books", "others"):
             await east.apply(namespace(name) | {"metadata": {"name": name, "labels": {"team": "books"}}})
             await east.apply(in_namespace(service("a"), name))
@@ -172,7 +163,7 @@ async def test_what_is_held_is_never_absent_when_its_object_is_repaired() -> Non
     services = [service(f"s{number}") for number in range(MANY)]
     async with meshes("east") as (east,), remotes("west") as (west,):
         west.offer(*(offer(f"s{number}") for number in range(MANY)))
-        await east.apply(federation("east"), *services, west.object())
+        await east.apply(mesh_federation("east"), *services, west.remote_mesh())
         await east.start()
         await eventually(lambda: len(east.merged()) == MANY)
         await east.stop()
@@ -194,7 +185,7 @@ async def test_a_remote_mesh_holds_its_imports_and_no_other(caplog: pytest.LogCa
     async with meshes("east") as (east,), remotes("west", "north") as (west, north):
         west.offer(offer("ratings"), offer("reviews"))
         north.offer(offer("details"))
-        await east.apply(federation("east"), service("reviews"), west.object(), north.object())
+        await east.apply(mesh_federation("east"), service("reviews"), west.remote_mesh(), north.remote_mesh())
         await east.start()
         await eventually(lambda: east.imported() == [host("details"), host("ratings")] and len(east.merged()) == 1)
         await eventually(lambda: settled(east, 3))
@@ -227,7 +218,7 @@ async def test_a_remote_mesh_holds_its_imports_and_no_other(caplog: pytest.LogCa
 async def test_what_a_remote_mesh_held_goes_with_it() -> None:
     async with meshes("east") as (east,), remotes("west") as (west,):
         west.offer(offer("ratings"))
-        await east.apply(federation("east"), west.object())
+        await east.apply(mesh_federation("east"), west.remote_mesh())
         await east.start()
         await eventually(lambda: east.imported() == [host("ratings")])
         await east.stop()
@@ -243,7 +234,7 @@ async def test_what_a_remote_mesh_held_goes_with_it() -> None:
 async def test_a_federated_service_holds_its_host_until_its_remote_offers_it_again() -> None:
     async with meshes("east") as (east,), remotes("west") as (west,):
         west.offer(offer("ratings"), offer("details"))
-        await east.apply(federation("east"), west.object())
+        await east.apply(mesh_federation("east"), west.remote_mesh())
         await east.start()
         await eventually(lambda: settled(east, 2))
         await east.stop()

@@ -10,8 +10,9 @@ from meshfed.controller.outcomes import refusal, verdict
 from meshfed.kube import Manifest, ObjectKey, ObjectState, Outcome, SourceState
 from meshfed.model.reasons import Reason
 from meshfed.plan import Applied
-from tests.controller.meshes import RESOURCES, SYSTEM, Mesh, eventually, federation, meshes, service
-from tests.controller.remotes import host
+from tests.builders import RESOURCES, SYSTEM, host, mesh_federation, service
+from tests.controller.meshes import Mesh, meshes
+from tests.waiting import eventually
 
 ROUTER = {"type": "openshift-router", "gateway": {"selector": {"app": "federation-ingress-gateway"}}}
 NAME = f"federation-ingress-gateway.{host('a')}.9080"
@@ -86,7 +87,7 @@ def written(mesh: Mesh) -> dict[str, tuple[str, int]]:
 async def test_an_export_whose_route_is_refused_is_pointed_out_until_it_is_admitted() -> None:
     async with meshes("east") as (east,):
         await east.start()
-        await east.apply(federation("east", ingress=ROUTER), *(service(name, exported=True) for name in "abc"))
+        await east.apply(mesh_federation("east", ingress=ROUTER), *(service(name, exported=True) for name in "abc"))
         await eventually(lambda: len(east.all("Route")) == 4)
 
         def holds(kind: str, *wanted: str) -> Any:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from meshfed.api.v1alpha1 import FederatedServiceSpec
+from meshfed.api.v1alpha1 import FederatedServiceSpec, RemoteMesh
 from meshfed.controller.pacing import BURST, HOSTS_PER_SECOND, Pacer
 from meshfed.controller.sessions import Reports, Session
 from meshfed.fds import Dialect, Update
@@ -14,7 +14,7 @@ from meshfed.model.offers import Offer, Port
 from meshfed.model.reasons import Decision, Reason
 from meshfed.plan import Connection
 from meshfed.telemetry.metrics import Metrics
-from tests.world import remote
+from tests.builders import remote_mesh, typed
 
 pytestmark = pytest.mark.looptime
 
@@ -51,7 +51,7 @@ class World:
         self.changes = 0
         self.connection = Connection()
         self.session = Session(
-            remote(import_={"limit": 10_000}, withdrawal={"maxPercent": 100}),
+            typed(RemoteMesh, remote_mesh(import_={"limit": 10_000}, withdrawal={"maxPercent": 100})),
             reports=Reports(desire=self._desire, connection=self._connected),
             judge=lambda _spec: Decision(accepted=True, reason=Reason.ACCEPTED),
             metrics=Metrics(),

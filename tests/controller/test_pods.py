@@ -7,8 +7,9 @@ import logging
 import pytest
 
 from meshfed.kube import reflector
-from tests.controller.meshes import Mesh, eventually, federated, federation, meshes, pod, service, with_gateway
-from tests.controller.remotes import host
+from tests.builders import host, mesh_federation, pod, service
+from tests.controller.meshes import Mesh, federated, meshes, with_gateway
+from tests.waiting import eventually
 
 EXPORTING = {"west": [service("ratings", exported=True)]}
 ACCOUNT = "spiffe://cluster.local/ns/default/sa/"
@@ -61,7 +62,7 @@ async def test_where_pods_may_not_be_read_all_else_goes_on(
     monkeypatch.setattr(reflector, "_ABSENT_PERIOD", 0.5)
     async with meshes("east") as (east,):
         forbidden = east.server.fail(verb="list", resource="pods", status=403, times=1000)
-        await east.apply(federation("east"), service("a", exported=True), pod("a-1", "a", sidecar=False))
+        await east.apply(mesh_federation("east"), service("a", exported=True), pod("a-1", "a", sidecar=False))
         with caplog.at_level(logging.WARNING):
             await east.start()
             await east.ready()
@@ -77,7 +78,7 @@ async def test_where_pods_may_not_be_read_all_else_goes_on(
 async def test_pods_are_not_asked_for_where_they_are_not_to_be_read() -> None:
     async with meshes("east") as (east,):
         east.server.fail("hang", resource="pods", times=1000)
-        await east.apply(federation("east"), service("a", exported=True))
+        await east.apply(mesh_federation("east"), service("a", exported=True))
         await east.start(read_pods=False)
         await east.ready()
         await eventually(lambda: east.exported() == [host("a")])
@@ -89,7 +90,7 @@ async def test_the_ingress_gateway_is_watched_and_stops_nothing() -> None:
         def ready() -> tuple[str, str]:
             return east.condition("MeshFederation", "east", "GatewayReady")
 
-        await east.apply(federation("east"), service("a", exported=True))
+        await east.apply(mesh_federation("east"), service("a", exported=True))
         await east.start()
         await eventually(lambda: ready() == ("False", "GatewayPodsMissing"))
         assert east.exported() == [host("a")]

@@ -9,7 +9,7 @@ from meshfed.controller.publisher import Publisher
 from meshfed.model.offers import Offer
 from meshfed.plan import ExportKey, Planner, Published, Settings
 from meshfed.telemetry.metrics import Metrics
-from tests.controller.remotes import HTTP, host
+from tests.builders import HTTP, host
 
 ALPHA, BETA = ExportKey("default", "alpha"), ExportKey("default", "beta")
 

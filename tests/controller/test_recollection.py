@@ -11,8 +11,8 @@ from meshfed.istio.names import gateway_name
 from meshfed.kube import Manifest, ObjectKey, ServerFailure
 from meshfed.plan import Planner, Settings
 from meshfed.plan.keys import ExportKey, Key
+from tests.builders import GROUP, RESOURCES, SYSTEM, manifest
 from tests.controller.in_memory import ISTIO, OURS, Objects
-from tests.controller.meshes import GROUP, RESOURCES, SYSTEM
 from tests.kube.memory import MemoryClient
 
 pytestmark = pytest.mark.looptime
@@ -30,15 +30,9 @@ def cluster_that_fails(verb: str, *, times: int) -> Objects:
 
 
 def ours(kind: str, name: str, *, created: str = "2026-01-01T00:00:00Z", **spec: object) -> Manifest:
+    """Make what an earlier process wrote for an import."""
     annotations = {ORIGIN_ANNOTATION: f"import {name}"}
-    metadata = {
-        "name": name,
-        "namespace": SYSTEM,
-        "labels": LABELS,
-        "annotations": annotations,
-        "creationTimestamp": created,
-    }
-    return {"apiVersion": RESOURCES[kind].api_version, "kind": kind, "metadata": metadata, "spec": spec}
+    return manifest(kind, name, spec, labels=LABELS, annotations=annotations, creationTimestamp=created)
 
 
 async def test_homes_are_read_as_soon_as_the_api_answers() -> None:

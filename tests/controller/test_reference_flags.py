@@ -6,8 +6,9 @@ import json
 
 from meshfed.api.reference_config import reference_config
 from meshfed.controller.options import Fixed
-from tests.controller.meshes import SYSTEM, Mesh, eventually, federation, meshes, remote, service
-from tests.controller.test_federation import host
+from tests.builders import SYSTEM, host, mesh_federation, service
+from tests.controller.meshes import Mesh, meshes
+from tests.waiting import eventually
 
 EXPORTED = {"rules": [{"type": "LabelSelector", "labelSelectors": [{"matchLabels": {"export-service": "true"}}]}]}
 
@@ -38,7 +39,7 @@ async def test_the_flags_export_and_write_what_the_objects_would() -> None:
     async with meshes("east", "west") as (east, west):
         # Discovery through the ingress needs proxies, which are not here: only the other direction is connected.
         await east.apply(service("details", exported=True), service("reviews"))
-        await west.apply(federation("west"), remote(east))
+        await west.apply(mesh_federation("west"), east.remote_mesh())
         await east.start(fixed=flags(east, west))
         await west.start()
         await eventually(lambda: west.imported() == [host("details")])

@@ -15,12 +15,14 @@ import pytest
 import yaml
 
 from meshfed.api.v1alpha1 import FINALIZER, OWNER_NAMESPACE_LABEL
-from meshfed.kube import Manifest, Timing
-from tests.controller.meshes import GROUP, SYSTEM, WRITTEN, Mesh, eventually, federation, meshes, service
+from meshfed.kube import Timing
+from tests.builders import GROUP, SYSTEM, mesh_federation, offer, service, service_entry
+from tests.controller.meshes import WRITTEN, Mesh, meshes
 from tests.controller.plans import as_planned
-from tests.controller.remotes import Remote, offer, remotes
+from tests.controller.remotes import Remote, remotes
 from tests.controller.test_installations import SECOND, installations, second
 from tests.forked import forked
+from tests.waiting import eventually
 
 EVERYTHING = (*WRITTEN, "meshfederations", "remotemeshes")
 
@@ -65,9 +67,9 @@ async def installed(count: int = 3, **spec: Any) -> AsyncIterator[tuple[Mesh, Re
     async with meshes("east") as (east,), remotes("west") as (west,):
         west.offer(offer("reviews"), *(offer(f"s{number}") for number in range(count)))
         await east.apply(service("reviews"), service("mine", exported=True))
-        await east.apply(federation("east", **spec), west.object(ingressType="openshift-router"))
+        await east.apply(mesh_federation("east", **spec), west.remote_mesh(ingressType="openshift-router"))
         await east.start()
-        await as_planned(east, west, patience=100.0)
+        await as_planned(east, west, within=100.0)
         yield east, west
 
 
@@ -112,8 +114,8 @@ async def test_of_two_installations_the_other_one_is_not_touched(tmp_path: Path)
     async with installations() as (east, orient), remotes("west", "north") as (west, north):
         west.offer(offer("ratings"))
         north.offer(offer("ratings"))
-        await east.apply(federation("east"), west.object())
-        await east.apply(second(), north.object(namespace=SECOND, addresses=["192.0.2.30"]))
+        await east.apply(mesh_federation("east"), west.remote_mesh())
+        await east.apply(second(), north.remote_mesh(namespace=SECOND, addresses=["192.0.2.30"]))
         await east.start()
         await orient.start()
         await as_planned(east, west)
@@ -137,7 +139,7 @@ async def test_killed_in_the_middle_it_is_resumed(tmp_path: Path) -> None:
         for _ in range(3):
             going = await uninstalling(east, tmp_path, "--yes")
             before = east.writes
-            await eventually(lambda before=before: east.writes > before + 40, patience=60)  # type: ignore[misc]
+            await eventually(lambda before=before: east.writes > before + 40, within=60)  # type: ignore[misc]
             going.process.kill()
             await going.process.wait()
             assert going.process.returncode == -9
@@ -270,12 +272,8 @@ async def test_an_api_that_fails_is_outlasted_and_one_that_is_away_is_said_to_be
 async def test_a_controller_that_no_object_governs_has_to_be_stopped_first(tmp_path: Path) -> None:
     """Configured by flags, it knows of no deletion; here somebody else stands in for it and puts an object back."""
     async with meshes("east") as (east,):
-        entry: Manifest = {
-            "apiVersion": "networking.istio.io/v1",
-            "kind": "ServiceEntry",
-            "metadata": {"name": "one", "namespace": SYSTEM, "labels": {OWNER_NAMESPACE_LABEL: SYSTEM}},
-            "spec": {"hosts": ["a.example"], "ports": [{"number": 80, "name": "http", "protocol": "HTTP"}]},
-        }
+        entry = service_entry("one", "a.example")
+        entry["metadata"]["labels"] = {OWNER_NAMESPACE_LABEL: SYSTEM}
 
         async def keep() -> None:
             while True:

@@ -8,10 +8,12 @@ from contextlib import asynccontextmanager
 
 from meshfed.kube import Timing
 from meshfed_sandbox.ports import Ports
-from tests.controller.meshes import Mesh, eventually, federated, synced
-from tests.controller.test_federation import BOOKINFO, export_all, host
+from tests.builders import host
+from tests.controller.meshes import Mesh, federated, synced
+from tests.controller.test_federation import BOOKINFO, export_all
 from tests.controller.test_static import nothing_lost
 from tests.controller.test_steady import total
+from tests.waiting import eventually
 
 TIMING = Timing(lease=3, renew=2, retry=0.3)
 
@@ -97,7 +99,7 @@ async def test_a_leader_that_stops_hands_over_and_nothing_moves() -> None:
         objects = east.written()
         async with nothing_lost(east, west):
             await east.stop()
-            await eventually(lambda: leads(beside), patience=2)
+            await eventually(lambda: leads(beside), within=2)
             await eventually(lambda: total(beside.metrics, "meshfed_fds_connected") == 1)
             await asyncio.sleep(4)  # longer than any status waits
             assert east.written() == objects

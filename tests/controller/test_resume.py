@@ -17,8 +17,9 @@ from meshfed.fds import Dialect, NotReady, Refused, Update
 from meshfed.model.reasons import Decision, Reason
 from meshfed.plan import Connection
 from meshfed.telemetry.metrics import Metrics
-from tests.controller.meshes import eventually
-from tests.controller.remotes import Remote, host
+from tests.builders import host
+from tests.controller.remotes import Remote
+from tests.waiting import eventually
 
 NOW = "2026-01-01T12:00:00Z"
 
@@ -46,7 +47,7 @@ class Heard:
 @asynccontextmanager
 async def restarted(status: Mapping[str, Any], services: int = 30, **spec: Any) -> AsyncIterator[tuple[Session, Heard]]:
     """A session of a new process, for a remote that is away and that left ``services`` FederatedServices."""
-    mesh = msgspec.convert(Remote("west", 1).object(**spec) | {"status": status}, RemoteMesh)
+    mesh = msgspec.convert(Remote("west", 1).remote_mesh(**spec) | {"status": status}, RemoteMesh)
     heard = Heard()
     session = Session(
         mesh,

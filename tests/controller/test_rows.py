@@ -16,9 +16,11 @@ from meshfed.federation import homes
 from meshfed.kube import Manifest
 from meshfed.model.offers import Port
 from meshfed_sandbox.ports import Ports
-from tests.controller.meshes import SYSTEM, Mesh, eventually, federation, meshes, namespace, pod, service
+from tests.builders import SYSTEM, host, manifest, mesh_federation, namespace, offer, pod, service
+from tests.controller.meshes import Mesh, meshes
 from tests.controller.plans import difference
-from tests.controller.remotes import host, offer, remotes
+from tests.controller.remotes import remotes
+from tests.waiting import eventually
 
 FDS = "federation-discovery-service-east.istio-system.svc.cluster.local"
 TLS_MODE = "security.istio.io/tlsMode"
@@ -34,7 +36,7 @@ async def holds(mesh: Mesh, kind: str, wanted: Mapping[str, Any]) -> None:
         return {f"{one['metadata']['namespace']}/{one['metadata']['name']}": one["spec"] for one in mesh.all_of(kind)}
 
     try:
-        await eventually(lambda: found() == wanted, patience=10)
+        await eventually(lambda: found() == wanted, within=10)
     except AssertionError:
         keyed = [{(kind, "", name): spec for name, spec in specs.items()} for specs in (wanted, found())]
         raise AssertionError(difference(*keyed)) from None
@@ -53,19 +55,13 @@ def gateway(*hosts: str, number: int = 15443, name: str = "tls-passthrough", **s
     }
 
 
-def of_others(kind: str, in_namespace: str, spec: Mapping[str, Any]) -> Manifest:
-    """An object of Istio that somebody else wrote."""
-    metadata = {"name": "theirs", "namespace": in_namespace}
-    return {"apiVersion": "networking.istio.io/v1", "kind": kind, "metadata": metadata, "spec": dict(spec)}
-
-
 async def test_gateway() -> None:
     async with meshes("east") as (east,):
         await east.apply(namespace("mesh-system"), service("a", exported=True), service("b"))
         await east.start()
         await east.ready()
         await holds(east, "Gateway", {})
-        await east.apply(federation("east"))
+        await east.apply(mesh_federation("east"))
         name = "istio-system/federation-ingress-gateway"
         await holds(east, "Gateway", {name: gateway(FDS, host("a"))})
         await east.label("b", export_service="true")
@@ -73,11 +69,11 @@ async def test_gateway() -> None:
         await east.delete("Service", "a", namespace="default")
         await holds(east, "Gateway", {name: gateway(FDS, host("b"))})
         moved = {"selector": {"istio": "gw"}, "portConfig": {"number": 443, "name": "tls"}}
-        await east.apply(federation("east", ingress={"gateway": moved}, clusterDomain="east.example"))
+        await east.apply(mesh_federation("east", ingress={"gateway": moved}, clusterDomain="east.example"))
         fds = FDS.replace("cluster.local", "east.example")
         wanted = gateway(fds, host("b", "east.example"), number=443, name="tls", istio="gw")
         await holds(east, "Gateway", {name: wanted})
-        await east.apply(federation("east", controlPlaneNamespace="mesh-system"))
+        await east.apply(mesh_federation("east", controlPlaneNamespace="mesh-system"))
         await holds(east, "Gateway", {"mesh-system/federation-ingress-gateway": gateway(FDS, host("b"))})
         await east.delete("MeshFederation", "east")
         await holds(east, "Gateway", {})
@@ -87,7 +83,7 @@ async def test_gateway_split_over_several_objects(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(homes, "HOSTS_PER_GATEWAY", 3)
     first, second, third = (f"istio-system/federation-ingress-gateway{suffix}" for suffix in ("", "-2", "-3"))
     async with meshes("east") as (east,):
-        await east.apply(federation("east"))
+        await east.apply(mesh_federation("east"))
         for name in "abcdef":
             await east.apply(service(name))
         await east.start()
@@ -119,7 +115,7 @@ async def test_a_host_that_changes_its_gateway_leaves_the_old_one_first(monkeypa
     monkeypatch.setattr(homes, "HOSTS_PER_GATEWAY", 3)
     twice: list[str] = []
     async with meshes("east") as (east,):
-        await east.apply(federation("east"))
+        await east.apply(mesh_federation("east"))
         await east.start()
         for name in "abc":
             await east.apply(service(name, exported=True))
@@ -152,13 +148,13 @@ async def test_peer_authentication(ports: Ports) -> None:
             "mtls": {"mode": "STRICT"},
         }
         await east.start()
-        await east.apply(federation("east"))
+        await east.apply(mesh_federation("east"))
         await holds(east, "PeerAuthentication", {name: spec})
         await east.stop()
         await east.start(metrics_port=port)
         scraped = spec | {"portLevelMtls": {str(port): {"mode": "PERMISSIVE"}}}
         await holds(east, "PeerAuthentication", {name: scraped})
-        await east.apply(federation("east", controlPlaneNamespace="mesh-system"))
+        await east.apply(mesh_federation("east", controlPlaneNamespace="mesh-system"))
         await holds(east, "PeerAuthentication", {name: scraped})
         await east.delete("MeshFederation", "east")
         await holds(east, "PeerAuthentication", {})
@@ -180,15 +176,15 @@ async def test_authorization_policy() -> None:
     async with meshes("east") as (east,), remotes("west", "north") as (west, north):
         name = "istio-system/fds-known-remotes"
         await east.start()
-        await east.apply(federation("east"))
+        await east.apply(mesh_federation("east"))
         await holds(east, "AuthorizationPolicy", {name: policy()})
-        await east.apply(west.object())
+        await east.apply(west.remote_mesh())
         by_west = "cluster.local/ns/istio-system/sa/controller-west"
         await holds(east, "AuthorizationPolicy", {name: policy(by_west)})
-        await east.apply(north.object(trustDomain="north.local", identity=None))
+        await east.apply(north.remote_mesh(trustDomain="north.local", identity=None))
         by_north = "north.local/ns/istio-system/sa/federation-controller"
         await holds(east, "AuthorizationPolicy", {name: policy(by_west, by_north)})
-        await east.apply(west.object(identity="spiffe://cluster.local/ns/fed/sa/west"))
+        await east.apply(west.remote_mesh(identity="spiffe://cluster.local/ns/fed/sa/west"))
         await holds(east, "AuthorizationPolicy", {name: policy("cluster.local/ns/fed/sa/west", by_north)})
         await east.delete("RemoteMesh", "west")
         await holds(east, "AuthorizationPolicy", {name: policy(by_north)})
@@ -218,15 +214,15 @@ async def test_discovery_service_entry() -> None:
             return plain | fields
 
         await east.start()
-        await east.apply(federation("east"), west.object(**through_ingress))
+        await east.apply(mesh_federation("east"), west.remote_mesh(**through_ingress))
         await holds(east, "ServiceEntry", {name: entry("192.0.2.10")})
-        await east.apply(west.object(**through_ingress, addresses=["192.0.2.11", "192.0.2.10"], port=443))
+        await east.apply(west.remote_mesh(**through_ingress, addresses=["192.0.2.11", "192.0.2.10"], port=443))
         await holds(east, "ServiceEntry", {name: entry("192.0.2.10", "192.0.2.11", port=443)})
         named: dict[str, Any] = through_ingress | {
             "discovery": {"namespace": "fed", "port": 1234},
             "addresses": ["gw.west.example"],
         }
-        await east.apply(west.object(**named, clusterDomain="west.mesh", trustDomain="west.mesh", identity=None))
+        await east.apply(west.remote_mesh(**named, clusterDomain="west.mesh", trustDomain="west.mesh", identity=None))
         wanted = entry(
             "gw.west.example",
             hosts=["federation-discovery-service-west.fed.svc.west.mesh"],
@@ -235,13 +231,13 @@ async def test_discovery_service_entry() -> None:
         )
         del wanted["subjectAltNames"]
         await holds(east, "ServiceEntry", {name: wanted})
-        await east.apply(west.object(discovery=None, import_=None, addresses=None))
+        await east.apply(west.remote_mesh(discovery=None, import_=None, addresses=None))
         await holds(east, "ServiceEntry", {})
-        await east.apply(west.object(**through_ingress))
+        await east.apply(west.remote_mesh(**through_ingress))
         await holds(east, "ServiceEntry", {name: entry("192.0.2.10")})
-        await east.apply(west.object())
+        await east.apply(west.remote_mesh())
         await holds(east, "ServiceEntry", {})
-        await east.apply(west.object(**through_ingress))
+        await east.apply(west.remote_mesh(**through_ingress))
         await holds(east, "ServiceEntry", {name: entry("192.0.2.10")})
         await east.delete("RemoteMesh", "west")
         await holds(east, "ServiceEntry", {})
@@ -265,7 +261,7 @@ async def test_import_service_entry() -> None:
             "endpoints": [by_west],
         }
         await east.start()
-        await east.apply(federation("east"), west.object())
+        await east.apply(mesh_federation("east"), west.remote_mesh())
         west.offer(offer("ratings"))
         await holds(east, "ServiceEntry", {name: entry})
 
@@ -293,12 +289,12 @@ async def test_import_service_entry() -> None:
             "network": "n",
             "locality": "r1/z1",
         }
-        await east.apply(west.object(**moved, import_={"exportTo": ["shop", "bank"]}))
+        await east.apply(west.remote_mesh(**moved, import_={"exportTo": ["shop", "bank"]}))
         anew = [endpoint(address, "n", port=443, locality="r1/z1") for address in ("192.0.2.20", "gw.west.example")]
         visible = {"resolution": "DNS", "exportTo": ["bank", "shop"]}
         await holds(east, "ServiceEntry", {name: entry | {"endpoints": anew} | visible})
 
-        await east.apply(west.object(), north.object(addresses=["192.0.2.30"]))
+        await east.apply(west.remote_mesh(), north.remote_mesh(addresses=["192.0.2.30"]))
         north.offer(offer("ratings"))
         by_north = endpoint("192.0.2.30", "north-network")
         await holds(east, "ServiceEntry", {name: entry | {"endpoints": [by_north, by_west]}})
@@ -329,7 +325,7 @@ async def test_workload_entry() -> None:
 
         west.offer(offer("ratings"))
         await east.start()
-        await east.apply(federation("east"), west.object(), service("ratings"))
+        await east.apply(mesh_federation("east"), west.remote_mesh(), service("ratings"))
         await holds(east, "WorkloadEntry", {f"{name}.192.0.2.10": entry()})
 
         selector = {"app": "r", "tier": "x"}
@@ -340,18 +336,18 @@ async def test_workload_entry() -> None:
 
         virtual = {"hosts": ["vm.example"], "ports": [{"number": 80, "name": "http", "protocol": "HTTP"}]}
         virtual |= {"resolution": "STATIC", "workloadSelector": {"labels": {"app": "ratings"}}}
-        await east.apply(of_others("ServiceEntry", "default", virtual))
+        await east.apply(manifest("ServiceEntry", "theirs", virtual, namespace="default"))
         await holds(east, "WorkloadEntry", {})
         await east.delete("ServiceEntry", "theirs", namespace="default")
         await holds(east, "WorkloadEntry", {f"{name}.192.0.2.10": entry()})
 
-        await east.apply(west.object(addresses=["gw.west.example"], locality="r1/z1", network="n"))
+        await east.apply(west.remote_mesh(addresses=["gw.west.example"], locality="r1/z1", network="n"))
         wanted = {
             f"{name}.{address}": entry(address, locality="r1/z1", network="n") for address in ("192.0.2.7", "192.0.2.8")
         }
         await holds(east, "WorkloadEntry", wanted)
 
-        await east.apply(west.object())
+        await east.apply(west.remote_mesh())
         account = "spiffe://cluster.local/ns/default/sa/"
         west.offer(offer("ratings", identities=(f"{account}one", f"{account}two")))
         wanted = {f"{name}.192.0.2.10.{one}": entry(serviceAccount=one) for one in ("one", "two")}
@@ -363,9 +359,9 @@ async def test_workload_entry() -> None:
         west.offer(offer("ratings"))
         await holds(east, "WorkloadEntry", {f"{name}.192.0.2.10": entry()})
 
-        await east.apply(west.object(import_={}))
+        await east.apply(west.remote_mesh(import_={}))
         await holds(east, "WorkloadEntry", {})
-        await east.apply(west.object())
+        await east.apply(west.remote_mesh())
         await holds(east, "WorkloadEntry", {f"{name}.192.0.2.10": entry()})
         await east.delete("Service", "ratings", namespace="default")
         await holds(east, "WorkloadEntry", {})
@@ -385,14 +381,14 @@ async def test_discovery_destination_rule() -> None:
             }
 
         await east.start()
-        await east.apply(federation("east"), west.object(**behind))
+        await east.apply(mesh_federation("east"), west.remote_mesh(**behind))
         await holds(east, "DestinationRule", {name: rule()})
         discovery = {"discovery": {"namespace": "fed", "port": 1234}}
-        await east.apply(west.object(**behind | discovery, clusterDomain="west.mesh"))
+        await east.apply(west.remote_mesh(**behind | discovery, clusterDomain="west.mesh"))
         await holds(east, "DestinationRule", {name: rule("fed", "west.mesh", 1234)})
-        await east.apply(west.object(**behind | {"ingressType": "istio"}))
+        await east.apply(west.remote_mesh(**behind | {"ingressType": "istio"}))
         await holds(east, "DestinationRule", {})
-        await east.apply(west.object(**behind))
+        await east.apply(west.remote_mesh(**behind))
         await holds(east, "DestinationRule", {name: rule()})
         await east.delete("RemoteMesh", "west")
         await holds(east, "DestinationRule", {})
@@ -414,11 +410,11 @@ async def test_import_destination_rule() -> None:
         discovery = "istio-system/mtls-sni.federation-discovery-service-west"
         on_9080 = (9080, "ratings-9080.default.svc.cluster.local")
         await east.start()
-        await east.apply(federation("east"), west.object(**router))
+        await east.apply(mesh_federation("east"), west.remote_mesh(**router))
         await holds(east, "DestinationRule", {name: rule(on_9080)})
 
         theirs = {"host": host("ratings"), "subsets": [{"name": "v1", "labels": {"v": "1"}}]}
-        await east.apply(of_others("DestinationRule", "istio-system", theirs))
+        await east.apply(manifest("DestinationRule", "theirs", theirs))
         await holds(east, "DestinationRule", {"istio-system/theirs": theirs})
         await holds(east, "ServiceEntry", {})
         await east.delete("DestinationRule", "theirs")
@@ -437,16 +433,16 @@ async def test_import_destination_rule() -> None:
         on_7000 = (7000, "ratings-7000.default.svc.cluster.local")
         await holds(east, "DestinationRule", {name: rule(on_7000, on_9080)})
         outliers: dict[str, Any] = {"outlierDetection": {"consecutive5xxErrors": 3}}
-        await east.apply(west.object(**router, trafficPolicy=outliers))
+        await east.apply(west.remote_mesh(**router, trafficPolicy=outliers))
         await holds(east, "DestinationRule", {name: rule(on_7000, on_9080, **outliers)})
-        await east.apply(west.object(trafficPolicy=outliers))
+        await east.apply(west.remote_mesh(trafficPolicy=outliers))
         await holds(east, "DestinationRule", {name: rule(**outliers)})
-        await east.apply(west.object())
+        await east.apply(west.remote_mesh())
         await holds(east, "DestinationRule", {})
 
         alias = {"rules": [{"action": "Import", "as": {"host": "{name}.{namespace}.svc.west.mesh"}}]}
         west.offer(offer("ratings"))
-        await east.apply(west.object(import_=alias))
+        await east.apply(west.remote_mesh(import_=alias))
         other = host("ratings", "west.mesh")
         aliased = rule((9080, f"outbound_.9080_._.{host('ratings')}"), of=other)
         await holds(east, "DestinationRule", {f"istio-system/mtls-sni.{other}": aliased})
@@ -518,7 +514,7 @@ async def through_router(kind: str, objects: Any, when_moved: Any) -> None:
     async with meshes("east") as (east,):
         await east.start()
         await east.apply(service("a", exported=True, ports=TWO_PORTS), service("b"))
-        await east.apply(federation("east", ingress=ROUTER))
+        await east.apply(mesh_federation("east", ingress=ROUTER))
         await holds(east, kind, objects(EXPORTED))
         await east.label("b", export_service="true")
         await holds(east, kind, objects(EXPORTED | {("b", 9080)}))
@@ -528,11 +524,11 @@ async def through_router(kind: str, objects: Any, when_moved: Any) -> None:
         await holds(east, kind, objects(EXPORTED - {("a", 7000)}))
         await east.apply(service("a", exported=True, ports=TWO_PORTS))
         moved = {"selector": {"istio": "gw"}, "portConfig": {"number": 443, "name": "tls"}}
-        await east.apply(federation("east", ingress=ROUTER | {"gateway": moved}, clusterDomain="east.example"))
+        await east.apply(mesh_federation("east", ingress=ROUTER | {"gateway": moved}, clusterDomain="east.example"))
         await holds(east, kind, when_moved)
-        await east.apply(federation("east"))
+        await east.apply(mesh_federation("east"))
         await holds(east, kind, {})
-        await east.apply(federation("east", ingress=ROUTER))
+        await east.apply(mesh_federation("east", ingress=ROUTER))
         await holds(east, kind, objects(EXPORTED))
         await east.delete("MeshFederation", "east")
         await holds(east, kind, {})
@@ -547,8 +543,8 @@ async def test_every_object_says_whose_it_is() -> None:
     async with meshes("east") as (east,), remotes("west") as (west,):
         west.offer(offer("ratings"), offer("reviews"))
         await east.start()
-        await east.apply(federation("east", ingress=ROUTER), service("reviews"), service("a", exported=True))
-        await east.apply(west.object())
+        await east.apply(mesh_federation("east", ingress=ROUTER), service("reviews"), service("a", exported=True))
+        await east.apply(west.remote_mesh())
         kinds = ["Gateway", "PeerAuthentication", "AuthorizationPolicy", "ServiceEntry", "WorkloadEntry", "EnvoyFilter"]
         kinds += ["Route", "FederatedService"]
         await eventually(lambda: all(east.all_of(kind) for kind in kinds))

@@ -5,30 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from meshfed.controller.cluster import SERVICE_EXPORTS
-from meshfed.kube import Manifest
-from tests.controller.meshes import RESOURCES, Mesh, eventually, federated, service
-from tests.controller.test_federation import BOOKINFO, host
-
-ANYTHING: dict[str, Any] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-CRD: Manifest = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinition",
-    "metadata": {"name": "serviceexports.multicluster.x-k8s.io"},
-    "spec": {
-        "group": "multicluster.x-k8s.io",
-        "scope": "Namespaced",
-        "names": {"plural": "serviceexports", "singular": "serviceexport", "kind": "ServiceExport"},
-        "versions": [
-            {
-                "name": "v1alpha1",
-                "served": True,
-                "storage": True,
-                "subresources": {"status": {}},
-                "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": ANYTHING, "status": ANYTHING}}},
-            }
-        ],
-    },
-}
+from tests.builders import host, service, service_export, service_exports_crd
+from tests.controller.meshes import Mesh, federated
+from tests.controller.test_federation import BOOKINFO
+from tests.waiting import eventually
 
 
 def conditions(mesh: Mesh, name: str) -> list[dict[str, Any]]:
@@ -49,17 +29,15 @@ def valid(mesh: Mesh, name: str) -> tuple[str, str]:
 async def test_a_service_export_exports_its_service_and_says_so() -> None:
     async with federated("east", "west", services=BOOKINFO) as (east, west):
         await west.stop()
-        west.server.install_crd(CRD)
+        crd = service_exports_crd()
+        served = {one["metadata"]["name"] for one in west.server.snapshot("customresourcedefinitions")}
+        assert crd["metadata"]["name"] not in served, "the other tests run without that API"
+        west.server.install_crd(crd)
         await west.patch("MeshFederation", "west", {"spec": {"export": {"serviceExports": True}}})
         await west.start()
         await west.ready()
         for name in ("ratings", "missing"):
-            export = {
-                "apiVersion": SERVICE_EXPORTS.api_version,
-                "kind": "ServiceExport",
-                "metadata": {"name": name, "namespace": "default"},
-            }
-            await west.client.create(SERVICE_EXPORTS, export, namespace="default")
+            await west.apply(service_export(name))
         await eventually(lambda: east.imported() == [host("ratings")])
         await eventually(lambda: valid(west, "ratings")[0] == "True")
         await eventually(lambda: valid(west, "missing") == ("False", "NoService"))
@@ -77,4 +55,3 @@ async def test_a_service_export_exports_its_service_and_says_so() -> None:
         await eventually(lambda: east.imported() == [host("ratings")])
         await west.client.delete(SERVICE_EXPORTS, "ratings", namespace="default")
         await eventually(lambda: east.imported() == [])
-    assert "ServiceExport" not in RESOURCES, "the other tests run without that API"

@@ -8,9 +8,11 @@ from typing import Any
 from meshfed.kube import Manifest
 from meshfed.model.offers import Port
 from meshfed.model.reasons import Reason
-from tests.controller.meshes import Mesh, eventually, federation, meshes, service, synced
+from tests.builders import host, mesh_federation, offer, service, service_entry
+from tests.controller.meshes import Mesh, meshes, synced
 from tests.controller.plans import as_planned
-from tests.controller.remotes import host, offer, remotes
+from tests.controller.remotes import remotes
+from tests.waiting import eventually
 
 RATINGS = host("ratings")
 ENTRY = f"import.{RATINGS}"
@@ -41,11 +43,11 @@ def versions(mesh: Mesh, kind: str) -> dict[str, tuple[str, str]]:
 
 async def test_a_host_of_three_remotes_has_one_entry_with_the_endpoints_of_all() -> None:
     async with meshes("east") as (east,), remotes("west", "north", "south") as found:
-        await east.apply(federation("east"))
+        await east.apply(mesh_federation("east"))
         await east.start()
         for number, remote in enumerate(found, start=1):
             remote.offer(offer("ratings"))
-            await east.apply(remote.object(addresses=[f"192.0.2.{number}"]))
+            await east.apply(remote.remote_mesh(addresses=[f"192.0.2.{number}"]))
             await eventually(lambda number=number: len(endpoints(east)) == number)  # type: ignore[misc]
         (uid,) = (one["metadata"]["uid"] for one in east.all_of("ServiceEntry"))
         await as_planned(east, *found)
@@ -55,7 +57,7 @@ async def test_a_host_of_three_remotes_has_one_entry_with_the_endpoints_of_all()
         await eventually(lambda: endpoints(east) == ["192.0.2.2", "192.0.2.3"])
         north.withdraw(RATINGS)
         await eventually(lambda: endpoints(east) == ["192.0.2.3"])
-        await east.apply(south.object(addresses=["192.0.2.33"]))
+        await east.apply(south.remote_mesh(addresses=["192.0.2.33"]))
         await eventually(lambda: endpoints(east) == ["192.0.2.33"])
         assert [one["metadata"]["uid"] for one in east.all_of("ServiceEntry")] == [uid]
         south.withdraw(RATINGS)
@@ -67,12 +69,12 @@ async def test_a_host_of_three_remotes_has_one_entry_with_the_endpoints_of_all()
 async def test_ports_that_disagree_are_refused_and_disturb_nothing() -> None:
     async with meshes("east") as (east,), remotes("west", "north") as (west, north):
         west.offer(offer("ratings"))
-        await east.apply(federation("east"), west.object())
+        await east.apply(mesh_federation("east"), west.remote_mesh())
         await east.start()
         await as_planned(east, west)
         before = versions(east, "ServiceEntry")
         north.offer(offer("ratings", ports=(GRPC,)))
-        await east.apply(north.object(addresses=["192.0.2.30"]))
+        await east.apply(north.remote_mesh(addresses=["192.0.2.30"]))
         await eventually(lambda: accepted(east).get(record("north")) == Reason.PORT_CONFLICT)
         await as_planned(east, west, north)
         assert accepted(east) == {record("west"): "Accepted", record("north"): "PortConflict"}
@@ -92,7 +94,7 @@ async def test_ports_that_disagree_are_refused_and_disturb_nothing() -> None:
         north.offer(offer("ratings", ports=(GRPC,)))
         await eventually(lambda: endpoints(east) == ["192.0.2.10"])
 
-        await east.apply(north.object(addresses=["192.0.2.30"], priority=1))
+        await east.apply(north.remote_mesh(addresses=["192.0.2.30"], priority=1))
         await eventually(lambda: endpoints(east) == ["192.0.2.30"])
         await eventually(lambda: accepted(east)[record("west")] == "PortConflict")
         await east.delete("RemoteMesh", "north")
@@ -104,17 +106,17 @@ async def test_ports_that_disagree_are_refused_and_disturb_nothing() -> None:
 async def test_without_merge_who_comes_second_is_refused_until_the_first_leaves() -> None:
     async with meshes("east") as (east,), remotes("west", "north") as (west, north):
         west.offer(offer("ratings"))
-        await east.apply(federation("east"), west.object(import_={}))
+        await east.apply(mesh_federation("east"), west.remote_mesh(import_={}))
         await east.start()
         await as_planned(east, west)
         north.offer(offer("ratings"))
-        await east.apply(north.object(addresses=["192.0.2.30"], import_={}))
+        await east.apply(north.remote_mesh(addresses=["192.0.2.30"], import_={}))
         await as_planned(east, west, north)
         assert accepted(east) == {record("west"): "Accepted", record("north"): "AlreadyImported"}
         rule = {"action": "Import", "hosts": ["ratings.*"], "merge": True}
-        await east.apply(north.object(addresses=["192.0.2.30"], import_={"rules": [rule]}))
+        await east.apply(north.remote_mesh(addresses=["192.0.2.30"], import_={"rules": [rule]}))
         await eventually(lambda: endpoints(east) == ["192.0.2.30", "192.0.2.10"])
-        await east.apply(north.object(addresses=["192.0.2.30"], import_={}))
+        await east.apply(north.remote_mesh(addresses=["192.0.2.30"], import_={}))
         await eventually(lambda: endpoints(east) == ["192.0.2.10"])
         west.withdraw(RATINGS)
         await as_planned(east, west, north)
@@ -125,7 +127,7 @@ async def test_without_merge_who_comes_second_is_refused_until_the_first_leaves(
 async def test_within_a_second_too_who_was_first_stays_first_over_restarts() -> None:
     async with meshes("east") as (east,), remotes("zulu", "alpha") as (zulu, alpha):
         expected = {record("zulu"): "Accepted", record("alpha"): "AlreadyImported"}
-        await east.apply(federation("east"), zulu.object(import_={}), alpha.object(import_={}))
+        await east.apply(mesh_federation("east"), zulu.remote_mesh(import_={}), alpha.remote_mesh(import_={}))
         await east.start()
         await synced(east, zulu, alpha)
         zulu.offer(offer("ratings"))
@@ -148,7 +150,7 @@ async def test_what_an_earlier_version_recorded_in_whole_seconds_stays_and_comes
     async with meshes("east") as (east,), remotes("zulu", "alpha") as (zulu, alpha):
         zulu.offer(offer("ratings"))
         alpha.offer(offer("ratings"))
-        await east.apply(federation("east"), zulu.object(import_={}), alpha.object(import_={}))
+        await east.apply(mesh_federation("east"), zulu.remote_mesh(import_={}), alpha.remote_mesh(import_={}))
         await east.start()
         await eventually(lambda: len(accepted(east)) == 2)
         await east.stop()
@@ -166,16 +168,11 @@ async def test_what_an_earlier_version_recorded_in_whole_seconds_stays_and_comes
 async def test_somebody_elses_service_entry_for_the_host_is_told_and_takes_nothing_away() -> None:
     async with meshes("east") as (east,), remotes("west") as (west,):
         west.offer(offer("ratings"))
-        await east.apply(federation("east"), west.object())
+        await east.apply(mesh_federation("east"), west.remote_mesh())
         await east.start()
         await as_planned(east, west)
         before = versions(east, "ServiceEntry")
-        theirs = {
-            "apiVersion": "networking.istio.io/v1",
-            "kind": "ServiceEntry",
-            "metadata": {"name": "theirs", "namespace": "default"},
-            "spec": {"hosts": [RATINGS], "ports": [{"number": 9080, "name": "http"}], "resolution": "NONE"},
-        }
+        theirs = service_entry("theirs", RATINGS, namespace="default", resolution="NONE")
         await east.apply(theirs)
         await eventually(lambda: accepted(east) == {record("west"): "HostShared"})
         await eventually(lambda: "HostShared" in {event["reason"] for event in east.server.snapshot("events")})
@@ -193,7 +190,7 @@ async def test_one_remote_by_ip_and_one_by_name() -> None:
     async with meshes("east") as (east,), remotes("west", "north") as (west, north):
         for remote in (west, north):
             remote.offer(offer("ratings"))
-        await east.apply(federation("east"), west.object(), north.object(addresses=["gw.north.example"]))
+        await east.apply(mesh_federation("east"), west.remote_mesh(), north.remote_mesh(addresses=["gw.north.example"]))
         await east.start()
         await as_planned(east, west, north)
         assert endpoints(east) == ["gw.north.example", "192.0.2.10"]
@@ -215,7 +212,7 @@ async def test_one_remote_by_ip_and_one_by_name() -> None:
 
         # A name that is asked for anew is asked for at once.
         east.dns = {"gw2.north.example": ("192.0.2.30", "192.0.2.31")}
-        await east.apply(north.object(addresses=["gw2.north.example"]))
+        await east.apply(north.remote_mesh(addresses=["gw2.north.example"]))
         await as_planned(east, west, north)
         assert joined() == by_west | {
             f"north.{address}": (address, "north-network") for address in ("192.0.2.30", "192.0.2.31")
@@ -228,12 +225,12 @@ async def test_one_remote_by_ip_and_one_by_name() -> None:
 async def test_one_remote_behind_a_router_and_one_not() -> None:
     async with meshes("east") as (east,), remotes("west", "north") as (west, north):
         west.offer(offer("ratings"), offer("reviews"))
-        await east.apply(federation("east"), west.object())
+        await east.apply(mesh_federation("east"), west.remote_mesh())
         await east.start()
         await as_planned(east, west)
         before = versions(east, "ServiceEntry")
         north.offer(offer("ratings"), offer("details"))
-        await east.apply(north.object(addresses=["192.0.2.30"], ingressType="openshift-router"))
+        await east.apply(north.remote_mesh(addresses=["192.0.2.30"], ingressType="openshift-router"))
         await as_planned(east, west, north)
         assert accepted(east) == {
             record("west"): "Accepted",
@@ -251,7 +248,7 @@ async def test_one_remote_behind_a_router_and_one_not() -> None:
         west.offer(offer("ratings"))
         await as_planned(east, west, north)
         assert accepted(east)[record("west")] == "SNIConflict"
-        await east.apply(north.object(addresses=["192.0.2.30"]))
+        await east.apply(north.remote_mesh(addresses=["192.0.2.30"]))
         await as_planned(east, west, north)
         assert (endpoints(east), east.all("DestinationRule")) == (["192.0.2.30", "192.0.2.10"], {})
 
@@ -260,13 +257,15 @@ async def test_remotes_of_one_network_are_imported_from_and_the_younger_says_so(
     async with meshes("east") as (east,), remotes("north", "west") as (north, west):
         for remote in (west, north):
             remote.offer(offer("ratings"), offer(f"of-{remote.name}"))
-        await east.apply(federation("east"), north.object(network="shared"), west.object(network="shared"))
+        await east.apply(
+            mesh_federation("east"), north.remote_mesh(network="shared"), west.remote_mesh(network="shared")
+        )
         await east.start()
         await as_planned(east, west, north)
         assert east.imported() == [host("of-north"), host("of-west"), RATINGS]
         await eventually(lambda: east.condition("RemoteMesh", "north", "Ready") == ("True", "Ready"))
         await eventually(lambda: east.condition("RemoteMesh", "west", "Ready") == ("False", "NameConflict"))
-        await east.apply(north.object(network="other"))
+        await east.apply(north.remote_mesh(network="other"))
         await eventually(lambda: east.condition("RemoteMesh", "west", "Ready") == ("True", "Ready"))
 
 
@@ -274,7 +273,7 @@ async def test_remotes_of_one_identity_are_imported_from_and_both_say_so() -> No
     async with meshes("east") as (east,), remotes("north", "west") as (north, west):
         shared = "spiffe://cluster.local/ns/istio-system/sa/shared"
         west.offer(offer("ratings"))
-        await east.apply(federation("east"), north.object(identity=shared), west.object(identity=shared))
+        await east.apply(mesh_federation("east"), north.remote_mesh(identity=shared), west.remote_mesh(identity=shared))
         await east.start()
         await as_planned(east, west, north)
         ambiguous = ("False", "IdentityAmbiguous")
@@ -290,14 +289,14 @@ async def test_a_remote_that_is_somebody_else_now_is_called_anew() -> None:
     # The sidecar checks who answers when a connection is made: one that is open would go on with whoever it was.
     async with meshes("east") as (east,), remotes("west") as (west,):
         west.offer(offer("ratings"))
-        await east.apply(federation("east"), west.object())
+        await east.apply(mesh_federation("east"), west.remote_mesh())
         await east.start()
         await eventually(lambda: east.imported() == [RATINGS])
         assert west.calls == 1
-        await east.apply(west.object(identity="spiffe://cluster.local/ns/x/sa/another"))
+        await east.apply(west.remote_mesh(identity="spiffe://cluster.local/ns/x/sa/another"))
         await eventually(lambda: west.calls == 2 and west_is_up(east))
         assert east.imported() == [RATINGS]
-        await east.apply(west.object(identity="spiffe://cluster.local/ns/x/sa/another", priority=1))
+        await east.apply(west.remote_mesh(identity="spiffe://cluster.local/ns/x/sa/another", priority=1))
         await as_planned(east, west)
         assert west.calls == 2
 
@@ -311,17 +310,19 @@ async def test_nothing_is_made_of_a_remote_that_is_this_mesh() -> None:
         for remote in (itself, west):
             remote.offer(offer("ratings"))
         plain: dict[str, Any] = {"discovery": {"namespace": "x"}}
-        await east.apply(federation("east"), itself.object(network="x"), west.object(network="east-network"))
+        await east.apply(
+            mesh_federation("east"), itself.remote_mesh(network="x"), west.remote_mesh(network="east-network")
+        )
         await east.start()
         await as_planned(east, itself, west)
         assert accepted(east) == {record("east"): "NameConflict", record("west"): "NameConflict"}
         for name in ("east", "west"):
             await eventually(lambda name=name: east.condition("RemoteMesh", name, "Ready") == ("False", "NameConflict"))  # type: ignore[misc]
         assert not east.all_of("ServiceEntry")
-        await east.apply(itself.object(network="x", **plain), west.object(network="east-network", **plain))
+        await east.apply(itself.remote_mesh(network="x", **plain), west.remote_mesh(network="east-network", **plain))
         await as_planned(east)
         assert not east.all_of("ServiceEntry")
-        await east.apply(west.object())
+        await east.apply(west.remote_mesh())
         await as_planned(east, west)
         assert east.imported() == [RATINGS]
 
@@ -372,7 +373,7 @@ async def test_whatever_is_refused_says_why_and_holds_up_nothing() -> None:
     ]
     async with meshes("east") as (east,), remotes("west") as (west,):
         west.offer(*(one for one, _ in offers))
-        await east.apply(*local, federation("east"), west.object(import_={"rules": rules}))
+        await east.apply(*local, mesh_federation("east"), west.remote_mesh(import_={"rules": rules}))
         await east.start()
         await as_planned(east, west)
         assert accepted(east) == {record("west", one.host): str(reason) for one, reason in offers}
@@ -403,7 +404,7 @@ async def test_whatever_is_refused_says_why_and_holds_up_nothing() -> None:
 async def test_over_the_limit_the_longest_standing_stay() -> None:
     async with meshes("east") as (east,), remotes("west") as (west,):
         west.offer(offer("b"), offer("c"))
-        await east.apply(federation("east"), west.object(import_={"limit": 2}))
+        await east.apply(mesh_federation("east"), west.remote_mesh(import_={"limit": 2}))
         await east.start()
         await as_planned(east, west)
         before = versions(east, "ServiceEntry")
@@ -414,7 +415,7 @@ async def test_over_the_limit_the_longest_standing_stay() -> None:
         west.withdraw(host("b"))
         await as_planned(east, west)
         assert east.imported() == [host("a"), host("c")]
-        await east.apply(west.object(import_={"limit": 0}))
+        await east.apply(west.remote_mesh(import_={"limit": 0}))
         await as_planned(east, west)
         assert set(accepted(east).values()) == {"LimitExceeded"}
         assert east.imported() == []

@@ -31,7 +31,7 @@ def resolver() -> Work:
 
 
 def session() -> Work:
-    mesh = msgspec.convert(Remote("west", 1).object(), RemoteMesh)
+    mesh = msgspec.convert(Remote("west", 1).remote_mesh(), RemoteMesh)
     made = Session(
         mesh,
         reports=Reports(desire=lambda _remote, _host, _spec: None, connection=lambda _name, _connection: None),

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.controller.meshes import Mesh, eventually, federated, remote, service, synced
-from tests.controller.test_federation import BOOKINFO, export_all, host
+from tests.builders import host, service, service_entry
+from tests.controller.meshes import Mesh, federated, synced
+from tests.controller.test_federation import BOOKINFO, export_all
+from tests.waiting import eventually, meanwhile
 
 IMPORTS = ("ServiceEntry", "WorkloadEntry", "FederatedService")
 
@@ -29,13 +30,8 @@ async def nothing_lost(*watched: Mesh) -> AsyncIterator[None]:
                 lost.extend(f"{mesh.name}: {one}" for one in sorted(missing))
             await asyncio.sleep(0)
 
-    watching = asyncio.create_task(watch())
-    try:
+    async with meanwhile(watch()):
         yield
-    finally:
-        watching.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watching
     assert lost == []
 
 
@@ -188,12 +184,7 @@ async def test_drift_is_repaired_and_what_others_added_is_left_alone() -> None:
 
 async def test_an_object_of_that_name_that_is_not_ours_is_never_overwritten() -> None:
     async with federated("east", "west", services=BOOKINFO) as (east, west):
-        foreign = {
-            "apiVersion": "networking.istio.io/v1",
-            "kind": "ServiceEntry",
-            "metadata": {"name": f"import.{host('ratings')}", "namespace": "istio-system"},
-            "spec": {"hosts": ["somebody.example.com"], "ports": [{"number": 80, "name": "http"}]},
-        }
+        foreign = service_entry(f"import.{host('ratings')}", "somebody.example.com")
         await east.apply(foreign)
         await west.label("ratings", export_service="true")
         await west.label("reviews", export_service="true")
@@ -202,7 +193,7 @@ async def test_an_object_of_that_name_that_is_not_ours_is_never_overwritten() ->
         await eventually(lambda: east.condition("FederatedService", record, "Applied") == ("False", "NotOwned"))
         assert east.imported() == ["somebody.example.com"]
         await east.delete("ServiceEntry", f"import.{host('ratings')}")
-        await eventually(lambda: east.imported() == [host("ratings")], patience=90)
+        await eventually(lambda: east.imported() == [host("ratings")], within=90)
 
 
 async def test_a_federated_service_deleted_by_hand_is_put_back_while_the_remote_is_there() -> None:
@@ -260,6 +251,6 @@ async def test_removing_the_remote_object_of_a_remote_that_is_away_removes_its_i
         await east.delete("RemoteMesh", "west")
         await eventually(lambda: not east.all("RemoteMesh"))
         assert (east.imported(), east.merged(), east.all("FederatedService")) == ([], [], {})
-        await east.apply(remote(west))
+        await east.apply(west.remote_mesh())
         await west.start()
         await eventually(lambda: east.imported() == [host("ratings")])

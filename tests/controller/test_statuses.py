@@ -18,8 +18,8 @@ from meshfed.kube import KubeError, Manifest, Resource, TransportError
 from meshfed.model.reasons import Condition, ConditionType, Reason
 from meshfed.plan import StatusUpdate
 from meshfed.plan.values import Ref
-from tests.controller.meshes import eventually
-from tests.world import remote
+from tests.builders import remote_mesh, typed
+from tests.waiting import eventually
 
 REF: Ref = ("RemoteMesh", "istio-system", "west")
 UP = Condition(type=ConditionType.CONNECTED, status="True", reason=Reason.CONNECTED, message="up")
@@ -57,7 +57,7 @@ class Cluster:
             self._seen = (self.version, dict(self.status))
         version, status = self._seen
         return msgspec.structs.replace(
-            remote("west"),
+            typed(RemoteMesh, remote_mesh("west")),
             metadata=ObjectMeta(resource_version=str(version)),
             status=msgspec.convert(status, RemoteMeshStatus),
         )

@@ -7,8 +7,9 @@ import asyncio
 import pytest
 
 from meshfed.telemetry.metrics import Metrics
-from tests.controller.meshes import eventually, federated
+from tests.controller.meshes import federated
 from tests.controller.test_federation import BOOKINFO, export_all
+from tests.waiting import eventually
 
 SECONDS = 60
 

@@ -14,7 +14,7 @@ import msgspec
 
 from meshfed.kube import Manifest
 from meshfed.model.offers import Offer, Port
-from tests.controller.meshes import GROUP, SYSTEM
+from tests.builders import EXPORTED, SYSTEM, manifest, namespace, pod, service
 
 DNS = {"gw.west.example": ("192.0.2.7", "2001:db8::7"), "gw.north.example": ("192.0.2.8",)}
 NAMESPACES = {
@@ -36,7 +36,6 @@ _PORTS = (
     [{"name": "dns", "port": 53, "protocol": "UDP"}],
 )
 _PODS = ("p1", "p2", "p3")
-_EXPORTED = {"export-service": "true"}
 
 
 class Put(msgspec.Struct, frozen=True):
@@ -178,7 +177,7 @@ class _Walker:
     def _namespace(self) -> Manifest:
         name = self._one("default", "shop")
         labels = self._one(NAMESPACES[name], {}, {"env": "test"}, {"env": "prod", "team": "pay"})
-        return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+        return namespace(name, **labels)
 
     # --- objects
 
@@ -187,23 +186,15 @@ class _Walker:
         selector = self._mostly({"app": name}, {"app": "a"}, {"app": "a", "v": "1"}, {})
         spec: dict[str, Any] = {"ports": self._mostly([{"name": "http", "port": 9080}], *_PORTS), "selector": selector}
         spec |= self._rarely({}, {"clusterIP": "None"}, {"type": "ExternalName", "externalName": "x.example"})
-        labels = {"app": name} | self._mostly(_EXPORTED, {}) | self._one({}, {"tier": "gold"}, {"tier": "tin"})
-        return {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": name, "namespace": self._mostly("default", "shop", "kube-public"), "labels": labels},
-            "spec": spec,
-        }
+        labels = self._mostly(EXPORTED, {}) | self._one({}, {"tier": "gold"}, {"tier": "tin"})
+        return service(f"{name}.{self._mostly('default', 'shop', 'kube-public')}", labels=labels, **spec)
 
     def _pod(self) -> Manifest:
         labels = self._one({"app": "a"}, {"app": "a", "v": "1"}, {"app": "b"}, {"app": "pay"})
-        labels |= self._mostly({"security.istio.io/tlsMode": "istio"}, {})
-        return {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": self._one(*_PODS), "namespace": self._mostly("default", "shop"), "labels": labels},
-            "spec": {"serviceAccountName": "x", "containers": [{"name": "app", "image": "app"}]},
-        }
+        sidecar = self._mostly(True, False)
+        return pod(
+            f"{self._one(*_PODS)}.{self._mostly('default', 'shop')}", account="x", sidecar=sidecar, labels=labels
+        )
 
     def _of_others(self) -> Manifest:
         host = self._one("a", "b.default.svc.cluster.local", "*.shop.svc.cluster.local", "*.west.example", "pay")
@@ -214,8 +205,7 @@ class _Walker:
         )
         if kind == "ServiceEntry":
             spec |= {"ports": [{"number": 80, "name": "http", "protocol": "HTTP"}], "resolution": "STATIC"}
-        metadata = {"name": "theirs", "namespace": self._one("default", "shop", SYSTEM)}
-        return {"apiVersion": "networking.istio.io/v1", "kind": kind, "metadata": metadata, "spec": spec}
+        return manifest(kind, "theirs", spec, namespace=self._one("default", "shop", SYSTEM))
 
     def _offer(self) -> Offer:
         name = f"{self._one(*_NAMES)}.{self._mostly('default', 'shop', 'kube-system', SYSTEM)}"
@@ -257,13 +247,13 @@ class _Walker:
             "controlPlaneNamespace": self._mostly(SYSTEM, "mesh-system"),
             "export": self._mostly(self._export(), None),
         }
-        return _ours("MeshFederation", name, spec)
+        return manifest("MeshFederation", name, _without_none(spec))
 
     def _export(self) -> dict[str, Any]:
         alias = {"action": "Export", "names": ["pay"], "as": self._one({"name": "a"}, {"namespace": "shop"})}
         rules = [*self._mostly([], [alias]), *(self._export_rule() for _ in range(self._one(1, 2)))]
         return self._some(
-            serviceSelectors=self._mostly({"matchLabels": _EXPORTED}, {}, self._selector()),
+            serviceSelectors=self._mostly({"matchLabels": EXPORTED}, {}, self._selector()),
             namespaceSelectors=self._one({}, {"matchLabels": {"env": "prod"}}, self._selector("env", "test")),
             rules=self._one(None, rules),
         )
@@ -309,7 +299,7 @@ class _Walker:
             ),
             "import": self._mostly(self._import(), None),
         }
-        return _ours("RemoteMesh", name, spec)
+        return manifest("RemoteMesh", name, _without_none(spec))
 
     def _import(self) -> dict[str, Any]:
         deny = {"action": "Deny", "hosts": [self._one("a.*", "*.shop.*")]}
@@ -345,15 +335,6 @@ class _Walker:
                 merge=self._one(True, False),
             ),
         }
-
-
-def _ours(kind: str, name: str, spec: dict[str, Any]) -> Manifest:
-    return {
-        "apiVersion": f"{GROUP}/v1alpha1",
-        "kind": kind,
-        "metadata": {"name": name, "namespace": SYSTEM},
-        "spec": _without_none(spec),
-    }
 
 
 def _without_none(value: Any) -> Any:

@@ -20,55 +20,20 @@ import helm
 import yaml
 from yarl import URL
 
-from meshfed.kube import Client, Manifest, NotFound, PatchType, Resource, load_kubeconfig
+from meshfed.kube import Client, Manifest, NotFound, PatchType, load_kubeconfig
 from meshfed_sandbox.apiserver import APIServer
 from meshfed_sandbox.apiserver.access import Use
 from meshfed_sandbox.dataplane import processes
 from meshfed_sandbox.istio_crds import istio_crds
 from meshfed_sandbox.ports import Ports
-from tests.controller.meshes import RESOURCES as KINDS
-from tests.controller.meshes import eventually
+from tests.builders import RESOURCES, SYSTEM, namespace, service_exports_crd
 from tests.deploy.permissions import refused
 from tests.forked import forked
 from tests.published import published_crds
+from tests.waiting import PATIENCE, eventually
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CHART = ROOT / "deploy" / "chart"
-SYSTEM = "istio-system"
-PATIENCE = 60.0
-
-RESOURCES = KINDS | {
-    resource.kind: resource
-    for resource in (
-        Resource("apps", "v1", "deployments", "Deployment"),
-        Resource(
-            "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False
-        ),
-        Resource("batch", "v1", "jobs", "Job"),
-        Resource("multicluster.x-k8s.io", "v1alpha1", "serviceexports", "ServiceExport"),
-    )
-}
-SERVICE_EXPORTS: Manifest = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinition",
-    "metadata": {"name": "serviceexports.multicluster.x-k8s.io"},
-    "spec": {
-        "group": "multicluster.x-k8s.io",
-        "scope": "Namespaced",
-        "names": {"plural": "serviceexports", "singular": "serviceexport", "kind": "ServiceExport"},
-        "versions": [
-            {
-                "name": "v1alpha1",
-                "served": True,
-                "storage": True,
-                "subresources": {"status": {}},
-                "schema": {
-                    "openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
-                },
-            }
-        ],
-    },
-}
 
 
 class Pod:
@@ -184,14 +149,14 @@ async def cluster(
     """
     definitions = published_crds() or istio_crds()
     installed = [crd for crd in definitions if openshift or crd["spec"]["names"]["kind"] != "Route"]
-    installed += [SERVICE_EXPORTS] if service_exports else []
+    installed += [service_exports_crd()] if service_exports else []
     with Ports() as ports:
         async with APIServer(authorization="RBAC", crds=[*installed, *crds]) as server:
             kubeconfig = directory / f"admin-{URL(server.url).port}.kubeconfig"
             kubeconfig.write_text(yaml.safe_dump(server.kubeconfig()))
             async with Client(load_kubeconfig(str(kubeconfig), None, {})) as client:
                 made = Cluster(server, client, kubeconfig, ports, openshift=openshift)
-                await made.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}})
+                await made.apply(namespace(SYSTEM))
                 try:
                     yield made
                 finally:
@@ -209,7 +174,7 @@ async def until(holds: Callable[[], bool], what: str, pod: Pod | None = None) ->
         return holds()
 
     try:
-        await eventually(settled, what, patience=PATIENCE)
+        await eventually(settled, what, within=PATIENCE)
     except AssertionError as error:
         if pod is None:
             raise

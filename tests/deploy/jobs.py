@@ -9,7 +9,9 @@ from typing import Any
 import helm
 
 from meshfed.kube import Manifest
-from tests.deploy.cluster import PATIENCE, RESOURCES, SYSTEM, Cluster
+from tests.builders import RESOURCES, SYSTEM
+from tests.deploy.cluster import Cluster
+from tests.waiting import PATIENCE
 
 NOW = "2026-01-31T03:12:45Z"
 

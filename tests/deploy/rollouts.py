@@ -16,8 +16,9 @@ import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
 from meshfed.kube import Manifest
-from tests.controller.meshes import eventually
-from tests.deploy.cluster import PATIENCE, RESOURCES, SYSTEM, Cluster, Pod
+from tests.builders import RESOURCES, SYSTEM
+from tests.deploy.cluster import Cluster, Pod
+from tests.waiting import PATIENCE, eventually
 
 JSONObject = dict[str, Any]
 
@@ -68,7 +69,7 @@ class Rollouts:
             else:
                 # The leader first, since that is the hardest.
                 await self._stop(max(old or self.replicas, key=lambda one: one.last.leads))
-        await eventually(lambda: any(one.last.leads for one in self.replicas), "nobody leads", patience=PATIENCE)
+        await eventually(lambda: any(one.last.leads for one in self.replicas), "nobody leads", within=PATIENCE)
 
     async def _start(self, template: Manifest) -> None:
         metrics, health = self._found.ports.take(), self._found.ports.take()

@@ -14,13 +14,14 @@ from meshfed import __version__
 from meshfed.api.crds import DIGEST_ANNOTATION, VERSION_LABEL
 from meshfed.controller.cluster import CRDS
 from meshfed.kube import Manifest
+from tests.builders import SYSTEM, namespace, service
 from tests.controller.test_adoption import foreign_crds
 from tests.controller.test_definitions import NAMES, older, spec_of
-from tests.deploy.cluster import CHART, SYSTEM, Cluster, cluster, until
+from tests.deploy.cluster import CHART, Cluster, cluster, until
 from tests.deploy.jobs import helm_with_jobs
 from tests.deploy.permissions import Permission, granted, idle, refused
 from tests.deploy.test_chart import rendered
-from tests.deploy.test_release import service, written
+from tests.deploy.test_release import written
 
 HOOK = "federation-controller-crds"
 POLICY = {"outlierDetection": {"consecutive5xxErrors": 5}}
@@ -126,7 +127,7 @@ async def test_two_releases_of_different_versions_live_by_one_set_of_crds(
     helm_process: helm.Helm, tmp_path: Path
 ) -> None:
     async with cluster(tmp_path) as found:
-        await found.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "two"}})
+        await found.apply(namespace("two"))
         await found.apply(service("reviews", exported=True))
         chart = str(described_otherwise(tmp_path / "older"))
         await found.helm(helm_process, "install", "east", VALUES, chart=chart)

@@ -12,10 +12,11 @@ from typing import Any
 import helm
 import pytest
 
-from tests.deploy.cluster import SYSTEM, Cluster, cluster, until
+from tests.builders import SYSTEM, service
+from tests.deploy.cluster import Cluster, cluster, until
 from tests.deploy.jobs import helm_with_jobs
 from tests.deploy.test_chart import example
-from tests.deploy.test_release import service, written
+from tests.deploy.test_release import written
 
 SOON = {"uninstall": {"timeout": "20s"}}
 """So long that the Job which may do all gets through, with a controller that it has to give up on."""

@@ -12,10 +12,10 @@ import yaml
 
 from meshfed.kube import Manifest
 from meshfed_sandbox.kubectl import kubectl_path
-from tests.controller.meshes import federation
-from tests.deploy.cluster import ROOT, SYSTEM, Cluster, cluster, until
+from tests.builders import SYSTEM, mesh_federation, namespace, service
+from tests.deploy.cluster import ROOT, Cluster, cluster, until
 from tests.deploy.permissions import refused
-from tests.deploy.test_release import service, written
+from tests.deploy.test_release import written
 
 OPS = "mesh-ops"
 NAME = "federation-controller"
@@ -46,7 +46,7 @@ async def applied(found: Cluster, objects: list[Manifest], directory: Path) -> N
 
 async def federates(found: Cluster, control_plane: str) -> None:
     """The controller in ``mesh-ops`` writes what it should, where it should, and is refused nothing."""
-    mesh = federation("mesh", controlPlaneNamespace=control_plane)
+    mesh = mesh_federation("mesh", controlPlaneNamespace=control_plane)
     mesh["metadata"]["namespace"] = OPS
     await found.apply(service("reviews", exported=True), mesh)
     pod = await found.run_controller(namespace=OPS)
@@ -55,10 +55,6 @@ async def federates(found: Cluster, control_plane: str) -> None:
     assert {one["metadata"]["namespace"] for one in written(found, OPS)["Gateway"]} == {control_plane}
     assert [one["metadata"]["namespace"] for one in found.all("Lease")] == [OPS]
     assert refused(found.uses(NAME, OPS)) == []
-
-
-def namespace(name: str) -> Manifest:
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
 
 
 async def test_where_istiod_is_in_that_namespace_too_an_overlay_says_so_in_a_line(tmp_path: Path) -> None:

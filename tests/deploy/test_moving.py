@@ -11,14 +11,14 @@ import yaml
 
 from meshfed.api.crds import all_crds
 from meshfed.kube import Manifest
-from tests.controller.meshes import GROUP
+from tests.builders import RESOURCES, SYSTEM, service
 from tests.controller.test_adoption import foreign_crds
-from tests.deploy.cluster import RESOURCES, SYSTEM, Cluster, cluster, until
+from tests.deploy.cluster import Cluster, cluster, until
 from tests.deploy.jobs import helm_with_jobs
 from tests.deploy.permissions import granted, idle, refused
 from tests.deploy.test_chart import example
-from tests.deploy.test_release import service, written
-from tests.reference_objects import PEER, Peer, ReferenceMesh, Service
+from tests.deploy.test_release import written
+from tests.reference_objects import PEER, RECORD, Peer, ReferenceMesh, Service
 
 NAME = "federation-controller"
 SELECTOR = {"app": NAME, "app.kubernetes.io/name": NAME, "app.kubernetes.io/instance": "east"}
@@ -26,17 +26,6 @@ ACCOUNT = {"kind": "ServiceAccount", "name": NAME, "namespace": SYSTEM}
 ROLE = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": NAME}
 CONTAINER = {"name": NAME, "image": "reference"}
 OWN = {crd["metadata"]["name"] for crd in all_crds()}
-RECORD: Manifest = {
-    "apiVersion": f"{GROUP}/v1alpha1",
-    "kind": "FederatedService",
-    "metadata": {
-        "name": "ratings-default-svc-cluster-local-west",
-        "namespace": SYSTEM,
-        "labels": {f"{GROUP}/source-mesh": "west"},
-        "finalizers": ["federation.example.org/theirs"],
-    },
-    "spec": {"host": "ratings.default.svc.cluster.local"},
-}
 
 
 def _object(api_version: str, kind: str, name: str, **fields: object) -> Manifest:

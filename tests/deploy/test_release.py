@@ -26,8 +26,19 @@ from meshfed_sandbox.apiserver.access import Use
 from meshfed_sandbox.apiserver.rbac import Attributes
 from meshfed_sandbox.dataplane import processes
 from meshfed_sandbox.ports import Ports
-from tests.controller.meshes import GROUP
-from tests.deploy.cluster import RESOURCES, SYSTEM, Cluster, Pod, cluster, until
+from tests.builders import (
+    EXPORTED,
+    GATEWAY,
+    GROUP,
+    RESOURCES,
+    SYSTEM,
+    mesh_federation,
+    namespace,
+    remote_mesh,
+    service,
+    service_export,
+)
+from tests.deploy.cluster import Cluster, Pod, cluster, until
 from tests.deploy.jobs import helm_with_jobs, nothing
 from tests.deploy.permissions import Permission, granted, idle, refused
 from tests.deploy.test_chart import example
@@ -64,32 +75,13 @@ DRIFT: dict[str, JSONObject] = {
     "FederatedService": {"labels": {"drift": "x"}},
 }
 """What somebody changes in each kind."""
-EXPORTED_BY_ITS_OWNER: Manifest = {
-    "apiVersion": "multicluster.x-k8s.io/v1alpha1",
-    "kind": "ServiceExport",
-    "metadata": {"name": "details", "namespace": "default"},
-}
+EXPORTED_BY_ITS_OWNER = service_export("details")
 OFFERS = """
 - host: details.default.svc.cluster.local
   ports: [{name: http, number: 9080, protocol: HTTP}]
 - host: ratings.default.svc.cluster.local
   ports: [{name: http, number: 9080, protocol: HTTP}]
 """
-
-
-def service(name: str, *, exported: bool = False) -> Manifest:
-    labels = {"app": name} | ({"export-service": "true"} if exported else {})
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": name, "namespace": "default", "labels": labels},
-        "spec": {"ports": [{"name": "http", "port": 9080}], "selector": {"app": name}},
-    }
-
-
-def ours(kind: str, name: str, spec: Mapping[str, Any], namespace: str = NAMESPACE) -> Manifest:
-    meta = {"name": name, "namespace": namespace}
-    return {"apiVersion": f"{GROUP}/v1alpha1", "kind": kind, "metadata": meta, "spec": dict(spec)}
 
 
 @asynccontextmanager
@@ -212,7 +204,7 @@ async def prepared(directory: Path, *, openshift: bool = False) -> AsyncIterator
     """A cluster where the controller's namespace is not istiod's, with Services, one of them exported."""
     async with cluster(directory, openshift=openshift, service_exports=True) as found:
         await found.apply(
-            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
+            namespace(NAMESPACE),
             service("reviews", exported=True),
             service("details"),
             service("page"),
@@ -223,18 +215,16 @@ async def prepared(directory: Path, *, openshift: bool = False) -> AsyncIterator
 def described(address: str, *, openshift: bool) -> list[Manifest]:
     """Mesh east and its remote west, which is at ``address``."""
     router = {"type": "openshift-router"} if openshift else {}
-    west = {
-        "network": "west-network",
-        "addresses": [address],
-        "trafficPolicy": {"outlierDetection": {"consecutive5xxErrors": 5}},
-        "import": {"merge": True},
-    }
-    east = {
-        "network": "east-network",
-        "ingress": {"gateway": {"selector": {"app": "federation-ingress-gateway"}}} | router,
-        "export": {"serviceExports": True, "serviceSelectors": {"matchLabels": {"export-service": "true"}}},
-    }
-    return [ours("MeshFederation", "east", east), ours("RemoteMesh", "west", west)]
+    outliers = {"outlierDetection": {"consecutive5xxErrors": 5}}
+    return [
+        mesh_federation(
+            "east",
+            namespace=NAMESPACE,
+            ingress={"gateway": {"selector": GATEWAY}} | router,
+            export={"serviceExports": True, "serviceSelectors": {"matchLabels": EXPORTED}},
+        ),
+        remote_mesh("west", namespace=NAMESPACE, addresses=[address], trafficPolicy=outliers, import_={"merge": True}),
+    ]
 
 
 def values_of(mesh: Manifest, remote: Manifest) -> JSONObject:
@@ -377,9 +367,8 @@ async def test_two_releases_in_one_cluster(helm_process: helm.Helm, tmp_path: Pa
 
     The namespace of the one that stays ends as the other's hook is named: joined by dashes, their roles had one name.
     """
-    namespace = "other-uninstall"
+    stays = "other-uninstall"
     values = {"podMonitor": {"enabled": False}, "networkPolicy": {"enabled": True}}
-    other = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "other"}}
     async with cluster(tmp_path) as found:
 
         def everything(but: str | None = None) -> dict[str, Manifest]:
@@ -388,12 +377,12 @@ async def test_two_releases_in_one_cluster(helm_process: helm.Helm, tmp_path: Pa
             ]  # in which Helm keeps releases
             return {obj["metadata"]["uid"]: obj for obj in objects if obj["metadata"].get("namespace", "") != but}
 
-        await found.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}, other)
-        await found.helm(helm_process, "install", "east", values, namespace=namespace)
+        await found.apply(namespace(stays), namespace("other"))
+        await found.helm(helm_process, "install", "east", values, namespace=stays)
         first = everything()
         exists = r'federation-controller.* in namespace "other-uninstall" exists and cannot be'
         with pytest.raises(helm.HelmError, match=exists):
-            await found.helm(helm_process, "install", "west", values, namespace=namespace)
+            await found.helm(helm_process, "install", "west", values, namespace=stays)
         assert everything() == first
         await found.helm(helm_process, "install", "west", values, namespace="other")
         assert first.items() <= everything().items()

@@ -13,7 +13,9 @@ import pytest
 import yaml
 
 from meshfed.kube import Manifest
-from tests.deploy.cluster import CHART, SYSTEM, Cluster, cluster
+from tests import builders
+from tests.builders import SYSTEM
+from tests.deploy.cluster import CHART, Cluster, cluster
 from tests.deploy.test_chart import CASES, PODS, example, one, rendered
 
 JSONObject = dict[str, Any]
@@ -41,24 +43,9 @@ POD_MONITOR = fields(
     selector=fields(matchLabels=LABELS),
     podMetricsEndpoints={"type": "array", "items": ENDPOINT},
 )
-POD_MONITORS: Manifest = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinition",
-    "metadata": {"name": "podmonitors.monitoring.coreos.com"},
-    "spec": {
-        "group": "monitoring.coreos.com",
-        "scope": "Namespaced",
-        "names": {"plural": "podmonitors", "singular": "podmonitor", "kind": "PodMonitor"},
-        "versions": [
-            {
-                "name": "v1",
-                "served": True,
-                "storage": True,
-                "schema": {"openAPIV3Schema": fields("spec", spec=POD_MONITOR)},
-            }
-        ],
-    },
-}
+POD_MONITORS = builders.crd(
+    "PodMonitor", "podmonitors", "monitoring.coreos.com", schema=fields("spec", spec=POD_MONITOR)
+)
 """Of the Prometheus operator's CRD, what the chart uses."""
 
 
@@ -105,7 +92,7 @@ async def test_every_object_is_one_that_a_cluster_takes(releases: dict[str, list
     crds = [yaml.safe_load(path.read_text()) for path in sorted((CHART / "crds").glob("*.yaml"))]
     async with cluster(tmp_path, crds=[*crds, POD_MONITORS]) as found:
         for namespace in {release.namespace for release in RELEASES.values()}:
-            await found.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+            await found.apply(builders.namespace(namespace))
         seen = set()
         for case, objects in releases.items():
             for obj in objects:

@@ -13,12 +13,14 @@ import helm
 import pytest
 
 from meshfed.kube import Manifest
-from tests.controller.meshes import Mesh, eventually
+from tests.builders import RESOURCES, SYSTEM, service
+from tests.controller.meshes import Mesh
 from tests.controller.test_adoption import never_without
-from tests.deploy.cluster import PATIENCE, RESOURCES, SYSTEM, Cluster, cluster, until
+from tests.deploy.cluster import Cluster, cluster, until
 from tests.deploy.rollouts import rollouts
 from tests.deploy.test_chart import example
-from tests.deploy.test_release import offering, service, written
+from tests.deploy.test_release import offering, written
+from tests.waiting import PATIENCE, eventually, meanwhile
 
 
 @contextlib.asynccontextmanager
@@ -33,13 +35,8 @@ async def restless(found: Cluster) -> AsyncIterator[None]:
             )
             await asyncio.sleep(0.1)
 
-    task = asyncio.create_task(change())
-    try:
+    async with meanwhile(change()):
         yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 async def test_more_and_fewer_replicas_and_never_two_that_write(helm_process: helm.Helm, tmp_path: Path) -> None:
@@ -55,7 +52,7 @@ async def test_more_and_fewer_replicas_and_never_two_that_write(helm_process: he
                 await pods.settle()
                 assert len(pods.replicas) == step["replicas"]
                 before = pods.writes
-                await eventually(lambda: pods.writes > before, patience=PATIENCE)  # noqa: B023 - awaited here
+                await eventually(lambda: pods.writes > before, within=PATIENCE)  # noqa: B023 - awaited here
         assert set(written(found, SYSTEM)) >= {"Gateway", "AuthorizationPolicy"}
         assert pods.faults == []
         assert pods.longest < PATIENCE
@@ -93,7 +90,7 @@ async def test_from_flags_to_objects_and_back_and_no_import_is_ever_missing(
         async with never_without(mesh, *IMPORTS):
             await found.helm(helm_process, "upgrade", "east", by_objects(address))
             await pods.settle()
-            await eventually(lambda: mesh.condition("RemoteMesh", "west", "Synced")[0] == "True", patience=PATIENCE)
+            await eventually(lambda: mesh.condition("RemoteMesh", "west", "Synced")[0] == "True", within=PATIENCE)
             assert imported(found) == before
 
             # Back: Helm would delete the objects under the controller that goes by them.

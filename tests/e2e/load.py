@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from tests.e2e.probes import answered_by
-from tests.sandbox.dataplane.world import Answer, MeshWorld, eventually
+from tests.sandbox.dataplane.world import Answer, MeshWorld
+from tests.waiting import eventually
 
 _CALLERS: Final = 2
 _PAUSE: Final = 0.05

@@ -29,8 +29,9 @@ from meshfed_sandbox.dataplane.plane import Options
 from meshfed_sandbox.dataplane.translate import configuration
 from meshfed_sandbox.dataplane.values import ProxyConfig
 from tests.e2e.mutants import KINDS, Mutation, Names, equivalent, mutations
-from tests.e2e.probes import BOTH, CALLER, Probe, run, service
-from tests.sandbox.dataplane.world import PATIENCE, JSONObject, MeshWorld, World, eventually
+from tests.e2e.probes import BOTH, CALLER, Probe, fronting, run
+from tests.sandbox.dataplane.world import JSONObject, MeshWorld, World
+from tests.waiting import PATIENCE, eventually
 
 EAST, WEST = frozenset({"east"}), frozenset({"west"})
 CONTROLLER: Final = ("istio-system", "federation-controller")
@@ -246,7 +247,7 @@ async def _bring(world: World) -> None:
         await run(mesh, "echo-pods", image="echo", account=f"{mesh.name}-echo", ports=PORTS, labels=SHARED)
         ports = [{"name": name, "port": number} for name, number in PORTS.items()]
         for name in (*exported, "both"):
-            made = service(name, *(ports[:1] if name == "aliased" else ports))
+            made = fronting(name, *(ports[:1] if name == "aliased" else ports))
             if name == "both":
                 made["spec"]["selector"] = SHARED  # no other Service's, or nothing could join it
             await mesh.apply(made)

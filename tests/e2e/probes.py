@@ -15,7 +15,9 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from tests.sandbox.dataplane.world import NAMESPACE, Answer, JSONObject, MeshWorld, World, eventually
+from tests.builders import manifest, service
+from tests.sandbox.dataplane.world import NAMESPACE, Answer, JSONObject, MeshWorld, World
+from tests.waiting import eventually
 
 EXPORTS = ("echo", "shifted", "both")
 """What west is to export, so that the probes hold."""
@@ -157,21 +159,21 @@ PORTS = {"http": 8080, "http2": 8082, "grpc": 7070, "tcp": 9000, "https": 8443}
 """The ports of every echo, by name."""
 
 
-def service(name: str, *ports: JSONObject, pods: str = "echo-pods") -> JSONObject:
-    """A Service in front of the Pods of the Deployment ``pods``."""
-    metadata = {"name": name, "namespace": NAMESPACE}
-    spec = {"selector": {"app": pods}, "ports": list(ports)}
-    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
+def fronting(name: str, *ports: JSONObject, pods: str = "echo-pods") -> JSONObject:
+    """A Service in front of the Pods of the Deployment ``pods``, without labels: it would be exported with them."""
+    made = service(f"{name}.{NAMESPACE}", selector={"app": pods}, ports=ports)
+    del made["metadata"]["labels"]
+    return made
 
 
 def echo(**ports: int) -> JSONObject:
     """The Service that the caller's mesh lacks, with some ports of other numbers."""
-    return service(
+    return fronting(
         "echo", *({"name": name, "port": number, "targetPort": PORTS[name]} for name, number in (PORTS | ports).items())
     )
 
 
-SHIFTED = service(
+SHIFTED = fronting(
     "shifted",
     {"name": "http", "port": 80, "targetPort": 8080},
     {"name": "http2-named", "port": 81, "targetPort": "http2"},
@@ -180,13 +182,23 @@ SHIFTED = service(
 
 def both(*, named: bool) -> JSONObject:
     """The Service that all meshes have: its targetPorts are a name, a number, a name, a number, or the reverse."""
-    return service(
+    return fronting(
         "both",
         {"name": "http-first", "port": 80, "targetPort": "http" if named else 8080},
         {"name": "http2-second", "port": 81, "targetPort": 8082 if named else "http2"},
         {"name": "grpc-third", "port": 82, "targetPort": "grpc" if named else 7070},
         {"name": "tcp-fourth", "port": 83, "targetPort": 9000 if named else "tcp"},
     )
+
+
+def only(principal: str) -> JSONObject:
+    """An AuthorizationPolicy that lets one identity alone call the Pods of Deployment ``echo``."""
+    spec = {
+        "selector": {"matchLabels": {"app": "echo"}},
+        "action": "ALLOW",
+        "rules": [{"from": [{"source": {"principals": [principal]}}]}],
+    }
+    return manifest("AuthorizationPolicy", "echo", spec, namespace=NAMESPACE)
 
 
 async def run(

@@ -10,8 +10,9 @@ import pytest_asyncio
 
 from meshfed_sandbox.dataplane.network import inside
 from tests.e2e.mutated import metrics, plaintext, stranger
-from tests.e2e.probes import run, service
-from tests.sandbox.dataplane.world import Answer, JSONObject, MeshWorld, World, eventually
+from tests.e2e.probes import fronting, only, run
+from tests.sandbox.dataplane.world import Answer, MeshWorld, World
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -28,10 +29,10 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
         await run(world.east, "caller", image="sleep", account="caller")
         await run(world.east, "other", image="sleep", account="other")
         await run(world.west, "echo", image="echo", account="echo", ports=PORTS)
-        await world.west.apply(service("echo", *ports, pods="echo"))
+        await world.west.apply(fronting("echo", *ports, pods="echo"))
         for mesh in (world.east, world.west):
             await run(mesh, "both", image="echo", account=f"both-{mesh.name}", ports=PORTS)
-            await mesh.apply(service("both", *ports, pods="both"))
+            await mesh.apply(fronting("both", *ports, pods="both"))
         await world.federate(**{"import": {"merge": True, "allowTCP": True}})
         await world.settled()
         await world.connected()
@@ -40,22 +41,8 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
         yield world
 
 
-def _only(principal: str) -> JSONObject:
-    """An AuthorizationPolicy that lets one identity call the echo."""
-    return {
-        "apiVersion": "security.istio.io/v1",
-        "kind": "AuthorizationPolicy",
-        "metadata": {"name": "echo", "namespace": "bookinfo"},
-        "spec": {
-            "selector": {"matchLabels": {"app": "echo"}},
-            "action": "ALLOW",
-            "rules": [{"from": [{"source": {"principals": [principal]}}]}],
-        },
-    }
-
-
 async def test_a_policy_sees_the_caller_itself_behind_both_gateways(world: World) -> None:
-    await world.west.apply(_only("cluster.local/ns/bookinfo/sa/other"))
+    await world.west.apply(only("cluster.local/ns/bookinfo/sa/other"))
     refused = await world.east.until(HTTP, from_="caller", status=403)
     assert refused.body == "RBAC: access denied"
     admitted = await world.east.until(HTTP, from_="other", mesh="west")

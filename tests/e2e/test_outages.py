@@ -11,7 +11,8 @@ from meshfed_sandbox.apps import call
 from meshfed_sandbox.dataplane.network import inside
 from tests.e2e.load import load
 from tests.e2e.probes import EXPORTS, PROBES, Probe, bring, hold
-from tests.sandbox.dataplane.world import JSONObject, MeshWorld, World, eventually
+from tests.sandbox.dataplane.world import JSONObject, MeshWorld, World
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 

@@ -13,7 +13,8 @@ import pytest_asyncio
 
 from meshfed_sandbox.dataplane.plane import Options
 from tests.e2e.support import PORTS, needs_haproxy
-from tests.sandbox.dataplane.world import MeshWorld, World, eventually
+from tests.sandbox.dataplane.world import MeshWorld, World
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), needs_haproxy]
 

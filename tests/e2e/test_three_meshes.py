@@ -13,7 +13,8 @@ import pytest_asyncio
 
 from tests.e2e.load import load
 from tests.e2e.probes import BOTH_SIDES, PROTOCOLS, Probe, answered_by, bring, echo, hold
-from tests.sandbox.dataplane.world import World, eventually
+from tests.sandbox.dataplane.world import World
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 

@@ -9,8 +9,9 @@ import pytest
 import pytest_asyncio
 
 from meshfed_sandbox.dataplane.plane import Options, default_settings
-from tests.e2e.probes import run, service
-from tests.sandbox.dataplane.world import JSONObject, MeshWorld, World, eventually
+from tests.e2e.probes import fronting, only, run
+from tests.sandbox.dataplane.world import MeshWorld, World
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -30,7 +31,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
             await run(mesh, "caller", image="sleep", account="caller")
             for name in ("echo", "both") if mesh is world.west else ("both",):
                 await run(mesh, name, image="echo", account=name, ports={"http": 8080})
-                await mesh.apply(service(name, PORT, pods=name))
+                await mesh.apply(fronting(name, PORT, pods=name))
         await world.federate()
         await world.settled()
         await world.connected()
@@ -77,23 +78,11 @@ async def test_under_an_alias_of_the_host_it_is_reached_all_the_same(world: Worl
 
 async def test_an_alias_of_the_trust_domain_makes_policies_hold_for_both(world: World) -> None:
     """A principal of west's own trust domain stands for the same workload of east's, its alias."""
-    await world.west.apply(_only("west.local/ns/bookinfo/sa/nobody"))
+    await world.west.apply(only("west.local/ns/bookinfo/sa/nobody"))
     await world.east.until(ECHO, from_="caller", status=403)
-    await world.west.apply(_only("west.local/ns/bookinfo/sa/caller"))
+    await world.west.apply(only("west.local/ns/bookinfo/sa/caller"))
     await world.east.until(ECHO, from_="caller", mesh="west")
     await world.west.delete("AuthorizationPolicy", "echo")
-
-
-def _only(principal: str) -> JSONObject:
-    return {
-        "apiVersion": "security.istio.io/v1",
-        "kind": "AuthorizationPolicy",
-        "metadata": {"name": "echo", "namespace": "bookinfo"},
-        "spec": {
-            "selector": {"matchLabels": {"app": "echo"}},
-            "rules": [{"from": [{"source": {"principals": [principal]}}]}],
-        },
-    }
 
 
 async def test_without_the_alias_sidecars_refuse_the_other_trust_domain(world: World) -> None:

@@ -10,7 +10,8 @@ import pytest_asyncio
 
 from tests.e2e.load import load
 from tests.e2e.probes import BOTH_SIDES, EXPORTS, PORTS, PROBES, PROTOCOLS, Probe, bring, complaints, echo, hold, run
-from tests.sandbox.dataplane.world import MeshWorld, World, eventually
+from tests.sandbox.dataplane.world import MeshWorld, World
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 

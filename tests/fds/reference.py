@@ -44,10 +44,10 @@ Request, Response = MESSAGES["DiscoveryRequest"], MESSAGES["DiscoveryResponse"]
 FederatedService, ServicePort = MESSAGES["FederatedService"], MESSAGES["ServicePort"]
 
 
-def service(name: str, **labels: str) -> Any:
-    """A service of namespace ns2, on port http 80 -> 8080, as the reference's exporter writes it."""
-    port = ServicePort(number=80, protocol="HTTP", name="http", targetPort=8080)
-    return FederatedService(hostname=f"{name}.ns2.svc.cluster.local", ports=[port], labels=labels or {"app": name})
+def resource(name: str, **labels: str) -> Any:
+    """A service of namespace default, on port http 9080 -> 8080, as the reference's exporter writes it."""
+    port = ServicePort(number=9080, protocol="HTTP", name="http", targetPort=8080)
+    return FederatedService(hostname=f"{name}.default.svc.cluster.local", ports=[port], labels=labels or {"app": name})
 
 
 def packed(message: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The fixture language of the discovery tests: offers, a sink that remembers, and calls without sockets."""
+"""What the discovery tests share: a sink that remembers, and calls without sockets."""
 
 from __future__ import annotations
 
@@ -25,24 +25,14 @@ from meshfed.fds.client import DiscoveryClient
 from meshfed.fds.messages import DELTA_METHOD, SOTW_METHOD
 from meshfed.fds.transport import Status, StatusError, StreamClosed
 from meshfed.model.identity import SpiffeID
-from meshfed.model.offers import Offer, Port
+from meshfed.model.offers import Offer
 from meshfed.telemetry.metrics import Metrics
+from tests.builders import host
 
 WEST = SpiffeID.parse("spiffe://west.local/ns/istio-system/sa/federation-controller")
 NORTH = SpiffeID.parse("spiffe://north.local/ns/istio-system/sa/federation-controller")
 assert WEST is not None
 assert NORTH is not None
-
-
-def offer(name: str, **fields: Any) -> Offer:
-    """``a`` in namespace ns2, on port http 80 -> 8080, labelled app=a; fields replace those."""
-    fields.setdefault("ports", (Port(number=80, name="http", protocol="HTTP", target_port=8080),))
-    fields.setdefault("labels", {"app": name})
-    return Offer(host=host(name), **fields)
-
-
-def host(name: str) -> str:
-    return f"{name}.ns2.svc.cluster.local"
 
 
 def ready(*offers: Offer) -> ExportSet:
@@ -63,13 +53,6 @@ def by_identity(caller: SpiffeID | None) -> Subscriber | None:
     names = {WEST: "west", NORTH: "north"}
     name = names.get(caller) if caller is not None else None
     return Subscriber(name=name, remotes=frozenset({name})) if name else None
-
-
-async def eventually(condition: Callable[[], bool], *, timeout: float = 30) -> None:
-    """Wait until ``condition`` holds."""
-    async with asyncio.timeout(timeout):
-        while not condition():  # noqa: ASYNC110 - whatever it is, nobody tells us
-            await asyncio.sleep(0.02)
 
 
 class Recorder:
@@ -253,12 +236,9 @@ __all__ = [
     "Recorder",
     "Status",
     "by_identity",
-    "eventually",
     "everyone",
     "following",
-    "host",
     "hosts",
-    "offer",
     "ready",
     "server_of",
 ]

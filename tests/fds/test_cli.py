@@ -13,14 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.builders import host
 from tests.forked import forked
 
-from .support import host
-
 OFFERS = """
-- host: b.ns2.svc.cluster.local
+- host: b.default.svc.cluster.local
   ports: [{name: tcp, number: 90}]
-- host: a.ns2.svc.cluster.local
+- host: a.default.svc.cluster.local
   ports: [{name: http, number: 80, protocol: HTTP, targetPort: 8080}]
   labels: {app: a}
 """

@@ -8,8 +8,9 @@ import pytest
 
 from meshfed.fds import ExportSet
 from meshfed.fds.messages import SetDigest, version_of
+from tests.builders import host, offer
 
-from .support import host, offer, ready
+from .support import ready
 
 EVERYONE: frozenset[str] = frozenset()
 

@@ -32,8 +32,10 @@ from meshfed.fds._budget import (
 )
 from meshfed.fds.messages import SOTW_METHOD
 from meshfed.telemetry.metrics import Metrics
+from tests.builders import offer
+from tests.waiting import eventually
 
-from .support import WEST, by_identity, eventually, everyone, offer, ready, server_of
+from .support import WEST, by_identity, everyone, ready, server_of
 from .test_hostile import ASK, Raw, framed, raw
 
 

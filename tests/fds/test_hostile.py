@@ -25,9 +25,11 @@ from meshfed.fds.messages import DELTA_METHOD, DELTA_TYPE, SOTW_METHOD, SOTW_TYP
 from meshfed.fds.pb import discovery_pb2 as pb
 from meshfed.fds.transport import Call
 from meshfed.telemetry.metrics import Metrics
+from tests.builders import host, offer
+from tests.waiting import eventually
 
 from .reference import reference_client
-from .support import NORTH, WEST, Recorder, by_identity, eventually, everyone, following, host, offer, ready, server_of
+from .support import NORTH, WEST, Recorder, by_identity, everyone, following, ready, server_of
 
 ASK = pb.DiscoveryRequest(type_url=SOTW_TYPE, response_nonce="x").SerializeToString()
 

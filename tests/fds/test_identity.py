@@ -17,9 +17,10 @@ from meshfed.fds import DiscoveryServer, Refused, Subscriber, Target, TrustedPro
 from meshfed.fds.identity import from_header
 from meshfed.model.identity import SpiffeID
 from meshfed.telemetry.metrics import Metrics
+from tests.builders import host, offer
 
 from .reference import reference_client
-from .support import NORTH, WEST, Recorder, by_identity, following, host, offer, ready, server_of
+from .support import NORTH, WEST, Recorder, by_identity, following, ready, server_of
 
 WEST_URI = "spiffe://west.local/ns/istio-system/sa/federation-controller"
 NORTH_URI = "spiffe://north.local/ns/istio-system/sa/federation-controller"

@@ -31,8 +31,9 @@ from meshfed.fds.errors import ProtocolError
 from meshfed.fds.messages import DELTA_TYPE, SetDigest, encode
 from meshfed.fds.pb import discovery_pb2 as pb
 from meshfed.telemetry.metrics import Metrics
+from tests.builders import host, offer
 
-from .support import WEST, Memory, MemoryCall, Recorder, by_identity, everyone, host, offer, ready
+from .support import WEST, Memory, MemoryCall, Recorder, by_identity, everyone, ready
 
 pytestmark = pytest.mark.looptime
 

@@ -15,8 +15,10 @@ from meshfed.fds._channel import connect
 from meshfed.fds.messages import DELTA_METHOD, DELTA_TYPE
 from meshfed.fds.pb import discovery_pb2 as pb
 from meshfed.telemetry.metrics import Metrics
+from tests.builders import host, offer
+from tests.waiting import eventually
 
-from .support import Recorder, eventually, everyone, following, host, offer, ready
+from .support import Recorder, everyone, following, ready
 
 SUBSCRIBE = pb.DeltaDiscoveryRequest(type_url=DELTA_TYPE).SerializeToString()
 LABELS = {f"label{number}": "x" * 40 for number in range(15)}

@@ -18,9 +18,10 @@ from meshfed.fds.messages import decode, encode
 from meshfed.fds.transport import StreamClosed
 from meshfed.model.offers import Offer
 from meshfed.telemetry.metrics import Metrics
+from tests.builders import host, offer
 from tests.virtual import virtual_loop
 
-from .support import Memory, Recorder, host, offer
+from .support import Memory, Recorder
 
 NAMES = st.sampled_from("abc")
 AUDIENCES = st.sampled_from([None, frozenset({"west"}), frozenset({"north"}), frozenset({"west", "north"})])

@@ -9,10 +9,11 @@ import grpc.aio
 import pytest
 
 from meshfed.fds import ExportSet, Subscriber, Timing
+from tests.builders import host, offer
 
 from .reference import RESOURCE, TYPE, reference_client, services_of
-from .support import WEST, by_identity, everyone, host, offer, ready, server_of
-from .test_messages import GOLDEN
+from .support import WEST, by_identity, everyone, ready, server_of
+from .test_messages import GOLDEN, IN_GOLDEN
 
 
 def xfcc(identity: object) -> tuple[tuple[str, str], ...]:
@@ -20,7 +21,7 @@ def xfcc(identity: object) -> tuple[tuple[str, str], ...]:
 
 
 async def test_the_first_request_with_a_made_up_nonce_is_answered_with_everything() -> None:
-    server = server_of(ready(offer("b"), offer("a")))
+    server = server_of(ready(offer("b"), IN_GOLDEN))
     async with server.listen("127.0.0.1", 0) as port, reference_client(port) as client:
         await client.ask()
         response = await client.next()
@@ -28,7 +29,7 @@ async def test_the_first_request_with_a_made_up_nonce_is_answered_with_everythin
         assert response.nonce
         assert response.version_info
         assert response.resources[0].value == GOLDEN
-        assert [one.hostname for one in services_of(response)] == [host("a"), host("b")]
+        assert [one.hostname for one in services_of(response)] == [IN_GOLDEN.host, host("b")]
 
 
 async def test_changes_are_pushed_whole_and_nothing_is_pushed_without_one() -> None:

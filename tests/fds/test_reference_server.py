@@ -8,15 +8,18 @@ from meshfed.fds import Dialect, Limits, NotReady, Patience, Rejected, Unsupport
 from meshfed.fds.messages import decode
 from meshfed.model.offers import Port
 from meshfed.telemetry.metrics import Metrics
+from tests.builders import host, offer
+from tests.fds.reference import resource
+from tests.waiting import eventually
 
-from .reference import TYPE, FederatedService, ReferenceServer, ServicePort, service
-from .support import Recorder, eventually, following, host, hosts, offer
+from .reference import TYPE, FederatedService, ReferenceServer, ServicePort
+from .support import Recorder, following, hosts
 
 QUICK = Patience(first=0.05, most=0.2, poll=0.2, confirm=0.3)
 
 
 async def test_it_falls_back_and_asks_as_the_reference_s_client_does() -> None:
-    server = ReferenceServer(service("a"))
+    server = ReferenceServer(resource("a"))
     async with server.listen() as port:
         sink = Recorder()
         async with following(port, sink):
@@ -39,22 +42,22 @@ async def test_incremental_alone_says_that_it_is_not_spoken() -> None:
 
 
 async def test_pushes_without_a_nonce_are_followed() -> None:
-    server = ReferenceServer(service("a"))
+    server = ReferenceServer(resource("a"))
     async with server.listen() as port:
         sink = Recorder()
         async with following(port, sink, dialect="sotw"):
             await sink.until_offered("a")
-            server.services = [service("b"), service("a", app="other")]
+            server.services = [resource("b"), resource("a", app="other")]
             server.push()
             await sink.until_offered("a", "b")
             assert sink.offers == {host("a"): offer("a", labels={"app": "other"}), host("b"): offer("b")}
-            server.services = [service("b")]
+            server.services = [resource("b")]
             server.push()
             await sink.until_offered("b")
 
 
 async def test_what_is_missed_is_found_by_polling_and_the_same_list_is_not_reported_again() -> None:
-    server = ReferenceServer(service("a", x="1", y="2"), service("b"))
+    server = ReferenceServer(resource("a", x="1", y="2"), resource("b"))
     async with server.listen() as port:
         sink = Recorder()
         async with following(port, sink, dialect="sotw", patience=QUICK):
@@ -62,13 +65,13 @@ async def test_what_is_missed_is_found_by_polling_and_the_same_list_is_not_repor
             server.services.reverse()  # the reference lists in any order
             await eventually(lambda: len(server.requests) >= 4)
             assert len(sink.updates) == 1
-            server.services.append(service("c"))
+            server.services.append(resource("c"))
             await sink.until_offered("a", "b", "c")
         assert {request.version_info for request in server.requests} == {""}
 
 
 async def test_an_empty_list_that_a_second_request_does_not_confirm_withdraws_nothing() -> None:
-    server = ReferenceServer(service("a"))
+    server = ReferenceServer(resource("a"))
     async with server.listen() as port:
         sink = Recorder()
         async with following(port, sink, dialect="sotw", patience=Patience(confirm=0.1)):
@@ -76,7 +79,7 @@ async def test_an_empty_list_that_a_second_request_does_not_confirm_withdraws_no
             server.empty_answers = 1
             server.push()  # empty, as when it failed to build its list
             await eventually(lambda: len(server.requests) >= 2)
-            server.services.append(service("b"))
+            server.services.append(resource("b"))
             server.push()
             await sink.until_offered("a", "b")
         assert [hosts(update.upserts) for update in sink.updates] == [[host("a")], [host("a"), host("b")]]
@@ -84,7 +87,7 @@ async def test_an_empty_list_that_a_second_request_does_not_confirm_withdraws_no
 
 @pytest.mark.parametrize("at_first", [True, False])
 async def test_an_empty_list_that_is_confirmed_is_believed(at_first: bool) -> None:
-    server = ReferenceServer(*([] if at_first else [service("a")]))
+    server = ReferenceServer(*([] if at_first else [resource("a")]))
     async with server.listen() as port:
         sink = Recorder()
         async with following(port, sink, dialect="sotw", patience=Patience(confirm=0.1)):
@@ -98,7 +101,7 @@ async def test_an_empty_list_that_is_confirmed_is_believed(at_first: bool) -> No
 
 
 async def test_an_empty_list_of_another_type_says_nothing() -> None:
-    server = ReferenceServer(service("a"))
+    server = ReferenceServer(resource("a"))
     async with server.listen() as port:
         sink = Recorder()
         async with following(port, sink, dialect="sotw", patience=Patience(confirm=0.05)):
@@ -108,15 +111,15 @@ async def test_an_empty_list_of_another_type_says_nothing() -> None:
 
                 stream.put_nowait(Response(type_url="some.other/Type", version_info="1"))
                 stream.put_nowait(Response(type_url="some.other/Type", version_info="1"))
-            server.services.append(service("b"))
+            server.services.append(resource("b"))
             server.push()
             await sink.until_offered("a", "b")
         assert len(server.requests) == 1
 
 
 async def test_one_malformed_service_spoils_no_other() -> None:
-    bad_label = service("bad", app="xyz").SerializeToString().replace(b"xyz", b"\xff\xff\xff")
-    server = ReferenceServer(service("a"), bad_label, service("b"))
+    bad_label = resource("bad", app="xyz").SerializeToString().replace(b"xyz", b"\xff\xff\xff")
+    server = ReferenceServer(resource("a"), bad_label, resource("b"))
     metrics = Metrics()
     async with server.listen() as port:
         sink = Recorder()
@@ -137,18 +140,18 @@ async def test_one_malformed_service_spoils_no_other() -> None:
 
 
 async def test_a_service_that_becomes_malformed_is_not_withdrawn_and_nor_is_any_while_one_has_no_name() -> None:
-    server = ReferenceServer(service("a"), service("b"))
-    bad = service("b", app="xyz").SerializeToString().replace(b"xyz", b"\xff\xff\xff")
+    server = ReferenceServer(resource("a"), resource("b"))
+    bad = resource("b", app="xyz").SerializeToString().replace(b"xyz", b"\xff\xff\xff")
     async with server.listen() as port:
         sink = Recorder()
         async with following(port, sink, dialect="sotw"):
             await sink.until_offered("a", "b")
-            server.services = [service("a"), bad]
+            server.services = [resource("a"), bad]
             server.push()
             await sink.until(lambda: len(sink.updates) == 2)
             assert set(sink.offers) == {host("a"), host("b")}
             assert sink.updates[-1].complete
-            server.services = [b"\xff\xff", service("c")]
+            server.services = [b"\xff\xff", resource("c")]
             server.push()
             await sink.until(lambda: len(sink.updates) == 3)
             assert set(sink.offers) == {host("a"), host("b"), host("c")}
@@ -158,13 +161,13 @@ async def test_a_service_that_becomes_malformed_is_not_withdrawn_and_nor_is_any_
                 synced=True,
                 rejected=(Rejected(host="", why="it is not a FederatedService message with text in valid UTF-8"),),
             )
-            server.services = [service("c")]
+            server.services = [resource("c")]
             server.push()
             await sink.until_offered("c")
 
 
 async def test_of_a_host_that_is_listed_twice_the_last_wins() -> None:
-    server = ReferenceServer(service("a", app="first"), service("a", app="second"))
+    server = ReferenceServer(resource("a", app="first"), resource("a", app="second"))
     async with server.listen() as port:
         sink = Recorder()
         async with following(port, sink, dialect="sotw"):
@@ -173,12 +176,12 @@ async def test_of_a_host_that_is_listed_twice_the_last_wins() -> None:
 
 
 async def test_what_is_beyond_the_limit_is_left_out_and_what_was_taken_stays() -> None:
-    server = ReferenceServer(*(service(f"s{number}") for number in range(3)))
+    server = ReferenceServer(*(resource(f"s{number}") for number in range(3)))
     async with server.listen() as port:
         sink = Recorder()
         async with following(port, sink, dialect="sotw", limits=Limits(services=3)):
             await sink.until_offered("s0", "s1", "s2")
-            server.services = [service("new1"), service("new2"), service("s2"), service("s1")]
+            server.services = [resource("new1"), resource("new2"), resource("s2"), resource("s1")]
             server.push()
             await sink.until(lambda: len(sink.updates) == 2)
     assert set(sink.offers) == {host("new1"), host("s1"), host("s2")} or set(sink.offers) == {
@@ -193,7 +196,7 @@ async def test_what_is_beyond_the_limit_is_left_out_and_what_was_taken_stays() -
 
 
 async def test_it_comes_back_after_the_server_was_away() -> None:
-    server = ReferenceServer(service("a"))
+    server = ReferenceServer(resource("a"))
     server.failing = 2
     async with server.listen() as port:
         sink = Recorder()

@@ -16,8 +16,9 @@ from meshfed.fds import Bounds, DiscoveryError, NotReady, ProtocolError, Refused
 from meshfed.fds._channel import ClientCall, connect
 from meshfed.fds.messages import DELTA_METHOD, SOTW_METHOD, Dialect
 from meshfed.fds.transport import Status, StatusError, together
+from tests.waiting import eventually
 
-from .support import Recorder, eventually, following
+from .support import Recorder, following
 
 Answer = Callable[[h2.connection.H2Connection, int], None]
 GRPC = [(":status", "200"), ("content-type", "application/grpc")]

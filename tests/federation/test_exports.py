@@ -9,10 +9,12 @@ import pytest
 from meshfed.api.core import Service, ServicePort
 from meshfed.api.v1alpha1 import Export
 from meshfed.federation.exports import Exported, decide, holder, protocol
+from meshfed.kube import Manifest
 from meshfed.model.names import ServiceHost
 from meshfed.model.offers import Offer, Port
 from meshfed.model.reasons import Decision, Reason
-from tests.world import EXPORTED, convert, exported, local, mesh, service
+from tests.builders import EXPORTED, mesh_federation, service, typed
+from tests.world import local_mesh
 
 EVERYTHING: dict[str, Any] = {}
 LABELLED = {"serviceSelectors": {"matchLabels": EXPORTED}}
@@ -33,13 +35,13 @@ def deny(**parts: Any) -> dict[str, Any]:
 
 def verdict(
     spec: dict[str, Any] | None,
-    of: Service,
+    of: Manifest,
     labels: dict[str, str] | None = None,
     *,
     has_service_export: bool = False,
 ) -> Exported | Decision:
-    parsed = None if spec is None else convert(Export, spec)
-    return decide(local(), parsed, of, labels or {}, has_service_export=has_service_export)
+    parsed = None if spec is None else typed(Export, spec)
+    return decide(local_mesh(), parsed, typed(Service, of), labels or {}, has_service_export=has_service_export)
 
 
 def test_an_exported_service_is_offered_under_its_own_name_with_its_ports_and_labels() -> None:
@@ -48,7 +50,7 @@ def test_an_exported_service_is_offered_under_its_own_name_with_its_ports_and_la
         {"name": "admin", "port": 15000, "targetPort": "admin", "appProtocol": "grpc"},
         {"name": "dns", "port": 53, "protocol": "UDP"},
     ]
-    assert verdict(LABELLED, exported("a.ns2", ports=ports)) == Exported(
+    assert verdict(LABELLED, service("a.ns2", exported=True, ports=ports)) == Exported(
         service=ServiceHost(name="a", namespace="ns2", domain="cluster.local"),
         offer=Offer(
             host="a.ns2.svc.cluster.local",
@@ -71,8 +73,10 @@ def test_an_unnamed_port_gets_a_name_that_istio_takes() -> None:
     ("spec", "of", "labels"),
     [
         pytest.param(EVERYTHING, service("a"), {}, id="everything"),
-        pytest.param(LABELLED, exported("a"), {}, id="by label"),
-        pytest.param(LABELLED, exported("a.kube-system"), {}, id="by label, also from a protected namespace"),
+        pytest.param(LABELLED, service("a", exported=True), {}, id="by label"),
+        pytest.param(
+            LABELLED, service("a.kube-system", exported=True), {}, id="by label, also from a protected namespace"
+        ),
         pytest.param(IN_PROD, service("a"), {"env": "prod"}, id="by the label of its namespace"),
         pytest.param(rules(export(names=["a*"])), service("ab"), {}, id="by a rule for its name"),
         pytest.param(rules(export(namespaces=["*-prod"])), service("a.x-prod"), {}, id="by a rule for its namespace"),
@@ -91,13 +95,11 @@ def test_an_unnamed_port_gets_a_name_that_istio_takes() -> None:
         ),
     ],
 )
-def test_exported(spec: dict[str, Any], of: Service, labels: dict[str, str]) -> None:
+def test_exported(spec: dict[str, Any], of: Manifest, labels: dict[str, str]) -> None:
     outcome = verdict(spec, of, labels)
     assert isinstance(outcome, Exported), outcome
-    assert (outcome.offer.host, outcome.audience) == (
-        f"{of.metadata.name}.{of.metadata.namespace}.svc.cluster.local",
-        None,
-    )
+    meta = of["metadata"]
+    assert (outcome.offer.host, outcome.audience) == (f"{meta['name']}.{meta['namespace']}.svc.cluster.local", None)
 
 
 @pytest.mark.parametrize(
@@ -156,18 +158,19 @@ def test_exported(spec: dict[str, Any], of: Service, labels: dict[str, str]) -> 
         ),
         pytest.param(
             LABELLED,
-            exported("federation-discovery-service-east.istio-system"),
+            service("federation-discovery-service-east.istio-system", exported=True),
             {},
             Reason.NOT_SELECTED,
             id="a discovery service",
         ),
     ],
 )
-def test_left_out(spec: dict[str, Any] | None, of: Service, labels: dict[str, str], reason: Reason) -> None:
+def test_left_out(spec: dict[str, Any] | None, of: Manifest, labels: dict[str, str], reason: Reason) -> None:
     outcome = verdict(spec, of, labels)
     assert isinstance(outcome, Decision), outcome
     assert (outcome.accepted, outcome.reason) == (False, reason)
-    assert of.metadata.name in outcome.message or of.metadata.namespace in outcome.message
+    meta = of["metadata"]
+    assert meta["name"] in outcome.message or meta["namespace"] in outcome.message
 
 
 def test_a_rule_says_who_may_see_the_service() -> None:
@@ -212,8 +215,8 @@ def test_a_service_export_adds_to_what_is_selected_but_not_to_what_is_denied(
 
 
 def test_hosts_end_in_our_cluster_domain() -> None:
-    east = local(mesh(clusterDomain="east.example"))
-    outcome = decide(east, Export(), service("a"), {})
+    east = local_mesh(mesh_federation(clusterDomain="east.example"))
+    outcome = decide(east, Export(), typed(Service, service("a")), {})
     assert isinstance(outcome, Exported)
     assert outcome.offer.host == "a.default.svc.east.example"
 
@@ -241,7 +244,7 @@ def test_hosts_end_in_our_cluster_domain() -> None:
     ],
 )
 def test_protocol(port: dict[str, Any], expected: str) -> None:
-    assert protocol(convert(ServicePort, port)) == expected
+    assert protocol(typed(ServicePort, port)) == expected
 
 
 def test_one_host_has_one_holder_and_the_services_own_name_comes_first() -> None:

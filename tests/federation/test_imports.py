@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from meshfed.api.v1alpha1 import Import
+from meshfed.api.v1alpha1 import Import, RemoteMesh
 from meshfed.federation.imports import Verdict, beside_local, judge, record_name
 from meshfed.model.names import ServiceHost
 from meshfed.model.offers import Offer, Port
 from meshfed.model.reasons import Reason
 from meshfed.plan import meshes
-from tests.world import convert, host, local, remote
+from tests.builders import host, remote_mesh, typed
+from tests.world import local_mesh
 
 HTTP = Port(number=9080, name="http", protocol="HTTP")
 
@@ -20,9 +21,9 @@ HTTP = Port(number=9080, name="http", protocol="HTTP")
 def verdict(
     spec: dict[str, Any] | None, offered: str, *, ports: tuple[Port, ...] = (HTTP,), domain: str = "cluster.local"
 ) -> Verdict:
-    west = meshes.remote(remote("west", clusterDomain=domain))
-    rules = None if spec is None else convert(Import, spec)
-    return judge(local(), west, rules, Offer(host=offered, ports=ports, labels={"app": "a", "tier": "web"}))
+    west = meshes.remote(typed(RemoteMesh, remote_mesh("west", clusterDomain=domain)))
+    rules = None if spec is None else typed(Import, spec)
+    return judge(local_mesh(), west, rules, Offer(host=offered, ports=ports, labels={"app": "a", "tier": "web"}))
 
 
 def allow(**parts: Any) -> dict[str, Any]:
@@ -178,7 +179,7 @@ def test_a_rule_decides_about_merging_before_its_remote_does(spec: dict[str, Any
 
 
 def test_beside_a_local_service_only_with_merge_and_only_where_nobody_else_selects_the_same_pods() -> None:
-    west = meshes.remote(remote("west"))
+    west = meshes.remote(typed(RemoteMesh, remote_mesh("west")))
     service = ServiceHost.parse(host("a.ns"), "cluster.local")
     assert service is not None
 

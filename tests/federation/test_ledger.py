@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import msgspec
 import pytest
 
 from meshfed.api.v1alpha1 import FederatedServiceSpec
@@ -13,17 +12,7 @@ from meshfed.federation.recorded import MAX_DENIED, room
 from meshfed.federation.withdrawals import WINDOW, Guard
 from meshfed.model.offers import Offer, Port
 from meshfed.model.reasons import Decision, Reason
-
-HTTP = (Port(number=80, name="http", protocol="HTTP", target_port=8080),)
-
-
-def offer(name: str, **changes: object) -> Offer:
-    base = Offer(host=f"{name}.shop.svc.cluster.local", ports=HTTP, labels={"app": name})
-    return msgspec.structs.replace(base, **changes)
-
-
-def host(name: str) -> str:
-    return f"{name}.shop.svc.cluster.local"
+from tests.builders import HTTP, host, offer
 
 
 def ledger(hold: float = 300) -> Ledger:
@@ -70,7 +59,7 @@ def test_an_offer_becomes_a_federated_service() -> None:
     assert book.desired(host("ratings")) == FederatedServiceSpec(
         remote="west",
         host=host("ratings"),
-        ports=HTTP,
+        ports=(HTTP,),
         labels={"app": "ratings"},
         identities=("spiffe://west.local/ns/shop/sa/ratings",),
         locality="eu/a",
@@ -158,11 +147,11 @@ def test_nonsense_takes_nothing_away_and_is_said() -> None:
     book = ledger()
     hear(book, offer("ratings"))
     twice = (Port(number=80, name="a"), Port(number=80, name="b"))
-    hear(book, offer("ratings", ports=twice), offer("new", ports=twice), Offer(host="*.evil", ports=HTTP))
+    hear(book, offer("ratings", ports=twice), offer("new", ports=twice), Offer(host="*.evil", ports=(HTTP,)))
     kept, fresh = book.desired(host("ratings")), book.desired(host("new"))
     assert kept is not None
     assert fresh is not None
-    assert (kept.ports, fresh.ports) == (HTTP, ())
+    assert (kept.ports, fresh.ports) == ((HTTP,), ())
     assert "port number 80" in kept.problem
     assert "port number 80" in fresh.problem
     assert (book.unusable, len(book)) == (1, 2)
@@ -228,7 +217,7 @@ def test_a_hold_is_of_what_has_a_federated_service_so_that_endless_new_names_tak
 
 def test_announcements_without_a_usable_host_are_counted_once() -> None:
     book = ledger()
-    evil, worse = Offer(host="*.evil", ports=HTTP), Offer(host="UPPER.evil", ports=HTTP)
+    evil, worse = Offer(host="*.evil", ports=(HTTP,)), Offer(host="UPPER.evil", ports=(HTTP,))
     hear(book, evil, worse, complete=True)
     hear(book, evil, complete=False)
     assert book.unusable == 2

@@ -7,17 +7,23 @@ from typing import Any
 
 import pytest
 
+from meshfed.api.v1alpha1 import RemoteMesh
 from meshfed.federation.limits import standing
 from meshfed.federation.merging import Candidate, merge
 from meshfed.model.imports import Backend, Import
+from meshfed.model.meshes import Remote
 from meshfed.model.offers import Offer, Port
 from meshfed.model.reasons import Reason
 from meshfed.plan import meshes
 from tests.admitted import TIMES
-from tests.world import host, remote
+from tests.builders import host, remote_mesh, typed
 
 HOST = host("ratings")
 HTTP = Port(number=9080, name="http", protocol="HTTP")
+
+
+def peer(name: str, **spec: Any) -> Remote:
+    return meshes.remote(typed(RemoteMesh, remote_mesh(name, **spec)))
 
 
 def candidate(
@@ -27,7 +33,7 @@ def candidate(
     sni_host = parts.pop("sni_host", "")
     return Candidate(
         record=parts.pop("record", name),
-        remote=meshes.remote(remote(name, **spec)),
+        remote=peer(name, **spec),
         offer=Offer(host=HOST, ports=ports, labels={"app": "ratings"}, sni_host=sni_host),
         first_offered=first,
         **parts,
@@ -46,7 +52,7 @@ def test_one_remote_alone_serves_the_host() -> None:
     assert outcome.imported == Import(
         host=HOST,
         ports=(HTTP,),
-        backends=(Backend(remote=meshes.remote(remote("west")), sni_host=HOST, labels={"app": "ratings"}),),
+        backends=(Backend(remote=peer("west"), sni_host=HOST, labels={"app": "ratings"}),),
         export_to=(".",),
     )
     assert {record: decision.accepted for record, decision in outcome.decisions.items()} == {"west": True}

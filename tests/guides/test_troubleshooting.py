@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from tests.builders import service_entry
 from tests.guides.readers import ROOT
-from tests.sandbox.dataplane.world import Answer, World, eventually
+from tests.sandbox.dataplane.world import Answer, World
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -36,21 +38,7 @@ async def imported(world: World, *, service: str = "ratings", port: int = 15443,
         "labels": {"security.istio.io/tlsMode": "istio"},
         "ports": {"http": port},
     }
-    right: Mapping[str, Any] = {
-        "hosts": [host],
-        "ports": [{"name": "http", "number": 9080, "protocol": "HTTP"}],
-        "location": "MESH_INTERNAL",
-        "resolution": "STATIC",
-        "endpoints": [endpoint],
-    }
-    meta = {"name": "imported", "namespace": "istio-system"}
-    entry = {
-        "apiVersion": "networking.istio.io/v1",
-        "kind": "ServiceEntry",
-        "metadata": meta,
-        "spec": {**right, **spec},
-    }
-    await world.east.apply(entry)
+    await world.east.apply(service_entry("imported", host, **{"endpoints": [endpoint], **spec}))
     return f"http://{host}:9080/{service}/0"
 
 

@@ -19,7 +19,7 @@ HTTP = Port(number=9080, name="http", protocol="HTTP", target_port=8080)
 RATINGS = "ratings.bookinfo.svc.cluster.local"
 
 
-def mesh(**changes: Any) -> LocalMesh:
+def east(**changes: Any) -> LocalMesh:
     """This mesh, east."""
     east = LocalMesh(
         name="east",
@@ -37,7 +37,7 @@ def mesh(**changes: Any) -> LocalMesh:
     return msgspec.structs.replace(east, **changes)
 
 
-def remote(name: str = "west", *addresses: str, **changes: Any) -> Remote:
+def peer(name: str = "west", *addresses: str, **changes: Any) -> Remote:
     """A remote mesh, at 192.0.2.10 unless said otherwise."""
     value = Remote(
         name=name,
@@ -55,7 +55,7 @@ def remote(name: str = "west", *addresses: str, **changes: Any) -> Remote:
 
 def backend(of: Remote | None = None, **changes: Any) -> Backend:
     """What serves ratings in a remote mesh."""
-    return msgspec.structs.replace(Backend(remote=of or remote(), sni_host=RATINGS), **changes)
+    return msgspec.structs.replace(Backend(remote=of or peer(), sni_host=RATINGS), **changes)
 
 
 def imported(*backends: Backend, **changes: Any) -> Import:
@@ -63,7 +63,7 @@ def imported(*backends: Backend, **changes: Any) -> Import:
     return msgspec.structs.replace(Import(host=RATINGS, ports=(HTTP,), backends=backends or (backend(),)), **changes)
 
 
-def local(*ports: LocalPort, **changes: Any) -> LocalService:
+def local_service(*ports: LocalPort, **changes: Any) -> LocalService:
     """The local Service ratings, with a numeric targetPort unless said otherwise."""
     value = LocalService(
         host=ServiceHost("ratings", "bookinfo", "cluster.local"),
@@ -73,7 +73,7 @@ def local(*ports: LocalPort, **changes: Any) -> LocalService:
     return msgspec.structs.replace(value, **changes)
 
 
-def manifest(api_version: str, kind: str, name: str, spec: str, *, namespace: str = "istio-system") -> Manifest:
+def expected(api_version: str, kind: str, name: str, spec: str, *, namespace: str = "istio-system") -> Manifest:
     """A whole expected object of mesh east; ``spec`` is YAML."""
     return {
         "apiVersion": api_version,

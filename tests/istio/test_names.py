@@ -9,8 +9,7 @@ from meshfed.federation.imports import record_name
 from meshfed.istio import names
 from meshfed.istio.metadata import owner_labels
 from meshfed.istio.sni import istio_sni, router_sni
-from meshfed.model.identity import SpiffeID
-from meshfed.model.meshes import FDS_SERVICE_PREFIX, IngressType, LocalMesh, Remote
+from meshfed.model.meshes import FDS_SERVICE_PREFIX
 from meshfed.model.names import (
     MAX_CLUSTER_DOMAIN,
     MAX_LABEL,
@@ -24,6 +23,7 @@ from meshfed.model.names import (
     shortened,
 )
 from meshfed.model.offers import Offer, Port, Refusal, checked
+from tests.istio.rendering_values import east, peer
 
 SERVER_NAME = 255
 """The longest TLS server name that BoringSSL and OpenSSL take."""
@@ -50,40 +50,11 @@ PORTS = st.sampled_from([1, 65535])
 LONGEST = ServiceHost(name="a" * 63, namespace="b" * 63, domain="c" * 63 + "." + "d" * (MAX_CLUSTER_DOMAIN - 64))
 
 
-def remote(name: str, namespace: str, domain: str) -> Remote:
-    return Remote(
-        name=name,
-        addresses=("192.0.2.1",),
-        port=15443,
-        network="west",
-        ingress_type=IngressType.ISTIO,
-        trust_domain="west.local",
-        cluster_domain=domain,
-        identity=SpiffeID.of_workload("west.local", namespace, "controller"),
-        discovery_namespace=namespace,
-    )
-
-
-def local(name: str, namespace: str, domain: str) -> LocalMesh:
-    return LocalMesh(
-        name=name,
-        namespace=namespace,
-        network="east",
-        trust_domain="east.local",
-        cluster_domain=domain,
-        control_plane_namespace="istio-system",
-        ingress_type=IngressType.ISTIO,
-        gateway_selector={"app": "gateway"},
-        gateway_port_name="tls",
-        gateway_port=15443,
-        controller_selector={"app": "controller"},
-    )
-
-
 @given(labels(MAX_MESH_NAME), labels(63), domains(MAX_CLUSTER_DOMAIN))
 @example("m" * MAX_MESH_NAME, LONGEST.namespace, LONGEST.domain)
 def test_what_a_mesh_s_discovery_service_is_called(name: str, namespace: str, domain: str) -> None:
-    far, here = remote(name, namespace, domain), local(name, namespace, domain)
+    far = peer(name, cluster_domain=domain, discovery_namespace=namespace)
+    here = east(name=name, namespace=namespace, cluster_domain=domain)
     assert is_dns_label(FDS_SERVICE_PREFIX + name)
     for host in (far.fds_host, here.fds_host):
         assert is_dns_name(host)

@@ -8,19 +8,19 @@ import pytest
 
 from meshfed.istio.reference import Import, Remnant, is_reference, remnant, without_owner
 from meshfed.model.meshes import Remote
-from tests.istio.rendering_values import mesh, remote
+from tests.istio.rendering_values import east, peer
 from tests.reference_objects import PEER, ROUTER, Peer, ReferenceMesh, Service
 
 
 def remotes(*names: str) -> dict[str, Remote]:
-    return {name: remote(name) for name in names}
+    return {name: peer(name) for name in names}
 
 
 def found(peer: Peer, *known: str, **fields: Any) -> dict[str, Remnant]:
     """What each object of the reference is for, with these remotes configured: the peer alone unless said otherwise."""
     old = ReferenceMesh("east", (peer,), **fields)
     return {
-        f"{one['kind']} {one['metadata']['name']}": remnant(one, mesh(), remotes(*(known or (peer.name,))))
+        f"{one['kind']} {one['metadata']['name']}": remnant(one, east(), remotes(*(known or (peer.name,))))
         for one in old.objects()
     }
 
@@ -74,7 +74,7 @@ def test_of_a_remote_that_is_not_configured_nothing_is_known() -> None:
 @pytest.mark.parametrize("spec", [None, {}, [], {"hosts": 5}, {"host": 5}, {"configPatches": [{"match": "x"}]}])
 def test_what_is_otherwise_made_is_for_nothing_known(kind: str, spec: Any) -> None:
     odd = {"kind": kind, "metadata": {"name": "odd", "namespace": "istio-system", "labels": PEER}, "spec": spec}
-    told = remnant(odd, mesh(), remotes("west"))
+    told = remnant(odd, east(), remotes("west"))
     assert (told.successor, [one for one in told.imports if one.host]) == ("", [])
 
 
@@ -96,4 +96,4 @@ def test_a_port_of_five_thousand_digits_is_no_port() -> None:
     of_route = {"host": f"details-{digits}.default.svc.cluster.local"}
     for kind, spec in (("EnvoyFilter", of_filter), ("Route", of_route)):
         manifest = {"kind": kind, "metadata": {"name": "a", "namespace": "istio-system"}, "spec": spec}
-        assert remnant(manifest, mesh(), remotes("west")) == Remnant()
+        assert remnant(manifest, east(), remotes("west")) == Remnant()

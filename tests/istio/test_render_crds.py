@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from meshfed.istio import Manifest, route
 from meshfed.model.names import ServiceHost
-from tests.istio.rendering_values import ROUTER, mesh
+from tests.istio.rendering_values import ROUTER, east
 from tests.istio.test_render_properties import everything, worlds
 from tests.published import MISSING, published_crds
 
@@ -93,7 +93,7 @@ def test_whatever_is_rendered_is_valid(data: st.DataObject) -> None:
     ],
 )
 def test_a_mistake_would_be_found(change: dict[str, Any], complaint: str) -> None:
-    rendered = route(mesh(ingress_type=ROUTER), ServiceHost("a", "b", "c"), 80)
+    rendered = route(east(ingress_type=ROUTER), ServiceHost("a", "b", "c"), 80)
     assert rendered is not None
 
     found = complaints({**rendered, "spec": {**rendered["spec"], **change}})

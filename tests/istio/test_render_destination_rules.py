@@ -10,18 +10,18 @@ from meshfed.istio import discovery_rule, import_rule
 from meshfed.model.imports import Import
 from meshfed.model.meshes import Remote
 from meshfed.model.offers import Port
-from tests.istio.rendering_values import HTTP, RATINGS, ROUTER, backend, imported, manifest, mesh, remote
+from tests.istio.rendering_values import HTTP, RATINGS, ROUTER, backend, east, expected, imported, peer
 
 OUTLIERS: dict[str, str | int | bool] = {"interval": "5s", "consecutive5xxErrors": 0}
 TCP = Port(number=9090, name="tcp")
-BEHIND_ROUTER = backend(remote(ingress_type=ROUTER))
+BEHIND_ROUTER = backend(peer(ingress_type=ROUTER))
 ALIAS = "ratings.bookinfo.svc.west.mesh"
 
 
 def test_discovery_behind_a_router() -> None:
-    of = remote(ingress_type=ROUTER, cluster_domain="west.internal", discovery_port=16080)
+    of = peer(ingress_type=ROUTER, cluster_domain="west.internal", discovery_port=16080)
 
-    assert discovery_rule(mesh(), of) == manifest(
+    assert discovery_rule(east(), of) == expected(
         "networking.istio.io/v1",
         "DestinationRule",
         "mtls-sni.federation-discovery-service-west",
@@ -38,14 +38,14 @@ def test_discovery_behind_a_router() -> None:
 @pytest.mark.parametrize(
     "of",
     [
-        pytest.param(remote(), id="Istio's own SNI does"),
-        pytest.param(remote(ingress_type=ROUTER, addresses=()), id="no addresses"),
-        pytest.param(remote(ingress_type=ROUTER, discovery_address="fds:1"), id="discovery bypasses the ingress"),
-        pytest.param(remote("m" * 34, ingress_type=ROUTER), id="no room for the port in a DNS label"),
+        pytest.param(peer(), id="Istio's own SNI does"),
+        pytest.param(peer(ingress_type=ROUTER, addresses=()), id="no addresses"),
+        pytest.param(peer(ingress_type=ROUTER, discovery_address="fds:1"), id="discovery bypasses the ingress"),
+        pytest.param(peer("m" * 34, ingress_type=ROUTER), id="no room for the port in a DNS label"),
     ],
 )
 def test_no_discovery_rule(of: Remote) -> None:
-    assert discovery_rule(mesh(), of) is None
+    assert discovery_rule(east(), of) is None
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_no_discovery_rule(of: Remote) -> None:
     ],
 )
 def test_import(import_: Import, policy: str) -> None:
-    assert import_rule(mesh(), import_) == manifest(
+    assert import_rule(east(), import_) == expected(
         "networking.istio.io/v1",
         "DestinationRule",
         f"mtls-sni.{RATINGS}",
@@ -92,12 +92,12 @@ def test_import(import_: Import, policy: str) -> None:
 @pytest.mark.parametrize(
     ("of", "sni"),
     [
-        pytest.param(remote(), f"outbound_.9080_._.{RATINGS}", id="Istio's ingress"),
-        pytest.param(remote(ingress_type=ROUTER), "ratings-9080.bookinfo.svc.cluster.local", id="router"),
+        pytest.param(peer(), f"outbound_.9080_._.{RATINGS}", id="Istio's ingress"),
+        pytest.param(peer(ingress_type=ROUTER), "ratings-9080.bookinfo.svc.cluster.local", id="router"),
     ],
 )
 def test_an_alias_is_reached_under_the_exporters_own_sni(of: Remote, sni: str) -> None:
-    assert import_rule(mesh(), imported(backend(of), host=ALIAS)) == manifest(
+    assert import_rule(east(), imported(backend(of), host=ALIAS)) == expected(
         "networking.istio.io/v1",
         "DestinationRule",
         f"mtls-sni.{ALIAS}",
@@ -114,13 +114,13 @@ def test_an_alias_is_reached_under_the_exporters_own_sni(of: Remote, sni: str) -
 def test_a_port_that_the_router_cannot_serve_is_left_out_and_nothing_else() -> None:
     host = f"{'r' * 60}.bookinfo.svc.cluster.local"
     import_ = imported(
-        backend(remote(ingress_type=ROUTER), sni_host=host),
+        backend(peer(ingress_type=ROUTER), sni_host=host),
         host=host,
         ports=(Port(number=80, name="http"), Port(number=443, name="https")),
         outlier_detection=OUTLIERS,
     )
 
-    assert import_rule(mesh(), import_) == manifest(
+    assert import_rule(east(), import_) == expected(
         "networking.istio.io/v1",
         "DestinationRule",
         f"mtls-sni.{host}",
@@ -142,10 +142,10 @@ def test_a_port_that_the_router_cannot_serve_is_left_out_and_nothing_else() -> N
         pytest.param(imported(), id="Istio's own SNI does"),
         pytest.param(imported(outlier_detection={}), id="empty outlier detection"),
         pytest.param(
-            imported(backend(remote(ingress_type=ROUTER, cluster_domain="west.internal"))),
+            imported(backend(peer(ingress_type=ROUTER, cluster_domain="west.internal"))),
             id="a host that is no Service of the remote's domain has no router SNI",
         ),
     ],
 )
 def test_no_import_rule(import_: Import) -> None:
-    assert import_rule(mesh(), import_) is None
+    assert import_rule(east(), import_) is None

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from meshfed.istio import gateway, gateway_index, gateway_name
-from tests.istio.rendering_values import manifest, mesh
+from tests.istio.rendering_values import east, expected
 
 
 def test_hosts_are_sorted_and_each_stands_once() -> None:
-    hosts = ["ratings.bookinfo.svc.cluster.local", "details.bookinfo.svc.cluster.local", mesh().fds_host]
+    hosts = ["ratings.bookinfo.svc.cluster.local", "details.bookinfo.svc.cluster.local", east().fds_host]
 
-    assert gateway(mesh(), 0, [*hosts, hosts[0]]) == manifest(
+    assert gateway(east(), 0, [*hosts, hosts[0]]) == expected(
         "networking.istio.io/v1",
         "Gateway",
         "federation-ingress-gateway",
@@ -29,11 +29,11 @@ def test_hosts_are_sorted_and_each_stands_once() -> None:
 
 
 def test_selector_port_and_namespace_are_what_the_mesh_says() -> None:
-    configured = mesh(
+    configured = east(
         gateway_selector={"gw": "fed"}, gateway_port=443, gateway_port_name="fed", control_plane_namespace="cp"
     )
 
-    assert gateway(configured, 2, iter(["a.b.svc.c"])) == manifest(
+    assert gateway(configured, 2, iter(["a.b.svc.c"])) == expected(
         "networking.istio.io/v1",
         "Gateway",
         "federation-ingress-gateway-3",

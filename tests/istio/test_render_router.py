@@ -6,13 +6,13 @@ import pytest
 
 from meshfed.istio import istio_sni, passthrough_filter, route, router_sni
 from meshfed.model.names import ServiceHost
-from tests.istio.rendering_values import ROUTER, manifest, mesh
+from tests.istio.rendering_values import ROUTER, east, expected
 
 RATINGS = ServiceHost("ratings", "bookinfo", "cluster.local")
 
 
 def test_the_gateways_chain_answers_to_the_router_sni_too() -> None:
-    assert passthrough_filter(mesh(ingress_type=ROUTER, gateway_port=15445), RATINGS, 9080) == manifest(
+    assert passthrough_filter(east(ingress_type=ROUTER, gateway_port=15445), RATINGS, 9080) == expected(
         "networking.istio.io/v1alpha3",
         "EnvoyFilter",
         "sni.ratings.bookinfo.svc.cluster.local.9080",
@@ -33,7 +33,7 @@ def test_the_gateways_chain_answers_to_the_router_sni_too() -> None:
 
 
 def test_the_router_sends_the_sni_on_to_the_gateway() -> None:
-    assert route(mesh(ingress_type=ROUTER, gateway_port_name="fed"), RATINGS, 9080) == manifest(
+    assert route(east(ingress_type=ROUTER, gateway_port_name="fed"), RATINGS, 9080) == expected(
         "route.openshift.io/v1",
         "Route",
         "federation-ingress-gateway.ratings.bookinfo.svc.cluster.local.9080",
@@ -48,15 +48,15 @@ def test_the_router_sends_the_sni_on_to_the_gateway() -> None:
 
 
 def test_neither_is_needed_without_a_router() -> None:
-    assert passthrough_filter(mesh(), RATINGS, 9080) is None
-    assert route(mesh(), RATINGS, 9080) is None
+    assert passthrough_filter(east(), RATINGS, 9080) is None
+    assert route(east(), RATINGS, 9080) is None
 
 
 def test_neither_is_written_for_an_sni_that_cannot_be_served() -> None:
     long = ServiceHost("r" * 59, "bookinfo", "cluster.local")
 
-    assert passthrough_filter(mesh(ingress_type=ROUTER), long, 9080) is None
-    assert route(mesh(ingress_type=ROUTER), long, 9080) is None
+    assert passthrough_filter(east(ingress_type=ROUTER), long, 9080) is None
+    assert route(east(ingress_type=ROUTER), long, 9080) is None
 
 
 def test_istio_sni() -> None:

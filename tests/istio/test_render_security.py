@@ -6,7 +6,7 @@ import pytest
 
 from meshfed.istio import Manifest, authorization_policy, peer_authentication
 from meshfed.model.identity import SpiffeID
-from tests.istio.rendering_values import manifest, mesh
+from tests.istio.rendering_values import east, expected
 
 WEST = SpiffeID.of_workload("west.local", "meshfed", "federation-controller")
 CENTRAL = SpiffeID(trust_domain="central.local", path="/controller")
@@ -15,7 +15,7 @@ SOUTH = SpiffeID(trust_domain="south.local", path="/controller")
 
 
 def policy(rules: str) -> Manifest:
-    return manifest(
+    return expected(
         "security.istio.io/v1",
         "AuthorizationPolicy",
         "fds-known-remotes",
@@ -30,7 +30,7 @@ def policy(rules: str) -> Manifest:
 
 @pytest.mark.parametrize("port", [8080, 9090])
 def test_mtls_is_strict_but_on_the_metrics_port(port: int) -> None:
-    assert peer_authentication(mesh(metrics_port=port)) == manifest(
+    assert peer_authentication(east(metrics_port=port)) == expected(
         "security.istio.io/v1",
         "PeerAuthentication",
         "fds-strict-mtls",
@@ -44,7 +44,7 @@ def test_mtls_is_strict_but_on_the_metrics_port(port: int) -> None:
 
 
 def test_only_the_remotes_reach_discovery_and_everybody_the_other_ports() -> None:
-    assert authorization_policy(mesh(), [WEST, NORTH, CENTRAL, SOUTH, WEST]) == policy(
+    assert authorization_policy(east(), [WEST, NORTH, CENTRAL, SOUTH, WEST]) == policy(
         """
         - from:
           - source:
@@ -60,11 +60,11 @@ def test_only_the_remotes_reach_discovery_and_everybody_the_other_ports() -> Non
 
 
 def test_without_remotes_nobody_reaches_discovery() -> None:
-    assert authorization_policy(mesh(), []) == policy("""[{to: [{operation: {notPorts: ["15080"]}}]}]""")
+    assert authorization_policy(east(), []) == policy("""[{to: [{operation: {notPorts: ["15080"]}}]}]""")
 
 
 def test_the_owner_labels_hold_the_longest_names() -> None:
-    rendered = peer_authentication(mesh(namespace="n" * 63, name="m" * 34))
+    rendered = peer_authentication(east(namespace="n" * 63, name="m" * 34))
 
     assert rendered["metadata"]["labels"] == {
         "federation.openshift-service-mesh.io/owner-namespace": "n" * 63,
@@ -74,4 +74,4 @@ def test_the_owner_labels_hold_the_longest_names() -> None:
 
 
 def test_a_metrics_port_of_zero_needs_no_exception() -> None:
-    assert "portLevelMtls" not in peer_authentication(mesh(metrics_port=0))["spec"]
+    assert "portLevelMtls" not in peer_authentication(east(metrics_port=0))["spec"]

@@ -8,22 +8,22 @@ from meshfed.istio import Manifest, discovery_entry, import_entry
 from meshfed.model.imports import Import
 from meshfed.model.meshes import Remote
 from meshfed.model.offers import Port
-from tests.istio.rendering_values import HTTP, backend, imported, manifest, mesh, remote
+from tests.istio.rendering_values import HTTP, backend, east, expected, imported, peer
 
 
 def discovery(spec: str) -> Manifest:
-    return manifest("networking.istio.io/v1", "ServiceEntry", "federation-discovery-service-west", spec)
+    return expected("networking.istio.io/v1", "ServiceEntry", "federation-discovery-service-west", spec)
 
 
-def entry(spec: str) -> Manifest:
-    return manifest("networking.istio.io/v1", "ServiceEntry", "import.ratings.bookinfo.svc.cluster.local", spec)
+def expected_entry(spec: str) -> Manifest:
+    return expected("networking.istio.io/v1", "ServiceEntry", "import.ratings.bookinfo.svc.cluster.local", spec)
 
 
 @pytest.mark.parametrize(
     ("of", "spec"),
     [
         pytest.param(
-            remote("west", "192.0.2.11", "2001:db8::1", "192.0.2.10", "192.0.2.11"),
+            peer("west", "192.0.2.11", "2001:db8::1", "192.0.2.10", "192.0.2.11"),
             """
             hosts: [federation-discovery-service-west.federation.svc.cluster.local]
             ports: [{number: 15080, name: grpc, protocol: GRPC}]
@@ -47,7 +47,7 @@ def entry(spec: str) -> Manifest:
             id="IPs",
         ),
         pytest.param(
-            remote("west", "gw.west.example", "192.0.2.10", cluster_domain="west.internal", discovery_port=16080),
+            peer("west", "gw.west.example", "192.0.2.10", cluster_domain="west.internal", discovery_port=16080),
             """
             hosts: [federation-discovery-service-west.federation.svc.west.internal]
             ports: [{number: 16080, name: grpc, protocol: GRPC}]
@@ -67,7 +67,7 @@ def entry(spec: str) -> Manifest:
             id="a name among them, another cluster domain and port",
         ),
         pytest.param(
-            remote(network="", locality="us-west1/us-west1-a", port=443, identity_configured=False),
+            peer(network="", locality="us-west1/us-west1-a", port=443, identity_configured=False),
             """
             hosts: [federation-discovery-service-west.federation.svc.cluster.local]
             ports: [{number: 15080, name: grpc, protocol: GRPC}]
@@ -84,22 +84,22 @@ def entry(spec: str) -> Manifest:
     ],
 )
 def test_discovery(of: Remote, spec: str) -> None:
-    assert discovery_entry(mesh(), of) == discovery(spec)
+    assert discovery_entry(east(), of) == discovery(spec)
 
 
 @pytest.mark.parametrize(
     "of",
     [
-        pytest.param(remote(addresses=()), id="no addresses"),
-        pytest.param(remote(discovery_address="fds.west.example:15080"), id="an address of its own"),
+        pytest.param(peer(addresses=()), id="no addresses"),
+        pytest.param(peer(discovery_address="fds.west.example:15080"), id="an address of its own"),
     ],
 )
 def test_no_discovery_entry_where_the_ingress_is_not_the_way(of: Remote) -> None:
-    assert discovery_entry(mesh(), of) is None
+    assert discovery_entry(east(), of) is None
 
 
-WEST = remote("west")
-CENTRAL = remote("central", "198.51.100.1", "198.51.100.2", port=15443, locality="us-east1")
+WEST = peer("west")
+CENTRAL = peer("central", "198.51.100.1", "198.51.100.2", port=15443, locality="us-east1")
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ CENTRAL = remote("central", "198.51.100.1", "198.51.100.2", port=15443, locality
         pytest.param(
             imported(
                 backend(WEST, identities=("spiffe://w/ns/b/sa/v1",)),
-                backend(remote("central", "gw.central.example", network="")),
+                backend(peer("central", "gw.central.example", network="")),
                 ports=(Port(number=9080, name="http"),),
                 export_to=("bookinfo", ".", "bookinfo"),
             ),
@@ -179,7 +179,7 @@ CENTRAL = remote("central", "198.51.100.1", "198.51.100.2", port=15443, locality
         pytest.param(
             imported(
                 backend(WEST, identities=("spiffe://w/ns/b/sa/v1",)),
-                backend(remote("central", addresses=())),
+                backend(peer("central", addresses=())),
                 export_to=("bookinfo", "*"),
             ),
             """
@@ -197,7 +197,7 @@ CENTRAL = remote("central", "198.51.100.1", "198.51.100.2", port=15443, locality
             id="a remote without addresses contributes nothing",
         ),
         pytest.param(
-            imported(backend(remote(addresses=()))),
+            imported(backend(peer(addresses=()))),
             """
             hosts: [ratings.bookinfo.svc.cluster.local]
             ports: [{number: 9080, name: http, protocol: HTTP, targetPort: 8080}]
@@ -209,4 +209,4 @@ CENTRAL = remote("central", "198.51.100.1", "198.51.100.2", port=15443, locality
     ],
 )
 def test_import(import_: Import, spec: str) -> None:
-    assert import_entry(mesh(), import_) == entry(spec)
+    assert import_entry(east(), import_) == expected_entry(spec)

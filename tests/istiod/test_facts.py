@@ -10,16 +10,17 @@ import pytest
 
 from meshfed_sandbox.dataplane.translate import translate
 from meshfed_sandbox.dataplane.values import MeshSettings, ProxyConfig
+from tests.builders import port
 from tests.istiod.facts import Facts, differences, facts
 from tests.istiod.istiod import snake_case
-from tests.sandbox.dataplane.cluster_objects import FILES, identity, istio, pod, port, service, slice_of
+from tests.sandbox.dataplane.cluster_objects import FILES, identity, istio, pod_at, service_at, slice_of
 
 JSONObject = dict[str, Any]
 
 SETTINGS = MeshSettings(name="east", network="east-network")
-CLIENT = pod("client", "127.9.0.6", ports={"http": 8080})
-SERVER = pod("ratings", "127.9.0.7", ports={"http": 9080})
-RATINGS = service("ratings", "10.0.0.1", [port(9080)])
+CLIENT = pod_at("client", "127.9.0.6", ports={"http": 8080})
+SERVER = pod_at("ratings", "127.9.0.7", ports={"http": 9080})
+RATINGS = service_at("ratings", "10.0.0.1", [port(9080)])
 CLUSTER = "outbound|9080||ratings.bookinfo.svc.cluster.local"
 
 
@@ -68,7 +69,7 @@ def _sni() -> ProxyConfig:
 
 
 def _another_port() -> ProxyConfig:
-    return told(Service=[service("ratings", "10.0.0.1", [port(9081)])])
+    return told(Service=[service_at("ratings", "10.0.0.1", [port(9081)])])
 
 
 @pytest.mark.parametrize(

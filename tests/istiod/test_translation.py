@@ -18,11 +18,12 @@ from meshfed_sandbox.dataplane.plane import Options, default_settings
 from meshfed_sandbox.dataplane.translate import configuration, names, read_mesh
 from meshfed_sandbox.dataplane.translate.reading import KINDS
 from meshfed_sandbox.dataplane.workloads import cluster_names
-from tests.e2e.probes import EXPORTS, PORTS, bring, run, service
+from tests.e2e.probes import EXPORTS, PORTS, bring, fronting, run
 from tests.e2e.support import needs_haproxy
 from tests.istiod.facts import differences, facts, resolved
 from tests.istiod.istiod import Istiod, binary, crds, istiod
-from tests.sandbox.dataplane.world import MeshWorld, World, eventually
+from tests.sandbox.dataplane.world import MeshWorld, World
+from tests.waiting import eventually
 
 JSONObject = dict[str, Any]
 
@@ -140,7 +141,7 @@ async def test_two_meshes(tmp_path: Path) -> None:
 
         await run(east, "late", image="echo", account="late", ports=PORTS)
         world.expected("is ignored: a Service has it")
-        local = service("echo", {"name": "http", "port": 8080}, {"name": "tcp", "port": 9000}, pods="late")
+        local = fronting("echo", {"name": "http", "port": 8080}, {"name": "tcp", "port": 9000}, pods="late")
         await east.apply(local)
         await world.settled()
         await both.hold("a local Service under an import")

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from meshfed.kube import Manifest, ObjectKey, ObjectState, Outcome, Resource
+from tests.builders import manifest
 from tests.kube.memory import Cluster, MemoryClient, failure
 from tests.kube.owned import OwnedEngine
+from tests.waiting import meanwhile
 
 pytestmark = pytest.mark.looptime
 
@@ -25,10 +27,7 @@ APPLIED = ObjectState(Outcome.APPLIED)
 
 
 def entry(name: str, *, kind: str = "ServiceEntry", labels: dict[str, str] | None = None, **spec: Any) -> Manifest:
-    metadata: dict[str, Any] = {"namespace": "istio-system", "name": name}
-    if labels:
-        metadata["labels"] = labels
-    return {"apiVersion": "networking.istio.io/v1", "kind": kind, "metadata": metadata, "spec": spec}
+    return manifest(kind, name, spec, labels=labels)
 
 
 def gateway(name: str, **spec: Any) -> Manifest:
@@ -72,14 +71,9 @@ async def running(cluster: Cluster | None = None, **arguments: Any) -> AsyncIter
     engine = OwnedEngine(
         MemoryClient(cluster), [GATEWAYS, OLD_ENTRIES, ENTRIES], owner=OWNER, rng=Random(7).random, **arguments
     )
-    task = asyncio.create_task(engine.run())
-    try:
+    async with meanwhile(engine.run()):
         yield Running(cluster, engine)
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-        assert cluster.open_watches == 0
+    assert cluster.open_watches == 0
 
 
 async def test_creates_replaces_deletes_and_is_then_still() -> None:

@@ -15,7 +15,7 @@ import pytest
 from meshfed.kube import Client, ClusterConfig, Recorder, Subject
 from meshfed.kube.events import EVENTS, Bucket
 from meshfed_sandbox.apiserver import APIServer
-from tests.controller.meshes import eventually
+from tests.waiting import eventually
 
 WEST = Subject("federation.openshift-service-mesh.io/v1alpha1", "RemoteMesh", "default", "west", "u-1")
 

@@ -18,6 +18,7 @@ from meshfed.kube.lease import LEASES
 from meshfed_sandbox.apiserver import APIServer
 from tests.kube.memory import Cluster, MemoryClient, failure
 from tests.virtual import virtual_loop
+from tests.waiting import eventually
 
 PLACE = (LEASES, "istio-system", "meshfed-controller")
 TIMING = Timing()
@@ -103,13 +104,11 @@ def lease(cluster: Cluster) -> dict[str, Any]:
     return found
 
 
-async def until(holds: Callable[[], bool], seconds: float) -> float:
+async def time_until(holds: Callable[[], bool], within: float) -> float:
     """Wait until ``holds``; returns after how long."""
     loop = asyncio.get_running_loop()
     began = loop.time()
-    while not holds():
-        assert loop.time() - began <= seconds, f"not within {seconds} s"
-        await asyncio.sleep(0.05)
+    await eventually(holds, within=within)
     return loop.time() - began
 
 
@@ -129,7 +128,7 @@ async def test_one_leads_renews_and_nobody_else_writes() -> None:
     shared = cluster()
     a, b = Process(shared, "a"), Process(shared, "b", seed=2)
     async with processes(a):
-        await until(lambda: a.leading, 1)
+        await eventually(lambda: a.leading, within=1)
         b.start()
         before = len(shared.writes)
         await asyncio.sleep(60)
@@ -159,7 +158,7 @@ async def test_a_lease_that_changed_hands_as_often_as_can_be_said_changes_hands_
     )
     a = Process(shared, "a")
     async with processes(a):
-        await until(lambda: a.leading, 5)
+        await eventually(lambda: a.leading, within=5)
         assert (lease(shared)["holderIdentity"], lease(shared)["leaseTransitions"]) == ("a", most)
 
 
@@ -168,11 +167,11 @@ async def test_the_next_takes_over_when_the_leader_dies_and_not_before_its_time(
     shared = cluster()
     a, b = Process(shared, "a"), Process(shared, "b", seed=2)
     async with processes(a, b):
-        await until(lambda: a.leading or b.leading, 1)
+        await eventually(lambda: a.leading or b.leading, within=1)
         await asyncio.sleep(31)
         dying, next_one = (a, b) if a.leading else (b, a)
         await dying.kill()
-        took = await until(lambda: next_one.leading, TIMING.lease + 2.2 * TIMING.retry + 1)
+        took = await time_until(lambda: next_one.leading, TIMING.lease + 2.2 * TIMING.retry + 1)
         assert took >= TIMING.lease - TIMING.retry
         assert lease(shared)["leaseTransitions"] == 1
 
@@ -182,13 +181,13 @@ async def test_a_leader_that_is_told_to_stop_hands_over_at_once() -> None:
     shared = cluster()
     a, b = Process(shared, "a"), Process(shared, "b", seed=2)
     async with processes(a):
-        await until(lambda: a.leading, 1)
+        await eventually(lambda: a.leading, within=1)
         b.start()
         await asyncio.sleep(5)
         await a.stop()
         assert not a.leading
         assert (lease(shared)["holderIdentity"], lease(shared)["leaseDurationSeconds"]) == ("", 1)
-        await until(lambda: b.leading, 2.2 * TIMING.retry + 0.1)
+        await eventually(lambda: b.leading, within=2.2 * TIMING.retry + 0.1)
         assert lease(shared)["leaseTransitions"] == 1
         await b.stop()
 
@@ -198,15 +197,15 @@ async def test_a_leader_that_cannot_renew_stops_before_another_may_begin_and_com
     shared = cluster()
     a = Process(shared, "a")
     async with processes(a):
-        await until(lambda: a.leading, 1)
+        await eventually(lambda: a.leading, within=1)
         await asyncio.sleep(1)
         shared.down = True
-        took = await until(lambda: not a.leading, TIMING.renew + 0.1)
+        took = await time_until(lambda: not a.leading, TIMING.renew + 0.1)
         assert took >= TIMING.renew - TIMING.retry
         await asyncio.sleep(100)
         assert not a.leading
         shared.down = False
-        await until(lambda: a.leading, 2.2 * TIMING.retry + 0.1)
+        await eventually(lambda: a.leading, within=2.2 * TIMING.retry + 0.1)
         assert (a.terms, lease(shared)["leaseTransitions"]) == (2, 0)
 
 
@@ -215,7 +214,7 @@ async def test_a_few_failures_cost_nothing() -> None:
     shared = cluster()
     a = Process(shared, "a")
     async with processes(a):
-        await until(lambda: a.leading, 1)
+        await eventually(lambda: a.leading, within=1)
         now = asyncio.get_running_loop().time
         shared.refuse = lambda _verb, _name: failure(500) if now() % 9 < 3 else None
         a.client.lost = lambda: now() % 9 > 6  # it is done, and nobody hears of it
@@ -230,10 +229,10 @@ async def test_a_leader_that_finds_another_name_stops_at_once() -> None:
     shared = cluster()
     a = Process(shared, "a")
     async with processes(a):
-        await until(lambda: a.leading, 1)
+        await eventually(lambda: a.leading, within=1)
         shared.edit(*PLACE, lambda live: live["spec"].update(holderIdentity="somebody"))
-        await until(lambda: not a.leading, TIMING.retry + 0.1)
-        took = await until(lambda: a.leading, TIMING.lease + 2.2 * TIMING.retry + 0.1)
+        await eventually(lambda: not a.leading, within=TIMING.retry + 0.1)
+        took = await time_until(lambda: a.leading, TIMING.lease + 2.2 * TIMING.retry + 0.1)
         assert took >= TIMING.lease - TIMING.retry
 
 
@@ -242,7 +241,7 @@ async def test_a_lease_deleted_under_its_living_holder_is_not_free_for_others() 
     shared = cluster()
     a, b = Process(shared, "a"), Process(shared, "b", seed=2)
     async with processes(a):
-        await until(lambda: a.leading, 1)
+        await eventually(lambda: a.leading, within=1)
         b.start()
         await asyncio.sleep(5)
         for _ in range(20):
@@ -321,7 +320,7 @@ async def _story(seed: int, rates: list[float], offsets: list[float], trouble: l
         for one in living:
             one.client.awake.set()
             one.client.lost = lambda: False
-        await until(lambda: any(one.leading for one in living), 40)
+        await eventually(lambda: any(one.leading for one in living), within=40)
         watching.cancel()
         for one in living:
             await one.stop()

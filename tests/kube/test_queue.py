@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from meshfed.kube import QueueStatistics, WorkQueue
+from tests.waiting import meanwhile
 
 pytestmark = pytest.mark.looptime
 
@@ -17,13 +18,8 @@ pytestmark = pytest.mark.looptime
 async def working(
     queue: WorkQueue[str], work: Callable[[str], Awaitable[None]], workers: int = 1
 ) -> AsyncIterator[None]:
-    task = asyncio.create_task(queue.run(work, workers=workers))
-    try:
+    async with meanwhile(queue.run(work, workers=workers)):
         yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 async def test_a_key_waits_once_in_the_order_it_came() -> None:

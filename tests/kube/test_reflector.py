@@ -14,13 +14,14 @@ import pytest
 from meshfed.api.meta import ObjectMeta
 from meshfed.kube import Key, Manifest, Reflector, ReflectorState, Resource, Store
 from tests.kube.memory import Cluster, MemoryClient, failure
+from tests.waiting import meanwhile
 
 pytestmark = pytest.mark.looptime
 
 SERVICES = Resource("", "v1", "services", "Service")
 
 
-class Service(msgspec.Struct, frozen=True):
+class Record(msgspec.Struct, frozen=True):
     metadata: ObjectMeta
     port: int = 0
 
@@ -29,7 +30,7 @@ class Following:
     """A cluster, a store that follows it, and every difference the store told of."""
 
     def __init__(
-        self, cluster: Cluster, client: MemoryClient, store: Store[Service], reflector: Reflector[Service]
+        self, cluster: Cluster, client: MemoryClient, store: Store[Record], reflector: Reflector[Record]
     ) -> None:
         self.cluster = cluster
         self.client = client
@@ -38,7 +39,7 @@ class Following:
         self.heard: list[tuple[str, int | None, int | None]] = []
         store.subscribe(self._hear)
 
-    def _hear(self, key: Key, old: Service | None, new: Service | None) -> None:
+    def _hear(self, key: Key, old: Record | None, new: Record | None) -> None:
         self.heard.append((key.name, old.port if old else None, new.port if new else None))
 
     def ports(self) -> dict[str, int]:
@@ -47,28 +48,23 @@ class Following:
 
 @contextlib.asynccontextmanager
 async def following(cluster: Cluster, **arguments: Any) -> AsyncIterator[Following]:
-    store: Store[Service] = Store()
+    store: Store[Record] = Store()
     client = MemoryClient(cluster)
-    reflector = Reflector(client, SERVICES, Service, store, rng=Random(7).random, **arguments)
+    reflector = Reflector(client, SERVICES, Record, store, rng=Random(7).random, **arguments)
     found = Following(cluster, client, store, reflector)
-    task = asyncio.create_task(reflector.run())
-    try:
+    async with meanwhile(reflector.run()):
         yield found
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-        assert cluster.open_watches == 0
+    assert cluster.open_watches == 0
 
 
-def service(name: str, port: Any, **metadata: Any) -> Manifest:
+def record(name: str, port: Any, **metadata: Any) -> Manifest:
     return {"metadata": {"namespace": "shop", "name": name, **metadata}, "port": port}
 
 
 def cluster_with(**ports: int) -> Cluster:
     cluster = Cluster(served={SERVICES})
     for name, port in ports.items():
-        cluster.put(SERVICES, service(name, port))
+        cluster.put(SERVICES, record(name, port))
     return cluster
 
 
@@ -76,8 +72,8 @@ async def test_lists_then_follows() -> None:
     cluster = cluster_with(a=1, b=2)
     async with following(cluster) as found:
         await found.store.wait_synced()
-        cluster.put(SERVICES, service("c", 3))
-        cluster.put(SERVICES, service("a", 9))
+        cluster.put(SERVICES, record("c", 3))
+        cluster.put(SERVICES, record("a", 9))
         cluster.remove(SERVICES, "shop", "b")
         await asyncio.sleep(1)
         assert found.ports() == {"a": 9, "c": 3}
@@ -98,7 +94,7 @@ async def test_history_compacted_between_two_pages() -> None:
 
     def compact(verb: str, _: str) -> None:
         if cluster.calls.count(("list", "")) == 2 and not cluster.compacted:
-            cluster.put(SERVICES, service("late", 1))
+            cluster.put(SERVICES, record("late", 1))
             cluster.compact()
 
     cluster.refuse = compact
@@ -115,7 +111,7 @@ async def test_deletions_missed_while_away_are_told_after_a_410() -> None:
         cluster.down = True
         cluster.cut()
         cluster.remove(SERVICES, "shop", "b")
-        cluster.put(SERVICES, service("c", 4))
+        cluster.put(SERVICES, record("c", 4))
         cluster.compact()
         await asyncio.sleep(300)
         assert found.ports() == {"a": 1, "b": 2, "c": 3}
@@ -142,13 +138,27 @@ async def test_a_cluster_restored_from_a_backup() -> None:
     backup = cluster.snapshot()
     async with following(cluster) as found:
         await found.store.wait_synced()
-        cluster.put(SERVICES, service("b", 2))
-        cluster.put(SERVICES, service("c", 2))
+        cluster.put(SERVICES, record("b", 2))
+        cluster.put(SERVICES, record("c", 2))
         await asyncio.sleep(1)
         cluster.restore(backup)
-        cluster.put(SERVICES, service("d", 4))
+        cluster.put(SERVICES, record("d", 4))
         await asyncio.sleep(60)
         assert found.ports() == {"a": 1, "d": 4}
+
+
+async def test_a_server_that_becomes_an_older_one_between_two_requests_is_noticed_in_time() -> None:
+    """Nothing fails then, and a watch from a state that is not yet reached says nothing."""
+    cluster = cluster_with(a=1)
+    backup = cluster.snapshot()
+    cluster.put(SERVICES, record("b", 2))
+    async with following(cluster) as found:
+        await found.store.wait_synced()
+        cluster.restore(backup)  # the list was answered, and the watch is not yet open
+        await asyncio.sleep(290)
+        assert found.reflector.statistics().lists == 1
+        await asyncio.sleep(60)
+        assert found.ports() == {"a": 1}
 
 
 async def test_an_empty_list_is_the_truth() -> None:
@@ -178,7 +188,7 @@ async def test_an_error_empties_nothing_and_does_not_spin(status: int) -> None:
         assert found.ports() == {"a": 1}
         assert 15 < len(cluster.calls) < 80
         cluster.refuse = lambda _verb, _name: None
-        cluster.put(SERVICES, service("b", 2))
+        cluster.put(SERVICES, record("b", 2))
         await asyncio.sleep(60)
         assert found.ports() == {"a": 1, "b": 2}
 
@@ -200,7 +210,7 @@ async def test_the_first_retry_after_a_watch_that_held_is_quick() -> None:
     cluster = cluster_with(a=1)
     async with following(cluster) as found:
         await asyncio.sleep(100)
-        cluster.put(SERVICES, service("b", 2))
+        cluster.put(SERVICES, record("b", 2))
         cluster.cut()
         await asyncio.sleep(0.25)
         assert found.ports() == {"a": 1, "b": 2}
@@ -213,7 +223,7 @@ async def test_a_server_that_falls_silent_is_left_at_the_deadline() -> None:
         cluster.silent = True
         cluster.cut()
         await asyncio.sleep(1)
-        cluster.put(SERVICES, service("b", 2))
+        cluster.put(SERVICES, record("b", 2))
         await asyncio.sleep(700)
         assert found.reflector.statistics().watches >= 3
         cluster.silent = False
@@ -226,9 +236,9 @@ async def test_an_object_that_does_not_decode_keeps_its_last_good_state(caplog: 
     cluster = cluster_with(a=1, b=2)
     async with following(cluster) as found:
         await found.store.wait_synced()
-        cluster.put(SERVICES, service("a", "not a number"))
-        cluster.put(SERVICES, service("a", "not a number", labels={"x": "y"}))
-        cluster.put(SERVICES, service("b", 3))
+        cluster.put(SERVICES, record("a", "not a number"))
+        cluster.put(SERVICES, record("a", "not a number", labels={"x": "y"}))
+        cluster.put(SERVICES, record("b", 3))
         await asyncio.sleep(1)
         key = Key("shop", "a")
         assert found.ports() == {"a": 1, "b": 3}
@@ -239,7 +249,7 @@ async def test_an_object_that_does_not_decode_keeps_its_last_good_state(caplog: 
         await asyncio.sleep(60)
         assert found.ports() == {"a": 1, "b": 3}
         assert set(found.store.undecodable) == {key}
-        cluster.put(SERVICES, service("a", 5))
+        cluster.put(SERVICES, record("a", 5))
         await asyncio.sleep(1)
         assert (found.ports(), dict(found.store.undecodable)) == ({"a": 5, "b": 3}, {})
 
@@ -248,7 +258,7 @@ async def test_an_undecodable_object_that_is_deleted_is_gone() -> None:
     cluster = cluster_with(a=1)
     async with following(cluster) as found:
         await found.store.wait_synced()
-        cluster.put(SERVICES, service("a", "x"))
+        cluster.put(SERVICES, record("a", "x"))
         cluster.remove(SERVICES, "shop", "a")
         await asyncio.sleep(1)
         assert (found.ports(), dict(found.store.undecodable)) == ({}, {})
@@ -261,7 +271,7 @@ async def test_a_resource_that_is_not_served_is_picked_up_when_it_is() -> None:
         assert (found.reflector.state, found.store.synced) == (ReflectorState.ABSENT, False)
         assert len(cluster.calls) < 8
         cluster.served.add(SERVICES)
-        cluster.put(SERVICES, service("a", 1))
+        cluster.put(SERVICES, record("a", 1))
         await asyncio.sleep(46)
         assert (found.reflector.state, found.ports()) == (ReflectorState.WATCHING, {"a": 1})
 
@@ -275,7 +285,7 @@ async def test_an_optional_resource_that_is_not_served_is_empty() -> None:
 
 async def test_only_what_is_selected() -> None:
     cluster = cluster_with(a=1)
-    cluster.put(SERVICES, service("b", 2, labels={"mine": "yes"}))
+    cluster.put(SERVICES, record("b", 2, labels={"mine": "yes"}))
     async with following(cluster, label_selector="mine=yes") as found:
         await found.store.wait_synced()
         cluster.edit(SERVICES, "shop", "b", lambda o: o["metadata"].pop("labels"))

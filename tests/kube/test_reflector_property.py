@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from meshfed.kube import Key, Reflector, Store
 from tests.kube.memory import Cluster, MemoryClient, failure
-from tests.kube.test_reflector import SERVICES, Service, service
+from tests.kube.test_reflector import SERVICES, Record, record
 from tests.virtual import virtual_loop
 
 NAMES = st.sampled_from(["a", "b", "c", "d"])
@@ -38,9 +38,9 @@ class Story:
         cluster = self.cluster
         match kind, arguments:
             case "put", (name, port):
-                cluster.put(SERVICES, service(name, port))
+                cluster.put(SERVICES, record(name, port))
             case "spoil", (name,):
-                cluster.put(SERVICES, service(name, "no number"))
+                cluster.put(SERVICES, record(name, "no number"))
             case "remove", (name,) if (SERVICES, "shop", name) in cluster.objects:
                 cluster.remove(SERVICES, "shop", name)
             case "wait", (seconds,):
@@ -57,7 +57,7 @@ class Story:
             case "backup", _:
                 self._backup = cluster.snapshot()
             case "restore", _:
-                self._restore()
+                await self._restore()
             case "break", _:
                 cluster.refuse = lambda _verb, _name: failure(500)
             case "mend", _:
@@ -65,12 +65,18 @@ class Story:
             case "silence", _:
                 cluster.silent = True
 
-    def _restore(self) -> None:
-        # A restored server has no history from before the restore, nor a client that could tell by numbers alone if
-        # it overtakes them while nobody is connected; so the story goes on only once they noticed.
+    async def _restore(self) -> None:
+        # No API server runs while etcd is restored, so whoever watches or asks meanwhile fails. A restored server has
+        # no history from before, nor a client that could tell by numbers alone if it overtakes them while nobody
+        # looks; so the story goes on only once they noticed.
+        self.cluster.down = True
+        self.cluster.cut()
+        await asyncio.sleep(1)
         self.cluster.restore(self._backup)
         self.cluster.history.clear()
         self.cluster.compacted = self.cluster.version
+        self.heal()
+        await asyncio.sleep(200)
 
     def heal(self) -> None:
         self.cluster.down = self.cluster.silent = False
@@ -80,10 +86,10 @@ class Story:
 
 async def tell(steps: list[tuple[Any, ...]], seed: int) -> None:
     story = Story()
-    store: Store[Service] = Store()
-    mirror: dict[Key, Service] = {}
+    store: Store[Record] = Store()
+    mirror: dict[Key, Record] = {}
 
-    def hear(key: Key, old: Service | None, new: Service | None) -> None:
+    def hear(key: Key, old: Record | None, new: Record | None) -> None:
         assert old != new
         assert mirror.get(key) == old
         if new is None:
@@ -92,13 +98,10 @@ async def tell(steps: list[tuple[Any, ...]], seed: int) -> None:
             mirror[key] = new
 
     store.subscribe(hear)
-    reflector = Reflector(MemoryClient(story.cluster), SERVICES, Service, store, rng=Random(seed).random)
+    reflector = Reflector(MemoryClient(story.cluster), SERVICES, Record, store, rng=Random(seed).random)
     task = asyncio.create_task(reflector.run())
     for step in steps:
         await story.step(*step)
-        if step[0] == "restore":
-            story.heal()
-            await asyncio.sleep(200)
     story.heal()
     await asyncio.sleep(200)
     good = {Key(*place[1:]): found for place, found in story.cluster.objects.items() if type(found["port"]) is int}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,8 +32,10 @@ from meshfed.kube import (
     discover,
 )
 from meshfed_sandbox.apiserver import APIServer
+from tests.builders import config_map, crd
 from tests.kube.owned import OwnedEngine
 from tests.real_server import RealServer
+from tests.waiting import eventually, meanwhile
 
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap")
@@ -41,39 +43,22 @@ SERVICES = Resource("", "v1", "services", "Service")
 CRDS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False)
 WIDGETS = Resource("example.org", "v1", "widgets", "Widget")
 
-WIDGET_CRD: Manifest = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinition",
-    "metadata": {"name": "widgets.example.org"},
-    "spec": {
-        "group": "example.org",
-        "names": {"plural": "widgets", "singular": "widget", "kind": "Widget", "listKind": "WidgetList"},
-        "scope": "Namespaced",
-        "versions": [
-            {
-                "name": "v1",
-                "served": True,
-                "storage": True,
-                "subresources": {"status": {}},
-                "schema": {
-                    "openAPIV3Schema": {
-                        "type": "object",
-                        "properties": {
-                            "spec": {
-                                "type": "object",
-                                "properties": {
-                                    "port": {"type": "integer"},
-                                    "weight": {"type": "integer", "default": 1},
-                                },
-                            },
-                            "status": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
-                        },
-                    }
-                },
-            }
-        ],
+WIDGET_CRD = crd(
+    "Widget",
+    "widgets",
+    "example.org",
+    status=True,
+    schema={
+        "type": "object",
+        "properties": {
+            "spec": {
+                "type": "object",
+                "properties": {"port": {"type": "integer"}, "weight": {"type": "integer", "default": 1}},
+            },
+            "status": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+        },
     },
-}
+)
 
 
 @dataclass
@@ -97,8 +82,7 @@ class Place:
             await self.server.start()
 
     def config_map(self, name: str, **data: str) -> Manifest:
-        metadata = {"name": name, "namespace": self.namespace}
-        return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+        return config_map(name, namespace=self.namespace, **data)
 
     def widget(self, name: str, **spec: Any) -> Manifest:
         metadata = {"name": name, "namespace": self.namespace}
@@ -127,25 +111,6 @@ async def place(request: pytest.FixtureRequest) -> AsyncIterator[Place]:
 class ConfigMap(msgspec.Struct, frozen=True):
     metadata: ObjectMeta
     data: dict[str, str] = {}
-
-
-@contextlib.asynccontextmanager
-async def running(*coroutines: Any) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        for task in tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not holds():  # noqa: ASYNC110 - what is waited for has no event
-            await asyncio.sleep(0.02)
 
 
 async def test_verbs_and_refusals(place: Place) -> None:
@@ -196,15 +161,15 @@ async def test_a_store_follows_through_a_restart(place: Place) -> None:
     reflector = Reflector(place.client, CONFIG_MAPS, ConfigMap, store, namespace=place.namespace)
     await place.client.create(CONFIG_MAPS, place.config_map("a", x="1"))
     await place.client.create(CONFIG_MAPS, place.config_map("b", x="1"))
-    async with running(reflector.run()):
+    async with meanwhile(reflector.run()):
         await store.wait_synced()
         await place.client.create(CONFIG_MAPS, place.config_map("c", x="\u0085\u2028"))
-        await until(lambda: (place.namespace, "c") in store)
+        await eventually(lambda: (place.namespace, "c") in store)
         await place.client.delete(CONFIG_MAPS, "a", namespace=place.namespace)
-        await until(lambda: (place.namespace, "a") not in store)
+        await eventually(lambda: (place.namespace, "a") not in store)
         await place.restart()
         await place.client.delete(CONFIG_MAPS, "b", namespace=place.namespace)
-        await until(lambda: (place.namespace, "b") not in store)
+        await eventually(lambda: (place.namespace, "b") not in store)
         found = {key.name: record.data for key, record in store.items() if key.name != "kube-root-ca.crt"}
         assert found == {"c": {"x": "\u0085\u2028"}}
 
@@ -212,7 +177,7 @@ async def test_a_store_follows_through_a_restart(place: Place) -> None:
 async def test_the_engine(place: Place) -> None:
     engine = OwnedEngine(place.client, [CONFIG_MAPS], owner=place.owner)
     await place.client.create(CONFIG_MAPS, place.config_map("theirs", x="0"))
-    async with running(engine.run()):
+    async with meanwhile(engine.run()):
         engine.allow_deletes()
         wanted = [place.config_map(f"n{number}", x="1") for number in range(20)]
         engine.want("all", [*wanted, place.config_map("theirs", x="1")])
@@ -234,7 +199,7 @@ async def test_the_engine(place: Place) -> None:
 
         await place.restart()
         engine.want("all", [place.config_map("new", x="1")])
-        await until(lambda: not engine.source_state("all").deleting)
+        await eventually(lambda: not engine.source_state("all").deleting)
         assert await place.data() == {"new": {"x": "1"}, "theirs": {"x": "0"}}
 
 
@@ -242,13 +207,13 @@ async def test_a_custom_resource_with_defaults_that_comes_late(place: Place) -> 
     client, ns = place.client, place.namespace
     engine = OwnedEngine(client, [WIDGETS], owner=place.owner, rng=lambda: 0.1)
     key = ObjectKey("example.org", "Widget", ns, "w")
-    async with running(engine.run()):
+    async with meanwhile(engine.run()):
         engine.want("w", [place.widget("w", port=1)])
         await engine.idle()
         assert engine.state(key).outcome is Outcome.FAILED
         await client.create(CRDS, WIDGET_CRD)
         try:
-            await until(lambda: engine.state(key).outcome is Outcome.APPLIED)
+            await eventually(lambda: engine.state(key).outcome is Outcome.APPLIED)
             live = await client.get(WIDGETS, "w", namespace=ns)
             assert live["spec"] == {"port": 1, "weight": 1}
             await client.patch_status(WIDGETS, "w", {"ok": True}, namespace=ns)
@@ -271,12 +236,12 @@ async def test_the_steady_state_writes_nothing(place: Place) -> None:
 
     wanted = [place.config_map(f"n{number}", x="1") for number in range(10)]
     first = OwnedEngine(place.client, [CONFIG_MAPS], owner=place.owner)
-    async with running(first.run()):
+    async with meanwhile(first.run()):
         first.want("all", wanted)
         await first.idle()
     before = writes()
     second = OwnedEngine(place.client, [CONFIG_MAPS], owner=place.owner)
-    async with running(second.run()):
+    async with meanwhile(second.run()):
         second.want("all", wanted)
         second.allow_deletes()
         await second.idle()

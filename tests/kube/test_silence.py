@@ -11,17 +11,14 @@ from typing import Any
 
 import pytest
 
-from meshfed.kube import Client, ClusterConfig, Manifest, Reflector, Resource, Store, TransportError
+from meshfed.kube import Client, ClusterConfig, Reflector, Resource, Store, TransportError
 from meshfed.kube import client as client_module
 from meshfed.kube import reflector as reflector_module
 from meshfed_sandbox.apiserver import APIServer
-from tests.kube.test_reflector import SERVICES, cluster_with, following, service
+from tests.builders import config_map
+from tests.kube.test_reflector import SERVICES, cluster_with, following, record
 
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap")
-
-
-def config_map(name: str) -> Manifest:
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "default"}}
 
 
 def restarts(client: Client) -> dict[str, float]:
@@ -42,7 +39,7 @@ async def test_a_change_made_in_silence_is_seen_within_a_minute() -> None:
             await asyncio.sleep(random.uniform(60, 120))
             seen.clear()
             cluster.mute()
-            cluster.put(SERVICES, service("a", port))
+            cluster.put(SERVICES, record("a", port))
             async with asyncio.timeout(60):
                 await seen.wait()
         assert restarts(found.client) == {"silent": 40}
@@ -71,11 +68,11 @@ async def test_a_kind_in_which_nothing_happens(bookmarks: bool, caplog: pytest.L
 async def test_history_that_is_short_is_no_reason_to_list_what_is_quiet() -> None:
     """Others of the kind change and push ours out of the server's history; the bookmarks before each end save it."""
     cluster = cluster_with()
-    cluster.put(SERVICES, service("mine", 1, labels={"mine": "yes"}))
+    cluster.put(SERVICES, record("mine", 1, labels={"mine": "yes"}))
     async with following(cluster, label_selector="mine=yes") as found:
         await found.store.wait_synced()
         for number in range(1, 100):
-            cluster.put(SERVICES, service("other", number))
+            cluster.put(SERVICES, record("other", number))
             cluster.history[:] = cluster.history[-3:]
             cluster.compacted = cluster.history[0].version - 1
             await asyncio.sleep(20)

@@ -6,15 +6,18 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from meshfed.kube import Manifest
 from meshfed.model.offers import TLS_MODE
+from meshfed.plan import Ref
 from meshfed.plan.rivals import Entry
 from meshfed.plan.workloads import of_entry
-from tests.world import Object, World, mesh, namespace, offer, pod, remote, service
+from tests.builders import EXPORTED, federated_service, mesh_federation, namespace, pod, remote_mesh, service
+from tests.world import World
 
 WEST, NORTH = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
 HTTP = [{"number": 80, "name": "http", "protocol": "HTTP"}]
 TCP = [{"number": 80, "name": "tcp", "protocol": "TCP"}]
-LABELLED = {"serviceSelectors": {"matchLabels": {"export-service": "true"}}}
+LABELLED = {"serviceSelectors": {"matchLabels": EXPORTED}}
 ALIASED = {"action": "Export", "names": ["a", "b"], "as": {"name": "pay"}}
 EXPORTS: list[Any] = [
     {"rules": [ALIASED, {"action": "Export", "remotes": ["west"]}]},
@@ -40,7 +43,7 @@ def mostly(usual: Any, *others: Any) -> st.SearchStrategy[Any]:
 
 
 meshes = st.builds(
-    mesh,
+    mesh_federation,
     mostly("east", "other"),
     export=st.sampled_from(EXPORTS),
     network=mostly("east-network", "west-network"),
@@ -52,7 +55,7 @@ meshes = st.builds(
     deleted=mostly("", NORTH),
 )
 remotes = st.builds(
-    remote,
+    remote_mesh,
     mostly("west", "north", "north", "north", "north", "east"),
     import_=st.sampled_from(IMPORTS),
     addresses=st.sampled_from([["192.0.2.10"], ["gw.example"], ["192.0.2.11", "gw.example"], []]),
@@ -66,7 +69,7 @@ remotes = st.builds(
 services = st.builds(
     service,
     mostly("a", "b", "b", "b", "pay", "pay", "c", "a.kube-system"),
-    labels=st.sampled_from([{}, {"export-service": "true"}]),
+    labels=st.sampled_from([{}, EXPORTED]),
     selector=mostly({"app": "a"}, {"app": "a", "v": "1"}, {"app": "b"}, {"app": "b"}, {}, {"app": "gateway"}),
     ports=mostly([{"name": "http", "port": 80}], [{"port": 80}], [{"name": "tls", "port": 15443}], []),
     type=mostly("ClusterIP", "NodePort", "ExternalName"),
@@ -75,7 +78,7 @@ services = st.builds(
 )
 namespaces = st.builds(namespace, st.just("default"), env=st.sampled_from(["prod", "test"]))
 offers = st.builds(
-    offer,
+    federated_service,
     st.sampled_from(["west", "west", "north", "north", "east"]),
     mostly("a", "b", "b", "b", "pay", "pay", "c", "a.kube-system", "x.example.com"),
     ports=mostly(HTTP, TCP),
@@ -140,6 +143,6 @@ def change_beside(world: World, action: str, place: tuple[str, str], value: Any)
             world.planner.pods_listed()
 
 
-def identity(given: Object) -> tuple[type[Object], str, str]:
+def ref_of(given: Manifest) -> Ref:
     """Which object it is, whatever it says."""
-    return type(given), given.metadata.namespace, given.metadata.name
+    return given["kind"], given["metadata"].get("namespace", ""), given["metadata"]["name"]

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from meshfed.api.core import Namespace, Pod
-from meshfed.istio import Manifest
-from meshfed.kube import ObjectKey
+from meshfed.kube import Manifest, ObjectKey
 from meshfed.plan import ExportKey, GatewayKey, ImportKey, Key, MeshKey, OfferKey, Planner, Ref, RemoteKey, Settings
 from meshfed.plan.deletion import Stay, stay
 from meshfed.plan.keys import origin, read_origin
-from tests.world import Object, World, exported, host, mesh, namespace, offer, pod, remote, service
+from tests.builders import federated_service, host, mesh_federation, namespace, pod, remote_mesh, service
+from tests.plan.histories import ref_of
+from tests.world import World
 
 KEYS: list[Key] = [
     ExportKey("default", "ratings"),
@@ -26,35 +26,30 @@ KEYS: list[Key] = [
 ]
 BY_LABEL = {"namespaceSelectors": {"matchLabels": {"env": "prod"}}}
 ROUTER = {"type": "openshift-router", "gateway": {"selector": {"app": "gateway"}}}
-MESH = mesh(export=BY_LABEL, ingress=ROUTER)
-OBJECTS: list[Object] = [
+MESH = mesh_federation(export=BY_LABEL, ingress=ROUTER)
+OBJECTS: list[Manifest] = [
     namespace("default", env="prod"),
     namespace("books", env="prod"),
     service("ratings"),
     service("reviews.books"),
-    exported("pay.books"),
+    service("pay.books", exported=True),
     pod("ratings", account="ratings"),
     pod("pay.books", account="pay"),
-    remote("west", import_={"merge": True}),
-    remote("north", import_={"merge": True}, addresses=["192.0.2.20"]),
-    offer("west", "stock"),
-    offer("north", "stock"),
-    offer("north", "details"),
-    offer("west", "reviews.books"),
-    offer("north", "pay.books"),
+    remote_mesh("west", import_={"merge": True}),
+    remote_mesh("north", import_={"merge": True}, addresses=["192.0.2.20"]),
+    federated_service("west", "stock"),
+    federated_service("north", "stock"),
+    federated_service("north", "details"),
+    federated_service("west", "reviews.books"),
+    federated_service("north", "pay.books"),
 ]
 FOUND = {0: [f"{name}.svc.cluster.local" for name in ("ratings.default", "reviews.books", "pay.books")]}
-
-
-def ref_of(one: Object) -> Ref:
-    of_all = isinstance(one, Namespace)
-    return type(one).__name__, "" if of_all else one.metadata.namespace, one.metadata.name
 
 
 class Cluster:
     """A planner beside what exists: what a process finds that an earlier one has written."""
 
-    def __init__(self, *objects: Object, exists: dict[ObjectKey, tuple[str, Manifest]] | None = None) -> None:
+    def __init__(self, *objects: Manifest, exists: dict[ObjectKey, tuple[str, Manifest]] | None = None) -> None:
         self.world = World(*objects)
         self.planner = self.world.planner
         for index, hosts in FOUND.items():
@@ -115,13 +110,13 @@ def test_what_says_nothing_to_us_is_of_nobody_known(text: str) -> None:
 
 @pytest.mark.parametrize("one", OBJECTS, ids=lambda one: "/".join(filter(None, ref_of(one))))
 def test_an_object_that_cannot_be_understood_takes_nothing_away(
-    one: Object, exists: dict[ObjectKey, tuple[str, Manifest]]
+    one: Manifest, exists: dict[ObjectKey, tuple[str, Manifest]]
 ) -> None:
     without = [other for other in OBJECTS if other is not one]
     anew = Cluster(MESH, *without, exists=exists)
     goes, written = anew.deleted(), anew.changed()
     now = Cluster(MESH, *without, exists=exists)
-    hosts = [one.spec.host] if hasattr(one.spec if hasattr(one, "spec") else None, "host") else []  # type: ignore[union-attr]
+    hosts = [one["spec"]["host"]] if one["kind"] == "FederatedService" else []
     now.planner.unknown(ref_of(one), "it cannot be understood", hosts)
     assert now.deleted() == set()
     assert now.changed() <= only_added_to(exists, now.wanted())
@@ -192,7 +187,7 @@ def test_a_key_that_our_code_fails_on_keeps_what_is_its_and_no_other() -> None:
 
 
 def test_a_key_that_is_not_worked_out_yet_keeps_what_is_its() -> None:
-    world = World(mesh(), remote("west"), offer("west", "a"))
+    world = World(mesh_federation(), remote_mesh("west"), federated_service("west", "a"))
     world.settle()
     world.planner.unknown(("FederatedService", "istio-system", "other"), "why", [host("a")])
     world.planner.take_dirty()
@@ -253,7 +248,7 @@ def test_a_function_that_raises_takes_nothing_away(
 
 
 def test_pods_of_two_that_cannot_be_understood_are_missed_until_both_are_known() -> None:
-    found = Cluster(MESH, *(one for one in OBJECTS if not isinstance(one, Pod)))
+    found = Cluster(MESH, *(one for one in OBJECTS if one["kind"] != "Pod"))
     refs: list[Ref] = [("Pod", "books", "pay"), ("WorkloadEntry", "books", "vm")]
     for ref in refs:
         found.planner.unknown(ref, f"{ref[0]} is odd")

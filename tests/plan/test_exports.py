@@ -10,7 +10,8 @@ from meshfed.federation.exports import decide
 from meshfed.federation.homes import HOSTS_PER_GATEWAY
 from meshfed.model.reasons import Reason
 from meshfed.plan import ExportKey, GatewayKey, Key, MeshKey, MeshStatusKey, Outputs, Planner, Settings
-from tests.world import World, exported, host, mesh, namespace, service
+from tests.builders import host, mesh_federation, namespace, service
+from tests.world import World, stored
 
 ROUTER: dict[str, Any] = {
     "ingress": {
@@ -25,7 +26,7 @@ def rules(*given: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_mesh_that_exports_nothing_has_its_discovery_service_guarded_and_reachable() -> None:
-    world = World(mesh(), service("reviews"))
+    world = World(mesh_federation(), service("reviews"))
     assert world.manifests == {
         "Gateway istio-system/federation-ingress-gateway": {
             "selector": {"app": "federation-ingress-gateway"},
@@ -52,19 +53,19 @@ def test_a_mesh_that_exports_nothing_has_its_discovery_service_guarded_and_reach
 
 
 def test_a_labelled_service_is_offered_and_listed_and_unlabelled_it_is_neither() -> None:
-    world = World(mesh(), exported("reviews"), service("details"))
+    world = World(mesh_federation(), service("reviews", exported=True), service("details"))
     assert (world.gateways, world.published) == ([[host("reviews")]], {host("reviews"): None})
 
-    world.put(service("reviews"), exported("details"))
+    world.put(service("reviews"), service("details", exported=True))
     assert (world.gateways, world.published) == ([[host("details")]], {host("details"): None})
 
-    world.remove(exported("details"))
+    world.remove(service("details", exported=True))
     assert (world.gateways, world.published) == ([[]], {})
 
 
 def test_a_change_to_the_labels_of_a_namespace_reaches_its_services() -> None:
     prod = {"namespaceSelectors": {"matchLabels": {"env": "prod"}}}
-    world = World(mesh(export=prod), service("a.one"), service("b.two"), namespace("one", env="prod"))
+    world = World(mesh_federation(export=prod), service("a.one"), service("b.two"), namespace("one", env="prod"))
     assert world.gateways == [[host("a.one")]]
     world.put(namespace("one"), namespace("two", env="prod"))
     assert world.gateways == [[host("b.two")]]
@@ -74,27 +75,27 @@ def test_a_change_to_the_labels_of_a_namespace_reaches_its_services() -> None:
 
 def test_a_namespace_is_known_by_its_name_even_before_it_is_seen() -> None:
     named = {"namespaceSelectors": {"matchLabels": {"kubernetes.io/metadata.name": "one"}}}
-    assert World(mesh(export=named), service("a.one"), service("b.two")).gateways == [[host("a.one")]]
+    assert World(mesh_federation(export=named), service("a.one"), service("b.two")).gateways == [[host("a.one")]]
 
 
 def test_changed_rules_reach_every_service() -> None:
-    world = World(mesh(), exported("a"), service("b"))
+    world = World(mesh_federation(), service("a", exported=True), service("b"))
     assert world.gateways == [[host("a")]]
-    world.put(mesh(export=rules({"action": "Export", "names": ["b"], "remotes": ["west"]})))
+    world.put(mesh_federation(export=rules({"action": "Export", "names": ["b"], "remotes": ["west"]})))
     assert (world.gateways, world.published) == ([[host("b")]], {host("b"): frozenset({"west"})})
-    world.put(mesh(export=None))
+    world.put(mesh_federation(export=None))
     assert (world.gateways, world.published) == ([[]], {})
 
 
 def test_an_alias_is_offered_and_the_gateway_lists_the_services_own_host() -> None:
-    world = World(mesh(export=rules({"action": "Export", "as": {"name": "pay"}})), service("a"))
+    world = World(mesh_federation(export=rules({"action": "Export", "as": {"name": "pay"}})), service("a"))
     assert (world.gateways, list(world.published)) == ([[host("a")]], [host("pay")])
 
 
 def test_two_services_under_one_host_the_older_has_it_and_the_other_takes_over() -> None:
     alias = {"action": "Export", "names": ["a", "b"], "as": {"name": "pay"}}
     world = World(
-        mesh(export=rules(alias, {"action": "Export"})),
+        mesh_federation(export=rules(alias, {"action": "Export"})),
         service("a", created="2026-02-01T00:00:00Z"),
         service("b", created="2026-01-01T00:00:00Z"),
     )
@@ -111,29 +112,31 @@ def test_two_services_under_one_host_the_older_has_it_and_the_other_takes_over()
 
 def test_behind_a_router_each_port_has_a_filter_and_a_route_and_so_has_discovery() -> None:
     ports = [{"name": "http", "port": 80}, {"name": "grpc", "port": 81}]
-    world = World(mesh(**ROUTER), exported("a", ports=ports))
+    world = World(mesh_federation(**ROUTER), service("a", exported=True, ports=ports))
     fds = "federation-discovery-service-east.istio-system.svc.cluster.local.15080"
     a = host("a")
     assert sorted(name for name in world.manifests if name.startswith(("EnvoyFilter", "Route"))) == sorted(
         [f"EnvoyFilter istio-system/sni.{end}" for end in (fds, f"{a}.80", f"{a}.81")]
         + [f"Route istio-system/federation-ingress-gateway.{end}" for end in (fds, f"{a}.80", f"{a}.81")]
     )
-    world.put(mesh())
+    world.put(mesh_federation())
     assert not [name for name in world.manifests if name.startswith(("EnvoyFilter", "Route"))]
 
 
 def test_a_name_that_the_router_cannot_serve_is_said_and_harms_nothing_else() -> None:
     long = "a" * 60
-    world = World(mesh(**ROUTER), exported(long), exported("b"))
+    world = World(mesh_federation(**ROUTER), service(long, exported=True), service("b", exported=True))
     assert world.gateways == [sorted([host(long), host("b")])]
     assert not [name for name in world.manifests if long in name]
     assert world.conditions("MeshFederation", "east")["ExportsReady"] == "False NameTooLong"
-    world.put(mesh())
+    world.put(mesh_federation())
     assert world.conditions("MeshFederation", "east")["ExportsReady"] == "True Exporting"
 
 
 def test_a_service_export_exports_and_is_told_so() -> None:
-    world = World(mesh(export={"serviceExports": True, "serviceSelectors": {"matchLabels": {"x": "y"}}}), service("a"))
+    world = World(
+        mesh_federation(export={"serviceExports": True, "serviceSelectors": {"matchLabels": {"x": "y"}}}), service("a")
+    )
     assert world.gateways == [[]]
     world.planner.service_export_changed("default", "a", 3)
     world.planner.service_export_changed("default", "nobody", 1)
@@ -148,62 +151,70 @@ def test_a_service_export_exports_and_is_told_so() -> None:
 
 def test_long_lists_are_spread_over_gateways_that_keep_their_hosts() -> None:
     names = [f"s{number:04}" for number in range(HOSTS_PER_GATEWAY + 10)]
-    world = World(mesh(), *map(exported, names))
+    world = World(mesh_federation(), *(service(name, exported=True) for name in names))
     assert [len(hosts) for hosts in world.gateways] == [HOSTS_PER_GATEWAY - 1, 11]
-    world.remove(*map(exported, names[:20]))
+    world.remove(*map(service, names[:20]))
     assert [len(hosts) for hosts in world.gateways] == [HOSTS_PER_GATEWAY - 21, 11]
-    world.remove(*map(exported, names[-11:]))
+    world.remove(*map(service, names[-11:]))
     assert [len(hosts) for hosts in world.gateways] == [HOSTS_PER_GATEWAY - 21]
 
 
 def test_the_homes_of_a_previous_life_are_kept_and_what_is_gone_leaves() -> None:
-    world = World(mesh(), exported("a"), exported("b"))
+    world = World(mesh_federation(), service("a", exported=True), service("b", exported=True))
     world.planner.gateway_observed(1, [host("a"), host("gone")])
     world.planner.gateway_observed(0, ["federation-discovery-service-east.istio-system.svc.cluster.local"])
     assert world.gateways == [[host("b")], [host("a")]]
 
 
 def test_a_change_that_decides_nothing_marks_nothing() -> None:
-    world = World(mesh(), exported("a"), service("b"))
+    world = World(mesh_federation(), service("a", exported=True), service("b"))
     world.settle()
-    world.put(exported("a"), service("b", labels={"irrelevant": "label"}), namespace("default", any="label"), mesh())
+    world.put(
+        service("a", exported=True),
+        service("b", labels={"irrelevant": "label"}),
+        namespace("default", any="label"),
+        mesh_federation(),
+    )
     assert world.settle() == []
 
 
 def test_a_new_export_touches_its_own_key_its_gateway_and_the_counts() -> None:
-    world = World(mesh(), *(exported(f"s{number}") for number in range(20)))
+    world = World(mesh_federation(), *(service(f"s{number}", exported=True) for number in range(20)))
     world.settle()
-    world.put(exported("new"))
+    world.put(service("new", exported=True))
     assert world.settle() == [ExportKey("default", "new"), GatewayKey(0), MeshStatusKey()]
-    world.put(exported("new", ports=[{"name": "http", "port": 81}]))
+    world.put(service("new", exported=True, ports=[{"name": "http", "port": 81}]))
     assert world.settle() == [ExportKey("default", "new"), MeshStatusKey()]
 
 
 def test_without_a_mesh_federation_there_is_nothing_and_a_deleted_one_leaves_nothing() -> None:
-    world = World(exported("a"))
+    world = World(service("a", exported=True))
     assert (world.manifests, world.published, world.statuses) == ({}, {}, {})
-    world.put(mesh())
+    world.put(mesh_federation())
     assert len(world.manifests) == 3
-    world.put(mesh(deleted="2026-01-02T00:00:00Z"))
+    world.put(mesh_federation(deleted="2026-01-02T00:00:00Z"))
     assert (world.manifests, world.published, world.statuses) == ({}, {}, {})
     assert MeshKey() in world.outputs
 
 
 def test_the_oldest_mesh_federation_is_in_force_and_the_next_takes_over() -> None:
-    world = World(mesh("younger", created="2026-02-01T00:00:00Z"), mesh("older", created="2026-01-01T00:00:00Z"))
+    world = World(
+        mesh_federation("younger", created="2026-02-01T00:00:00Z"),
+        mesh_federation("older", created="2026-01-01T00:00:00Z"),
+    )
     assert world.conditions("MeshFederation", "younger") == dict.fromkeys(
         ("Ready", "GatewayReady", "ExportsReady"), "False Duplicate"
     )
     assert "federation-discovery-service-older.istio-system.svc.cluster.local" in str(world.manifests)
-    world.remove(mesh("older"))
+    world.remove(mesh_federation("older"))
     assert world.conditions("MeshFederation", "younger")["ExportsReady"] == "True NothingExported"
     assert "federation-discovery-service-younger.istio-system.svc.cluster.local" in str(world.manifests)
 
 
 def test_whoever_asked_for_an_export_without_a_service_hears_once_that_is_listened_to() -> None:
-    world = World(mesh(export={}))
+    world = World(mesh_federation(export={}))
     world.planner.service_export_changed("x", "a", 1)
-    world.put(mesh(export={"serviceExports": True}))
+    world.put(mesh_federation(export={"serviceExports": True}))
     world.settle()
     (status,) = world.outputs[ExportKey("x", "a")].statuses
     assert status.conditions[0].reason == Reason.NO_SERVICE
@@ -219,9 +230,9 @@ def test_a_service_that_our_code_fails_on_from_the_start_holds_no_other(monkeypa
     failed: list[Any] = []
     planner = Planner(Settings(), on_failed=lambda subject, _: failed.append(subject))
     alias = {"action": "Export", "names": ["b"], "as": {"name": "a"}}
-    planner.federation_changed("east", mesh(export={"rules": [alias]}))
+    planner.federation_changed("east", stored(mesh_federation(export={"rules": [alias]})))
     for name in "ab":
-        planner.service_changed("default", name, service(name))
+        planner.service_changed("default", name, stored(service(name)))
     outputs: dict[Key, Outputs | None] = {}
     while turn := planner.take_dirty():
         outputs |= {key: planner.reconcile(key) for key in turn.keys}

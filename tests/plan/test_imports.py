@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from meshfed.kube import Manifest
 from meshfed.model.reasons import Reason
 from meshfed.plan import ImportKey, MeshStatusKey, OfferKey, RemoteStatusKey
 from meshfed.plan.keys import TURN
-from tests.world import World, host, mesh, offer, remote, service
+from tests.builders import federated_service, host, mesh_federation, remote_mesh, service
+from tests.world import World
 
 RATINGS = host("ratings")
 ENTRY = f"ServiceEntry istio-system/import.{RATINGS}"
@@ -27,7 +29,7 @@ def importing(**rules: Any) -> dict[str, Any]:
 
 
 def test_what_exists_only_remotely_becomes_a_service_entry() -> None:
-    world = World(mesh(), remote(), offer("west", "ratings"))
+    world = World(mesh_federation(), remote_mesh(), federated_service("west", "ratings"))
     assert world.carriers == [ENTRY]
     assert world.manifests[ENTRY] == {
         "hosts": [RATINGS],
@@ -47,7 +49,10 @@ def test_what_exists_only_remotely_becomes_a_service_entry() -> None:
 
 def test_what_exists_in_both_becomes_a_workload_entry_of_the_local_service() -> None:
     world = World(
-        mesh(), remote(**MERGE), service("ratings", selector={"app": "r", "tier": "x"}), offer("west", "ratings")
+        mesh_federation(),
+        remote_mesh(**MERGE),
+        service("ratings", selector={"app": "r", "tier": "x"}),
+        federated_service("west", "ratings"),
     )
     assert world.carriers == [JOINED]
     assert world.manifests[JOINED] == {
@@ -59,7 +64,7 @@ def test_what_exists_in_both_becomes_a_workload_entry_of_the_local_service() -> 
 
 
 def test_an_import_moves_with_the_local_service_that_comes_and_goes() -> None:
-    world = World(mesh(), remote(**MERGE), offer("west", "ratings"))
+    world = World(mesh_federation(), remote_mesh(**MERGE), federated_service("west", "ratings"))
     assert world.carriers == [ENTRY]
     world.put(service("ratings"))
     assert world.carriers == [JOINED]
@@ -68,14 +73,14 @@ def test_an_import_moves_with_the_local_service_that_comes_and_goes() -> None:
 
 
 def test_without_merge_the_local_service_stays_alone() -> None:
-    world = World(mesh(), remote(), offer("west", "ratings"), service("ratings"))
+    world = World(mesh_federation(), remote_mesh(), federated_service("west", "ratings"), service("ratings"))
     assert (world.carriers, world.accepted()) == ([], {record("ratings"): "LocalServiceExists"})
     world.remove(service("ratings"))
     assert (world.carriers, world.accepted()) == ([ENTRY], {record("ratings"): "Accepted"})
 
 
 def test_an_import_goes_with_its_offer_its_remote_or_the_mesh() -> None:
-    given = mesh(), remote(), offer("west", "ratings")
+    given = mesh_federation(), remote_mesh(), federated_service("west", "ratings")
     for part in given:
         world = World(*given)
         assert world.carriers == [ENTRY]
@@ -83,22 +88,26 @@ def test_an_import_goes_with_its_offer_its_remote_or_the_mesh() -> None:
         assert world.carriers == []
         world.put(part)
         assert world.carriers == [ENTRY]
-    world = World(*given).put(remote(deleted="2026-02-01T00:00:00Z"))
+    world = World(*given).put(remote_mesh(deleted="2026-02-01T00:00:00Z"))
     assert world.accepted() == {record("ratings"): "RemoteMissing"}
     assert not [name for name in world.manifests if "west" in name]
 
 
 def test_a_changed_offer_changes_its_import() -> None:
-    world = World(mesh(), remote(), offer("west", "ratings"))
-    world.put(offer("west", "ratings", ports=[{"number": 80, "name": "web", "protocol": "HTTP"}], labels={"v": "2"}))
+    world = World(mesh_federation(), remote_mesh(), federated_service("west", "ratings"))
+    world.put(
+        federated_service(
+            "west", "ratings", ports=[{"number": 80, "name": "web", "protocol": "HTTP"}], labels={"v": "2"}
+        )
+    )
     spec = world.manifests[ENTRY]
     assert spec["ports"] == [{"number": 80, "name": "web", "protocol": "HTTP"}]
     assert spec["endpoints"][0]["labels"] == {"v": "2", "security.istio.io/tlsMode": "istio"}
 
 
 def test_a_changed_remote_changes_its_imports_and_how_it_is_reached() -> None:
-    world = World(mesh(), remote(), offer("west", "ratings"))
-    world.put(remote(addresses=["192.0.2.20", "gw.west.example"], port=443, network="moved", locality="r1/z1"))
+    world = World(mesh_federation(), remote_mesh(), federated_service("west", "ratings"))
+    world.put(remote_mesh(addresses=["192.0.2.20", "gw.west.example"], port=443, network="moved", locality="r1/z1"))
     discovery = world.manifests["ServiceEntry istio-system/federation-discovery-service-west"]
     for spec in (world.manifests[ENTRY], discovery):
         assert spec["resolution"] == "DNS"
@@ -111,7 +120,11 @@ def test_a_changed_remote_changes_its_imports_and_how_it_is_reached() -> None:
 
 def test_visibility_and_outlier_detection_reach_what_is_written() -> None:
     policy = {"outlierDetection": {"consecutive5xxErrors": 3, "interval": "5s"}}
-    world = World(mesh(), remote(**importing(exportTo=["shop"]), trafficPolicy=policy), offer("west", "ratings"))
+    world = World(
+        mesh_federation(),
+        remote_mesh(**importing(exportTo=["shop"]), trafficPolicy=policy),
+        federated_service("west", "ratings"),
+    )
     assert world.manifests[ENTRY]["exportTo"] == ["shop"]
     rule = world.manifests[f"DestinationRule istio-system/mtls-sni.{RATINGS}"]
     assert rule["trafficPolicy"]["outlierDetection"] == {"consecutive5xxErrors": 3, "interval": "5s"}
@@ -119,7 +132,7 @@ def test_visibility_and_outlier_detection_reach_what_is_written() -> None:
 
 def test_an_alias_is_asked_for_by_the_exporters_own_name() -> None:
     alias = {"action": "Import", "as": {"host": "{name}.{namespace}.svc.west.mesh"}}
-    world = World(mesh(), remote(**importing(rules=[alias])), offer("west", "ratings"))
+    world = World(mesh_federation(), remote_mesh(**importing(rules=[alias])), federated_service("west", "ratings"))
     assert world.carriers == [
         "DestinationRule istio-system/mtls-sni.ratings.default.svc.west.mesh",
         "ServiceEntry istio-system/import.ratings.default.svc.west.mesh",
@@ -133,12 +146,17 @@ def test_an_alias_is_asked_for_by_the_exporters_own_name() -> None:
 
 def test_an_alias_onto_a_local_service_is_refused_since_one_host_is_asked_for_by_one_name() -> None:
     alias = {"action": "Import", "hosts": [host("old")], "as": {"host": RATINGS}}
-    world = World(mesh(), remote(**importing(rules=[alias], merge=True)), offer("west", "old"), service("ratings"))
+    world = World(
+        mesh_federation(),
+        remote_mesh(**importing(rules=[alias], merge=True)),
+        federated_service("west", "old"),
+        service("ratings"),
+    )
     assert (world.carriers, world.accepted()) == ([], {record("old"): "SNIConflict"})
 
 
 def test_behind_a_router_the_rule_states_the_routers_name() -> None:
-    world = World(mesh(), remote(ingressType="openshift-router"), offer("west", "ratings"))
+    world = World(mesh_federation(), remote_mesh(ingressType="openshift-router"), federated_service("west", "ratings"))
     assert world.carriers == [f"DestinationRule istio-system/mtls-sni.{RATINGS}", ENTRY]
     assert "DestinationRule istio-system/mtls-sni.federation-discovery-service-west" in world.manifests
 
@@ -146,30 +164,32 @@ def test_behind_a_router_the_rule_states_the_routers_name() -> None:
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
-        pytest.param(offer("west", "a.b.c.example"), Reason.INVALID_HOST, id="not of its cluster domain"),
-        pytest.param(offer("west", "UPPER.ns.svc.cluster.local"), Reason.INVALID_HOST, id="not a DNS name"),
-        pytest.param(offer("west", "ratings", ports=[]), Reason.INVALID_PORTS, id="no ports"),
-        pytest.param(offer("west", "a.kube-system"), Reason.PROTECTED_NAMESPACE, id="protected"),
-        pytest.param(offer("west", "ratings", ports=[TCP]), Reason.TCP_NOT_ALLOWED, id="TCP"),
-        pytest.param(offer("north", "ratings"), Reason.REMOTE_MISSING, id="of a remote that is not there"),
+        pytest.param(federated_service("west", "a.b.c.example"), Reason.INVALID_HOST, id="not of its cluster domain"),
+        pytest.param(federated_service("west", "UPPER.ns.svc.cluster.local"), Reason.INVALID_HOST, id="not a DNS name"),
+        pytest.param(federated_service("west", "ratings", ports=[]), Reason.INVALID_PORTS, id="no ports"),
+        pytest.param(federated_service("west", "a.kube-system"), Reason.PROTECTED_NAMESPACE, id="protected"),
+        pytest.param(federated_service("west", "ratings", ports=[TCP]), Reason.TCP_NOT_ALLOWED, id="TCP"),
+        pytest.param(federated_service("north", "ratings"), Reason.REMOTE_MISSING, id="of a remote that is not there"),
     ],
 )
-def test_a_refused_offer_says_why_and_carries_nothing(given: Any, reason: Reason) -> None:
-    world = World(mesh(), remote(), given)
+def test_a_refused_offer_says_why_and_carries_nothing(given: Manifest, reason: Reason) -> None:
+    world = World(mesh_federation(), remote_mesh(), given)
     assert (world.carriers, list(world.accepted().values())) == ([], [str(reason)])
-    assert world.conditions("FederatedService", given.metadata.name)["Applied"] == f"False {reason}"
+    assert world.conditions("FederatedService", given["metadata"]["name"])["Applied"] == f"False {reason}"
 
 
 def test_a_remote_without_import_is_only_published_to() -> None:
-    world = World(mesh(), remote(import_=None), offer("west", "ratings"))
+    world = World(mesh_federation(), remote_mesh(import_=None), federated_service("west", "ratings"))
     assert (world.carriers, world.accepted()) == ([], {record("ratings"): "NotImported"})
 
 
 def test_rules_that_change_let_offers_in_and_out() -> None:
-    world = World(mesh(), remote(), offer("west", "ratings"), offer("west", "details"))
-    world.put(remote(**importing(rules=[{"action": "Import", "hosts": ["details.*"]}])))
+    world = World(
+        mesh_federation(), remote_mesh(), federated_service("west", "ratings"), federated_service("west", "details")
+    )
+    world.put(remote_mesh(**importing(rules=[{"action": "Import", "hosts": ["details.*"]}])))
     assert world.accepted() == {record("ratings"): "DeniedByRule", record("details"): "Accepted"}
-    world.put(remote(**importing(rules=[{"action": "Deny", "hosts": ["details.*"]}, {"action": "Import"}])))
+    world.put(remote_mesh(**importing(rules=[{"action": "Deny", "hosts": ["details.*"]}, {"action": "Import"}])))
     assert world.accepted() == {record("ratings"): "Accepted", record("details"): "DeniedByRule"}
 
 
@@ -179,9 +199,9 @@ def test_rules_that_change_let_offers_in_and_out() -> None:
 )
 def test_a_local_service_has_its_host_whoever_sees_it_and_remotes_join_it_for_those(export_to: str, only: str) -> None:
     hidden = service("ratings", annotations={"networking.istio.io/exportTo": export_to})
-    world = World(mesh(), remote(), offer("west", "ratings"), hidden)
+    world = World(mesh_federation(), remote_mesh(), federated_service("west", "ratings"), hidden)
     assert (world.carriers, world.accepted()) == ([], {record("ratings"): "LocalServiceExists"})
-    world.put(remote(**MERGE))
+    world.put(remote_mesh(**MERGE))
     assert world.carriers == [JOINED]
     message = world.statuses[f"FederatedService {record('ratings')}"].conditions[0].message
     said = f", for clients in {only} alone, as annotation networking.istio.io/exportTo of Service default/ratings says"
@@ -190,7 +210,7 @@ def test_a_local_service_has_its_host_whoever_sees_it_and_remotes_join_it_for_th
 
 def test_a_local_service_that_nobody_sees_takes_no_endpoints() -> None:
     hidden = service("ratings", annotations={"networking.istio.io/exportTo": "shop, ~"})
-    world = World(mesh(), remote(**MERGE), offer("west", "ratings"), hidden)
+    world = World(mesh_federation(), remote_mesh(**MERGE), federated_service("west", "ratings"), hidden)
     assert (world.carriers, world.accepted()) == ([], {record("ratings"): "LocalServiceUnusable"})
     world.put(service("ratings"))
     assert world.carriers == [JOINED]
@@ -199,7 +219,12 @@ def test_a_local_service_that_nobody_sees_takes_no_endpoints() -> None:
 
 
 def test_a_local_service_that_takes_no_workload_entries_says_so() -> None:
-    world = World(mesh(), remote(**MERGE), offer("west", "ratings"), service("ratings", clusterIP="None"))
+    world = World(
+        mesh_federation(),
+        remote_mesh(**MERGE),
+        federated_service("west", "ratings"),
+        service("ratings", clusterIP="None"),
+    )
     assert (world.carriers, world.accepted()) == ([], {record("ratings"): "LocalServiceUnusable"})
     world.put(service("ratings"))
     assert world.carriers == [JOINED]
@@ -207,17 +232,25 @@ def test_a_local_service_that_takes_no_workload_entries_says_so() -> None:
 
 def test_identities_that_a_workload_entry_cannot_state_are_a_mismatch() -> None:
     elsewhere = "spiffe://cluster.local/ns/elsewhere/sa/ratings"
-    world = World(mesh(), remote(**MERGE), offer("west", "ratings", identities=[elsewhere]), service("ratings"))
+    world = World(
+        mesh_federation(),
+        remote_mesh(**MERGE),
+        federated_service("west", "ratings", identities=[elsewhere]),
+        service("ratings"),
+    )
     assert (world.carriers, world.accepted()) == ([], {record("ratings"): "IdentityMismatch"})
     here = "spiffe://cluster.local/ns/default/sa/ratings"
-    world.put(offer("west", "ratings", identities=[here]))
+    world.put(federated_service("west", "ratings", identities=[here]))
     assert world.carriers == [f"{JOINED}.ratings"]
     assert world.manifests[f"{JOINED}.ratings"]["serviceAccount"] == "ratings"
 
 
 def test_a_service_that_selects_the_same_pods_stops_the_join_until_it_is_gone() -> None:
     world = World(
-        mesh(), remote(**MERGE), offer("west", "ratings"), service("ratings", selector={"app": "r", "v": "1"})
+        mesh_federation(),
+        remote_mesh(**MERGE),
+        federated_service("west", "ratings"),
+        service("ratings", selector={"app": "r", "v": "1"}),
     )
     assert world.carriers == [JOINED]
     for wider in ({"app": "r"}, {"app": "r", "v": "1"}, {"security.istio.io/tlsMode": "istio"}):
@@ -232,9 +265,10 @@ def test_a_service_that_selects_the_same_pods_stops_the_join_until_it_is_gone() 
 
 def test_the_limit_keeps_the_longest_standing_and_lets_others_in_as_they_go() -> None:
     first, second, third = (
-        offer("west", name, first_offered=f"2026-01-0{day}T00:00:00Z") for name, day in (("c", 1), ("b", 2), ("a", 3))
+        federated_service("west", name, first_offered=f"2026-01-0{day}T00:00:00Z")
+        for name, day in (("c", 1), ("b", 2), ("a", 3))
     )
-    world = World(mesh(), remote(**importing(limit=2)), third, second)
+    world = World(mesh_federation(), remote_mesh(**importing(limit=2)), third, second)
     assert world.accepted() == {record("b"): "Accepted", record("a"): "Accepted"}
     world.put(first)
     assert world.accepted() == {record("c"): "Accepted", record("b"): "Accepted", record("a"): "LimitExceeded"}
@@ -242,16 +276,22 @@ def test_the_limit_keeps_the_longest_standing_and_lets_others_in_as_they_go() ->
     world.remove(first)
     assert world.accepted() == {record("b"): "Accepted", record("a"): "Accepted"}
     assert world.carriers == [f"ServiceEntry istio-system/import.{host(name)}" for name in ("a", "b")]
-    world.put(remote(**importing(limit=1)), first)
+    world.put(remote_mesh(**importing(limit=1)), first)
     assert world.accepted() == {record("c"): "Accepted", record("b"): "LimitExceeded", record("a"): "LimitExceeded"}
     assert world.carriers == [f"ServiceEntry istio-system/import.{host('c')}"]
-    world.put(remote(**importing(limit=3)))
+    world.put(remote_mesh(**importing(limit=3)))
     assert len(world.carriers) == 3
     assert set(world.accepted().values()) == {"Accepted"}
 
 
 def test_what_cannot_join_a_local_service_takes_no_place_in_the_limit() -> None:
-    world = World(mesh(), remote(**importing(limit=1)), offer("west", "a"), offer("west", "b"), service("a"))
+    world = World(
+        mesh_federation(),
+        remote_mesh(**importing(limit=1)),
+        federated_service("west", "a"),
+        federated_service("west", "b"),
+        service("a"),
+    )
     assert world.accepted() == {record("a"): "LocalServiceExists", record("b"): "Accepted"}
 
 
@@ -260,11 +300,11 @@ def test_what_cannot_join_a_local_service_takes_no_place_in_the_limit() -> None:
 
 def west_and_north(**north: Any) -> World:
     return World(
-        mesh(),
-        remote("west"),
-        remote("north", **({"addresses": ["192.0.2.30"]} | MERGE | north)),
-        offer("west", "ratings", first_offered="2026-01-01T00:00:00Z"),
-        offer("north", "ratings", first_offered="2026-01-02T00:00:00Z"),
+        mesh_federation(),
+        remote_mesh("west"),
+        remote_mesh("north", **({"addresses": ["192.0.2.30"]} | MERGE | north)),
+        federated_service("west", "ratings", first_offered="2026-01-01T00:00:00Z"),
+        federated_service("north", "ratings", first_offered="2026-01-02T00:00:00Z"),
     )
 
 
@@ -287,14 +327,14 @@ def test_one_by_ip_and_one_by_name() -> None:
 def test_when_the_first_goes_the_other_takes_over() -> None:
     world = west_and_north(**{"import": {}})
     assert world.accepted() == {record("ratings"): "Accepted", record("ratings", "north"): "AlreadyImported"}
-    world.remove(offer("west", "ratings"))
+    world.remove(federated_service("west", "ratings"))
     assert endpoints(world) == [("192.0.2.30", "north-network")]
 
 
 def test_ports_that_disagree_leave_running_traffic_alone() -> None:
     world = west_and_north()
     world.put(
-        offer(
+        federated_service(
             "north",
             "ratings",
             first_offered="2026-01-02T00:00:00Z",
@@ -317,9 +357,9 @@ def test_priority_decides_before_age() -> None:
 
 
 def test_remotes_join_one_local_service_each_by_itself() -> None:
-    world = west_and_north().put(remote("west", **MERGE), service("ratings"))
+    world = west_and_north().put(remote_mesh("west", **MERGE), service("ratings"))
     assert world.carriers == [f"WorkloadEntry default/{RATINGS}.north.192.0.2.30", JOINED]
-    world.put(remote("north", addresses=["192.0.2.30"], trustDomain="north.local", **MERGE))
+    world.put(remote_mesh("north", addresses=["192.0.2.30"], trustDomain="north.local", **MERGE))
     assert world.carriers == [JOINED]
     assert world.accepted() == {record("ratings"): "Accepted", record("ratings", "north"): "IdentityMismatch"}
 
@@ -328,7 +368,9 @@ def test_remotes_join_one_local_service_each_by_itself() -> None:
 
 
 def test_names_are_resolved_only_where_workload_entries_need_them() -> None:
-    world = World(mesh(), remote(addresses=["gw.west.example"], **MERGE), offer("west", "ratings"))
+    world = World(
+        mesh_federation(), remote_mesh(addresses=["gw.west.example"], **MERGE), federated_service("west", "ratings")
+    )
     world.settle()
     assert world.planner.names_to_resolve() == frozenset()
 
@@ -358,9 +400,9 @@ def test_names_are_resolved_only_where_workload_entries_need_them() -> None:
 
 
 def test_a_new_offer_touches_its_host_and_who_reports_it() -> None:
-    world = World(mesh(), remote(), *(offer("west", f"s{number}") for number in range(20)))
+    world = World(mesh_federation(), remote_mesh(), *(federated_service("west", f"s{number}") for number in range(20)))
     world.settle()
-    world.put(offer("west", "new"))
+    world.put(federated_service("west", "new"))
     worked = world.settle()
     assert [key for key in worked if key != RemoteStatusKey("west")] == [
         ImportKey(host("new")),
@@ -368,7 +410,7 @@ def test_a_new_offer_touches_its_host_and_who_reports_it() -> None:
         MeshStatusKey(),
     ]
     assert worked.count(RemoteStatusKey("west")) == 1
-    world.put(offer("west", "new"))
+    world.put(federated_service("west", "new"))
     assert world.settle() == []
 
 
@@ -381,7 +423,12 @@ def test_working_a_key_out_again_gives_the_same() -> None:
 
 
 def test_of_a_name_with_very_many_addresses_the_first_are_taken() -> None:
-    world = World(mesh(), remote(addresses=["gw.west.example"], **MERGE), service("ratings"), offer("west", "ratings"))
+    world = World(
+        mesh_federation(),
+        remote_mesh(addresses=["gw.west.example"], **MERGE),
+        service("ratings"),
+        federated_service("west", "ratings"),
+    )
     world.settle()
     addresses = tuple(f"192.0.2.{number}" for number in range(1, 255))
     world.planner.resolution_changed("gw.west.example", addresses[::-1])
@@ -391,14 +438,23 @@ def test_of_a_name_with_very_many_addresses_the_first_are_taken() -> None:
 
 
 def test_what_one_remote_offers_is_worked_out_before_the_thousands_of_another() -> None:
-    world = World(mesh(), remote("west"), remote("south"), offer("west", "shared"), offer("south", "shared"))
+    world = World(
+        mesh_federation(),
+        remote_mesh("west"),
+        remote_mesh("south"),
+        federated_service("west", "shared"),
+        federated_service("south", "shared"),
+    )
     world.settle()
     for number in range(3):
         world.put(
-            *(offer("west", f"s{number}-{each}") for each in range(1000)),
-            offer("west", "shared", labels={"version": str(number)}),
+            *(federated_service("west", f"s{number}-{each}") for each in range(1000)),
+            federated_service("west", "shared", labels={"version": str(number)}),
         )
-        world.put(offer("south", f"mine-{number}"), offer("south", "shared", labels={"version": str(number)}))
+        world.put(
+            federated_service("south", f"mine-{number}"),
+            federated_service("south", "shared", labels={"version": str(number)}),
+        )
         waits = {
             *(ImportKey(host(name)) for name in (f"mine-{number}", "shared")),
             *(OfferKey(record(name, "south")) for name in (f"mine-{number}", "shared")),

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meshfed.api.core import Service
-from meshfed.api.v1alpha1 import FederatedService, MeshFederation, RemoteMesh
+from meshfed.kube import Manifest
 from meshfed.model.reasons import DENIALS, Reason
 from meshfed.plan import GatewayKey, ImportKey, MeshStatusKey, Outputs
-from tests.plan.histories import beginnings, change_beside, changes, identity, meshes, remotes
-from tests.world import Object, World, exported, host, mesh, offer, remote, service
+from tests.builders import federated_service, host, mesh_federation, remote_mesh, service
+from tests.plan.histories import beginnings, change_beside, changes, meshes, ref_of, remotes
+from tests.world import World
 
 DENIED = Reason.DENIED_BY_RULE
 
@@ -25,14 +25,15 @@ def end_state(world: World) -> dict[str, Outputs]:
     return {repr(key): outputs for key, outputs in world.outputs.items() if outputs != Outputs()}
 
 
-def counted(world: World, records: list[FederatedService]) -> dict[str, tuple[int, Counter[str]]]:
+def counted(world: World, records: list[Manifest]) -> dict[str, tuple[int, Counter[str]]]:
     """By remote, how many offers are imported, and how many are not for which reason, from what is said of each."""
     found: dict[str, tuple[int, Counter[str]]] = {}
     for record in records:
-        accepted = world.statuses[f"FederatedService {record.metadata.name}"].conditions[0]
-        imported, refused = found.get(record.spec.remote, (0, Counter()))
+        accepted = world.statuses[f"FederatedService {record['metadata']['name']}"].conditions[0]
+        remote = record["spec"]["remote"]
+        imported, refused = found.get(remote, (0, Counter()))
         holds = accepted.status == "True"
-        found[record.spec.remote] = (imported + holds, refused + Counter([] if holds else [accepted.reason]))
+        found[remote] = (imported + holds, refused + Counter([] if holds else [accepted.reason]))
     return found
 
 
@@ -47,10 +48,10 @@ def said(fields: Mapping[str, Any]) -> tuple[int, Counter[str]]:
 @settings(max_examples=150, deadline=None)
 @given(meshes, st.lists(remotes, min_size=1, max_size=3), beginnings, changes)
 def test_what_happened_on_the_way_does_not_matter(
-    east: MeshFederation, others: list[RemoteMesh], crowd: list[Object], steps: list[tuple[str, Any]]
+    east: Manifest, others: list[Manifest], crowd: list[Manifest], steps: list[tuple[str, Any]]
 ) -> None:
     world = World(east, *others, *crowd)
-    present: dict[Any, Object] = {identity(given): given for given in (east, *others, *crowd)}
+    present: dict[Any, Manifest] = {ref_of(given): given for given in (east, *others, *crowd)}
     resolved: dict[str, tuple[str, ...]] = {}
     beside: dict[Any, Any] = {}
     for action, what in steps:
@@ -63,13 +64,13 @@ def test_what_happened_on_the_way_does_not_matter(
             change_beside(world, action, *what)
         elif action == "put":
             world.put(what)
-            present[identity(what)] = what
+            present[ref_of(what)] = what
         else:
-            present.pop(identity(what), None)
+            present.pop(ref_of(what), None)
             world.remove(what)
         arrived = end_state(world)
         if world.planner.mesh is not None:
-            told = counted(world, [given for given in present.values() if isinstance(given, FederatedService)])
+            told = counted(world, [given for given in present.values() if given["kind"] == "FederatedService"])
             for name in world.planner.remotes:
                 imported, refused = told.get(name, (0, Counter()))
                 one = Counter({DENIED: sum(refused.pop(reason, 0) for reason in DENIALS)})
@@ -87,21 +88,21 @@ def test_what_happened_on_the_way_does_not_matter(
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 1100)), min_size=600, max_size=900))
 def test_with_its_gateways_given_a_fresh_planner_keeps_every_home(steps: list[tuple[bool, int]]) -> None:
-    world = World(mesh())
-    present: dict[str, Service] = {}
+    world = World(mesh_federation())
+    present: dict[str, Manifest] = {}
     for exports, number in steps:
-        given = exported(f"s{number}")
+        given = service(f"s{number}", exported=True)
         (world.put if exports else world.remove)(given)
         if exports:
-            present[given.metadata.name] = given
+            present[given["metadata"]["name"]] = given
         else:
-            present.pop(given.metadata.name, None)
+            present.pop(given["metadata"]["name"], None)
     gateways = {
         key.index: outputs.objects[0]["spec"]["servers"][0]["hosts"]
         for key, outputs in (world.settle(), world.outputs)[1].items()
         if isinstance(key, GatewayKey) and outputs.objects
     }
-    fresh = World(mesh(), *present.values())
+    fresh = World(mesh_federation(), *present.values())
     for index, hosts in gateways.items():
         fresh.planner.gateway_observed(index, hosts)
     assert end_state(fresh) == end_state(world)
@@ -111,24 +112,24 @@ def crowd(services: int, remotes: int) -> World:
     """A settled mesh of many Services and many remotes, each of which offers one host of its own and one shared."""
     names = [f"r{number}" for number in range(remotes)]
     world = World(
-        mesh(),
-        *(remote(name, trustDomain=f"{name}.local") for name in names),
-        *(exported(f"s{number}") for number in range(services)),
-        *(offer(name, f"of-{name}") for name in names),
+        mesh_federation(),
+        *(remote_mesh(name, trustDomain=f"{name}.local") for name in names),
+        *(service(f"s{number}", exported=True) for number in range(services)),
+        *(federated_service(name, f"of-{name}") for name in names),
     )
     world.settle()
     return world
 
 
-CHANGES: dict[str, list[Object]] = {
-    "a Service is exported": [exported("new")],
-    "a Service changes": [exported("s1", ports=[{"name": "http", "port": 81}])],
+CHANGES: dict[str, list[Manifest]] = {
+    "a Service is exported": [service("new", exported=True)],
+    "a Service changes": [service("s1", exported=True, ports=[{"name": "http", "port": 81}])],
     "a Service is no longer exported": [service("s1")],
-    "a host is offered": [offer("r1", "new")],
-    "an offer changes": [offer("r1", "of-r1", labels={"v": "2"})],
+    "a host is offered": [federated_service("r1", "new")],
+    "an offer changes": [federated_service("r1", "of-r1", labels={"v": "2"})],
     "a local Service appears under an imported host": [service("of-r1")],
-    "a remote appears": [remote("new", trustDomain="new.local")],
-    "a remote changes": [remote("r1", trustDomain="r1.local", port=443)],
+    "a remote appears": [remote_mesh("new", trustDomain="new.local")],
+    "a remote changes": [remote_mesh("r1", trustDomain="r1.local", port=443)],
 }
 
 
@@ -144,9 +145,9 @@ def test_a_change_costs_the_same_in_a_small_world_and_in_a_large_one(change: str
 
 
 def test_a_burst_is_reported_once() -> None:
-    world = World(mesh(), remote())
+    world = World(mesh_federation(), remote_mesh())
     world.settle()
-    world.put(*(offer("west", f"s{number}") for number in range(100)))
+    world.put(*(federated_service("west", f"s{number}") for number in range(100)))
     assert world.settle().count(MeshStatusKey()) == 1
     assert len(world.carriers) == 100
     assert f"ServiceEntry istio-system/import.{host('s99')}" in world.carriers
@@ -154,10 +155,13 @@ def test_a_burst_is_reported_once() -> None:
 
 def test_at_the_start_nothing_is_worked_out_before_all_that_remotes_offer_is_known() -> None:
     """Else a host that several serve would lose the endpoints of those whose turn has not come."""
-    world = World(mesh())
+    world = World(mesh_federation())
     for name, address, others in (("a", "192.0.2.1", 0), ("b", "192.0.2.2", 200), ("c", "192.0.2.3", 400)):
-        world.put(remote(name, addresses=[address], import_={"merge": True}))
-        world.put(*(offer(name, f"only-{name}-{number}") for number in range(others)), offer(name, "shared"))
+        world.put(remote_mesh(name, addresses=[address], import_={"merge": True}))
+        world.put(
+            *(federated_service(name, f"only-{name}-{number}") for number in range(others)),
+            federated_service(name, "shared"),
+        )
     for turn in iter(world.planner.take_dirty, None):
         for key in turn.keys:
             outputs = world.planner.reconcile(key)
@@ -175,7 +179,7 @@ def carried(world: World) -> dict[str, set[str]]:
 @settings(max_examples=150, deadline=None)
 @given(meshes, st.lists(remotes, min_size=1, max_size=3), beginnings, changes)
 def test_nothing_that_is_there_before_and_after_is_away_in_between(
-    east: MeshFederation, others: list[RemoteMesh], crowd: list[Object], steps: list[tuple[str, Any]]
+    east: Manifest, others: list[Manifest], crowd: list[Manifest], steps: list[tuple[str, Any]]
 ) -> None:
     """Changes come all at once, and every host is asked for by somebody else, too."""
     world = World(east, *others, *crowd)
@@ -213,23 +217,23 @@ def test_nothing_that_is_there_before_and_after_is_away_in_between(
 def test_a_limit_that_moves_with_the_rules_takes_nothing_away_for_a_moment() -> None:
     """However many offers there are to judge again, and whoever else asks for the host meanwhile."""
 
-    def west(*denied: str, limit: int) -> RemoteMesh:
+    def west(*denied: str, limit: int) -> Manifest:
         deny = [{"action": "Deny", "hosts": [host(name)]} for name in denied]
-        return remote("west", import_={"limit": limit, "rules": [*deny, {"action": "Import"}]})
+        return remote_mesh("west", import_={"limit": limit, "rules": [*deny, {"action": "Import"}]})
 
     names = [f"s{number:03}.a" for number in range(400)]
     last = ImportKey(host(names[-1]))
     for changed in (west(limit=400), west(names[0], names[-2], limit=398), west(names[1], limit=399)):
-        world = World(mesh(), west(names[0], limit=399))
+        world = World(mesh_federation(), west(names[0], limit=399))
         world.put(
             *(
-                offer("west", name, first_offered=f"2026-01-01T00:{number // 60:02}:{number % 60:02}Z")
+                federated_service("west", name, first_offered=f"2026-01-01T00:{number // 60:02}:{number % 60:02}Z")
                 for number, name in enumerate(names)
             )
         )
         world.settle()
         assert world.outputs[last].objects
-        world.put(mesh(network="other"))
+        world.put(mesh_federation(network="other"))
         world.put(changed)
         while turn := world.planner.take_dirty():
             if world.planner.waiting > 200:
@@ -240,7 +244,7 @@ def test_a_limit_that_moves_with_the_rules_takes_nothing_away_for_a_moment() -> 
 
 
 def test_remote_endpoints_never_join_a_service_that_they_may_not() -> None:
-    world = World(mesh(), remote("west"), offer("west", "x"))
+    world = World(mesh_federation(), remote_mesh("west"), federated_service("west", "x"))
     world.settle()
     world.planner._mark(ImportKey(host("x")), "west")
     world.put(service("x"))
@@ -253,14 +257,21 @@ def test_remote_endpoints_never_join_a_service_that_they_may_not() -> None:
 @pytest.mark.parametrize("rate", [1, 4])
 def test_what_one_remote_withdraws_goes_while_another_never_stops_changing(rate: int) -> None:
     world = World(
-        mesh(), remote("flood", import_={"merge": True}), remote("west", import_={"merge": True}, network="w")
+        mesh_federation(),
+        remote_mesh("flood", import_={"merge": True}),
+        remote_mesh("west", import_={"merge": True}, network="w"),
     )
-    world.put(*(offer("flood", f"f{number}") for number in range(200)), offer("west", "f0"))
+    world.put(*(federated_service("flood", f"f{number}") for number in range(200)), federated_service("west", "f0"))
     world.settle()
     for number in range(300):
-        world.put(*(offer("flood", f"f{(number * rate + n) % 200}", labels={"v": str(number)}) for n in range(rate)))
+        world.put(
+            *(
+                federated_service("flood", f"f{(number * rate + n) % 200}", labels={"v": str(number)})
+                for n in range(rate)
+            )
+        )
         if number == 40:
-            world.remove(offer("west", "f0"))
+            world.remove(federated_service("west", "f0"))
         turn = world.planner.take_dirty()
         for key in turn.keys if turn is not None else ():
             outputs = world.planner.reconcile(key)

@@ -5,24 +5,25 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-import msgspec
 import pytest
 
-from meshfed.api.core import Pod, Service, ServiceStatus
 from meshfed.istio.names import INGRESS_GATEWAY
+from meshfed.kube import Manifest
 from meshfed.model.meshes import IngressType
 from meshfed.plan import ingress
 from meshfed.plan.keys import GatewayKey, MeshKey
 from meshfed.plan.values import Applied
-from tests.world import HTTP, World, exported, host, mesh, pod, service
+from tests.builders import host, mesh_federation, pod, port, service
+from tests.world import World
 
-PORT = {"name": "tls-passthrough", "port": 15443}
+PORT = port(15443, "tls-passthrough")
+OTHERS = [port(9080)]
 LABELS = {"app": INGRESS_GATEWAY}
 
 
-def world(*objects: Service | Pod, pods: bool = True, **spec: Any) -> World:
+def world(*objects: Manifest, pods: bool = True, **spec: Any) -> World:
     """A mesh whose own objects are in place, with what else there is."""
-    found = World(mesh(**spec), exported("a"), *objects)
+    found = World(mesh_federation(**spec), service("a", exported=True), *objects)
     for key in (MeshKey(), GatewayKey(0)):
         found.planner.applied_changed(key, Applied("applied"))
     if pods:
@@ -30,13 +31,13 @@ def world(*objects: Service | Pod, pods: bool = True, **spec: Any) -> World:
     return found
 
 
-def front(name: str = "gateway.ingress", selector: dict[str, str] | None = None, **spec: Any) -> Service:
+def front(name: str = "gateway.ingress", selector: dict[str, str] | None = None, **spec: Any) -> Manifest:
     """A Service in front of the gateway."""
     plain: dict[str, Any] = {"ports": [PORT], "externalIPs": ["192.0.2.1"]}
     return service(name, selector=selector or LABELS, **(plain | spec))
 
 
-def behind(*, ready: bool = True, **labels: str) -> Pod:
+def behind(*, ready: bool = True, **labels: str) -> Manifest:
     return pod("gateway-1.ingress", app=INGRESS_GATEWAY, ready=ready, labels=labels)
 
 
@@ -51,10 +52,9 @@ def said(found: World) -> str:
 BALANCED = {"loadBalancer": {"ingress": [{"hostname": "lb.example"}]}}
 
 
-def balanced() -> Service:
+def balanced() -> Manifest:
     """A Service that has been given a load balancer."""
-    plain = front(type="LoadBalancer", externalIPs=[])
-    return msgspec.structs.replace(plain, status=msgspec.convert(BALANCED, ServiceStatus))
+    return front(type="LoadBalancer", externalIPs=[]) | {"status": BALANCED}
 
 
 @pytest.mark.parametrize(
@@ -69,15 +69,15 @@ def balanced() -> Service:
         pytest.param([front(), behind(ready=False)], "False GatewayPodsNotReady", id="no pod that is ready"),
         pytest.param([behind()], "False GatewayServiceMissing", id="no Service"),
         pytest.param([front("x.other", {"x": "y"}), behind(x="y")], "False GatewayServiceMissing", id="elsewhere"),
-        pytest.param([front(ports=[HTTP]), behind()], "False GatewayPortMissing", id="another port"),
+        pytest.param([front(ports=OTHERS), behind()], "False GatewayPortMissing", id="another port"),
         pytest.param(
             [front(type="LoadBalancer", externalIPs=[]), behind()], "False GatewayAddressMissing", id="no address yet"
         ),
         pytest.param([front(externalIPs=[]), behind()], "Unknown GatewayAddressMissing", id="no address at all"),
-        pytest.param([front("x.ingress", ports=[HTTP]), front(), behind()], "True Applied", id="one of two Services"),
+        pytest.param([front("x.ingress", ports=OTHERS), front(), behind()], "True Applied", id="one of two Services"),
     ],
 )
-def test_what_is_wrong_with_the_gateway_is_said(objects: list[Service | Pod], expected: str) -> None:
+def test_what_is_wrong_with_the_gateway_is_said(objects: list[Manifest], expected: str) -> None:
     found = world(*objects)
     assert gateway_ready(found) == expected
     assert found.gateways == [[host("a")]]
@@ -100,7 +100,7 @@ def test_routes_lead_to_a_service_and_a_port_by_name() -> None:
     found = world(front(), behind(), ingress=router)
     assert gateway_ready(found) == "False GatewayServiceMissing"
     named = f"{INGRESS_GATEWAY}.istio-system"
-    found.put(front(named, ports=[HTTP], externalIPs=[]))
+    found.put(front(named, ports=OTHERS, externalIPs=[]))
     assert gateway_ready(found) == "False GatewayPortMissing"
     found.put(front(named, externalIPs=[]))
     assert gateway_ready(found) == "True Applied"
@@ -108,7 +108,7 @@ def test_routes_lead_to_a_service_and_a_port_by_name() -> None:
 
 def test_the_gateway_is_looked_for_where_the_mesh_says_it_is() -> None:
     found = world(front(), behind())
-    found.put(mesh(ingress={"gateway": {"selector": {"istio": "gw"}}}))
+    found.put(mesh_federation(ingress={"gateway": {"selector": {"istio": "gw"}}}))
     assert gateway_ready(found) == "False GatewayPodsMissing"
     wanted = "no pod has the labels istio=gw that `ingress.gateway.selector` asks for"
     assert said(found) == f"{wanted}: install the gateway, or correct the selector"
@@ -119,13 +119,13 @@ def test_the_gateway_is_looked_for_where_the_mesh_says_it_is() -> None:
 def test_a_gateway_with_too_many_ports_says_so_and_stays_ready(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ingress.PORTS, IngressType.ISTIO, 2)
     found = world(front(), behind())
-    found.put(exported("b"))
+    found.put(service("b", exported=True))
     assert gateway_ready(found) == "True Applied"
-    found.put(exported("c", ports=[HTTP, {"name": "grpc", "port": 7000}]))
+    found.put(service("c", exported=True, ports=[port(9080), port(7000, "grpc")]))
     assert gateway_ready(found) == "True GatewayCrowded"
     assert said(found).startswith("4 ports are exported, and beyond 2 ")
     assert found.conditions("MeshFederation", "east")["Ready"] == "True GatewayCrowded"
-    found.remove(exported("c"))
+    found.remove(service("c", exported=True))
     assert gateway_ready(found) == "True Applied"
 
 
@@ -133,7 +133,7 @@ def test_a_gateway_with_too_many_ports_says_so_and_stays_ready(monkeypatch: pyte
 def test_pods_of_others_are_none_of_its_business(size: int) -> None:
     found = world(front(), behind(), *(service(f"s{number}") for number in range(size)))
     found.settle()
-    found.put(pod("x", app="s1"), service("s1", ports=[HTTP]))
+    found.put(pod("x", app="s1"), service("s1", ports=OTHERS))
     assert found.settle() == []
     found.put(behind(ready=False))
     assert Counter(type(key).__name__ for key in found.settle()) == {"MeshStatusKey": 1}

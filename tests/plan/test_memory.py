@@ -7,8 +7,9 @@ from typing import Any
 from meshfed.plan import Applied, Connection, GatewayKey
 from meshfed.plan.rivals import Entry
 from meshfed.plan.workloads import of_entry
+from tests.builders import federated_service, mesh_federation, namespace, pod, port, remote_mesh, service
 from tests.remembered import known
-from tests.world import HTTP, World, exported, mesh, namespace, offer, pod, remote, service
+from tests.world import World
 
 GONE = "goneness"
 
@@ -18,13 +19,13 @@ def cluster_of(name: str, version: str) -> list[Any]:
     labels = {"app": name, "version": f"{name}-{version}"}
     return [
         namespace(name, team=f"{name}-{version}"),
-        exported(f"{name}.{name}", labels=labels, selector=labels),
-        service(name, labels=labels, ports=[HTTP, {"name": f"x{version}", "port": 1}]),
+        service(f"{name}.{name}", exported=True, labels=labels, selector=labels),
+        service(name, labels=labels, ports=[port(9080), port(1, f"x{version}")]),
         pod(f"{name}.{name}", labels=labels, account=f"{name}-{version}"),
         pod(f"{name}-gateway", app="federation-ingress-gateway", labels=labels),
-        remote(name, addresses=[f"{name}-{version}.example"], network=name, trustDomain=f"{name}-{version}"),
-        offer(name, f"{name}.{name}", labels=labels),
-        offer("west", f"{name}-{version}.elsewhere", labels=labels),
+        remote_mesh(name, addresses=[f"{name}-{version}.example"], network=name, trustDomain=f"{name}-{version}"),
+        federated_service(name, f"{name}.{name}", labels=labels),
+        federated_service("west", f"{name}-{version}.elsewhere", labels=labels),
     ]
 
 
@@ -64,7 +65,7 @@ def live_and_die(world: World, name: str) -> None:
 
 
 def test_a_planner_knows_nothing_of_what_is_gone() -> None:
-    world = World(mesh(), remote("west"))
+    world = World(mesh_federation(), remote_mesh("west"))
     alive = cluster_of(f"{GONE}0", "one")
     world.put(*alive)
     del alive

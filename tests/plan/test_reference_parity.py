@@ -11,7 +11,6 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import msgspec
 import pytest
 
 from meshfed.api import core
@@ -20,6 +19,8 @@ from meshfed.istio import Manifest
 from meshfed.model.offers import Offer
 from meshfed.model.offers import Port as OfferedPort
 from meshfed.plan import Inputs, Settings, plan_all
+from tests import builders
+from tests.builders import typed
 from tests.reference_objects import PEER, ROUTER, SYSTEM, Peer, Port, ReferenceMesh, Service
 
 Key = tuple[str, str, str]
@@ -84,32 +85,29 @@ def written(mesh: ReferenceMesh, config: ReferenceConfig) -> list[Manifest]:
     """What Meshfed writes for the same mesh, told the same."""
     assert config.mesh is not None
     services = [
-        *(_service(one, {"export-service": "true"}) for one in mesh.exports),
-        *(_service(one, {}) for one in mesh.locals),
+        *(_as_service(one, {"export-service": "true"}) for one in mesh.exports),
+        *(_as_service(one, {}) for one in mesh.locals),
     ]
     inputs = Inputs(
         federations=(config.mesh,),
         remotes=config.remotes,
         services=tuple(services),
         resolved={peer.addresses[0]: peer.resolved for peer in mesh.peers if peer.resolved},
-        offers={peer.name: tuple(_offer(one) for one in peer.offers) for peer in mesh.peers},
+        offers={peer.name: tuple(_as_offer(one) for one in peer.offers) for peer in mesh.peers},
     )
     plan = plan_all(inputs, Settings(namespace=SYSTEM, metrics_port=8080))
     return [one for one in plan.objects if one["kind"] != "FederatedService"]
 
 
-def _service(service: Service, labels: dict[str, str]) -> core.Service:
+def _as_service(service: Service, labels: dict[str, str]) -> core.Service:
     ports = [
         {"name": port.name, "port": port.number, "protocol": "TCP", "targetPort": port.target} for port in service.ports
     ]
-    manifest = {
-        "metadata": {"name": service.name, "namespace": service.namespace, "labels": labels},
-        "spec": {"selector": {"app": service.name}, "ports": ports},
-    }
-    return msgspec.convert(manifest, core.Service)
+    given = builders.service(f"{service.name}.{service.namespace}", labels=labels, ports=ports)
+    return typed(core.Service, given)
 
 
-def _offer(service: Service) -> Offer:
+def _as_offer(service: Service) -> Offer:
     ports = tuple(
         OfferedPort(number=port.number, name=port.name, protocol=port.protocol, target_port=port.target)
         for port in service.ports

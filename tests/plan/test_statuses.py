@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from meshfed.api.meta import Refused
+from meshfed.kube import Manifest
 from meshfed.model.identity import SpiffeID
 from meshfed.model.reasons import REASONS, Condition, ConditionType, Reason
 from meshfed.plan import (
@@ -26,7 +27,8 @@ from meshfed.plan import (
     RemoteKey,
     RemoteStatusKey,
 )
-from tests.world import World, exported, host, mesh, offer, remote, service
+from tests.builders import federated_service, host, mesh_federation, remote_mesh, service
+from tests.world import World
 
 SEE = "see `kubectl get federatedservices`"
 IN_PLACE = Applied(state="applied")
@@ -48,11 +50,11 @@ RATINGS = ImportKey(host("ratings"))
 def running() -> World:
     """East, which exports one Service and imports one of the two that west offers, all in place."""
     world = World(
-        mesh(),
-        remote(trustDomain="west.local"),
-        exported("reviews"),
-        offer("west", "ratings"),
-        offer("west", "reviews"),
+        mesh_federation(),
+        remote_mesh(trustDomain="west.local"),
+        service("reviews", exported=True),
+        federated_service("west", "ratings"),
+        federated_service("west", "reviews"),
     )
     world.settle()
     ports = [{"name": "tls-passthrough", "port": 15443}]
@@ -110,7 +112,7 @@ def test_all_is_well() -> None:
 
 
 def test_what_is_left_out_of_an_export_is_named() -> None:
-    world = World(mesh(export={}), service("a"), *(service(f"s{n}.kube-system") for n in range(5)))
+    world = World(mesh_federation(export={}), service("a"), *(service(f"s{n}.kube-system") for n in range(5)))
     assert told(world, "MeshFederation", "east")[-1] == (
         "ExportsReady True Exporting: 1 service exported: default/a; 5 left out as ProtectedNamespace: "
         "kube-system/s0, kube-system/s1, kube-system/s2 and 2 more"
@@ -127,7 +129,9 @@ def test_what_is_exported_is_named_with_the_alias_and_the_audience() -> None:
         {"action": "Export", "names": ["bill*"], "as": {"namespace": "default", "name": "billing"}},
         {"action": "Export"},
     ]
-    world = World(mesh(export={"rules": rules}), service("pay", created="2020-01-01T00:00:00Z"), service("bills"))
+    world = World(
+        mesh_federation(export={"rules": rules}), service("pay", created="2020-01-01T00:00:00Z"), service("bills")
+    )
     assert told(world, "MeshFederation", "east")[-1] == (
         "ExportsReady True Exporting: 1 service exported: "
         f"default/pay (as {host('billing')}, to north, west only); 1 left out as HostTaken: default/bills"
@@ -140,7 +144,7 @@ def test_what_is_exported_is_named_with_the_alias_and_the_audience() -> None:
 
 def test_what_is_wrong_with_an_export_is_said() -> None:
     ports = [{"name": f"p{number}", "port": number} for number in range(1, 102)]
-    world = World(mesh(export={}), service("a"), service("many", ports=ports))
+    world = World(mesh_federation(export={}), service("a"), service("many", ports=ports))
     assert told(world, "MeshFederation", "east")[-1] == (
         "ExportsReady True Exporting: 1 service exported: default/a; 1 left out as Invalid: default/many "
         f"('{host('many')}' is offered with 101 ports; at most 100 are taken)"
@@ -150,10 +154,10 @@ def test_what_is_wrong_with_an_export_is_said() -> None:
 def test_a_status_stays_small_however_many_objects_a_remote_causes() -> None:
     identities = [f"spiffe://cluster.local/ns/default/sa/a{number:02}" for number in range(64)]
     world = World(
-        mesh(),
-        remote("west", addresses=[f"192.0.2.{number}" for number in range(1, 4)], import_={"merge": True}),
+        mesh_federation(),
+        remote_mesh("west", addresses=[f"192.0.2.{number}" for number in range(1, 4)], import_={"merge": True}),
         service("ratings"),
-        offer("west", "ratings", identities=identities),
+        federated_service("west", "ratings", identities=identities),
     )
     assert len(world.manifests) > 66
     world.planner.applied_changed(RATINGS, IN_PLACE)
@@ -204,19 +208,19 @@ def test_a_failed_write_shows_where_it_matters_until_it_succeeds() -> None:
 
 def test_what_failed_is_said_of_the_remotes_that_serve_it_now() -> None:
     world = running()
-    world.put(*(remote(name, trustDomain=f"{name}.local", import_={"merge": True}) for name in ("west", "north")))
-    world.put(offer("north", "ratings"), offer("north", "details"))
+    world.put(*(remote_mesh(name, trustDomain=f"{name}.local", import_={"merge": True}) for name in ("west", "north")))
+    world.put(federated_service("north", "ratings"), federated_service("north", "details"))
     world.planner.connection_changed("north", UP)
     world.planner.applied_changed(ImportKey(host("details")), IN_PLACE)
     world.planner.applied_changed(RATINGS, REFUSED)
     failing = f"Ready False WriteFailed: objects of {host('ratings')} are not in place: admission webhook said no"
     assert told(world, "RemoteMesh", "west")[0] == told(world, "RemoteMesh", "north")[0] == failing
 
-    world.remove(offer("west", "ratings"))
+    world.remove(federated_service("west", "ratings"))
     assert world.conditions("RemoteMesh", "west")["Ready"] == "True Ready"
     assert told(world, "RemoteMesh", "north")[0] == failing
-    world.put(offer("west", "ratings"))
-    world.remove(offer("north", "ratings"))
+    world.put(federated_service("west", "ratings"))
+    world.remove(federated_service("north", "ratings"))
     assert told(world, "RemoteMesh", "west")[0] == failing
     assert world.conditions("RemoteMesh", "north")["Ready"] == "True Ready"
     world.planner.applied_changed(RATINGS, None)
@@ -226,7 +230,7 @@ def test_what_failed_is_said_of_the_remotes_that_serve_it_now() -> None:
 def test_the_first_of_many_failures_are_named_in_order() -> None:
     world = running()
     hosts = [host(f"s{number}") for number in range(6)]
-    world.put(*(offer("west", f"s{number}") for number in range(6)))
+    world.put(*(federated_service("west", f"s{number}") for number in range(6)))
     world.settle()
     for number in (5, 3, 4, 1, 2, 0):
         why = msgspec.structs.replace(REFUSED, message=f"said no to {number}")
@@ -291,10 +295,10 @@ def test_an_offer_that_is_not_imported_costs_the_same_beside_few_others_and_besi
     rules = {"rules": [{"action": "Deny", "hosts": ["no*"]}, {"action": "Import"}], "limit": 2}
 
     def cost(size: int) -> list[int]:
-        world = World(mesh(), remote("west", import_=rules))
-        world.put(*(offer("west", f"{what}{number}") for what in ("no", "over") for number in range(size)))
+        world = World(mesh_federation(), remote_mesh("west", import_=rules))
+        world.put(*(federated_service("west", f"{what}{number}") for what in ("no", "over") for number in range(size)))
         world.settle()
-        denied, beyond = offer("west", "no-more"), offer("west", "over-more")
+        denied, beyond = federated_service("west", "no-more"), federated_service("west", "over-more")
         return [
             lines(lambda: world.put(denied).settle()),
             lines(lambda: world.put(beyond).settle()),
@@ -311,7 +315,11 @@ def test_a_verdict_costs_the_same_beside_few_failures_and_beside_many(what: str)
         names = [Compared(f"s{number}") for number in range(size)]
         hosts = [Compared(host(name)) for name in names]
         world = running()
-        world.put(*(exported(name) for name in names) if what == "exports" else (offer("west", name) for name in names))
+        world.put(
+            *(service(name, exported=True) for name in names)
+            if what == "exports"
+            else (federated_service("west", name) for name in names)
+        )
         world.settle()
         keys: dict[str, list[ImportKey | ExportKey | None]] = {
             "imports": [ImportKey(each) for each in hosts],
@@ -378,8 +386,10 @@ def test_offers_that_were_not_recorded_are_counted_too() -> None:
 def test_whoever_is_not_imported_is_counted_under_its_own_reason_whatever_turns() -> None:
     rules = {"rules": [{"action": "Deny", "hosts": ["no.*"]}, {"action": "Import", "merge": False}], "limit": 2}
     names = ("no", "reviews", "first", "second", "third")
-    offers = [offer("west", name, first_offered=f"2026-01-0{day}T00:00:00Z") for day, name in enumerate(names, 1)]
-    world = World(mesh(), remote("west", import_=rules), service("reviews"), *offers)
+    offers = [
+        federated_service("west", name, first_offered=f"2026-01-0{day}T00:00:00Z") for day, name in enumerate(names, 1)
+    ]
+    world = World(mesh_federation(), remote_mesh("west", import_=rules), service("reviews"), *offers)
 
     def counts() -> dict[str, int]:
         fields: dict[str, Any] = dict(world.statuses["RemoteMesh west"].fields)
@@ -391,19 +401,19 @@ def test_whoever_is_not_imported_is_counted_under_its_own_reason_whatever_turns(
     assert counts() == {"imported": 2, "denied": 1, "LimitExceeded": 2}
     world.remove(offers[2])
     assert counts() == {"imported": 2, "denied": 1, "LimitExceeded": 1}
-    north = offer(
+    north = federated_service(
         "north", "third", first_offered="2025-01-01T00:00:00Z", ports=[{"number": 1, "name": "a", "protocol": "HTTP"}]
     )
-    world.put(remote("north"), north, remote("west", import_=rules | {"limit": 9, "merge": True}))
+    world.put(remote_mesh("north"), north, remote_mesh("west", import_=rules | {"limit": 9, "merge": True}))
     assert counts() == {"imported": 2, "denied": 1, "AlreadyImported": 1}
-    world.put(remote("west", import_={"limit": 9, "merge": True}))
+    world.put(remote_mesh("west", import_={"limit": 9, "merge": True}))
     assert counts() == {"imported": 3, "PortConflict": 1}
-    world.put(remote("west", import_=None))
+    world.put(remote_mesh("west", import_=None))
     assert counts() == {"denied": 4}
 
 
 def test_with_everything_on_defaults_identities_are_ambiguous_and_imports_work_all_the_same() -> None:
-    world = World(mesh(), remote("west"), remote("north"), offer("west", "ratings"))
+    world = World(mesh_federation(), remote_mesh("west"), remote_mesh("north"), federated_service("west", "ratings"))
     ours = SpiffeID.of_workload("cluster.local", "istio-system", "federation-controller")
     assert world.planner.remotes_with_identity(ours) == ("north", "west")
     (unique,) = (c for c in world.statuses["RemoteMesh west"].conditions if c.type == "IdentityUnique")
@@ -411,48 +421,49 @@ def test_with_everything_on_defaults_identities_are_ambiguous_and_imports_work_a
     assert "this mesh, RemoteMesh north" in unique.message
     assert world.accepted() == {f"{host('ratings')}.west": "Accepted"}
 
-    world.put(remote("north", identity="spiffe://north.local/ns/x/sa/y"), mesh(trustDomain="east.local"))
+    world.put(
+        remote_mesh("north", identity="spiffe://north.local/ns/x/sa/y"), mesh_federation(trustDomain="east.local")
+    )
     assert world.conditions("RemoteMesh", "west")["IdentityUnique"] == "False IdentityShadowed"
     assert world.planner.remotes_with_identity(ours) == ("west",)
     assert world.planner.remotes_with_identity(SpiffeID.of_workload("x", "y", "z")) == ()
 
 
-@pytest.mark.parametrize("ourselves", [remote("east"), remote("west", network="east-network")])
-def test_a_remote_that_is_ourselves_is_given_nothing(ourselves: object) -> None:
-    assert hasattr(ourselves, "metadata")
-    name = ourselves.metadata.name
-    world = World(mesh(), ourselves, offer(name, "ratings"))  # type: ignore[arg-type]  # pytest hands on objects
+@pytest.mark.parametrize("ourselves", [remote_mesh("east"), remote_mesh("west", network="east-network")])
+def test_a_remote_that_is_ourselves_is_given_nothing(ourselves: Manifest) -> None:
+    name = ourselves["metadata"]["name"]
+    world = World(mesh_federation(), ourselves, federated_service(name, "ratings"))
     assert world.conditions("RemoteMesh", name)["Ready"] == "False NameConflict"
     assert world.accepted() == {f"{host('ratings')}.{name}": "NameConflict"}
     assert [key for key in world.manifests if key.startswith("ServiceEntry")] == []
-    world.put(mesh("other"))
-    world.remove(mesh())
+    world.put(mesh_federation("other"))
+    world.remove(mesh_federation())
     assert world.accepted() == {f"{host('ratings')}.{name}": "Accepted"}
 
 
 def test_of_two_remotes_with_one_network_the_younger_is_told_and_keeps_its_imports() -> None:
     world = World(
-        mesh(),
-        remote("west", network="shared", created="2026-01-01T00:00:00Z"),
-        remote("north", network="shared", created="2026-02-01T00:00:00Z"),
-        offer("north", "ratings"),
+        mesh_federation(),
+        remote_mesh("west", network="shared", created="2026-01-01T00:00:00Z"),
+        remote_mesh("north", network="shared", created="2026-02-01T00:00:00Z"),
+        federated_service("north", "ratings"),
     )
     assert world.conditions("RemoteMesh", "north")["Ready"] == "False NameConflict"
     assert world.conditions("RemoteMesh", "west")["Ready"] == "False Connecting"
     assert world.accepted() == {f"{host('ratings')}.north": "Accepted"}
-    world.put(remote("west"))
+    world.put(remote_mesh("west"))
     assert world.conditions("RemoteMesh", "north")["Ready"] == "False Connecting"
 
 
 def test_a_remote_without_an_address_cannot_be_reached() -> None:
-    world = World(mesh(), remote(addresses=[]))
+    world = World(mesh_federation(), remote_mesh(addresses=[]))
     assert world.conditions("RemoteMesh", "west")["Ready"] == "False Invalid"
-    world.put(remote(addresses=[], discovery={"address": "fds.west.example:15080"}))
+    world.put(remote_mesh(addresses=[], discovery={"address": "fds.west.example:15080"}))
     assert world.conditions("RemoteMesh", "west")["Ready"] == "False Connecting"
 
 
 def test_publish_only_is_ready_too() -> None:
-    world = World(mesh(), remote(import_=None), offer("west", "ratings"))
+    world = World(mesh_federation(), remote_mesh(import_=None), federated_service("west", "ratings"))
     assert world.conditions("RemoteMesh", "west") == {
         "Ready": "True PublishOnly",
         "Connected": "False PublishOnly",
@@ -462,17 +473,21 @@ def test_publish_only_is_ready_too() -> None:
 
 
 def test_a_remote_waits_for_a_mesh_federation() -> None:
-    assert World(remote()).conditions("RemoteMesh", "west") == dict.fromkeys(
+    assert World(remote_mesh()).conditions("RemoteMesh", "west") == dict.fromkeys(
         ("Ready", "Connected", "Synced"), "False NoMeshFederation"
     )
 
 
 def test_an_announcement_that_makes_no_sense_is_shown_beside_what_still_holds() -> None:
-    world = World(mesh(), remote(), offer("west", "ratings", problem="port number 0 is not between 1 and 65535"))
+    world = World(
+        mesh_federation(),
+        remote_mesh(),
+        federated_service("west", "ratings", problem="port number 0 is not between 1 and 65535"),
+    )
     assert told(world, "FederatedService", f"{host('ratings')}.west")[0].endswith(
         "as it was before the last announcement, which cannot be used: port number 0 is not between 1 and 65535"
     )
-    world.put(offer("west", "ratings", ports=[], problem="no sense at all"))
+    world.put(federated_service("west", "ratings", ports=[], problem="no sense at all"))
     assert told(world, "FederatedService", f"{host('ratings')}.west")[0] == (
         "Accepted False InvalidPorts: no sense at all"
     )
@@ -481,12 +496,10 @@ def test_an_announcement_that_makes_no_sense_is_shown_beside_what_still_holds() 
 def test_our_own_writes_of_a_status_mark_nothing() -> None:
     world = running()
     world.settle()
-    given = offer("west", "ratings")
-    status = msgspec.structs.replace(given.status, imported_as="x", observed_generation=7)
-    world.put(msgspec.structs.replace(given, status=status))
-    world.put(msgspec.structs.replace(mesh(), status=msgspec.structs.replace(mesh().status, remote_meshes=9)))
-    west = remote(trustDomain="west.local")
-    world.put(msgspec.structs.replace(west, status=msgspec.structs.replace(west.status, dialect="x")))
+    given = federated_service("west", "ratings")
+    world.put(given | {"status": {"importedAs": "x", "observedGeneration": 7}})
+    world.put(mesh_federation() | {"status": {"remoteMeshes": 9}})
+    world.put(remote_mesh(trustDomain="west.local") | {"status": {"dialect": "x"}})
     assert world.settle() == []
 
 
@@ -500,20 +513,20 @@ def test_every_reason_is_documented_and_every_condition_speaks_to_a_person() -> 
 
 
 def test_a_remote_of_the_default_trust_domain_is_not_let_into_a_mesh_of_another() -> None:
-    world = World(mesh(trustDomain="east.local"), remote())
+    world = World(mesh_federation(trustDomain="east.local"), remote_mesh())
     assert world.conditions("RemoteMesh", "west")["IdentityUnique"] == "False IdentityShadowed"
-    world.put(remote(trustDomain="west.local"))
+    world.put(remote_mesh(trustDomain="west.local"))
     assert world.conditions("RemoteMesh", "west")["IdentityUnique"] == "True IdentityUnique"
-    world.put(remote(trustDomain="west.local", identity="spiffe://cluster.local/ns/a/sa/b"))
+    world.put(remote_mesh(trustDomain="west.local", identity="spiffe://cluster.local/ns/a/sa/b"))
     assert world.conditions("RemoteMesh", "west")["IdentityUnique"] == "False IdentityShadowed"
-    world.put(mesh(), remote(identity="spiffe://cluster.local/ns/a/sa/b"))
+    world.put(mesh_federation(), remote_mesh(identity="spiffe://cluster.local/ns/a/sa/b"))
     assert world.conditions("RemoteMesh", "west")["IdentityUnique"] == "True IdentityUnique"
 
 
 def test_of_two_remotes_of_one_network_the_younger_conflicts_also_when_the_older_was_made_anew_unseen() -> None:
-    west, north = (remote(name, network="shared", created="2026-01-01T00:00:00Z") for name in ("west", "north"))
-    world = World(mesh(), west, north)
+    west, north = (remote_mesh(name, network="shared", created="2026-01-01T00:00:00Z") for name in ("west", "north"))
+    world = World(mesh_federation(), west, north)
     assert world.conditions("RemoteMesh", "west")["Ready"] == "False NameConflict"
-    world.put(remote("north", network="shared", created="2026-02-01T00:00:00Z"))
+    world.put(remote_mesh("north", network="shared", created="2026-02-01T00:00:00Z"))
     assert world.conditions("RemoteMesh", "west")["Ready"] != "False NameConflict"
     assert world.conditions("RemoteMesh", "north")["Ready"] == "False NameConflict"

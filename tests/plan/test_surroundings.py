@@ -8,7 +8,8 @@ import pytest
 
 from meshfed.plan import ImportKey
 from meshfed.plan.rivals import Entry, of_service_entry
-from tests.world import World, mesh, namespace, offer, pod, remote, service
+from tests.builders import federated_service, mesh_federation, namespace, pod, remote_mesh, service
+from tests.world import World
 
 RECORD = "ratings.default.svc.cluster.local.west"
 ROUTER: dict[str, Any] = {"ingressType": "openshift-router"}
@@ -25,7 +26,7 @@ def message(world: World) -> str:
 
 
 def test_a_rule_of_the_control_plane_takes_the_place_of_ours() -> None:
-    world = World(mesh(), remote(**ROUTER), offer("west", "ratings"))
+    world = World(mesh_federation(), remote_mesh(**ROUTER), federated_service("west", "ratings"))
     assert world.carriers == [*IMPORTED, "ServiceEntry istio-system/import.ratings.default.svc.cluster.local"]
     world.planner.destination_rule_changed("istio-system", "theirs", "ratings.default.svc.cluster.local")
     assert reason(world) == "SNIOverridden"
@@ -48,7 +49,9 @@ def test_a_rule_of_the_control_plane_takes_the_place_of_ours() -> None:
     ],
 )
 def test_a_rule_beside_a_local_service_takes_the_place_of_ours(where: str, host: str) -> None:
-    world = World(mesh(), remote(**ROUTER, **MERGE), offer("west", "ratings"), service("ratings"))
+    world = World(
+        mesh_federation(), remote_mesh(**ROUTER, **MERGE), federated_service("west", "ratings"), service("ratings")
+    )
     assert world.carriers == [*IMPORTED, "WorkloadEntry default/ratings.default.svc.cluster.local.west.192.0.2.10"]
     world.planner.destination_rule_changed(where, "theirs", host)
     assert (reason(world), world.carriers) == ("SNIOverridden", [])
@@ -68,14 +71,14 @@ def test_a_rule_beside_a_local_service_takes_the_place_of_ours(where: str, host:
     ],
 )
 def test_other_rules_change_nothing(where: str, host: str) -> None:
-    world = World(mesh(), remote(**ROUTER), offer("west", "ratings"))
+    world = World(mesh_federation(), remote_mesh(**ROUTER), federated_service("west", "ratings"))
     before = (world.carriers, message(world))
     world.planner.destination_rule_changed(where, "theirs", host)
     assert (world.carriers, message(world)) == before
 
 
 def test_a_rule_for_clients_of_one_namespace_is_named_and_harms_nobody_else() -> None:
-    world = World(mesh(), remote(**ROUTER), offer("west", "ratings"))
+    world = World(mesh_federation(), remote_mesh(**ROUTER), federated_service("west", "ratings"))
     world.planner.destination_rule_changed("shop", "theirs", "*.default.svc.cluster.local")
     assert len(world.carriers) == 2
     assert message(world) == (
@@ -86,24 +89,28 @@ def test_a_rule_for_clients_of_one_namespace_is_named_and_harms_nobody_else() ->
 
 def test_where_no_sni_has_to_be_stated_no_rule_is_in_the_way() -> None:
     policy: dict[str, Any] = {"trafficPolicy": {"outlierDetection": {"consecutive5xxErrors": 3}}}
-    world = World(mesh(), remote(**policy, **MERGE), offer("west", "ratings"), service("ratings"))
+    world = World(
+        mesh_federation(), remote_mesh(**policy, **MERGE), federated_service("west", "ratings"), service("ratings")
+    )
     world.put(pod("ratings-1", app="ratings", sidecar=False))
     world.planner.destination_rule_changed("default", "theirs", "ratings")
     assert (reason(world), len(world.carriers)) == ("Accepted", 2)
 
 
 def test_short_hosts_follow_the_cluster_domain() -> None:
-    world = World(mesh(), remote(clusterDomain="east.example", **ROUTER, **MERGE), namespace("default"))
-    world.put(offer("west", "ratings.default.svc.east.example"), service("ratings"))
+    world = World(mesh_federation(), remote_mesh(clusterDomain="east.example", **ROUTER, **MERGE), namespace("default"))
+    world.put(federated_service("west", "ratings.default.svc.east.example"), service("ratings"))
     world.planner.destination_rule_changed("default", "theirs", "ratings")
     assert world.accepted() == {"ratings.default.svc.east.example.west": "Accepted"}
-    world.put(mesh(clusterDomain="east.example"))
+    world.put(mesh_federation(clusterDomain="east.example"))
     assert world.accepted() == {"ratings.default.svc.east.example.west": "SNIOverridden"}
 
 
 def test_local_pods_without_a_sidecar_are_not_made_to_speak_mtls() -> None:
     bare = pod("ratings-1", app="ratings", sidecar=False)
-    world = World(mesh(), remote(**ROUTER, **MERGE), offer("west", "ratings"), service("ratings"))
+    world = World(
+        mesh_federation(), remote_mesh(**ROUTER, **MERGE), federated_service("west", "ratings"), service("ratings")
+    )
     world.put(pod("ratings-2", app="ratings"), bare)
     assert (reason(world), world.carriers) == ("PlaintextEndpoints", [])
     assert message(world).startswith("Service default/ratings has pods without a sidecar")
@@ -111,12 +118,12 @@ def test_local_pods_without_a_sidecar_are_not_made_to_speak_mtls() -> None:
     assert (reason(world), len(world.carriers)) == ("Accepted", 2)
     world.put(bare)
     assert world.carriers == []
-    world.put(remote(**MERGE))
+    world.put(remote_mesh(**MERGE))
     assert (reason(world), len(world.carriers)) == ("Accepted", 1)
 
 
 def test_a_service_entry_that_would_take_the_endpoints_too_is_in_the_way() -> None:
-    world = World(mesh(), remote(**MERGE), offer("west", "ratings"), service("ratings"))
+    world = World(mesh_federation(), remote_mesh(**MERGE), federated_service("west", "ratings"), service("ratings"))
     world.planner.service_entry_changed("default", "vms", Entry(selector={"app": "ratings", "v": "1"}))
     world.planner.service_entry_changed("shop", "vms", Entry(selector={"app": "ratings"}))
     assert reason(world) == "Accepted"
@@ -134,15 +141,17 @@ def test_a_service_entry_that_would_take_the_endpoints_too_is_in_the_way() -> No
 RATINGS = "ratings.default.svc.cluster.local"
 
 
-def entry(*hosts: str, namespace: str = "shop", **spec: Any) -> Entry:
+def entry_of_others(*hosts: str, namespace: str = "shop", **spec: Any) -> Entry:
     """A ServiceEntry of somebody else's, as the controller sees it."""
     return of_service_entry({"metadata": {"namespace": namespace}, "spec": {"hosts": list(hosts), **spec}})
 
 
 def test_a_service_entry_of_others_for_the_host_is_named_and_nothing_goes() -> None:
-    world = World(mesh(), remote(), offer("west", "ratings"), offer("west", "reviews"))
+    world = World(
+        mesh_federation(), remote_mesh(), federated_service("west", "ratings"), federated_service("west", "reviews")
+    )
     before = world.carriers
-    world.planner.service_entry_changed("shop", "theirs", entry(RATINGS, "other.example.com"))
+    world.planner.service_entry_changed("shop", "theirs", entry_of_others(RATINGS, "other.example.com"))
     assert (reason(world), world.carriers) == ("HostShared", before)
     assert message(world) == (
         f"imported as {RATINGS}; ServiceEntry shop/theirs has this host too, and a client is served by one of them "
@@ -150,32 +159,32 @@ def test_a_service_entry_of_others_for_the_host_is_named_and_nothing_goes() -> N
         "under another host with a rule's `as`"
     )
     assert world.accepted()["reviews.default.svc.cluster.local.west"] == "Accepted"
-    world.planner.service_entry_changed("istio-system", "more", entry(RATINGS, namespace="istio-system"))
+    world.planner.service_entry_changed("istio-system", "more", entry_of_others(RATINGS, namespace="istio-system"))
     assert "ServiceEntry istio-system/more, shop/theirs have this host too" in message(world)
     assert "those in one namespace have their endpoints mixed" in message(world)
     world.planner.service_entry_changed("istio-system", "more", None)
-    world.planner.service_entry_changed("shop", "theirs", entry("other.example.com"))
+    world.planner.service_entry_changed("shop", "theirs", entry_of_others("other.example.com"))
     assert (reason(world), message(world)) == ("Accepted", f"imported as {RATINGS}")
 
 
 @pytest.mark.parametrize(
     "theirs",
     [
-        entry("ratings.default.svc.cluster.local.", "ratings", "*.default.svc.cluster.local", "*"),
-        entry(RATINGS, exportTo=["~"]),
+        entry_of_others("ratings.default.svc.cluster.local.", "ratings", "*.default.svc.cluster.local", "*"),
+        entry_of_others(RATINGS, exportTo=["~"]),
         of_service_entry({"spec": {"hosts": RATINGS, "exportTo": 7, "workloadSelector": []}}),
         of_service_entry({"metadata": None, "spec": None}),
         of_service_entry({"spec": {"hosts": [7, None, ["x"]], "workloadSelector": {"labels": {"a": 7}}}}),
     ],
 )
 def test_service_entries_that_are_no_rivals(theirs: Entry) -> None:
-    world = World(mesh(), remote(), offer("west", "ratings"))
+    world = World(mesh_federation(), remote_mesh(), federated_service("west", "ratings"))
     world.planner.service_entry_changed("shop", "theirs", theirs)
     assert (reason(world), message(world)) == ("Accepted", f"imported as {RATINGS}")
 
 
 def test_what_joins_a_local_service_follows_it_and_nothing_else_about_it() -> None:
-    world = World(mesh(), remote(**MERGE), offer("west", "ratings"), service("ratings"))
+    world = World(mesh_federation(), remote_mesh(**MERGE), federated_service("west", "ratings"), service("ratings"))
     (joined,) = world.carriers
     assert world.manifests[joined]["labels"]["app"] == "ratings"
     world.put(service("ratings", selector={"app": "other"}))
@@ -186,30 +195,34 @@ def test_what_joins_a_local_service_follows_it_and_nothing_else_about_it() -> No
 
 
 def test_a_local_service_comes_before_any_service_entry() -> None:
-    world = World(mesh(), remote(**MERGE), offer("west", "ratings"))
-    world.planner.service_entry_changed("shop", "theirs", entry(RATINGS, exportTo=["."]))
+    world = World(mesh_federation(), remote_mesh(**MERGE), federated_service("west", "ratings"))
+    world.planner.service_entry_changed("shop", "theirs", entry_of_others(RATINGS, exportTo=["."]))
     assert reason(world) == "HostShared"
     world.put(service("ratings"))
     assert reason(world) == "Accepted"
     world.remove(service("ratings"))
     assert reason(world) == "HostShared"
-    world.planner.service_entry_changed("shop", "theirs", entry(RATINGS, exportTo=["~"]))
+    world.planner.service_entry_changed("shop", "theirs", entry_of_others(RATINGS, exportTo=["~"]))
     assert reason(world) == "Accepted"
 
 
 @pytest.mark.parametrize("size", [10, 500])
 def test_a_service_entry_costs_the_same_in_a_small_world_and_in_a_large_one(size: int) -> None:
-    world = World(mesh(), remote(import_={"limit": 1000}))
-    world.put(*(offer("west", f"s{number}") for number in range(size)), offer("west", "ratings"))
+    world = World(mesh_federation(), remote_mesh(import_={"limit": 1000}))
+    world.put(
+        *(federated_service("west", f"s{number}") for number in range(size)), federated_service("west", "ratings")
+    )
     world.settle()
-    world.planner.service_entry_changed("shop", "theirs", entry(RATINGS, "*.default.svc.cluster.local"))
+    world.planner.service_entry_changed("shop", "theirs", entry_of_others(RATINGS, "*.default.svc.cluster.local"))
     assert len(world.settle()) <= 4
 
 
 @pytest.mark.parametrize("size", [10, 500])
 def test_a_rule_costs_the_same_in_a_small_world_and_in_a_large_one(size: int) -> None:
-    world = World(mesh(), remote(import_={"limit": 1000}, **ROUTER))
-    world.put(*(offer("west", f"s{number}") for number in range(size)), offer("west", "ratings"))
+    world = World(mesh_federation(), remote_mesh(import_={"limit": 1000}, **ROUTER))
+    world.put(
+        *(federated_service("west", f"s{number}") for number in range(size)), federated_service("west", "ratings")
+    )
     world.settle()
     world.planner.destination_rule_changed("istio-system", "theirs", "ratings.default.svc.cluster.local")
     assert len(world.settle()) <= 4

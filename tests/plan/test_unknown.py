@@ -9,29 +9,30 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meshfed.api.v1alpha1 import MeshFederation, RemoteMesh
 from meshfed.derive import Known, Unknown
+from meshfed.kube import Manifest
 from meshfed.model.reasons import Reason
 from meshfed.model.workloads import Workload
 from meshfed.plan import Applied, ExportKey, GatewayKey, ImportKey, MeshKey, Ref
 from meshfed.plan.claims import Claim
 from meshfed.plan.imports import Judged
 from meshfed.plan.rivals import Entry
+from tests.builders import federated_service, host, mesh_federation, namespace, remote_mesh, service
 from tests.plan.histories import (
     beginnings,
     change_beside,
     changes,
     entries,
-    identity,
     meshes,
     namespaces,
     pods,
+    ref_of,
     remotes,
     rules,
     services,
     virtual_machines,
 )
-from tests.world import World, exported, host, mesh, namespace, offer, remote, service
+from tests.world import World
 
 UNREADABLE = "it cannot be decoded"
 MERGE: dict[str, Any] = {"import_": {"merge": True}}
@@ -69,11 +70,9 @@ def apply(world: World, action: str, what: Any) -> None:
         (world.put if action == "put" else world.remove)(what)
 
 
-def ref_of(action: str, what: Any) -> Ref:
-    if action == "put":
-        kind, space, name = identity(what)
-        return kind.__name__, space, name
-    return BESIDE[action], *what[0]
+def changed(action: str, what: Any) -> Ref:
+    """Which object a change is of."""
+    return (BESIDE[action], *what[0]) if action in BESIDE else ref_of(what)
 
 
 def found(world: World) -> dict[tuple[str, Any], Known[Any]]:
@@ -96,19 +95,19 @@ def bare(value: Known[Any]) -> Known[Any]:
 @settings(max_examples=250, deadline=None)
 @given(meshes, st.lists(remotes, min_size=1, max_size=3), beginnings, histories)
 def test_whatever_nobody_knows_says_it_is_as_if_it_were_known_or_unknown(
-    east: MeshFederation, others: list[RemoteMesh], crowd: list[Any], steps: list[tuple[str, Any]]
+    east: Manifest, others: list[Manifest], crowd: list[Manifest], steps: list[tuple[str, Any]]
 ) -> None:
     """Beside a world with doubts goes the truth; and once all is known the two are the same."""
     world, truth = World(east, *others, *crowd), World(east, *others, *crowd)
     doubts: dict[Ref, tuple[str, Any]] = {}
     for action, what in steps:
         if action == "unknown":
-            doubts[ref_of(*what)] = what
+            doubts[changed(*what)] = what
             apply(truth, *what)
-            unknown(world, ref_of(*what))
+            unknown(world, changed(*what))
         else:
             if action not in {"resolve", "listed"}:
-                doubts.pop(ref_of("put" if action == "remove" else action, what), None)
+                doubts.pop(changed(action, what), None)
             apply(world, action, what)
             apply(truth, action, what)
         work(world)
@@ -127,11 +126,11 @@ def test_whatever_nobody_knows_says_it_is_as_if_it_were_known_or_unknown(
 @settings(max_examples=150, deadline=None)
 @given(meshes, st.lists(remotes, min_size=1, max_size=3), beginnings, histories)
 def test_what_is_unknown_is_what_would_be_so_anew(
-    east: MeshFederation, others: list[RemoteMesh], crowd: list[Any], steps: list[tuple[str, Any]]
+    east: Manifest, others: list[Manifest], crowd: list[Manifest], steps: list[tuple[str, Any]]
 ) -> None:
     """An object of which nothing is known any more is first taken away, so that there is no last good state of it."""
     world = World(east, *others, *crowd)
-    present: dict[Ref, tuple[str, Any]] = {ref_of("put", one): ("put", one) for one in (east, *others, *crowd)}
+    present: dict[Ref, tuple[str, Any]] = {ref_of(one): ("put", one) for one in (east, *others, *crowd)}
     for action, what in steps:
         work(world)
         if action == "resolve":
@@ -140,7 +139,7 @@ def test_what_is_unknown_is_what_would_be_so_anew(
             apply(world, action, what)
             present["", "", ""] = (action, what)
         elif action == "unknown":
-            ref = ref_of(*what)
+            ref = changed(*what)
             if what[0] == "put":
                 world.remove(what[1])
             else:
@@ -149,7 +148,7 @@ def test_what_is_unknown_is_what_would_be_so_anew(
             unknown(world, ref)
             present[ref] = ("unknown", what)
         else:
-            present[ref_of("put" if action == "remove" else action, what)] = (action, what)
+            present[changed(action, what)] = (action, what)
             apply(world, action, what)
     work(world)
     fresh = World()
@@ -181,9 +180,14 @@ IMPORT = ImportKey(host("ratings"))
 
 @pytest.mark.parametrize("was_known", [True, False])
 def test_a_service_makes_unknown_what_is_imported_beside_it_and_its_export(was_known: bool) -> None:
-    world = World(mesh(), remote(**MERGE), offer("west", "ratings"), offer("west", "reviews"))
+    world = World(
+        mesh_federation(),
+        remote_mesh(**MERGE),
+        federated_service("west", "ratings"),
+        federated_service("west", "reviews"),
+    )
     if was_known:
-        world.put(exported("ratings"))
+        world.put(service("ratings", exported=True))
         work(world)
     unknown(world, ("Service", "default", "ratings"))
     assert judged(world, "ratings") == claimed(world, "ratings") == Unknown(UNREADABLE)
@@ -196,15 +200,25 @@ def test_a_service_makes_unknown_what_is_imported_beside_it_and_its_export(was_k
 
 
 def test_a_service_that_nobody_can_read_is_unknown_under_the_host_of_another_cluster_domain_too() -> None:
-    world = World(mesh(), remote(clusterDomain="east.example"), offer("west", "ratings.default.svc.east.example"))
+    world = World(
+        mesh_federation(),
+        remote_mesh(clusterDomain="east.example"),
+        federated_service("west", "ratings.default.svc.east.example"),
+    )
     unknown(world, ("Service", "default", "ratings"))
     assert isinstance(judged(world, "ratings.default.svc.east.example"), Judged)
-    world.put(mesh(clusterDomain="east.example"))
+    world.put(mesh_federation(clusterDomain="east.example"))
     assert judged(world, "ratings.default.svc.east.example") == Unknown(UNREADABLE)
 
 
 def test_a_service_makes_unknown_who_shares_the_selector_of_another_in_its_namespace() -> None:
-    world = World(mesh(), remote(**MERGE), offer("west", "ratings"), offer("west", "reviews"), service("ratings"))
+    world = World(
+        mesh_federation(),
+        remote_mesh(**MERGE),
+        federated_service("west", "ratings"),
+        federated_service("west", "reviews"),
+        service("ratings"),
+    )
     unknown(world, ("Service", "other", "theirs"))
     assert isinstance(judged(world, "ratings"), Judged)
     unknown(world, ("Service", "default", "theirs"))
@@ -217,8 +231,17 @@ def test_a_service_makes_unknown_who_shares_the_selector_of_another_in_its_names
 @pytest.mark.parametrize("kind", ["Pod", "WorkloadEntry"])
 @pytest.mark.parametrize("was_known", [True, False])
 def test_a_workload_makes_unknown_what_serves_the_services_of_its_namespace(kind: str, was_known: bool) -> None:
-    world = World(mesh(), remote(**MERGE, **ROUTER), offer("west", "ratings"), exported("ratings"))
-    world.put(offer("west", "plain"), exported("there.other"), exported("nobody", selector={}))
+    world = World(
+        mesh_federation(),
+        remote_mesh(**MERGE, **ROUTER),
+        federated_service("west", "ratings"),
+        service("ratings", exported=True),
+    )
+    world.put(
+        federated_service("west", "plain"),
+        service("there.other", exported=True),
+        service("nobody", exported=True, selector={}),
+    )
     if was_known:
         world.planner.workload_changed(kind, "default", "one", Workload())
         work(world)
@@ -233,8 +256,8 @@ def test_a_workload_makes_unknown_what_serves_the_services_of_its_namespace(kind
 
 @pytest.mark.parametrize("known_for", ["", "*.shop.svc.cluster.local", "x.example.com"])
 def test_a_rule_makes_unknown_every_offer_that_needs_one_of_ours(known_for: str) -> None:
-    world = World(mesh(), remote(**ROUTER), remote("north", trustDomain="n.local"))
-    world.put(offer("west", "ratings"), offer("north", "reviews"))
+    world = World(mesh_federation(), remote_mesh(**ROUTER), remote_mesh("north", trustDomain="n.local"))
+    world.put(federated_service("west", "ratings"), federated_service("north", "reviews"))
     world.planner.destination_rule_changed("shop", "theirs", known_for)
     work(world)
     unknown(world, ("DestinationRule", "shop", "theirs"))
@@ -245,7 +268,13 @@ def test_a_rule_makes_unknown_every_offer_that_needs_one_of_ours(known_for: str)
 
 
 def test_a_service_entry_makes_unknown_who_takes_the_endpoints_of_a_service_and_is_no_rival() -> None:
-    world = World(mesh(), remote(**MERGE), offer("west", "ratings"), offer("west", "reviews"), service("ratings"))
+    world = World(
+        mesh_federation(),
+        remote_mesh(**MERGE),
+        federated_service("west", "ratings"),
+        federated_service("west", "reviews"),
+        service("ratings"),
+    )
     unknown(world, ("ServiceEntry", "other", "theirs"))
     assert isinstance(judged(world, "ratings"), Judged)
     unknown(world, ("ServiceEntry", "default", "theirs"))
@@ -258,14 +287,16 @@ def test_a_service_entry_makes_unknown_who_takes_the_endpoints_of_a_service_and_
 
 def test_a_namespace_makes_unknown_the_exports_that_go_by_its_labels() -> None:
     by_label = {"namespaceSelectors": {"matchLabels": {"env": "prod"}}}
-    world = World(mesh(export=by_label), namespace("default", env="prod"), service("ratings"))
+    world = World(mesh_federation(export=by_label), namespace("default", env="prod"), service("ratings"))
     assert isinstance(claimed(world, "ratings"), Claim)
     unknown(world, ("Namespace", "", "default"))
     assert claimed(world, "ratings") == Unknown(UNREADABLE)
 
 
 def test_of_a_gateway_nobody_knows_its_status_says_so() -> None:
-    world = World(mesh(), exported("ratings", annotations={"networking.istio.io/exportTo": "shop"}))
+    world = World(
+        mesh_federation(), service("ratings", exported=True, annotations={"networking.istio.io/exportTo": "shop"})
+    )
     for key in (MeshKey(), GatewayKey(0)):
         world.planner.applied_changed(key, Applied("applied"))
     unknown(world, ("Pod", "other", "one"))

@@ -10,7 +10,8 @@ import pytest
 from meshfed.model.offers import MAX_IDENTITIES
 from meshfed.plan import ExportKey, MeshStatusKey
 from meshfed.plan.workloads import of_entry
-from tests.world import EXPORTED, World, exported, host, mesh, pod, service
+from tests.builders import EXPORTED, host, mesh_federation, pod, service
+from tests.world import World
 
 ACCOUNT = "spiffe://cluster.local/ns/default/sa/"
 
@@ -24,7 +25,14 @@ def told(world: World, name: str = "a") -> tuple[str, ...]:
 
 def test_the_accounts_of_the_pods_behind_a_service_are_announced() -> None:
     one, other = pod("a-1", app="a", account="one"), pod("a-2", app="a", account="two")
-    world = World(mesh(), exported("a"), one, other, pod("b-1", app="b"), pod("a-1.elsewhere", app="a", account="x"))
+    world = World(
+        mesh_federation(),
+        service("a", exported=True),
+        one,
+        other,
+        pod("b-1", app="b"),
+        pod("a-1.elsewhere", app="a", account="x"),
+    )
     assert told(world) == (ACCOUNT + "one", ACCOUNT + "two")
     assert told(world.remove(one)) == (ACCOUNT + "two",)
     assert told(world.put(pod("a-2", app="b", account="two"))) == ()
@@ -32,11 +40,13 @@ def test_the_accounts_of_the_pods_behind_a_service_are_announced() -> None:
         ACCOUNT + "default",
         ACCOUNT + "two",
     )
-    assert told(world.put(mesh(trustDomain="east.local")))[0] == "spiffe://east.local/ns/default/sa/default"
+    assert told(world.put(mesh_federation(trustDomain="east.local")))[0] == "spiffe://east.local/ns/default/sa/default"
 
 
 def test_a_pod_counts_from_when_it_exists_until_it_is_gone() -> None:
-    world = World(mesh(), exported("a"), pod("a-1", app="a", account="one", phase="Pending", ready=False))
+    world = World(
+        mesh_federation(), service("a", exported=True), pod("a-1", app="a", account="one", phase="Pending", ready=False)
+    )
     assert told(world) == (ACCOUNT + "one",)
     world.put(pod("a-1", app="a", account="one", deleted="2026-01-01T00:00:00Z"))
     assert told(world) == (ACCOUNT + "one",)
@@ -45,7 +55,7 @@ def test_a_pod_counts_from_when_it_exists_until_it_is_gone() -> None:
 
 def test_nobody_is_announced_where_not_everybody_can_be() -> None:
     crowd = [pod(f"a-{number}", app="a", account=f"s{number:02}") for number in range(MAX_IDENTITIES + 1)]
-    world = World(mesh(), exported("a"), *crowd)
+    world = World(mesh_federation(), service("a", exported=True), *crowd)
     assert told(world) == ()
     assert len(told(world.remove(crowd[0]))) == MAX_IDENTITIES
     # A virtual machine: it serves too, and nobody knows as whom.
@@ -60,7 +70,7 @@ def test_nobody_is_announced_where_not_everybody_can_be() -> None:
 
 def test_an_export_that_no_sidecar_serves_is_pointed_out_and_stays() -> None:
     bare = pod("a-1", app="a", sidecar=False)
-    world = World(mesh(), exported("a"), exported("b"), bare)
+    world = World(mesh_federation(), service("a", exported=True), service("b", exported=True), bare)
     assert world.conditions("MeshFederation", "east")["ExportsReady"] == "False NoMeshEndpoints"
     (said,) = (c.message for c in world.statuses["MeshFederation east"].conditions if c.type == "ExportsReady")
     assert said.startswith("no pod behind default/a has a sidecar")
@@ -94,7 +104,9 @@ def exports_ready(world: World) -> str:
     ],
 )
 def test_an_export_that_the_gateway_does_not_see_is_pointed_out_and_stays(export_to: str, hidden: bool) -> None:
-    world = World(mesh(), exported("a", annotations={EXPORT_TO: export_to}), exported("b"))
+    world = World(
+        mesh_federation(), service("a", exported=True, annotations={EXPORT_TO: export_to}), service("b", exported=True)
+    )
     assert world.gateways == [[host("a"), host("b")]]
     assert exports_ready(world) == (
         f"False HiddenFromGateway: annotation {EXPORT_TO} hides default/a from the gateway in namespace istio-system, "
@@ -105,13 +117,15 @@ def test_an_export_that_the_gateway_does_not_see_is_pointed_out_and_stays(export
     decision = world.outputs[ExportKey("default", "a")].export_decision
     assert decision is not None
     assert (f"annotation {EXPORT_TO} hides it from the gateway" in decision.message) is hidden
-    world.put(exported("a"))
+    world.put(service("a", exported=True))
     assert world.conditions("MeshFederation", "east")["ExportsReady"] == "True Exporting"
 
 
 def test_where_the_gateway_is_its_pods_say_then_its_services() -> None:
     labels = {"app": "federation-ingress-gateway"}
-    world = World(mesh(), exported("a", annotations={EXPORT_TO: "ingress"}), exported("b"))
+    world = World(
+        mesh_federation(), service("a", exported=True, annotations={EXPORT_TO: "ingress"}), service("b", exported=True)
+    )
     here, there = (pod(f"gateway.{space}", labels=labels) for space in ("ingress", "elsewhere"))
     front = service("gateway.ingress", selector=labels)
 
@@ -129,14 +143,14 @@ def test_where_the_gateway_is_its_pods_say_then_its_services() -> None:
     assert not hidden()
     world.put(there)
     assert hidden()
-    world.put(mesh(ingress={"gateway": {"selector": {"app": "other"}}}, controlPlaneNamespace="ingress"))
+    world.put(mesh_federation(ingress={"gateway": {"selector": {"app": "other"}}}, controlPlaneNamespace="ingress"))
     assert not hidden()
 
 
 @pytest.mark.parametrize("size", [10, 1000])
 def test_a_moved_gateway_asks_only_about_services_that_not_everybody_sees(size: int) -> None:
-    world = World(mesh(), exported("a", annotations={EXPORT_TO: "ingress"}))
-    world.put(*(exported(f"s{number}") for number in range(size)))
+    world = World(mesh_federation(), service("a", exported=True, annotations={EXPORT_TO: "ingress"}))
+    world.put(*(service(f"s{number}", exported=True) for number in range(size)))
     world.settle()
     world.put(pod("gateway.ingress", app="federation-ingress-gateway"))
     assert world.settle() == [ExportKey("default", "a"), MeshStatusKey()]
@@ -144,7 +158,7 @@ def test_a_moved_gateway_asks_only_about_services_that_not_everybody_sees(size: 
 
 @pytest.mark.parametrize("size", [10, 1000])
 def test_a_pod_costs_the_same_in_a_small_world_and_in_a_large_one(size: int) -> None:
-    world = World(mesh(), *(exported(f"s{number}") for number in range(size)))
+    world = World(mesh_federation(), *(service(f"s{number}", exported=True) for number in range(size)))
     world.put(*(pod(f"p{number}", app=f"s{number}", account="x") for number in range(size)))
     world.settle()
     for alike in (pod("new", app="s1", account="x"), pod("new", app="s1", account="x", ready=False)):
@@ -155,7 +169,7 @@ def test_a_pod_costs_the_same_in_a_small_world_and_in_a_large_one(size: int) -> 
 
 
 def test_of_a_thousand_pods_that_are_alike_one_more_or_less_works_nothing_out() -> None:
-    world = World(mesh(), exported("a"))
+    world = World(mesh_federation(), service("a", exported=True))
     world.put(*(pod(f"a-{number}", app="a") for number in range(1000)))
     world.settle()
     for changed in (world.remove(pod("a-1")), world.put(pod("a-1", app="a"), pod("a-1000", app="a"))):

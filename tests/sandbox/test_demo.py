@@ -11,10 +11,9 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,9 +28,9 @@ from meshfed_sandbox.demo.play import Play
 from meshfed_sandbox.demo.screen import Screen
 from meshfed_sandbox.picture import Flow, Mesh, Picture, Stop
 from meshfed_sandbox.ports import Ports
+from tests.waiting import PATIENCE, eventually_sync
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 60.0
 
 needs_envoy = pytest.mark.skipif(sys.platform != "linux", reason="there is no Envoy for this platform")
 
@@ -89,13 +88,6 @@ def get(url: str) -> tuple[int, Any]:
         return error.code, json.load(error)
 
 
-def eventually(holds: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.2)
-
-
 def shell(line: str) -> str:
     """Run a command that the demo printed, as it stands."""
     done = subprocess.run(
@@ -117,17 +109,19 @@ def check_what_is_printed_to_try(lines: list[str]) -> None:
     (policy,) = [line for line in lines if "delete -f" in line]
     assert get(ratings)[0] == 403
     assert "deleted" in shell(policy)
-    eventually(lambda: get(ratings)[0] == 200, "whoever the policy kept out is let in")
+    eventually_sync(lambda: get(ratings)[0] == 200, "whoever the policy kept out is let in")
 
     (unexport,) = [line for line in lines if "export-service-" in line and "--kubeconfig" in line]
     shell(unexport)
-    eventually(lambda: get(ratings)[0] == 503, "ratings are not there any more")
+    eventually_sync(lambda: get(ratings)[0] == 503, "ratings are not there any more")
     shell(unexport.replace("export-service-", "export-service=true"))
-    eventually(lambda: get(ratings)[0] == 200, "ratings are there again")
+    eventually_sync(lambda: get(ratings)[0] == 200, "ratings are there again")
 
     (scale,) = [line for line in lines if "patch deployment reviews" in line and "--kubeconfig" in line]
     shell(scale)
-    eventually(lambda: {get(page)[1]["reviews"].get("mesh") for _ in range(10)} == {"west"}, "west's reviews answer")
+    eventually_sync(
+        lambda: {get(page)[1]["reviews"].get("mesh") for _ in range(10)} == {"west"}, "west's reviews answer"
+    )
 
     look = next(line for line in lines if line.lstrip().startswith("kubectl") and "east.kubeconfig get" in line)
     assert "ratings.default.svc.cluster.local" in shell(look)

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,6 +14,8 @@ import aiohttp
 import pytest
 
 from meshfed_sandbox.apiserver import APIServer
+from tests.builders import crd
+from tests.waiting import eventually
 
 CONFIGS = "/api/v1/namespaces/default/configmaps"
 
@@ -46,13 +48,6 @@ class Client:
 async def client(api_server: APIServer) -> AsyncIterator[Client]:
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session:
         yield Client(session, api_server)
-
-
-async def eventually(condition: Callable[[], bool]) -> None:
-    """Wait until ``condition``, which nothing announces, holds."""
-    async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110  # there is no event to wait for
-            await asyncio.sleep(0.01)
 
 
 async def event(stream: aiohttp.StreamReader) -> tuple[str, Any]:
@@ -216,20 +211,7 @@ async def test_an_orphan_without_any_owner_goes(api_server: APIServer, client: C
 
 
 async def test_deleting_a_crd_deletes_its_objects(api_server: APIServer, client: Client) -> None:
-    crd = {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": "things.example.com"},
-        "spec": {
-            "group": "example.com",
-            "scope": "Cluster",
-            "names": {"plural": "things", "kind": "Thing"},
-            "versions": [
-                {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {"type": "object"}}}
-            ],
-        },
-    }
-    api_server.install_crd(crd)
+    api_server.install_crd(crd("Thing", "things", "example.com", namespaced=False))
     thing = {
         "apiVersion": "example.com/v1",
         "kind": "Thing",

@@ -12,6 +12,7 @@ import aiohttp
 from aiohttp import web
 
 from meshfed_sandbox.apiserver import APIServer
+from tests.builders import port, service
 
 REQUESTS = 1500
 CONNECTIONS = 8
@@ -33,16 +34,8 @@ async def bare_server() -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-def service(number: int) -> bytes:
-    ports = [{"name": "http", "port": 80}, {"name": "grpc", "port": 9090}]
-    return json.dumps(
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": f"s{number}", "labels": {"app": f"s{number}"}},
-            "spec": {"selector": {"app": f"s{number}"}, "ports": ports},
-        }
-    ).encode()
+def body(number: int) -> bytes:
+    return json.dumps(service(f"s{number}", ports=[port(80), port(9090, "grpc")])).encode()
 
 
 async def rate(session: aiohttp.ClientSession, url: str) -> float:
@@ -51,7 +44,7 @@ async def rate(session: aiohttp.ClientSession, url: str) -> float:
 
     async def work() -> None:
         for number in numbers:
-            async with session.post(url, data=service(number), headers={"Content-Type": "application/json"}) as answer:
+            async with session.post(url, data=body(number), headers={"Content-Type": "application/json"}) as answer:
                 assert answer.status in {200, 201}, await answer.read()
                 await answer.read()
 

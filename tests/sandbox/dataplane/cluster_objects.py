@@ -6,9 +6,11 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from meshfed.model.offers import TLS_MODE
 from meshfed_sandbox.dataplane.values import JSONObject, MeshSettings, ProxyFiles, ProxyIdentity
+from tests.builders import pod, service
 
-SIDECAR = {"security.istio.io/tlsMode": "istio"}
+SIDECAR = {TLS_MODE: "istio"}
 FILES = ProxyFiles(
     certificate="/run/certificate.json",
     trust="/run/trust.json",
@@ -28,50 +30,21 @@ def meta(name: str, namespace: str = "bookinfo", **more: Any) -> JSONObject:
     return {"name": name, "namespace": namespace, "creationTimestamp": created, **more}
 
 
-def pod(
-    name: str,
-    address: str,
-    *,
-    app: str = "",
-    namespace: str = "bookinfo",
-    account: str = "",
-    ports: Mapping[str, int] | None = None,
-    sidecar: bool = True,
-    labels: Mapping[str, str] | None = None,
-    node: str = "node",
+def aged(made: JSONObject) -> JSONObject:
+    """Return an object as created a second after the one before."""
+    return made | {"metadata": meta(**made["metadata"])}
+
+
+def pod_at(name: str, address: str, app: str = "", *, namespace: str = "bookinfo", **parts: Any) -> JSONObject:
+    """Make a Pod that runs at an address, under a service account of its app's name."""
+    return aged(pod(f"{name}.{namespace}", app, account=app or name, address=address, **parts))
+
+
+def service_at(
+    name: str, address: str, ports: Sequence[JSONObject], *, namespace: str = "bookinfo", **parts: Any
 ) -> JSONObject:
-    return {
-        "metadata": meta(
-            name, namespace, labels={"app": app or name, **(SIDECAR if sidecar else {}), **(labels or {})}
-        ),
-        "spec": {
-            "serviceAccountName": account or app or name,
-            "nodeName": node,
-            "containers": [
-                {"ports": [{"name": port, "containerPort": number} for port, number in (ports or {}).items()]}
-            ],
-        },
-        "status": {"podIP": address, "phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
-    }
-
-
-def service(
-    name: str,
-    address: str,
-    ports: Sequence[JSONObject],
-    *,
-    namespace: str = "bookinfo",
-    selector: Mapping[str, str] | None = None,
-    **more: Any,
-) -> JSONObject:
-    return {
-        "metadata": meta(name, namespace, **more),
-        "spec": {"clusterIP": address, "selector": selector or {"app": name}, "ports": list(ports)},
-    }
-
-
-def port(number: int, name: str = "http", target: int | str | None = None, **more: Any) -> JSONObject:
-    return {"port": number, "name": name, **({"targetPort": target} if target else {}), **more}
+    """Make a Service that has an address."""
+    return aged(service(f"{name}.{namespace}", clusterIP=address, ports=list(ports), **parts))
 
 
 def slice_of(service: JSONObject, pods: Sequence[JSONObject], ports: Mapping[str, int]) -> JSONObject:

@@ -19,8 +19,7 @@ import pytest
 from meshfed_sandbox.dataplane.translate import bootstrap, configuration, read_mesh
 from meshfed_sandbox.dataplane.trust import Trust
 from meshfed_sandbox.dataplane.values import JSONObject, MeshSettings, ProxyConfig, ProxyFiles, ProxyIdentity
-
-PATIENCE = 60.0
+from tests.waiting import PATIENCE
 
 
 def envoy_binary() -> str:

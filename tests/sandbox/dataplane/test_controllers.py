@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from meshfed_sandbox.dataplane.controllers import Controllers
 from meshfed_sandbox.dataplane.translate import KINDS
 from meshfed_sandbox.dataplane.translate.reading import WITHOUT_EFFECT
 from meshfed_sandbox.dataplane.watch import DEPLOYMENT, POD, SERVICE, Watch
+from tests.waiting import eventually, meanwhile
 
 JSONObject = dict[str, Any]
 
@@ -35,19 +35,9 @@ async def client(api_server: APIServer, tmp_path: Path) -> AsyncIterator[Client]
 @pytest.fixture
 async def watch(client: Client) -> AsyncIterator[Watch]:
     watch = Watch(client)
-    tasks = [asyncio.create_task(watch.run()), asyncio.create_task(Controllers(client, watch).run())]
-    await watch.synced()
-    yield watch
-    for task in tasks:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-
-async def eventually(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not holds():  # noqa: ASYNC110 - a condition of the API server's, which has no event
-            await asyncio.sleep(0.02)
+    async with meanwhile(watch.run(), Controllers(client, watch).run()):
+        await watch.synced()
+        yield watch
 
 
 def deployment(image: str, replicas: int = 2) -> JSONObject:

@@ -6,7 +6,8 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from meshfed_sandbox.dataplane.values import MeshSettings
-from tests.sandbox.dataplane.cluster_objects import SETTINGS, identity, pod, port, service, slice_of
+from tests.builders import port
+from tests.sandbox.dataplane.cluster_objects import SETTINGS, identity, pod_at, service_at, slice_of
 from tests.sandbox.dataplane.envoys import Envoy, running, trust_of
 from tests.sandbox.dataplane.wire import exchange, get, network, serving
 
@@ -14,9 +15,9 @@ from tests.sandbox.dataplane.wire import exchange, get, network, serving
 @contextlib.asynccontextmanager
 async def calling(start: str, number: int, name: str) -> AsyncIterator[dict[str, Envoy]]:
     """A client, and a server with one port."""
-    client = pod("reviews", f"{start}.0.2")
-    server = pod("ratings", f"{start}.0.3", ports={name: number})
-    ratings = service("ratings", "10.0.0.2", [port(number, name)])
+    client = pod_at("reviews", f"{start}.0.2")
+    server = pod_at("ratings", f"{start}.0.3", ports={name: number})
+    ratings = service_at("ratings", "10.0.0.2", [port(number, name)])
     objects = {
         "Pod": [client, server],
         "Service": [ratings],
@@ -78,10 +79,10 @@ async def test_a_protocol_that_nobody_states_is_found_out() -> None:
 
 async def test_what_is_no_service_is_passed_on_where_the_mesh_allows_it() -> None:
     with network() as start:
-        client = pod("reviews", f"{start}.0.2")
+        client = pod_at("reviews", f"{start}.0.2")
         anybody = MeshSettings(name="east", network="east-network", outbound_policy="ALLOW_ANY")
         proxies = {"client": identity(client, application=f"{start}.128.2")}
-        ratings = service("ratings", "10.0.0.2", [port(9080)])
+        ratings = service_at("ratings", "10.0.0.2", [port(9080)])
         objects = {"Pod": [client], "Service": [ratings]}
         async with (
             serving(f"{start}.0.9", 7777),
@@ -99,11 +100,11 @@ async def test_what_is_no_service_is_passed_on_where_the_mesh_allows_it() -> Non
 async def test_endpoints_with_and_without_a_sidecar() -> None:
     """A headless Service, dialled by the endpoint's address; and a server that has no sidecar."""
     with network() as start:
-        client = pod("reviews", f"{start}.0.2")
-        server = pod("ratings", f"{start}.0.3", ports={"tcp": 9090})
-        bare = pod("details", f"{start}.0.4", sidecar=False)
-        headless = service("ratings", "None", [port(9090, "tcp")])
-        details = service("details", "10.0.0.3", [port(9080)])
+        client = pod_at("reviews", f"{start}.0.2")
+        server = pod_at("ratings", f"{start}.0.3", ports={"tcp": 9090})
+        bare = pod_at("details", f"{start}.0.4", sidecar=False)
+        headless = service_at("ratings", "None", [port(9090, "tcp")])
+        details = service_at("details", "10.0.0.3", [port(9080)])
         objects = {
             "Pod": [client, server, bare],
             "Service": [headless, details],
@@ -127,8 +128,8 @@ async def test_endpoints_with_and_without_a_sidecar() -> None:
 
 async def test_what_is_no_service_is_refused() -> None:
     with network() as start:
-        client = pod("reviews", f"{start}.0.2")
-        ratings = service("ratings", "10.0.0.2", [port(9080)])
+        client = pod_at("reviews", f"{start}.0.2")
+        ratings = service_at("ratings", "10.0.0.2", [port(9080)])
         objects = {"Pod": [client], "Service": [ratings]}
         proxies = {"client": identity(client, application=f"{start}.128.2")}
         async with running(SETTINGS, objects, proxies, trust_of("east")) as envoys:

@@ -9,7 +9,8 @@ from typing import Literal
 import pytest
 
 from meshfed_sandbox.dataplane.values import JSONObject, MeshSettings
-from tests.sandbox.dataplane.cluster_objects import identity, istio, pod, port, service, slice_of
+from tests.builders import port
+from tests.sandbox.dataplane.cluster_objects import identity, istio, pod_at, service_at, slice_of
 from tests.sandbox.dataplane.envoys import Envoy, running, trust_of
 from tests.sandbox.dataplane.wire import exchange, get, network, serving
 
@@ -59,10 +60,10 @@ async def meshes(
     mode: Mode = "shared",
 ) -> AsyncIterator[dict[str, Envoy]]:
     """East with a client, west with ratings behind a gateway."""
-    client = pod("reviews", f"{start}.0.2")
-    server = pod("ratings", f"{start}.0.3", ports={"http": 9080, "tcp": 9090})
-    gateway = pod("gateway", f"{start}.0.4", namespace="istio-system")
-    ratings = service("ratings", "10.0.0.2", [port(9080), port(9090, "tcp")])
+    client = pod_at("reviews", f"{start}.0.2")
+    server = pod_at("ratings", f"{start}.0.3", ports={"http": 9080, "tcp": 9090})
+    gateway = pod_at("gateway", f"{start}.0.4", namespace="istio-system")
+    ratings = service_at("ratings", "10.0.0.2", [port(9080), port(9090, "tcp")])
     exported = {
         "selector": {"app": "gateway"},
         "servers": [
@@ -170,9 +171,9 @@ async def test_a_router_needs_a_name_of_its_own_on_both_sides(patched: bool) -> 
 
 async def test_a_client_of_another_trust_domain_is_refused_unless_istiod_is_told_not_to_check() -> None:
     with network() as start:
-        server = pod("ratings", f"{start}.0.3", ports={"http": 9080})
-        client = pod("reviews", f"{start}.0.2")
-        ratings = service("ratings", "10.0.0.2", [port(9080)])
+        server = pod_at("ratings", f"{start}.0.3", ports={"http": 9080})
+        client = pod_at("reviews", f"{start}.0.2")
+        ratings = service_at("ratings", "10.0.0.2", [port(9080)])
         there = {"Pod": [server], "Service": [ratings]}
         entry = imported(f"{start}.0.3")
         for endpoint in entry["spec"]["endpoints"]:

@@ -12,19 +12,21 @@ import h2.events
 
 from meshfed_sandbox.dataplane.translate import configuration, read_mesh
 from meshfed_sandbox.dataplane.values import JSONObject
-from tests.sandbox.dataplane.cluster_objects import SETTINGS, identity, istio, pod, port, service, slice_of
+from tests.builders import port
+from tests.sandbox.dataplane.cluster_objects import SETTINGS, identity, istio, pod_at, service_at, slice_of
 from tests.sandbox.dataplane.envoys import Envoy, running, trust_of
-from tests.sandbox.dataplane.wire import PATIENCE, answered, ask, dial, exchange, get, network, serving
+from tests.sandbox.dataplane.wire import answered, ask, dial, exchange, get, network, serving
+from tests.waiting import PATIENCE
 
 PORTS = {"http": 9080, "tcp": 9090, "raw": 9091}
 
 
 def objects_of(start: str, **more: list[JSONObject]) -> dict[str, list[JSONObject]]:
     """Two clients, and ratings, which both call."""
-    server = pod("ratings", f"{start}.0.3", ports=PORTS)
-    ratings = service("ratings", "10.0.0.2", [port(number, name) for name, number in PORTS.items()])
+    server = pod_at("ratings", f"{start}.0.3", ports=PORTS)
+    ratings = service_at("ratings", "10.0.0.2", [port(number, name) for name, number in PORTS.items()])
     return {
-        "Pod": [pod("reviews", f"{start}.0.2"), pod("details", f"{start}.0.4"), server],
+        "Pod": [pod_at("reviews", f"{start}.0.2"), pod_at("details", f"{start}.0.4"), server],
         "Service": [ratings],
         "EndpointSlice": [slice_of(ratings, [server], PORTS)],
         **more,
@@ -32,7 +34,7 @@ def objects_of(start: str, **more: list[JSONObject]) -> dict[str, list[JSONObjec
 
 
 @contextlib.asynccontextmanager
-async def mesh(start: str, objects: dict[str, list[JSONObject]]) -> AsyncIterator[dict[str, Envoy]]:
+async def envoys_of(start: str, objects: dict[str, list[JSONObject]]) -> AsyncIterator[dict[str, Envoy]]:
     proxies = {
         each["metadata"]["name"]: identity(
             each, application=f"{start}.128.{each['status']['podIP'].rpartition('.')[2]}"
@@ -58,7 +60,7 @@ async def test_a_policy_lets_some_in_and_keeps_others_out() -> None:
     }
     with network() as start:
         objects = objects_of(start, AuthorizationPolicy=[istio("allow", policy, namespace="bookinfo")])
-        async with mesh(start, objects) as envoys:
+        async with envoys_of(start, objects) as envoys:
             allowed, _ = await get(f"{start}.0.2", "10.0.0.2", 9080, "ratings", "/ratings/0")
             path, body = await get(f"{start}.0.2", "10.0.0.2", 9080, "ratings", "/admin")
             caller, _ = await get(f"{start}.0.4", "10.0.0.2", 9080, "ratings", "/ratings/0")
@@ -79,7 +81,7 @@ async def test_plaintext_is_taken_unless_mutual_tls_is_required() -> None:
     }
     with network() as start:
         objects = objects_of(start, PeerAuthentication=[istio("strict", strict, namespace="bookinfo")])
-        async with mesh(start, objects):
+        async with envoys_of(start, objects):
             with_mutual, _ = await get(f"{start}.0.2", "10.0.0.2", 9080, "ratings")
             async with asyncio.timeout(PATIENCE):
                 permissive, _ = await ask(*await asyncio.open_connection(f"{start}.0.3", 9091), "ratings")
@@ -95,7 +97,7 @@ async def test_plaintext_is_taken_unless_mutual_tls_is_required() -> None:
 
 async def test_http_2_is_found_out_too() -> None:
     with network() as start:
-        async with mesh(start, objects_of(start)) as envoys:
+        async with envoys_of(start, objects_of(start)) as envoys:
             async with asyncio.timeout(PATIENCE):
                 reader, writer = await dial(f"{start}.0.2", "10.0.0.2", 9091)
                 with contextlib.closing(writer):
@@ -121,7 +123,7 @@ async def test_what_is_told_anew_is_taken_up() -> None:
     with network() as start:
         objects = objects_of(start)
         slices = objects.pop("EndpointSlice")
-        async with mesh(start, objects) as envoys:
+        async with envoys_of(start, objects) as envoys:
             before, _ = await get(f"{start}.0.2", "10.0.0.2", 9080, "ratings")
             client = envoys["reviews"]
             old = configuration(read_mesh(SETTINGS, objects), client.proxy, client.files)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.sandbox.dataplane.world import Answer, World, eventually
+from tests.sandbox.dataplane.world import Answer, World
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -77,7 +77,7 @@ async def name_server(address: str) -> AsyncIterator[NameServer]:
 
 
 @pytest.fixture
-def pod(address: str) -> Place:
+def with_sidecar(address: str) -> Place:
     """A Pod with a sidecar."""
     return Place(
         namespace="bookinfo",
@@ -130,9 +130,11 @@ async def resolve(host: str) -> list[str]:
     return [str(found[4][0]) for found in await loop.getaddrinfo(host, 80, type=socket.SOCK_STREAM)]
 
 
-async def test_what_is_dialled_goes_to_the_sidecar_and_says_where_to(pod: Place, name_server: NameServer) -> None:
-    async with sidecar_of(pod) as sidecar:
-        with inside(pod):
+async def test_what_is_dialled_goes_to_the_sidecar_and_says_where_to(
+    with_sidecar: Place, name_server: NameServer
+) -> None:
+    async with sidecar_of(with_sidecar) as sidecar:
+        with inside(with_sidecar):
             assert await greet("http://ratings:9080/ratings/0") == "hi"
             reader, writer = await asyncio.open_connection("10.96.0.1", 443)
             writer.write(b"GET / HTTP/1.1\r\n\r\n")
@@ -142,31 +144,31 @@ async def test_what_is_dialled_goes_to_the_sidecar_and_says_where_to(pod: Place,
     assert name_server.asked == ["ratings.bookinfo.svc.cluster.local"]
 
 
-async def test_an_application_listens_beside_its_sidecar_and_reaches_itself_directly(pod: Place) -> None:
+async def test_an_application_listens_beside_its_sidecar_and_reaches_itself_directly(with_sidecar: Place) -> None:
     async def hello(_request: web.Request) -> web.Response:
         return web.Response(text="own")
 
-    with inside(pod):
+    with inside(with_sidecar):
         app = web.Application()
         app.router.add_get("/", hello)
         runner = web.AppRunner(app)
         await runner.setup()
         await web.TCPSite(runner, "0.0.0.0", 9080).start()
-        assert runner.addresses == [(pod.application, 9080)]
-        for name in ("localhost", "127.0.0.1", pod.address):
+        assert runner.addresses == [(with_sidecar.application, 9080)]
+        for name in ("localhost", "127.0.0.1", with_sidecar.address):
             assert await greet(f"http://{name}:9080/") == "own"
     # From outside the Pod, that is where it is, and the Pod's own address is the sidecar's.
-    assert await greet(f"http://{pod.application}:9080/") == "own"
+    assert await greet(f"http://{with_sidecar.application}:9080/") == "own"
     with pytest.raises(aiohttp.ClientConnectorError):
-        await greet(f"http://{pod.address}:9080/")
+        await greet(f"http://{with_sidecar.address}:9080/")
     await runner.cleanup()
 
 
 @pytest.mark.parametrize("host", [None, "", "0.0.0.0", "::", "127.0.0.1", ["0.0.0.0", "::"]])
-async def test_every_interface_means_the_pods_own(pod: Place, host: str | None) -> None:
-    with inside(pod):
+async def test_every_interface_means_the_pods_own(with_sidecar: Place, host: str | None) -> None:
+    with inside(with_sidecar):
         async with await asyncio.start_server(lambda _reader, writer: writer.close(), host, 9081) as server:
-            assert [sock.getsockname() for sock in server.sockets] == [(pod.application, 9081)]
+            assert [sock.getsockname() for sock in server.sockets] == [(with_sidecar.application, 9081)]
 
 
 async def test_a_pod_without_sidecar_has_its_own_address_at_both_ends(plain: Place, addresses: Addresses) -> None:
@@ -187,8 +189,8 @@ async def test_a_pod_without_sidecar_has_its_own_address_at_both_ends(plain: Pla
     assert peers == [plain.address]
 
 
-async def test_names_follow_the_search_path(pod: Place, name_server: NameServer) -> None:
-    with inside(pod):
+async def test_names_follow_the_search_path(with_sidecar: Place, name_server: NameServer) -> None:
+    with inside(with_sidecar):
         assert await resolve("ratings") == ["240.240.0.7"]
         assert await resolve("ratings.bookinfo") == ["240.240.0.7"]
         assert await resolve("gateway.west.example") == ["192.0.2.1", "192.0.2.2"]
@@ -206,29 +208,29 @@ async def test_names_follow_the_search_path(pod: Place, name_server: NameServer)
         ]
 
 
-async def test_a_name_server_that_fails_is_no_answer(pod: Place, name_server: NameServer) -> None:
+async def test_a_name_server_that_fails_is_no_answer(with_sidecar: Place, name_server: NameServer) -> None:
     name_server.code = dnslib.RCODE.SERVFAIL
-    with inside(pod), pytest.raises(socket.gaierror) as caught:
+    with inside(with_sidecar), pytest.raises(socket.gaierror) as caught:
         await resolve("ratings")
     assert caught.value.errno == socket.EAI_AGAIN
 
 
-async def test_a_lost_question_is_asked_again(pod: Place, name_server: NameServer) -> None:
+async def test_a_lost_question_is_asked_again(with_sidecar: Place, name_server: NameServer) -> None:
     name_server.silent = 1
-    with inside(pod):
+    with inside(with_sidecar):
         assert await resolve("ratings") == ["240.240.0.7"]
     assert len(name_server.asked) == 2
 
 
 @pytest.mark.usefixtures("name_server")
-async def test_tasks_stay_in_their_pods(pod: Place) -> None:
-    other = msgspec.structs.replace(pod, namespace="elsewhere")
+async def test_tasks_stay_in_their_pods(with_sidecar: Place) -> None:
+    other = msgspec.structs.replace(with_sidecar, namespace="elsewhere")
 
     async def look() -> list[str]:
         await asyncio.sleep(0)
         return await resolve("ratings")
 
-    with inside(pod):
+    with inside(with_sidecar):
         here = asyncio.create_task(look())
     with inside(other):
         there = asyncio.create_task(look())
@@ -238,8 +240,8 @@ async def test_tasks_stay_in_their_pods(pod: Place) -> None:
     assert PLACE.get() is None
 
 
-async def test_ipv6_is_refused_with_a_word(pod: Place) -> None:
-    with inside(pod), pytest.raises(OSError, match="IPv4 alone"):
+async def test_ipv6_is_refused_with_a_word(with_sidecar: Place) -> None:
+    with inside(with_sidecar), pytest.raises(OSError, match="IPv4 alone"):
         await asyncio.open_connection("::1", 80)
 
 
@@ -260,14 +262,16 @@ def test_the_header_is_the_one_of_the_specification() -> None:
     assert header == bytes.fromhex("0d0a0d0a000d0a515549540a 21 11 000c 7f07000a 0a600001 9c40 01bb")
 
 
-async def test_a_controller_runs_in_a_pod_as_it_is_released(pod: Place, api_server: APIServer, tmp_path: Path) -> None:
+async def test_a_controller_runs_in_a_pod_as_it_is_released(
+    with_sidecar: Place, api_server: APIServer, tmp_path: Path
+) -> None:
     """It listens where its sidecar looks for it, and reaches the API without one."""
     for crd in (*istio_crds(), *all_crds()):
         api_server.install_crd(crd)
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_text(yaml.safe_dump(api_server.kubeconfig()))
     port = int(api_server.url.rpartition(":")[2])
-    place = msgspec.structs.replace(pod, namespace="istio-system", direct=(("127.0.0.1", port),))
+    place = msgspec.structs.replace(with_sidecar, namespace="istio-system", direct=(("127.0.0.1", port),))
     log = tmp_path / "log"
     arguments = ("controller", f"--kubeconfig={kubeconfig}", "--namespace=istio-system")
     process = await processes.spawn(command(place, *arguments), log)
@@ -277,7 +281,7 @@ async def test_a_controller_runs_in_a_pod_as_it_is_released(pod: Place, api_serv
                 with contextlib.suppress(aiohttp.ClientError):
                     async with (
                         aiohttp.ClientSession() as session,
-                        session.get(f"http://{pod.application}:8081/healthz") as answer,
+                        session.get(f"http://{with_sidecar.application}:8081/healthz") as answer,
                     ):
                         assert answer.status == 200
                         if api_server.counters.watches:

@@ -18,22 +18,11 @@ from meshfed_sandbox.dataplane.router import (
     RouterError,
     RouterFailed,
     RouterUnavailable,
-    haproxy_path,
     https_port,
 )
 from meshfed_sandbox.ports import Ports
-from tests.sandbox.dataplane.test_routes import endpoints, route, service
-
-
-def installed() -> bool:
-    try:
-        haproxy_path()
-    except RouterUnavailable:
-        return False
-    return True
-
-
-needs_haproxy = pytest.mark.skipif(not installed(), reason="there is no haproxy here (apt-get install haproxy)")
+from tests.e2e.support import needs_haproxy
+from tests.sandbox.dataplane.test_routes import endpoints, fronting, route
 
 
 class World:
@@ -50,7 +39,7 @@ class World:
         patches = await self.router.update(
             {
                 "Route": [route(name.replace(".", "-"), name, to={"name": name[0]}) for name in names],
-                "Service": [service(name, tls=port) for name, port in self.ports.items()],
+                "Service": [fronting(name, tls=port) for name, port in self.ports.items()],
                 "EndpointSlice": [endpoints(name, "127.0.0.1", tls=port) for name, port in self.ports.items()],
             }
         )

@@ -8,7 +8,8 @@ import pytest
 
 from meshfed_sandbox.dataplane.plane import Options
 from meshfed_sandbox.dataplane.router import RouterUnavailable, haproxy_path
-from tests.sandbox.dataplane.world import MeshWorld, World, eventually
+from tests.sandbox.dataplane.world import MeshWorld, World
+from tests.waiting import eventually
 
 RATINGS = "http://ratings.bookinfo:9080/ratings/0"
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from meshfed_sandbox.dataplane.routes import Backend, RouteKey, backends, configuration, statuses
+from tests.builders import port, service
 
 NOW = "2030-01-01T00:00:00Z"
 
@@ -24,9 +25,9 @@ def route(name: str, host: str = "a.example.com", *, age: int = 1, **spec: Any) 
     return {"metadata": metadata, "spec": {**default, **spec}}
 
 
-def service(name: str, **ports: int) -> dict[str, Any]:
-    listed = [{"name": port, "port": number} for port, number in ports.items()]
-    return {"metadata": {"name": name, "namespace": "istio-system"}, "spec": {"ports": listed}}
+def fronting(name: str, **ports: int) -> dict[str, Any]:
+    """A Service with ports by name."""
+    return service(f"{name}.istio-system", ports=[port(number, of) for of, number in ports.items()])
 
 
 def endpoints(of: str, *addresses: str, not_ready: tuple[str, ...] = (), **ports: int) -> dict[str, Any]:
@@ -45,7 +46,7 @@ def endpoints(of: str, *addresses: str, not_ready: tuple[str, ...] = (), **ports
     }
 
 
-GATEWAY = [service("gateway", status=15021, tls=15443)]
+GATEWAY = [fronting("gateway", status=15021, tls=15443)]
 GATEWAY_ENDPOINTS = [
     endpoints("gateway", "127.1.0.1", "127.1.0.2", not_ready=("127.1.0.3",), status=15021, tls=15443),
     endpoints("other", "127.1.0.9", tls=15443),
@@ -89,7 +90,7 @@ def test_an_address_that_is_none_is_left_out() -> None:
 
 def test_alternate_backends() -> None:
     second = route("a", alternateBackends=[{"kind": "Service", "name": "other", "weight": 5}])
-    assert leads(second, services=[*GATEWAY, service("other", tls=15443)]) == [
+    assert leads(second, services=[*GATEWAY, fronting("other", tls=15443)]) == [
         ("a", "a.example.com", [*BOTH, ("127.1.0.9", 15443, 5)])
     ]
 

@@ -9,7 +9,9 @@ import pytest
 
 from meshfed_sandbox import Sandbox
 from meshfed_sandbox.dataplane.plane import Options
-from tests.sandbox.dataplane.world import World, eventually
+from tests.builders import service_entry
+from tests.sandbox.dataplane.world import World
+from tests.waiting import eventually
 
 RATINGS = "http://ratings.bookinfo:9080/ratings/0"
 
@@ -69,18 +71,7 @@ async def _as_imported(world: World) -> dict[str, object]:
         "labels": {"security.istio.io/tlsMode": "istio"},
         "ports": {"http": 15443},
     }
-    return {
-        "apiVersion": "networking.istio.io/v1",
-        "kind": "ServiceEntry",
-        "metadata": {"name": "ratings", "namespace": "istio-system"},
-        "spec": {
-            "hosts": ["ratings.bookinfo.svc.cluster.local"],
-            "ports": [{"name": "http", "number": 9080, "protocol": "HTTP"}],
-            "location": "MESH_INTERNAL",
-            "resolution": "STATIC",
-            "endpoints": [endpoint],
-        },
-    }
+    return service_entry("ratings", "ratings.bookinfo.svc.cluster.local", endpoints=[endpoint])
 
 
 def test_a_data_plane_needs_its_loop(tmp_path: Path) -> None:

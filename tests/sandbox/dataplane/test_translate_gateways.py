@@ -10,25 +10,25 @@ import pytest
 from meshfed_sandbox.dataplane.translate import translate, warnings
 from meshfed_sandbox.dataplane.translate.names import EXPORT_TO
 from meshfed_sandbox.dataplane.values import JSONObject, Untranslatable
+from tests.builders import port
 from tests.sandbox.dataplane.cluster_objects import (
     FILES,
     SETTINGS,
     SIDECAR,
     identity,
     istio,
-    pod,
-    port,
-    service,
+    pod_at,
+    service_at,
     slice_of,
 )
 from tests.sandbox.dataplane.envoys import validate
 
-GATEWAY = pod("gateway", "127.9.0.5", namespace="istio-system")
+GATEWAY = pod_at("gateway", "127.9.0.5", namespace="istio-system")
 PROXY = identity(GATEWAY, kind="gateway", requested_network="east-network")
-RATINGS = pod("ratings", "127.9.0.3", ports={"http": 9080})
-BARE = pod("ratings-bare", "127.9.0.4", app="ratings", sidecar=False)
-RATINGS_SERVICE = service("ratings", "10.0.0.2", [port(9080), port(9090, "tcp")])
-DETAILS_SERVICE = service("details", "10.0.0.3", [port(9080)])
+RATINGS = pod_at("ratings", "127.9.0.3", ports={"http": 9080})
+BARE = pod_at("ratings-bare", "127.9.0.4", app="ratings", sidecar=False)
+RATINGS_SERVICE = service_at("ratings", "10.0.0.2", [port(9080), port(9090, "tcp")])
+DETAILS_SERVICE = service_at("details", "10.0.0.3", [port(9080)])
 BASE: dict[str, list[JSONObject]] = {
     "Pod": [GATEWAY, RATINGS, BARE],
     "Service": [RATINGS_SERVICE, DETAILS_SERVICE],
@@ -165,7 +165,7 @@ def test_the_younger_of_two_servers_with_a_host_is_skipped_whole() -> None:
 
 
 def test_a_gateway_listens_where_its_service_leads() -> None:
-    outside = service(
+    outside = service_at(
         "gateway", "10.0.0.9", [port(443, "tls", 15443)], namespace="istio-system", selector={"app": "gateway"}
     )
     objects = {**BASE, "Service": [*BASE["Service"], outside], "Gateway": [gateway("g", DETAILS_HOST, number=443)]}
@@ -178,10 +178,10 @@ def test_of_two_services_with_a_port_the_older_leads_it() -> None:
         "Gateway": [gateway("g", DETAILS_HOST)],
         "Service": [
             *BASE["Service"],
-            service(
+            service_at(
                 "one", "10.0.0.8", [port(15443, "tls", 8443)], namespace="istio-system", selector={"app": "gateway"}
             ),
-            service(
+            service_at(
                 "two", "10.0.0.9", [port(15443, "tls", 9443)], namespace="istio-system", selector={"app": "gateway"}
             ),
         ],
@@ -204,7 +204,7 @@ def test_what_has_no_effect_here_is_said() -> None:
 
 
 def test_a_service_has_the_endpoints_of_a_service_entry_in_its_namespace() -> None:
-    local = entry("local", RATINGS_HOST)
+    local = tcp_entry("local", RATINGS_HOST)
     local["metadata"]["namespace"] = "bookinfo"
     local["spec"]["ports"] = [{"name": "http", "number": 9080, "protocol": "HTTP"}]
     objects = {**BASE, "ServiceEntry": [local]}
@@ -268,7 +268,7 @@ def test_an_envoy_filter_adds_a_name_to_a_chain(
     assert names(objects) == {15443: [[sni(9080, DETAILS_HOST), *added]]}
 
 
-def entry(name: str, host: str, **spec: Any) -> JSONObject:
+def tcp_entry(name: str, host: str, **spec: Any) -> JSONObject:
     ports = [{"name": "tcp", "number": 9080, "protocol": "TCP"}]
     address = {"address": f"127.8.0.{len(name)}"}
     return istio(name, {"hosts": [host], "ports": ports, "resolution": "STATIC", "endpoints": [address], **spec})
@@ -279,10 +279,10 @@ def test_what_istiod_would_report_and_pass_over() -> None:
     objects = {
         **BASE,
         "ServiceEntry": [
-            entry("local", RATINGS_HOST),
-            entry("one", "x.example.com"),
-            entry("three", "x.example.com"),
-            entry("y", "y.example.com"),
+            tcp_entry("local", RATINGS_HOST),
+            tcp_entry("one", "x.example.com"),
+            tcp_entry("three", "x.example.com"),
+            tcp_entry("y", "y.example.com"),
         ],
         "DestinationRule": [istio("older", rule), istio("younger", rule)],
     }
@@ -340,8 +340,8 @@ def test_no_policy_holds_for_what_a_gateway_passes_on() -> None:
 
 
 def test_everything_a_gateway_may_be_told_is_valid(tmp_path: Path) -> None:
-    imported = entry("dns", "dns.example.com", resolution="DNS", location="MESH_INTERNAL")
-    headless = service("headless", "None", [port(9080)])
+    imported = tcp_entry("dns", "dns.example.com", resolution="DNS", location="MESH_INTERNAL")
+    headless = service_at("headless", "None", [port(9080)])
     policy = istio("deny", {"action": "DENY", "rules": [{"from": [{"source": {"principals": ["*"]}}]}]})
     objects = {
         **BASE,

@@ -11,15 +11,16 @@ import pytest
 from meshfed_sandbox.dataplane.translate import translate
 from meshfed_sandbox.dataplane.translate.authorization import with_aliases
 from meshfed_sandbox.dataplane.values import JSONObject, MeshSettings, Untranslatable
-from tests.sandbox.dataplane.cluster_objects import FILES, SETTINGS, identity, istio, pod, port, service
+from tests.builders import port
+from tests.sandbox.dataplane.cluster_objects import FILES, SETTINGS, identity, istio, pod_at, service_at
 from tests.sandbox.dataplane.envoys import validate
 
 PORTS = {"http": 9080, "tcp": 9090, "raw": 9091}
-RATINGS = pod("ratings", "127.9.0.3", ports={**PORTS, "unknown": 9099})
+RATINGS = pod_at("ratings", "127.9.0.3", ports={**PORTS, "unknown": 9099})
 SERVER = identity(RATINGS, application="127.9.128.3")
 BASE: dict[str, list[JSONObject]] = {
     "Pod": [RATINGS],
-    "Service": [service("ratings", "10.0.0.2", [port(80 + index, name, name) for index, name in enumerate(PORTS)])],
+    "Service": [service_at("ratings", "10.0.0.2", [port(80 + index, name, name) for index, name in enumerate(PORTS)])],
 }
 ANY = ["istio-peer-exchange", "istio", "istio-http/1.0", "istio-http/1.1", "istio-h2"]
 HTTP = ["istio-http/1.0", "istio-http/1.1", "istio-h2"]
@@ -105,7 +106,7 @@ def test_a_port_that_no_service_names_is_found_out() -> None:
 
 
 def test_a_port_that_only_a_service_names_is_served() -> None:
-    local = service("ratings", "10.0.0.2", [port(80, "http", 7070)])
+    local = service_at("ratings", "10.0.0.2", [port(80, "http", 7070)])
     assert sorted(inbound({"Pod": [RATINGS], "Service": [local]})) == [7070, 9080, 9090, 9091, 9099]
 
 

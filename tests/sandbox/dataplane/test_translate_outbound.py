@@ -10,22 +10,23 @@ import pytest
 
 from meshfed_sandbox.dataplane.translate import hosts, translate
 from meshfed_sandbox.dataplane.values import JSONObject, MeshSettings, ProxyIdentity, Untranslatable
+from tests.builders import port, service_entry
 from tests.sandbox.dataplane.cluster_objects import (
     FILES,
     SETTINGS,
     SIDECAR,
+    aged,
     identity,
     istio,
-    pod,
-    port,
-    service,
+    pod_at,
+    service_at,
     slice_of,
 )
 from tests.sandbox.dataplane.envoys import trust_of, validate
 
-REVIEWS = pod("reviews", "127.9.0.2", ports={"http": 9080})
-RATINGS = pod("ratings", "127.9.0.3", ports={"http": 9080})
-RATINGS_SERVICE = service("ratings", "10.0.0.2", [port(9080)])
+REVIEWS = pod_at("reviews", "127.9.0.2", ports={"http": 9080})
+RATINGS = pod_at("ratings", "127.9.0.3", ports={"http": 9080})
+RATINGS_SERVICE = service_at("ratings", "10.0.0.2", [port(9080)])
 CLIENT = identity(REVIEWS, application="127.9.128.2")
 BASE: dict[str, list[JSONObject]] = {
     "Pod": [REVIEWS, RATINGS],
@@ -46,22 +47,11 @@ def listeners(objects: dict[str, list[JSONObject]], client: ProxyIdentity = CLIE
     return {each["name"]: each for each in translate(SETTINGS, objects, client, FILES).listeners}
 
 
-def entry(name: str = "import", namespace: str = "istio-system", **spec: Any) -> JSONObject:
+def details_elsewhere(name: str = "import", namespace: str = "istio-system", **spec: Any) -> JSONObject:
     """A ServiceEntry for details, in another mesh."""
-    return istio(
-        name,
-        {
-            "hosts": ["details.bookinfo.svc.cluster.local"],
-            "ports": [{"name": "http", "number": 9080, "protocol": "HTTP"}],
-            "location": "MESH_INTERNAL",
-            "resolution": "STATIC",
-            "endpoints": [
-                {"address": "127.8.0.4", "ports": {"http": 15443}, "labels": SIDECAR, "network": "west-network"}
-            ],
-            **spec,
-        },
-        namespace=namespace,
-    )
+    endpoint = {"address": "127.8.0.4", "ports": {"http": 15443}, "labels": SIDECAR, "network": "west-network"}
+    plain = {"hosts": ["details.bookinfo.svc.cluster.local"], "endpoints": [endpoint]}
+    return aged(service_entry(name, namespace=namespace, **(plain | spec)))
 
 
 def sni_of(cluster: JSONObject) -> str:
@@ -198,7 +188,7 @@ def test_the_whole_of_the_endpoints_and_routes_of_a_service() -> None:
 
 
 def test_names_are_short_only_in_their_namespace() -> None:
-    client = identity(pod("client", "127.9.0.9", namespace="other"), application="127.9.128.9")
+    client = identity(pod_at("client", "127.9.0.9", namespace="other"), application="127.9.128.9")
     hosts_ = translate(SETTINGS, BASE, client, FILES).routes["9080.json"]["virtual_hosts"]
     assert hosts_[0]["domains"] == [HOST, "ratings.bookinfo", "ratings.bookinfo.svc", "10.0.0.2"]
 
@@ -220,7 +210,7 @@ def test_names_are_short_only_in_their_namespace() -> None:
     ],
 )
 def test_where_a_port_of_a_service_is_listened_for(ports: list[JSONObject], expected: dict[str, Any]) -> None:
-    assert summary({"Service": [service("ratings", "10.0.0.2", ports)]}) == expected
+    assert summary({"Service": [service_at("ratings", "10.0.0.2", ports)]}) == expected
 
 
 DETAILS = "details.bookinfo.svc.cluster.local"
@@ -242,7 +232,7 @@ DETAILS = "details.bookinfo.svc.cluster.local"
 def test_where_a_port_of_a_service_entry_is_listened_for(
     protocol: str, capture: bool, expected: dict[str, Any]
 ) -> None:
-    objects = {"ServiceEntry": [entry(ports=[{"name": "http", "number": 9080, "protocol": protocol}])]}
+    objects = {"ServiceEntry": [details_elsewhere(ports=[{"name": "http", "number": 9080, "protocol": protocol}])]}
     assert summary(objects, dns_port=53 if capture else 0) == expected
 
 
@@ -278,14 +268,14 @@ def summary(objects: dict[str, list[JSONObject]], dns_port: int = 0) -> dict[str
     ],
 )
 def test_what_is_spoken_to_a_port(name: str, protocol: str | None, offered: list[str], options: Any) -> None:
-    cluster = clusters({"Service": [service("ratings", "10.0.0.2", [port(80, name)])]})[f"outbound|80||{HOST}"]
+    cluster = clusters({"Service": [service_at("ratings", "10.0.0.2", [port(80, name)])]})[f"outbound|80||{HOST}"]
     socket = cluster["transport_socket_matches"][0]["transport_socket"]["typed_config"]
     assert socket["common_tls_context"]["alpn_protocols"] == offered
     extensions = cluster.get("typed_extension_protocol_options", {})
     assert [each.get(protocol) for each in extensions.values()] == ([options] if protocol else [])
 
 
-HEADLESS = service("ratings", "None", [port(9080), port(9090, "tcp")])
+HEADLESS = service_at("ratings", "None", [port(9080), port(9090, "tcp")])
 
 
 def test_a_headless_service_is_dialled_by_its_endpoints() -> None:
@@ -307,7 +297,7 @@ def test_a_headless_service_is_dialled_by_its_endpoints() -> None:
     assert hosts(SETTINGS, objects, CLIENT) == {HOST: ("127.9.0.3",)}
     objects["EndpointSlice"][0]["endpoints"][0]["hostname"] = "ratings-0"
     assert hosts(SETTINGS, objects, CLIENT)[f"ratings-0.{HOST}"] == ("127.9.0.3",)
-    without_sidecar = pod("ratings", "127.9.0.3", sidecar=False)
+    without_sidecar = pod_at("ratings", "127.9.0.3", sidecar=False)
     plain = clusters({**objects, "Pod": [REVIEWS, without_sidecar]})[f"outbound|9090||{HOST}"]
     assert "transport_socket" not in plain
 
@@ -329,7 +319,7 @@ def test_a_workload_entry_answers_where_istiod_looks_for_its_port(
     workload = istio(
         "ratings.west", {"address": "127.8.0.4", "labels": {"app": "ratings"}, "ports": ports}, namespace="bookinfo"
     )
-    local = service("ratings", "10.0.0.2", [port(9080, "http", target)])
+    local = service_at("ratings", "10.0.0.2", [port(9080, "http", target)])
     config = translate(SETTINGS, {"Service": [local], "WorkloadEntry": [workload]}, CLIENT, FILES)
     groups = config.endpoints[f"outbound~9080~~{HOST}.json"]["endpoints"]
     found = [
@@ -342,7 +332,7 @@ def test_a_workload_entry_answers_where_istiod_looks_for_its_port(
 
 def test_the_labels_of_a_workload_entry_itself_are_laid_over_those_in_its_spec() -> None:
     spec = {"address": "127.8.0.4", "labels": {"app": "ratings"}, "ports": {"http": 15443}}
-    local = service("ratings", "10.0.0.2", [port(9080, "http", 9081)])
+    local = service_at("ratings", "10.0.0.2", [port(9080, "http", 9081)])
     selected = {}
     for own in ({}, {"app": "other"}, {"team": "a"}):
         entry = istio("ratings.west", spec, namespace="bookinfo")
@@ -356,7 +346,7 @@ def test_an_unnamed_port_of_a_workload_entry_is_the_target_port() -> None:
     workload = istio(
         "w", {"address": "127.8.0.4", "labels": {"app": "ratings"}, "ports": {"": 15443}}, namespace="bookinfo"
     )
-    local = service("ratings", "10.0.0.2", [port(9080, "", 9081)])
+    local = service_at("ratings", "10.0.0.2", [port(9080, "", 9081)])
     config = translate(SETTINGS, {"Service": [local], "WorkloadEntry": [workload]}, CLIENT, FILES)
     assert '"port_value": 9081' in str(config.endpoints).replace("'", '"')
 
@@ -389,12 +379,12 @@ def test_the_identities_of_a_host_are_those_of_all_its_endpoints() -> None:
 def test_a_service_entry_states_identities_or_takes_any() -> None:
     name = "outbound|9080||details.bookinfo.svc.cluster.local"
     stated = ["spiffe://west.local/ns/bookinfo/sa/details"]
-    assert identities(clusters({"ServiceEntry": [entry(subjectAltNames=stated)]})[name]) == stated
-    assert identities(clusters({"ServiceEntry": [entry()]})[name]) == []
+    assert identities(clusters({"ServiceEntry": [details_elsewhere(subjectAltNames=stated)]})[name]) == stated
+    assert identities(clusters({"ServiceEntry": [details_elsewhere()]})[name]) == []
 
 
 def test_outside_the_mesh_there_is_no_mutual_tls() -> None:
-    objects = {"ServiceEntry": [entry(location="MESH_EXTERNAL")]}
+    objects = {"ServiceEntry": [details_elsewhere(location="MESH_EXTERNAL")]}
     cluster = clusters(objects)["outbound|9080||details.bookinfo.svc.cluster.local"]
     assert not {"transport_socket", "transport_socket_matches"} & set(cluster)
 
@@ -404,7 +394,7 @@ def test_what_is_resolved_is_asked_of_the_resolver() -> None:
         {"address": "gateway.west.example", "ports": {"http": 15443}, "labels": SIDECAR},
         {"address": "127.8.0.4"},
     ]
-    cluster = clusters({"ServiceEntry": [entry(resolution="DNS", endpoints=endpoints)]})[
+    cluster = clusters({"ServiceEntry": [details_elsewhere(resolution="DNS", endpoints=endpoints)]})[
         "outbound|9080||details.bookinfo.svc.cluster.local"
     ]
     assert cluster["type"] == "STRICT_DNS"
@@ -431,8 +421,8 @@ def test_a_service_entry_selects_pods_and_workload_entries() -> None:
         )
         for name, address, where in (("here", "127.8.0.1", "bookinfo"), ("there", "127.8.0.2", "other"))
     ]
-    selecting = entry("select", "bookinfo", endpoints=[], workloadSelector={"labels": labels})
-    objects = {"Pod": [pod("details", "127.9.0.7")], "WorkloadEntry": workloads, "ServiceEntry": [selecting]}
+    selecting = details_elsewhere("select", "bookinfo", endpoints=[], workloadSelector={"labels": labels})
+    objects = {"Pod": [pod_at("details", "127.9.0.7")], "WorkloadEntry": workloads, "ServiceEntry": [selecting]}
     config = translate(SETTINGS, objects, CLIENT, FILES)
     [told] = config.endpoints.values()
     assert [each["endpoint"]["address"]["socket_address"] for each in told["endpoints"][0]["lb_endpoints"]] == [
@@ -452,7 +442,7 @@ def test_the_closest_destination_rule_counts(namespace: str, expected: str) -> N
     def rule(sni: str, host: str = HOST, **more: Any) -> JSONObject:
         return {"host": host, "trafficPolicy": {"tls": {"mode": "ISTIO_MUTUAL", "sni": sni}}, **more}
 
-    details = entry(namespace="services")
+    details = details_elsewhere(namespace="services")
     objects = {
         "ServiceEntry": [details],
         "DestinationRule": [
@@ -464,7 +454,7 @@ def test_the_closest_destination_rule_counts(namespace: str, expected: str) -> N
             istio("client", rule("of-client", DETAILS), namespace="bookinfo"),
         ],
     }
-    client = identity(pod("client", "127.9.0.9", namespace=namespace), application="127.9.128.9")
+    client = identity(pod_at("client", "127.9.0.9", namespace=namespace), application="127.9.128.9")
     assert sni_of(clusters(objects, client)[f"outbound|9080||{DETAILS}"]) == expected
 
 
@@ -568,13 +558,22 @@ def test_mutual_tls_is_not_used_where_a_server_has_it_disabled() -> None:
 
 
 def test_hosts_are_seen_where_they_are_exported_to() -> None:
-    here, nowhere = entry("a", exportTo=["bookinfo"]), entry("b", exportTo=["."], hosts=["hidden.example.com"])
+    here, nowhere = (
+        details_elsewhere("a", exportTo=["bookinfo"]),
+        details_elsewhere("b", exportTo=["."], hosts=["hidden.example.com"]),
+    )
     names = clusters({"ServiceEntry": [here, nowhere]})
     assert [name for name in names if name.startswith("outbound")] == [f"outbound|9080||{DETAILS}"]
 
 
 def test_the_names_that_are_resolved() -> None:
-    objects = {**BASE, "ServiceEntry": [entry(), entry("b", hosts=["fixed.example.com"], addresses=["198.51.100.1"])]}
+    objects = {
+        **BASE,
+        "ServiceEntry": [
+            details_elsewhere(),
+            details_elsewhere("b", hosts=["fixed.example.com"], addresses=["198.51.100.1"]),
+        ],
+    }
     capturing = identity(REVIEWS, application="127.9.128.2", dns_port=53)
     assert hosts(SETTINGS, objects, CLIENT) == {HOST: ("10.0.0.2",)}
     assert hosts(SETTINGS, objects, capturing) == {
@@ -585,7 +584,7 @@ def test_the_names_that_are_resolved() -> None:
 
 
 def test_what_is_told_does_not_depend_on_the_order_of_objects() -> None:
-    objects = {**BASE, "ServiceEntry": [entry(f"e{n}", hosts=[f"h{n}.example.com"]) for n in range(5)]}
+    objects = {**BASE, "ServiceEntry": [details_elsewhere(f"e{n}", hosts=[f"h{n}.example.com"]) for n in range(5)]}
     first = translate(SETTINGS, objects, CLIENT, FILES)
     for seed in range(5):
         shuffled = {kind: random.Random(seed).sample(list(found), len(found)) for kind, found in objects.items()}
@@ -593,7 +592,7 @@ def test_what_is_told_does_not_depend_on_the_order_of_objects() -> None:
 
 
 def test_another_endpoint_changes_nothing_but_the_endpoints() -> None:
-    more = pod("ratings-2", "127.9.0.4", app="ratings")
+    more = pod_at("ratings-2", "127.9.0.4", app="ratings")
     slices = [slice_of(RATINGS_SERVICE, [RATINGS, more], {"http": 9080})]
     before = translate(SETTINGS, BASE, CLIENT, FILES)
     after = translate(SETTINGS, {**BASE, "Pod": [REVIEWS, RATINGS, more], "EndpointSlice": slices}, CLIENT, FILES)
@@ -615,13 +614,15 @@ def test_everything_a_sidecar_may_be_told_is_valid(tmp_path: Path) -> None:
         **BASE,
         "Service": [
             RATINGS_SERVICE,
-            service("all", "10.0.0.7", all_ports, selector={"app": "reviews"}),
-            service("headless", "None", all_ports, selector={"app": "ratings"}),
+            service_at("all", "10.0.0.7", all_ports, selector={"app": "reviews"}),
+            service_at("headless", "None", all_ports, selector={"app": "ratings"}),
         ],
         "ServiceEntry": [
-            entry("a", ports=entry_ports, endpoints=[{"address": "127.8.0.4", "labels": SIDECAR}]),
-            entry("b", ports=entry_ports, hosts=["b.example.com"], resolution="DNS", addresses=["198.51.100.1"]),
-            entry("c", ports=entry_ports, hosts=["*.wild.example.com"], location="MESH_EXTERNAL"),
+            details_elsewhere("a", ports=entry_ports, endpoints=[{"address": "127.8.0.4", "labels": SIDECAR}]),
+            details_elsewhere(
+                "b", ports=entry_ports, hosts=["b.example.com"], resolution="DNS", addresses=["198.51.100.1"]
+            ),
+            details_elsewhere("c", ports=entry_ports, hosts=["*.wild.example.com"], location="MESH_EXTERNAL"),
         ],
         "DestinationRule": [
             istio("simple", {"host": "*.wild.example.com", "trafficPolicy": {"tls": simple}}),

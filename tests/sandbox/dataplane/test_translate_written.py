@@ -11,7 +11,8 @@ import yaml
 
 from meshfed_sandbox.dataplane.translate import KINDS, translate
 from meshfed_sandbox.dataplane.values import JSONObject, MeshSettings
-from tests.sandbox.dataplane.cluster_objects import FILES, identity, pod, port, service
+from tests.builders import port
+from tests.sandbox.dataplane.cluster_objects import FILES, identity, pod_at, service_at
 from tests.sandbox.dataplane.envoys import validate
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "resources.md"
@@ -34,9 +35,9 @@ def test_every_example_is_translated_and_valid(tmp_path: Path) -> None:
     assert {"Gateway", "ServiceEntry", "WorkloadEntry", "DestinationRule", "EnvoyFilter"} <= set(objects)
     for kind in ROUTED:
         objects.pop(kind)
-    gateway = pod("gateway", "127.9.0.5", namespace="istio-system", app="federation-ingress-gateway")
-    client = pod("client", "127.9.0.6", ports={"http": 8080})
-    controller = pod(
+    gateway = pod_at("gateway", "127.9.0.5", namespace="istio-system", app="federation-ingress-gateway")
+    client = pod_at("client", "127.9.0.6", ports={"http": 8080})
+    controller = pod_at(
         "controller",
         "127.9.0.7",
         namespace="istio-system",
@@ -45,8 +46,8 @@ def test_every_example_is_translated_and_valid(tmp_path: Path) -> None:
     )
     objects["Pod"] = [gateway, client, controller]
     objects["Service"] = [
-        service("reviews", "10.0.0.1", [port(9080)]),
-        service("productpage", "10.0.0.2", [port(9080)]),
+        service_at("reviews", "10.0.0.1", [port(9080)]),
+        service_at("productpage", "10.0.0.2", [port(9080)]),
     ]
     settings = MeshSettings(name="east", network="east-network")
     told = {

@@ -16,6 +16,7 @@ from meshfed_sandbox.dataplane.workloads import (
     pod_of,
     proxy_kind,
 )
+from tests.builders import port, service
 
 JSONObject = dict[str, Any]
 
@@ -36,7 +37,9 @@ def deployment(replicas: int = 1, image: str = "ratings:1", **spec: Any) -> JSON
     }
 
 
-def pod(of: JSONObject, suffix: str, *, ready: bool = True, address: str = "127.7.0.10", **labels: str) -> JSONObject:
+def pod_from(
+    of: JSONObject, suffix: str, *, ready: bool = True, address: str = "127.7.0.10", **labels: str
+) -> JSONObject:
     made = pod_of(of, suffix)
     made["metadata"]["uid"] = suffix
     made["metadata"]["labels"] |= labels
@@ -77,32 +80,39 @@ OLD, NEW = deployment(2, "ratings:1"), deployment(2, "ratings:2")
     ("of", "pods", "expected"),
     [
         pytest.param(NEW, [], Changes(create=2), id="none yet"),
-        pytest.param(NEW, [pod(NEW, "a"), pod(NEW, "b")], Changes(), id="complete"),
-        pytest.param(NEW, [pod(OLD, "a"), pod(OLD, "b")], Changes(create=1), id="the new one first"),
-        pytest.param(NEW, [pod(OLD, "a"), pod(OLD, "b"), pod(NEW, "c", ready=False)], Changes(), id="until it serves"),
+        pytest.param(NEW, [pod_from(NEW, "a"), pod_from(NEW, "b")], Changes(), id="complete"),
+        pytest.param(NEW, [pod_from(OLD, "a"), pod_from(OLD, "b")], Changes(create=1), id="the new one first"),
         pytest.param(
             NEW,
-            [pod(OLD, "a"), pod(OLD, "b"), pod(NEW, "c")],
+            [pod_from(OLD, "a"), pod_from(OLD, "b"), pod_from(NEW, "c", ready=False)],
+            Changes(),
+            id="until it serves",
+        ),
+        pytest.param(
+            NEW,
+            [pod_from(OLD, "a"), pod_from(OLD, "b"), pod_from(NEW, "c")],
             Changes(delete=names(OLD, "a")),
             id="then an old one goes",
         ),
-        pytest.param(NEW, [pod(OLD, "b"), pod(NEW, "c")], Changes(create=1), id="and the next comes"),
+        pytest.param(NEW, [pod_from(OLD, "b"), pod_from(NEW, "c")], Changes(create=1), id="and the next comes"),
         pytest.param(
             NEW,
-            [pod(OLD, "b"), pod(NEW, "c"), pod(NEW, "d")],
+            [pod_from(OLD, "b"), pod_from(NEW, "c"), pod_from(NEW, "d")],
             Changes(delete=names(OLD, "b")),
             id="the last old one goes",
         ),
         pytest.param(
             deployment(1, "ratings:2"),
-            [pod(NEW, "a"), pod(NEW, "b", ready=False)],
+            [pod_from(NEW, "a"), pod_from(NEW, "b", ready=False)],
             Changes(delete=names(NEW, "b")),
             id="scaled down: those that do not serve first",
         ),
-        pytest.param(deployment(0, "ratings:2"), [pod(NEW, "a")], Changes(delete=names(NEW, "a")), id="to nothing"),
+        pytest.param(
+            deployment(0, "ratings:2"), [pod_from(NEW, "a")], Changes(delete=names(NEW, "a")), id="to nothing"
+        ),
         pytest.param(
             deployment(1, "ratings:2", strategy={"type": "Recreate"}),
-            [pod(OLD, "a")],
+            [pod_from(OLD, "a")],
             Changes(delete=names(OLD, "a")),
             id="Recreate: the old one goes first",
         ),
@@ -113,7 +123,7 @@ def test_what_a_deployment_needs_now(of: JSONObject, pods: list[JSONObject], exp
 
 
 def test_the_status_of_a_deployment() -> None:
-    status = deployment_status(NEW, [pod(NEW, "a"), pod(OLD, "b", ready=False)], "2026-01-01T00:00:00Z")
+    status = deployment_status(NEW, [pod_from(NEW, "a"), pod_from(OLD, "b", ready=False)], "2026-01-01T00:00:00Z")
     condition = status["conditions"][0]
     assert (condition["type"], condition["status"], condition["message"]) == (
         "Available",
@@ -128,32 +138,29 @@ def test_the_status_of_a_deployment() -> None:
         "availableReplicas": 1,
         "unavailableReplicas": 1,
     }
-    again = deployment_status({**NEW, "status": status}, [pod(NEW, "a")], "2026-02-02T00:00:00Z")
+    again = deployment_status({**NEW, "status": status}, [pod_from(NEW, "a")], "2026-02-02T00:00:00Z")
     assert again["conditions"][0]["lastTransitionTime"] == "2026-01-01T00:00:00Z"
 
 
-def service(**spec: Any) -> JSONObject:
-    ports = [{"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"}]
-    return {
-        "metadata": {"name": "ratings", "namespace": "bookinfo", "uid": "s1", "labels": {"service": "ratings"}},
-        "spec": {"clusterIP": "10.96.0.7", "selector": {"app": "ratings"}, "ports": ports, **spec},
-    }
+def ratings(**spec: Any) -> JSONObject:
+    made = service("ratings.bookinfo", **{"clusterIP": "10.96.0.7", "ports": [port(80, target="http")], **spec})
+    return made | {"metadata": made["metadata"] | {"uid": "s1"}}
 
 
 def test_the_endpoints_of_a_service_are_the_pods_it_selects() -> None:
     pods = [
-        pod(OLD, "a", address="127.7.0.10"),
-        pod(OLD, "b", address="127.7.0.11", ready=False),
-        pod(OLD, "c", address="127.7.0.12", app="other"),
-        pod(OLD, "d", address=""),
+        pod_from(OLD, "a", address="127.7.0.10"),
+        pod_from(OLD, "b", address="127.7.0.11", ready=False),
+        pod_from(OLD, "c", address="127.7.0.12", app="other"),
+        pod_from(OLD, "d", address=""),
     ]
-    made = endpoint_slices(service(), pods)
+    made = endpoint_slices(ratings(), pods)
     assert [
         (one["addresses"], one["conditions"]["ready"], one["targetRef"]["uid"]) for one in made[0]["endpoints"]
     ] == [(["127.7.0.10"], True, "a"), (["127.7.0.11"], False, "b")]
     assert made[0]["ports"] == [{"name": "http", "port": 9080, "protocol": "TCP"}]
     assert made[0]["metadata"]["labels"] == {
-        "service": "ratings",
+        "app": "ratings",
         "kubernetes.io/service-name": "ratings",
         "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
     }
@@ -161,11 +168,11 @@ def test_the_endpoints_of_a_service_are_the_pods_it_selects() -> None:
 
 
 def test_a_named_target_port_is_each_pods_own() -> None:
-    other = pod(OLD, "b", address="127.7.0.11")
+    other = pod_from(OLD, "b", address="127.7.0.11")
     other["spec"] = {"containers": [{"name": "ratings", "ports": [{"name": "http", "containerPort": 9081}]}]}
-    third = pod(OLD, "c", address="127.7.0.12")
+    third = pod_from(OLD, "c", address="127.7.0.12")
     third["spec"] = {"containers": [{"name": "ratings"}]}
-    made = endpoint_slices(service(), [pod(OLD, "a"), other, third])
+    made = endpoint_slices(ratings(), [pod_from(OLD, "a"), other, third])
     assert [([port["port"] for port in one["ports"]], one["endpoints"][0]["addresses"]) for one in made] == [
         ([9080], ["127.7.0.10"]),
         ([9081], ["127.7.0.11"]),
@@ -175,13 +182,17 @@ def test_a_named_target_port_is_each_pods_own() -> None:
 
 
 def test_not_ready_addresses_are_published_on_request() -> None:
-    made = endpoint_slices(service(publishNotReadyAddresses=True), [pod(OLD, "a", ready=False)])
+    made = endpoint_slices(ratings(publishNotReadyAddresses=True), [pod_from(OLD, "a", ready=False)])
     assert made[0]["endpoints"][0]["conditions"] == {"ready": True, "serving": False, "terminating": False}
 
 
 def test_a_load_balancer_has_the_addresses_of_pods_that_serve() -> None:
-    pods = [pod(OLD, "a", address="127.7.0.11"), pod(OLD, "b", address="127.7.0.10"), pod(OLD, "c", ready=False)]
-    assert ingress_addresses(service(), pods) == [{"ip": "127.7.0.10"}, {"ip": "127.7.0.11"}]
+    pods = [
+        pod_from(OLD, "a", address="127.7.0.11"),
+        pod_from(OLD, "b", address="127.7.0.10"),
+        pod_from(OLD, "c", ready=False),
+    ]
+    assert ingress_addresses(ratings(), pods) == [{"ip": "127.7.0.10"}, {"ip": "127.7.0.11"}]
 
 
 @pytest.mark.parametrize(
@@ -206,11 +217,13 @@ def test_which_proxy_a_pod_gets(
 
 
 def test_the_names_that_a_cluster_knows() -> None:
-    headless = service(clusterIP="None")
+    headless = ratings(clusterIP="None")
     headless["metadata"] = {**headless["metadata"], "name": "db"}
     objects = {
-        "Service": [service(), headless],
-        "EndpointSlice": endpoint_slices(headless, [pod(OLD, "a"), pod(OLD, "b", ready=False, address="127.7.0.9")]),
+        "Service": [ratings(), headless],
+        "EndpointSlice": endpoint_slices(
+            headless, [pod_from(OLD, "a"), pod_from(OLD, "b", ready=False, address="127.7.0.9")]
+        ),
     }
     assert cluster_names(objects, "cluster.local") == {
         "ratings.bookinfo.svc.cluster.local": ("10.96.0.7",),

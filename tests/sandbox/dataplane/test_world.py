@@ -8,28 +8,13 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from tests.sandbox.dataplane.world import World, eventually
+from tests.builders import crd
+from tests.sandbox.dataplane.world import World
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-VIRTUAL_SERVICES = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinition",
-    "metadata": {"name": "virtualservices.networking.istio.io"},
-    "spec": {
-        "group": "networking.istio.io",
-        "scope": "Namespaced",
-        "names": {"kind": "VirtualService", "plural": "virtualservices", "singular": "virtualservice"},
-        "versions": [
-            {
-                "name": "v1",
-                "served": True,
-                "storage": True,
-                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
-            }
-        ],
-    },
-}
+VIRTUAL_SERVICES = crd("VirtualService", "virtualservices", "networking.istio.io")
 DETAILS = "http://details:9080/details/0"
 
 

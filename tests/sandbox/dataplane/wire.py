@@ -10,8 +10,7 @@ import struct
 from collections.abc import AsyncIterator, Iterator
 
 from meshfed_sandbox.dataplane.values import OUTBOUND_PORT
-
-PATIENCE = 60.0
+from tests.waiting import PATIENCE
 
 
 @contextlib.contextmanager

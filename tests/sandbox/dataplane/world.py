@@ -35,17 +35,15 @@ A mesh is an attribute of the world (``world.east``). Of a mesh there are
 ``options=Options(...)`` says whom workloads believe, how long certificates last, what is otherwise in MeshConfig, and
 which meshes have an OpenShift router (``mesh.plane.router``, an address and a port).
 
-``eventually(holds)`` waits for any condition, a function or a coroutine function. Everything has a deadline, which is
-for a machine that is busy: a test that fails by it has waited for a minute.
+Whatever else is to become so is waited for with ``eventually`` (`tests.waiting`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -63,32 +61,15 @@ from meshfed_sandbox.dataplane.istiod import Problem
 from meshfed_sandbox.dataplane.network import inside
 from meshfed_sandbox.dataplane.plane import Mesh, Options
 from meshfed_sandbox.kubectl import kubectl_path
+from tests import builders
+from tests.builders import EXPORTED, GATEWAY, mesh_federation, remote_mesh
 from tests.forked import forked
+from tests.waiting import PATIENCE, eventually
 
 JSONObject = dict[str, Any]
 
-PATIENCE = 60.0
 NAMESPACE = "bookinfo"
 GROUP = "federation.openshift-service-mesh.io"
-EXPORT = {"export-service": "true"}
-
-
-async def eventually(holds: Callable[[], Any], *, within: float = PATIENCE, what: str = "") -> Any:
-    """Wait until ``holds`` returns something true, and return that; it may be a coroutine function."""
-    last: Any = None
-    try:
-        async with asyncio.timeout(within):
-            while True:
-                last = holds()
-                if inspect.isawaitable(last):
-                    last = await last
-                if last:
-                    return last
-                await asyncio.sleep(0.1)
-    except TimeoutError:
-        raise AssertionError(
-            f"not within {within:.0f} s: {what or inspect.getsource(holds).strip()}; last: {last!r}"
-        ) from None
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -254,15 +235,7 @@ class MeshWorld:
         }
         await self.apply(
             {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account, "namespace": namespace}},
-            {
-                "apiVersion": "v1",
-                "kind": "Service",
-                "metadata": meta,
-                "spec": {
-                    "selector": {"app": name},
-                    "ports": [{"name": name, "port": number} for name, number in ports.items()],
-                },
-            },
+            builders.service(f"{name}.{namespace}", ports=[builders.port(number, of) for of, number in ports.items()]),
             {
                 "apiVersion": "apps/v1",
                 "kind": "Deployment",
@@ -274,12 +247,12 @@ class MeshWorld:
     async def export(self, *services: str) -> None:
         """Label Services, each ``name.namespace``, so that the MeshFederation of ``federate`` exports them."""
         for service in services:
-            await self.patch("Service", *_split(service, {"metadata": {"labels": EXPORT}}))
+            await self.patch("Service", *_split(service, {"metadata": {"labels": EXPORTED}}))
 
     async def unexport(self, *services: str) -> None:
         """Take the label away."""
         for service in services:
-            patch = {"metadata": {"labels": dict.fromkeys(EXPORT)}}
+            patch = {"metadata": {"labels": dict.fromkeys(EXPORTED)}}
             await self.patch("Service", *_split(service, patch))
 
     async def gateway_address(self) -> str:
@@ -295,16 +268,13 @@ class MeshWorld:
 
     async def federation(self, **spec: Any) -> None:
         """Apply the mesh's MeshFederation, which exports what is labelled; ``spec`` changes it, in the API's words."""
+        kind = {"type": "openshift-router"} if self.plane.router is not None else {}
         plain = {
             "network": self.plane.settings.network,
             "trustDomain": self.plane.settings.trust_domain,
-            "ingress": {
-                "gateway": {"selector": {"app": "federation-ingress-gateway"}},
-                **({"type": "openshift-router"} if self.plane.router is not None else {}),
-            },
-            "export": {"serviceSelectors": {"matchLabels": EXPORT}},
+            "ingress": {"gateway": {"selector": GATEWAY}, **kind},
         }
-        await self.apply(_ours("MeshFederation", self.name, plain | spec))
+        await self.apply(mesh_federation(self.name, **(plain | spec)))
 
     async def remote(self, other: MeshWorld, **spec: Any) -> None:
         """Apply the RemoteMesh of another mesh; ``spec`` changes it, in the API's words."""
@@ -320,7 +290,7 @@ class MeshWorld:
             "identity": controller_identity(other.plane.settings),
             "import": {"merge": True},
         }
-        await self.apply(_ours("RemoteMesh", other.name, plain | spec))
+        await self.apply(remote_mesh(other.name, **(plain | spec)))
 
     async def condition(self, kind: str, name: str, condition: str, namespace: str = "istio-system") -> str:
         """A condition of an object as ``status reason: message``; empty where there is none."""
@@ -391,15 +361,6 @@ def _answer(found: Outcome, request_id: str) -> Answer:
 def _split(service: str, patch: JSONObject) -> tuple[str, JSONObject, str]:
     name, _, namespace = service.partition(".")
     return name, patch, namespace or NAMESPACE
-
-
-def _ours(kind: str, name: str, spec: JSONObject) -> JSONObject:
-    return {
-        "apiVersion": f"{GROUP}/v1alpha1",
-        "kind": kind,
-        "metadata": {"name": name, "namespace": "istio-system"},
-        "spec": spec,
-    }
 
 
 IMAGES = {
@@ -505,20 +466,9 @@ class World:
 
 
 def _namespace(*, strict: bool) -> list[JSONObject]:
-    made: list[JSONObject] = [
-        {
-            "apiVersion": "v1",
-            "kind": "Namespace",
-            "metadata": {"name": NAMESPACE, "labels": {"istio-injection": "enabled"}},
-        }
-    ]
+    made = [builders.namespace(NAMESPACE, **{"istio-injection": "enabled"})]
     if strict:
         made.append(
-            {
-                "apiVersion": "security.istio.io/v1",
-                "kind": "PeerAuthentication",
-                "metadata": {"name": "default", "namespace": NAMESPACE},
-                "spec": {"mtls": {"mode": "STRICT"}},
-            }
+            builders.manifest("PeerAuthentication", "default", {"mtls": {"mode": "STRICT"}}, namespace=NAMESPACE)
         )
     return made

@@ -374,4 +374,4 @@ def test_a_function_that_raises_for_one_object_takes_nothing_away(part: int) -> 
         if wrong:
             failed[function.name] = wrong
     assert not failed, "\n".join(f"{name}: {wrong}" for name, wrong in failed.items())
-    assert raised > 0.9 * len(mine), f"only {raised} of {len(mine)} functions were made to raise"
+    assert raised > 0.8 * len(mine), f"only {raised} of {len(mine)} functions were made to raise"

@@ -35,7 +35,7 @@ from meshfed.api.crds import all_crds
 
 _IMPORTED: Final = (
     *(f"meshfed.cli.{name}" for name in ("controller", "plan", "fds", "crds", "manifests", "uninstall", "version")),
-    "meshfed.controller.removal",
+    "meshfed.controller.migration.removal",
     "meshfed_sandbox.dataplane.network",
     "meshfed_sandbox.dataplane.processes",
     "rich.markdown",  # what --help is printed with

@@ -17,7 +17,7 @@ from meshfed.api.objects import decode_object, manifest_schema, type_of
 from meshfed.api.scalars import SpiffeUri
 from meshfed.api.v1alpha1 import (
     GatewayRef,
-    Import,
+    ImportPolicy,
     LocalIngress,
     MeshFederation,
     MeshFederationSpec,
@@ -65,7 +65,7 @@ def test_defaults_are_filled_in_as_the_api_server_does() -> None:
     )
     assert _decoded(bare_remote_mesh(**{"import": {"merge": True}})) == RemoteMesh(
         metadata=ObjectMeta(name="west", namespace="default"),
-        spec=RemoteMeshSpec(network="west-network", import_=Import(merge=True)),
+        spec=RemoteMeshSpec(network="west-network", import_=ImportPolicy(merge=True)),
     )
 
 

@@ -14,7 +14,7 @@ from meshfed.api.v1alpha1 import (
     Export,
     ExportRule,
     GatewayRef,
-    Import,
+    ImportPolicy,
     LocalIngress,
     MeshFederation,
     MeshFederationSpec,
@@ -54,7 +54,7 @@ def _remote(name: str = "west", **spec: Any) -> RemoteMesh:
     everything: dict[str, Any] = {
         "network": "west-network",
         "addresses": ("192.0.2.10",),
-        "import_": Import(merge=True, allow_tcp=True),
+        "import_": ImportPolicy(merge=True, allow_tcp=True),
         "discovery": Discovery(namespace="istio-system"),
     }
     return RemoteMesh(

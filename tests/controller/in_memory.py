@@ -10,8 +10,11 @@ from typing import Any, Never
 
 import pytest
 
-from meshfed.controller import sessions
-from meshfed.controller.cluster import (
+from meshfed.controller.controller import Controller
+from meshfed.controller.options import Address, Options
+from meshfed.controller.remotes import session as sessions
+from meshfed.controller.remotes.publisher import Publisher
+from meshfed.controller.watches import (
     API_KINDS,
     CRDS,
     ISTIO_KINDS,
@@ -22,9 +25,6 @@ from meshfed.controller.cluster import (
     SERVICES,
     Served,
 )
-from meshfed.controller.controller import Controller
-from meshfed.controller.options import Address, Options
-from meshfed.controller.publisher import Publisher
 from meshfed.fds import Dialect, DiscoveryError, Update
 from meshfed.kube import Conflict, Manifest, Resource
 from meshfed.kube.events import EVENTS

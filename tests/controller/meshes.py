@@ -19,10 +19,10 @@ from meshfed.kube import (
     Client,
     ClusterConfig,
     Elector,
+    LeaseTiming,
     Manifest,
     NotFound,
     PatchType,
-    Timing,
     process_identity,
 )
 from meshfed.telemetry.metrics import Metrics
@@ -71,7 +71,7 @@ class Mesh:
         metrics_port: int = 0,
         read_pods: bool = True,
         adopt_reference: bool = False,
-        election: Timing | None = None,
+        election: LeaseTiming | None = None,
     ) -> None:
         """Start the controller, as a new process would: with nothing in memory."""
         self.metrics = Metrics()
@@ -99,7 +99,7 @@ class Mesh:
 
     async def ready(self) -> None:
         """Wait until the controller is ready."""
-        await eventually(lambda: self.controller is not None and self.controller.complaint is None)
+        await eventually(lambda: self.controller is not None and self.controller.not_ready_reason is None)
 
     async def stop(self) -> None:
         """End the controller at once; it cleans nothing up, as a killed process would not."""

@@ -19,9 +19,9 @@ from meshfed.api.v1alpha1 import OWNER_NAMESPACE_LABEL, FederatedService, MeshFe
 from meshfed.istio import gateway_index
 from meshfed.kube import Manifest
 from meshfed.model.workloads import Workload
-from meshfed.plan import Inputs, Settings, plan_all
+from meshfed.plan import PlanInputs, Settings, plan_all
+from meshfed.plan.foreign_service_entries import of_service_entry
 from meshfed.plan.overrides import host_of
-from meshfed.plan.rivals import of_service_entry
 from meshfed.plan.workloads import of_entry, of_pod
 from tests.controller.meshes import WRITTEN, Mesh
 from tests.controller.remotes import Remote
@@ -44,7 +44,7 @@ def planned(mesh: Mesh, *others: Remote) -> dict[Name, Manifest]:
     indexes = {gateway_index(one["metadata"]["name"]): one["spec"]["servers"] for one in gateways}
     heard = {remote.name: tuple(remote.offers.values()) for remote in others}
     meshes = _read(mesh, RemoteMesh, "remotemeshes")
-    inputs = Inputs(
+    inputs = PlanInputs(
         federations=_read(mesh, MeshFederation, "meshfederations"),
         remotes=meshes,
         namespaces=_read(mesh, Namespace, "namespaces", everywhere=True),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meshfed.controller.absence import STARTING_SECONDS, Absence
+from meshfed.controller.remotes.absence import STARTING_SECONDS, Absence
 
 LIMIT = 600.0
 

@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 
 from meshfed.api.core import Namespace, Pod, Service
 from meshfed.api.v1alpha1 import FederatedService, MeshFederation, RemoteMesh
-from meshfed.controller import recollection, sessions
 from meshfed.controller.faults import Faults
-from meshfed.controller.lifecycle import is_paused
-from meshfed.controller.listener import Listener
-from meshfed.controller.outcomes import refusal
-from meshfed.controller.sessions import Session
-from meshfed.controller.statuses import StatusWriter
+from meshfed.controller.remotes import session as sessions
+from meshfed.controller.remotes.remote_sessions import RemoteSessions
+from meshfed.controller.remotes.session import Session
+from meshfed.controller.startup import history as recollection
+from meshfed.controller.writing.lifecycle import is_paused
+from meshfed.controller.writing.outcomes import refusal
+from meshfed.controller.writing.statuses import StatusWriter
 from meshfed.fds import Dialect, NotReady, Refused, Unreachable, Update
 from meshfed.fds.updates import Rejected
 from meshfed.istio import reference
@@ -30,8 +31,8 @@ from meshfed.kube.store import Key as ObjectName
 from meshfed.model.offers import Offer, Port
 from meshfed.model.reasons import Reason
 from meshfed.plan import Applied, Planner, Settings, StatusUpdate, meshes
+from meshfed.plan.foreign_service_entries import of_service_entry
 from meshfed.plan.overrides import host_of
-from meshfed.plan.rivals import of_service_entry
 from meshfed.plan.values import Ref
 from meshfed.plan.workloads import of_entry, of_pod
 from meshfed.telemetry.metrics import Metrics
@@ -143,7 +144,7 @@ class World:
         self.stored: dict[Ref, Any] = {}
         self.engine = OwnedEngine(MemoryClient(Cluster()), RESOURCES, owner={"o": "o"})
         self.faults = Faults(Metrics())
-        self.listener = Listener(
+        self.listener = RemoteSessions(
             faults=self.faults,
             planner=self.planner,
             engine=self.engine,

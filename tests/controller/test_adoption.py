@@ -293,7 +293,7 @@ async def test_killed_at_any_moment_it_comes_to_the_same_end() -> None:
 
 
 async def test_a_large_gateway_stays_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("meshfed.federation.homes.HOSTS_PER_GATEWAY", 2)
+    monkeypatch.setattr("meshfed.federation.gateway_shards.HOSTS_PER_GATEWAY", 2)
     async with remotes("west") as (west,):
         exports = tuple(reference.Service(name) for name in ("a", "b", "c", "mine"))
         async with left(west, exports=exports) as (east, _):
@@ -334,7 +334,7 @@ async def test_its_definitions_are_replaced_and_its_records_removed(ports: Ports
         await client.create(Resource(GROUP, "v1alpha1", "federatedservices", "FederatedService"), RECORD)
         try:
             await east.start()
-            await eventually(lambda: "RemoteMesh" in str(east.controller and east.controller.complaint))
+            await eventually(lambda: "RemoteMesh" in str(east.controller and east.controller.not_ready_reason))
             await east.stop()
             await east.start(adopt_reference=True)
             await east.ready()

@@ -15,8 +15,8 @@ import yaml
 from meshfed import __version__
 from meshfed.api.crds import DIGEST_ANNOTATION, VERSION_LABEL, all_crds
 from meshfed.cli.app import run
-from meshfed.controller.cluster import CRDS
-from meshfed.controller.definitions import bring_up
+from meshfed.controller.startup.definitions import bring_up
+from meshfed.controller.watches import CRDS
 from meshfed.kube import Client, ClusterConfig, Manifest, Resource
 from meshfed_sandbox.apiserver import APIServer
 from tests.builders import GROUP, remote_mesh

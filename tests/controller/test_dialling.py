@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from meshfed.api.v1alpha1 import RemoteMesh
-from meshfed.controller.dialling import hint, is_another
+from meshfed.controller.remotes.dialling import hint, is_another
 from meshfed.fds import NotReady, Refused, Unreachable
 from tests.builders import remote_mesh, typed
 

@@ -14,10 +14,10 @@ import pytest
 
 from meshfed.api.meta import ObjectMeta
 from meshfed.api.v1alpha1 import FederatedService, FederatedServiceSpec, RemoteMesh
-from meshfed.controller.cluster import Ours
-from meshfed.controller.delivery import Delivery
-from meshfed.controller.sessions import Reports, Session
-from meshfed.controller.statuses import StatusWriter
+from meshfed.controller.remotes.session import Reports, Session
+from meshfed.controller.watches import Ours
+from meshfed.controller.writing.delivery import Delivery
+from meshfed.controller.writing.statuses import StatusWriter
 from meshfed.fds import Update
 from meshfed.federation.imports import record_name
 from meshfed.kube import Manifest, Resource

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from meshfed.controller import resolver
+from meshfed.controller.remotes import resolver
 from meshfed.federation.recorded import room
 from meshfed.kube import Invalid
 from meshfed_sandbox.istio_crds import istio_crds

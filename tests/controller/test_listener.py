@@ -9,9 +9,9 @@ from typing import Any, cast
 import pytest
 
 from meshfed.api.v1alpha1 import FederatedService, RemoteMesh
-from meshfed.controller import listener as module
 from meshfed.controller.faults import Faults
-from meshfed.controller.listener import Listener
+from meshfed.controller.remotes import remote_sessions as module
+from meshfed.controller.remotes.remote_sessions import RemoteSessions
 from meshfed.kube import Engine, Store
 from meshfed.telemetry.metrics import Metrics
 from tests.builders import host, mesh_federation, offer, remote_mesh
@@ -91,7 +91,7 @@ async def test_what_a_session_reports_while_it_ends_is_forgotten_too(
 ) -> None:
     monkeypatch.setattr(module, "Session", Talkative)
     world, metrics = World(mesh_federation()), Metrics()
-    listener = Listener(
+    listener = RemoteSessions(
         planner=world.planner,
         engine=cast("Engine", SimpleNamespace()),
         offers=cast("Store[FederatedService]", SimpleNamespace(by_index=lambda *_: ())),

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from meshfed.controller.cluster import CRDS
-from meshfed.controller.definitions import bring_up
+from meshfed.controller.startup.definitions import bring_up
+from meshfed.controller.watches import CRDS
 from meshfed.kube import time_now
 from tests.builders import GROUP, SYSTEM, host, mesh_federation, offer, service
 from tests.controller.meshes import Mesh, meshes, synced
@@ -117,7 +117,9 @@ async def test_without_the_definition_a_controller_waits_and_takes_nothing_away(
         await east.stop()
         await delete_definition(east)
         await east.start()
-        await eventually(lambda: east.controller is not None and "does not serve" in (east.controller.complaint or ""))
+        await eventually(
+            lambda: east.controller is not None and "does not serve" in (east.controller.not_ready_reason or "")
+        )
         assert east.identities(*IMPORTS) == before
 
 

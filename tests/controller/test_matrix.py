@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import pytest
 
 from meshfed.api.v1alpha1 import OWNER_LABEL
-from meshfed.federation import homes
+from meshfed.federation import gateway_shards
 from meshfed.kube import Manifest
 from tests.builders import SYSTEM, namespace
 from tests.controller.meshes import Mesh, meshes
@@ -50,7 +50,7 @@ def seeds() -> Sequence[int]:
 
 @pytest.mark.parametrize("seed", seeds())
 async def test_the_cluster_is_as_planned_whatever_happened(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(homes, "HOSTS_PER_GATEWAY", 3)
+    monkeypatch.setattr(gateway_shards, "HOSTS_PER_GATEWAY", 3)
     await take(walk(seed, LENGTH))
 
 
@@ -120,7 +120,7 @@ def dialled(manifest: Manifest, others: dict[str, Remote]) -> Manifest:
 
 
 async def make_way(east: Mesh, manifest: Manifest) -> None:
-    """Make room for an object, as a person would have to: what is leaving has left, no Service changes its kind."""
+    """Make room for an object, as a person would have to: what is terminating has left, no Service changes its kind."""
     kind, metadata = manifest["kind"], manifest["metadata"]
 
     def there() -> list[Manifest]:

@@ -11,8 +11,8 @@ from uuid import uuid4
 import pytest
 
 from meshfed.api.v1alpha1 import OWNER_NAMESPACE_LABEL
-from meshfed.controller.delivery import Delivery
-from meshfed.controller.statuses import StatusWriter
+from meshfed.controller.writing.delivery import Delivery
+from meshfed.controller.writing.statuses import StatusWriter
 from meshfed.kube import NotFound, Recorder, Resource, Store, TransportError, WorkQueue
 from meshfed.plan import Planner, Settings, StatusUpdate
 from meshfed.telemetry.metrics import Metrics

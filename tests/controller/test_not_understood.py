@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from meshfed.controller import not_understood
+from meshfed.controller.startup import not_understood
 from meshfed.kube import Manifest
 from meshfed_sandbox.apiserver.store import Key
 from tests.builders import GROUP, SYSTEM, host, mesh_federation, namespace, offer, service
@@ -59,7 +59,7 @@ def in_namespace(manifest: Manifest, name: str) -> Manifest:
 def complaint(mesh: Mesh) -> str:
     """Why the controller is not ready."""
     assert mesh.controller is not None
-    return mesh.controller.complaint or ""
+    return mesh.controller.not_ready_reason or ""
 
 
 def settled(mesh: Mesh, number: int) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from meshfed.controller.outcomes import refusal, verdict
+from meshfed.controller.writing.outcomes import refusal, verdict
 from meshfed.kube import Manifest, ObjectKey, ObjectState, Outcome, SourceState
 from meshfed.model.reasons import Reason
 from meshfed.plan import Applied

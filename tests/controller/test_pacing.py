@@ -7,12 +7,12 @@ import asyncio
 import pytest
 
 from meshfed.api.v1alpha1 import FederatedServiceSpec, RemoteMesh
-from meshfed.controller.pacing import BURST, HOSTS_PER_SECOND, Pacer
-from meshfed.controller.sessions import Reports, Session
+from meshfed.controller.remotes.pacing import BURST, HOSTS_PER_SECOND, Pacer
+from meshfed.controller.remotes.session import Reports, Session
 from meshfed.fds import Dialect, Update
 from meshfed.model.offers import Offer, Port
 from meshfed.model.reasons import Decision, Reason
-from meshfed.plan import Connection
+from meshfed.plan import RemoteConnection
 from meshfed.telemetry.metrics import Metrics
 from tests.builders import remote_mesh, typed
 
@@ -49,7 +49,7 @@ class World:
     def __init__(self) -> None:
         self.records: dict[str, FederatedServiceSpec] = {}
         self.changes = 0
-        self.connection = Connection()
+        self.connection = RemoteConnection()
         self.session = Session(
             typed(RemoteMesh, remote_mesh(import_={"limit": 10_000}, withdrawal={"maxPercent": 100})),
             reports=Reports(desire=self._desire, connection=self._connected),
@@ -66,7 +66,7 @@ class World:
         else:
             self.records[host] = spec
 
-    def _connected(self, _remote: str, connection: Connection) -> None:
+    def _connected(self, _remote: str, connection: RemoteConnection) -> None:
         self.connection = connection
 
     async def hear(self, *hosts: str, gone: tuple[str, ...] = (), mark: str = "") -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from meshfed.controller.options import Options
-from meshfed.controller.publisher import Publisher
+from meshfed.controller.remotes.publisher import Publisher
 from meshfed.model.offers import Offer
 from meshfed.plan import ExportKey, Planner, Published, Settings
 from meshfed.telemetry.metrics import Metrics

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from meshfed.api.v1alpha1 import ORIGIN_ANNOTATION, OWNER_NAMESPACE_LABEL
-from meshfed.controller.cluster import CRDS, Served
-from meshfed.controller.recollection import outlived, recall
+from meshfed.controller.startup.history import outlived, recall
+from meshfed.controller.watches import CRDS, Served
 from meshfed.istio.names import gateway_name
 from meshfed.kube import Manifest, ObjectKey, ServerFailure
 from meshfed.plan import Planner, Settings

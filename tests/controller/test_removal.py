@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from meshfed.api.v1alpha1 import FINALIZER, OWNER_NAMESPACE_LABEL
-from meshfed.kube import Timing
+from meshfed.kube import LeaseTiming
 from tests.builders import GROUP, SYSTEM, mesh_federation, offer, service, service_entry
 from tests.controller.meshes import WRITTEN, Mesh, meshes
 from tests.controller.plans import as_planned
@@ -152,7 +152,7 @@ async def test_killed_in_the_middle_it_is_resumed(tmp_path: Path) -> None:
 async def test_the_lease_goes_last(tmp_path: Path) -> None:
     async with installed() as (east, _):
         await east.stop()
-        await east.start(election=Timing())
+        await east.start(election=LeaseTiming())
         await east.ready()
         await east.stop()
         assert len(east.server.snapshot("leases")) == 1

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from meshfed.kube import Timing
+from meshfed.kube import LeaseTiming
 from meshfed_sandbox.ports import Ports
 from tests.builders import host
 from tests.controller.meshes import Mesh, federated, synced
@@ -15,7 +15,7 @@ from tests.controller.test_static import nothing_lost
 from tests.controller.test_steady import total
 from tests.waiting import eventually
 
-TIMING = Timing(lease=3, renew=2, retry=0.3)
+TIMING = LeaseTiming(lease=3, renew=2, retry=0.3)
 
 
 @asynccontextmanager
@@ -136,7 +136,9 @@ async def test_while_the_api_is_away_both_serve_and_then_one_leads_again() -> No
             await east.server.stop()
             await eventually(lambda: total(east.metrics, "meshfed_leader") == 0)
             assert (total(beside.metrics, "meshfed_leader"), connected_since(west, "east")) == (0, since)
-            assert all(mesh.controller is not None and mesh.controller.complaint is None for mesh in (east, beside))
+            assert all(
+                mesh.controller is not None and mesh.controller.not_ready_reason is None for mesh in (east, beside)
+            )
             await east.server.start()
             await eventually(lambda: leads(east) or leads(beside))
             await synced(east, west)

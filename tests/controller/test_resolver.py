@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from meshfed.controller.resolver import PERIOD, Resolver
+from meshfed.controller.remotes.resolver import PERIOD, Resolver
 
 pytestmark = pytest.mark.looptime
 

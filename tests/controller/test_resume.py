@@ -12,10 +12,10 @@ import msgspec
 import pytest
 
 from meshfed.api.v1alpha1 import FederatedServiceSpec, RemoteMesh
-from meshfed.controller.sessions import Reports, Session
+from meshfed.controller.remotes.session import Reports, Session
 from meshfed.fds import Dialect, NotReady, Refused, Update
 from meshfed.model.reasons import Decision, Reason
-from meshfed.plan import Connection
+from meshfed.plan import RemoteConnection
 from meshfed.telemetry.metrics import Metrics
 from tests.builders import host
 from tests.controller.remotes import Remote
@@ -41,7 +41,7 @@ class Heard:
 
     def __init__(self) -> None:
         self.wanted: dict[str, FederatedServiceSpec | None] = {}
-        self.connections: list[Connection] = []
+        self.connections: list[RemoteConnection] = []
 
 
 @asynccontextmanager
@@ -119,7 +119,7 @@ async def test_who_is_refused_is_told_what_to_compare_where_the_answer_does_not_
         assert ("compare `identity` of its RemoteMesh" in last.message) is by_the_sidecar
 
 
-async def withdraw(session: Session, heard: Heard) -> Connection:
+async def withdraw(session: Session, heard: Heard) -> RemoteConnection:
     """The remote is there, and offers nothing; returns what is said then."""
     await session.connected(Dialect.DELTA)
     await session.update(Update(upserts=(), removals=(), complete=True, synced=True))

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from meshfed.federation import homes
+from meshfed.federation import gateway_shards
 from meshfed.kube import Manifest
 from meshfed.model.offers import Port
 from meshfed_sandbox.ports import Ports
@@ -80,7 +80,7 @@ async def test_gateway() -> None:
 
 
 async def test_gateway_split_over_several_objects(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(homes, "HOSTS_PER_GATEWAY", 3)
+    monkeypatch.setattr(gateway_shards, "HOSTS_PER_GATEWAY", 3)
     first, second, third = (f"istio-system/federation-ingress-gateway{suffix}" for suffix in ("", "-2", "-3"))
     async with meshes("east") as (east,):
         await east.apply(mesh_federation("east"))
@@ -112,7 +112,7 @@ async def test_gateway_split_over_several_objects(monkeypatch: pytest.MonkeyPatc
 
 
 async def test_a_host_that_changes_its_gateway_leaves_the_old_one_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(homes, "HOSTS_PER_GATEWAY", 3)
+    monkeypatch.setattr(gateway_shards, "HOSTS_PER_GATEWAY", 3)
     twice: list[str] = []
     async with meshes("east") as (east,):
         await east.apply(mesh_federation("east"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from meshfed.controller.cluster import SERVICE_EXPORTS
+from meshfed.controller.watches import SERVICE_EXPORTS
 from tests.builders import host, service, service_export, service_exports_crd
 from tests.controller.meshes import Mesh, federated
 from tests.controller.test_federation import BOOKINFO

@@ -11,13 +11,13 @@ import msgspec
 import pytest
 
 from meshfed.api.v1alpha1 import RemoteMesh
-from meshfed.controller.resolver import Resolver
-from meshfed.controller.sessions import Reports, Session
+from meshfed.controller.remotes.resolver import Resolver
+from meshfed.controller.remotes.session import Reports, Session
 from meshfed.model.reasons import Decision, Reason
 from meshfed.telemetry.metrics import Metrics
 from tests.controller.remotes import Remote
 
-Work = tuple[Callable[[], Coroutine[Any, Any, None]], Callable[[], object]]
+Reconciler = tuple[Callable[[], Coroutine[Any, Any, None]], Callable[[], object]]
 """Something that runs until it is cancelled, and what wakes it."""
 
 
@@ -25,12 +25,12 @@ async def no_answer(_name: str) -> tuple[str, ...]:
     raise OSError("no such host")
 
 
-def resolver() -> Work:
+def resolver() -> Reconciler:
     made = Resolver(lambda: frozenset({"gw.west.example"}), lambda _name, _answer: None, lookup=no_answer)
     return made.run, made.poke
 
 
-def session() -> Work:
+def session() -> Reconciler:
     mesh = msgspec.convert(Remote("west", 1).remote_mesh(), RemoteMesh)
     made = Session(
         mesh,
@@ -45,7 +45,7 @@ def session() -> Work:
 
 @pytest.mark.parametrize("turns", range(5))
 @pytest.mark.parametrize("make", [resolver, session])
-async def test_a_task_that_is_cancelled_as_it_wakes_up_ends(make: Callable[[], Work], turns: int) -> None:
+async def test_a_task_that_is_cancelled_as_it_wakes_up_ends(make: Callable[[], Reconciler], turns: int) -> None:
     run, wake = make()
     task = asyncio.create_task(run())
     await asyncio.sleep(0.05)

@@ -160,7 +160,7 @@ async def test_the_api_is_down_when_the_controller_starts() -> None:
         await east.start()
         await asyncio.sleep(0.2)
         assert east.controller is not None
-        assert east.controller.complaint is not None
+        assert east.controller.not_ready_reason is not None
         async with nothing_lost(east):
             await east.server.start()
             await east.ready()

@@ -13,7 +13,7 @@ import pytest
 
 from meshfed.api.meta import ObjectMeta, StatusCondition
 from meshfed.api.v1alpha1 import RemoteMesh, RemoteMeshStatus
-from meshfed.controller.statuses import PENDING_SECONDS, StatusWriter, merged, stamped
+from meshfed.controller.writing.statuses import PENDING_SECONDS, StatusWriter, merged, stamped
 from meshfed.kube import KubeError, Manifest, Resource, TransportError
 from meshfed.model.reasons import Condition, ConditionType, Reason
 from meshfed.plan import StatusUpdate

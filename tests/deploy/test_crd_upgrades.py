@@ -12,7 +12,7 @@ import yaml
 
 from meshfed import __version__
 from meshfed.api.crds import DIGEST_ANNOTATION, VERSION_LABEL
-from meshfed.controller.cluster import CRDS
+from meshfed.controller.watches import CRDS
 from meshfed.kube import Manifest
 from tests.builders import SYSTEM, namespace, service
 from tests.controller.test_adoption import foreign_crds

@@ -16,9 +16,9 @@ from meshfed.fds import (
     ExportSet,
     Limits,
     Patience,
+    StreamTiming,
     Subscriber,
     Target,
-    Timing,
     Update,
 )
 from meshfed.fds.client import DiscoveryClient
@@ -217,7 +217,7 @@ class Memory:
 
 def server_of(exports: ExportSet, authorize: Any = everyone, **options: Any) -> DiscoveryServer:
     """A server that gathers changes for a moment only."""
-    options.setdefault("timing", Timing(gather=0.001, answer=0.01))
+    options.setdefault("timing", StreamTiming(debounce=0.001, answer=0.01))
     options.setdefault("rng", random.Random(7))
     return DiscoveryServer(exports, authorize, options.pop("metrics", Metrics()), **options)
 

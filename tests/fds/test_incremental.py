@@ -20,9 +20,9 @@ from meshfed.fds import (
     Patience,
     Refused,
     Rejected,
+    StreamTiming,
     Subscriber,
     Target,
-    Timing,
     Unreachable,
     Update,
 )
@@ -44,7 +44,7 @@ class World:
     def __init__(self, exports: ExportSet, authorize: Any, headers: dict[str, str], **options: Any) -> None:
         self.exports = exports
         self.metrics = Metrics()
-        self.server = DiscoveryServer(exports, authorize, self.metrics, timing=Timing(), rng=random.Random(1))
+        self.server = DiscoveryServer(exports, authorize, self.metrics, timing=StreamTiming(), rng=random.Random(1))
         self.dial = Memory(self.server, headers)
         self.sink = Recorder()
         options.setdefault("patience", Patience())

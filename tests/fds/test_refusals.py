@@ -15,7 +15,7 @@ import pytest
 from meshfed.fds import Bounds, DiscoveryError, NotReady, ProtocolError, Refused, Target, Unreachable, Unsupported
 from meshfed.fds._channel import ClientCall, connect
 from meshfed.fds.messages import DELTA_METHOD, SOTW_METHOD, Dialect
-from meshfed.fds.transport import Status, StatusError, together
+from meshfed.fds.transport import Status, StatusError, run_until_first_error
 from tests.waiting import eventually
 
 from .support import Recorder, following
@@ -172,7 +172,7 @@ async def _both(call: ClientCall) -> None:
     async def receive() -> None:
         await call.receive()
 
-    await together(_send_until_told(call), receive())
+    await run_until_first_error(_send_until_told(call), receive())
 
 
 MOMENTS = [_receive_at_once, _send_too_late, _receive_too_late, _send_until_told, _both]

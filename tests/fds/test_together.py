@@ -7,7 +7,7 @@ import contextlib
 
 import pytest
 
-from meshfed.fds.transport import StreamClosed, together
+from meshfed.fds.transport import StreamClosed, run_until_first_error
 
 
 async def forever() -> None:
@@ -26,11 +26,11 @@ async def test_the_first_failure_is_raised_alone() -> None:
         raise StreamClosed("the first")
 
     with pytest.raises(StreamClosed, match="the first"):
-        await together(forever(), fails(), fails_when_cancelled())
+        await run_until_first_error(forever(), fails(), fails_when_cancelled())
 
 
 async def test_a_part_that_fails_as_it_is_cancelled_does_not_hide_that() -> None:
-    task = asyncio.create_task(together(forever(), fails_when_cancelled()))
+    task = asyncio.create_task(run_until_first_error(forever(), fails_when_cancelled()))
     await asyncio.sleep(0.01)
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError, StreamClosed):
@@ -46,7 +46,7 @@ async def test_a_part_that_fails_in_the_moment_of_the_cancellation_does_not_hide
         await fail.wait()
         raise StreamClosed("the stream is gone")
 
-    task = asyncio.create_task(together(forever(), fails()))
+    task = asyncio.create_task(run_until_first_error(forever(), fails()))
     await asyncio.sleep(0.01)
     fail.set()
     for _ in range(turns):

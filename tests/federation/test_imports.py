@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from meshfed.api.v1alpha1 import Import, RemoteMesh
+from meshfed.api.v1alpha1 import ImportPolicy, RemoteMesh
 from meshfed.federation.imports import Verdict, beside_local, judge, record_name
 from meshfed.model.names import ServiceHost
 from meshfed.model.offers import Offer, Port
@@ -22,7 +22,7 @@ def verdict(
     spec: dict[str, Any] | None, offered: str, *, ports: tuple[Port, ...] = (HTTP,), domain: str = "cluster.local"
 ) -> Verdict:
     west = meshes.remote(typed(RemoteMesh, remote_mesh("west", clusterDomain=domain)))
-    rules = None if spec is None else typed(Import, spec)
+    rules = None if spec is None else typed(ImportPolicy, spec)
     return judge(local_mesh(), west, rules, Offer(host=offered, ports=ports, labels={"app": "a", "tier": "web"}))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from meshfed.istio.reference import Import, Remnant, is_reference, remnant, without_owner
+from meshfed.istio.reference import ReferenceImport, Remnant, is_reference, remnant, without_owner
 from meshfed.model.meshes import Remote
 from tests.istio.rendering_values import east, peer
 from tests.reference_objects import PEER, ROUTER, Peer, ReferenceMesh, Service
@@ -28,7 +28,9 @@ def found(peer: Peer, *known: str, **fields: Any) -> dict[str, Remnant]:
 def test_each_object_is_told() -> None:
     peer = Peer("west", ("192.0.2.1",), ingress=ROUTER, offers=(Service("ratings"), Service("reviews", "shop")))
     told = found(peer, exports=(Service("details"),), locals=(Service("reviews", "shop"),), ingress=ROUTER)
-    ratings, reviews = (Import("west", f"{name}.svc.cluster.local") for name in ("ratings.default", "reviews.shop"))
+    ratings, reviews = (
+        ReferenceImport("west", f"{name}.svc.cluster.local") for name in ("ratings.default", "reviews.shop")
+    )
     fds = "federation-discovery-service-{}.istio-system.svc.cluster.local".format
     assert told == {
         "Gateway federation-ingress-gateway": Remnant(successor="federation-ingress-gateway"),
@@ -58,8 +60,8 @@ def test_a_name_that_could_be_of_two_remotes_is_of_both() -> None:
     peer = Peer("west", ("192.0.2.1",), offers=(Service("two-reviews"),))
     told = found(peer, "west", "west-two", locals=(Service("two-reviews"),))
     assert told["WorkloadEntry import-west-two-reviews-0"].imports == (
-        Import("west", "two-reviews.default.svc.cluster.local"),
-        Import("west-two", "reviews.default.svc.cluster.local"),
+        ReferenceImport("west", "two-reviews.default.svc.cluster.local"),
+        ReferenceImport("west-two", "reviews.default.svc.cluster.local"),
     )
 
 

@@ -18,7 +18,6 @@ from meshfed.kube import (
     Client,
     ClusterConfig,
     Conflict,
-    Discovery,
     Forbidden,
     Gone,
     Invalid,
@@ -26,6 +25,7 @@ from meshfed.kube import (
     NotFound,
     PatchType,
     Resource,
+    ServedAPIs,
     ServerFailure,
     TooManyRequests,
     TransportError,
@@ -319,7 +319,7 @@ async def test_aggregated_discovery() -> None:
         found = await discover(client)
     new, old = (Resource("networking.istio.io", v, "serviceentries", "ServiceEntry") for v in ("v1", "v1beta1"))
     metrics = Resource("metrics.k8s.io", "v1", "pods", "PodMetrics")
-    assert found == Discovery(
+    assert found == ServedAPIs(
         (Resource("", "v1", "nodes", "Node", namespaced=False), new, old, metrics), ("metrics.k8s.io/v1",)
     )
     assert (found.find("networking.istio.io", "ServiceEntry"), found.find("", "Pod")) == (new, None)
@@ -339,7 +339,7 @@ async def test_discovery_of_an_old_server() -> None:
             found = [{"name": "deployments", "kind": "Deployment", "namespaced": True}]
             server.on(f"GET /apis/apps/{version}", {"resources": found})
         server.on("GET /apis/broken.example/v1", status(503))
-        assert await discover(client) == Discovery(
+        assert await discover(client) == ServedAPIs(
             (
                 Resource("", "v1", "pods", "Pod"),
                 Resource("apps", "v1", "deployments", "Deployment"),

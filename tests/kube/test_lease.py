@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meshfed.kube import Client, ClusterConfig, Elector, NotLeading, Resource, Timing, TransportError
+from meshfed.kube import Client, ClusterConfig, Elector, LeaseTiming, NotLeading, Resource, TransportError
 from meshfed.kube.lease import LEASES
 from meshfed_sandbox.apiserver import APIServer
 from tests.kube.memory import Cluster, MemoryClient, failure
@@ -21,7 +21,7 @@ from tests.virtual import virtual_loop
 from tests.waiting import eventually
 
 PLACE = (LEASES, "istio-system", "meshfed-controller")
-TIMING = Timing()
+TIMING = LeaseTiming()
 
 
 class Process:
@@ -340,7 +340,7 @@ def test_times_that_do_not_fit_together_are_refused(
     lease_for: float, renew: float, retry: float, complaint: str
 ) -> None:
     with pytest.raises(ValueError, match=complaint):
-        Timing(lease_for, renew, retry)
+        LeaseTiming(lease_for, renew, retry)
 
 
 async def test_who_does_not_lead_sends_no_write(api_server: APIServer) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from meshfed.kube import Manifest
 from meshfed.model.offers import TLS_MODE
 from meshfed.plan import Ref
-from meshfed.plan.rivals import Entry
+from meshfed.plan.foreign_service_entries import ForeignServiceEntry
 from meshfed.plan.workloads import of_entry
 from tests.builders import EXPORTED, federated_service, mesh_federation, namespace, pod, remote_mesh, service
 from tests.world import World
@@ -100,7 +100,7 @@ entries = st.tuples(
     st.sampled_from([("default", "e"), ("istio-system", "e")]),
     st.none()
     | st.builds(
-        Entry,
+        ForeignServiceEntry,
         selector=st.sampled_from([{}, {"app": "a"}, {"app": "b"}, {"v": "1"}]),
         hosts=st.sampled_from([(), ("a.default.svc.cluster.local",), ("*.local", "b.default.svc.cluster.local")]),
         visible_in=st.sampled_from([None, (), ("default",)]),

@@ -6,7 +6,7 @@ import pytest
 
 from meshfed.api.meta import StatusCondition
 from meshfed.model.offers import Offer
-from meshfed.model.reasons import EVENTS, Decision, EventReason, Happening, Reason
+from meshfed.model.reasons import EVENTS, Decision, EventReason, EventRecord, Reason
 from meshfed.plan import Published
 from meshfed.plan.events import export_turned, turned
 
@@ -83,7 +83,7 @@ NOT_SELECTED = Decision(accepted=False, reason=Reason.NOT_SELECTED, message="no 
 TAKEN = Decision(accepted=False, reason=Reason.HOST_TAKEN, message="by another")
 INVALID = Decision(accepted=False, reason=Reason.INVALID, message="too many ports")
 EXTERNAL = Decision(accepted=False, reason=Reason.EXTERNAL_NAME, message="no endpoints")
-OFFERED = Happening(EventReason.EXPORTED, "offered to other meshes as a.default.svc.cluster.local")
+OFFERED = EventRecord(EventReason.EXPORTED, "offered to other meshes as a.default.svc.cluster.local")
 
 
 @pytest.mark.parametrize(
@@ -97,19 +97,23 @@ OFFERED = Happening(EventReason.EXPORTED, "offered to other meshes as a.default.
         (
             PUBLISHED,
             CHOSEN,
-            Happening(EventReason.EXPORTED, "offered to RemoteMesh north, west only as a.default.svc.cluster.local"),
+            EventRecord(EventReason.EXPORTED, "offered to RemoteMesh north, west only as a.default.svc.cluster.local"),
         ),
         (None, NOT_SELECTED, None),
-        (PUBLISHED, NOT_SELECTED, Happening(EventReason.UNEXPORTED, "not offered to other meshes any more: no label")),
+        (
+            PUBLISHED,
+            NOT_SELECTED,
+            EventRecord(EventReason.UNEXPORTED, "not offered to other meshes any more: no label"),
+        ),
         (PUBLISHED, None, None),
-        (None, TAKEN, Happening(EventReason.NOT_EXPORTED, "HostTaken: by another", warns=True)),
+        (None, TAKEN, EventRecord(EventReason.NOT_EXPORTED, "HostTaken: by another", warns=True)),
         (TAKEN, TAKEN, None),
-        (None, INVALID, Happening(EventReason.NOT_EXPORTED, "Invalid: too many ports", warns=True)),
-        (NOT_SELECTED, EXTERNAL, Happening(EventReason.NOT_EXPORTED, "ExternalName: no endpoints", warns=True)),
+        (None, INVALID, EventRecord(EventReason.NOT_EXPORTED, "Invalid: too many ports", warns=True)),
+        (NOT_SELECTED, EXTERNAL, EventRecord(EventReason.NOT_EXPORTED, "ExternalName: no endpoints", warns=True)),
     ],
 )
 def test_turns_of_exports(
-    before: Published | Decision | None, after: Published | Decision | None, told: Happening | None
+    before: Published | Decision | None, after: Published | Decision | None, told: EventRecord | None
 ) -> None:
     assert export_turned(before, after) == told
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from meshfed.federation.exports import decide
-from meshfed.federation.homes import HOSTS_PER_GATEWAY
+from meshfed.federation.gateway_shards import HOSTS_PER_GATEWAY
 from meshfed.model.reasons import Reason
 from meshfed.plan import ExportKey, GatewayKey, Key, MeshKey, MeshStatusKey, Outputs, Planner, Settings
 from tests.builders import host, mesh_federation, namespace, service

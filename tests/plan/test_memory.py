@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from meshfed.plan import Applied, Connection, GatewayKey
-from meshfed.plan.rivals import Entry
+from meshfed.plan import Applied, GatewayKey, RemoteConnection
+from meshfed.plan.foreign_service_entries import ForeignServiceEntry
 from meshfed.plan.workloads import of_entry
 from tests.builders import federated_service, mesh_federation, namespace, pod, port, remote_mesh, service
 from tests.remembered import known
@@ -35,10 +35,10 @@ def others(world: World, name: str, labels: dict[str, str] | None) -> None:
     entry = {"spec": {"labels": labels, "serviceAccount": f"{name}-entry"}} if labels else None
     planner.workload_changed("WorkloadEntry", name, name, of_entry(entry) if entry else None)
     planner.destination_rule_changed(name, name, f"{name}.{name}.svc.cluster.local" if labels else "")
-    rival = Entry(hosts=(f"{name}.{name}.svc.cluster.local",), selector=labels) if labels else None
+    rival = ForeignServiceEntry(hosts=(f"{name}.{name}.svc.cluster.local",), selector=labels) if labels else None
     planner.service_entry_changed(name, name, rival)
     planner.service_export_changed(name, name, 1 if labels else None)
-    planner.connection_changed(name, Connection(message=f"{name} is away") if labels else None)
+    planner.connection_changed(name, RemoteConnection(message=f"{name} is away") if labels else None)
 
 
 def live_and_die(world: World, name: str) -> None:

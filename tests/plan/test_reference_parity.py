@@ -18,7 +18,7 @@ from meshfed.api.reference_config import ReferenceConfig, reference_config
 from meshfed.istio import Manifest
 from meshfed.model.offers import Offer
 from meshfed.model.offers import Port as OfferedPort
-from meshfed.plan import Inputs, Settings, plan_all
+from meshfed.plan import PlanInputs, Settings, plan_all
 from tests import builders
 from tests.builders import typed
 from tests.reference_objects import PEER, ROUTER, SYSTEM, Peer, Port, ReferenceMesh, Service
@@ -88,7 +88,7 @@ def written(mesh: ReferenceMesh, config: ReferenceConfig) -> list[Manifest]:
         *(_as_service(one, {"export-service": "true"}) for one in mesh.exports),
         *(_as_service(one, {}) for one in mesh.locals),
     ]
-    inputs = Inputs(
+    inputs = PlanInputs(
         federations=(config.mesh,),
         remotes=config.remotes,
         services=tuple(services),

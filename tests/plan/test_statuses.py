@@ -11,19 +11,19 @@ from typing import Any
 import msgspec
 import pytest
 
-from meshfed.api.meta import Refused
+from meshfed.api.meta import RefusedCount
 from meshfed.kube import Manifest
 from meshfed.model.identity import SpiffeID
 from meshfed.model.reasons import REASONS, Condition, ConditionType, Reason
 from meshfed.plan import (
     Applied,
-    Connection,
     ExportKey,
     GatewayKey,
     ImportKey,
     MeshKey,
     MeshStatusKey,
     OfferKey,
+    RemoteConnection,
     RemoteKey,
     RemoteStatusKey,
 )
@@ -33,7 +33,7 @@ from tests.world import World
 SEE = "see `kubectl get federatedservices`"
 IN_PLACE = Applied(state="applied")
 REFUSED = Applied(state="failed", reason=Reason.WRITE_FAILED, message="admission webhook said no")
-UP = Connection(
+UP = RemoteConnection(
     connected=True,
     synced=True,
     reason=Reason.CONNECTED,
@@ -93,7 +93,7 @@ def test_all_is_well() -> None:
         "importedServices": 1,
         "deniedServices": 0,
         "refusedServices": 1,
-        "refused": (Refused(reason="LocalServiceExists", count=1),),
+        "refused": (RefusedCount(reason="LocalServiceExists", count=1),),
         "heldServices": 0,
         "heldSince": "",
         "lastConnected": "2026-01-01T00:00:00Z",
@@ -374,8 +374,8 @@ def test_offers_that_were_not_recorded_are_counted_too() -> None:
     counts = [fields[f"{what}Services"] for what in ("offered", "imported", "denied", "refused")]
     assert counts == [49, 1, 40, 8]
     assert fields["refused"] == (
-        Refused(reason="LimitExceeded", count=7),
-        Refused(reason="LocalServiceExists", count=1),
+        RefusedCount(reason="LimitExceeded", count=7),
+        RefusedCount(reason="LocalServiceExists", count=1),
     )
     assert told(world, "RemoteMesh", "west")[0] == (
         "Ready True Ready: 1 of 49 offered services imported, 48 not (40 DeniedByRule, 7 LimitExceeded, "

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from meshfed.plan import ImportKey
-from meshfed.plan.rivals import Entry, of_service_entry
+from meshfed.plan.foreign_service_entries import ForeignServiceEntry, of_service_entry
 from tests.builders import federated_service, mesh_federation, namespace, pod, remote_mesh, service
 from tests.world import World
 
@@ -124,15 +124,15 @@ def test_local_pods_without_a_sidecar_are_not_made_to_speak_mtls() -> None:
 
 def test_a_service_entry_that_would_take_the_endpoints_too_is_in_the_way() -> None:
     world = World(mesh_federation(), remote_mesh(**MERGE), federated_service("west", "ratings"), service("ratings"))
-    world.planner.service_entry_changed("default", "vms", Entry(selector={"app": "ratings", "v": "1"}))
-    world.planner.service_entry_changed("shop", "vms", Entry(selector={"app": "ratings"}))
+    world.planner.service_entry_changed("default", "vms", ForeignServiceEntry(selector={"app": "ratings", "v": "1"}))
+    world.planner.service_entry_changed("shop", "vms", ForeignServiceEntry(selector={"app": "ratings"}))
     assert reason(world) == "Accepted"
-    world.planner.service_entry_changed("default", "vms", Entry(selector={"app": "ratings"}))
+    world.planner.service_entry_changed("default", "vms", ForeignServiceEntry(selector={"app": "ratings"}))
     assert (reason(world), world.carriers) == ("SelectorShared", [])
     assert message(world).startswith("the selector of ServiceEntry vms matches")
     world.put(service("ratings", selector={"app": "other"}))
     assert reason(world) == "Accepted"
-    world.planner.service_entry_changed("default", "vms", Entry(selector={"app": "other"}))
+    world.planner.service_entry_changed("default", "vms", ForeignServiceEntry(selector={"app": "other"}))
     assert reason(world) == "SelectorShared"
     world.planner.service_entry_changed("default", "vms", None)
     assert reason(world) == "Accepted"
@@ -141,7 +141,7 @@ def test_a_service_entry_that_would_take_the_endpoints_too_is_in_the_way() -> No
 RATINGS = "ratings.default.svc.cluster.local"
 
 
-def entry_of_others(*hosts: str, namespace: str = "shop", **spec: Any) -> Entry:
+def entry_of_others(*hosts: str, namespace: str = "shop", **spec: Any) -> ForeignServiceEntry:
     """A ServiceEntry of somebody else's, as the controller sees it."""
     return of_service_entry({"metadata": {"namespace": namespace}, "spec": {"hosts": list(hosts), **spec}})
 
@@ -177,7 +177,7 @@ def test_a_service_entry_of_others_for_the_host_is_named_and_nothing_goes() -> N
         of_service_entry({"spec": {"hosts": [7, None, ["x"]], "workloadSelector": {"labels": {"a": 7}}}}),
     ],
 )
-def test_service_entries_that_are_no_rivals(theirs: Entry) -> None:
+def test_service_entries_that_are_no_rivals(theirs: ForeignServiceEntry) -> None:
     world = World(mesh_federation(), remote_mesh(), federated_service("west", "ratings"))
     world.planner.service_entry_changed("shop", "theirs", theirs)
     assert (reason(world), message(world)) == ("Accepted", f"imported as {RATINGS}")

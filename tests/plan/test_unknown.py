@@ -15,8 +15,8 @@ from meshfed.model.reasons import Reason
 from meshfed.model.workloads import Workload
 from meshfed.plan import Applied, ExportKey, GatewayKey, ImportKey, MeshKey, Ref
 from meshfed.plan.claims import Claim
+from meshfed.plan.foreign_service_entries import ForeignServiceEntry
 from meshfed.plan.imports import Judged
-from meshfed.plan.rivals import Entry
 from tests.builders import federated_service, host, mesh_federation, namespace, remote_mesh, service
 from tests.plan.histories import (
     beginnings,
@@ -280,7 +280,7 @@ def test_a_service_entry_makes_unknown_who_takes_the_endpoints_of_a_service_and_
     unknown(world, ("ServiceEntry", "default", "theirs"))
     assert judged(world, "ratings") == Unknown(UNREADABLE)
     assert judged(world, "reviews").candidate.reason == Reason.ACCEPTED
-    world.planner.service_entry_changed("default", "theirs", Entry(hosts=(host("reviews"),)))
+    world.planner.service_entry_changed("default", "theirs", ForeignServiceEntry(hosts=(host("reviews"),)))
     assert judged(world, "reviews").candidate.reason == Reason.HOST_SHARED
     assert isinstance(judged(world, "ratings"), Judged)
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from meshfed.telemetry.logs import JSONFormatter, Seldom, TextFormatter
+from meshfed.telemetry.logs import JSONFormatter, LogThrottle, TextFormatter
 
 FORGED = "x\n2026-01-01T00:00:00.000Z INFO    cli: all is well\r\x1b[2J\u2028\x85"
 
@@ -68,8 +68,10 @@ def test_json_is_one_object_with_fields_and_the_error() -> None:
 
 def test_seldom_says_yes_once_a_period_and_forgets_the_oldest_keys() -> None:
     now = 0.0
-    seldom = Seldom(period=60, keys=2, clock=lambda: now)
-    assert [seldom.ready("a"), seldom.ready("a")] == [True, False]
+    log_throttle = LogThrottle(period=60, keys=2, clock=lambda: now)
+    assert [log_throttle.ready("a"), log_throttle.ready("a")] == [True, False]
     now = 60.0
-    assert seldom.ready("a")
-    assert [seldom.ready("b"), seldom.ready("c"), seldom.ready("a")] == [True, True, True], "a was forgotten"
+    assert log_throttle.ready("a")
+    assert [log_throttle.ready("b"), log_throttle.ready("c"), log_throttle.ready("a")] == [True, True, True], (
+        "a was forgotten"
+    )

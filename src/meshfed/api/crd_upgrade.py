@@ -28,51 +28,51 @@ class Step(Enum):
     REFUSE = "refuse"
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class UpgradeVerdict(msgspec.Struct, frozen=True):
     """A step, and what to say of it, in words that go on from the definition's name."""
 
     step: Step
     said: str
 
 
-def judge(name: str, live: dict[str, Any] | None, *, adopt: bool = False) -> Verdict:
+def judge(name: str, live: dict[str, Any] | None, *, adopt: bool = False) -> UpgradeVerdict:
     """What to do about the definition ``name``, of which the cluster has ``live``.
 
     ``adopt`` says whether somebody else's is to be replaced. A name that is none of ours raises KeyError.
     """
     own = definition(name)
     if live is None:
-        return Verdict(Step.APPLY, f"created, of version {__version__}")
+        return UpgradeVerdict(Step.APPLY, f"created, of version {__version__}")
     lacking, lost, version = differences(live), losses(live), _version(live)
     digest = _digest(live)
     if digest is None and lacking:
         if adopt:
-            return Verdict(Step.APPLY, f"replaced: it was not Meshfed's ({_first(lacking)})")
-        return Verdict(
+            return UpgradeVerdict(Step.APPLY, f"replaced: it was not Meshfed's ({_first(lacking)})")
+        return UpgradeVerdict(
             Step.REFUSE,
             f"not Meshfed's ({_first(lacking)}), and may hold objects that are not. If it is the reference's: stop "
             "its controller, and give --adopt-reference (the chart's controller.adoptReference=true). If it is "
             "anybody else's, Meshfed cannot be in this cluster",
         )
     if digest == _digest(own) and not lacking:
-        return Verdict(Step.NOTHING, f"as this version, {__version__}, has it")
+        return UpgradeVerdict(Step.NOTHING, f"as this version, {__version__}, has it")
     if _number(version) > _number(__version__):
         if lacking:
-            return Verdict(
+            return UpgradeVerdict(
                 Step.REFUSE,
                 f"of the newer version {version}, and without what this one, {__version__}, needs ({_first(lacking)}): "
                 f"use {version} or a later one here too",
             )
-        return Verdict(Step.NOTHING, f"of the newer version {version}, which {__version__} gets along with")
+        return UpgradeVerdict(Step.NOTHING, f"of the newer version {version}, which {__version__} gets along with")
     before = version or "a version that it does not state"
     if lost and not () < _number(version) < _number(__version__):
-        return Verdict(
+        return UpgradeVerdict(
             Step.REFUSE,
             f"of {before}, and {__version__} is no newer, but would have objects lose what may be stored in them: "
             f"{_first(lost)}. Where that is meant: `{APPLY_COMMAND}`",
         )
     without = f"; in {__version__}, {_first(lost)}" if lost else ""
-    return Verdict(Step.APPLY, f"brought from {before} to {__version__}{without}")
+    return UpgradeVerdict(Step.APPLY, f"brought from {before} to {__version__}{without}")
 
 
 def definition(name: str) -> dict[str, Any]:

@@ -24,7 +24,7 @@ class ObjectMeta(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"
     finalizers: tuple[str, ...] = ()
 
 
-class Refused(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+class RefusedCount(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     """How many of a remote's offers are not imported for one reason."""
 
     reason: str

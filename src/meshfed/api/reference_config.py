@@ -34,7 +34,7 @@ from meshfed.api.v1alpha1 import (
     Export,
     ExportRule,
     GatewayRef,
-    Import,
+    ImportPolicy,
     LocalIngress,
     MeshFederation,
     MeshFederationSpec,
@@ -189,7 +189,7 @@ def _remote(remote: _Remote, namespace: str) -> RemoteMesh:
             port=remote.port,
             ingress_type=remote.ingress_type,
             discovery=Discovery(namespace="istio-system"),
-            import_=Import(merge=True, allow_tcp=True),
+            import_=ImportPolicy(merge=True, allow_tcp=True),
         ),
     )
 

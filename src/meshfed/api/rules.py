@@ -18,7 +18,7 @@ from meshfed.api.v1alpha1 import (
     Discovery,
     ExportAlias,
     ExportRule,
-    Import,
+    ImportPolicy,
     ImportRule,
     MeshFederation,
     MeshFederationSpec,
@@ -184,7 +184,7 @@ RULES: Final[tuple[Rule, ...]] = (
         message="as and merge have no meaning where action is Deny: remove them",
     ),
     Rule(
-        on=Import,
+        on=ImportPolicy,
         part="exportTo",
         cel="!('*' in self) || size(self) == 1",
         holds=lambda self: "*" not in self or len(self) == 1,

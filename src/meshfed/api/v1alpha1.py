@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta, field
 
-from meshfed.api.meta import ObjectMeta, Refused, StatusCondition
+from meshfed.api.meta import ObjectMeta, RefusedCount, StatusCondition
 from meshfed.api.scalars import (
     SET,
     Address,
@@ -62,7 +62,7 @@ Conditions = Annotated[
     Meta(extra_json_schema={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}),
 ]
 RefusedByReason = Annotated[
-    tuple[Refused, ...],
+    tuple[RefusedCount, ...],
     Meta(extra_json_schema={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["reason"]}),
 ]
 
@@ -256,7 +256,7 @@ class ImportRule(_Spec, frozen=True):
     """`merge` of the import, for the hosts of this rule."""
 
 
-class Import(_Spec, frozen=True):
+class ImportPolicy(_Spec, frozen=True):
     """What of the remote's offers is imported; empty imports everything that does not exist here."""
 
     merge: bool = False
@@ -316,7 +316,7 @@ class RemoteMeshSpec(_Spec, frozen=True):
     """What goes into the DestinationRules of the remote's imports."""
     priority: int = 0
     """Decides conflicts between remotes, before who offered first; the higher wins."""
-    import_: Import | None = field(default=None, name="import")
+    import_: ImportPolicy | None = field(default=None, name="import")
     """What is imported from the remote; absent: nothing, it is published to only."""
     staleness: Staleness = Staleness()
     """What becomes of imports whose remote has been unreachable for a time."""

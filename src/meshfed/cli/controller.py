@@ -19,7 +19,7 @@ from meshfed.cli.exits import BadInput, Exit, OutOfReach
 from meshfed.cli.istio_logging import SCOPES, output_levels
 from meshfed.controller.controller import Controller
 from meshfed.controller.options import LEASE, Fixed, Options
-from meshfed.kube import Client, ClusterConfig, ConfigError, Elector, Timing, detect, process_identity
+from meshfed.kube import Client, ClusterConfig, ConfigError, Elector, LeaseTiming, detect, process_identity
 from meshfed.telemetry import logs
 from meshfed.telemetry.metrics import Metrics
 
@@ -136,7 +136,7 @@ def controller(
     return _run(config=config, options=options, election=timing if leader_elect else None)
 
 
-def _run(*, config: ClusterConfig, options: Options, election: Timing | None) -> int:
+def _run(*, config: ClusterConfig, options: Options, election: LeaseTiming | None) -> int:
     try:
         return asyncio.run(_until_signalled(config, options, election))
     except* ConfigError as errors:
@@ -145,7 +145,7 @@ def _run(*, config: ClusterConfig, options: Options, election: Timing | None) ->
         raise OutOfReach(_sentences(errors)) from errors
 
 
-async def _until_signalled(config: ClusterConfig, options: Options, election: Timing | None) -> int:
+async def _until_signalled(config: ClusterConfig, options: Options, election: LeaseTiming | None) -> int:
     """Run the controller until it is told to stop; a second signal does not wait for it."""
     loop = asyncio.get_running_loop()
     metrics = Metrics()
@@ -179,10 +179,10 @@ def _sentences(group: BaseExceptionGroup[BaseException]) -> str:
     return "; ".join(parts)
 
 
-def _timing(lease: str, renew: str, retry: str) -> Timing:
+def _timing(lease: str, renew: str, retry: str) -> LeaseTiming:
     flags = (("lease-duration", lease), ("renew-deadline", renew), ("retry-period", retry))
     try:
-        return Timing(*(duration(f"--leader-elect-{flag}", text) for flag, text in flags))
+        return LeaseTiming(*(duration(f"--leader-elect-{flag}", text) for flag, text in flags))
     except ValueError as error:
         raise BadInput(f"--leader-elect-*: {error}") from error
 

@@ -58,7 +58,7 @@ def apply(
         How long to wait, such as 90s or 10m.
     """
     from meshfed.cli.arguments import duration
-    from meshfed.controller.definitions import Refused
+    from meshfed.controller.startup.definitions import CRDRefused
     from meshfed.kube import ConfigError, KubeError, detect
 
     seconds = duration("--timeout", timeout)
@@ -67,7 +67,7 @@ def apply(
         asyncio.run(_apply(config, adopt=adopt_reference, dry_run=dry_run, seconds=seconds))
     except ConfigError as error:
         raise BadInput(str(error)) from error
-    except Refused as error:
+    except CRDRefused as error:
         raise NotHeld(f"nothing was changed: {error}") from error
     except TimeoutError as error:
         raise NotHeld(f"after {seconds:g} s not every CRD is in force: `kubectl get crd -o yaml` says why") from error
@@ -77,7 +77,7 @@ def apply(
 
 
 async def _apply(config: ClusterConfig, *, adopt: bool, dry_run: bool, seconds: float) -> None:
-    from meshfed.controller.definitions import bring_up
+    from meshfed.controller.startup.definitions import bring_up
     from meshfed.kube import Client
 
     async with Client(config) as client, asyncio.timeout(seconds):

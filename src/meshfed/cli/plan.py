@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from meshfed.model.offers import Offer
     from meshfed.model.workloads import Workload
-    from meshfed.plan import Inputs, Plan
-    from meshfed.plan.rivals import Entry
+    from meshfed.plan import Plan, PlanInputs
+    from meshfed.plan.foreign_service_entries import ForeignServiceEntry
 
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 _DEFAULT_NAMESPACE = "istio-system"
@@ -77,7 +77,7 @@ def plan(
 
 def _read(
     files: Sequence[str], remotes: Sequence[str], answers: Sequence[str], namespace: str | None
-) -> tuple[Inputs, str]:
+) -> tuple[PlanInputs, str]:
     import msgspec
 
     from meshfed.api.errors import InvalidInput
@@ -142,12 +142,12 @@ def _namespace_of_mesh(documents: Sequence[tuple[str, dict[str, Any]]]) -> str:
     return str(next(iter(found), _DEFAULT_NAMESPACE))
 
 
-def _sorted_out(documents: Sequence[tuple[str, dict[str, Any]]], namespace: str) -> Inputs:
+def _sorted_out(documents: Sequence[tuple[str, dict[str, Any]]], namespace: str) -> PlanInputs:
     """Return the objects that the controller of ``namespace`` would look at; of one that comes twice, the last."""
     from meshfed.api.core import Namespace, Pod, Service
     from meshfed.api.objects import decode_object, type_of
     from meshfed.api.v1alpha1 import FederatedService, MeshFederation, RemoteMesh
-    from meshfed.plan import Inputs
+    from meshfed.plan import PlanInputs
     from meshfed.plan.workloads import of_pod
 
     found: dict[type[Any], dict[tuple[str, str], Any]] = {
@@ -167,7 +167,7 @@ def _sorted_out(documents: Sequence[tuple[str, dict[str, Any]]], namespace: str)
         if place != namespace or kind in {Service, Pod} or decoded.metadata.namespace == namespace:
             found[kind][decoded.metadata.namespace, decoded.metadata.name] = decoded
     others.workloads |= {("Pod", *place): of_pod(pod) for place, pod in found[Pod].items()}
-    return Inputs(
+    return PlanInputs(
         federations=tuple(found[MeshFederation].values()),
         remotes=tuple(found[RemoteMesh].values()),
         namespaces=tuple(found[Namespace].values()),
@@ -189,14 +189,14 @@ class _Others:
         self.service_exports: set[tuple[str, str]] = set()
         self.workloads: dict[tuple[str, str, str], Workload] = {}
         self.rules: dict[tuple[str, str], str] = {}
-        self.entries: dict[tuple[str, str], Entry] = {}
+        self.entries: dict[tuple[str, str], ForeignServiceEntry] = {}
 
     def take(self, document: dict[str, Any], metadata: dict[str, Any]) -> None:
         """Take in an object, if it is of a kind that matters."""
         from meshfed.api.v1alpha1 import OWNER_NAMESPACE_LABEL
         from meshfed.istio import gateway_index
+        from meshfed.plan.foreign_service_entries import of_service_entry
         from meshfed.plan.overrides import host_of
-        from meshfed.plan.rivals import of_service_entry
         from meshfed.plan.workloads import of_entry
 
         place = (str(metadata.get("namespace") or "default"), str(metadata.get("name", "")))
@@ -285,7 +285,7 @@ def _resolved(entries: Sequence[str]) -> dict[str, tuple[str, ...]]:
 # --- writing --------------------------------------------------------------------------------------
 
 
-def _warnings(inputs: Inputs, result: Plan, namespace: str) -> Iterator[str]:
+def _warnings(inputs: PlanInputs, result: Plan, namespace: str) -> Iterator[str]:
     """Yield what a person should know beside the objects."""
     from meshfed.model.reasons import Reason
 

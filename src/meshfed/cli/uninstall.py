@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from meshfed.cli.exits import BadInput, Exit, NotHeld, OutOfReach
 
 if TYPE_CHECKING:
-    from meshfed.controller.removal import Holdings, Left
+    from meshfed.controller.migration.removal import Holdings, Left
     from meshfed.kube import ClusterConfig
 
 _SHOWN = 20
@@ -76,7 +76,7 @@ def uninstall(
 
 
 async def _show(config: ClusterConfig, namespace: str) -> int:
-    from meshfed.controller.removal import holdings
+    from meshfed.controller.migration.removal import holdings
     from meshfed.kube import Client
 
     async with Client(config) as client:
@@ -90,7 +90,7 @@ async def _show(config: ClusterConfig, namespace: str) -> int:
 
 
 async def _uninstall(config: ClusterConfig, namespace: str, *, ask: bool, wait: bool, seconds: float) -> int:
-    from meshfed.controller.removal import Removal, holdings
+    from meshfed.controller.migration.removal import Removal, holdings
     from meshfed.kube import Client
 
     async with Client(config) as client:
@@ -144,7 +144,7 @@ def _remaining(left: Left) -> str:
     held = [
         f"{one} is held by the finalizer {', '.join(one.meta.finalizers)}"
         for one in left.holdings.all
-        if one.leaving and one.meta.finalizers
+        if one.terminating and one.meta.finalizers
     ]
     more = f" and {len(named) - _SHOWN} more" if len(named) > _SHOWN else ""
     what = f"{len(named)} objects remain: {', '.join(named[:_SHOWN])}{more}" if named else "what remains is not known"

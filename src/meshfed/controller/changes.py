@@ -6,12 +6,12 @@ from collections.abc import Callable
 from functools import partial
 
 from meshfed.api.v1alpha1 import FederatedService, MeshFederation, RemoteMesh
-from meshfed.controller.cluster import Inputs
 from meshfed.controller.feed import Feed
-from meshfed.controller.lifecycle import Finalizers, Leftovers
-from meshfed.controller.listener import Listener
 from meshfed.controller.options import Fixed
-from meshfed.controller.statuses import StatusWriter
+from meshfed.controller.remotes.remote_sessions import RemoteSessions
+from meshfed.controller.watches import Watches
+from meshfed.controller.writing.lifecycle import Finalizers, Leftovers
+from meshfed.controller.writing.statuses import StatusWriter
 from meshfed.federation.imports import record_name
 from meshfed.kube import Key
 from meshfed.plan import Planner
@@ -23,10 +23,10 @@ class Changes:
     def __init__(
         self,
         planner: Planner,
-        inputs: Inputs,
+        inputs: Watches,
         feed: Feed,
         *,
-        listener: Listener,
+        listener: RemoteSessions,
         statuses: StatusWriter,
         leftovers: Leftovers,
         finalizers: Finalizers,

@@ -14,17 +14,17 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
-from meshfed.controller.adoption import drop_records
-from meshfed.controller.cluster import Lacking, Served, wait_until_served
-from meshfed.controller.definitions import Refused, bring_up
 from meshfed.controller.environment import Environment
 from meshfed.controller.faults import A_TERM, Faults
 from meshfed.controller.feed import TermEnded
+from meshfed.controller.migration.adoption import drop_records
 from meshfed.controller.options import Options
-from meshfed.controller.publisher import Publisher
-from meshfed.controller.resolver import Lookup, system_lookup
+from meshfed.controller.remotes.publisher import Publisher
+from meshfed.controller.remotes.resolver import Lookup, system_lookup
 from meshfed.controller.serving import health_app, metrics_app, served
+from meshfed.controller.startup.definitions import CRDRefused, bring_up
 from meshfed.controller.term import Term
+from meshfed.controller.watches import Lacking, Served, wait_until_served
 from meshfed.kube import Backoff, Client, Elector, retry_on_error, time_now
 from meshfed.telemetry.metrics import Metrics
 
@@ -59,7 +59,7 @@ class Controller:
         self._reason: str | None = "starting"
 
     @property
-    def complaint(self) -> str | None:
+    def not_ready_reason(self) -> str | None:
         """Why the controller is not ready; ``None`` where it is, as it stays from then on: see `readiness`."""
         return None if self._ready else self.trouble
 
@@ -178,7 +178,7 @@ async def _define(client: Client) -> None:
     try:
         for name, said in await bring_up(client, adopt=True):
             _log.info("the CRD %s: %s", name, said)
-    except Refused as error:
+    except CRDRefused as error:
         raise Lacking(str(error)) from error
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from meshfed.api.v1alpha1 import OWNER_NAMESPACE_LABEL
 from meshfed.controller.faults import Faults
 from meshfed.controller.options import Options
-from meshfed.controller.publisher import Publisher
-from meshfed.controller.resolver import Lookup
+from meshfed.controller.remotes.publisher import Publisher
+from meshfed.controller.remotes.resolver import Lookup
 from meshfed.telemetry.metrics import Metrics
 
 

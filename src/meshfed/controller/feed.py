@@ -12,8 +12,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from meshfed.controller.cluster import Inputs
 from meshfed.controller.faults import A_TERM, Faults, named
+from meshfed.controller.watches import Watches
 from meshfed.kube import Key, Store
 from meshfed.plan import Ref
 
@@ -30,7 +30,7 @@ class TermEnded(Exception):
 class Feed:
     """Passes the changes of one term on."""
 
-    def __init__(self, faults: Faults, inputs: Inputs) -> None:
+    def __init__(self, faults: Faults, inputs: Watches) -> None:
         self._faults = faults
         self._inputs = inputs
         self._failed: TermEnded | None = None

@@ -18,20 +18,20 @@ import asyncio
 import logging
 from functools import partial
 
-from meshfed.controller import adoption
-from meshfed.controller.adoption import Adoption
 from meshfed.controller.changes import Changes
-from meshfed.controller.cluster import NOT_OURS, Inputs, Served
 from meshfed.controller.environment import Environment
 from meshfed.controller.feed import Feed
-from meshfed.controller.lifecycle import Finalizers, Leftovers
-from meshfed.controller.listener import Listener
-from meshfed.controller.lost_records import LostRecords
-from meshfed.controller.not_understood import NotUnderstood
-from meshfed.controller.recollection import outlived, recall
-from meshfed.controller.resolver import Resolver
-from meshfed.controller.working import Work
-from meshfed.controller.writing import Writing
+from meshfed.controller.migration import adoption
+from meshfed.controller.migration.adoption import Adoption
+from meshfed.controller.reconciler import Reconciler
+from meshfed.controller.remotes.lost_records import LostRecords
+from meshfed.controller.remotes.remote_sessions import RemoteSessions
+from meshfed.controller.remotes.resolver import Resolver
+from meshfed.controller.startup.history import outlived, recall
+from meshfed.controller.startup.not_understood import NotUnderstood
+from meshfed.controller.watches import NOT_OURS, Served, Watches
+from meshfed.controller.writing.lifecycle import Finalizers, Leftovers
+from meshfed.controller.writing.writing import Writing
 from meshfed.kube import Client
 from meshfed.plan import ExportKey, Planner, Settings
 
@@ -55,7 +55,7 @@ class Term:
             on_dirty=dirty.set,
             on_failed=lambda subject, error: faults.derived(subject, error, partial(planner.again, subject)),
         )
-        inputs = self._inputs = Inputs(
+        inputs = self._inputs = Watches(
             client,
             served,
             namespace=options.namespace,
@@ -71,7 +71,7 @@ class Term:
         writing = self._writing = Writing(
             environment, client, served, planner=planner, inputs=inputs, feed=self._feed, leading=leading
         )
-        self._work = Work(
+        self._work = Reconciler(
             planner,
             writing.delivery.send,
             failing=writing.failing,
@@ -81,7 +81,7 @@ class Term:
             metrics=environment.metrics,
         )
         self._resolver = Resolver(planner.names_to_resolve, planner.resolution_changed, lookup=environment.lookup)
-        self._listener = Listener(
+        self._listener = RemoteSessions(
             planner=planner,
             engine=writing.engine,
             offers=inputs.offers,

@@ -83,7 +83,7 @@ class _Supersets(_Sets[K]):
         return [key for key in rarest if items <= self._sets[key]]
 
 
-class Source(Protocol):
+class MatchSource(Protocol):
     """What has keys and values that an index goes by."""
 
     def index(self, index: Placed[Any], /) -> None:
@@ -105,7 +105,7 @@ class _Matching(Collection[Items, frozenset[K]]):
         self,
         graph: Graph,
         name: str,
-        source: Source,
+        source: MatchSource,
         items: Callable[[Any, Any], Items | None],
         *,
         perhaps: Callable[[Any], Hashable],

@@ -7,7 +7,7 @@ Nothing here knows Kubernetes, and nothing decides what is exported or imported.
 
 from meshfed.fds._channel import Target
 from meshfed.fds._known import Limits
-from meshfed.fds._streams import Timing
+from meshfed.fds._streams import StreamTiming
 from meshfed.fds.client import DiscoveryClient, Patience
 from meshfed.fds.errors import DiscoveryError, NotReady, ProtocolError, Refused, Unreachable, Unsupported
 from meshfed.fds.exports import Audience, ExportSet, Subscriber
@@ -35,9 +35,9 @@ __all__ = [
     "Refused",
     "Rejected",
     "Sink",
+    "StreamTiming",
     "Subscriber",
     "Target",
-    "Timing",
     "TrustedProxies",
     "Unreachable",
     "Unsupported",

@@ -15,7 +15,7 @@ from meshfed.fds.exports import ExportSet, Subscriber
 from meshfed.fds.messages import DELTA_TYPE, SOTW_TYPE, Dialect
 from meshfed.fds.pb import discovery_pb2 as pb
 from meshfed.fds.transport import Call, Status, StatusError
-from meshfed.telemetry.logs import Seldom
+from meshfed.telemetry.logs import LogThrottle
 from meshfed.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
@@ -26,26 +26,26 @@ _MAX_CLAIMS: Final = 100_000
 _KNOWN_TYPES: Final = frozenset({SOTW_TYPE, DELTA_TYPE})
 
 
-class Timing(msgspec.Struct, frozen=True):
+class StreamTiming(msgspec.Struct, frozen=True):
     """When things are sent, in seconds.
 
-    ``gather``: how long changes are gathered before they are sent. ``heartbeat``: the range of the time between
+    ``debounce``: how long changes are gathered before they are sent. ``heartbeat``: the range of the time between
     heartbeats. ``answer``: how often one stream's requests for the whole list are answered.
     """
 
-    gather: float = 0.05
+    debounce: float = 0.05
     heartbeat: tuple[float, float] = (20.0, 30.0)
     answer: float = 1.0
 
 
-class Service(msgspec.Struct, frozen=True):
+class StreamContext(msgspec.Struct, frozen=True):
     """What all streams of a server work with."""
 
     exports: ExportSet
     metrics: Metrics
-    timing: Timing
+    timing: StreamTiming
     rng: random.Random
-    seldom: Seldom
+    log_throttle: LogThrottle
 
 
 class _Stream:
@@ -53,7 +53,7 @@ class _Stream:
 
     dialect: Dialect
 
-    def __init__(self, call: Call, subscriber: Subscriber, service: Service) -> None:
+    def __init__(self, call: Call, subscriber: Subscriber, service: StreamContext) -> None:
         self._call = call
         self._subscriber = subscriber
         self._exports = service.exports
@@ -88,7 +88,7 @@ class _Stream:
 
     def _nacked(self, nonce: str, why: str) -> None:
         self._service.metrics.fds_refused.labels(reason="nack").inc()
-        if not self._service.seldom.ready(("nack", self._subscriber.name)):
+        if not self._service.log_throttle.ready(("nack", self._subscriber.name)):
             return
         _log.warning(
             "a subscriber did not take what it was sent: %s",
@@ -102,7 +102,7 @@ class SotwStream(_Stream):
 
     dialect = Dialect.SOTW
 
-    def __init__(self, call: Call, subscriber: Subscriber, service: Service) -> None:
+    def __init__(self, call: Call, subscriber: Subscriber, service: StreamContext) -> None:
         super().__init__(call, subscriber, service)
         self._asked = ""
         self._answer_due = False
@@ -133,7 +133,7 @@ class SotwStream(_Stream):
         answered = loop.time() - self._timing.answer
         while True:
             await self._wake.wait()
-            await asyncio.sleep(self._timing.gather)
+            await asyncio.sleep(self._timing.debounce)
             self._wake.clear()
             while self._unknown:
                 type_url = self._unknown.pop()
@@ -163,7 +163,7 @@ class DeltaStream(_Stream):
 
     dialect = Dialect.DELTA
 
-    def __init__(self, call: Call, subscriber: Subscriber, service: Service) -> None:
+    def __init__(self, call: Call, subscriber: Subscriber, service: StreamContext) -> None:
         super().__init__(call, subscriber, service)
         self._subscribed = False
         self._claims: dict[str, str] = {}
@@ -215,7 +215,7 @@ class DeltaStream(_Stream):
                     self._service.metrics.fds_heartbeats_sent.inc()
                     await self._send(self._response(last=True))
                 continue
-            await asyncio.sleep(self._timing.gather)
+            await asyncio.sleep(self._timing.debounce)
             self._wake.clear()
             while self._unknown:
                 await self._send(pb.DeltaDiscoveryResponse(type_url=self._unknown.pop(), nonce=self._nonce()))

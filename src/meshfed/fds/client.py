@@ -30,10 +30,10 @@ from meshfed.fds.transport import (
     Status,
     StatusError,
     StreamClosed,
-    together,
+    run_until_first_error,
 )
 from meshfed.fds.updates import Mailbox, Sink
-from meshfed.telemetry.logs import Seldom
+from meshfed.telemetry.logs import LogThrottle
 from meshfed.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
@@ -114,7 +114,7 @@ class DiscoveryClient:
         count: Count = lambda outcome: metrics.fds_received.labels(remote=name, outcome=outcome).inc()  # noqa: E731
         self._delta = DeltaKnowledge(limits or Limits(), count)
         self._sotw = SotwKnowledge(limits or Limits(), count)
-        self._seldom = Seldom()
+        self._log_throttle = LogThrottle()
         self._heard = 0.0
         self._synced_at: float | None = None
         self._asked_to_confirm = False
@@ -130,7 +130,7 @@ class DiscoveryClient:
 
     async def run(self) -> Never:
         """Follow the remote until cancelled. Raises only what the sink raises."""
-        await together(self._mailbox.deliver(self._sink), self._attempts())
+        await run_until_first_error(self._mailbox.deliver(self._sink), self._attempts())
         raise AssertionError("unreachable: both run for ever")
 
     async def _attempts(self) -> None:
@@ -157,7 +157,7 @@ class DiscoveryClient:
         self._metrics.fds_connected.labels(remote=self._name).set(0)
         if isinstance(error, Diverged):
             self._metrics.fds_divergences.labels(remote=self._name).inc()
-        level = logging.WARNING if self._seldom.ready(type(error)) else logging.DEBUG
+        level = logging.WARNING if self._log_throttle.ready(type(error)) else logging.DEBUG
         _log.log(level, "discovery failed: %s", error, extra={"remote": self._name})
         self._mailbox.disconnected(error)
 
@@ -198,7 +198,7 @@ class DiscoveryClient:
         async with channel.call(DELTA_METHOD) as call:
             await call.send(self._delta.begin(self._node).SerializeToString())
             self._hear()
-            await together(self._read_delta(call), self._listen_for_silence())
+            await run_until_first_error(self._read_delta(call), self._listen_for_silence())
 
     async def _read_delta(self, call: Call) -> None:
         answered = False
@@ -238,7 +238,9 @@ class DiscoveryClient:
             self._hear()
             await self._ask(call)
             doubted = asyncio.Event()
-            await together(self._read_sotw(call, doubted), self._poll(call, doubted), self._listen_for_silence())
+            await run_until_first_error(
+                self._read_sotw(call, doubted), self._poll(call, doubted), self._listen_for_silence()
+            )
 
     async def _read_sotw(self, call: Call, doubted: asyncio.Event) -> None:
         answered = False

@@ -19,12 +19,12 @@ import msgspec
 
 from meshfed.fds import identity
 from meshfed.fds._listener import Listener, ServerCall
-from meshfed.fds._streams import DeltaStream, Service, SotwStream, Timing
+from meshfed.fds._streams import DeltaStream, SotwStream, StreamContext, StreamTiming
 from meshfed.fds.exports import ExportSet, Subscriber
 from meshfed.fds.messages import DELTA_METHOD, SOTW_METHOD, Dialect
-from meshfed.fds.transport import Bounds, Call, Status, StatusError, StreamClosed, together
+from meshfed.fds.transport import Bounds, Call, Status, StatusError, StreamClosed, run_until_first_error
 from meshfed.model.identity import SpiffeID
-from meshfed.telemetry.logs import Seldom
+from meshfed.telemetry.logs import LogThrottle
 from meshfed.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class DiscoveryServer:
         trusted_proxies: identity.TrustedProxies | None = None,
         bundles: identity.Bundles | None = None,
         bounds: Bounds | None = None,
-        timing: Timing | None = None,
+        timing: StreamTiming | None = None,
         connections: int = 256,
         streams: int = 1000,
         rng: random.Random | None = None,
@@ -68,12 +68,12 @@ class DiscoveryServer:
         self._authorize = authorize
         self._proxies = trusted_proxies or identity.TrustedProxies()
         self._bundles = bundles or {}
-        self._service = Service(
+        self._service = StreamContext(
             exports=exports,
             metrics=metrics,
-            timing=timing or Timing(),
+            timing=timing or StreamTiming(),
             rng=rng or random.Random(),  # noqa: S311 - jitter
-            seldom=Seldom(),
+            log_throttle=LogThrottle(),
         )
         self._open: set[_Open] = set()
         self._listener = Listener(
@@ -136,7 +136,7 @@ class DiscoveryServer:
         if subscriber is None:
             refusal = self._refusal(caller)
             self._service.metrics.fds_refused.labels(reason="identity").inc()
-            if self._service.seldom.ready(caller or call.peer_address):
+            if self._service.log_throttle.ready(caller or call.peer_address):
                 _log.warning("refused a discovery subscriber: %s", refusal.message, extra={"peer": call.peer_address})
             raise refusal
         streams = sum(1 for stream in self._open if stream.subscriber == subscriber)
@@ -164,13 +164,13 @@ class DiscoveryServer:
         stream = make(call, subscriber, self._service)
         record = _Open(identity=caller, subscriber=subscriber, dialect=stream.dialect, ended=ended)
         gauge = self._service.metrics.fds_subscribers.labels(dialect=stream.dialect.value)
-        level = logging.INFO if self._service.seldom.ready((subscriber.name, stream.dialect)) else logging.DEBUG
+        level = logging.INFO if self._service.log_throttle.ready((subscriber.name, stream.dialect)) else logging.DEBUG
         fields = {"subscriber": subscriber.name, "dialect": stream.dialect.value, "peer": call.peer_address}
         self._open.add(record)
         gauge.inc()
         _log.log(level, "a discovery subscriber came", extra=fields)
         try:
-            await together(stream.read(), stream.write(), _raise_when(ended))
+            await run_until_first_error(stream.read(), stream.write(), _raise_when(ended))
         except (StreamClosed, StatusError) as error:
             _log.log(level, "a discovery subscriber left: %s", error, extra=fields)
             raise

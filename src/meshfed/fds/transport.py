@@ -19,7 +19,7 @@ from h2.errors import ErrorCodes
 from meshfed.fds._h2 import Bounds, Stream, address_of
 from meshfed.fds._inbox import StreamClosed
 
-__all__ = ["CONTENT_TYPE", "Bounds", "Call", "Status", "StatusError", "StreamClosed", "together"]
+__all__ = ["CONTENT_TYPE", "Bounds", "Call", "Status", "StatusError", "StreamClosed", "run_until_first_error"]
 
 _PREFIX: Final = struct.Struct(">BI")
 _YIELD_EVERY: Final = 50
@@ -127,7 +127,7 @@ class Call:
             await self._stream.window_updated.wait()
 
 
-async def together(*parts: Coroutine[None, None, None]) -> None:
+async def run_until_first_error(*parts: Coroutine[None, None, None]) -> None:
     """Run the parts of a call at the same time until one fails, and raise its error alone.
 
     Not a TaskGroup, which loses a cancellation where a part fails in the same moment, say because its stream closes.

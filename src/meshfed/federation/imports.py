@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from meshfed.api.v1alpha1 import FederatedServiceSpec, Import, ImportRule
+from meshfed.api.v1alpha1 import FederatedServiceSpec, ImportPolicy, ImportRule
 from meshfed.federation.protection import (
     is_api_server,
     is_discovery_service,
@@ -51,7 +51,7 @@ def recorded_offer(spec: FederatedServiceSpec) -> Offer:
     )
 
 
-def judge(mesh: LocalMesh, remote: Remote, rules: Import | None, offer: Offer) -> Verdict:
+def judge(mesh: LocalMesh, remote: Remote, rules: ImportPolicy | None, offer: Offer) -> Verdict:
     """Judge an offer that passed ``offers.checked`` by the import rules of its remote."""
     if rules is None:
         return _no(Reason.NOT_IMPORTED, f"RemoteMesh {remote.name} has no `import`: nothing is imported from it")

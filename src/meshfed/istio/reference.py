@@ -28,7 +28,7 @@ _SNI: Final = re.compile(r"outbound_\.([0-9]{1,5})_\._\.(.+)")
 _ROUTE_HOST: Final = re.compile(r"(.+)-([0-9]{1,5})\.([^.]+)\.svc\.(.+)")
 
 
-class Import(msgspec.Struct, frozen=True, order=True):
+class ReferenceImport(msgspec.Struct, frozen=True, order=True):
     """A host that a remote serves here."""
 
     remote: str
@@ -42,7 +42,7 @@ class Remnant(msgspec.Struct, frozen=True):
     its work. Where it has neither, nobody knows what it is for.
     """
 
-    imports: tuple[Import, ...] = ()
+    imports: tuple[ReferenceImport, ...] = ()
     successor: str = ""
 
 
@@ -101,15 +101,15 @@ def _service_entry(name: str, spec: Mapping[str, Any], remotes: Collection[str])
         return Remnant(successor=name if name.removeprefix(FDS_SERVICE_PREFIX) in remotes else "")
     host = next(iter(spec.get("hosts") or ()), "")
     stem = f"import-{host.replace('.', '-')}-"
-    return Remnant(imports=tuple(Import(remote, host) for remote in sorted(remotes) if name == stem + remote))
+    return Remnant(imports=tuple(ReferenceImport(remote, host) for remote in sorted(remotes) if name == stem + remote))
 
 
-def _joined(name: str, namespace: str, mesh: LocalMesh, remotes: Collection[str]) -> Iterator[Import]:
+def _joined(name: str, namespace: str, mesh: LocalMesh, remotes: Collection[str]) -> Iterator[ReferenceImport]:
     """The imports that a WorkloadEntry ``import-<remote>-<service>-<number>`` may be of."""
     for remote in sorted(remotes):
         service = re.fullmatch(rf"import-{re.escape(remote)}-(.+)-[0-9]+", name)
         if service:
-            yield Import(remote, f"{service[1]}.{namespace}.svc.{mesh.cluster_domain}")
+            yield ReferenceImport(remote, f"{service[1]}.{namespace}.svc.{mesh.cluster_domain}")
 
 
 def _destination_rule(spec: Mapping[str, Any], remotes: Mapping[str, Remote]) -> Remnant:
@@ -117,7 +117,7 @@ def _destination_rule(spec: Mapping[str, Any], remotes: Mapping[str, Remote]) ->
     if host.startswith(FDS_SERVICE_PREFIX):
         remote = remotes.get(host.partition(".")[0].removeprefix(FDS_SERVICE_PREFIX))
         return Remnant(successor=discovery_rule_name(remote) if remote is not None else "")
-    return Remnant(imports=tuple(Import(remote, host) for remote in sorted(remotes)))
+    return Remnant(imports=tuple(ReferenceImport(remote, host) for remote in sorted(remotes)))
 
 
 def _filter(spec: Mapping[str, Any], mesh: LocalMesh) -> str:

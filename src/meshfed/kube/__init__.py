@@ -10,7 +10,7 @@ from __future__ import annotations
 from meshfed.kube.backoff import Backoff, retry_on_error
 from meshfed.kube.client import Client, PatchType, WatchEvent
 from meshfed.kube.config import ClusterConfig, in_cluster
-from meshfed.kube.discovery import Discovery, discover
+from meshfed.kube.discovery import ServedAPIs, discover
 from meshfed.kube.engine import Engine, EngineStatistics
 from meshfed.kube.errors import (
     AlreadyExists,
@@ -33,7 +33,7 @@ from meshfed.kube.errors import (
 )
 from meshfed.kube.events import Recorder, Subject
 from meshfed.kube.kubeconfig import detect, load_kubeconfig
-from meshfed.kube.lease import LEASES, Elector, Timing, process_identity
+from meshfed.kube.lease import LEASES, Elector, LeaseTiming, process_identity
 from meshfed.kube.ownership import Ownership
 from meshfed.kube.queue import QueueStatistics, WorkQueue
 from meshfed.kube.reflector import Reflector, ReflectorState, ReflectorStatistics
@@ -52,7 +52,6 @@ __all__ = [
     "ClusterConfig",
     "ConfigError",
     "Conflict",
-    "Discovery",
     "Elector",
     "Engine",
     "EngineStatistics",
@@ -61,6 +60,7 @@ __all__ = [
     "Invalid",
     "Key",
     "KubeError",
+    "LeaseTiming",
     "MalformedAnswer",
     "Manifest",
     "NotFound",
@@ -76,12 +76,12 @@ __all__ = [
     "ReflectorState",
     "ReflectorStatistics",
     "Resource",
+    "ServedAPIs",
     "ServerFailure",
     "Silent",
     "SourceState",
     "Store",
     "Subject",
-    "Timing",
     "TooManyRequests",
     "TransportError",
     "Unauthorized",

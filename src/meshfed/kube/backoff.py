@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from meshfed.kube.errors import KubeError
-from meshfed.telemetry.logs import Seldom
+from meshfed.telemetry.logs import LogThrottle
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -58,7 +58,7 @@ async def retry_on_error(
     the server asked for that.
     """
     backoff = backoff or Backoff(base=1.0, cap=5.0)
-    seldom = Seldom(clock=asyncio.get_running_loop().time)
+    log_throttle = LogThrottle(clock=asyncio.get_running_loop().time)
     while True:
         try:
             return await ask()
@@ -68,6 +68,6 @@ async def retry_on_error(
             level = logging.WARNING if error.retryable else logging.ERROR
         if not_ready is not None:
             not_ready(reason)
-        if seldom.ready(reason):
+        if log_throttle.ready(reason):
             _log.log(level, "waiting: %s", reason)
         await asyncio.sleep(delay)

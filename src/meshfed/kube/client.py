@@ -11,7 +11,7 @@ from typing import Any, Final, Self, TypedDict, TypeVar, Unpack, overload
 import msgspec
 
 from meshfed.kube.config import ClusterConfig
-from meshfed.kube.connection import Call, Connection
+from meshfed.kube.connection import HTTPConnection, Request
 from meshfed.kube.errors import MalformedAnswer, Silent, api_error
 from meshfed.kube.lines import LineSplitter
 from meshfed.kube.resources import Manifest, Resource
@@ -84,7 +84,7 @@ class Client:
     ) -> None:
         self.config = config
         self.metrics = metrics or Metrics()
-        self._connection = Connection(config, metrics=self.metrics, timeout=timeout, concurrency=concurrency)
+        self._connection = HTTPConnection(config, metrics=self.metrics, timeout=timeout, concurrency=concurrency)
         self._manager = {"fieldManager": field_manager}
 
     def fenced(self, may_write: Callable[[], bool]) -> Self:
@@ -111,7 +111,7 @@ class Client:
     async def get(self, resource: Resource, name: str, *, namespace: str | None = None, into: type[_T]) -> _T: ...
     async def get(self, resource: Resource, name: str, *, namespace: str | None = None, into: Any = Manifest) -> Any:
         """One object, decoded ``into`` that type; ``NotFound`` where there is none."""
-        return _decode(await self._send(Call("get", resource, resource.path(namespace, name))), into)
+        return _decode(await self._send(Request("get", resource, resource.path(namespace, name))), into)
 
     @overload
     async def list(self, resource: Resource, **selection: Unpack[Selection]) -> Sequence[Manifest]: ...
@@ -138,7 +138,7 @@ class Client:
             params["limit"] = str(limit)
         if token:
             params["continue"] = token
-        found = _decode(await self._send(Call("list", resource, path, params)), _List)
+        found = _decode(await self._send(Request("list", resource, path, params)), _List)
         return Page(found.items or (), found.metadata.resource_version, found.metadata.next)
 
     async def pages(
@@ -164,7 +164,7 @@ class Client:
             namespace = manifest["metadata"].get("namespace")
         if resource.namespaced and not namespace:
             raise ValueError(f"a new one of {resource} needs a namespace")
-        call = Call("create", resource, resource.path(namespace), self._manager, _encode(manifest))
+        call = Request("create", resource, resource.path(namespace), self._manager, _encode(manifest))
         return await self._written(call)
 
     async def replace(self, resource: Resource, manifest: Mapping[str, Any]) -> Manifest:
@@ -174,7 +174,7 @@ class Client:
         """
         metadata = manifest["metadata"]
         path = resource.path(metadata.get("namespace"), metadata["name"])
-        return await self._written(Call("update", resource, path, self._manager, _encode(manifest)))
+        return await self._written(Request("update", resource, path, self._manager, _encode(manifest)))
 
     async def patch(
         self,
@@ -190,7 +190,7 @@ class Client:
         """Change parts of an object and return it as stored; ``force`` takes fields over, in an apply."""
         params = self._manager | ({"force": "true"} if force else {})
         path = resource.path(namespace, name, subresource)
-        return await self._written(Call("patch", resource, path, params, _encode(patch), patch_type))
+        return await self._written(Request("patch", resource, path, params, _encode(patch), patch_type))
 
     async def patch_status(
         self, resource: Resource, name: str, status: Mapping[str, Any], *, namespace: str | None = None
@@ -215,7 +215,7 @@ class Client:
             options["preconditions"] = preconditions
         if propagation:
             options["propagationPolicy"] = propagation
-        await self._send(Call("delete", resource, resource.path(namespace, name), body=_encode(options)))
+        await self._send(Request("delete", resource, resource.path(namespace, name), body=_encode(options)))
 
     async def watch(
         self, resource: Resource, *, resource_version: str, timeout_seconds: int, **selection: Unpack[Selection]
@@ -237,7 +237,7 @@ class Client:
         # A peer that died without a word is found by TCP keepalive; one whose kernel lives but that will never speak
         # again (a hung server, a load balancer that lost its backend) only by having a time when it should be over.
         timeout = timeout_seconds + _WATCH_GRACE
-        call = Call("watch", resource, path, params)
+        call = Request("watch", resource, path, params)
         splitter = LineSplitter()
         async with self._connection.stream(call, timeout=timeout) as response:
             try:
@@ -256,13 +256,13 @@ class Client:
 
     async def fetch(self, path: str, *, accept: str = "application/json") -> tuple[str, bytes]:
         """GET a path that belongs to no resource, such as ``/version``: its Content-Type and its body."""
-        call = Call("get", path.strip("/").partition("/")[0], path, accept=accept)
+        call = Request("get", path.strip("/").partition("/")[0], path, accept=accept)
         return await self._connection.send(call)
 
-    async def _send(self, call: Call) -> bytes:
+    async def _send(self, call: Request) -> bytes:
         return (await self._connection.send(call)).body
 
-    async def _written(self, call: Call) -> Manifest:
+    async def _written(self, call: Request) -> Manifest:
         stored: Manifest = _decode(await self._send(call), Manifest)
         return stored
 

@@ -27,7 +27,7 @@ from meshfed.kube.config import ClusterConfig
 from meshfed.kube.errors import NotLeading, TransportError, api_error
 from meshfed.kube.resources import Resource
 from meshfed.kube.tls import ContextSource
-from meshfed.telemetry.logs import Seldom
+from meshfed.telemetry.logs import LogThrottle
 from meshfed.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ _CONNECT_TIMEOUT: Final = 10.0
 _ERROR_BODY: Final = 65536
 
 
-class Call(msgspec.Struct, frozen=True):
+class Request(msgspec.Struct, frozen=True):
     """One request; ``verb`` is the API's word, which decides the method."""
 
     verb: str
@@ -65,7 +65,7 @@ class Answer(NamedTuple):
     body: bytes
 
 
-class Connection:
+class HTTPConnection:
     """A connection to one API server, between ``open`` and ``close``.
 
     ``send`` and ``stream`` raise ``TransportError``, ``APIError`` by kind, ``ConfigError`` where credentials cannot be
@@ -80,7 +80,7 @@ class Connection:
         self._timeout = timeout
         self._slots = asyncio.Semaphore(concurrency)
         self._tls = ContextSource(config.tls) if self.server.startswith("https:") else None
-        self._warned = Seldom(period=3600.0)
+        self._warned = LogThrottle(period=3600.0)
         self._session: aiohttp.ClientSession | None = None
         self._may_write: Callable[[], bool] = lambda: True
 
@@ -113,13 +113,13 @@ class Connection:
             await self._session.close()
             self._session = None
 
-    async def send(self, call: Call) -> Answer:
+    async def send(self, call: Request) -> Answer:
         """The whole answer to ``call``, if it is a good one."""
         async with self._slots, self.stream(call, timeout=self._timeout) as response:
             return Answer(response.headers.get("Content-Type", ""), await response.read())
 
     @contextlib.asynccontextmanager
-    async def stream(self, call: Call, *, timeout: float) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def stream(self, call: Request, *, timeout: float) -> AsyncIterator[aiohttp.ClientResponse]:
         """The response to ``call``, if it is a good one; it may take ``timeout`` seconds until its end.
 
         Errors while its body is read become ours as well.
@@ -134,7 +134,7 @@ class Connection:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise TransportError(f"{call.verb} {self.server}{call.path}: {_describe(error)}") from error
 
-    async def _authorized(self, call: Call, timeout: float) -> aiohttp.ClientResponse:
+    async def _authorized(self, call: Request, timeout: float) -> aiohttp.ClientResponse:
         header = await self._config.credentials.authorization()
         response = await self._request(call, header, timeout)
         if response.status == HTTPStatus.UNAUTHORIZED and await self._config.credentials.rejected(header):
@@ -143,7 +143,7 @@ class Connection:
             response = await self._request(call, header, timeout)
         return response
 
-    async def _request(self, call: Call, authorization: str | None, timeout: float) -> aiohttp.ClientResponse:
+    async def _request(self, call: Request, authorization: str | None, timeout: float) -> aiohttp.ClientResponse:
         if self._session is None:
             raise RuntimeError("the client is used outside of its `async with` block")
         headers = {"Accept": call.accept}
@@ -176,7 +176,7 @@ class Connection:
                 _log.warning("the Kubernetes API warns: %s", warning, extra={"resource": str(call.resource)})
         return response
 
-    def _count(self, call: Call, status: int) -> None:
+    def _count(self, call: Request, status: int) -> None:
         self._metrics.api_requests.labels(call.verb, str(call.resource), str(status)).inc()
         if status and call.verb in _WRITES:
             self._metrics.api_writes.labels(call.verb, str(call.resource)).inc()

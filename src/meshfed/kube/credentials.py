@@ -152,7 +152,7 @@ class ExecSpec(msgspec.Struct, frozen=True, rename="camel"):
     interactive_mode: str = ""
 
 
-class _Status(msgspec.Struct, rename="camel"):
+class _ExecStatus(msgspec.Struct, rename="camel"):
     token: str = ""
     client_certificate_data: str = ""
     client_key_data: str = ""
@@ -162,7 +162,7 @@ class _Status(msgspec.Struct, rename="camel"):
 class _ExecCredential(msgspec.Struct, rename="camel"):
     api_version: str
     kind: str
-    status: _Status | None = None
+    status: _ExecStatus | None = None
 
 
 def _now() -> float:
@@ -287,7 +287,7 @@ class ExecPlugin(Credentials):
             )
         return terminal and self._spec.interactive_mode != "Never"
 
-    def _parse(self, output: bytes) -> _Status:
+    def _parse(self, output: bytes) -> _ExecStatus:
         try:
             answer = msgspec.json.decode(output, type=_ExecCredential)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:

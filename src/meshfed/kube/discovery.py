@@ -25,7 +25,7 @@ _ACCEPT: Final = ",".join(
 )
 
 
-class Discovery(msgspec.Struct, frozen=True):
+class ServedAPIs(msgspec.Struct, frozen=True):
     """What is served, each group's preferred version first; ``failed`` names group versions that gave no answer."""
 
     resources: tuple[Resource, ...]
@@ -95,12 +95,12 @@ class _LegacyResources(msgspec.Struct):
     resources: tuple[_LegacyResource, ...] | None = None
 
 
-async def discover(client: Client) -> Discovery:
+async def discover(client: Client) -> ServedAPIs:
     """Ask the server what it serves. ``TransportError`` or ``APIError`` where it does not answer at all."""
     return _joined([await _root(client, root) for root in ("/api", "/apis")])
 
 
-async def _root(client: Client, root: str) -> Discovery:
+async def _root(client: Client, root: str) -> ServedAPIs:
     content_type, body = await client.fetch(root, accept=_ACCEPT)
     if "as=APIGroupDiscoveryList" in content_type:
         return _aggregated(_convert(body, _Aggregated))
@@ -109,14 +109,14 @@ async def _root(client: Client, root: str) -> Discovery:
     return _joined([await _group_version(client, root, name) for name in names])
 
 
-def _joined(parts: list[Discovery]) -> Discovery:
-    return Discovery(
+def _joined(parts: list[ServedAPIs]) -> ServedAPIs:
+    return ServedAPIs(
         tuple(resource for part in parts for resource in part.resources),
         tuple(name for part in parts for name in part.failed),
     )
 
 
-def _aggregated(answer: _Aggregated) -> Discovery:
+def _aggregated(answer: _Aggregated) -> ServedAPIs:
     resources, failed = [], []
     for group in answer.items or ():
         for version in group.versions or ():
@@ -133,7 +133,7 @@ def _aggregated(answer: _Aggregated) -> Discovery:
                 for found in version.resources or ()
                 if found.response_kind is not None
             ]
-    return Discovery(tuple(resources), tuple(failed))
+    return ServedAPIs(tuple(resources), tuple(failed))
 
 
 def _versions(group: _Group) -> Iterator[str]:
@@ -142,13 +142,13 @@ def _versions(group: _Group) -> Iterator[str]:
     yield from sorted(names, key=lambda name: name != preferred)
 
 
-async def _group_version(client: Client, root: str, name: str) -> Discovery:
+async def _group_version(client: Client, root: str, name: str) -> ServedAPIs:
     try:
         _, body = await client.fetch(f"{root}/{name}")
     except APIError:
-        return Discovery((), (name,))
+        return ServedAPIs((), (name,))
     group, _, version = name.rpartition("/")
-    return Discovery(
+    return ServedAPIs(
         tuple(
             Resource(group, version, found.name, found.kind, found.namespaced)
             for found in _convert(body, _LegacyResources).resources or ()

@@ -168,14 +168,14 @@ class _Details(msgspec.Struct, rename="camel"):
     retry_after_seconds: float | None = None
 
 
-class _Status(msgspec.Struct):
+class _ErrorStatus(msgspec.Struct):
     message: str = ""
     reason: str = ""
     code: int = 0
     details: _Details | None = None
 
 
-_decode_status: Final = msgspec.json.Decoder(_Status).decode
+_decode_status: Final = msgspec.json.Decoder(_ErrorStatus).decode
 _WAIT_LIMIT: Final = 300.0
 
 
@@ -187,7 +187,7 @@ def api_error(status: int, body: msgspec.Raw | bytes, headers: Mapping[str, str]
     try:
         answer = _decode_status(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        answer = _Status(message=bytes(body[:200]).decode(errors="replace").strip())
+        answer = _ErrorStatus(message=bytes(body[:200]).decode(errors="replace").strip())
     code = status or answer.code or 500
     details = answer.details or _Details()
     retry_after = details.retry_after_seconds

@@ -20,7 +20,7 @@ from meshfed.kube.client import Client
 from meshfed.kube.errors import AlreadyExists, Forbidden, KubeError, NotFound
 from meshfed.kube.resources import Manifest, Resource
 from meshfed.model.turns import Turns
-from meshfed.telemetry.logs import Seldom
+from meshfed.telemetry.logs import LogThrottle
 
 _log = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ class Recorder:
         self._waiting: Turns[_Waiting] = Turns()
         self._of_flow: Counter[Hashable] = Counter()
         self._some = asyncio.Event()
-        self._refused = Seldom(period=3600.0)
+        self._refused = LogThrottle(period=3600.0)
 
     def record(self, subject: Subject, kind: EventType, reason: str, message: str, *, flow: Hashable = None) -> None:
         """Have an Event written about ``subject`` in the turn of ``flow``, unless there are too many already."""

@@ -39,7 +39,7 @@ from meshfed.kube.client import Client
 from meshfed.kube.errors import AlreadyExists, Conflict, KubeError, NotFound
 from meshfed.kube.resources import Manifest, Resource
 from meshfed.kube.times import micro_time_now
-from meshfed.telemetry.logs import Seldom
+from meshfed.telemetry.logs import LogThrottle
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ _TICK: Final = 0.001
 """Below what timers tell apart."""
 
 
-class Timing(msgspec.Struct, frozen=True):
+class LeaseTiming(msgspec.Struct, frozen=True):
     """The times of an election, in seconds; client-go's defaults.
 
     ``lease``: how long a candidate waits after the holder's last sign of life. ``renew``: how long the holder goes on
@@ -106,7 +106,7 @@ class Elector:
         namespace: str,
         name: str,
         identity: str,
-        timing: Timing = Timing(),  # noqa: B008 - immutable
+        timing: LeaseTiming = LeaseTiming(),  # noqa: B008 - immutable
         clock: Callable[[], float] = steady_clock,
         rng: Callable[[], float] = random.random,
     ) -> None:
@@ -122,7 +122,7 @@ class Elector:
         self._holder = ""
         self._free_at = -math.inf
         self._leads_until = -math.inf
-        self._reported = Seldom()
+        self._reported = LogThrottle()
 
     @property
     def leading(self) -> bool:

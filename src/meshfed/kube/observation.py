@@ -16,7 +16,7 @@ import msgspec
 from meshfed.kube.backoff import Backoff, retry_on_error
 from meshfed.kube.client import Client
 from meshfed.kube.desired import Observed
-from meshfed.kube.discovery import Discovery, discover
+from meshfed.kube.discovery import ServedAPIs, discover
 from meshfed.kube.reflector import Reflector, ReflectorStatistics
 from meshfed.kube.resources import ObjectKey, Resource, version_number, version_rank
 from meshfed.kube.store import Store
@@ -119,7 +119,7 @@ class Observation:
                     self._resolve(kind, served, tasks)
                 await asyncio.sleep(_DISCOVERY_PERIOD * (0.5 + self._rng()))
 
-    def _resolve(self, kind: WatchedKind, served: Discovery, tasks: asyncio.TaskGroup) -> None:
+    def _resolve(self, kind: WatchedKind, served: ServedAPIs, tasks: asyncio.TaskGroup) -> None:
         resource = next((version for version in kind.versions if served.serves(version)), None)
         if resource is not None:
             kind.absent = False

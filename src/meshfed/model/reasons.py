@@ -228,7 +228,7 @@ EVENTS: Final[dict[EventReason, str]] = {
 """What each Event tells, for the documentation."""
 
 
-class Happening(msgspec.Struct, frozen=True):
+class EventRecord(msgspec.Struct, frozen=True):
     """Something worth an Event; ``warns`` where a person may have to act."""
 
     reason: EventReason

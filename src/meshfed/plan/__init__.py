@@ -11,26 +11,26 @@ from meshfed.plan.keys import (
     RemoteKey,
     RemoteStatusKey,
 )
-from meshfed.plan.offline import Inputs, Plan, drain, feed, plan_all, record_manifest
+from meshfed.plan.offline import Plan, PlanInputs, drain, feed, plan_all, record_manifest
 from meshfed.plan.planner import Planner
-from meshfed.plan.values import Applied, Connection, Outputs, Published, Ref, Settings, StatusUpdate
+from meshfed.plan.values import Applied, Outputs, Published, Ref, RemoteConnection, Settings, StatusUpdate
 
 __all__ = [
     "Applied",
-    "Connection",
     "ExportKey",
     "GatewayKey",
     "ImportKey",
-    "Inputs",
     "Key",
     "MeshKey",
     "MeshStatusKey",
     "OfferKey",
     "Outputs",
     "Plan",
+    "PlanInputs",
     "Planner",
     "Published",
     "Ref",
+    "RemoteConnection",
     "RemoteKey",
     "RemoteStatusKey",
     "Settings",

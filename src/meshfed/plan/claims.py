@@ -22,7 +22,7 @@ class Claim(msgspec.Struct, frozen=True):
     created: str
     unservable: tuple[int, ...] = ()
     """Ports that the OpenShift router in front of this mesh cannot serve."""
-    meshless: bool = False
+    no_sidecar: bool = False
     """Whether nothing that is behind it has a sidecar, so that the gateway reaches nobody."""
     hidden: bool = False
     """Whether the gateway is in none of the namespaces whose proxies are told of it."""
@@ -32,7 +32,7 @@ class Claim(msgspec.Struct, frozen=True):
         """Why it cannot be reached, or not wholly, though it is exported."""
         return (
             *((Reason.NAME_TOO_LONG,) if self.unservable else ()),
-            *((Reason.NO_MESH_ENDPOINTS,) if self.meshless else ()),
+            *((Reason.NO_MESH_ENDPOINTS,) if self.no_sidecar else ()),
             *((Reason.HIDDEN_FROM_GATEWAY,) if self.hidden else ()),
         )
 
@@ -92,7 +92,7 @@ def described(claim: Claim) -> Decision:
             f"; the OpenShift router cannot serve port {ports}: <name>-<port>.<namespace>.svc.<domain> needs DNS "
             "labels of at most 63 characters"
         )
-    if claim.meshless:
+    if claim.no_sidecar:
         message += "; none of its pods has a sidecar, so the gateway has nobody to send to"
     if claim.hidden:
         message += f"; its annotation {EXPORT_TO} hides it from the gateway, which passes no calls on to it"

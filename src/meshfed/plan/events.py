@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from meshfed.api.meta import StatusCondition
-from meshfed.model.reasons import DENIALS, ConditionType, Decision, EventReason, Happening, Reason
+from meshfed.model.reasons import DENIALS, ConditionType, Decision, EventReason, EventRecord, Reason
 from meshfed.plan.statuses import listed
 from meshfed.plan.values import Published
 
@@ -28,7 +28,7 @@ _UNEXPECTED = frozenset(
 
 def turned(
     kind: str, before: Iterable[StatusCondition], after: Iterable[StatusCondition], *, connected_before: bool = False
-) -> Iterator[Happening]:
+) -> Iterator[EventRecord]:
     """What is worth telling of an object of ``kind`` whose conditions were ``before`` and are ``after`` now.
 
     ``connected_before``: for a RemoteMesh, whether there ever was a connection.
@@ -45,41 +45,41 @@ def turned(
 
 def _happening(
     kind: str, was: StatusCondition | None, now: StatusCondition, *, connected_before: bool
-) -> Happening | None:
+) -> EventRecord | None:
     holds, held = now.status == "True", was is not None and was.status == "True"
     match kind, now.type:
         case "RemoteMesh", ConditionType.CONNECTED if holds:
             # A controller that restarts connects anew, which is no news of the remote.
             again = was is not None and was.reason == Reason.CONNECTING and connected_before
-            return None if again else Happening(EventReason.REMOTE_FOUND, now.message)
+            return None if again else EventRecord(EventReason.REMOTE_FOUND, now.message)
         case "RemoteMesh", ConditionType.CONNECTED if now.reason in _LOST:
-            return Happening(EventReason.REMOTE_LOST, now.message, warns=True)
+            return EventRecord(EventReason.REMOTE_LOST, now.message, warns=True)
         case "RemoteMesh", ConditionType.SYNCED if now.reason in _SYNC:
-            return Happening(_SYNC[Reason(now.reason)], now.message, warns=True)
+            return EventRecord(_SYNC[Reason(now.reason)], now.message, warns=True)
         case "RemoteMesh", ConditionType.IDENTITY_UNIQUE if not holds:
             shadowed = now.reason == Reason.IDENTITY_SHADOWED
             reason = EventReason.IDENTITY_SHADOWED if shadowed else EventReason.IDENTITY_AMBIGUOUS
-            return Happening(reason, now.message, warns=True)
+            return EventRecord(reason, now.message, warns=True)
         case "RemoteMesh", ConditionType.READY if now.reason in _MISCONFIGURED:
-            return Happening(EventReason.NOT_READY, f"{now.reason}: {now.message}", warns=True)
+            return EventRecord(EventReason.NOT_READY, f"{now.reason}: {now.message}", warns=True)
         case "MeshFederation", ConditionType.READY if holds and not held:
-            return Happening(EventReason.READY, now.message)
+            return EventRecord(EventReason.READY, now.message)
         case "MeshFederation", ConditionType.READY if not holds and now.reason != Reason.PENDING:
-            return Happening(EventReason.NOT_READY, f"{now.reason}: {now.message}", warns=True)
+            return EventRecord(EventReason.NOT_READY, f"{now.reason}: {now.message}", warns=True)
         case "FederatedService", ConditionType.ACCEPTED if not holds and now.reason != Reason.REMOTE_MISSING:
-            return Happening(EventReason.DENIED, f"{now.reason}: {now.message}", warns=now.reason not in DENIALS)
+            return EventRecord(EventReason.DENIED, f"{now.reason}: {now.message}", warns=now.reason not in DENIALS)
         case "FederatedService", ConditionType.ACCEPTED if now.reason == Reason.HOST_SHARED:
-            return Happening(EventReason.HOST_SHARED, now.message, warns=True)
+            return EventRecord(EventReason.HOST_SHARED, now.message, warns=True)
         case "FederatedService", ConditionType.APPLIED if holds and not held:
-            return Happening(EventReason.IMPORTED, f"imported: {now.message}")
+            return EventRecord(EventReason.IMPORTED, f"imported: {now.message}")
         case "FederatedService", ConditionType.APPLIED if now.reason in _FAILED:
-            return Happening(EventReason.IMPORT_FAILED, f"{now.reason}: {now.message}", warns=True)
+            return EventRecord(EventReason.IMPORT_FAILED, f"{now.reason}: {now.message}", warns=True)
         case "ServiceExport", ConditionType.VALID:
             return _exported(now.message) if holds else _not_exported(now.reason, now.message)
     return None
 
 
-def export_turned(before: Published | Decision | None, after: Published | Decision | None) -> Happening | None:
+def export_turned(before: Published | Decision | None, after: Published | Decision | None) -> EventRecord | None:
     """What is worth telling of a Service whose export stood at ``before`` and stands at ``after`` now."""
     if isinstance(after, Published):
         if isinstance(before, Published) and _told(before) == _told(after):
@@ -90,7 +90,7 @@ def export_turned(before: Published | Decision | None, after: Published | Decisi
         same = isinstance(before, Decision) and before.reason == after.reason
         return None if same else _not_exported(after.reason, after.message)
     if isinstance(before, Published) and after is not None:
-        return Happening(EventReason.UNEXPORTED, f"not offered to other meshes any more: {after.message}")
+        return EventRecord(EventReason.UNEXPORTED, f"not offered to other meshes any more: {after.message}")
     return None
 
 
@@ -98,9 +98,9 @@ def _told(published: Published) -> tuple[object, ...]:
     return published.offer.host, published.audience
 
 
-def _exported(message: str) -> Happening:
-    return Happening(EventReason.EXPORTED, message)
+def _exported(message: str) -> EventRecord:
+    return EventRecord(EventReason.EXPORTED, message)
 
 
-def _not_exported(reason: str, message: str) -> Happening:
-    return Happening(EventReason.NOT_EXPORTED, f"{reason}: {message}", warns=True)
+def _not_exported(reason: str, message: str) -> EventRecord:
+    return EventRecord(EventReason.NOT_EXPORTED, f"{reason}: {message}", warns=True)

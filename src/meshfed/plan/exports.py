@@ -14,7 +14,7 @@ from meshfed.api.core import Service
 from meshfed.api.v1alpha1 import Export
 from meshfed.derive import Context, Derived, Graph, Index, Input, Known, Unknown
 from meshfed.federation.exports import decide, holder
-from meshfed.federation.homes import Homes
+from meshfed.federation.gateway_shards import GatewayShards
 from meshfed.model.meshes import FDS_PORT, IngressType, LocalMesh
 from meshfed.model.names import ServiceHost
 from meshfed.model.reasons import Condition, ConditionType, Decision, Reason
@@ -58,7 +58,7 @@ class Exports:
         )
         self._by_reason = Index(graph, "Services as", self._exports, listed_under, perhaps=lambda _: ())
         self._ports: dict[Place, int] = {}
-        self._homes = Homes()
+        self._shards = GatewayShards()
         self.ports = 0
         """How many ports are exported."""
 
@@ -69,7 +69,7 @@ class Exports:
         if mesh != self._mesh:
             for namespace, name in self._services.known_keys():
                 self._mark(ExportKey(namespace, name))
-            for index in {0, *self._homes.indexes()}:
+            for index in {0, *self._shards.indexes()}:
                 self._mark(GatewayKey(index))
             self._mark(MeshKey())
         for place in self.service_exports.known_keys():
@@ -90,7 +90,7 @@ class Exports:
             if len(labels) > 3 and labels[2] == "svc":
                 places.append((labels[1], labels[0]))
                 self._mark(ExportKey(labels[1], labels[0]))
-        self._homes.recover(index, places)
+        self._shards.recover(index, places)
         self._mark(GatewayKey(index))
 
     # --- decisions --------------------------------------------------------------------------------
@@ -125,7 +125,7 @@ class Exports:
             exported=exported,
             created=service.metadata.creation_timestamp,
             unservable=unservable,
-            meshless=serving.outside and not serving.in_mesh,
+            no_sidecar=serving.outside and not serving.in_mesh,
             hidden=self._is_hidden(context, mesh, service),
         )
 
@@ -188,12 +188,12 @@ class Exports:
             return None
         statuses = self._service_export_status(place, decided)
         if self._mesh is None or not isinstance(decided, Claim):
-            home = self._homes.leave(place)
+            home = self._shards.release(place)
             if home is not None:
                 self._mark(GatewayKey(home))
             return Outputs(export_decision=decided if isinstance(decided, Decision) else None, statuses=statuses)
-        if self._homes.home(place) is None:
-            self._mark(GatewayKey(self._homes.settle(place)))
+        if self._shards.shard_of(place) is None:
+            self._mark(GatewayKey(self._shards.assign(place)))
         exported = decided.exported
         return Outputs(
             objects=tuple(
@@ -243,19 +243,19 @@ class Exports:
         """Return one of the Gateways; the first is always there, for the discovery service."""
         if self._mesh is None:
             return Outputs()
-        hosts = self._homes.hosts(index, self._mesh.cluster_domain)
+        hosts = self._shards.hosts(index, self._mesh.cluster_domain)
         if index == 0:
             hosts = (self._mesh.fds_host, *hosts)
         if not hosts:
             return Outputs()
         return Outputs(
             objects=(istio.gateway(self._mesh, index, hosts),),
-            after=frozenset(GatewayKey(former) for former in self._homes.former(index)),
+            after=frozenset(GatewayKey(former) for former in self._shards.former(index)),
         )
 
     def gateway_in_place(self, index: int) -> None:
         """Take note that one of the Gateways is in the cluster as `gateway` says, or gone where that says nothing."""
-        self._homes.left(index)
+        self._shards.left(index)
 
     def discovery_objects(self) -> tuple[istio.Manifest, ...]:
         """Return what the router in front of this mesh needs for the discovery service."""
@@ -284,7 +284,7 @@ class Exports:
 
     def is_listed(self, place: Place) -> bool:
         """Whether a Service has a place in a Gateway."""
-        return self._homes.home(place) is not None
+        return self._shards.shard_of(place) is not None
 
     def gateway_in(self) -> list[str]:
         """Return the namespaces of the gateway, sorted: where it would be by default, if it is nowhere yet."""
@@ -293,7 +293,7 @@ class Exports:
 
     def gateways(self) -> list[int]:
         """Return the numbers of the Gateways there are."""
-        return sorted({0, *self._homes.indexes()})
+        return sorted({0, *self._shards.indexes()})
 
     def left_out(self) -> dict[Reason, Sequence[str]]:
         """Return who is left out though somebody may expect it, by reason, sorted."""

@@ -6,7 +6,7 @@ from meshfed.api.core import Namespace, Service
 from meshfed.derive import Distinct, Graph, Input
 from meshfed.model.meshes import LocalMesh
 from meshfed.model.workloads import Workload
-from meshfed.plan.rivals import Entry
+from meshfed.plan.foreign_service_entries import ForeignServiceEntry
 from meshfed.plan.values import Place, Ref
 
 Sort = tuple[str, Workload]
@@ -25,7 +25,7 @@ class ClusterInputs:
         self.pods_listed = Input[str, bool](graph, "whether all Pods are known in")
         self.rules = Input[Place, str](graph, "DestinationRule")
         """Those that are not ours: the host that each is for."""
-        self.entries = Input[Place, Entry](graph, "ServiceEntry")
+        self.entries = Input[Place, ForeignServiceEntry](graph, "ServiceEntry")
         """Those that are not ours."""
 
 

@@ -16,8 +16,8 @@ from meshfed.model.names import ServiceHost
 from meshfed.model.offers import TLS_MODE
 from meshfed.model.workloads import Serving
 from meshfed.plan import meshes
+from meshfed.plan.foreign_service_entries import ForeignServiceEntries
 from meshfed.plan.inputs import ClusterInputs, Sort
-from meshfed.plan.rivals import Rivals
 from meshfed.plan.values import THIS, Place, Ref
 from meshfed.plan.workloads import labelled, namespace_in, namespace_of
 
@@ -41,7 +41,7 @@ class LocalServices:
     LOCAL: ClassVar = "the local Service"
     SERVING: ClassVar = "what serves"
 
-    def __init__(self, graph: Graph, inputs: ClusterInputs, rivals: Rivals) -> None:
+    def __init__(self, graph: Graph, inputs: ClusterInputs, rivals: ForeignServiceEntries) -> None:
         self._inputs = inputs
         self._rivals = rivals
         self.services = Derived[Place, Local](graph, self.LOCAL, self._local, over=[inputs.services])

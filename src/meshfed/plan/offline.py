@@ -24,13 +24,13 @@ from meshfed.istio.metadata import manifest
 from meshfed.model.meshes import LocalMesh
 from meshfed.model.offers import Offer
 from meshfed.model.workloads import Workload
+from meshfed.plan.foreign_service_entries import ForeignServiceEntry
 from meshfed.plan.keys import ExportKey, Key, OfferKey, mark_origin
 from meshfed.plan.planner import Planner
-from meshfed.plan.rivals import Entry
 from meshfed.plan.values import Outputs, Place, Published, Ref, Settings, StatusUpdate
 
 
-class Inputs(msgspec.Struct, frozen=True):
+class PlanInputs(msgspec.Struct, frozen=True):
     """A cluster's objects, and what remotes offer: what is recorded already, and what is to be added to that.
 
     ``workloads`` are Pods, and WorkloadEntries that are not ours. Of other DestinationRules ``rules`` has the host, of
@@ -46,7 +46,7 @@ class Inputs(msgspec.Struct, frozen=True):
     service_exports: tuple[tuple[str, str], ...] = ()
     workloads: tuple[tuple[Ref, Workload], ...] = ()
     rules: tuple[tuple[Place, str], ...] = ()
-    entries: tuple[tuple[Place, Entry], ...] = ()
+    entries: tuple[tuple[Place, ForeignServiceEntry], ...] = ()
     records: tuple[FederatedService, ...] = ()
     gateways: tuple[tuple[int, tuple[str, ...]], ...] = ()
     resolved: dict[str, tuple[str, ...]] = {}
@@ -74,7 +74,7 @@ def drain(planner: Planner) -> dict[Key, Outputs]:
     return outputs
 
 
-def feed(planner: Planner, inputs: Inputs) -> None:
+def feed(planner: Planner, inputs: PlanInputs) -> None:
     """Give the planner everything but the offers that are not recorded yet."""
     for federation in inputs.federations:
         planner.federation_changed(federation.metadata.name, federation)
@@ -101,7 +101,7 @@ def feed(planner: Planner, inputs: Inputs) -> None:
         planner.resolution_changed(name, addresses)
 
 
-def plan_all(inputs: Inputs, settings: Settings) -> Plan:
+def plan_all(inputs: PlanInputs, settings: Settings) -> Plan:
     """Work out everything for a cluster that holds ``inputs``."""
     planner = Planner(settings)
     feed(planner, inputs)

@@ -20,6 +20,7 @@ from meshfed.model.workloads import Workload
 from meshfed.plan.exports import Exports
 from meshfed.plan.failing import Failed, Failing, Subject
 from meshfed.plan.federations import Federations
+from meshfed.plan.foreign_service_entries import ForeignServiceEntries, ForeignServiceEntry
 from meshfed.plan.imports import Imports
 from meshfed.plan.ingress import Ingress
 from meshfed.plan.inputs import ClusterInputs
@@ -40,9 +41,8 @@ from meshfed.plan.keys import (
 from meshfed.plan.local_services import LocalServices
 from meshfed.plan.remotes import Remotes
 from meshfed.plan.reporting import Reporting
-from meshfed.plan.rivals import Entry, Rivals
 from meshfed.plan.surroundings import Surroundings
-from meshfed.plan.values import THIS, Applied, Connection, Outputs, Place, Ref, Settings
+from meshfed.plan.values import THIS, Applied, Outputs, Place, Ref, RemoteConnection, Settings
 
 DERIVED: Final = 256
 """The most values that are derived before everything else the process has to do has its turn: some ten milliseconds."""
@@ -72,7 +72,7 @@ class Planner:
         self._federations = Federations(settings)
         self._inputs = ClusterInputs(graph)
         self._remotes = Remotes(graph, self._mark)
-        rivals = Rivals(graph, self._inputs.entries)
+        rivals = ForeignServiceEntries(graph, self._inputs.entries)
         locals_ = LocalServices(graph, self._inputs, rivals)
         self._ingress = Ingress(graph, self._inputs, locals_)
         self._exports = Exports(
@@ -142,7 +142,7 @@ class Planner:
         """Take in the host that a DestinationRule which is not ours is for; empty where it is gone."""
         self._inputs.rules.put((namespace, name), host or None)
 
-    def service_entry_changed(self, namespace: str, name: str, entry: Entry | None) -> None:
+    def service_entry_changed(self, namespace: str, name: str, entry: ForeignServiceEntry | None) -> None:
         """Take in a ServiceEntry that is not ours."""
         self._inputs.entries.put((namespace, name), entry)
 
@@ -165,7 +165,7 @@ class Planner:
         """Take in the hosts of a Gateway object that exists already: history, given before the first key is taken."""
         self._exports.gateway_observed(index, hosts)
 
-    def connection_changed(self, remote: str, connection: Connection | None) -> None:
+    def connection_changed(self, remote: str, connection: RemoteConnection | None) -> None:
         """Take in how the discovery of ``remote`` stands."""
         self._reporting.connection_changed(remote, connection)
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
-from meshfed.api.v1alpha1 import Import, RemoteMesh
+from meshfed.api.v1alpha1 import ImportPolicy, RemoteMesh
 from meshfed.derive import Graph, Input
 from meshfed.model.identity import SpiffeID
 from meshfed.model.meshes import LocalMesh, Remote
@@ -24,7 +24,7 @@ class Peer(msgspec.Struct, frozen=True):
     """A RemoteMesh that is in force: the mesh it describes, and what is imported from it."""
 
     remote: Remote
-    rules: Import | None
+    rules: ImportPolicy | None
     outlier_detection: dict[str, str | int | bool] | None = None
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from meshfed.api.meta import Refused
+from meshfed.api.meta import RefusedCount
 from meshfed.api.v1alpha1 import MAX_LISTED, FederatedService, MeshFederation
 from meshfed.model.meshes import LocalMesh
 from meshfed.model.reasons import DENIALS, Decision, Reason
@@ -31,7 +31,7 @@ from meshfed.plan.keys import (
     RemoteStatusKey,
 )
 from meshfed.plan.remotes import Remotes
-from meshfed.plan.values import Applied, Connection, Settings, StatusUpdate
+from meshfed.plan.values import Applied, RemoteConnection, Settings, StatusUpdate
 
 
 class Reporting:
@@ -55,7 +55,7 @@ class Reporting:
         self._exports = exports
         self._imports = imports
         self._ingress = ingress
-        self._connections: dict[str, Connection] = {}
+        self._connections: dict[str, RemoteConnection] = {}
         self._applied: dict[Key, Applied] = {}
         self._failed_exports = Failures()
         self._failed_imports: dict[str, Failures] = {}
@@ -67,7 +67,7 @@ class Reporting:
 
     # --- inputs -----------------------------------------------------------------------------------
 
-    def connection_changed(self, remote: str, connection: Connection | None) -> None:
+    def connection_changed(self, remote: str, connection: RemoteConnection | None) -> None:
         """Take in how the discovery of ``remote`` stands."""
         if connection == self._connections.get(remote):
             return
@@ -177,7 +177,7 @@ class Reporting:
         if remote is None or peer is None:
             return ()
         mesh = self._federations.mesh
-        connection = self._connections.get(name, Connection())
+        connection = self._connections.get(name, RemoteConnection())
         counts = self._imports.counts(name)
         offered = sum(counts.values()) + sum(connection.unrecorded.values())
         imported = counts.get(None, 0)
@@ -218,7 +218,8 @@ class Reporting:
                     "deniedServices": denied,
                     "refusedServices": refused.total() - denied,
                     "refused": tuple(
-                        Refused(reason=reason, count=refused[reason]) for reason in sorted(refused.keys() - DENIALS)
+                        RefusedCount(reason=reason, count=refused[reason])
+                        for reason in sorted(refused.keys() - DENIALS)
                     ),
                     "heldServices": connection.held,
                     "heldSince": connection.held_since,

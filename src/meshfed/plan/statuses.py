@@ -12,7 +12,7 @@ import msgspec
 from meshfed.istio.names import EXPORT_TO
 from meshfed.model.reasons import Condition, ConditionType, Decision, Reason
 from meshfed.plan.failures import Failures
-from meshfed.plan.values import Applied, Connection
+from meshfed.plan.values import Applied, RemoteConnection
 
 _SHOWN = 3
 _SHOWN_OBJECTS = 10
@@ -66,7 +66,7 @@ def _applied(kind: ConditionType, applied: Applied | None, *, message: str) -> C
 
 # --- RemoteMesh -----------------------------------------------------------------------------------
 
-_NOT_ASKED = Connection(
+_NOT_ASKED = RemoteConnection(
     reason=Reason.PUBLISH_ONLY,
     message="it may hear what this mesh exports; it is not asked what it offers, since the RemoteMesh has no `import`",
     sync_reason=Reason.PUBLISH_ONLY,
@@ -78,7 +78,7 @@ class RemoteFacts(msgspec.Struct, frozen=True):
     """What the status of a RemoteMesh is made of."""
 
     name: str
-    connection: Connection
+    connection: RemoteConnection
     conflict: Decision | None
     identity: str
     shares_identity_with: tuple[str, ...]
@@ -301,13 +301,13 @@ def _exports_ready(facts: MeshFacts) -> Condition:
             message=f"the OpenShift router cannot serve {listed(facts.left_out[Reason.NAME_TOO_LONG])}: "
             "<name>-<port> has to fit into 63 characters; export them under a shorter name",
         )
-    meshless = facts.left_out.get(Reason.NO_MESH_ENDPOINTS)
-    if meshless:
+    no_sidecar = facts.left_out.get(Reason.NO_MESH_ENDPOINTS)
+    if no_sidecar:
         return condition(
             ConditionType.EXPORTS_READY,
             holds=False,
             reason=Reason.NO_MESH_ENDPOINTS,
-            message=f"no pod behind {listed(meshless)} has a sidecar, so the gateway cannot reach any; have sidecars "
+            message=f"no pod behind {listed(no_sidecar)} has a sidecar, so the gateway cannot reach any; have sidecars "
             "injected, or do not export them",
         )
     hidden = facts.left_out.get(Reason.HIDDEN_FROM_GATEWAY)

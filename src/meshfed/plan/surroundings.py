@@ -16,10 +16,10 @@ from meshfed.istio.names import EXPORT_TO
 from meshfed.model.imports import Import, LocalService
 from meshfed.model.meshes import LocalMesh
 from meshfed.model.reasons import Decision, Reason
+from meshfed.plan.foreign_service_entries import ForeignServiceEntries
 from meshfed.plan.inputs import ClusterInputs
 from meshfed.plan.local_services import LocalServices
 from meshfed.plan.overrides import Overrides, Overriding
-from meshfed.plan.rivals import Rivals
 from meshfed.plan.values import Place
 
 
@@ -33,7 +33,9 @@ class Beside(msgspec.Struct, frozen=True):
 class Surroundings:
     """What offers have to fit in with; asked about one offer at a time."""
 
-    def __init__(self, graph: Graph, inputs: ClusterInputs, locals_: LocalServices, rivals: Rivals) -> None:
+    def __init__(
+        self, graph: Graph, inputs: ClusterInputs, locals_: LocalServices, rivals: ForeignServiceEntries
+    ) -> None:
         self._locals = locals_
         self._rivals = rivals
         self._overrides = Overrides(graph, inputs)

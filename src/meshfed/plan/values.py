@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from meshfed.api.meta import Refused
+from meshfed.api.meta import RefusedCount
 from meshfed.istio.metadata import Manifest
 from meshfed.model.imports import Backend
 from meshfed.model.offers import Offer
@@ -37,7 +37,7 @@ class Settings(msgspec.Struct, frozen=True):
     health_port: int = 8081
 
 
-class Connection(msgspec.Struct, frozen=True):
+class RemoteConnection(msgspec.Struct, frozen=True):
     """How the discovery of one remote stands. Changes only with a transition, so ``since`` may be a time (RFC 3339).
 
     ``reason`` and ``message`` speak of the connection (Connected, Connecting, Unreachable, PermissionDenied);
@@ -64,13 +64,13 @@ class Connection(msgspec.Struct, frozen=True):
 class Applied(msgspec.Struct, frozen=True):
     """The engine's verdict on the objects of one key: all in place, being written, or failing.
 
-    ``leaving``: something that the key wanted before is not gone yet.
+    ``terminating``: something that the key wanted before is not gone yet.
     """
 
     state: Literal["applied", "pending", "failed"]
     reason: Reason = Reason.APPLIED
     message: str = ""
-    leaving: bool = False
+    terminating: bool = False
 
 
 class Published(msgspec.Struct, frozen=True):
@@ -88,7 +88,7 @@ class StatusUpdate(msgspec.Struct, frozen=True):
     name: str
     observed_generation: int = 0
     conditions: tuple[Condition, ...] = ()
-    fields: Mapping[str, str | int | tuple[str, ...] | tuple[Refused, ...]] = {}
+    fields: Mapping[str, str | int | tuple[str, ...] | tuple[RefusedCount, ...]] = {}
     """The other status fields, under their names in the API (``importedServices``, ``importedAs``, ``objects``)."""
 
 

@@ -79,7 +79,7 @@ def configure(*, level: str = "info", log_format: LogFormat = "text", levels: Ma
         logging.getLogger(name).setLevel(number)
 
 
-class Seldom:
+class LogThrottle:
     """Lets one line through per key and period, so that a caller at the door cannot fill the disk with logs.
 
     Remembers at most ``keys`` keys; the one unused for longest is forgotten first.

@@ -53,7 +53,7 @@ import msgspec
 import yaml
 
 from meshfed.api.crds import all_crds
-from meshfed.kube import Client, Discovery, NotFound, PatchType, discover, load_kubeconfig
+from meshfed.kube import Client, NotFound, PatchType, ServedAPIs, discover, load_kubeconfig
 from meshfed_sandbox import Sandbox
 from meshfed_sandbox.apps import Outcome, call
 from meshfed_sandbox.dataplane.installation import controller_identity
@@ -111,7 +111,7 @@ class Hop(msgspec.Struct, frozen=True):
 class MeshWorld:
     """One mesh."""
 
-    def __init__(self, plane: Mesh, client: Client, kinds: Discovery, kubeconfig: Path) -> None:
+    def __init__(self, plane: Mesh, client: Client, kinds: ServedAPIs, kubeconfig: Path) -> None:
         self.plane = plane
         self.client = client
         self.kubeconfig = kubeconfig

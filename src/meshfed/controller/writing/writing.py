@@ -8,15 +8,15 @@ from collections.abc import Hashable
 from functools import partial
 
 from meshfed.api.v1alpha1 import ORIGIN_ANNOTATION
-from meshfed.controller import adoption
-from meshfed.controller.cluster import SERVICE_EXPORTS, Inputs, Served
-from meshfed.controller.deletions import Deletions
-from meshfed.controller.delivery import Delivery, tell
 from meshfed.controller.environment import Environment
 from meshfed.controller.feed import Feed
-from meshfed.controller.lifecycle import is_paused
-from meshfed.controller.outcomes import refusal
-from meshfed.controller.statuses import StatusWriter
+from meshfed.controller.migration import adoption
+from meshfed.controller.watches import SERVICE_EXPORTS, Served, Watches
+from meshfed.controller.writing.deletions import Deletions
+from meshfed.controller.writing.delivery import Delivery, tell
+from meshfed.controller.writing.lifecycle import is_paused
+from meshfed.controller.writing.outcomes import refusal
+from meshfed.controller.writing.statuses import StatusWriter
 from meshfed.kube import Client, Engine, Ownership, Recorder
 from meshfed.plan import ExportKey, GatewayKey, ImportKey, Key, MeshKey, Planner, RemoteKey
 
@@ -31,7 +31,7 @@ class Writing:
         served: Served,
         *,
         planner: Planner,
-        inputs: Inputs,
+        inputs: Watches,
         feed: Feed,
         leading: bool,
     ) -> None:

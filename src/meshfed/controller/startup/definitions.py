@@ -10,16 +10,16 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from meshfed.api.crd_upgrade import Step, Verdict, definition, judge
+from meshfed.api.crd_upgrade import Step, UpgradeVerdict, definition, judge
 from meshfed.api.crds import all_crds
-from meshfed.controller.cluster import CRDS
+from meshfed.controller.watches import CRDS
 from meshfed.kube import Client, Conflict, Manifest, NotFound, PatchType
 
 _PAUSE: Final = 0.2
 """Seconds between two looks."""
 
 
-class Refused(Exception):
+class CRDRefused(Exception):
     """A definition must not be replaced; nothing was written. The message names each, and what to do."""
 
 
@@ -30,13 +30,13 @@ async def bring_up(client: Client, *, adopt: bool = False, dry_run: bool = False
     in force. Raises what the client raises, and
 
     Raises:
-        Refused: one of them must not be replaced, and so none was.
+        CRDRefused: one of them must not be replaced, and so none was.
     """
     names = [crd["metadata"]["name"] for crd in all_crds()]
     judged = [(name, judge(name, await _live(client, name), adopt=adopt)) for name in names]
     refused = [f"{name} is {verdict.said}" for name, verdict in judged if verdict.step is Step.REFUSE]
     if refused:
-        raise Refused("; ".join(refused))
+        raise CRDRefused("; ".join(refused))
     if dry_run:
         return [(name, verdict.said) for name, verdict in judged]
     done = [(name, await _bring_up(client, name, adopt=adopt)) for name in names]
@@ -45,12 +45,12 @@ async def bring_up(client: Client, *, adopt: bool = False, dry_run: bool = False
     return [(name, verdict.said) for name, verdict in done]
 
 
-async def _bring_up(client: Client, name: str, *, adopt: bool) -> Verdict:
+async def _bring_up(client: Client, name: str, *, adopt: bool) -> UpgradeVerdict:
     while True:
         live = await _live(client, name)
         verdict = judge(name, live, adopt=adopt)
         if verdict.step is Step.REFUSE:
-            raise Refused(f"{name} is {verdict.said}")
+            raise CRDRefused(f"{name} is {verdict.said}")
         try:
             if verdict.step is Step.APPLY:
                 crd = definition(name)

@@ -1,4 +1,4 @@
-"""Homes: which Gateway object lists which exported Service.
+"""GatewayShards: which Gateway object lists which exported Service.
 
 istiod skips the whole server of a Gateway in which a host stands that another one has already, so each host has one
 home and keeps it. The history needed for that is in the Gateway objects themselves.
@@ -14,7 +14,7 @@ from meshfed.model.names import ServiceHost
 HOSTS_PER_GATEWAY: Final = 500
 
 
-class Homes:
+class GatewayShards:
     """The home of every exported Service among the Gateways, numbered from 0.
 
     Services are known by namespace and name, so that a changed cluster domain moves none of them. Gateway 0 also
@@ -34,10 +34,10 @@ class Homes:
             if known is not None:
                 if known <= index:
                     continue
-                self.leave(service)
+                self.release(service)
             self._put(service, index)
 
-    def settle(self, service: tuple[str, str]) -> int:
+    def assign(self, service: tuple[str, str]) -> int:
         """Return the home of ``service``, found in the lowest-numbered Gateway with room where it has none."""
         home = self._home.get(service)
         if home is None:
@@ -47,7 +47,7 @@ class Homes:
             self._put(service, home)
         return home
 
-    def leave(self, service: tuple[str, str]) -> int | None:
+    def release(self, service: tuple[str, str]) -> int | None:
         """Take ``service`` out of its home, and return which that was."""
         home = self._home.pop(service, None)
         if home is not None:
@@ -67,7 +67,7 @@ class Homes:
         """Take note that Gateway ``index`` lists its members and nothing else any more."""
         self._former = {service: home for service, home in self._former.items() if home != index}
 
-    def home(self, service: tuple[str, str]) -> int | None:
+    def shard_of(self, service: tuple[str, str]) -> int | None:
         """Return the home of ``service`` where it has one."""
         return self._home.get(service)
 

@@ -16,7 +16,7 @@ from meshfed.api.v1alpha1 import GROUP, OWNER_NAMESPACE_LABEL, FederatedService,
 from meshfed.controller.faults import Faults
 from meshfed.kube import Client, KubeError, Reflector, Resource, Store, discover, retry_on_error
 from meshfed.model.workloads import Workload
-from meshfed.plan import Ref, overrides, rivals, workloads
+from meshfed.plan import Ref, foreign_service_entries, overrides, workloads
 
 T = TypeVar("T")
 
@@ -145,7 +145,7 @@ def _of_others(
     )
 
 
-class Inputs:
+class Watches:
     """The stores that decisions depend on, and the reflectors that keep them current."""
 
     def __init__(
@@ -175,7 +175,7 @@ class Inputs:
         self.pods: Store[Workload] = store("Pod")
         self.workload_entries: Store[Workload] = store("WorkloadEntry")
         self.rules: Store[str] = store("DestinationRule")
-        self.entries: Store[rivals.Entry] = store("ServiceEntry")
+        self.entries: Store[foreign_service_entries.ForeignServiceEntry] = store("ServiceEntry")
         self.offers.add_index("remote", lambda offer: (offer.spec.remote,))
         ours, theirs = served.ours, partial(_of_others, others=others, faults=faults)
         self._reflectors: list[Reflector[Any]] = [
@@ -192,7 +192,13 @@ class Inputs:
             Reflector(client, SERVICE_EXPORTS, ServiceExport, self.service_exports, optional=True),
             theirs(client, served.istio("WorkloadEntry"), Workload, self.workload_entries, workloads.of_entry),
             theirs(client, served.istio("DestinationRule"), str, self.rules, overrides.host_of),
-            theirs(client, served.istio("ServiceEntry"), rivals.Entry, self.entries, rivals.of_service_entry),
+            theirs(
+                client,
+                served.istio("ServiceEntry"),
+                foreign_service_entries.ForeignServiceEntry,
+                self.entries,
+                foreign_service_entries.of_service_entry,
+            ),
         ]
         self._advisory: list[Reflector[Any]] = []
         if read_pods:

@@ -20,7 +20,7 @@ from meshfed.plan.values import Place
 from meshfed.plan.workloads import labelled, namespace_in, namespace_of
 
 
-class Entry(msgspec.Struct, frozen=True):
+class ForeignServiceEntry(msgspec.Struct, frozen=True):
     """What of somebody else's ServiceEntry matters: the workloads it selects, its hosts, and who sees them."""
 
     selector: dict[str, str] = {}
@@ -29,11 +29,11 @@ class Entry(msgspec.Struct, frozen=True):
     """The namespaces whose clients see it, sorted; ``None``: all of them."""
 
 
-def of_service_entry(entry: Mapping[str, Any]) -> Entry:
+def of_service_entry(entry: Mapping[str, Any]) -> ForeignServiceEntry:
     """Return what of a ServiceEntry matters, whatever else it is."""
     metadata, spec = _mapping(entry.get("metadata")), _mapping(entry.get("spec"))
     labels = _mapping(_mapping(spec.get("workloadSelector")).get("labels"))
-    return Entry(
+    return ForeignServiceEntry(
         selector={key: value for key, value in labels.items() if isinstance(value, str)},
         hosts=tuple(sorted(set(_texts(spec.get("hosts"))))),
         visible_in=visible_in(_texts(spec.get("exportTo")), str(metadata.get("namespace", ""))),
@@ -48,27 +48,27 @@ def _texts(found: object) -> list[str]:
     return [one for one in found if isinstance(one, str)] if isinstance(found, list) else []
 
 
-class Rivals:
+class ForeignServiceEntries:
     """The ServiceEntries of others: by the hosts for which they are rivals, and by what they select."""
 
-    def __init__(self, graph: Graph, inputs: Input[Place, Entry]) -> None:
+    def __init__(self, graph: Graph, inputs: Input[Place, ForeignServiceEntry]) -> None:
         self._inputs = inputs
-        entries = Derived[Place, Entry](graph, "what matters of ServiceEntry", self._entry, over=[inputs])
+        entries = Derived[Place, ForeignServiceEntry](graph, "what matters of ServiceEntry", self._entry, over=[inputs])
         self.by_host = Index(graph, "ServiceEntries for", entries, _rival_for, perhaps=lambda _: ())
         """One of which nothing is known is no rival: nothing is withheld because of a rival."""
         self.selecting = SubsetIndex[Place](
             graph, "ServiceEntries that select", entries, _selected, perhaps=namespace_of, where=namespace_in
         )
 
-    def _entry(self, context: Context, place: Place) -> Entry | None:
+    def _entry(self, context: Context, place: Place) -> ForeignServiceEntry | None:
         """Return what of a ServiceEntry matters."""
         return context.get(self._inputs, place)
 
 
-def _rival_for(_place: Place, entry: Entry) -> Iterator[str]:
+def _rival_for(_place: Place, entry: ForeignServiceEntry) -> Iterator[str]:
     """Yield the hosts of an entry, if anybody sees it; one with a wildcard comes after any host."""
     return (host for host in entry.hosts if "*" not in host and entry.visible_in != ())
 
 
-def _selected(place: Place, entry: Entry) -> frozenset[Any] | None:
+def _selected(place: Place, entry: ForeignServiceEntry) -> frozenset[Any] | None:
     return labelled(place[0], entry.selector.items()) if entry.selector else None

@@ -18,10 +18,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from meshfed.api.v1alpha1 import OWNER_NAMESPACE_LABEL, FederatedService
-from meshfed.controller.cluster import Served
-from meshfed.controller.listener import Listener, Word
+from meshfed.controller.remotes.remote_sessions import OfferState, RemoteSessions
+from meshfed.controller.watches import Served
 from meshfed.istio import reference
-from meshfed.istio.reference import Import, Remnant
+from meshfed.istio.reference import ReferenceImport, Remnant
 from meshfed.kube import (
     Backoff,
     Client,
@@ -40,7 +40,7 @@ from meshfed.kube import (
 from meshfed.model.meshes import LocalMesh
 from meshfed.model.reasons import Reason
 from meshfed.plan import Planner
-from meshfed.telemetry.logs import Seldom
+from meshfed.telemetry.logs import LogThrottle
 
 _log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class Adoption:
         *,
         planner: Planner,
         engine: Engine,
-        listener: Listener,
+        listener: RemoteSessions,
         offers: Store[FederatedService],
         settled: Callable[[], bool],
     ) -> None:
@@ -99,10 +99,10 @@ class Adoption:
         self._settled = settled
         self._deleted: dict[ObjectKey, set[str]] = {}
         self._said: set[str] = set()
-        self._seldom = Seldom()
+        self._log_throttle = LogThrottle()
 
     async def run(self) -> None:
-        """Work until nothing of the reference is left."""
+        """Reconciler until nothing of the reference is left."""
         pause = Backoff(base=_LOOK_SECONDS[0], cap=_LOOK_SECONDS[1])
         while True:
             try:
@@ -115,7 +115,7 @@ class Adoption:
                     if await self._judge_all(mesh, found):
                         pause.reset()
             except KubeError as error:
-                if self._seldom.ready(type(error)):
+                if self._log_throttle.ready(type(error)):
                     _log.warning("what the reference left cannot be looked at or removed, again soon: %s", error)
             await asyncio.sleep(pause.next())
 
@@ -176,16 +176,16 @@ class Adoption:
             return ""  # it has no work any more
         return f"{ours} is not in place ({state.outcome}{': ' if state.message else ''}{state.message})"
 
-    def _why_it_is_needed(self, one: Import) -> str:
+    def _why_it_is_needed(self, one: ReferenceImport) -> str:
         """Why an import that the reference wrote cannot go yet."""
-        match self._listener.word_of(one.remote, one.host):
-            case Word.NOT_HEARD:
+        match self._listener.offer_state(one.remote, one.host):
+            case OfferState.NOT_HEARD:
                 return f"RemoteMesh {one.remote} has not said yet what it offers"
-            case Word.OFFERS_NOTHING:
+            case OfferState.OFFERS_NOTHING:
                 return f"RemoteMesh {one.remote} offers nothing at all, which may be a failure; delete it if it is not"
-            case Word.NOT_OFFERED:
+            case OfferState.NOT_OFFERED:
                 return ""
-            case Word.OFFERED:
+            case OfferState.OFFERED:
                 pass
         for offer in self._offers.by_index("remote", one.remote):
             if offer.spec.host == one.host:
@@ -195,7 +195,7 @@ class Adoption:
     async def _delete(self, resource: Resource, key: ObjectKey, uid: str) -> bool:
         uids = self._deleted.setdefault(key, set())
         if uid not in uids and len(uids) >= _PUT_BACK:
-            if self._seldom.ready("put back"):
+            if self._log_throttle.ready("put back"):
                 _log.error(
                     "%s is put back each time it is removed: stop the reference's controller, it still runs", key
                 )
@@ -205,7 +205,7 @@ class Adoption:
         except (NotFound, Conflict):
             return True
         except KubeError as error:
-            if self._seldom.ready(key):
+            if self._log_throttle.ready(key):
                 _log.warning("%s of the reference cannot be removed, again soon: %s", key, error)
             return False
         uids.add(uid)
@@ -219,7 +219,7 @@ class Adoption:
 
 
 def _is_in_reach(manifest: Manifest, mesh: LocalMesh) -> bool:
-    """Whether an object may be of this mesh, and is not leaving already."""
+    """Whether an object may be of this mesh, and is not terminating already."""
     metadata: Mapping[str, str] = manifest["metadata"]
     places = {mesh.control_plane_namespace, mesh.namespace}
     return "deletionTimestamp" not in metadata and (

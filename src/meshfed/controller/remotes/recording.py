@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from meshfed.api.v1alpha1 import FederatedServiceSpec
-from meshfed.controller.pacing import Pacer
+from meshfed.controller.remotes.pacing import Pacer
 from meshfed.federation.ledger import Ledger
 
 PIECE: Final = 4

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from meshfed.api.core import Route
-from meshfed.controller.cluster import ROUTE
+from meshfed.controller.watches import ROUTE
 from meshfed.kube import Outcome, SourceState
 from meshfed.model.reasons import Reason
 from meshfed.plan import Applied
@@ -32,7 +32,7 @@ def verdict(state: SourceState) -> Applied:
             return Applied("failed", Reason.ROUTE_NOT_ADMITTED, f"{key}: {outcome.refused}")
     if any(one.outcome is Outcome.PENDING for one in state.objects.values()):
         return Applied("pending", Reason.PENDING, "being written")
-    return Applied("applied", leaving=bool(state.deleting))
+    return Applied("applied", terminating=bool(state.deleting))
 
 
 def refusal(live: Mapping[str, Any]) -> str:

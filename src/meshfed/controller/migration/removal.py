@@ -18,18 +18,18 @@ import msgspec
 
 from meshfed.api.meta import ObjectMeta
 from meshfed.api.v1alpha1 import FINALIZER, GROUP, OWNER_NAMESPACE_LABEL
-from meshfed.controller.cluster import ISTIO_KINDS, ROUTE
 from meshfed.controller.options import LEASE
+from meshfed.controller.watches import ISTIO_KINDS, ROUTE
 from meshfed.kube import (
     LEASES,
     Backoff,
     Client,
     Conflict,
-    Discovery,
     Forbidden,
     KubeError,
     NotFound,
     Resource,
+    ServedAPIs,
     discover,
 )
 
@@ -57,7 +57,7 @@ class Found(msgspec.Struct, frozen=True):
         return f"{self.resource.kind} {self.meta.namespace}/{self.meta.name}"
 
     @property
-    def leaving(self) -> bool:
+    def terminating(self) -> bool:
         """Whether it is being deleted."""
         return bool(self.meta.deletion_timestamp)
 
@@ -113,7 +113,7 @@ async def holdings(client: Client, namespace: str) -> Holdings:
 
 async def _list(
     client: Client,
-    served: Discovery,
+    served: ServedAPIs,
     kind: tuple[str, str],
     *,
     namespace: str | None = None,
@@ -174,7 +174,7 @@ class Removal:
             self.trouble = ""
             try:
                 found = await self._look()
-                state = {(one.meta.uid, one.leaving, one.meta.finalizers) for one in found.all}
+                state = {(one.meta.uid, one.terminating, one.meta.finalizers) for one in found.all}
                 now = loop.time()
                 if state != before:
                     before, changed_at = state, now
@@ -223,8 +223,8 @@ class Removal:
             return True
         before = self._sent
         await self._delete(found.configured)
-        if all(one.leaving for one in found.configured):
-            # A controller that comes up now finds itself leaving as well, and does the same.
+        if all(one.terminating for one in found.configured):
+            # A controller that comes up now finds itself terminating as well, and does the same.
             self._alone = self._alone or not found.configured or idle >= self._patience
         if self._alone:
             await self._delete(found.written)
@@ -245,7 +245,7 @@ class Removal:
 
     async def _delete(self, objects: Iterable[Found]) -> None:
         # As many at once as the client allows.
-        await asyncio.gather(*(self._delete_one(one) for one in objects if not one.leaving))
+        await asyncio.gather(*(self._delete_one(one) for one in objects if not one.terminating))
 
     async def _delete_one(self, one: Found) -> None:
         with self._allowed("delete", one) as is_allowed:

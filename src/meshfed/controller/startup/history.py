@@ -14,7 +14,7 @@ import msgspec
 
 from meshfed.api.meta import ObjectMeta
 from meshfed.api.v1alpha1 import GROUP, ORIGIN_ANNOTATION
-from meshfed.controller.cluster import CRDS, Served
+from meshfed.controller.watches import CRDS, Served
 from meshfed.istio.names import RESOLVED_FROM, gateway_index
 from meshfed.kube import Client, ObjectKey, retry_on_error
 from meshfed.model.meshes import FDS_SERVICE_PREFIX, is_ip

@@ -19,17 +19,17 @@ import msgspec
 from meshfed.api.durations import parse_duration
 from meshfed.api.times import parse_time
 from meshfed.api.v1alpha1 import FederatedServiceSpec, RemoteMesh
-from meshfed.controller import connections
-from meshfed.controller.absence import Absence
-from meshfed.controller.dialling import is_another, target
-from meshfed.controller.recording import PIECE, Desire, Recording
+from meshfed.controller.remotes import connections
+from meshfed.controller.remotes.absence import Absence
+from meshfed.controller.remotes.dialling import is_another, target
+from meshfed.controller.remotes.recording import PIECE, Desire, Recording
 from meshfed.fds import Dialect, DiscoveryClient, DiscoveryError, NotReady, Update
 from meshfed.federation.ledger import Ledger
 from meshfed.federation.withdrawals import Guard, Hold
 from meshfed.kube import micro_time_now
 from meshfed.model.reasons import Decision
-from meshfed.plan import Connection
-from meshfed.telemetry.logs import Seldom
+from meshfed.plan import RemoteConnection
+from meshfed.telemetry.logs import LogThrottle
 from meshfed.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class Reports(msgspec.Struct, frozen=True):
     """Where a session reports to; every call returns at once."""
 
     desire: Desire
-    connection: Callable[[str, Connection], None]
+    connection: Callable[[str, RemoteConnection], None]
     """Remote, and how its discovery stands now."""
 
 
@@ -84,7 +84,7 @@ class Session:
         self._absence = Absence()
         self._was_heard = False
         self._failed = False
-        self._unusable = Seldom()
+        self._unusable = LogThrottle()
 
     @property
     def is_connected(self) -> bool:
@@ -269,7 +269,7 @@ class Session:
             return 0.0
         return max(0.0, passed.total_seconds())
 
-    def _report(self, connection: Connection) -> None:
+    def _report(self, connection: RemoteConnection) -> None:
         if not self._recording.closed and connection != self._connection:
             self._connection = connection
             self._reports.connection(self._name, connection)

@@ -7,12 +7,12 @@ from typing import Final
 import msgspec
 
 from meshfed.api.v1alpha1 import GROUP, RemoteMesh
-from meshfed.controller.dialling import hint
-from meshfed.controller.pacing import HOSTS_PER_SECOND
+from meshfed.controller.remotes.dialling import hint
+from meshfed.controller.remotes.pacing import HOSTS_PER_SECOND
 from meshfed.fds import Dialect, DiscoveryError, Refused
 from meshfed.federation.ledger import Ledger
 from meshfed.model.reasons import ConditionType, Reason
-from meshfed.plan import Connection
+from meshfed.plan import RemoteConnection
 
 ACCEPT_WITHDRAWAL: Final = f"{GROUP}/accept-withdrawal"
 """Annotation on a RemoteMesh that lets a held withdrawal through: its value is the token of the hold."""
@@ -25,18 +25,18 @@ _HEARD: Final = frozenset({Reason.SYNCED, Reason.WITHDRAWAL_HELD, Reason.THROTTL
 _AWAY: Final = "not connected; what was imported stays as it was"
 
 
-def is_heard(connection: Connection) -> bool:
+def is_heard(connection: RemoteConnection) -> bool:
     """Whether everything the remote had to say has been received on this connection."""
     return connection.sync_reason in _HEARD
 
 
-def resumed(mesh: RemoteMesh) -> Connection:
+def resumed(mesh: RemoteMesh) -> RemoteConnection:
     """Return how it stands for a process that begins: as its predecessor left it, but for being connected.
 
     So what counts from a remote's loss, or from a withdrawal, goes on counting.
     """
     status = mesh.status
-    connection = Connection(
+    connection = RemoteConnection(
         dialect=status.dialect,
         identity=status.identity,
         last_connected=status.last_connected,
@@ -60,7 +60,7 @@ def resumed(mesh: RemoteMesh) -> Connection:
     return msgspec.structs.replace(connection, sync_reason=Reason.STALE, sync_message=synced.message)
 
 
-def made(before: Connection, dialect: Dialect, mesh: RemoteMesh, *, now: str) -> Connection:
+def made(before: RemoteConnection, dialect: Dialect, mesh: RemoteMesh, *, now: str) -> RemoteConnection:
     """The stream is up."""
     return msgspec.structs.replace(
         before,
@@ -77,7 +77,7 @@ def made(before: Connection, dialect: Dialect, mesh: RemoteMesh, *, now: str) ->
     )
 
 
-def lost(before: Connection, error: DiscoveryError, mesh: RemoteMesh, *, now: str) -> Connection:
+def lost(before: RemoteConnection, error: DiscoveryError, mesh: RemoteMesh, *, now: str) -> RemoteConnection:
     """An attempt failed, or the stream is gone."""
     since = before.since if not before.connected and before.since else now
     stale = before.sync_reason is Reason.STALE
@@ -93,7 +93,7 @@ def lost(before: Connection, error: DiscoveryError, mesh: RemoteMesh, *, now: st
     )
 
 
-def failed(before: Connection, why: str) -> Connection:
+def failed(before: RemoteConnection, why: str) -> RemoteConnection:
     """A fault of ours ended the listening; the remote is not to blame, so that it does not count as away for it."""
     return msgspec.structs.replace(
         before,
@@ -107,7 +107,7 @@ def failed(before: Connection, why: str) -> Connection:
     )
 
 
-def heard(before: Connection, ledger: Ledger, mesh: RemoteMesh, *, throttled: bool, now: str) -> Connection:
+def heard(before: RemoteConnection, ledger: Ledger, mesh: RemoteMesh, *, throttled: bool, now: str) -> RemoteConnection:
     """Everything the remote had to say was received; ``ledger`` knows what of it stands, and what is held."""
     hold = ledger.hold()
     if hold is not None:
@@ -137,7 +137,7 @@ def heard(before: Connection, ledger: Ledger, mesh: RemoteMesh, *, throttled: bo
     )
 
 
-def away_too_long(before: Connection, mesh: RemoteMesh) -> Connection:
+def away_too_long(before: RemoteConnection, mesh: RemoteMesh) -> RemoteConnection:
     """The remote has been away for longer than its policy allows, and what that says was done."""
     policy = mesh.spec.staleness
     done = "what it exported was removed" if policy.action == "Remove" else "what it exported is kept"
@@ -148,7 +148,7 @@ def away_too_long(before: Connection, mesh: RemoteMesh) -> Connection:
     )
 
 
-def reconsidered(before: Connection) -> Connection:
+def reconsidered(before: RemoteConnection) -> RemoteConnection:
     """The policy changed by which the remote was away for too long."""
     if before.sync_reason is not Reason.STALE:
         return before

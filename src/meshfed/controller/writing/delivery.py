@@ -9,14 +9,14 @@ from collections.abc import Hashable, Sequence
 from typing import Any
 
 from meshfed.api.core import Service
-from meshfed.controller.cluster import SERVICES
-from meshfed.controller.listener import Record
-from meshfed.controller.outcomes import verdict
-from meshfed.controller.publisher import Publisher
-from meshfed.controller.statuses import StatusWriter
+from meshfed.controller.remotes.publisher import Publisher
+from meshfed.controller.remotes.remote_sessions import OfferSource
+from meshfed.controller.watches import SERVICES
+from meshfed.controller.writing.outcomes import verdict
+from meshfed.controller.writing.statuses import StatusWriter
 from meshfed.kube import Engine, Recorder, Store, Subject
 from meshfed.kube.events import EventType
-from meshfed.model.reasons import Decision, Happening, Reason
+from meshfed.model.reasons import Decision, EventRecord, Reason
 from meshfed.plan import (
     Applied,
     ExportKey,
@@ -90,7 +90,7 @@ class Delivery:
         """Take in that the engine has something to say of a source."""
         state = self._engine.source_state(source)
         now = verdict(state)
-        if isinstance(source, Record):
+        if isinstance(source, OfferSource):
             self._planner.record_changed(source.remote, source.host, now)
         elif isinstance(source, Key):
             # Gateways are few, and the planner waits to hear that what one has left is in place.
@@ -98,15 +98,15 @@ class Delivery:
             self._planner.applied_changed(source, now if is_there else None)
 
     def _tell_export(self, key: ExportKey, now: Published | Decision | None) -> None:
-        """Record on a Service that its export begins or ends; what was found at the start is no news."""
+        """OfferSource on a Service that its export begins or ends; what was found at the start is no news."""
         before = self._exports.pop(key, None)
         if now is not None and (isinstance(now, Published) or now.reason is not Reason.NOT_SELECTED):
             self._exports[key] = now
-        happening = export_turned(before, now) if self._is_news else None
+        event = export_turned(before, now) if self._is_news else None
         service = self._services.get((key.namespace, key.name))
-        if happening is not None and service is not None:
+        if event is not None and service is not None:
             uid = service.metadata.uid
-            tell(self._recorder, Subject(SERVICES.api_version, SERVICES.kind, key.namespace, key.name, uid), happening)
+            tell(self._recorder, Subject(SERVICES.api_version, SERVICES.kind, key.namespace, key.name, uid), event)
 
     def _measure(self, remote: str, statuses: Sequence[StatusUpdate]) -> None:
         """Measure what the status of a RemoteMesh counts; of one that is gone nothing is said, nor remembered."""
@@ -125,8 +125,8 @@ class Delivery:
             metrics.refused_services.remove(remote, reason)
 
 
-def tell(recorder: Recorder, subject: Subject, happening: Happening, flow: str = "") -> None:
-    """Record an Event on an object, as far as it is known which one that is, in the turn of ``flow``."""
+def tell(recorder: Recorder, subject: Subject, event: EventRecord, flow: str = "") -> None:
+    """OfferSource an Event on an object, as far as it is known which one that is, in the turn of ``flow``."""
     if subject.uid:
-        kind: EventType = "Warning" if happening.warns else "Normal"
-        recorder.record(subject, kind, happening.reason, happening.message, flow=flow)
+        kind: EventType = "Warning" if event.warns else "Normal"
+        recorder.record(subject, kind, event.reason, event.message, flow=flow)

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 
 from meshfed.api.v1alpha1 import FederatedService
-from meshfed.controller.listener import Listener
+from meshfed.controller.remotes.remote_sessions import RemoteSessions
 from meshfed.kube import ObjectKey, Store
 from meshfed.plan import ImportKey, Planner, Ref
 from meshfed.plan.keys import read_origin
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 class LostRecords:
     """Knows which hosts outlived their FederatedServices: for each there was one that nobody knows any more."""
 
-    def __init__(self, planner: Planner, listener: Listener, offers: Store[FederatedService]) -> None:
+    def __init__(self, planner: Planner, listener: RemoteSessions, offers: Store[FederatedService]) -> None:
         self._planner = planner
         self._listener = listener
         self._offers = offers

@@ -14,13 +14,13 @@ import msgspec
 
 from meshfed.api.v1alpha1 import FederatedService, FederatedServiceSpec, RemoteMesh
 from meshfed.controller.faults import Faults, described
-from meshfed.controller.sessions import Reports, Session
+from meshfed.controller.remotes.session import Reports, Session
 from meshfed.federation.imports import record_name
 from meshfed.kube import Engine, Store
 from meshfed.model.meshes import LocalMesh
 from meshfed.model.reasons import Decision, Reason
-from meshfed.plan import Connection, Planner, record_manifest
-from meshfed.telemetry.logs import Seldom
+from meshfed.plan import Planner, RemoteConnection, record_manifest
+from meshfed.telemetry.logs import LogThrottle
 from meshfed.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ SETTLING_SECONDS: Final = 3.0
 """In which what was written for a remote that changed reaches our sidecar, before the remote is called by way of it."""
 
 
-class Word(Enum):
+class OfferState(Enum):
     """What is known of whether a remote offers a host."""
 
     NOT_HEARD = auto()
@@ -40,14 +40,14 @@ class Word(Enum):
     """It said all that it offers, and this is not among it; or nothing is to be imported from it."""
 
 
-class Record(msgspec.Struct, frozen=True):
+class OfferSource(msgspec.Struct, frozen=True):
     """One host of one remote: the engine's source of its FederatedService."""
 
     remote: str
     host: str
 
 
-class Listener:
+class RemoteSessions:
     """Keeps a session for every remote that something is imported from."""
 
     def __init__(
@@ -71,7 +71,7 @@ class Listener:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ending: Counter[str] = Counter()
         """Sessions of a remote that are cancelled and have not come to their end: how many."""
-        self._seldom = Seldom()
+        self._log_throttle = LogThrottle()
         self._recalled = False
         self._mesh: LocalMesh | None = None
         self._look = asyncio.Event()
@@ -107,7 +107,7 @@ class Listener:
         session = self._sessions.get(remote)
         if session is None or session.record_removed(host):
             return True
-        if self._seldom.ready(remote):
+        if self._log_throttle.ready(remote):
             _log.warning(
                 "FederatedServices were deleted of services that the remote offers, such as %s: they are put back, and "
                 "what is imported stays; a rule in `import` is the way to refuse a service",
@@ -125,16 +125,16 @@ class Listener:
         """How many FederatedServices there should be by now."""
         return sum(session.recorded for session in self._sessions.values())
 
-    def word_of(self, remote: str, host: str) -> Word:
+    def offer_state(self, remote: str, host: str) -> OfferState:
         """What ``remote`` says of ``host``."""
         session = self._sessions.get(remote)
         if session is None:
-            return Word.NOT_OFFERED if remote in self._meshes else Word.NOT_HEARD
+            return OfferState.NOT_OFFERED if remote in self._meshes else OfferState.NOT_HEARD
         if session.offers(host):
-            return Word.OFFERED
+            return OfferState.OFFERED
         if not session.is_heard:
-            return Word.NOT_HEARD
-        return Word.NOT_OFFERED if session.known() else Word.OFFERS_NOTHING
+            return OfferState.NOT_HEARD
+        return OfferState.NOT_OFFERED if session.known() else OfferState.OFFERS_NOTHING
 
     # --- life
 
@@ -210,7 +210,7 @@ class Listener:
         session.remember(known)
         return session
 
-    def _report(self, name: str, connection: Connection) -> None:
+    def _report(self, name: str, connection: RemoteConnection) -> None:
         if connection.synced:
             self._faults.over(f"listening to RemoteMesh {name}")
         self._planner.connection_changed(name, connection)
@@ -260,7 +260,7 @@ class Listener:
     def _desire(self, remote: str, host: str, spec: FederatedServiceSpec | None) -> None:
         mesh = self._planner.mesh
         wanted = () if spec is None or mesh is None else (record_manifest(mesh, spec),)
-        record = Record(remote, host)
+        record = OfferSource(remote, host)
         self._engine.want(record, wanted, flow=remote)
         name = record_name(host, remote)
         if not wanted and mesh is not None and self._offers.get((mesh.namespace, name)) is None:

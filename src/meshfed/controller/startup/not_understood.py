@@ -18,9 +18,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from meshfed.controller.cluster import Inputs, Served
 from meshfed.controller.faults import Faults, named
-from meshfed.controller.statuses import merged
+from meshfed.controller.watches import Served, Watches
+from meshfed.controller.writing.statuses import merged
 from meshfed.kube import Client, KubeError, NotFound, retry_on_error
 from meshfed.model.reasons import Condition, ConditionType, Reason
 from meshfed.plan import Planner, Ref
@@ -45,7 +45,7 @@ class NotUnderstood:
         self,
         client: Client,
         served: Served,
-        inputs: Inputs,
+        inputs: Watches,
         planner: Planner,
         *,
         faults: Faults,

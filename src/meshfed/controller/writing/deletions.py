@@ -10,7 +10,7 @@ from meshfed.controller.feed import Feed
 from meshfed.kube import ObjectKey
 from meshfed.plan import Key, Planner
 from meshfed.plan.deletion import stay
-from meshfed.telemetry.logs import Seldom
+from meshfed.telemetry.logs import LogThrottle
 
 _log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class Deletions:
         self._feed = feed
         self._starting = STARTING
         self._passing = False
-        self._seldom = Seldom()
+        self._log_throttle = LogThrottle()
 
     def begin(self) -> None:
         """Everything was worked out once."""
@@ -45,6 +45,6 @@ class Deletions:
         if found is None:
             return ""
         self._passing |= found.passes
-        if not found.passes and self._seldom.ready(found.why):
+        if not found.passes and self._log_throttle.ready(found.why):
             _log.warning("%s is not wanted, and stays: %s", key, found.why)
         return found.why

@@ -13,7 +13,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from meshfed.telemetry.logs import Seldom
+from meshfed.telemetry.logs import LogThrottle
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Resolver:
         self._answers: dict[str, tuple[str, ...]] = {}
         self._due: dict[str, float] = {}
         self._poke = asyncio.Event()
-        self._seldom = Seldom(period=600)
+        self._log_throttle = LogThrottle(period=600)
 
     def poke(self) -> None:
         """The set of wanted names may have changed: look at once instead of at the next turn."""
@@ -81,7 +81,7 @@ class Resolver:
             async with asyncio.timeout(10):
                 answer = await self._lookup(name)
         except (OSError, UnicodeError) as error:  # TimeoutError is one too; UnicodeError: not even a name
-            if self._seldom.ready(name):
+            if self._log_throttle.ready(name):
                 kept = ", ".join(self._answers.get(name, ())) or "none yet"
                 _log.warning(
                     "cannot resolve %s: %s; keeping the last addresses: %s", name, str(error) or "time-out", kept

@@ -13,7 +13,7 @@ from meshfed.plan import Key, Outputs, Planner
 from meshfed.telemetry.metrics import Metrics
 
 
-class Work:
+class Reconciler:
     """Works out what ``planner`` marks, and passes the outputs to ``send``, with whose turn it was.
 
     ``dirty`` is set whenever a key is marked. Once ``feed`` is over nothing is worked out any more. In
@@ -52,7 +52,7 @@ class Work:
         return recovered
 
     async def all(self) -> None:
-        """Work out everything that waits."""
+        """Reconciler out everything that waits."""
         self._under_way = True
         try:
             while not self._feed.is_over and (turn := self._planner.take_dirty()):
@@ -64,7 +64,7 @@ class Work:
             self._under_way = False
 
     async def keep_up(self, done: Callable[[], None]) -> None:
-        """Work out whatever comes, until cancelled; ``done`` is called each time that nothing waits."""
+        """Reconciler out whatever comes, until cancelled; ``done`` is called each time that nothing waits."""
         while True:
             done()
             await self._dirty.wait()

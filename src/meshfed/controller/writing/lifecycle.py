@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from meshfed.api.v1alpha1 import FINALIZER, GROUP, FederatedService, RemoteMesh
-from meshfed.controller.cluster import Ours
-from meshfed.controller.working import Work
+from meshfed.controller.reconciler import Reconciler
+from meshfed.controller.watches import Ours
 from meshfed.kube import Client, Conflict, Engine, KubeError, NotFound, Resource, Store, WorkQueue
 from meshfed.plan import ImportKey, Planner, Ref, RemoteKey
 
@@ -29,7 +29,7 @@ def is_paused(metadata: Mapping[str, Any]) -> bool:
 
 
 LOOK_SECONDS: Final = 0.25
-"""Between two looks at whether what a leaving object caused is gone; only while one is leaving."""
+"""Between two looks at whether what a terminating object caused is gone; only while one is terminating."""
 
 
 class Finalizers:
@@ -56,7 +56,7 @@ class Finalizers:
         self.queue.add(ref)
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Reconciler until cancelled."""
         await self.queue.run(self._settle, workers=2)
 
     async def _settle(self, ref: Ref) -> None:
@@ -65,10 +65,10 @@ class Finalizers:
             self._said.pop(ref, None)
             return
         held = FINALIZER in found.metadata.finalizers
-        leaving = bool(found.metadata.deletion_timestamp)
-        if held != leaving:
+        terminating = bool(found.metadata.deletion_timestamp)
+        if held != terminating:
             return
-        if leaving:
+        if terminating:
             left = self._left(ref)
             if left:
                 if self._said.get(ref) != left:
@@ -77,7 +77,7 @@ class Finalizers:
                 self.queue.add_after(ref, LOOK_SECONDS)
                 return
         kept = tuple(one for one in found.metadata.finalizers if one != FINALIZER)
-        await self._write(ref, kept if leaving else (*kept, FINALIZER), version=found.metadata.resource_version)
+        await self._write(ref, kept if terminating else (*kept, FINALIZER), version=found.metadata.resource_version)
 
     async def _write(self, ref: Ref, finalizers: tuple[str, ...], *, version: str) -> None:
         kind, namespace, name = ref
@@ -97,7 +97,7 @@ class Finalizers:
 class Leftovers:
     """What MeshFederations and RemoteMeshes that are being deleted caused, and what of it is still there."""
 
-    def __init__(self, engine: Engine, offers: Store[FederatedService], planner: Planner, work: Work) -> None:
+    def __init__(self, engine: Engine, offers: Store[FederatedService], planner: Planner, work: Reconciler) -> None:
         self._engine = engine
         self._offers = offers
         self._planner = planner

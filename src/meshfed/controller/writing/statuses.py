@@ -17,9 +17,9 @@ import msgspec
 
 from meshfed.api.meta import StatusCondition
 from meshfed.api.v1alpha1 import FederatedService
-from meshfed.controller.cluster import Ours
+from meshfed.controller.watches import Ours
 from meshfed.kube import Client, KubeError, NotFound, Resource, Subject, WorkQueue
-from meshfed.model.reasons import Condition, Happening, Reason
+from meshfed.model.reasons import Condition, EventRecord, Reason
 from meshfed.plan.events import turned
 from meshfed.plan.values import Ref, StatusUpdate
 
@@ -69,7 +69,7 @@ class StatusWriter:
         *,
         stamp: Callable[[], str],
         told: Callable[[Ref, Exception | None], None] | None = None,
-        tell: Callable[[Subject, Happening, str], None] = lambda _subject, _happening, _flow: None,
+        tell: Callable[[Subject, EventRecord, str], None] = lambda _subject, _happening, _flow: None,
     ) -> None:
         """``tell`` hears what is worth an Event and in whose turn, once the status that says it is written."""
         self._client = client
@@ -168,8 +168,8 @@ class StatusWriter:
                 self._echoes[ref] = (version, desired)
             subject = Subject(self._resources[kind].api_version, kind, namespace, name, stored.metadata.uid)
             connected_before = bool(present.get("lastConnected"))
-            for happening in turned(kind, before, conditions, connected_before=connected_before):
-                self._tell(subject, happening, self._flow(ref))
+            for event in turned(kind, before, conditions, connected_before=connected_before):
+                self._tell(subject, event, self._flow(ref))
 
 
 def _is_passing(conditions: Iterable[Condition]) -> bool:

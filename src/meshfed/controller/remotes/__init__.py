@@ -1,0 +1,1 @@
+"""The remotes that are listened to, and what is told to those who subscribe."""

@@ -114,6 +114,15 @@ def test_no_module_is_too_long_to_read() -> None:
     assert {name for name, length in lengths.items() if length > LINE_LIMIT} == set(LONG_MODULES)
 
 
+def test_no_two_classes_share_a_name() -> None:
+    found: dict[str, list[str]] = {}
+    for path in modules(PACKAGE):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef):
+                found.setdefault(node.name, []).append(relative(path))
+    assert {name: places for name, places in found.items() if len(places) > 1} == {}
+
+
 def test_every_room_has_its_place_in_the_layers() -> None:
     contracts = project()["tool"]["importlinter"]["contracts"]
     layers = [layer for contract in contracts if contract["type"] == "layers" for layer in contract["layers"]]

@@ -25,7 +25,7 @@ from meshfed.model.reasons import Decision, Reason
 from meshfed.plan.keys import ImportKey, Mark, MeshStatusKey, OfferKey, RemoteStatusKey
 from meshfed.plan.remotes import Peer, Remotes, ourselves
 from meshfed.plan.surroundings import Surroundings
-from meshfed.plan.values import THIS, Outcome, Outputs
+from meshfed.plan.values import THIS, HostOutcome, Outputs
 
 MAX_ADDRESSES: Final = 64
 """The most IPs of one name that are used, as many as a RemoteMesh may list by itself."""
@@ -94,7 +94,7 @@ class Imports:
         self._counts = Tally(graph, self.COUNTS, self._fates, _reason_of, output=True)
         self._resolved: dict[str, tuple[str, ...]] = {}
         self._needing: dict[str, set[str]] = {}
-        self._outcomes: dict[str, Outcome] = {}
+        self._outcomes: dict[str, HostOutcome] = {}
         self._imported = 0
 
     # --- inputs -----------------------------------------------------------------------------------
@@ -237,14 +237,14 @@ class Imports:
         if isinstance(merged, Unknown):
             return None
         objects: tuple[istio.Manifest, ...] = ()
-        outcome = Outcome()
+        outcome = HostOutcome()
         mesh = self._mesh
         if merged is not None and merged.imported is not None and mesh is not None:
             objects, outcome = self._render(mesh, merged.imported)
         self._record(host, outcome)
         return Outputs(objects=objects)
 
-    def _render(self, mesh: LocalMesh, imported: Import) -> tuple[tuple[istio.Manifest, ...], Outcome]:
+    def _render(self, mesh: LocalMesh, imported: Import) -> tuple[tuple[istio.Manifest, ...], HostOutcome]:
         rule = istio.import_rule(mesh, imported)
         names: frozenset[str] = frozenset()
         if imported.local is None:
@@ -263,16 +263,16 @@ class Imports:
             }
         if rule is not None and objects:
             objects = [*objects, rule]
-        return tuple(objects), Outcome(
+        return tuple(objects), HostOutcome(
             backends=imported.backends,
             objects=tuple(_reference(manifest) for manifest in objects),
             names=names,
             unresolved=frozenset(backend.remote.name for backend in imported.backends) - reached,
         )
 
-    def _record(self, host: str, after: Outcome) -> None:
+    def _record(self, host: str, after: HostOutcome) -> None:
         """Keep what became of a host, and mark who has to be told."""
-        before = self._outcomes.get(host, Outcome())
+        before = self._outcomes.get(host, HostOutcome())
         if before == after:
             return
         self._imported += bool(after.backends) - bool(before.backends)
@@ -282,7 +282,7 @@ class Imports:
                 del self._needing[name]
         for name in after.names - before.names:
             self._needing.setdefault(name, set()).add(host)
-        if after == Outcome():
+        if after == HostOutcome():
             self._outcomes.pop(host, None)
         else:
             self._outcomes[host] = after
@@ -331,15 +331,15 @@ class Imports:
         fate = self._fates.get(record)
         return None if isinstance(fate, Unknown) else fate
 
-    def outcome(self, host: str) -> Outcome:
+    def outcome(self, host: str) -> HostOutcome:
         """Return what became of a host."""
         if self._is_dirty(ImportKey(host)):
             self.reconcile(host)
-        return self._outcomes.get(host, Outcome())
+        return self._outcomes.get(host, HostOutcome())
 
     def served_by(self, host: str) -> frozenset[str]:
         """Return the remotes that serve a host, as it was worked out last."""
-        return frozenset(backend.remote.name for backend in self._outcomes.get(host, Outcome()).backends)
+        return frozenset(backend.remote.name for backend in self._outcomes.get(host, HostOutcome()).backends)
 
     def records(self, host: str) -> Sequence[str]:
         """Return the names of the FederatedServices that would be imported as a host."""

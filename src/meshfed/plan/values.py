@@ -104,7 +104,7 @@ class Outputs(msgspec.Struct, frozen=True):
     statuses: tuple[StatusUpdate, ...] = ()
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class HostOutcome(msgspec.Struct, frozen=True):
     """What became of a host: which remotes serve it, if it is imported, and its objects as ``Kind namespace/name``."""
 
     backends: tuple[Backend, ...] = ()

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 
 from meshfed.api.core import Namespace, Pod, Service
 from meshfed.api.crds import KINDS
-from meshfed.api.rules import RULES
 from meshfed.api.schema import structural
 from meshfed.api.v1alpha1 import FINALIZER, OWNER_NAMESPACE_LABEL, REMOTE_LABEL
+from meshfed.api.validation_rules import RULES
 from meshfed.istio import reference
 from meshfed.istio.names import EXPORT_TO, RESOLVED_FROM
 from meshfed.model.reasons import ConditionType, Reason
 from meshfed_sandbox.apiserver import metadata
-from meshfed_sandbox.apiserver.builtins import BUILTIN_SCHEMAS
+from meshfed_sandbox.apiserver.builtin_defaults import BUILTIN_SCHEMAS
 from meshfed_sandbox.apiserver.schema import Schema
 from meshfed_sandbox.apiserver.schema_node import JsonObject
 from meshfed_sandbox.istio_crds import istio_crds

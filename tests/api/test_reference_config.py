@@ -8,7 +8,6 @@ import pytest
 from meshfed.api.errors import InvalidFlag
 from meshfed.api.meta import ObjectMeta
 from meshfed.api.reference_config import ReferenceConfig, reference_config
-from meshfed.api.rules import ADDRESS
 from meshfed.api.v1alpha1 import (
     Discovery,
     Export,
@@ -22,6 +21,7 @@ from meshfed.api.v1alpha1 import (
     RemoteMesh,
     RemoteMeshSpec,
 )
+from meshfed.api.validation_rules import ADDRESS
 from meshfed.model.selectors import LabelSelector, Requirement
 
 VALUES = "values must be given for the operators In and NotIn, and left out for Exists and DoesNotExist"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from meshfed.controller.startup import not_understood
+from meshfed.controller import not_understood
 from meshfed.kube import Manifest
 from meshfed_sandbox.apiserver.store import Key
 from tests.builders import GROUP, SYSTEM, host, mesh_federation, namespace, offer, service
@@ -213,6 +213,24 @@ async def test_a_remote_mesh_holds_its_imports_and_no_other(caplog: pytest.LogCa
         west.withdraw(host("reviews"))
         store_as(east, REMOTE_MESHES, (SYSTEM, "west"), was["spec"])
         await eventually(lambda: east.merged() == [] and east.imported() == [host("ratings")])
+
+
+async def test_one_that_comes_while_the_controller_runs_is_unknown_too() -> None:
+    async with meshes("east") as (east,), remotes("west") as (west,):
+        await east.apply(mesh_federation("east"), west.remote_mesh())
+        await east.start()
+        await east.ready()
+        spoilt = service("ratings") | {"spec": {"ports": "none"}}
+        spoilt["metadata"] |= {"uid": "of-the-future", "generation": 1}
+        east.server._store.collection("", "services").put(Key("default", "ratings"), spoilt)
+        await eventually(lambda: b'store_undecodable{resource="services"} 1.0' in east.metrics.exposition())
+        await asyncio.sleep(0.3)  # until somebody has looked
+        west.offer(offer("ratings"), offer("details"))
+        await eventually(lambda: east.imported() == [host("details")])
+        record = f"{host('ratings')}.west"
+        await eventually(lambda: east.condition("FederatedService", record, "Accepted") == ("Unknown", "NotUnderstood"))
+        await east.delete("Service", "ratings", namespace="default")
+        await eventually(lambda: east.imported() == [host("details"), host("ratings")])
 
 
 async def test_what_a_remote_mesh_held_goes_with_it() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from meshfed.api.v1alpha1 import RemoteMesh
-from meshfed.federation.limits import standing
+from meshfed.federation.import_limit import standing
 from meshfed.federation.merging import Candidate, merge
 from meshfed.model.imports import Backend, Import
 from meshfed.model.meshes import Remote

@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from meshfed.api.errors import Problem, shown
-from meshfed.api.rules import RULES
 from meshfed.api.schema import Schema
 from meshfed.api.times import parse_time
+from meshfed.api.validation_rules import RULES
 
 _HOLDS: Final = {rule.cel: rule.holds for rule in RULES}
 _TYPES: Final[dict[str, tuple[str, tuple[type, ...]]]] = {

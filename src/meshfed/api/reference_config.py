@@ -16,7 +16,6 @@ from msgspec import Meta, field
 from meshfed.api.checks import check
 from meshfed.api.errors import InvalidFlag, Problem, shown
 from meshfed.api.meta import ObjectMeta
-from meshfed.api.rules import ADDRESS
 from meshfed.api.scalars import (
     SET,
     Address,
@@ -42,6 +41,7 @@ from meshfed.api.v1alpha1 import (
     RemoteMesh,
     RemoteMeshSpec,
 )
+from meshfed.api.validation_rules import ADDRESS
 from meshfed.model.selectors import LabelSelector
 
 MESH_PEERS: Final = "--meshPeers"

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from meshfed.api.rules import RULES
+from meshfed.api.validation_rules import RULES
 
 Schema = dict[str, Any]
 

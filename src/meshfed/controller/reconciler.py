@@ -52,7 +52,7 @@ class Reconciler:
         return recovered
 
     async def all(self) -> None:
-        """Reconciler out everything that waits."""
+        """Work out everything that waits."""
         self._under_way = True
         try:
             while not self._feed.is_over and (turn := self._planner.take_dirty()):
@@ -64,7 +64,7 @@ class Reconciler:
             self._under_way = False
 
     async def keep_up(self, done: Callable[[], None]) -> None:
-        """Reconciler out whatever comes, until cancelled; ``done`` is called each time that nothing waits."""
+        """Work out whatever comes, until cancelled; ``done`` is called each time that nothing waits."""
         while True:
             done()
             await self._dirty.wait()

@@ -5,11 +5,11 @@ remotes. What remotes offer is in the FederatedServices, so there is nothing tha
 remote is asked by one controller only. Each term begins with nothing in memory, as a process does: who comes to lead
 lists everything anew, after its predecessor's last write, so that no watch that lags shows something as not wanted.
 
-The order in which a leading term starts is what makes a restart harmless, and a change of leaders. First every watch
-is in sync, and what cannot be understood is known to be unknown; then the FederatedServices that exist are wanted
-again, remote by remote; then every key is worked out once. Only now are remotes listened to, and may anything be
-deleted (`meshfed.plan.deletion`), and are subscribers told anything, unless something that is exported is unknown. A
-term whose inputs cannot be taken in ends, and the next one begins without what was at fault.
+The order in which a leading term starts is what makes a restart harmless, and a change of leaders. First every watch is
+in sync, and what cannot be understood is known to be unknown; then the FederatedServices that exist are wanted again,
+remote by remote; then every key is worked out once. Only now are remotes listened to, and may anything be deleted
+(`meshfed.plan.deletion_rule`), and are subscribers told anything, unless something that is exported is unknown. A term
+whose inputs cannot be taken in ends, and the next one begins without what was at fault.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from meshfed.controller.environment import Environment
 from meshfed.controller.feed import Feed
 from meshfed.controller.migration import adoption
 from meshfed.controller.migration.adoption import Adoption
+from meshfed.controller.not_understood import NotUnderstood
 from meshfed.controller.reconciler import Reconciler
 from meshfed.controller.remotes.lost_records import LostRecords
 from meshfed.controller.remotes.remote_sessions import RemoteSessions
 from meshfed.controller.remotes.resolver import Resolver
 from meshfed.controller.startup.history import outlived, recall
-from meshfed.controller.startup.not_understood import NotUnderstood
 from meshfed.controller.watches import NOT_OURS, Served, Watches
 from meshfed.controller.writing.lifecycle import Finalizers, Leftovers
 from meshfed.controller.writing.writing import Writing

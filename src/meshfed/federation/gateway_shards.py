@@ -1,4 +1,4 @@
-"""GatewayShards: which Gateway object lists which exported Service.
+"""Shards: which Gateway object lists which exported Service.
 
 istiod skips the whole server of a Gateway in which a host stands that another one has already, so each host has one
 home and keeps it. The history needed for that is in the Gateway objects themselves.

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from meshfed.federation.limits import standing
+from meshfed.federation.import_limit import standing
 from meshfed.model.imports import Backend, Import, LocalService
 from meshfed.model.meshes import Remote
 from meshfed.model.offers import Offer, Port, usable_labels

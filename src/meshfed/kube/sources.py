@@ -189,7 +189,8 @@ class Sources:
         entry = self._sources.get(record.source)
         changed = set()
         if entry is not None:
-            entry.blocking = _with(entry.blocking, record.key) if wanted and blocking else entry.blocking - {record.key}
+            change = _with if wanted and blocking else _without
+            entry.blocking = change(entry.blocking, record.key)
             changed = self._released(record.source, entry)
         if not self._pending:
             changed |= self._orphans_waiting
@@ -203,7 +204,7 @@ class Sources:
         entry = self._sources.get(record.source)
         if entry is None:
             return set()
-        entry.dropped -= {record.key}
+        entry.dropped = _without(entry.dropped, record.key)
         return self._released(record.source, entry)
 
     def must_wait(self, record: Record) -> str:
@@ -263,7 +264,7 @@ class Sources:
         changed = {key}
         dropper = self._sources.get(record.source)
         if dropper is not None and key in dropper.dropped:
-            dropper.dropped -= {key}
+            dropper.dropped = _without(dropper.dropped, key)
             changed |= self._released(record.source, dropper)
         record.desired = desired
         record.source = source
@@ -281,7 +282,7 @@ class Sources:
             self._contested.pop(key, None)
         if record.source != source:
             return set()
-        entry.blocking -= {key}
+        entry.blocking = _without(entry.blocking, key)
         record.desired = None
         record.not_before = 0.0
         if losers:
@@ -302,3 +303,8 @@ class Sources:
 
 def _with(keys: frozenset[ObjectKey], key: ObjectKey) -> frozenset[ObjectKey]:
     return keys if key in keys else keys | {key}
+
+
+def _without(keys: frozenset[ObjectKey], key: ObjectKey) -> frozenset[ObjectKey]:
+    # Of empty ones that are the result of a difference each is one of its own.
+    return keys - {key} or frozenset() if key in keys else keys

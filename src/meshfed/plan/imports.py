@@ -15,8 +15,8 @@ import msgspec
 from meshfed import istio
 from meshfed.api.v1alpha1 import FederatedService, FederatedServiceSpec
 from meshfed.derive import Context, Derived, Graph, Index, Input, Leading, Tally, Unknown
+from meshfed.federation.import_limit import Standing, over_limit, standing
 from meshfed.federation.imports import Verdict, judge, recorded_offer
-from meshfed.federation.limits import Standing, over_limit, standing
 from meshfed.federation.merging import Candidate, Merged, merge
 from meshfed.model.imports import Import
 from meshfed.model.meshes import LocalMesh, is_ip

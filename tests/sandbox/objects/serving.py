@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from meshfed_sandbox.apiserver.builtins import BUILTIN_SCHEMAS, complete
+from meshfed_sandbox.apiserver.builtin_defaults import BUILTIN_SCHEMAS, complete
 from meshfed_sandbox.apiserver.managed_fields import ApplyConflict, apply, update
 from meshfed_sandbox.apiserver.patches import PatchError, json_patch, merge_patch, strategic_merge_patch
 from meshfed_sandbox.apiserver.schema import Schema

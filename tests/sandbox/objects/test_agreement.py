@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meshfed_sandbox.apiserver.builtins import BUILTIN_SCHEMAS
+from meshfed_sandbox.apiserver.builtin_defaults import BUILTIN_SCHEMAS
 from meshfed_sandbox.apiserver.field_sets import FieldSet, difference, intersection, paths, union
 from meshfed_sandbox.apiserver.managed_fields import apply, update
 from meshfed_sandbox.apiserver.schema import Schema

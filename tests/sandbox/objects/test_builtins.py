@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from meshfed_sandbox.apiserver.builtins import BUILTIN_SCHEMAS
+from meshfed_sandbox.apiserver.builtin_defaults import BUILTIN_SCHEMAS
 from meshfed_sandbox.apiserver.schema import Schema
 from tests.sandbox.objects import cases
 from tests.sandbox.objects.cases import JsonObject, Step, answered

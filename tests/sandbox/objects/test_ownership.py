@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from meshfed_sandbox.apiserver.builtins import complete
+from meshfed_sandbox.apiserver.builtin_defaults import complete
 from meshfed_sandbox.apiserver.managed_fields import apply, update
 from meshfed_sandbox.apiserver.patches import PatchError
 from meshfed_sandbox.apiserver.schema import Schema

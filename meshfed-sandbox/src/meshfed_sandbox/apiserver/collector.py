@@ -13,8 +13,8 @@ from collections import deque
 from typing import Any
 
 from meshfed_sandbox.apiserver import crds
+from meshfed_sandbox.apiserver.behaviours import NAMESPACES
 from meshfed_sandbox.apiserver.deletes import FOREGROUND, ORPHAN, DeleteOptions, Deleter
-from meshfed_sandbox.apiserver.kinds import NAMESPACES
 from meshfed_sandbox.apiserver.resources import Registry
 from meshfed_sandbox.apiserver.store import Collection, Event, Key, Store, Stored
 

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from meshfed_sandbox.apiserver import errors
-from meshfed_sandbox.apiserver.kinds import IMMORTAL, NAMESPACES
+from meshfed_sandbox.apiserver.behaviours import IMMORTAL, NAMESPACES
 from meshfed_sandbox.apiserver.resources import Resource
 from meshfed_sandbox.apiserver.store import Collection, Key, Store, Stored, timestamp
 

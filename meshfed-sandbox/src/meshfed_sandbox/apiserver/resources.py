@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from meshfed_sandbox.apiserver.builtins import BUILTIN_SCHEMAS
+from meshfed_sandbox.apiserver.builtin_defaults import BUILTIN_SCHEMAS
 from meshfed_sandbox.apiserver.schema import Schema
 
 JSONObject = dict[str, Any]

@@ -6,8 +6,8 @@ import asyncio
 from typing import Any, Final
 
 from meshfed_sandbox.apiserver import selectors
+from meshfed_sandbox.apiserver.behaviours import Behaviour
 from meshfed_sandbox.apiserver.causes import Cause, invalid, required
-from meshfed_sandbox.apiserver.kinds import Behaviour
 from meshfed_sandbox.apiserver.rbac import GROUP
 from meshfed_sandbox.apiserver.resources import Resource
 from meshfed_sandbox.apiserver.store import Event, Store

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import msgspec
 from aiohttp import web
 
+from meshfed_sandbox.apiserver import behaviours, objects, roles
 from meshfed_sandbox.apiserver import crds as definitions
-from meshfed_sandbox.apiserver import kinds, objects, roles
 from meshfed_sandbox.apiserver.access import Access, Use
 from meshfed_sandbox.apiserver.app import BODY_LIMIT, Handler
 from meshfed_sandbox.apiserver.collector import Collector
@@ -92,8 +92,8 @@ class APIServer:
         self._token = token or (secrets.token_urlsafe() if rbac else "")
         self._store = Store()
         self._registry = Registry()
-        addresses = kinds.Addresses()
-        self._writer = Writer(self._store, {**kinds.behaviours(addresses), **roles.BEHAVIOURS}, _now)
+        addresses = behaviours.Addresses()
+        self._writer = Writer(self._store, {**behaviours.behaviours(addresses), **roles.BEHAVIOURS}, _now)
         deleter = Deleter(self._store, _now)
         self._collector = Collector(self._store, self._registry, deleter)
         self._handler = Handler(

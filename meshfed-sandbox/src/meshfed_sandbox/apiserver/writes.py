@@ -15,11 +15,11 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from meshfed_sandbox.apiserver import errors, incoming, managed_fields, metadata, objects, patches
-from meshfed_sandbox.apiserver.builtins import complete
+from meshfed_sandbox.apiserver.behaviours import NAMESPACES, Behaviour
+from meshfed_sandbox.apiserver.builtin_defaults import complete
 from meshfed_sandbox.apiserver.causes import Cause, invalid
 from meshfed_sandbox.apiserver.deletes import is_done
 from meshfed_sandbox.apiserver.errors import InvalidError, StatusError
-from meshfed_sandbox.apiserver.kinds import NAMESPACES, Behaviour
 from meshfed_sandbox.apiserver.resources import Resource
 from meshfed_sandbox.apiserver.store import Collection, Key, Store, Stored, timestamp
 

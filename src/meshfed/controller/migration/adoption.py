@@ -102,7 +102,7 @@ class Adoption:
         self._log_throttle = LogThrottle()
 
     async def run(self) -> None:
-        """Reconciler until nothing of the reference is left."""
+        """Work until nothing of the reference is left."""
         pause = Backoff(base=_LOOK_SECONDS[0], cap=_LOOK_SECONDS[1])
         while True:
             try:

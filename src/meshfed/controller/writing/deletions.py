@@ -1,4 +1,4 @@
-"""Which objects that nobody wants stay for now; the rule itself is `meshfed.plan.deletion`."""
+"""Which objects that nobody wants stay for now; the rule itself is `meshfed.plan.deletion_rule`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from meshfed.controller.feed import Feed
 from meshfed.kube import ObjectKey
 from meshfed.plan import Key, Planner
-from meshfed.plan.deletion import stay
+from meshfed.plan.deletion_rule import stay
 from meshfed.telemetry.logs import LogThrottle
 
 _log = logging.getLogger(__name__)

@@ -98,7 +98,7 @@ class Delivery:
             self._planner.applied_changed(source, now if is_there else None)
 
     def _tell_export(self, key: ExportKey, now: Published | Decision | None) -> None:
-        """OfferSource on a Service that its export begins or ends; what was found at the start is no news."""
+        """Record on a Service that its export begins or ends; what was found at the start is no news."""
         before = self._exports.pop(key, None)
         if now is not None and (isinstance(now, Published) or now.reason is not Reason.NOT_SELECTED):
             self._exports[key] = now
@@ -126,7 +126,7 @@ class Delivery:
 
 
 def tell(recorder: Recorder, subject: Subject, event: EventRecord, flow: str = "") -> None:
-    """OfferSource an Event on an object, as far as it is known which one that is, in the turn of ``flow``."""
+    """Record an Event on an object, as far as it is known which one that is, in the turn of ``flow``."""
     if subject.uid:
         kind: EventType = "Warning" if event.warns else "Normal"
         recorder.record(subject, kind, event.reason, event.message, flow=flow)

@@ -56,7 +56,7 @@ class Finalizers:
         self.queue.add(ref)
 
     async def run(self) -> None:
-        """Reconciler until cancelled."""
+        """Work until cancelled."""
         await self.queue.run(self._settle, workers=2)
 
     async def _settle(self, ref: Ref) -> None:

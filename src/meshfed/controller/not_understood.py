@@ -2,9 +2,9 @@
 
 An object that was never understood since the controller started, as after a downgrade or where another schema was in
 force when it was stored, is not an object that is gone. So the planner is told that nobody can say what it is; all that
-follows from it stays as it is (`meshfed.plan.deletion`), until it is repaired or deleted. The MeshFederation in force
-is behind everything, so for that one the start waits: a roll-out of a version that does not know its form stops there,
-and its predecessor stays in charge. While a controller runs it goes by the object's last good state.
+follows from it stays as it is (`meshfed.plan.deletion_rule`), until it is repaired or deleted. The MeshFederation in
+force is behind everything, so for that one the start waits: a roll-out of a version that does not know its form stops
+there, and its predecessor stays in charge. While a controller runs it goes by the object's last good state.
 
 The same holds of an object on which our own code fails (`meshfed.controller.faults`).
 """
@@ -28,7 +28,7 @@ from meshfed.plan import Planner, Ref
 _log = logging.getLogger(__name__)
 
 LOOK_SECONDS: Final = 5.0
-"""Between two looks at whether what could not be understood can be, or is gone; only while there is any."""
+"""Between two looks at what cannot be understood by now, or can be again, or is gone."""
 
 _SAID_AS: Final = {
     "MeshFederation": ConditionType.READY,
@@ -77,7 +77,7 @@ class NotUnderstood:
         while True:
             # Not wait_for: before Python 3.12 it loses a cancellation that comes together with the event.
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_SECONDS if self._unknown else None):
+                async with asyncio.timeout(LOOK_SECONDS):
                     await self._faults.came.wait()
             await self._look()
 

@@ -10,7 +10,7 @@ import pytest
 
 from meshfed.kube import Manifest, ObjectKey
 from meshfed.plan import ExportKey, GatewayKey, ImportKey, Key, MeshKey, OfferKey, Planner, Ref, RemoteKey, Settings
-from meshfed.plan.deletion import Stay, stay
+from meshfed.plan.deletion_rule import Stay, stay
 from meshfed.plan.keys import origin, read_origin
 from tests.builders import federated_service, host, mesh_federation, namespace, pod, remote_mesh, service
 from tests.plan.histories import ref_of

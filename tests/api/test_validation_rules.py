@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from meshfed.api.checks import check
 from meshfed.api.crds import KINDS
 from meshfed.api.objects import manifest_schema
-from meshfed.api.rules import ADDRESS, RULES, Rule
+from meshfed.api.validation_rules import ADDRESS, RULES, Rule
 
 from .cases import BAD, GOOD, Bad
 

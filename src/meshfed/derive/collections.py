@@ -91,10 +91,14 @@ class Collection(Generic[K, V]):
 
 
 class Input(Collection[K, V]):
-    """What is known from outside. As long as it is ``incomplete``, keys that it does not have are unknown for that."""
+    """What is known from outside. As long as it is ``incomplete``, keys that it does not have are unknown for that.
 
-    def __init__(self, graph: Graph, name: str, *, incomplete: str = "") -> None:
+    Of the values of an ``output`` that change `Graph.outputs` tells, as of derived ones.
+    """
+
+    def __init__(self, graph: Graph, name: str, *, incomplete: str = "", output: bool = False) -> None:
         super().__init__(graph, name)
+        self.is_output = output
         self._incomplete = Unknown(incomplete) if incomplete else None
         self._all = Node(self, "(all)")
 
@@ -192,16 +196,20 @@ class Grouped(Protocol[G_contra, M_co]):
 class Context:
     """What a function reads other collections through."""
 
-    __slots__ = ("_node", "_reads")
+    __slots__ = ("_before", "_node", "_reads")
 
     def __init__(self, node: Node, reads: dict[Node, None]) -> None:
         self._node = node
         self._reads = reads
+        self._before = frozenset(node.reads)
+        """What was read the last time, and knows of it: most of it is read again."""
 
     def get(self, collection: Collection[K, V], key: K) -> V | None:
         """Return a value, ``None`` where there is none; where it is unknown, so is what is being worked out."""
         node = collection.nodes.get(key) or collection.node(key)
-        self._read(node)
+        if node not in self._before:
+            self._read(node)
+        self._reads[node] = None
         value: Known[V] = node.value
         if isinstance(value, Unknown):
             raise NotKnown(value)
@@ -210,19 +218,23 @@ class Context:
     def known(self, collection: Collection[K, V], key: K) -> Known[V]:
         """Return a value, also where it is unknown: for who can decide without."""
         node = collection.nodes.get(key) or collection.node(key)
-        self._read(node)
+        if node not in self._before:
+            self._read(node)
+        self._reads[node] = None
         value: Known[V] = node.value
         return value
 
     def _read(self, node: Node) -> None:
         if node.collection.rank >= self._node.collection.rank:
             raise RecursionError(f"{self._node} reads {node}, which is worked out after it")
-        self._reads[node] = None
         node.read_by(self._node)
 
     def members(self, index: Grouped[G, M], group: G) -> M:
         """Return the keys of a group, not to be kept; where these may not be all, it is unknown."""
-        self._read(index.nodes.get(group) or index.node(group))
+        node = index.nodes.get(group) or index.node(group)
+        if node not in self._before:
+            self._read(node)
+        self._reads[node] = None
         doubt = index.doubt(group) if index.lost else None
         if doubt is not None:
             raise NotKnown(doubt)
@@ -230,7 +242,9 @@ class Context:
 
     def keys(self, collection: Input[K, V]) -> list[K]:
         """Return all keys of an input; where these may not be all, it is unknown."""
-        self._read(collection.all)
+        if collection.all not in self._before:
+            self._read(collection.all)
+        self._reads[collection.all] = None
         if collection.incomplete is not None:
             raise NotKnown(collection.incomplete)
         return collection.known_keys()

@@ -184,7 +184,7 @@ def test_a_new_export_touches_its_own_key_its_gateway_and_the_counts() -> None:
     world.put(service("new", exported=True))
     assert world.settle() == [ExportKey("default", "new"), GatewayKey(0), MeshStatusKey()]
     world.put(service("new", exported=True, ports=[{"name": "http", "port": 81}]))
-    assert world.settle() == [ExportKey("default", "new"), MeshStatusKey()]
+    assert world.settle() == [ExportKey("default", "new")]
 
 
 def test_without_a_mesh_federation_there_is_nothing_and_a_deleted_one_leaves_nothing() -> None:

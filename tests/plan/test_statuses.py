@@ -414,6 +414,7 @@ def test_whoever_is_not_imported_is_counted_under_its_own_reason_whatever_turns(
 
 def test_with_everything_on_defaults_identities_are_ambiguous_and_imports_work_all_the_same() -> None:
     world = World(mesh_federation(), remote_mesh("west"), remote_mesh("north"), federated_service("west", "ratings"))
+    world.settle()
     ours = SpiffeID.of_workload("cluster.local", "istio-system", "federation-controller")
     assert world.planner.remotes_with_identity(ours) == ("north", "west")
     (unique,) = (c for c in world.statuses["RemoteMesh west"].conditions if c.type == "IdentityUnique")

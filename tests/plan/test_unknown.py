@@ -78,7 +78,7 @@ def changed(action: str, what: Any) -> Ref:
 def found(world: World) -> dict[tuple[str, Any], Known[Any]]:
     """What is known of each offer and each Service by itself, without mere remarks."""
     imports, exports = world.planner._imports, world.planner._exports
-    offers = {("offer", one): bare(imports._judged.get(one)) for one in imports._offers.nodes}
+    offers = {("offer", one): bare(imports._judged.get(one)) for one in imports.offers.nodes}
     claims = {("export", one): bare(exports._claims.get(one)) for one in exports._services.nodes}
     return offers | claims
 

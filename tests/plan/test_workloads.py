@@ -165,7 +165,7 @@ def test_a_pod_costs_the_same_in_a_small_world_and_in_a_large_one(size: int) -> 
         world.put(alike)
         assert world.settle() == []
     world.put(pod("new", app="s1", account="y"))
-    assert Counter(type(key).__name__ for key in world.settle()) == {"ExportKey": 1, "MeshStatusKey": 1}
+    assert Counter(type(key).__name__ for key in world.settle()) == {"ExportKey": 1}
 
 
 def test_of_a_thousand_pods_that_are_alike_one_more_or_less_works_nothing_out() -> None:

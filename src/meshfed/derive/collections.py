@@ -111,18 +111,28 @@ class Input(Collection[K, V]):
         value: Known[V] = node.value if node is not None else self._incomplete
         return value
 
-    def put(self, key: K, value: V | None, flow: Hashable = "") -> None:
+    def put(self, key: K, value: Known[V], flow: Hashable = "") -> None:
         """``key`` has this value now; ``None``: there is none."""
-        self._set(key, value, flow)
+        self.graph.for_(flow)
+        node = self.nodes.get(key) or self.node(key)
+        before = node.value
+        had = self._was_put(node)
+        if before != value or before is self._incomplete:
+            self.graph.put(node, value)
+            if had != (value is not None):
+                self.graph.changed(self._all)
+                self._tell_followers(key)
+        if value is None:
+            self.drop_unless_needed(node)
 
     def unknown(self, key: K, reason: str, flow: Hashable = "") -> None:
         """Nobody can say what there is of ``key``."""
-        self._set(key, Unknown(reason), flow)
+        self.put(key, Unknown(reason), flow)
 
     def clear(self, key: K, flow: Hashable = "") -> None:
         """``key`` is unknown no more: unless something was put since, there is none."""
         if isinstance(self.get(key), Unknown):
-            self._set(key, None, flow)
+            self.put(key, None, flow)
 
     def complete(self, flow: Hashable = "") -> None:
         """Whatever was not put by now is absent."""
@@ -130,7 +140,7 @@ class Input(Collection[K, V]):
         if before is not None:
             for node in list(self.nodes.values()):
                 if node.value is before:
-                    self._set(node.key, None, flow)
+                    self.put(node.key, None, flow)
                 else:
                     self.drop_unless_needed(node)
             self.graph.for_(flow)
@@ -157,19 +167,6 @@ class Input(Collection[K, V]):
     def _is_needed(self, node: Node) -> bool:
         # As long as this is incomplete, that there is none is worth to be remembered.
         return self._was_put(node) or (node.value is None and self._incomplete is not None)
-
-    def _set(self, key: K, value: Any, flow: Hashable) -> None:
-        self.graph.for_(flow)
-        node = self.node(key)
-        before = node.value
-        had = self._was_put(node)
-        if before != value or before is self._incomplete:
-            self.graph.put(node, value)
-            if had != (value is not None):
-                self.graph.changed(self._all)
-                self._tell_followers(key)
-        if value is None:
-            self.drop_unless_needed(node)
 
 
 class Grouped(Protocol[G_contra, M_co]):
@@ -238,7 +235,8 @@ class Context:
         doubt = index.doubt(group) if index.lost else None
         if doubt is not None:
             raise NotKnown(doubt)
-        return index.members(group)
+        members: M = index.members(group) if node.value is None else node.value
+        return members
 
     def keys(self, collection: Input[K, V]) -> list[K]:
         """Return all keys of an input; where these may not be all, it is unknown."""
@@ -303,7 +301,7 @@ class Derived(Collection[K, V]):
     def work_out(self, node: Node, reads: dict[Node, None]) -> tuple[Any, Any]:
         """Return the value of a key, and where it stands in indexes."""
         value = self._function(Context(node, reads), node.key)
-        return value, [index.place_of(node.key, value) for index in self._indexes]
+        return value, [index.place_of(node.key, value) for index in self._indexes] if self._indexes else ()
 
     def settled(self, node: Node, before: Any, places: Any) -> None:
         """Take note that a value was worked out."""

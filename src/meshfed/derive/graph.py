@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Container, Hashable
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 import msgspec
@@ -140,9 +140,10 @@ class Graph:
             self._learned = True
         if node.collection.is_output:
             place = (node.collection, node.key)
-            _, flows = self._changed.get(place, (node, ()))
-            self._changed[place] = (node, _joined(flows, self._flows))
-        self.changed(node)
+            known = self._changed.get(place)
+            self._changed[place] = (node, self._flows if known is None else _joined(known[1], self._flows))
+        if node.dependents:
+            self.changed(node)
 
     def changed(self, node: Node) -> None:
         """Have whatever has read ``node`` worked out again."""
@@ -213,7 +214,9 @@ class Graph:
             error, value, places = found, Unknown(f"a fault of Meshfed's own: {described(found)}"), None
             same = before == value
         finally:
-            self._note_reads(node, reads)
+            read = tuple(reads)
+            if read != node.reads:
+                self._note_reads(node, read, reads)
         if not same:
             self.put(node, value)
         if error is not None or node.failed:
@@ -226,20 +229,19 @@ class Graph:
             self.failed(node, error)
 
     @staticmethod
-    def _note_reads(node: Node, reads: dict[Node, None]) -> None:
-        before, node.reads = node.reads, tuple(reads)
-        if before != node.reads:
-            for one in before:
-                if one not in reads:
-                    one.unread_by(node)
-                    one.collection.drop_unless_needed(one)
+    def _note_reads(node: Node, read: tuple[Node, ...], reads: Container[Node]) -> None:
+        before, node.reads = node.reads, read
+        for one in before:
+            if one not in reads:
+                one.unread_by(node)
+                one.collection.drop_unless_needed(one)
 
     def forget(self, node: Node) -> None:
         """Take note that a key is gone, and reads nothing any more."""
         self._stale[node.collection.rank].pop(node, None)
         self.unknown.pop(node, None)
         self._tell(node, None)
-        self._note_reads(node, {})
+        self._note_reads(node, (), ())
 
 
 def _joined(some: Flows, more: Flows) -> Flows:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import overload
+from typing import Generic, TypeVar, overload
 
 import msgspec
 
@@ -13,6 +13,8 @@ from meshfed.istio.names import EXPORT_TO
 from meshfed.model.reasons import Decision, Reason
 from meshfed.plan.statuses import listed
 from meshfed.plan.values import Place
+
+T = TypeVar("T")
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -60,15 +62,15 @@ def shown(place: Place, decided: Known[Claim | Decision]) -> str:
     return f"{name} ({remarks})" if remarks else name
 
 
-class Listed(Sequence[str]):
-    """Services as they are shown, each only once somebody looks at it: there may be thousands."""
+class Listed(Sequence[str], Generic[T]):
+    """Things as they are shown, each only once somebody looks at it: there may be thousands."""
 
-    def __init__(self, places: Sequence[Place], show: Callable[[Place], str]) -> None:
-        self._places = places
+    def __init__(self, things: Sequence[T], show: Callable[[T], str]) -> None:
+        self._things = things
         self._show = show
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._things)
 
     @overload
     def __getitem__(self, position: int) -> str: ...
@@ -76,8 +78,8 @@ class Listed(Sequence[str]):
     def __getitem__(self, position: slice) -> list[str]: ...
     def __getitem__(self, position: int | slice) -> str | list[str]:
         if isinstance(position, slice):
-            return [self._show(place) for place in self._places[position]]
-        return self._show(self._places[position])
+            return [self._show(thing) for thing in self._things[position]]
+        return self._show(self._things[position])
 
 
 def described(claim: Claim) -> Decision:

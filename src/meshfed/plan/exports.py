@@ -12,7 +12,7 @@ from typing import ClassVar
 from meshfed import istio
 from meshfed.api.core import Service
 from meshfed.api.v1alpha1 import Export
-from meshfed.derive import Context, Derived, Graph, Index, Input, Known, Unknown
+from meshfed.derive import Context, Derived, Graph, Index, Input, Tally, Unknown
 from meshfed.federation.exports import decide, holder
 from meshfed.federation.gateway_shards import GatewayShards
 from meshfed.model.meshes import FDS_PORT, IngressType, LocalMesh
@@ -22,7 +22,7 @@ from meshfed.model.workloads import Serving
 from meshfed.plan import meshes
 from meshfed.plan.claims import Claim, Listed, described, listed_under, shown
 from meshfed.plan.inputs import ClusterInputs
-from meshfed.plan.keys import ExportKey, GatewayKey, Mark, MeshKey, MeshStatusKey
+from meshfed.plan.keys import ExportKey, GatewayKey, Mark
 from meshfed.plan.values import THIS, Outputs, Place, Published, StatusUpdate
 
 
@@ -31,6 +31,7 @@ class Exports:
 
     CLAIM: ClassVar = "the claim of Service"
     EXPORT: ClassVar = "the export of Service"
+    ANSWER: ClassVar = "the answer to ServiceExport"
 
     def __init__(
         self,
@@ -38,49 +39,35 @@ class Exports:
         mark: Mark,
         *,
         inputs: ClusterInputs,
+        rules: Input[str, Export],
         serving: Derived[Place, Serving],
         gateways: Derived[str, frozenset[str]],
     ) -> None:
-        self._graph = graph
         self._mark = mark
         self._meshes = inputs.meshes
         self._namespaces = inputs.namespaces
         self._services = inputs.services
         self._serving = serving
         self._gateways = gateways
-        self._rules = Input[str, Export](graph, "what is exported by")
+        self._rules = rules
         self.service_exports = Input[Place, int](graph, "ServiceExport")
         self._claims = Derived[Place, Claim | Decision](graph, self.CLAIM, self._claim, over=[self._services])
         self._by_host = Index(graph, "claims to host", self._claims, _host_of, perhaps=lambda _: ())
         self._holders = Derived[str, ServiceHost](graph, "who has host", self._holder, over=[self._by_host])
-        self._exports = Derived[Place, Claim | Decision](
+        self.decided = Derived[Place, Claim | Decision](
             graph, self.EXPORT, self._export, over=[self._claims], output=True
         )
-        self._by_reason = Index(graph, "Services as", self._exports, listed_under, perhaps=lambda _: ())
-        self._ports: dict[Place, int] = {}
+        self._answers = Derived[Place, StatusUpdate](
+            graph, self.ANSWER, self._answer, over=[self.service_exports], output=True
+        )
+        self.by_reason = Index(graph, "Services as", self.decided, listed_under, perhaps=lambda _: ())
+        some = Derived[Reason, bool](graph, "whether there are Services as", self._is_some, over=[self.by_reason])
+        self._reasons = Index(graph, "why Services are listed by", some, lambda *_: (THIS,))
+        self._ports = Tally(graph, "Services by the number of their ports in", self.decided, _ports_of)
         self._shards = GatewayShards()
-        self.ports = 0
-        """How many ports are exported."""
+        self._gateways_in_use = Input[str, tuple[int, ...]](graph, "the Gateways of")
 
     # --- inputs -----------------------------------------------------------------------------------
-
-    def configure(self, mesh: LocalMesh | None, export: Export | None) -> None:
-        """Take in this mesh and what it exports; the one change that asks about every Service."""
-        if mesh != self._mesh:
-            for namespace, name in self._services.known_keys():
-                self._mark(ExportKey(namespace, name))
-            for index in {0, *self._shards.indexes()}:
-                self._mark(GatewayKey(index))
-            self._mark(MeshKey())
-        for place in self.service_exports.known_keys():
-            self._mark(ExportKey(*place))  # also without a Service somebody waits for an answer
-        self._rules.put(THIS, export)
-
-    def service_export_changed(self, place: Place, generation: int | None) -> None:
-        """Take in a ServiceExport."""
-        if generation != self.service_exports.get(place):
-            self.service_exports.put(place, generation)
-            self._mark(ExportKey(*place))
 
     def gateway_observed(self, index: int, hosts: Iterable[str]) -> None:
         """Take over the homes that an existing Gateway records."""
@@ -91,6 +78,11 @@ class Exports:
                 places.append((labels[1], labels[0]))
                 self._mark(ExportKey(labels[1], labels[0]))
         self._shards.recover(index, places)
+        self._moved(index)
+
+    def _moved(self, index: int) -> None:
+        """Take note that a Gateway lists something else."""
+        self._gateways_in_use.put(THIS, tuple(self.indexes()))
         self._mark(GatewayKey(index))
 
     # --- decisions --------------------------------------------------------------------------------
@@ -160,16 +152,34 @@ class Exports:
             message=f"Service {first.namespace}/{first.name} is exported as {host} already; choose another `as`",
         )
 
-    def changed(self, place: Place, decided: Known[Claim | Decision], flow: str) -> None:
-        """Take note that something else became of a Service."""
-        self._mark(ExportKey(*place), flow)
-        if isinstance(decided, Unknown):
-            return
-        ports = len(decided.exported.offer.ports) if isinstance(decided, Claim) else 0
-        self.ports += ports - self._ports.pop(place, 0)
-        if ports:
-            self._ports[place] = ports
-        self._mark(MeshStatusKey(), flow)
+    def _answer(self, context: Context, place: Place) -> StatusUpdate | None:
+        """Return what the multi-cluster services API wants to hear, where this mesh listens to it."""
+        generation, export = context.get(self.service_exports, place), context.get(self._rules, THIS)
+        if generation is None or export is None or not export.service_exports:
+            return None
+        namespace, name = place
+        decided = context.get(self.decided, place)
+        decision = described(decided) if isinstance(decided, Claim) else decided
+        if decision is None:
+            decision = Decision(
+                accepted=False, reason=Reason.NO_SERVICE, message=f"there is no Service {namespace}/{name} to export"
+            )
+        valid = Condition(
+            type=ConditionType.VALID,
+            status="True" if decision.accepted else "False",
+            reason=decision.reason,
+            message=decision.message,
+        )
+        return StatusUpdate(
+            kind="ServiceExport",
+            namespace=namespace,
+            name=name,
+            observed_generation=generation,
+            conditions=(valid,),
+        )
+
+    def _is_some(self, context: Context, reason: Reason) -> bool | None:
+        return bool(context.members(self.by_reason, reason)) or None
 
     # --- outputs ----------------------------------------------------------------------------------
 
@@ -183,17 +193,18 @@ class Exports:
 
         ``None`` where that is unknown, so that everything stays as it is.
         """
-        decided = self._exports.get(place)
+        decided = self.decided.get(place)
         if isinstance(decided, Unknown):
             return None
-        statuses = self._service_export_status(place, decided)
+        answer = self._answers.get(place)
+        statuses = (answer,) if isinstance(answer, StatusUpdate) else ()
         if self._mesh is None or not isinstance(decided, Claim):
             home = self._shards.release(place)
             if home is not None:
-                self._mark(GatewayKey(home))
+                self._moved(home)
             return Outputs(export_decision=decided if isinstance(decided, Decision) else None, statuses=statuses)
         if self._shards.shard_of(place) is None:
-            self._mark(GatewayKey(self._shards.assign(place)))
+            self._moved(self._shards.assign(place))
         exported = decided.exported
         return Outputs(
             objects=tuple(
@@ -208,35 +219,6 @@ class Exports:
             export=Published(offer=exported.offer, audience=exported.audience),
             export_decision=described(decided),
             statuses=statuses,
-        )
-
-    def _service_export_status(self, place: Place, decided: Claim | Decision | None) -> tuple[StatusUpdate, ...]:
-        """Return what the multi-cluster services API wants to hear, where this mesh listens to it."""
-        generation, export = self.service_exports.get(place), self._rules.get(THIS)
-        if not isinstance(generation, int) or not isinstance(export, Export):
-            return ()
-        if self._mesh is None or not export.service_exports:
-            return ()
-        namespace, name = place
-        decision = described(decided) if isinstance(decided, Claim) else decided
-        if decision is None:
-            decision = Decision(
-                accepted=False, reason=Reason.NO_SERVICE, message=f"there is no Service {namespace}/{name} to export"
-            )
-        valid = Condition(
-            type=ConditionType.VALID,
-            status="True" if decision.accepted else "False",
-            reason=decision.reason,
-            message=decision.message,
-        )
-        return (
-            StatusUpdate(
-                kind="ServiceExport",
-                namespace=namespace,
-                name=name,
-                observed_generation=generation,
-                conditions=(valid,),
-            ),
         )
 
     def gateway(self, index: int) -> Outputs:
@@ -269,55 +251,65 @@ class Exports:
 
     # --- for the status ---------------------------------------------------------------------------
 
-    @property
-    def count(self) -> int:
-        """How many hosts are exported."""
-        return len(self._by_reason.members(Reason.EXPORTED))
-
-    def why_unknown(self, place: Place) -> str:
-        """Return why nobody can say whether a Service is exported; empty where somebody can."""
-        return self._exports.why_unknown(place)
-
-    def is_to_be_told(self, place: Place) -> bool:
-        """Whether something else became of a Service, of which its key is not marked yet."""
-        return self._graph.is_to_be_told(self._exports, place)
+    def ports(self, context: Context) -> int:
+        """Return how many ports are exported."""
+        numbers = context.get(self._ports, THIS) or {}
+        return sum(ports * services for ports, services in numbers.items())
 
     def is_listed(self, place: Place) -> bool:
         """Whether a Service has a place in a Gateway."""
         return self._shards.shard_of(place) is not None
 
-    def gateway_in(self) -> list[str]:
+    def gateway_in(self, context: Context, mesh: LocalMesh) -> list[str]:
         """Return the namespaces of the gateway, sorted: where it would be by default, if it is nowhere yet."""
-        known = self._gateways.get(THIS)
-        return sorted(_namespaces(None if isinstance(known, Unknown) else known, self._mesh))
+        known = context.known(self._gateways, THIS)
+        return sorted(_namespaces(None if isinstance(known, Unknown) else known, mesh))
 
-    def gateways(self) -> list[int]:
+    def gateways(self, context: Context) -> tuple[int, ...]:
         """Return the numbers of the Gateways there are."""
-        return sorted({0, *self._shards.indexes()})
+        known = context.get(self._gateways_in_use, THIS)
+        return known or (0,)
 
-    def left_out(self) -> dict[Reason, Sequence[str]]:
+    def left_out(self, context: Context) -> dict[Reason, Sequence[str]]:
         """Return who is left out though somebody may expect it, by reason, sorted."""
         return {
-            reason: Listed(self._by_reason.members(reason), "/".join)
-            for reason in sorted(self._by_reason.known_keys())
+            reason: Listed(context.members(self.by_reason, reason), "/".join)
+            for reason in context.members(self._reasons, THIS)
             if reason is not Reason.EXPORTED
         }
 
-    def names(self) -> Sequence[str]:
+    def names(self, context: Context) -> Sequence[str]:
         """Return who is exported, sorted, with whatever is out of the ordinary about that."""
-        return Listed(self._by_reason.members(Reason.EXPORTED), lambda place: shown(place, self._exports.get(place)))
 
-    def why(self, name: str) -> str:
+        def named(place: Place) -> str:
+            decided = context.known(self.decided, place)
+            return shown(place, decided)
+
+        return Listed(context.members(self.by_reason, Reason.EXPORTED), named)
+
+    def why(self, context: Context, name: str) -> str:
         """Return why the Service of that name, as `left_out` has it, is not exported; empty where it is."""
         namespace, _, service = name.partition("/")
-        decided = self._exports.get((namespace, service))
+        decided = context.known(self.decided, (namespace, service))
         return decided.message if isinstance(decided, Decision) else ""
+
+    def all(self) -> list[Place]:
+        """Return the Services there are, and those that are unknown."""
+        return self._services.known_keys()
+
+    def indexes(self) -> list[int]:
+        """Return the numbers of the Gateways there are; the first is always there."""
+        return sorted({0, *self._shards.indexes()})
 
 
 def _host_of(_place: Place, claim: Claim | Decision) -> tuple[str, ...]:
     return (claim.exported.offer.host,) if isinstance(claim, Claim) else ()
 
 
-def _namespaces(known: frozenset[str] | None, mesh: LocalMesh | None) -> frozenset[str]:
+def _ports_of(_place: Place, decided: Claim | Decision) -> tuple[str, int]:
+    return THIS, len(decided.exported.offer.ports) if isinstance(decided, Claim) else 0
+
+
+def _namespaces(known: frozenset[str] | None, mesh: LocalMesh) -> frozenset[str]:
     """Return where the gateway is: where it would be by default, if it is nowhere yet."""
-    return known or (frozenset({mesh.control_plane_namespace}) if mesh is not None else frozenset())
+    return known or frozenset({mesh.control_plane_namespace})

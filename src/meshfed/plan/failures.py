@@ -1,4 +1,4 @@
-"""What could not be put in place: kept up as verdicts come, since a status is worked out again with every one of them.
+"""What could not be put in place, and who is told of it. Derived, since a status changes with every verdict.
 
 A status says how many failed, names the first few and quotes one of them. Where a webhook refuses thousands of objects,
 sorting them all for each would take as long as all of them together.
@@ -6,38 +6,69 @@ sorting them all for each would take as long as all of them together.
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from collections.abc import Iterable
+from typing import Literal, TypeAlias
 
-from meshfed.plan.values import Applied
+from meshfed.derive import Context, Derived, Graph, Index, Input
+from meshfed.federation.merging import Merged
+from meshfed.plan.claims import Listed
+from meshfed.plan.keys import ExportKey, ImportKey
+from meshfed.plan.values import Applied, FailedWrites
+
+Record: TypeAlias = tuple[str, str]
+"""The FederatedService for what a remote offers, by that one's name and the host."""
+Subject: TypeAlias = ExportKey | ImportKey | Record
+Group: TypeAlias = tuple[Literal["exports", "imports", "records"], str]
+"""What one status tells of: of what, and the remote whose status it is; of exports that of this mesh tells."""
 
 
 class Failures:
-    """Names whose objects could not be written, and why; false where there are none."""
+    """Exports, imports and FederatedServices that could not be written; ``imports`` says who serves a host."""
 
-    def __init__(self) -> None:
-        self._verdicts: dict[str, Applied] = {}
-        self.names: list[str] = []
-        """All of them, sorted."""
+    def __init__(self, graph: Graph, imports: Derived[str, Merged]) -> None:
+        self._imports = imports
+        self._verdicts = Input[Subject, Applied](graph, "the failure of")
+        told = Derived[Subject, tuple[Group, ...]](graph, "who is told of", self._told, over=[self._verdicts])
+        self._by_group = Index(graph, "what failed for", told, _groups, perhaps=lambda _: ())
 
-    def change(self, name: str, applied: Applied | None) -> bool:
-        """Take in the verdict on ``name``, ``None`` where there is none any more, and say whether it matters here."""
-        before = self._verdicts.get(name)
-        after = applied if applied is not None and applied.state == "failed" else None
-        if before == after:
-            return False
-        if after is None:
-            del self._verdicts[name]
-            del self.names[bisect_left(self.names, name)]
-        else:
-            if before is None:
-                insort(self.names, name)
-            self._verdicts[name] = after
-        return True
+    def change(self, subject: Subject, applied: Applied | None) -> None:
+        """Take in the verdict on ``subject``, ``None`` where there is none any more."""
+        failed = applied is not None and applied.state == "failed"
+        if failed or self._verdicts.has(subject):
+            self._verdicts.put(subject, applied if failed else None)
 
-    def __bool__(self) -> bool:
-        return bool(self.names)
+    def _told(self, context: Context, subject: Subject) -> tuple[Group, ...] | None:
+        """Return whose status tells of a failure."""
+        if context.get(self._verdicts, subject) is None:
+            return None
+        match subject:
+            case ExportKey():
+                return (("exports", ""),)
+            case ImportKey(host=host):
+                merged = context.get(self._imports, host)
+                imported = merged.imported if merged is not None else None
+                return (
+                    tuple(("imports", one.remote.name) for one in imported.backends) if imported is not None else None
+                )
+            case remote, _:
+                return (("records", remote),)
 
-    @property
-    def first(self) -> Applied:
-        """The verdict on the first of the names; raises IndexError where there is none."""
-        return self._verdicts[self.names[0]]
+    def of(self, context: Context, group: Group) -> FailedWrites | None:
+        """Return what failed of all that one status tells of."""
+        subjects = context.members(self._by_group, group)
+        first = context.get(self._verdicts, subjects[0]) if subjects else None
+        return FailedWrites(Listed(subjects, _name), first) if first is not None else None
+
+
+def _groups(_subject: Subject, groups: tuple[Group, ...]) -> Iterable[Group]:
+    return groups
+
+
+def _name(subject: Subject) -> str:
+    match subject:
+        case ExportKey(namespace=namespace, name=name):
+            return f"{namespace}/{name}"
+        case ImportKey(host=host):
+            return host
+        case _, host:
+            return host

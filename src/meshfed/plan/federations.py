@@ -2,38 +2,44 @@
 
 from __future__ import annotations
 
-from meshfed.api.v1alpha1 import MeshFederation
+from meshfed.api.v1alpha1 import Export, MeshFederation
+from meshfed.derive import Graph, Input
 from meshfed.model.meshes import LocalMesh
 from meshfed.plan import meshes
-from meshfed.plan.values import Settings
+from meshfed.plan.inputs import ClusterInputs
+from meshfed.plan.values import THIS, Settings
 
 
 class Federations:
-    """The oldest is in force; one that is being deleted is there no more."""
+    """The oldest is in force; one that is being deleted is there no more.
 
-    def __init__(self, settings: Settings) -> None:
+    Which one that is, and which mesh it describes, is known as soon as one changes: who is dialled goes by that.
+    """
+
+    def __init__(self, graph: Graph, settings: Settings, inputs: ClusterInputs) -> None:
         self._settings = settings
-        self._objects: dict[str, MeshFederation] = {}
-        self.in_force: MeshFederation | None = None
-        """The one in force."""
+        self._meshes = inputs.meshes
+        self.objects = Input[str, MeshFederation](graph, "MeshFederation")
+        self.in_force = Input[str, MeshFederation](graph, "the MeshFederation in force")
+        self.exports = Input[str, Export](graph, "what is exported by")
+        """The `export` of the one in force."""
         self.mesh: LocalMesh | None = None
         """This mesh as the one in force describes it."""
 
-    def change(self, name: str, federation: MeshFederation | None) -> bool:
-        """Take in a MeshFederation; says whether anything about it is another, its status apart."""
-        before = self._objects.pop(name, None)
-        if federation is not None and not federation.metadata.deletion_timestamp:
-            self._objects[name] = federation
-        self.in_force = min(self._objects.values(), key=_age, default=None)
-        known = self._objects.get(name)
-        if before is not None and known is not None and _head(before) == _head(known):
-            return False
-        self.mesh = meshes.local_mesh(self.in_force, self._settings) if self.in_force is not None else None
-        return True
-
-    def all(self) -> list[MeshFederation]:
-        """Return all there are, sorted by name."""
-        return [federation for _, federation in sorted(self._objects.items())]
+    def change(self, name: str, federation: MeshFederation | None) -> None:
+        """Take in a MeshFederation; its status, which we write ourselves, changes nothing."""
+        before = self.objects.get(name)
+        if federation is not None and federation.metadata.deletion_timestamp:
+            federation = None
+        if isinstance(before, MeshFederation) and federation is not None and _head(before) == _head(federation):
+            return
+        self.objects.put(name, federation)
+        known = map(self.objects.get, self.objects.known_keys())
+        in_force = min((one for one in known if isinstance(one, MeshFederation)), key=_age, default=None)
+        self.mesh = meshes.local_mesh(in_force, self._settings) if in_force is not None else None
+        self.in_force.put(THIS, in_force)
+        self.exports.put(THIS, in_force.spec.export if in_force is not None else None)
+        self._meshes.put(THIS, self.mesh)
 
 
 def _age(federation: MeshFederation) -> tuple[str, str]:

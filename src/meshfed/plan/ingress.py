@@ -7,7 +7,7 @@ way that cannot be seen from here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Final
+from typing import Final
 
 from meshfed.api.core import Service
 from meshfed.derive import Context, Derived, Graph, Index, Unknown
@@ -28,17 +28,12 @@ again.
 class Ingress:
     """The gateway of this mesh."""
 
-    NAMESPACES: ClassVar = "where the gateway is"
-    TROUBLE: ClassVar = "what is wrong with the gateway"
-
     def __init__(self, graph: Graph, inputs: ClusterInputs, locals_: LocalServices) -> None:
         self._inputs = inputs
         self._locals = locals_
         self._fronts = Index(graph, "Services in front of", locals_.services, _front, perhaps=lambda _: ())
-        self.namespaces = Derived[str, frozenset[str]](
-            graph, self.NAMESPACES, self._namespaces, keys=[THIS], output=True
-        )
-        self._trouble = Derived[str, Condition](graph, self.TROUBLE, self._look, keys=[THIS], output=True)
+        self.namespaces = Derived[str, frozenset[str]](graph, "where the gateway is", self._namespaces, keys=[THIS])
+        self._trouble = Derived[str, Condition](graph, "what is wrong with the gateway", self._look, keys=[THIS])
 
     def _pods(self, context: Context, mesh: LocalMesh) -> frozenset[Sort]:
         """Return what the gateway's selector selects, in any namespace; pods that are alike count as one."""
@@ -52,12 +47,12 @@ class Ingress:
         pods = frozenset(namespace for namespace, _ in self._pods(context, mesh))
         return pods or frozenset(namespace for namespace, _ in context.members(self._fronts, THIS)) or None
 
-    def trouble(self, ports: int) -> Condition | None:
+    def trouble(self, context: Context, ports: int) -> Condition | None:
         """Return what is wrong with the gateway, or may be; ``ports`` are those that are exported through it."""
-        mesh, found = self._inputs.meshes.get(THIS), self._trouble.get(THIS)
+        mesh, found = context.get(self._inputs.meshes, THIS), context.known(self._trouble, THIS)
         if isinstance(found, Unknown):
             return _said(Reason.NOT_UNDERSTOOD, found.reason, status="Unknown")
-        if mesh is None or isinstance(mesh, Unknown) or found is not None or ports <= PORTS[mesh.ingress_type]:
+        if mesh is None or found is not None or ports <= PORTS[mesh.ingress_type]:
             return found
         return _said(
             Reason.GATEWAY_CROWDED,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from meshfed.api.core import Namespace, Service
 from meshfed.derive import Distinct, Graph, Input
 from meshfed.model.meshes import LocalMesh
@@ -16,8 +18,10 @@ Sort = tuple[str, Workload]
 class ClusterInputs:
     """The inputs of the plan. Whoever reads one is worked out again when it is another (`meshfed.derive`)."""
 
+    MESH: ClassVar = "the mesh"
+
     def __init__(self, graph: Graph) -> None:
-        self.meshes = Input[str, LocalMesh](graph, "the mesh")
+        self.meshes = Input[str, LocalMesh](graph, self.MESH, output=True)
         self.namespaces = Input[str, Namespace](graph, "Namespace")
         self.services = Input[Place, Service](graph, "Service")
         self.workloads = Distinct[Ref, Workload, Sort](graph, _sort_of)

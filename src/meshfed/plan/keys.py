@@ -1,8 +1,8 @@
 """What can be worked out on its own: every output of the plan belongs to exactly one key.
 
-A change marks the keys whose outputs it may affect, and no others; a key is worked out from current state,
-never from what changed. Keys have ranks, in the order in which they are best worked out: what decides before what
-reports, so that most keys are worked out once.
+A key waits to be worked out where what it goes by came out otherwise, and no other does; it is worked out from current
+state, never from what changed. Keys have ranks, in the order in which they are best worked out: what decides before
+what reports, so that most keys are worked out once.
 
 Each object that is written says in an annotation which key it follows from (`origin`), so that a later process knows of
 an object that nobody wants whom to ask whether it may go.

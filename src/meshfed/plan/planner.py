@@ -6,13 +6,12 @@ randomness: `meshfed plan` and the controller call the same code, and the same i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
-from meshfed import istio
 from meshfed.api.core import Namespace, Service
 from meshfed.api.v1alpha1 import FederatedService, FederatedServiceSpec, MeshFederation, RemoteMesh
-from meshfed.derive import Graph
+from meshfed.derive import Collection, Distinct, Graph, Input
 from meshfed.model.identity import SpiffeID
 from meshfed.model.meshes import LocalMesh, Remote
 from meshfed.model.reasons import Decision
@@ -21,6 +20,7 @@ from meshfed.plan.exports import Exports
 from meshfed.plan.failing import Failed, Failing, Subject
 from meshfed.plan.federations import Federations
 from meshfed.plan.foreign_service_entries import ForeignServiceEntries, ForeignServiceEntry
+from meshfed.plan.import_objects import ImportObjects
 from meshfed.plan.imports import Imports
 from meshfed.plan.ingress import Ingress
 from meshfed.plan.inputs import ClusterInputs
@@ -47,6 +47,19 @@ from meshfed.plan.values import THIS, Applied, Outputs, Place, Ref, RemoteConnec
 DERIVED: Final = 256
 """The most values that are derived before everything else the process has to do has its turn: some ten milliseconds."""
 
+_KEYS: Final[Mapping[str, Callable[[Any], Key]]] = {
+    Exports.EXPORT: lambda place: ExportKey(*place),
+    Exports.ANSWER: lambda place: ExportKey(*place),
+    Imports.OFFER: OfferKey,
+    Imports.MERGED: ImportKey,
+    Imports.FATE: OfferKey,
+    Remotes.PEERS: RemoteKey,
+    Remotes.CALLERS: lambda _: MeshKey(),
+    Reporting.REMOTE: RemoteStatusKey,
+    Reporting.MESH: lambda _: MeshStatusKey(),
+}
+"""By what is derived, the key that is to be worked out where it comes out otherwise."""
+
 
 class Planner:
     """Says what should exist in one cluster. Not for several threads; every call returns at once.
@@ -69,31 +82,38 @@ class Planner:
         self._failing = Failing(graph, settings.namespace, on_failed) if on_failed is not None else None
         if self._failing is not None:
             graph.failed = self._failing.heard
-        self._federations = Federations(settings)
         self._inputs = ClusterInputs(graph)
-        self._remotes = Remotes(graph, self._mark)
+        self._federations = Federations(graph, settings, self._inputs)
+        self._remotes = Remotes(graph)
         rivals = ForeignServiceEntries(graph, self._inputs.entries)
         locals_ = LocalServices(graph, self._inputs, rivals)
         self._ingress = Ingress(graph, self._inputs, locals_)
         self._exports = Exports(
-            graph, self._mark, inputs=self._inputs, serving=locals_.serving, gateways=self._ingress.namespaces
+            graph,
+            self._mark,
+            inputs=self._inputs,
+            rules=self._federations.exports,
+            serving=locals_.serving,
+            gateways=self._ingress.namespaces,
         )
         self._imports = Imports(
             graph,
-            self._mark,
             meshes=self._inputs.meshes,
             surroundings=Surroundings(graph, self._inputs, locals_, rivals),
             remotes=self._remotes,
-            settled=self._import_settled,
-            is_dirty=self._dirty.__contains__,
+        )
+        self._objects = ImportObjects(
+            graph, self._mark, meshes=self._inputs.meshes, merged=self._imports.merged, told=self._outcome_changed
         )
         self._reporting = Reporting(
+            graph,
             settings,
-            self._mark,
+            inputs=self._inputs,
             federations=self._federations,
             remotes=self._remotes,
             exports=self._exports,
             imports=self._imports,
+            objects=self._objects,
             ingress=self._ingress,
         )
 
@@ -105,18 +125,7 @@ class Planner:
 
     def federation_changed(self, name: str, federation: MeshFederation | None) -> None:
         """Take in a MeshFederation; the oldest one of the namespace is in force."""
-        mesh_before = self.mesh
-        if not self._federations.change(name, federation):
-            return
-        self._mark(MeshStatusKey())
-        mesh, in_force = self.mesh, self._federations.in_force
-        self._exports.configure(mesh, in_force.spec.export if in_force is not None else None)
-        self._imports.configure(mesh)
-        self._inputs.meshes.put(THIS, mesh)
-        if mesh != mesh_before:
-            for remote in self._remotes.names():
-                self._mark(RemoteKey(remote))
-                self._mark(RemoteStatusKey(remote))
+        self._federations.change(name, federation)
 
     def remote_changed(self, name: str, remote: RemoteMesh | None) -> None:
         """Take in a RemoteMesh."""
@@ -146,12 +155,9 @@ class Planner:
         """Take in a ServiceEntry that is not ours."""
         self._inputs.entries.put((namespace, name), entry)
 
-    def _import_settled(self, host: str) -> None:
-        self._reporting.import_changed(host)
-
     def service_export_changed(self, namespace: str, name: str, generation: int | None) -> None:
         """Take in a ServiceExport of the multi-cluster services API, by its generation; ``None``: it is gone."""
-        self._exports.service_export_changed((namespace, name), generation)
+        self._exports.service_exports.put((namespace, name), generation)
 
     def offer_changed(self, name: str, offer: FederatedService | None) -> None:
         """Take in a FederatedService, by its object name."""
@@ -159,7 +165,7 @@ class Planner:
 
     def resolution_changed(self, host_name: str, addresses: tuple[str, ...]) -> None:
         """Take in what DNS says of a remote's address; an empty answer keeps the last one."""
-        self._imports.resolution_changed(host_name, addresses)
+        self._objects.resolution_changed(host_name, addresses)
 
     def gateway_observed(self, index: int, hosts: Sequence[str]) -> None:
         """Take in the hosts of a Gateway object that exists already: history, given before the first key is taken."""
@@ -167,13 +173,24 @@ class Planner:
 
     def connection_changed(self, remote: str, connection: RemoteConnection | None) -> None:
         """Take in how the discovery of ``remote`` stands."""
-        self._reporting.connection_changed(remote, connection)
+        self._reporting.connections.put(remote, connection)
 
     def applied_changed(self, key: Key, applied: Applied | None) -> None:
         """Take in the engine's verdict on the objects of ``key``; ``None`` where it has none any more."""
-        news = self._reporting.applied_changed(key, applied)
-        if news and isinstance(key, GatewayKey) and key not in self._dirty and applied == Applied("applied"):
-            self._exports.gateway_in_place(key.index)
+        if not self._reporting.applied_changed(key, applied):
+            return
+        match key:
+            case ImportKey(host=host):
+                self._outcome_changed(host)
+            case GatewayKey(index=index) if key not in self._dirty and applied == Applied("applied"):
+                self._exports.gateway_in_place(index)
+            case _:
+                pass
+
+    def _outcome_changed(self, host: str) -> None:
+        """Take note that the objects that carry a host are others, or stand otherwise."""
+        for record in self._imports.records(host):
+            self._mark(OfferKey(record), self._imports.remote_of(record))
 
     def record_changed(self, remote: str, host: str, applied: Applied) -> None:
         """Take in the engine's verdict on the FederatedService for what ``remote`` offers under ``host``."""
@@ -186,65 +203,70 @@ class Planner:
 
         Of a FederatedService ``hosts`` are those that it may be imported as.
         """
-        kind, namespace, name = ref
-        match kind:
-            case "RemoteMesh":
-                self._remotes.unknown(name, reason)
-            case "FederatedService":
-                self._imports.offer_unknown(name, reason, hosts)
-            case "Service":
-                self._inputs.services.unknown((namespace, name), reason)
-            case "ServiceExport":
-                self._exports.service_exports.unknown((namespace, name), reason)
-            case "Namespace":
-                self._inputs.namespaces.unknown(name, reason)
-            case "Pod" | "WorkloadEntry":
-                self._inputs.workloads.unknown(ref, reason)
-            case "DestinationRule":
-                self._inputs.rules.unknown((namespace, name), reason)
-            case "ServiceEntry":
-                self._inputs.entries.unknown((namespace, name), reason)
-            case _:
-                pass
+        if ref[0] == "FederatedService":
+            self._imports.offer_unknown(ref[2], reason, hosts)
+        elif (found := self._input(ref)) is not None:
+            given, key, flow = found
+            given.unknown(key, reason, flow)
 
     def known(self, ref: Ref) -> None:
         """Take note that an object is what was given since it was ``unknown``, or gone."""
+        if ref[0] == "FederatedService":
+            self._imports.offer_known(ref[2])
+        elif (found := self._input(ref)) is not None:
+            given, key, flow = found
+            given.clear(key, flow)
+
+    def _input(self, ref: Ref) -> tuple[Input[Any, Any] | Distinct[Any, Any, Any], Any, str] | None:
+        """Return what an object is an input of, under which key, and in whose turn what follows from it is worked out.
+
+        ``None`` where that is no object of which it matters that nobody can say what it is.
+        """
         kind, namespace, name = ref
         match kind:
             case "RemoteMesh":
-                self._remotes.known(name)
-            case "FederatedService":
-                self._imports.offer_known(name)
+                return self._remotes.objects, name, name
             case "Service":
-                self._inputs.services.clear((namespace, name))
+                return self._inputs.services, (namespace, name), ""
             case "ServiceExport":
-                self._exports.service_exports.clear((namespace, name))
+                return self._exports.service_exports, (namespace, name), ""
             case "Namespace":
-                self._inputs.namespaces.clear(name)
+                return self._inputs.namespaces, name, ""
             case "Pod" | "WorkloadEntry":
-                self._inputs.workloads.clear(ref)
+                return self._inputs.workloads, ref, ""
             case "DestinationRule":
-                self._inputs.rules.clear((namespace, name))
+                return self._inputs.rules, (namespace, name), ""
             case "ServiceEntry":
-                self._inputs.entries.clear((namespace, name))
+                return self._inputs.entries, (namespace, name), ""
             case _:
-                pass
+                return None
 
     def why_unknown(self, key: Key) -> str:
         """Return why nobody can say what a key comes to; empty where somebody can."""
         match key:
-            case ExportKey(namespace=namespace, name=name):
-                return self._exports.why_unknown((namespace, name))
             case ImportKey(host=host):
                 return self._imports.why_unknown(host)
-            case MeshKey():
-                return self._remotes.why_unknown()
-            case RemoteKey(name=name):
-                return self._remotes.why_unknown(name)
             case OfferKey(name=name):
                 return self._imports.why_offer_unknown(name)
             case _:
-                return ""
+                value = self._value_of(key)
+                return value[0].why_unknown(value[1]) if value is not None else ""
+
+    def _value_of(self, key: Key) -> tuple[Collection[Any, Any], Any] | None:
+        """Return where what a key goes by is derived, and under which key; ``None`` where that is of no use here."""
+        match key:
+            case ExportKey(namespace=namespace, name=name):
+                return self._exports.decided, (namespace, name)
+            case ImportKey(host=host):
+                return self._imports.merged, host
+            case MeshKey():
+                return self._remotes.callers, THIS
+            case RemoteKey(name=name):
+                return self._remotes.peers, name
+            case OfferKey(name=name):
+                return self._imports.offers, name
+            case _:
+                return None
 
     def why_anything_is_unknown(self) -> str:
         """Return why something of all there is is unknown; empty where nothing is."""
@@ -261,14 +283,8 @@ class Planner:
 
     def is_worked_out(self, key: Key) -> bool:
         """Whether a key was worked out since what it comes to is another."""
-        match key:
-            case ExportKey(namespace=namespace, name=name):
-                changed = self._exports.is_to_be_told((namespace, name))
-            case ImportKey(host=host):
-                changed = self._imports.is_to_be_told(host)
-            case _:
-                changed = False
-        return not changed and key not in self._dirty
+        value = self._value_of(key)
+        return key not in self._dirty and (value is None or not self._graph.is_to_be_told(*value))
 
     # --- outputs ----------------------------------------------------------------------------------
 
@@ -283,20 +299,29 @@ class Planner:
                 # What a key goes by would be a mixture of before and after: it may miss what is there in both.
                 return Turn("", [])
             self._tell()
-        turn = self._dirty.take()
-        self._imports.flow = turn.flow if turn is not None else ""
-        return turn
+        return self._dirty.take()
 
     def _tell(self) -> None:
         """Mark the keys of whatever came out otherwise."""
         for change in self._graph.outputs():
-            for flow in map(str, change.flows):
-                if change.collection == Exports.EXPORT:
-                    self._exports.changed(change.key, change.value, flow)
-                elif change.collection in (Ingress.NAMESPACES, Ingress.TROUBLE):
-                    self._mark(MeshStatusKey(), flow)
-                else:
-                    self._imports.changed(change.collection, change.key, flow)
+            if change.collection == ClusterInputs.MESH:
+                for key in self._all():
+                    self._mark(key)
+                continue
+            key = _KEYS[change.collection](change.key)
+            # What is of a whole mesh does not wait for as long as a remote goes on changing its offers.
+            for flow in change.flows if isinstance(key, ExportKey | ImportKey | OfferKey) else ("",):
+                self._mark(key, str(flow))
+
+    def _all(self) -> list[Key]:
+        """Return all that objects follow from: each of them says which mesh this is."""
+        return [
+            *(ExportKey(*place) for place in self._exports.all()),
+            *map(ImportKey, self._imports.all()),
+            MeshKey(),
+            *map(RemoteKey, self._remotes.all()),
+            *map(GatewayKey, self._exports.indexes()),
+        ]
 
     @property
     def waiting(self) -> int:
@@ -324,17 +349,20 @@ class Planner:
             case ExportKey(namespace=namespace, name=name):
                 return self._exports.reconcile((namespace, name))
             case ImportKey(host=host):
-                return self._imports.reconcile(host)
+                return self._objects.reconcile(host)
             case MeshKey():
-                return Outputs(objects=self._mesh_objects()) if not self._remotes.why_unknown() else None
+                guard = self._remotes.guard(self.mesh)
+                return Outputs(objects=(*guard, *self._exports.discovery_objects())) if guard is not None else None
             case RemoteKey(name=name):
-                return Outputs(objects=self._discovery(name)) if not self._remotes.why_unknown(name) else None
+                ways = self._remotes.discovery(self.mesh, name)
+                return Outputs(objects=ways) if ways is not None else None
             case GatewayKey(index=index):
                 return self._exports.gateway(index)
             case OfferKey(name=name):
                 return Outputs(statuses=self._reporting.offer(name))
             case RemoteStatusKey(name=name):
-                return Outputs(statuses=self._reporting.remote(name))
+                statuses = self._reporting.remote(name)
+                return Outputs(statuses=statuses) if statuses is not None else None
             case MeshStatusKey():
                 return Outputs(statuses=self._reporting.mesh())
 
@@ -346,8 +374,7 @@ class Planner:
     @property
     def remotes(self) -> dict[str, Remote]:
         """The remotes that are configured, by name."""
-        peers = {name: self._remotes.get(name) for name in self._remotes.names()}
-        return {name: peer.remote for name, peer in peers.items() if peer is not None}
+        return self._remotes.all()
 
     def judge(self, spec: FederatedServiceSpec) -> Decision:
         """Return what the import rules of its remote say of an offer, recorded or not; the limit is not theirs."""
@@ -359,25 +386,8 @@ class Planner:
 
     def names_to_resolve(self) -> frozenset[str]:
         """Return the remote addresses that are host names and whose IPs some WorkloadEntry needs."""
-        return self._imports.names_to_resolve()
+        return self._objects.names_to_resolve()
 
     def remotes_with_identity(self, identity: SpiffeID) -> tuple[str, ...]:
         """Return the names of the RemoteMeshes whose controller has this identity, sorted."""
         return self._remotes.with_identity(identity)
-
-    def _mesh_objects(self) -> tuple[istio.Manifest, ...]:
-        if self.mesh is None:
-            return ()
-        return (
-            istio.peer_authentication(self.mesh),
-            istio.authorization_policy(self.mesh, self._remotes.identities()),
-            *self._exports.discovery_objects(),
-        )
-
-    def _discovery(self, name: str) -> tuple[istio.Manifest, ...]:
-        """Return how a remote's discovery service is reached; nothing for a remote that is this mesh itself."""
-        peer = self._remotes.get(name)
-        if self.mesh is None or peer is None or self._remotes.is_ourselves(self.mesh, name) is not None:
-            return ()
-        objects = (istio.discovery_entry(self.mesh, peer.remote), istio.discovery_rule(self.mesh, peer.remote))
-        return tuple(manifest for manifest in objects if manifest is not None)

@@ -1,128 +1,104 @@
 """What is reported: how discovery stands and what the engine made of each key, and the statuses that follow from it.
 
 Everything else in the plan works out what should exist. What came of that is taken in here, and nothing that should
-exist depends on it.
+exist depends on it. The statuses of meshes are derived; of FederatedServices there are thousands, and theirs are worked
+out for who writes them.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from typing import ClassVar
 
 from meshfed.api.meta import RefusedCount
 from meshfed.api.v1alpha1 import MAX_LISTED, FederatedService, MeshFederation
+from meshfed.derive import Context, Derived, Graph, Input
 from meshfed.model.meshes import LocalMesh
-from meshfed.model.reasons import DENIALS, Decision, Reason
+from meshfed.model.reasons import DENIALS, Condition, Decision, Reason
 from meshfed.plan import meshes, statuses
 from meshfed.plan.exports import Exports
 from meshfed.plan.failures import Failures
 from meshfed.plan.federations import Federations
+from meshfed.plan.import_objects import ImportObjects
 from meshfed.plan.imports import Imports
 from meshfed.plan.ingress import Ingress
-from meshfed.plan.keys import (
-    ExportKey,
-    GatewayKey,
-    ImportKey,
-    Key,
-    Mark,
-    MeshKey,
-    MeshStatusKey,
-    OfferKey,
-    RemoteKey,
-    RemoteStatusKey,
-)
-from meshfed.plan.remotes import Remotes
-from meshfed.plan.values import Applied, RemoteConnection, Settings, StatusUpdate
+from meshfed.plan.inputs import ClusterInputs
+from meshfed.plan.keys import ExportKey, GatewayKey, ImportKey, Key, MeshKey, RemoteKey
+from meshfed.plan.remotes import Peer, Remotes, ourselves
+from meshfed.plan.values import THIS, Applied, RemoteConnection, Settings, StatusUpdate
 
 
 class Reporting:
     """The statuses of all our objects."""
 
+    REMOTE: ClassVar = "the status of RemoteMesh"
+    MESH: ClassVar = "the status of MeshFederation"
+
     def __init__(
         self,
+        graph: Graph,
         settings: Settings,
-        mark: Mark,
         *,
+        inputs: ClusterInputs,
         federations: Federations,
         remotes: Remotes,
         exports: Exports,
         imports: Imports,
+        objects: ImportObjects,
         ingress: Ingress,
     ) -> None:
         self._settings = settings
-        self._mark = mark
+        self._meshes = inputs.meshes
         self._federations = federations
         self._remotes = remotes
         self._exports = exports
         self._imports = imports
+        self._objects = objects
         self._ingress = ingress
-        self._connections: dict[str, RemoteConnection] = {}
-        self._applied: dict[Key, Applied] = {}
-        self._failed_exports = Failures()
-        self._failed_imports: dict[str, Failures] = {}
-        """By remote, the hosts that it serves and whose objects could not be written."""
-        self._blamed: dict[str, frozenset[str]] = {}
-        """The remotes among whose failures a host is."""
-        self._unrecorded: dict[str, Failures] = {}
-        """By remote, the hosts that it offers and whose FederatedServices could not be written."""
+        self.connections = Input[str, RemoteConnection](graph, "the connection to RemoteMesh")
+        self._applied = Input[Key, Applied](graph, "the objects of")
+        """What the engine says of what is of a whole mesh."""
+        self._imports_applied: dict[ImportKey, Applied] = {}
+        """What it says of each host that is imported; that of an export matters where it failed."""
+        self._failures = Failures(graph, imports.merged)
+        self._remote_statuses = Derived[str, StatusUpdate](
+            graph, self.REMOTE, self._remote, over=[remotes.objects], output=True
+        )
+        self._gateway = Derived[str, Condition](
+            graph, "whether the gateway is ready of", self._gateway_ready, keys=[THIS]
+        )
+        self._exporting = Derived[str, Condition](
+            graph, "whether exports are ready of", self._exports_ready, keys=[THIS]
+        )
+        self._mesh_statuses = Derived[str, StatusUpdate](
+            graph, self.MESH, self._mesh, over=[federations.objects], output=True
+        )
 
     # --- inputs -----------------------------------------------------------------------------------
 
-    def connection_changed(self, remote: str, connection: RemoteConnection | None) -> None:
-        """Take in how the discovery of ``remote`` stands."""
-        if connection == self._connections.get(remote):
-            return
-        if connection is None:
-            del self._connections[remote]
-        else:
-            self._connections[remote] = connection
-        self._mark(RemoteStatusKey(remote))
-
     def applied_changed(self, key: Key, applied: Applied | None) -> bool:
         """Take in the engine's verdict on the objects of ``key``, and say whether it is another."""
-        if applied == self._applied.get(key):
-            return False
-        if applied is None:
-            del self._applied[key]
-        else:
-            self._applied[key] = applied
         match key:
-            case ImportKey(host=host):
-                for record in self._imports.records(host):
-                    self._mark(OfferKey(record), self._imports.remote_of(record))
-                self.import_changed(host)
-            case RemoteKey(name=name):
-                self._mark(RemoteStatusKey(name))
-            case GatewayKey() | MeshKey():
-                self._mark(MeshStatusKey())
-            case ExportKey(namespace=namespace, name=name):
-                if self._failed_exports.change(f"{namespace}/{name}", applied):
-                    self._mark(MeshStatusKey())
+            case ImportKey():
+                if applied == self._imports_applied.get(key):
+                    return False
+                if applied is None:
+                    del self._imports_applied[key]
+                else:
+                    self._imports_applied[key] = applied
+                self._failures.change(key, applied)
+            case ExportKey():
+                self._failures.change(key, applied)
             case _:
-                pass
+                if applied == self._applied.get(key):
+                    return False
+                self._applied.put(key, applied)
         return True
-
-    def import_changed(self, host: str) -> None:
-        """Take note that other remotes serve a host, or that there is another verdict on its objects."""
-        applied = self._applied.get(ImportKey(host))
-        failed = applied is not None and applied.state == "failed"
-        before, after = self._blamed.pop(host, frozenset()), self._imports.served_by(host) if failed else frozenset()
-        if after:
-            self._blamed[host] = after
-        for remote in before | after:
-            self._note(self._failed_imports, remote, host, applied if remote in after else None)
 
     def record_changed(self, remote: str, host: str, applied: Applied) -> None:
         """Take in the engine's verdict on the FederatedService for what ``remote`` offers under ``host``."""
-        self._note(self._unrecorded, remote, host, applied)
+        self._failures.change((remote, host), applied)
 
-    def _note(self, by_remote: dict[str, Failures], remote: str, host: str, applied: Applied | None) -> None:
-        failures = by_remote.setdefault(remote, Failures())
-        if failures.change(host, applied):
-            self._mark(RemoteStatusKey(remote))
-        if not failures:
-            del by_remote[remote]
-
-    # --- outputs ----------------------------------------------------------------------------------
+    # --- FederatedService -------------------------------------------------------------------------
 
     def offer(self, record: str) -> tuple[StatusUpdate, ...]:
         """Return the status of a FederatedService; none where it is gone, or cannot be understood itself."""
@@ -130,9 +106,11 @@ class Reporting:
         if offer is None or self._federations.mesh is None:
             return ()
         if fate is None:
-            return self._unknown(record, offer, self._imports.why_fate_unknown(record))
+            reason = self._imports.why_fate_unknown(record)
+            # The rest of it stays.
+            return (self._update(record, offer, statuses.unknown_conditions(reason)),) if reason else ()
         decision, host = fate.decision, fate.host
-        outcome = self._imports.outcome(host)
+        outcome = self._objects.outcome(host)
         objects = outcome.objects if decision.accepted else ()
         unresolved = ""
         if decision.accepted and offer.spec.remote in outcome.unresolved:
@@ -144,46 +122,50 @@ class Reporting:
             decision,
             problem=offer.spec.problem,
             objects=objects,
-            applied=self._applied.get(ImportKey(host)),
+            applied=self._imports_applied.get(ImportKey(host)),
             unresolved=unresolved,
         )
-        return (
-            StatusUpdate(
-                kind="FederatedService",
-                namespace=offer.metadata.namespace or self._settings.namespace,
-                name=record,
-                observed_generation=offer.metadata.generation,
-                conditions=conditions,
-                fields={"importedAs": host, "objects": objects[:MAX_LISTED]},
-            ),
-        )
+        return (self._update(record, offer, conditions, {"importedAs": host, "objects": objects[:MAX_LISTED]}),)
 
-    def _unknown(self, record: str, offer: FederatedService, reason: str) -> tuple[StatusUpdate, ...]:
-        """Return the status of a FederatedService of which nobody can say what becomes of it; the rest of it stays."""
-        if not reason:
-            return ()
-        update = StatusUpdate(
+    def _update(
+        self,
+        record: str,
+        offer: FederatedService,
+        conditions: tuple[Condition, ...],
+        fields: dict[str, str | tuple[str, ...]] | None = None,
+    ) -> StatusUpdate:
+        return StatusUpdate(
             kind="FederatedService",
             namespace=offer.metadata.namespace or self._settings.namespace,
             name=record,
             observed_generation=offer.metadata.generation,
-            conditions=statuses.unknown_conditions(reason),
+            conditions=conditions,
+            fields=fields or {},
         )
-        return (update,)
 
-    def remote(self, name: str) -> tuple[StatusUpdate, ...]:
-        """Return the status of a RemoteMesh; none where it is gone, or going."""
-        remote, peer = self._remotes.object(name), self._remotes.get(name)
-        if remote is None or peer is None:
+    # --- RemoteMesh -------------------------------------------------------------------------------
+
+    def remote(self, name: str) -> tuple[StatusUpdate, ...] | None:
+        """Return the status of a RemoteMesh; none where it is gone, or going, ``None`` where nobody can say."""
+        status = self._remote_statuses.get(name)
+        if status is None:
             return ()
-        mesh = self._federations.mesh
-        connection = self._connections.get(name, RemoteConnection())
-        counts = self._imports.counts(name)
-        offered = sum(counts.values()) + sum(connection.unrecorded.values())
+        return (status,) if isinstance(status, StatusUpdate) else None
+
+    def _remote(self, context: Context, name: str) -> StatusUpdate | None:
+        described = context.get(self._remotes.objects, name)
+        if described is None:
+            return None
+        mesh, peer = context.get(self._meshes, THIS), described.peer
+        connection = context.get(self.connections, name) or RemoteConnection()
+        counts = context.get(self._imports.counts, name) or {}
         imported = counts.get(None, 0)
-        refused = Counter(connection.unrecorded)
-        refused.update({reason: number for reason, number in counts.items() if reason is not None})
-        denied = sum(refused[reason] for reason in DENIALS)
+        refused = dict(connection.unrecorded)
+        for reason, number in counts.items():
+            if reason is not None:
+                refused[reason] = refused.get(reason, 0) + number
+        not_imported = sum(refused.values())
+        denied = sum(number for reason, number in refused.items() if reason in DENIALS)
         if mesh is None:
             conditions = statuses.no_mesh_conditions(self._settings.namespace)
         else:
@@ -191,105 +173,123 @@ class Reporting:
                 statuses.RemoteFacts(
                     name=name,
                     connection=connection,
-                    conflict=self._conflict(mesh, name),
+                    conflict=self._conflict(context, mesh, peer),
                     identity=str(peer.remote.identity),
-                    shares_identity_with=tuple(self._remotes.shares_identity_with(mesh, name)),
+                    shares_identity_with=self._sharing_identity(context, mesh, peer),
                     shadowed_by=meshes.shadowed_by(mesh, peer.remote),
                     reachable=bool(peer.remote.addresses or peer.remote.discovery_address),
                     publish_only=peer.rules is None,
-                    offered=offered,
+                    offered=imported + not_imported,
                     imported=imported,
                     refused=refused,
-                    applied=self._applied.get(RemoteKey(name)),
-                    failed=self._failed_imports.get(name),
-                    unrecorded=self._unrecorded.get(name),
+                    applied=context.get(self._applied, RemoteKey(name)),
+                    failed=self._failures.of(context, ("imports", name)),
+                    unrecorded=self._failures.of(context, ("records", name)),
                 )
             )
-        return (
-            StatusUpdate(
-                kind="RemoteMesh",
-                namespace=remote.metadata.namespace or self._settings.namespace,
-                name=name,
-                observed_generation=remote.metadata.generation,
-                conditions=conditions,
-                fields={
-                    "offeredServices": offered,
-                    "importedServices": imported,
-                    "deniedServices": denied,
-                    "refusedServices": refused.total() - denied,
-                    "refused": tuple(
-                        RefusedCount(reason=reason, count=refused[reason])
-                        for reason in sorted(refused.keys() - DENIALS)
-                    ),
-                    "heldServices": connection.held,
-                    "heldSince": connection.held_since,
-                    "lastConnected": connection.last_connected,
-                    "lastSync": connection.last_sync,
-                    "dialect": connection.dialect,
-                    "identity": connection.identity,
-                },
-            ),
+        return StatusUpdate(
+            kind="RemoteMesh",
+            namespace=described.namespace or self._settings.namespace,
+            name=name,
+            observed_generation=described.generation,
+            conditions=conditions,
+            fields={
+                "offeredServices": imported + not_imported,
+                "importedServices": imported,
+                "deniedServices": denied,
+                "refusedServices": not_imported - denied,
+                "refused": tuple(
+                    RefusedCount(reason=reason, count=refused[reason]) for reason in sorted(refused.keys() - DENIALS)
+                ),
+                "heldServices": connection.held,
+                "heldSince": connection.held_since,
+                "lastConnected": connection.last_connected,
+                "lastSync": connection.last_sync,
+                "dialect": connection.dialect,
+                "identity": connection.identity,
+            },
         )
 
-    def _conflict(self, mesh: LocalMesh, name: str) -> Decision | None:
-        ourselves = self._remotes.is_ourselves(mesh, name)
-        if ourselves is not None:
-            return ourselves
-        older = self._remotes.shares_network_with(name)
-        if older is None:
+    def _conflict(self, context: Context, mesh: LocalMesh, peer: Peer) -> Decision | None:
+        remote = peer.remote
+        found = ourselves(mesh, remote)
+        if found is not None or not remote.network:
+            return found
+        oldest = context.members(self._remotes.by_network, remote.network)[0]
+        if oldest == remote.name:
             return None
         return Decision(
             accepted=False,
             reason=Reason.NAME_CONFLICT,
-            message=f"RemoteMesh {older} is older and has the same `network`; every mesh needs a network of its own. "
+            message=f"RemoteMesh {oldest} is older and has the same `network`; every mesh needs a network of its own. "
             "Imports are kept",
         )
 
+    def _sharing_identity(self, context: Context, mesh: LocalMesh, peer: Peer) -> tuple[str, ...]:
+        """Return who else has a remote's identity, in words for a person."""
+        remote = peer.remote
+        sharing = context.members(self._remotes.by_identity, remote.identity)
+        others = (f"RemoteMesh {other}" for other in sharing if other != remote.name)
+        return (*(("this mesh",) if remote.identity == mesh.identity else ()), *others)
+
+    # --- MeshFederation ---------------------------------------------------------------------------
+
     def mesh(self) -> tuple[StatusUpdate, ...]:
-        """Return the status of every MeshFederation; none where none is in force."""
-        in_force = self._federations.in_force
-        if in_force is None:
-            return ()
-        return tuple(
-            self._duplicate_status(federation, in_force) if federation is not in_force else self._status_of(in_force)
-            for federation in self._federations.all()
-        )
+        """Return the status of every MeshFederation."""
+        found = (self._mesh_statuses.get(name) for name in sorted(self._federations.objects.known_keys()))
+        return tuple(status for status in found if isinstance(status, StatusUpdate))
 
-    def _duplicate_status(self, federation: MeshFederation, in_force: MeshFederation) -> StatusUpdate:
+    def _mesh(self, context: Context, name: str) -> StatusUpdate | None:
+        federation, in_force = (
+            context.get(self._federations.objects, name),
+            context.get(self._federations.in_force, THIS),
+        )
+        if federation is None or in_force is None:
+            return None
+        if in_force.metadata.name != name:
+            return self._of_mesh(federation, statuses.duplicate_conditions(in_force.metadata.name), 0, 0, 0)
+        gateway, exporting = context.get(self._gateway, THIS), context.get(self._exporting, THIS)
+        if gateway is None or exporting is None:
+            return None
+        exported = len(context.members(self._exports.by_reason, Reason.EXPORTED))
+        imported = (context.get(self._imports.hosts, THIS) or {}).get(True, 0)
+        remotes = sum((context.get(self._remotes.identities, THIS) or {}).values())
+        conditions = statuses.mesh_conditions(gateway, exporting, exported=exported, imported=imported, remotes=remotes)
+        return self._of_mesh(federation, conditions, exported, imported, remotes)
+
+    def _of_mesh(
+        self, federation: MeshFederation, conditions: tuple[Condition, ...], exported: int, imported: int, remotes: int
+    ) -> StatusUpdate:
         return StatusUpdate(
             kind="MeshFederation",
             namespace=federation.metadata.namespace or self._settings.namespace,
             name=federation.metadata.name,
             observed_generation=federation.metadata.generation,
-            conditions=statuses.duplicate_conditions(in_force.metadata.name),
-            fields={"exportedServices": 0, "importedServices": 0, "remoteMeshes": 0},
+            conditions=conditions,
+            fields={"exportedServices": exported, "importedServices": imported, "remoteMeshes": remotes},
         )
 
-    def _status_of(self, federation: MeshFederation) -> StatusUpdate:
-        left_out = self._exports.left_out()
-        gateways: list[Key] = [GatewayKey(index) for index in self._exports.gateways()]
-        facts = statuses.MeshFacts(
-            exports_anything=federation.spec.export is not None,
-            exported=self._exports.count,
-            imported=self._imports.count,
-            remotes=len(self._remotes),
-            names=self._exports.names(),
-            invalid="".join(map(self._exports.why, left_out.get(Reason.INVALID, ())[:1])),
-            left_out=left_out,
-            gateway_in=self._exports.gateway_in(),
-            ingress=self._ingress.trouble(self._exports.ports),
-            gateways=[self._applied.get(key) for key in (*gateways, MeshKey())],
-            failed_exports=self._failed_exports,
-        )
-        return StatusUpdate(
-            kind="MeshFederation",
-            namespace=federation.metadata.namespace or self._settings.namespace,
-            name=federation.metadata.name,
-            observed_generation=federation.metadata.generation,
-            conditions=statuses.mesh_conditions(facts),
-            fields={
-                "exportedServices": self._exports.count,
-                "importedServices": self._imports.count,
-                "remoteMeshes": len(self._remotes),
-            },
+    def _gateway_ready(self, context: Context, _this: str) -> Condition:
+        """Return whether the gateway's objects are in place, and what is wrong with it."""
+        keys: list[Key] = [*map(GatewayKey, self._exports.gateways(context)), MeshKey()]
+        trouble = self._ingress.trouble(context, self._exports.ports(context))
+        return statuses.gateway_ready([context.get(self._applied, key) for key in keys], trouble)
+
+    def _exports_ready(self, context: Context, _this: str) -> Condition | None:
+        """Return whether what is exported works, and what is left out."""
+        mesh = context.get(self._meshes, THIS)
+        if mesh is None:
+            return None
+        left_out = self._exports.left_out(context)
+        invalid = left_out.get(Reason.INVALID, ())[:1]
+        return statuses.exports_ready(
+            statuses.ExportFacts(
+                exports_anything=context.get(self._federations.exports, THIS) is not None,
+                exported=len(context.members(self._exports.by_reason, Reason.EXPORTED)),
+                names=self._exports.names(context),
+                invalid="".join(self._exports.why(context, name) for name in invalid),
+                left_out=left_out,
+                gateway_in=self._exports.gateway_in(context, mesh),
+                failed=self._failures.of(context, ("exports", "")),
+            )
         )

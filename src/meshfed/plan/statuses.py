@@ -11,8 +11,7 @@ import msgspec
 
 from meshfed.istio.names import EXPORT_TO
 from meshfed.model.reasons import Condition, ConditionType, Decision, Reason
-from meshfed.plan.failures import Failures
-from meshfed.plan.values import Applied, RemoteConnection
+from meshfed.plan.values import Applied, FailedWrites, RemoteConnection
 
 _SHOWN = 3
 _SHOWN_OBJECTS = 10
@@ -91,9 +90,9 @@ class RemoteFacts(msgspec.Struct, frozen=True):
     refused: Mapping[Reason, int]
     """Why the others are not imported, and how many for each reason."""
     applied: Applied | None
-    failed: Failures | None
+    failed: FailedWrites | None
     """Imported hosts whose objects could not be written."""
-    unrecorded: Failures | None
+    unrecorded: FailedWrites | None
     """Offered hosts whose FederatedServices could not be written."""
 
 
@@ -194,13 +193,11 @@ def _identity_unique(facts: RemoteFacts) -> Condition:
 # --- MeshFederation -------------------------------------------------------------------------------
 
 
-class MeshFacts(msgspec.Struct, frozen=True):
-    """What the status of the MeshFederation in force is made of."""
+class ExportFacts(msgspec.Struct, frozen=True):
+    """What the status of the MeshFederation in force says of exports is made of."""
 
     exports_anything: bool
     exported: int
-    imported: int
-    remotes: int
     names: Sequence[str]
     """Services that are exported, sorted, each with whatever is out of the ordinary about that."""
     invalid: str
@@ -209,18 +206,14 @@ class MeshFacts(msgspec.Struct, frozen=True):
     """Services that are left out though somebody may expect them, by reason."""
     gateway_in: Sequence[str]
     """The namespaces that the gateway is in, or would be in by default, sorted."""
-    ingress: Condition | None
-    """What is wrong with the gateway, or may be."""
-    gateways: Sequence[Applied | None]
-    """What the engine says of each Gateway and of the discovery service's own objects."""
-    failed_exports: Failures
+    failed: FailedWrites | None
     """Exported Services whose objects could not be written."""
 
 
-def mesh_conditions(facts: MeshFacts) -> tuple[Condition, ...]:
+def mesh_conditions(
+    gateway: Condition, exports: Condition, *, exported: int, imported: int, remotes: int
+) -> tuple[Condition, ...]:
     """Say how this mesh stands."""
-    gateway = _gateway_ready(facts)
-    exports = _exports_ready(facts)
     # Unknown is no obstacle: whoever brings traffic to the gateway in a way of their own would never be ready.
     obstacle = next((other for other in (gateway, exports) if other.status == "False"), None)
     if obstacle is not None:
@@ -235,8 +228,8 @@ def mesh_conditions(facts: MeshFacts) -> tuple[Condition, ...]:
             reason=gateway.reason if crowded else Reason.READY,
             message=gateway.message
             if crowded
-            else f"exports {counted(facts.exported, 'service')}, imports {counted(facts.imported, 'host')} "
-            f"from {counted(facts.remotes, 'remote mesh', 'remote meshes')}",
+            else f"exports {counted(exported, 'service')}, imports {counted(imported, 'host')} "
+            f"from {counted(remotes, 'remote mesh', 'remote meshes')}",
         )
     return ready, gateway, exports
 
@@ -267,11 +260,15 @@ def unknown_conditions(reason: str) -> tuple[Condition, ...]:
     return (Condition(type=ConditionType.ACCEPTED, status="Unknown", reason=Reason.NOT_UNDERSTOOD, message=message),)
 
 
-def _gateway_ready(facts: MeshFacts) -> Condition:
-    verdicts = [verdict or _PENDING for verdict in facts.gateways]
+def gateway_ready(gateways: Sequence[Applied | None], ingress: Condition | None) -> Condition:
+    """Say whether the gateway is ready, by what the engine says of each Gateway and of the discovery service's objects.
+
+    ``ingress`` is what is wrong with the gateway, or may be.
+    """
+    verdicts = [verdict or _PENDING for verdict in gateways]
     worst = next((verdict for state in ("failed", "pending") for verdict in verdicts if verdict.state == state), None)
-    if worst is None and facts.ingress is not None:
-        return facts.ingress
+    if worst is None and ingress is not None:
+        return ingress
     return _applied(
         ConditionType.GATEWAY_READY,
         worst or Applied(state="applied"),
@@ -279,19 +276,20 @@ def _gateway_ready(facts: MeshFacts) -> Condition:
     )
 
 
-def _exports_ready(facts: MeshFacts) -> Condition:
+def exports_ready(facts: ExportFacts) -> Condition:
+    """Say whether what is exported works, and what is left out."""
     left_out = "".join(
         f"; {len(names)} left out as {reason}: {listed(names)}"
         + (f" ({facts.invalid})" if reason is Reason.INVALID else "")
         for reason, names in facts.left_out.items()
     )
-    if facts.failed_exports:
-        first = facts.failed_exports.first
+    if facts.failed:
+        first = facts.failed.first
         return condition(
             ConditionType.EXPORTS_READY,
             holds=False,
             reason=first.reason,
-            message=f"objects of {listed(facts.failed_exports.names)} are not in place: {first.message}",
+            message=f"objects of {listed(facts.failed.names)} are not in place: {first.message}",
         )
     if facts.left_out.get(Reason.NAME_TOO_LONG):
         return condition(

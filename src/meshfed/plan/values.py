@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
 import msgspec
 
 from meshfed.api.meta import RefusedCount
 from meshfed.istio.metadata import Manifest
-from meshfed.model.imports import Backend
 from meshfed.model.offers import Offer
 from meshfed.model.reasons import Condition, Decision, Reason
 from meshfed.plan.keys import Key
@@ -73,6 +72,13 @@ class Applied(msgspec.Struct, frozen=True):
     terminating: bool = False
 
 
+class FailedWrites(msgspec.Struct, frozen=True):
+    """What could not be written of all that one status tells of: the names, sorted, and the verdict on the first."""
+
+    names: Sequence[str]
+    first: Applied
+
+
 class Published(msgspec.Struct, frozen=True):
     """What one Service offers to other meshes, and to which: ``audience`` names remotes, ``None`` is all of them."""
 
@@ -102,14 +108,3 @@ class Outputs(msgspec.Struct, frozen=True):
     export_decision: Decision | None = None
     """For an ExportKey: why the Service is exported or not; ``None`` where there is no Service."""
     statuses: tuple[StatusUpdate, ...] = ()
-
-
-class HostOutcome(msgspec.Struct, frozen=True):
-    """What became of a host: which remotes serve it, if it is imported, and its objects as ``Kind namespace/name``."""
-
-    backends: tuple[Backend, ...] = ()
-    objects: tuple[str, ...] = ()
-    names: frozenset[str] = frozenset()
-    """Host names of remotes that WorkloadEntries need the IPs of."""
-    unresolved: frozenset[str] = frozenset()
-    """Remotes that serve the host and have no endpoint yet, for want of an address."""

@@ -7,12 +7,12 @@ import contextlib
 import math
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
 
-from meshfed.api.v1alpha1 import OWNER_LABEL, RemoteMesh
+from meshfed.api.v1alpha1 import ORIGIN_ANNOTATION, OWNER_LABEL, RemoteMesh
 from meshfed.controller import sessions
 from meshfed.controller.cluster import CRDS, NAMESPACES, PODS, ROUTE, SERVICE_EXPORTS, SERVICES, Served
 from meshfed.controller.controller import Controller
@@ -22,6 +22,8 @@ from meshfed.controller.publisher import Publisher
 from meshfed.kube import Elector, Manifest, Timing
 from meshfed.kube.events import EVENTS
 from meshfed.kube.lease import LEASES
+from meshfed.plan import ExportKey
+from meshfed.plan.keys import origin
 from meshfed.telemetry.metrics import Metrics
 from tests.controller.in_memory import ISTIO, OFF, OURS, Listening, Objects, PatchingClient, Remote
 from tests.controller.meshes import GROUP, RESOURCES, SYSTEM
@@ -40,10 +42,44 @@ SETTLED_ANEW = 40.0
 """The same of a start, or of a change of leaders."""
 
 
+Item = tuple[str, ...]
+"""An object that is written, by kind, namespace and name, or a part of one."""
+
+
+class Part(NamedTuple):
+    """A part of what is written, and the key that it follows from."""
+
+    origin: str
+    content: Any
+
+
+def parts(written: dict[Name, Manifest]) -> dict[Item, Part]:
+    """Objects as parts, each of which follows from one key; a Gateway is made of the exports that it lists."""
+    found: dict[Item, Part] = {}
+    for name, manifest in written.items():
+        content, source = manifest, manifest["annotations"].get(ORIGIN_ANNOTATION, "")
+        if name[0] == "Gateway":
+            servers = content["spec"]["servers"]
+            hosts = [host.split(".", 2) for server in servers for host in server["hosts"]]
+            for service, namespace, _ in hosts:
+                found["listed in a Gateway", namespace, service] = Part(origin(ExportKey(namespace, service)), "listed")
+            domains = sorted({domain for _, _, domain in hosts})
+            bare = [{**server, "hosts": domains} for server in servers]
+            content = content | {"spec": content["spec"] | {"servers": bare}}
+        if name[0] == "FederatedService":
+            said = {key: content[key] for key in ("accepted", "importedAs", "objects")}
+            found[(*name, "status")] = Part(source, said)
+            # Since when it is offered is forgotten with a record that cannot be read, and is planned from the records.
+            spec = {key: value for key, value in content["spec"].items() if key != "firstOffered"}
+            content = {key: value for key, value in content.items() if key not in said} | {"spec": spec}
+        found[name] = Part(source, content)
+    return found
+
+
 def new_cluster() -> Objects:
     """A cluster with all that is needed, and nothing in it."""
     served = {*OURS.values(), *ISTIO, ROUTE, SERVICES, NAMESPACES, PODS, SERVICE_EXPORTS, EVENTS, CRDS, LEASES}
-    cluster = Objects(served=served)
+    cluster = Objects(served=served, latency=0)  # so that what is written does not wait for all to be worked out
     cluster.put(CRDS, {"metadata": {"name": f"federatedservices.{GROUP}"}})
     return cluster
 

@@ -13,27 +13,27 @@ import msgspec
 import pytest
 
 from meshfed.api.v1alpha1 import ORIGIN_ANNOTATION, OWNER_LABEL, RemoteMesh
-from meshfed.controller import sessions
-from meshfed.controller.cluster import CRDS, NAMESPACES, PODS, ROUTE, SERVICE_EXPORTS, SERVICES, Served
 from meshfed.controller.controller import Controller
-from meshfed.controller.dialling import target
 from meshfed.controller.options import Options
-from meshfed.controller.publisher import Publisher
-from meshfed.kube import Elector, Manifest, Timing
+from meshfed.controller.remotes import session as sessions
+from meshfed.controller.remotes.dialling import target
+from meshfed.controller.remotes.publisher import Publisher
+from meshfed.controller.watches import CRDS, NAMESPACES, PODS, ROUTE, SERVICE_EXPORTS, SERVICES, Served
+from meshfed.kube import Elector, LeaseTiming, Manifest
 from meshfed.kube.events import EVENTS
 from meshfed.kube.lease import LEASES
 from meshfed.plan import ExportKey
 from meshfed.plan.keys import origin
 from meshfed.telemetry.metrics import Metrics
+from tests.builders import GROUP, RESOURCES, SYSTEM
 from tests.controller.in_memory import ISTIO, OFF, OURS, Listening, Objects, PatchingClient, Remote
-from tests.controller.meshes import GROUP, RESOURCES, SYSTEM
 from tests.controller.plans import Name, contents, planned
 from tests.controller.traps import RUNNING
 from tests.controller.walks import DNS, REMOTES, Announce, Blink, Delete, Meddle, Put, Restart, Step, Withdraw
 from tests.controller.walks import NAMESPACES as LABELS
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
-TIMING = Timing(lease=15, renew=12, retry=8)
+TIMING = LeaseTiming(lease=15, renew=12, retry=8)
 NOWHERE = "127.0.0.1:1"
 """Where every remote is said to answer: nobody calls."""
 SETTLED = 8.0

@@ -31,7 +31,7 @@ from meshfed.plan.claims import Claim
 from meshfed.plan.exports import Exports
 from meshfed.plan.imports import Imports
 from meshfed.plan.keys import origin
-from tests.controller.meshes import RESOURCES, SYSTEM
+from tests.builders import RESOURCES, SYSTEM
 from tests.controller.plans import Name
 from tests.controller.replicas import SETTLED, SETTLED_ANEW, Federation, Item, Part, parts
 from tests.controller.traps import DECODER, PARSER, Fault, Reach, Traps, text

@@ -191,6 +191,8 @@ class Reach:
         name, _, _attribute = fault.function.rpartition(": ")
         part = self._parts[name]
         source = self._source.get(name, part)
+        if keys and fault.function.endswith("_perhaps"):
+            self._add(part.nodes.values())  # then it may be anywhere
         if isinstance(part, _HANDED_ON) and (isinstance(source, Distinct) or fault.function.endswith("_where")):
             self._add(part.nodes.values())
         else:

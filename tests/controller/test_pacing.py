@@ -32,6 +32,18 @@ def test_a_burst_passes_at_once_and_what_follows_at_the_steady_rate() -> None:
     assert (pacer.throttled, pacer.due()) == (False, None)
 
 
+@pytest.mark.parametrize("now", [0.3, 0.4, 0.7, 1e9 + 0.1])
+def test_a_host_is_taken_at_the_very_moment_that_is_said(now: float) -> None:
+    pacer = Pacer()
+    for _ in range(2):
+        pacer.add("a")
+        assert pacer.take(now) == ["a"]
+        pacer.add("a")
+        due = pacer.due()
+        assert due is not None
+        now = due
+
+
 def test_changes_of_one_host_are_taken_once_a_second_and_hold_up_no_other() -> None:
     pacer = Pacer()
     pacer.add("a")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -231,3 +232,37 @@ def test_many_under_one_item_are_found_as_few_are(many: list[Items]) -> None:
     world.graph.work(100_000)
     assert all(world.shared.get(key) == world.expected(key, "selectors") for key in range(len(many)))
     assert all(world.selected.get(key) == world.expected(key, "things") for key in range(len(many)))
+
+
+class Failing:
+    """A function that raises while it is ``armed``."""
+
+    armed = True
+
+    def __call__(self, _key: object) -> str:
+        if self.armed:
+            raise ValueError
+        return "here"
+
+
+@pytest.mark.parametrize("failing", ["perhaps", "where"])
+def test_where_something_may_be_can_fail_too_and_stops_nothing(failing: str) -> None:
+    heard: list[str] = []
+    graph = Graph(lambda node, error: heard.append(f"{node} {error is None}"))
+    function = Failing()
+    given = {"perhaps": lambda _: "here", "where": lambda _: "here"} | {failing: function}
+    selectors = Input[str, Items](graph, "selector")
+    read = Derived[str, Items](graph, "read", lambda context, key: context.get(selectors, key), over=[selectors])
+    index = SubsetIndex[str](graph, "selecting", read, lambda _, value: value, **given)
+    asking = Derived[str, Items](graph, "asking", lambda c, _: c.members(index, frozenset("x")) or None, keys=["any"])
+    selectors.put("a", frozenset("x"))
+    assert graph.work(100)
+    assert asking.get("any") == frozenset("a")
+    selectors.unknown("b", "nobody says")
+    assert graph.work(100)
+    assert isinstance(asking.get("any"), Unknown)
+    assert heard == ([] if failing == "perhaps" else ["asking any False"])
+    function.armed = False
+    selectors.put("b", frozenset("y"))
+    assert graph.work(100)
+    assert asking.get("any") == frozenset("a")

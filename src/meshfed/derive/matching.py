@@ -118,7 +118,7 @@ class _Matching(Collection[Items, frozenset[K]]):
         self._known: _Subsets[K] | _Supersets[K] = self._kept()
         self._asked: _Subsets[Items] | _Supersets[Items] = self._asked_for()
         self.lost: dict[Hashable, dict[Any, Unknown]] = {}
-        """By where they may match, the keys that are unknown."""
+        """By where they may match, ``None`` for anywhere, the keys that are unknown."""
         self._lost_in: dict[Any, Hashable] = {}
         source.index(self)
 
@@ -133,7 +133,8 @@ class _Matching(Collection[Items, frozenset[K]]):
     def doubt(self, items: Items) -> Unknown | None:
         """Return why there may be more that match; ``None`` where there are none."""
         where = self._where(items)
-        return next((found for one in (self.lost if where is None else (where,)) if (found := self._first(one))), None)
+        places = self.lost if where is None else (where, None)
+        return next((found for one in places if (found := self._first(one))), None)
 
     def _first(self, where: Hashable) -> Unknown | None:
         return next(iter(self.lost.get(where, {}).values()), None)
@@ -180,7 +181,11 @@ class _Matching(Collection[Items, frozenset[K]]):
     def lose(self, key: Any, reason: Unknown) -> None:
         """Nobody knows the items of a key."""
         self.move(key, None)
-        where = self._lost_in[key] = self._perhaps(key)
+        try:
+            where = self._perhaps(key)
+        except Exception:  # noqa: BLE001 - it is lost already; where that too fails, it may be anywhere
+            where = None
+        self._lost_in[key] = where
         before = self._first(where)
         self.lost.setdefault(where, {})[key] = reason
         self._look_again(where, before)
@@ -197,8 +202,15 @@ class _Matching(Collection[Items, frozenset[K]]):
         """Tell who asks there, if it is another reason now: of many that are unknown the first is enough."""
         if before != self._first(where):
             for asked, node in self.nodes.items():
-                if self._where(asked) in (None, where):
+                if self._may_be_in(asked, where):
                     self.graph.changed(node)
+
+    def _may_be_in(self, asked: Items, where: Hashable | None) -> bool:
+        """Whether what is asked for may be there; whoever asks hears himself of what is raised."""
+        try:
+            return where is None or self._where(asked) in (None, where)
+        except Exception:  # noqa: BLE001 - who asks is worked out again, and fails himself
+            return True
 
 
 class SubsetIndex(_Matching[K]):

@@ -21,7 +21,8 @@ class Pacer:
 
     def __init__(self) -> None:
         self._waiting: dict[str, None] = {}
-        self._taken: dict[str, float] = {}
+        self._resting: dict[str, float] = {}
+        """Until when each host that was taken is not taken again."""
         self._allowance = float(BURST)
         self._at = 0.0
 
@@ -45,18 +46,18 @@ class Pacer:
         """The hosts whose turn it is, ``most`` of them; their changes are to be carried out now."""
         self._allowance = min(float(BURST), self._allowance + (now - self._at) * HOSTS_PER_SECOND)
         self._at = now
-        while self._taken and now - self._taken[oldest := next(iter(self._taken))] >= INTERVAL:
-            del self._taken[oldest]
+        while self._resting and now >= self._resting[oldest := next(iter(self._resting))]:
+            del self._resting[oldest]
         turn: list[str] = []
         for host in self._waiting:
             if self._allowance < 1 or len(turn) == most:
                 break
-            if host not in self._taken:
+            if host not in self._resting:
                 self._allowance -= 1
                 turn.append(host)
         for host in turn:
             del self._waiting[host]
-            self._taken[host] = now
+            self._resting[host] = now + INTERVAL
         return turn
 
     def due(self) -> float | None:
@@ -65,7 +66,7 @@ class Pacer:
             return None
         if self._allowance < 1:
             return self._at + INTERVAL
-        return min(self._taken.get(host, self._at - INTERVAL) for host in self._waiting) + INTERVAL
+        return min(self._resting.get(host, self._at) for host in self._waiting)
 
     def drain(self, most: int | None = None) -> list[str]:
         """The hosts that wait, ``most`` of them, whether it is their turn or not."""

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from typing import Final
 
 import msgspec
 
@@ -33,6 +34,9 @@ from meshfed.telemetry.logs import LogThrottle
 from meshfed.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
+
+TICK: Final = 0.001
+"""Seconds below which timers may fire early: what was not due yet is not looked at again sooner."""
 
 Judge = Callable[[FederatedServiceSpec], Decision]
 """Whether the import rules admit an offer, and if not, why."""
@@ -290,6 +294,8 @@ class Session:
             self._changed.clear()
             with self._closed_by_failure():
                 due = await self._act_on_time(loop.time())
+            if due is not None:
+                due = max(due, loop.time() + TICK)
             # Not wait_for: before Python 3.12 it loses a cancellation that comes together with the event.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(due):

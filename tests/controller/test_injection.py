@@ -31,6 +31,7 @@ from meshfed.plan.claims import Claim
 from meshfed.plan.exports import Exports
 from meshfed.plan.imports import Imports
 from meshfed.plan.keys import origin
+from meshfed.plan.remotes import Remotes
 from tests.builders import RESOURCES, SYSTEM
 from tests.controller.plans import Name
 from tests.controller.replicas import SETTLED, SETTLED_ANEW, Federation, Item, Part, parts
@@ -210,6 +211,8 @@ class Walk:
         unknown: list[Key] = [ExportKey(*place) for place in reach.keys(Exports.EXPORT)]
         unknown += [ImportKey(host) for host in reach.keys(Imports.MERGED)]
         unknown += [OfferKey(record) for record in reach.keys(Imports.FATE)]
+        unknown += [RemoteKey(name) for name in reach.keys(Remotes.PEERS)]
+        unknown += [MeshKey() for _ in reach.keys(Remotes.CALLERS)]
         self._reach |= set(map(origin, unknown))
         for wanted in (self._truth, self._read):
             for item in {*self._since, *wanted}:

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from meshfed.controller.faults import Faults
-from meshfed.derive import Collection, Context, Derived, Distinct, Index, Leading, SubsetIndex, SupersetIndex
+from meshfed.derive import Collection, Context, Derived, Distinct, Index, Leading, SubsetIndex, SupersetIndex, Tally
 from meshfed.derive.graph import Node
 from meshfed.kube import Reflector
 from meshfed.plan import Planner
@@ -247,6 +247,8 @@ class Reach:
                     self._nothing.setdefault(follower.name, set()).update(groups)
             elif isinstance(index, Leading):
                 self._lead(index, [key])
+            elif isinstance(index, Tally):
+                self._add(index.nodes.values())
             elif isinstance(index, _HANDED_ON):
                 where = index._perhaps(key)
                 self._add(node for items, node in index.nodes.items() if index._where(items) in {None, where})

@@ -95,11 +95,13 @@ class Changes:
     def _on_offer(self, key: Key, old: FederatedService | None, new: FederatedService | None) -> None:
         self._look_at_status("FederatedService", key, new)
         known = new or old
-        if known is not None and (new is None or new.metadata.deletion_timestamp):
-            remote, host = known.spec.remote, known.spec.host
-            # One that somebody made by hand, under a name of their own, comes and goes as they like.
-            if key.name == record_name(host, remote) and not self._listener.record_removed(remote, host):
-                return
+        # One that somebody made by hand, under a name of their own, comes and goes as they like.
+        if known is not None and key.name == record_name(known.spec.host, known.spec.remote):
+            if new is None or new.metadata.deletion_timestamp:
+                if not self._listener.record_removed(known.spec.remote, known.spec.host):
+                    return
+            elif old is None:
+                self._listener.record_found(new.spec)
         self._planner.offer_changed(key.name, new)
 
     def _look_at_status(self, kind: str, key: Key, new: object | None) -> None:

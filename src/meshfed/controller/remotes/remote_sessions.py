@@ -116,6 +116,12 @@ class RemoteSessions:
             )
         return False
 
+    def record_found(self, spec: FederatedServiceSpec) -> None:
+        """A FederatedService came, as one does that is repaired: it may say what its remote offered last."""
+        session = self._sessions.get(spec.remote)
+        if session is not None:
+            session.record_found(spec)
+
     def unheard(self) -> list[str]:
         """The remotes that have not said yet what they offer, sorted."""
         return sorted(name for name, session in self._sessions.items() if not session.was_heard)

@@ -183,6 +183,12 @@ class Session:
         self._recording.say([host])
         return True
 
+    def record_found(self, spec: FederatedServiceSpec) -> None:
+        """There is a FederatedService that was not there to `remember`: until the remote was heard, it offers that."""
+        if not self._was_heard and not self.offers(spec.host):
+            self._ledger.remember([spec])
+            self._recording.say([spec.host])
+
     async def run(self) -> None:
         """Listen until cancelled; a session that ends leaves everything as it is."""
         await asyncio.sleep(self._settling)

@@ -1,0 +1,73 @@
+"""What goes and what stays where several things come together; in memory, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from tests.builders import GROUP, RESOURCES, SYSTEM, host, mesh_federation, namespace, offer
+from tests.controller.in_memory import Remote, World
+from tests.controller.meshes import remote_mesh_at
+from tests.virtual import virtual_loop
+
+RECORDS = RESOURCES["FederatedService"]
+NAMES = ["s0", "s1", "s2", "s3"]
+
+
+def in_virtual_time(story: Callable[[World, Remote], Awaitable[None]]) -> None:
+    """Tell a story of mesh east, whose controller imports from west what `NAMES` has, and is stopped then."""
+
+    async def told(monkeypatch: pytest.MonkeyPatch) -> None:
+        west = Remote()
+        west.offer(*map(offer, NAMES))
+        found = World(monkeypatch, west=west)
+        found.put(namespace(SYSTEM), mesh_federation("east"), remote_mesh_at("west", 1, discovery={}))
+        await found.start()
+        await asyncio.sleep(20)
+        assert found.imported() == imports(*NAMES)
+        await found.stop()
+        await story(found, west)
+        await found.stop()
+
+    with pytest.MonkeyPatch.context() as monkeypatch, asyncio.Runner(loop_factory=virtual_loop) as runner:
+        runner.run(told(monkeypatch))
+
+
+def imports(*names: str) -> set[str]:
+    return {f"import.{host(name)}" for name in names}
+
+
+def record(name: str) -> str:
+    return f"{host(name)}.west"
+
+
+async def restarted(found: World) -> None:
+    await found.start()
+    await asyncio.sleep(30)
+
+
+def test_a_federated_service_that_is_repaired_while_its_remote_is_away_stays_and_its_import() -> None:
+    async def story(found: World, west: Remote) -> None:
+        specs: list[Any] = []
+
+        def spoil(one: dict[str, Any]) -> None:
+            specs.append(one["spec"])
+            one["spec"] = specs[0] | {"ports": 7}
+
+        found.edit("FederatedService", record("s0"), spoil, namespace=SYSTEM)
+        west.away = True
+        await restarted(found)
+        assert found.imported() == imports(*NAMES)
+        found.edit("FederatedService", record("s0"), lambda one: one.update(spec=specs[0]), namespace=SYSTEM)
+        await asyncio.sleep(30)
+        assert found.imported() == imports(*NAMES)
+        assert ("FederatedService", record("s0")) in found.written()
+        west.away = False
+        west.withdraw(host("s0"))
+        await asyncio.sleep(30)
+        assert found.imported() == imports("s1", "s2", "s3")
+
+    in_virtual_time(story)

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from meshfed.controller.watches import CRDS
+from meshfed.kube import Invalid, KubeError
 from tests.builders import GROUP, RESOURCES, SYSTEM, host, mesh_federation, namespace, offer
 from tests.controller.in_memory import Remote, World
 from tests.controller.meshes import remote_mesh_at
@@ -69,5 +71,48 @@ def test_a_federated_service_that_is_repaired_while_its_remote_is_away_stays_and
         west.withdraw(host("s0"))
         await asyncio.sleep(30)
         assert found.imported() == imports("s1", "s2", "s3")
+
+    in_virtual_time(story)
+
+
+def lose_records(found: World, *names: str) -> None:
+    """Have the CRD made anew, and those of ``names`` not recorded again."""
+    made = {"creationTimestamp": "2026-06-01T00:00:00Z"}
+    found.cluster.edit(CRDS, "", f"federatedservices.{GROUP}", lambda one: one["metadata"].update(made))
+    for name in names:
+        found.cluster.record((RECORDS, SYSTEM, record(name)), None)
+
+
+def test_where_a_predecessor_recorded_a_part_again_what_it_did_not_come_to_stays_too() -> None:
+    async def story(found: World, west: Remote) -> None:
+        lose_records(found, "s1", "s2", "s3")
+        west.away = True
+        await restarted(found)
+        assert found.imported() == imports(*NAMES)
+        west.away = False
+        west.withdraw(host("s3"))
+        await asyncio.sleep(30)
+        assert found.imported() == imports("s0", "s1", "s2")
+
+    in_virtual_time(story)
+
+
+def test_of_lost_federated_services_one_that_cannot_be_written_keeps_its_import_and_no_other() -> None:
+    async def story(found: World, west: Remote) -> None:
+        lose_records(found, *NAMES)
+        west.withdraw(host("s3"))
+
+        def refuse(verb: str, name: str) -> KubeError | None:
+            return Invalid(422, "Invalid", "it is odd") if (verb, name) == ("create", record("s0")) else None
+
+        found.cluster.refuse = refuse
+        await restarted(found)
+        assert found.imported() == imports("s0", "s1", "s2")
+        assert ("Applied", "True", "Applied") in found.said()[f"FederatedService {record('s1')}"]
+        found.cluster.refuse = lambda _verb, _name: None
+        await asyncio.sleep(600)
+        west.withdraw(host("s0"))
+        await asyncio.sleep(30)
+        assert found.imported() == imports("s1", "s2")
 
     in_virtual_time(story)

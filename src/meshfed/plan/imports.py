@@ -162,12 +162,15 @@ class Imports:
         offer = self.offer(record)
         if offer is None:
             return self._unread.get(record, ())
-        said = offer.status.imported_as or offer.spec.host
+        return offer.status.imported_as or offer.spec.host, self.host_of(offer.spec)
+
+    def host_of(self, spec: FederatedServiceSpec) -> str:
+        """Return the host that an offer is imported as if it is, as far as anybody can say."""
         try:
-            accepted = _admitted_by_rules(self._mesh, self._remotes.peer(offer.spec.remote), offer.spec)
-        except Exception:  # noqa: BLE001 - that is what it is unknown for, and it has been told
-            return (said,)
-        return said, said if isinstance(accepted, Decision) else accepted[2].host
+            accepted = _admitted_by_rules(self._mesh, self._remotes.peer(spec.remote), spec)
+        except Exception:  # noqa: BLE001 - whoever judges it is told
+            return spec.host
+        return spec.host if isinstance(accepted, Decision) else accepted[2].host
 
     def judge(self, spec: FederatedServiceSpec) -> Decision:
         """Return what the rules of its remote make of an offer that need not be recorded."""

@@ -380,6 +380,10 @@ class Planner:
         """Return what the import rules of its remote say of an offer, recorded or not; the limit is not theirs."""
         return self._imports.judge(spec)
 
+    def host_of(self, spec: FederatedServiceSpec) -> str:
+        """Return the host that an offer, recorded or not, is imported as if it is, as far as anybody can say."""
+        return self._imports.host_of(spec)
+
     def is_listed(self, place: Place) -> bool:
         """Whether a Gateway lists a Service, or did when this began."""
         return self._exports.is_listed(place)

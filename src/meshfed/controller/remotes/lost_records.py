@@ -1,8 +1,9 @@
-"""Where the CRD of FederatedServices was deleted and made anew while no controller ran: the memory was lost.
+"""Where the CRD of FederatedServices was deleted and made anew: of what was imported before, the memory was lost.
 
 A controller that starts then finds objects that nobody wants, and would delete what works until the remotes, asked
-again, have it written again. So what becomes of the hosts of imports that are older than the CRD is unknown until all
-that the remotes offer is recorded. Everywhere else an object without its FederatedService is what somebody wanted to
+again, have it written again. So what becomes of the hosts of imports that are older than the CRD, and that no
+FederatedService is for, is unknown until the remotes were heard, and what they offer of them is recorded. A predecessor
+may have recorded some of it again. Everywhere else an object without its FederatedService is what somebody wanted to
 have gone, or what a crash left of a withdrawal.
 """
 
@@ -27,26 +28,27 @@ class LostRecords:
         self._planner = planner
         self._listener = listener
         self._offers = offers
-        self._lost: list[Ref] = []
+        self._lost: dict[str, Ref] = {}
+        """By host, which is empty for all of which nobody knows the host."""
 
     async def begin(self, outlived: Callable[[], Awaitable[Mapping[ObjectKey, str]]]) -> None:
         """All inputs are in, and the remotes known; ``outlived`` returns the imports that are older than the CRD.
 
         Each with what it says that it follows from.
         """
-        if len(self._offers) or not self._listener.unheard():
+        if not self._listener.unheard():
             return
-        found = await outlived()
+        recorded = {self._planner.host_of(offer.spec) for _, offer in self._offers.items()}
+        # Of an object that does not say what it follows from, nobody knows which host it is for.
+        of_nobody = set() if not recorded else {""}
+        hosts = {key: _host(source) for key, source in (await outlived()).items()}
+        found = {key: host for key, host in hosts.items() if host not in recorded | of_nobody}
         if not found:
             return
         remotes = ", ".join(self._listener.unheard())
         reason = f"FederatedServices were lost with their CRD, and of {remotes} nobody heard yet what is offered"
-        keys = {read_origin(source) for source in found.values()}
-        # Of an object that does not say what it follows from, nobody knows which host it is for.
-        hosts = {key.host if isinstance(key, ImportKey) else "" for key in keys}
-        for host in sorted(hosts):
-            ref = ("FederatedService", "", f"(lost) {host}")
-            self._lost.append(ref)
+        for host in sorted(set(found.values())):
+            ref = self._lost[host] = ("FederatedService", "", f"(lost) {host}")
             self._planner.unknown(ref, reason, [host])
         _log.warning(
             "the CRD of FederatedServices was made anew, so nobody knows from whom %d objects were imported, %s "
@@ -57,9 +59,16 @@ class LostRecords:
         )
 
     def look(self) -> None:
-        """Everything that waited was worked out: see whether all that the remotes offer is recorded by now."""
-        if not self._lost or self._listener.unheard() or len(self._offers) < self._listener.recorded:
+        """Everything that waited was worked out: see of which hosts it is recorded by now whether they are offered."""
+        if not self._lost or self._listener.unheard():
             return
-        lost, self._lost = self._lost, []
-        for ref in lost:
-            self._planner.known(ref)
+        # One that the API server does not take is missing for as long as that lasts.
+        missing = {self._planner.host_of(spec) for spec in self._listener.unrecorded()}
+        for host in [host for host in self._lost if host not in missing and (host or not missing)]:
+            self._planner.known(self._lost.pop(host))
+
+
+def _host(source: str) -> str:
+    """Return the host of the import that an object says it follows from; empty where it says nothing of the kind."""
+    key = read_origin(source)
+    return key.host if isinstance(key, ImportKey) else ""

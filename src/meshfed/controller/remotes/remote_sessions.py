@@ -126,10 +126,16 @@ class RemoteSessions:
         """The remotes that have not said yet what they offer, sorted."""
         return sorted(name for name, session in self._sessions.items() if not session.was_heard)
 
-    @property
-    def recorded(self) -> int:
-        """How many FederatedServices there should be by now."""
-        return sum(session.recorded for session in self._sessions.values())
+    def unrecorded(self) -> list[FederatedServiceSpec]:
+        """What FederatedServices there should be by now, and are not."""
+        mesh = self._planner.mesh
+        namespace = mesh.namespace if mesh is not None else ""
+        return [
+            spec
+            for session in self._sessions.values()
+            for spec in session.said
+            if self._offers.get((namespace, record_name(spec.host, spec.remote))) is None
+        ]
 
     def offer_state(self, remote: str, host: str) -> OfferState:
         """What ``remote`` says of ``host``."""

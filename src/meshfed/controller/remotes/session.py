@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final
 
 import msgspec
@@ -106,9 +106,9 @@ class Session:
         return self._was_heard
 
     @property
-    def recorded(self) -> int:
-        """How many FederatedServices there should be by now."""
-        return len(self._recording.said)
+    def said(self) -> Collection[FederatedServiceSpec]:
+        """The FederatedServices that there should be by now."""
+        return self._recording.said.values()
 
     def offers(self, host: str) -> bool:
         """Whether the remote offers ``host``, as far as that is remembered and worth recording."""

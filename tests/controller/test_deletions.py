@@ -11,7 +11,7 @@ import pytest
 from meshfed.controller.watches import CRDS
 from meshfed.kube import Invalid, KubeError
 from tests.builders import GROUP, RESOURCES, SYSTEM, host, mesh_federation, namespace, offer
-from tests.controller.in_memory import Remote, World
+from tests.controller.in_memory import PatchingClient, Remote, World
 from tests.controller.meshes import remote_mesh_at
 from tests.virtual import virtual_loop
 
@@ -116,3 +116,37 @@ def test_of_lost_federated_services_one_that_cannot_be_written_keeps_its_import_
         assert found.imported() == imports("s1", "s2")
 
     in_virtual_time(story)
+
+
+def test_where_no_mesh_federation_is_left_but_one_that_cannot_be_understood_everything_stays() -> None:
+    async def story(found: World, _: Remote) -> None:
+        found.put(mesh_federation("other", created="2026-02-01T00:00:00Z", network=7))
+        await restarted(found)
+        before = found.written()
+        await delete(found, "MeshFederation", "east")
+        assert found.written() == before
+        assert "MeshFederation east" not in found.said()
+        found.edit("MeshFederation", "other", lambda one: one["spec"].update(network="east-network"), namespace=SYSTEM)
+        await asyncio.sleep(30)
+        assert found.written().keys() == before.keys()
+        assert found.said()["MeshFederation other"][0] == ("ExportsReady", "True", "NothingExported")
+        await delete(found, "MeshFederation", "other")
+        assert not found.written()
+
+    in_virtual_time(story)
+
+
+def test_a_mesh_federation_that_cannot_be_understood_takes_what_stays_for_it_with_it() -> None:
+    async def story(found: World, _: Remote) -> None:
+        found.put(mesh_federation("other", created="2026-02-01T00:00:00Z", network=7))
+        await restarted(found)
+        await delete(found, "MeshFederation", "east")
+        await delete(found, "MeshFederation", "other")
+        assert not found.written()
+
+    in_virtual_time(story)
+
+
+async def delete(found: World, kind: str, name: str) -> None:
+    await PatchingClient(found.cluster).delete(RESOURCES[kind], name, namespace=SYSTEM)
+    await asyncio.sleep(30)

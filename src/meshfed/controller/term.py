@@ -171,6 +171,9 @@ class Term:
     def _on_done(self) -> None:
         if self._feed.is_over:
             return
+        # No watch says that a MeshFederation goes which could never be understood.
+        self._listener.federation_changed()
+        self._tell_mesh()
         self._lost_records.look()
         recovered, learned = self._work.recovered(), self._planner.learned()
         if not self._settled:

@@ -9,6 +9,7 @@ does not, as an earlier version wrote it, goes where nothing at all is unknown.
 | a watch has not listed yet, or not everything was worked out since the start | everything |
 | an object could not be taken in, so that what is known is half changed | everything, until the term ends |
 | the MeshFederation in force cannot be decoded | everything: the start waits |
+| of the MeshFederations that are left none can be decoded | what is in force: what was goes on to be |
 | a stored object cannot be decoded, and never could since the start | that object, and what follows from it |
 | our own code raises as it works out a value, a key or what is rendered of it | that, and what follows from it |
 | the FederatedServices were lost with their CRD | the hosts that were imported, until the remotes are heard |

@@ -13,7 +13,7 @@ from meshfed.plan.values import THIS, Settings
 class Federations:
     """The oldest is in force; one that is being deleted is there no more.
 
-    Which one that is, and which mesh it describes, is known as soon as one changes: who is dialled goes by that.
+    Where those that are left are all unknown, the one that was in force stays so. Which one that is, and which mesh it describes, is known as soon as one changes: who is dialled goes by that.
     """
 
     def __init__(self, graph: Graph, settings: Settings, inputs: ClusterInputs) -> None:
@@ -34,8 +34,23 @@ class Federations:
         if isinstance(before, MeshFederation) and federation is not None and _head(before) == _head(federation):
             return
         self.objects.put(name, federation)
-        known = map(self.objects.get, self.objects.known_keys())
-        in_force = min((one for one in known if isinstance(one, MeshFederation)), key=_age, default=None)
+        self._choose()
+
+    def unknown(self, name: str, reason: str) -> None:
+        """Take note of a MeshFederation of which nobody can say what it is."""
+        self.objects.unknown(name, reason)
+
+    def known(self, name: str) -> None:
+        """Take note that a MeshFederation is what was given since, or gone."""
+        self.objects.clear(name)
+        self._choose()
+
+    def _choose(self) -> None:
+        found = [self.objects.get(name) for name in self.objects.known_keys()]
+        known = [one for one in found if isinstance(one, MeshFederation)]
+        if found and not known:
+            return
+        in_force = min(known, key=_age, default=None)
         self.mesh = meshes.local_mesh(in_force, self._settings) if in_force is not None else None
         self.in_force.put(THIS, in_force)
         self.exports.put(THIS, in_force.spec.export if in_force is not None else None)

@@ -205,6 +205,8 @@ class Planner:
         """
         if ref[0] == "FederatedService":
             self._imports.offer_unknown(ref[2], reason, hosts)
+        elif ref[0] == "MeshFederation":
+            self._federations.unknown(ref[2], reason)
         elif (found := self._input(ref)) is not None:
             given, key, flow = found
             given.unknown(key, reason, flow)
@@ -213,6 +215,8 @@ class Planner:
         """Take note that an object is what was given since it was ``unknown``, or gone."""
         if ref[0] == "FederatedService":
             self._imports.offer_known(ref[2])
+        elif ref[0] == "MeshFederation":
+            self._federations.known(ref[2])
         elif (found := self._input(ref)) is not None:
             given, key, flow = found
             given.clear(key, flow)

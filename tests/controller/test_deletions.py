@@ -10,7 +10,7 @@ import pytest
 
 from meshfed.controller.watches import CRDS
 from meshfed.kube import Invalid, KubeError
-from tests.builders import GROUP, RESOURCES, SYSTEM, host, mesh_federation, namespace, offer
+from tests.builders import GROUP, RESOURCES, SYSTEM, host, mesh_federation, namespace, offer, service
 from tests.controller.in_memory import PatchingClient, Remote, World
 from tests.controller.meshes import remote_mesh_at
 from tests.virtual import virtual_loop
@@ -26,7 +26,9 @@ def in_virtual_time(story: Callable[[World, Remote], Awaitable[None]]) -> None:
         west = Remote()
         west.offer(*map(offer, NAMES))
         found = World(monkeypatch, west=west)
-        found.put(namespace(SYSTEM), mesh_federation("east"), remote_mesh_at("west", 1, discovery={}))
+        found.put(
+            namespace(SYSTEM), namespace("default"), mesh_federation("east"), remote_mesh_at("west", 1, discovery={})
+        )
         await found.start()
         await asyncio.sleep(20)
         assert found.imported() == imports(*NAMES)
@@ -150,3 +152,29 @@ def test_a_mesh_federation_that_cannot_be_understood_takes_what_stays_for_it_wit
 async def delete(found: World, kind: str, name: str) -> None:
     await PatchingClient(found.cluster).delete(RESOURCES[kind], name, namespace=SYSTEM)
     await asyncio.sleep(30)
+
+
+SPOILT = {
+    "RemoteMesh": (SYSTEM, "west"),
+    "FederatedService": (SYSTEM, record("s0")),
+    "Service": ("default", "reviews"),
+}
+
+
+@pytest.mark.parametrize("kind", SPOILT)
+def test_with_the_mesh_federation_everything_goes_whatever_cannot_be_understood(kind: str) -> None:
+    async def story(found: World, west: Remote) -> None:
+        found.put(service("reviews", exported=True))
+        west.offer(offer("reviews"))
+        await restarted(found)
+        await found.stop()
+        where, name = SPOILT[kind]
+        found.edit(kind, name, lambda one: one.update(spec={"network": 7, "ports": 7}), namespace=where)
+        west.away = True
+        await restarted(found)
+        await delete(found, "MeshFederation", "east")
+        assert not found.written()
+        assert "MeshFederation east" not in found.said(), "its finalizer is off"
+        assert not found.offered()
+
+    in_virtual_time(story)

@@ -89,7 +89,8 @@ class Exports:
 
     def _claim(self, context: Context, place: Place) -> Claim | Decision | None:
         """Return what a Service would be exported as, were it alone, or why it would not be."""
-        service, mesh = context.get(self._services, place), context.get(self._meshes, THIS)
+        mesh = context.get(self._meshes, THIS)
+        service = context.get(self._services, place) if mesh is not None else None
         if service is None or mesh is None:
             return None
         export = context.get(self._rules, THIS)

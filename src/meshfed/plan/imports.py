@@ -181,6 +181,8 @@ class Imports:
 
     def _merge(self, context: Context, host: str) -> Merged | None:
         """Return what the offers for a host become together."""
+        if context.get(self._meshes, THIS) is None:
+            return None
         records = context.members(self._by_host, host)
         if not records:
             return None

@@ -78,6 +78,7 @@ class Planner:
     ) -> None:
         self._on_dirty = on_dirty
         self._dirty = DirtyKeys()
+        self._had_mesh = False
         graph = self._graph = Graph(marked=on_dirty)
         self._failing = Failing(graph, settings.namespace, on_failed) if on_failed is not None else None
         if self._failing is not None:
@@ -247,6 +248,8 @@ class Planner:
 
     def why_unknown(self, key: Key) -> str:
         """Return why nobody can say what a key comes to; empty where somebody can."""
+        if self.mesh is None:
+            return ""  # nothing comes of anything
         match key:
             case ImportKey(host=host):
                 return self._imports.why_unknown(host)
@@ -274,7 +277,7 @@ class Planner:
 
     def why_anything_is_unknown(self) -> str:
         """Return why something of all there is is unknown; empty where nothing is."""
-        return next((node.value.reason for node in self._graph.unknown), "")
+        return next((node.value.reason for node in self._graph.unknown), "") if self.mesh is not None else ""
 
     def unknown_exports(self) -> list[ExportKey]:
         """Return the Services of which nobody can say whether they are exported."""
@@ -283,7 +286,9 @@ class Planner:
 
     def learned(self) -> bool:
         """Return whether something came to be known, since the last call, that was unknown."""
-        return self._graph.learned()
+        # Without a mesh it is known of everything what comes of it.
+        ended, self._had_mesh = self._had_mesh and self.mesh is None, self.mesh is not None
+        return self._graph.learned() or ended
 
     def is_worked_out(self, key: Key) -> bool:
         """Whether a key was worked out since what it comes to is another."""

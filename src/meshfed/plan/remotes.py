@@ -99,16 +99,20 @@ class Remotes:
     def guard(self, mesh: LocalMesh | None) -> tuple[istio.Manifest, ...] | None:
         """Return what lets the remotes' controllers call this mesh's discovery service; ``None`` where unknown."""
         callers = self.callers.get(THIS)
+        if mesh is None:
+            return ()
         if not isinstance(callers, frozenset):
             return None
-        return (istio.peer_authentication(mesh), istio.authorization_policy(mesh, callers)) if mesh is not None else ()
+        return istio.peer_authentication(mesh), istio.authorization_policy(mesh, callers)
 
     def discovery(self, mesh: LocalMesh | None, name: str) -> tuple[istio.Manifest, ...] | None:
         """Return how a remote's discovery service is reached, ``None`` where unknown; nothing for this mesh itself."""
+        if mesh is None:
+            return ()
         if self.peers.why_unknown(name):
             return None
         peer = self.peers.get(name)
-        if mesh is None or not isinstance(peer, Peer) or ourselves(mesh, peer.remote) is not None:
+        if not isinstance(peer, Peer) or ourselves(mesh, peer.remote) is not None:
             return ()
         objects = (istio.discovery_entry(mesh, peer.remote), istio.discovery_rule(mesh, peer.remote))
         return tuple(manifest for manifest in objects if manifest is not None)

@@ -260,3 +260,17 @@ def test_pods_of_two_that_cannot_be_understood_are_missed_until_both_are_known()
         assert left is None or found.planner.why_unknown(ExportKey("books", "pay"))
     assert found.wanted()
     assert not found.planner.why_unknown(ExportKey("books", "pay"))
+
+
+def test_without_a_mesh_nothing_is_unknown_and_nothing_wanted(exists: dict[ObjectKey, tuple[str, Manifest]]) -> None:
+    found = Cluster(MESH, *OBJECTS, exists=exists)
+    assert found.wanted().keys() == exists.keys()
+    found.planner.unknown(("RemoteMesh", "istio-system", "other"), "why")
+    found.planner.unknown(("FederatedService", "istio-system", "other"), "why", [host("stock"), host("other")])
+    found.planner.unknown(("Service", "books", "other"), "why")
+    assert found.wanted().keys() == exists.keys()
+    found.planner.learned()
+    found.world.remove(MESH)
+    assert not found.wanted()
+    assert found.deleted() == exists.keys()
+    assert found.planner.learned()

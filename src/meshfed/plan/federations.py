@@ -13,7 +13,8 @@ from meshfed.plan.values import THIS, Settings
 class Federations:
     """The oldest is in force; one that is being deleted is there no more.
 
-    Where those that are left are all unknown, the one that was in force stays so. Which one that is, and which mesh it describes, is known as soon as one changes: who is dialled goes by that.
+    Where those that are left are all unknown, the one that was in force stays so. Which one that is, and which mesh it
+    describes, is known as soon as one changes: who is dialled goes by that.
     """
 
     def __init__(self, graph: Graph, settings: Settings, inputs: ClusterInputs) -> None:

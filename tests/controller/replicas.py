@@ -177,7 +177,7 @@ def _adapted(spec: dict[str, Any]) -> dict[str, Any]:
     found = dict(spec)
     if "address" in spec.get("discovery", {}):
         found["discovery"] = spec["discovery"] | {"address": NOWHERE}
-    if spec.get("import", {}).get("limit"):
+    if "limit" in spec.get("import", {}):
         found["import"] = spec["import"] | {"limit": 50}
     return found
 

@@ -175,16 +175,23 @@ def functions_of(part: Any) -> Iterator[str]:
 
 
 class Reach:
-    """What may be unknown where something is, by the graph of a planner that knows everything."""
+    """What may be unknown where something is, by the graph of a planner that knows everything.
 
-    def __init__(self, parts: dict[str, Any]) -> None:
+    Where a key becomes unknown, it stays in the groups of an index where it was, also if it should be gone since:
+    ``doubted`` keeps those, by the name of the index, for as long as anything is spoilt.
+    """
+
+    def __init__(self, parts: dict[str, Any], doubted: set[tuple[str, Any]]) -> None:
         self._parts = parts
+        self._doubted = doubted
         self._source: dict[str, Any] = {
             name_of(index): part for part in parts.values() for index in getattr(part, "_indexes", ())
         }
         self.nodes: dict[Node, None] = {}
         self._nothing: dict[str, set[Any]] = {}
         """By collection, keys of which there may be nothing, and yet nobody would know."""
+        for name, group in list(doubted):
+            self._doubt(parts[name], [group])
 
     def spoilt(self, fault: Fault, keys: list[Any]) -> None:
         """A function raised, or would, for these keys."""
@@ -238,13 +245,7 @@ class Reach:
         for index in indexes:
             if isinstance(index, Index):
                 perhaps = index._perhaps(key)
-                groups = index.nodes if perhaps is None else {*perhaps, *index.groups(key)}
-                self._add(index.nodes[group] for group in groups if group in index.nodes)
-                for leading in index._leading:
-                    self._lead(leading, index.groups(key))
-                for follower in index._followers:
-                    self._add(follower.nodes[group] for group in groups if group in follower.nodes)
-                    self._nothing.setdefault(follower.name, set()).update(groups)
+                self._doubt(index, index.nodes if perhaps is None else {*perhaps, *index.groups(key)})
             elif isinstance(index, Leading):
                 self._lead(index, [key])
             elif isinstance(index, Tally):
@@ -252,6 +253,17 @@ class Reach:
             elif isinstance(index, _HANDED_ON):
                 where = index._perhaps(key)
                 self._add(node for items, node in index.nodes.items() if index._where(items) in {None, where})
+
+    def _doubt(self, index: Any, groups: Any) -> None:
+        """There may be others in these groups than are known."""
+        groups = list(groups)
+        self._doubted.update((index.name, group) for group in groups)
+        self._add(index.nodes[group] for group in groups if group in index.nodes)
+        for leading in index._leading:
+            self._lead(leading, groups)
+        for follower in index._followers:
+            self._add(follower.nodes[group] for group in groups if group in follower.nodes)
+            self._nothing.setdefault(follower.name, set()).update(groups)
 
     def _lead(self, leading: Any, groups: Any) -> None:
         for group in groups:

@@ -377,6 +377,7 @@ def kind_read(function: str) -> str:
     return ""
 
 
+@pytest.mark.timeout(300)  # a walk takes half a minute, and several times that on a busy machine
 @pytest.mark.parametrize("seed", SEEDS)
 def test_nothing_goes_for_an_exception(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(faults, "LAST_RETRY", 2.0)

@@ -42,7 +42,7 @@ FORBIDDEN = {
 }
 
 # Modules above the limit, and why they are better whole.
-LINE_LIMIT = 500
+LINE_LIMIT = 400
 LONG_MODULES: dict[str, str] = {}
 
 

@@ -54,8 +54,6 @@ REMOTE_LABEL: Final = f"{GROUP}/remote"
 ORIGIN_ANNOTATION: Final = f"{GROUP}/derived-from"
 """On everything we write: what it follows from, such as ``import <host>`` (`meshfed.plan.keys.origin`)."""
 FINALIZER: Final = f"{GROUP}/cleanup"
-MAX_LISTED: Final = 64
-"""The most objects that a status lists: a host has as many as its remotes have addresses and announce identities."""
 
 Conditions = Annotated[
     tuple[StatusCondition, ...],

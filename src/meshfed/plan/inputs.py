@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from meshfed.api.core import Namespace, Service
 from meshfed.derive import Distinct, Graph, Input
@@ -31,6 +31,23 @@ class ClusterInputs:
         """Those that are not ours: the host that each is for."""
         self.entries = Input[Place, ForeignServiceEntry](graph, "ServiceEntry")
         """Those that are not ours."""
+
+    def of(self, ref: Ref) -> tuple[Input[Any, Any] | Distinct[Any, Any, Any], Any] | None:
+        """Return what an object of the cluster is an input of, and under which key; ``None`` where of none of these."""
+        kind, namespace, name = ref
+        match kind:
+            case "Service":
+                return self.services, (namespace, name)
+            case "Namespace":
+                return self.namespaces, name
+            case "Pod" | "WorkloadEntry":
+                return self.workloads, ref
+            case "DestinationRule":
+                return self.rules, (namespace, name)
+            case "ServiceEntry":
+                return self.entries, (namespace, name)
+            case _:
+                return None
 
 
 def _sort_of(ref: Ref, workload: Workload) -> Sort:

@@ -228,23 +228,12 @@ class Planner:
         ``None`` where that is no object of which it matters that nobody can say what it is.
         """
         kind, namespace, name = ref
-        match kind:
-            case "RemoteMesh":
-                return self._remotes.objects, name, name
-            case "Service":
-                return self._inputs.services, (namespace, name), ""
-            case "ServiceExport":
-                return self._exports.service_exports, (namespace, name), ""
-            case "Namespace":
-                return self._inputs.namespaces, name, ""
-            case "Pod" | "WorkloadEntry":
-                return self._inputs.workloads, ref, ""
-            case "DestinationRule":
-                return self._inputs.rules, (namespace, name), ""
-            case "ServiceEntry":
-                return self._inputs.entries, (namespace, name), ""
-            case _:
-                return None
+        if kind == "RemoteMesh":
+            return self._remotes.objects, name, name
+        if kind == "ServiceExport":
+            return self._exports.service_exports, (namespace, name), ""
+        found = self._inputs.of(ref)
+        return (*found, "") if found is not None else None
 
     def why_unknown(self, key: Key) -> str:
         """Return why nobody can say what a key comes to; empty where somebody can."""

@@ -7,10 +7,10 @@ out for who writes them.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from meshfed.api.meta import RefusedCount
-from meshfed.api.v1alpha1 import MAX_LISTED, FederatedService, MeshFederation
+from meshfed.api.v1alpha1 import FederatedService, MeshFederation
 from meshfed.derive import Context, Derived, Graph, Input
 from meshfed.model.meshes import LocalMesh
 from meshfed.model.reasons import DENIALS, Condition, Decision, Reason
@@ -25,6 +25,9 @@ from meshfed.plan.inputs import ClusterInputs
 from meshfed.plan.keys import ExportKey, GatewayKey, ImportKey, Key, MeshKey, RemoteKey
 from meshfed.plan.remotes import Peer, Remotes, ourselves
 from meshfed.plan.values import THIS, Applied, RemoteConnection, Settings, StatusUpdate
+
+MAX_LISTED: Final = 64
+"""The most objects that a status lists: a host has as many as its remotes have addresses and announce identities."""
 
 
 class Reporting:

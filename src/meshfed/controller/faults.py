@@ -8,7 +8,7 @@ about it depends on what failed:
   and what it led to stays.
 - Where an object of the cluster was being taken in, what we know is half changed and cannot be trusted. The term ends,
   and the next one begins with nothing in memory (`Feed`). In it the object is set aside, as one that cannot be
-  understood, so that what depends on it is held (`Holding`) and everything else goes on.
+  understood, so that what follows from it is unknown and stays (`NotUnderstood`), and everything else goes on.
 - Anything else ends the term too, and the next one begins after a pause.
 """
 

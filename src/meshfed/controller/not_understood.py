@@ -89,6 +89,7 @@ class NotUnderstood:
         before, self._unknown = self._unknown, {ref: why for ref, why in found.items() if not self._inputs.has(ref)}
         for ref in before.keys() - self._unknown.keys():
             _log.info("%s is repaired, or gone: what depends on it follows again", named(ref))
+            self._raw.pop(ref, None)
             self._planner.known(ref)
         new = sorted(self._unknown.keys() - before.keys())
         for ref in new:

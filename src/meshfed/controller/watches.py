@@ -49,8 +49,8 @@ NOT_OURS: Final = f"!{OWNER_NAMESPACE_LABEL}"
 """Selects what no installation of ours has written."""
 
 DECIDING: Final = frozenset({*API_KINDS, "Service", "Namespace", "ServiceExport"})
-"""Kinds on whose objects it depends what there should be. What is seen of others' Istio objects never keeps anything
-in place that would go without it, so that one of those which cannot be understood holds nothing.
+"""Kinds on whose objects it depends what there should be. Others' Istio objects can be read whatever they say,
+so of those only one is unknown on which our own code fails (`meshfed.controller.faults`).
 """
 
 Ours = MeshFederation | RemoteMesh | FederatedService | ServiceExport

@@ -1,4 +1,4 @@
-"""What this mesh exports: each Service's claim to a host, who has the host, the home of it, the objects it needs.
+"""What this mesh exports: each Service's claim to a host, who has the host, its Gateway, the objects it needs.
 
 Everything about one Service is worked out from what is known (`meshfed.derive`), so an irrelevant change, an
 annotation or a status, ends at its claim.
@@ -70,7 +70,7 @@ class Exports:
     # --- inputs -----------------------------------------------------------------------------------
 
     def gateway_observed(self, index: int, hosts: Iterable[str]) -> None:
-        """Take over the homes that an existing Gateway records."""
+        """Take over which hosts an existing Gateway lists."""
         places = []
         for host in hosts:
             labels = host.split(".")
@@ -200,9 +200,9 @@ class Exports:
         answer = self._answers.get(place)
         statuses = (answer,) if isinstance(answer, StatusUpdate) else ()
         if self._mesh is None or not isinstance(decided, Claim):
-            home = self._shards.release(place)
-            if home is not None:
-                self._moved(home)
+            shard = self._shards.release(place)
+            if shard is not None:
+                self._moved(shard)
             return Outputs(export_decision=decided if isinstance(decided, Decision) else None, statuses=statuses)
         if self._shards.shard_of(place) is None:
             self._moved(self._shards.assign(place))

@@ -55,11 +55,11 @@ class World:
             case "RemoteMesh":
                 self.planner.remote_changed(name, now)
             case "Namespace":
-                self.planner.namespace_changed(name, now)
+                self.planner.inputs.namespaces.put(name, now)
             case "Service":
-                self.planner.service_changed(namespace, name, now)
+                self.planner.inputs.services.put((namespace, name), now)
             case "Pod":
-                self.planner.workload_changed("Pod", namespace, name, None if now is None else of_pod(now))
+                self.planner.inputs.workloads.put(("Pod", namespace, name), None if now is None else of_pod(now))
             case "FederatedService":
                 self.planner.offer_changed(name, now)
 

@@ -176,21 +176,21 @@ class World:
                     self.listener.record_removed(known.spec.remote, known.spec.host)
                 self.planner.offer_changed(key.name, now)
             case Service():
-                self.planner.service_changed(*key, now)
+                self.planner.inputs.services.put(key, now)
                 self.planner.service_export_changed(*key, None if gone else known.metadata.generation)
             case Namespace():
-                self.planner.namespace_changed(key.name, now)
+                self.planner.inputs.namespaces.put(key.name, now)
             case Pod():
-                self.planner.workload_changed("Pod", *key, None if gone else of_pod(known))
+                self.planner.inputs.workloads.put(("Pod", *key), None if gone else of_pod(known))
 
     def _beside(self, obj: dict[str, Any], key: ObjectName, *, gone: bool) -> None:
         match obj["kind"]:
             case "WorkloadEntry":
-                self.planner.workload_changed("WorkloadEntry", *key, None if gone else of_entry(obj))
+                self.planner.inputs.workloads.put(("WorkloadEntry", *key), None if gone else of_entry(obj))
             case "DestinationRule":
-                self.planner.destination_rule_changed(*key, "" if gone else host_of(obj))
+                self.planner.inputs.rules.put(key, None if gone else host_of(obj) or None)
             case "ServiceEntry":
-                self.planner.service_entry_changed(*key, None if gone else of_service_entry(obj))
+                self.planner.inputs.entries.put(key, None if gone else of_service_entry(obj))
 
     def settle(self) -> None:
         while turn := self.planner.take_dirty():

@@ -23,8 +23,8 @@ import meshfed.federation
 import meshfed.istio
 import meshfed.plan
 from meshfed.controller import faults
+from meshfed.derive import Input
 from meshfed.kube import Manifest
-from meshfed.plan import Planner
 from meshfed.telemetry.metrics import Metrics
 from tests.builders import HTTP, mesh_federation, namespace, offer, pod, service
 from tests.controller.in_memory import Remote, World, errors
@@ -325,18 +325,18 @@ def many_fail(number: int) -> tuple[int, float]:
         for one in range(number):
             # In the namespace of an import, who else selects its endpoints would be unknown.
             found.put(service(f"bad-{one}.elsewhere", exported=True))
-        original, begin = Planner.service_changed, faults.Faults.begin
+        original, begin = Input.put, faults.Faults.begin
 
-        def service_changed(self: Planner, namespace: str, name: str, service: Any) -> None:
-            if name.startswith("bad-"):
-                raise Boom(name)
-            original(self, namespace, name, service)
+        def put(self: Input[Any, Any], key: Any, *given: Any, **named: Any) -> None:
+            if self.name == "Service" and key[1].startswith("bad-"):
+                raise Boom(key[1])
+            original(self, key, *given, **named)
 
         def begun(self: faults.Faults) -> None:
             terms.append(asyncio.get_running_loop().time())
             begin(self)
 
-        monkeypatch.setattr(Planner, "service_changed", service_changed)
+        monkeypatch.setattr(Input, "put", put)
         monkeypatch.setattr(faults.Faults, "begin", begun)
         await found.start()
         await asyncio.sleep(7200)

@@ -90,12 +90,12 @@ async def test_what_was_written_and_is_gone(leading: bool, gone: str) -> None:
     async with meanwhile(engine.run()):
         for name in (f"{gone}{number}" for number in range(25)):
             imported = stored(federated_service("west", f"{name}.{name}"))
-            planner.service_changed("default", name, stored(service(name, exported=True)))
+            planner.inputs.services.put(("default", name), stored(service(name, exported=True)))
             planner.remote_changed(name, stored(remote_mesh(name)))
             planner.offer_changed(imported.metadata.name, imported)
             await settle()
             assert (cluster.objects.keys() != set()) is leading
-            planner.service_changed("default", name, None)
+            planner.inputs.services.put(("default", name), None)
             planner.remote_changed(name, None)
             planner.offer_changed(imported.metadata.name, None)
             del imported

@@ -10,6 +10,7 @@ from meshfed.kube import Manifest
 from meshfed.model.offers import TLS_MODE
 from meshfed.plan import Ref
 from meshfed.plan.foreign_service_entries import ForeignServiceEntry
+from meshfed.plan.values import THIS
 from meshfed.plan.workloads import of_entry
 from tests.builders import EXPORTED, federated_service, mesh_federation, namespace, pod, remote_mesh, service
 from tests.world import World
@@ -134,13 +135,13 @@ def change_beside(world: World, action: str, place: tuple[str, str], value: Any)
     """Change what there is no object for in a `World`."""
     match action:
         case "rule":
-            world.planner.destination_rule_changed(*place, value or "")
+            world.planner.inputs.rules.put(place, value or None)
         case "entry":
-            world.planner.service_entry_changed(*place, value)
+            world.planner.inputs.entries.put(place, value)
         case "vm":
-            world.planner.workload_changed("WorkloadEntry", *place, value)
+            world.planner.inputs.workloads.put(("WorkloadEntry", *place), value)
         case _:
-            world.planner.pods_listed()
+            world.planner.inputs.pods_listed.put(THIS, value=True)
 
 
 def ref_of(given: Manifest) -> Ref:

@@ -232,7 +232,7 @@ def test_a_service_that_our_code_fails_on_from_the_start_holds_no_other(monkeypa
     alias = {"action": "Export", "names": ["b"], "as": {"name": "a"}}
     planner.federation_changed("east", stored(mesh_federation(export={"rules": [alias]})))
     for name in "ab":
-        planner.service_changed("default", name, stored(service(name)))
+        planner.inputs.services.put(("default", name), stored(service(name)))
     outputs: dict[Key, Outputs | None] = {}
     while turn := planner.take_dirty():
         outputs |= {key: planner.reconcile(key) for key in turn.keys}

@@ -12,7 +12,7 @@ from meshfed.kube import Manifest
 from meshfed.model.meshes import IngressType
 from meshfed.plan import ingress
 from meshfed.plan.keys import GatewayKey, MeshKey
-from meshfed.plan.values import Applied
+from meshfed.plan.values import THIS, Applied
 from tests.builders import host, mesh_federation, pod, port, service
 from tests.world import World
 
@@ -27,7 +27,7 @@ def world(*objects: Manifest, pods: bool = True, **spec: Any) -> World:
     for key in (MeshKey(), GatewayKey(0)):
         found.planner.applied_changed(key, Applied("applied"))
     if pods:
-        found.planner.pods_listed()
+        found.planner.inputs.pods_listed.put(THIS, value=True)
     return found
 
 

@@ -33,10 +33,10 @@ def others(world: World, name: str, labels: dict[str, str] | None) -> None:
     """What there is no object for in a `World`; None: it is gone."""
     planner = world.planner
     entry = {"spec": {"labels": labels, "serviceAccount": f"{name}-entry"}} if labels else None
-    planner.workload_changed("WorkloadEntry", name, name, of_entry(entry) if entry else None)
-    planner.destination_rule_changed(name, name, f"{name}.{name}.svc.cluster.local" if labels else "")
+    planner.inputs.workloads.put(("WorkloadEntry", name, name), of_entry(entry) if entry else None)
+    planner.inputs.rules.put((name, name), f"{name}.{name}.svc.cluster.local" if labels else None)
     rival = ForeignServiceEntry(hosts=(f"{name}.{name}.svc.cluster.local",), selector=labels) if labels else None
-    planner.service_entry_changed(name, name, rival)
+    planner.inputs.entries.put((name, name), rival)
     planner.service_export_changed(name, name, 1 if labels else None)
     planner.connection_changed(name, RemoteConnection(message=f"{name} is away") if labels else None)
 

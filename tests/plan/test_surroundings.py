@@ -28,11 +28,11 @@ def message(world: World) -> str:
 def test_a_rule_of_the_control_plane_takes_the_place_of_ours() -> None:
     world = World(mesh_federation(), remote_mesh(**ROUTER), federated_service("west", "ratings"))
     assert world.carriers == [*IMPORTED, "ServiceEntry istio-system/import.ratings.default.svc.cluster.local"]
-    world.planner.destination_rule_changed("istio-system", "theirs", "ratings.default.svc.cluster.local")
+    world.planner.inputs.rules.put(("istio-system", "theirs"), "ratings.default.svc.cluster.local")
     assert reason(world) == "SNIOverridden"
     assert message(world).startswith("DestinationRule istio-system/theirs takes the place")
     assert world.carriers == []
-    world.planner.destination_rule_changed("istio-system", "theirs", "")
+    world.planner.inputs.rules.put(("istio-system", "theirs"), None)
     assert reason(world) == "Accepted"
     assert len(world.carriers) == 2
 
@@ -53,9 +53,9 @@ def test_a_rule_beside_a_local_service_takes_the_place_of_ours(where: str, host:
         mesh_federation(), remote_mesh(**ROUTER, **MERGE), federated_service("west", "ratings"), service("ratings")
     )
     assert world.carriers == [*IMPORTED, "WorkloadEntry default/ratings.default.svc.cluster.local.west.192.0.2.10"]
-    world.planner.destination_rule_changed(where, "theirs", host)
+    world.planner.inputs.rules.put((where, "theirs"), host)
     assert (reason(world), world.carriers) == ("SNIOverridden", [])
-    world.planner.destination_rule_changed(where, "theirs", "")
+    world.planner.inputs.rules.put((where, "theirs"), None)
     assert (reason(world), len(world.carriers)) == ("Accepted", 2)
 
 
@@ -73,13 +73,13 @@ def test_a_rule_beside_a_local_service_takes_the_place_of_ours(where: str, host:
 def test_other_rules_change_nothing(where: str, host: str) -> None:
     world = World(mesh_federation(), remote_mesh(**ROUTER), federated_service("west", "ratings"))
     before = (world.carriers, message(world))
-    world.planner.destination_rule_changed(where, "theirs", host)
+    world.planner.inputs.rules.put((where, "theirs"), host)
     assert (world.carriers, message(world)) == before
 
 
 def test_a_rule_for_clients_of_one_namespace_is_named_and_harms_nobody_else() -> None:
     world = World(mesh_federation(), remote_mesh(**ROUTER), federated_service("west", "ratings"))
-    world.planner.destination_rule_changed("shop", "theirs", "*.default.svc.cluster.local")
+    world.planner.inputs.rules.put(("shop", "theirs"), "*.default.svc.cluster.local")
     assert len(world.carriers) == 2
     assert message(world) == (
         "imported as ratings.default.svc.cluster.local; not for clients in shop, whose DestinationRule shop/theirs "
@@ -93,14 +93,14 @@ def test_where_no_sni_has_to_be_stated_no_rule_is_in_the_way() -> None:
         mesh_federation(), remote_mesh(**policy, **MERGE), federated_service("west", "ratings"), service("ratings")
     )
     world.put(pod("ratings-1", app="ratings", sidecar=False))
-    world.planner.destination_rule_changed("default", "theirs", "ratings")
+    world.planner.inputs.rules.put(("default", "theirs"), "ratings")
     assert (reason(world), len(world.carriers)) == ("Accepted", 2)
 
 
 def test_short_hosts_follow_the_cluster_domain() -> None:
     world = World(mesh_federation(), remote_mesh(clusterDomain="east.example", **ROUTER, **MERGE), namespace("default"))
     world.put(federated_service("west", "ratings.default.svc.east.example"), service("ratings"))
-    world.planner.destination_rule_changed("default", "theirs", "ratings")
+    world.planner.inputs.rules.put(("default", "theirs"), "ratings")
     assert world.accepted() == {"ratings.default.svc.east.example.west": "Accepted"}
     world.put(mesh_federation(clusterDomain="east.example"))
     assert world.accepted() == {"ratings.default.svc.east.example.west": "SNIOverridden"}
@@ -124,17 +124,17 @@ def test_local_pods_without_a_sidecar_are_not_made_to_speak_mtls() -> None:
 
 def test_a_service_entry_that_would_take_the_endpoints_too_is_in_the_way() -> None:
     world = World(mesh_federation(), remote_mesh(**MERGE), federated_service("west", "ratings"), service("ratings"))
-    world.planner.service_entry_changed("default", "vms", ForeignServiceEntry(selector={"app": "ratings", "v": "1"}))
-    world.planner.service_entry_changed("shop", "vms", ForeignServiceEntry(selector={"app": "ratings"}))
+    world.planner.inputs.entries.put(("default", "vms"), ForeignServiceEntry(selector={"app": "ratings", "v": "1"}))
+    world.planner.inputs.entries.put(("shop", "vms"), ForeignServiceEntry(selector={"app": "ratings"}))
     assert reason(world) == "Accepted"
-    world.planner.service_entry_changed("default", "vms", ForeignServiceEntry(selector={"app": "ratings"}))
+    world.planner.inputs.entries.put(("default", "vms"), ForeignServiceEntry(selector={"app": "ratings"}))
     assert (reason(world), world.carriers) == ("SelectorShared", [])
     assert message(world).startswith("the selector of ServiceEntry vms matches")
     world.put(service("ratings", selector={"app": "other"}))
     assert reason(world) == "Accepted"
-    world.planner.service_entry_changed("default", "vms", ForeignServiceEntry(selector={"app": "other"}))
+    world.planner.inputs.entries.put(("default", "vms"), ForeignServiceEntry(selector={"app": "other"}))
     assert reason(world) == "SelectorShared"
-    world.planner.service_entry_changed("default", "vms", None)
+    world.planner.inputs.entries.put(("default", "vms"), None)
     assert reason(world) == "Accepted"
 
 
@@ -151,7 +151,7 @@ def test_a_service_entry_of_others_for_the_host_is_named_and_nothing_goes() -> N
         mesh_federation(), remote_mesh(), federated_service("west", "ratings"), federated_service("west", "reviews")
     )
     before = world.carriers
-    world.planner.service_entry_changed("shop", "theirs", entry_of_others(RATINGS, "other.example.com"))
+    world.planner.inputs.entries.put(("shop", "theirs"), entry_of_others(RATINGS, "other.example.com"))
     assert (reason(world), world.carriers) == ("HostShared", before)
     assert message(world) == (
         f"imported as {RATINGS}; ServiceEntry shop/theirs has this host too, and a client is served by one of them "
@@ -159,11 +159,11 @@ def test_a_service_entry_of_others_for_the_host_is_named_and_nothing_goes() -> N
         "under another host with a rule's `as`"
     )
     assert world.accepted()["reviews.default.svc.cluster.local.west"] == "Accepted"
-    world.planner.service_entry_changed("istio-system", "more", entry_of_others(RATINGS, namespace="istio-system"))
+    world.planner.inputs.entries.put(("istio-system", "more"), entry_of_others(RATINGS, namespace="istio-system"))
     assert "ServiceEntry istio-system/more, shop/theirs have this host too" in message(world)
     assert "those in one namespace have their endpoints mixed" in message(world)
-    world.planner.service_entry_changed("istio-system", "more", None)
-    world.planner.service_entry_changed("shop", "theirs", entry_of_others("other.example.com"))
+    world.planner.inputs.entries.put(("istio-system", "more"), None)
+    world.planner.inputs.entries.put(("shop", "theirs"), entry_of_others("other.example.com"))
     assert (reason(world), message(world)) == ("Accepted", f"imported as {RATINGS}")
 
 
@@ -179,7 +179,7 @@ def test_a_service_entry_of_others_for_the_host_is_named_and_nothing_goes() -> N
 )
 def test_service_entries_that_are_no_rivals(theirs: ForeignServiceEntry) -> None:
     world = World(mesh_federation(), remote_mesh(), federated_service("west", "ratings"))
-    world.planner.service_entry_changed("shop", "theirs", theirs)
+    world.planner.inputs.entries.put(("shop", "theirs"), theirs)
     assert (reason(world), message(world)) == ("Accepted", f"imported as {RATINGS}")
 
 
@@ -196,13 +196,13 @@ def test_what_joins_a_local_service_follows_it_and_nothing_else_about_it() -> No
 
 def test_a_local_service_comes_before_any_service_entry() -> None:
     world = World(mesh_federation(), remote_mesh(**MERGE), federated_service("west", "ratings"))
-    world.planner.service_entry_changed("shop", "theirs", entry_of_others(RATINGS, exportTo=["."]))
+    world.planner.inputs.entries.put(("shop", "theirs"), entry_of_others(RATINGS, exportTo=["."]))
     assert reason(world) == "HostShared"
     world.put(service("ratings"))
     assert reason(world) == "Accepted"
     world.remove(service("ratings"))
     assert reason(world) == "HostShared"
-    world.planner.service_entry_changed("shop", "theirs", entry_of_others(RATINGS, exportTo=["~"]))
+    world.planner.inputs.entries.put(("shop", "theirs"), entry_of_others(RATINGS, exportTo=["~"]))
     assert reason(world) == "Accepted"
 
 
@@ -213,7 +213,7 @@ def test_a_service_entry_costs_the_same_in_a_small_world_and_in_a_large_one(size
         *(federated_service("west", f"s{number}") for number in range(size)), federated_service("west", "ratings")
     )
     world.settle()
-    world.planner.service_entry_changed("shop", "theirs", entry_of_others(RATINGS, "*.default.svc.cluster.local"))
+    world.planner.inputs.entries.put(("shop", "theirs"), entry_of_others(RATINGS, "*.default.svc.cluster.local"))
     assert len(world.settle()) <= 4
 
 
@@ -224,5 +224,5 @@ def test_a_rule_costs_the_same_in_a_small_world_and_in_a_large_one(size: int) ->
         *(federated_service("west", f"s{number}") for number in range(size)), federated_service("west", "ratings")
     )
     world.settle()
-    world.planner.destination_rule_changed("istio-system", "theirs", "ratings.default.svc.cluster.local")
+    world.planner.inputs.rules.put(("istio-system", "theirs"), "ratings.default.svc.cluster.local")
     assert len(world.settle()) <= 4

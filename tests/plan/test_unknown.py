@@ -243,14 +243,14 @@ def test_a_workload_makes_unknown_what_serves_the_services_of_its_namespace(kind
         service("nobody", exported=True, selector={}),
     )
     if was_known:
-        world.planner.workload_changed(kind, "default", "one", Workload())
+        world.planner.inputs.workloads.put((kind, "default", "one"), Workload())
         work(world)
     unknown(world, (kind, "default", "one"))
     assert judged(world, "ratings") == claimed(world, "ratings") == Unknown(UNREADABLE)
     assert isinstance(judged(world, "plain"), Judged)
     assert isinstance(claimed(world, "nobody"), Claim), "it selects nothing"
     assert isinstance(world.planner._exports._claims.get(("other", "there")), Claim)
-    world.planner.workload_changed(kind, "default", "one", None)
+    world.planner.inputs.workloads.put((kind, "default", "one"), None)
     assert isinstance(claimed(world, "ratings"), Claim)
 
 
@@ -258,12 +258,12 @@ def test_a_workload_makes_unknown_what_serves_the_services_of_its_namespace(kind
 def test_a_rule_makes_unknown_every_offer_that_needs_one_of_ours(known_for: str) -> None:
     world = World(mesh_federation(), remote_mesh(**ROUTER), remote_mesh("north", trustDomain="n.local"))
     world.put(federated_service("west", "ratings"), federated_service("north", "reviews"))
-    world.planner.destination_rule_changed("shop", "theirs", known_for)
+    world.planner.inputs.rules.put(("shop", "theirs"), known_for)
     work(world)
     unknown(world, ("DestinationRule", "shop", "theirs"))
     assert judged(world, "ratings") == Unknown(UNREADABLE)
     assert isinstance(judged(world, "reviews", "north"), Judged)
-    world.planner.destination_rule_changed("shop", "theirs", "x.example.com")
+    world.planner.inputs.rules.put(("shop", "theirs"), "x.example.com")
     assert isinstance(judged(world, "ratings"), Judged)
 
 
@@ -280,7 +280,7 @@ def test_a_service_entry_makes_unknown_who_takes_the_endpoints_of_a_service_and_
     unknown(world, ("ServiceEntry", "default", "theirs"))
     assert judged(world, "ratings") == Unknown(UNREADABLE)
     assert judged(world, "reviews").candidate.reason == Reason.ACCEPTED
-    world.planner.service_entry_changed("default", "theirs", ForeignServiceEntry(hosts=(host("reviews"),)))
+    world.planner.inputs.entries.put(("default", "theirs"), ForeignServiceEntry(hosts=(host("reviews"),)))
     assert judged(world, "reviews").candidate.reason == Reason.HOST_SHARED
     assert isinstance(judged(world, "ratings"), Judged)
 

@@ -61,10 +61,10 @@ def test_nobody_is_announced_where_not_everybody_can_be() -> None:
     # A virtual machine: it serves too, and nobody knows as whom.
     spec: dict[str, Any] = {"labels": {"app": "a"}}
     entry = {"spec": spec, "metadata": {"labels": {"security.istio.io/tlsMode": "istio"}}}
-    world.planner.workload_changed("WorkloadEntry", "default", "vm", of_entry(entry))
+    world.planner.inputs.workloads.put(("WorkloadEntry", "default", "vm"), of_entry(entry))
     assert told(world) == ()
     spec["serviceAccount"] = "s01"
-    world.planner.workload_changed("WorkloadEntry", "default", "vm", of_entry(entry))
+    world.planner.inputs.workloads.put(("WorkloadEntry", "default", "vm"), of_entry(entry))
     assert len(told(world)) == MAX_IDENTITIES
 
 

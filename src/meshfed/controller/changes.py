@@ -45,8 +45,9 @@ class Changes:
     def follow(self) -> None:
         """Pass on what changes from now on."""
         planner, inputs, follow = self._planner, self._inputs, self._feed.follow
-        follow("Service", inputs.services, lambda key, _old, new: planner.service_changed(*key, new))
-        follow("Namespace", inputs.namespaces, lambda key, _old, new: planner.namespace_changed(key.name, new))
+        into = planner.inputs
+        follow("Service", inputs.services, lambda key, _old, new: into.services.put(key, new))
+        follow("Namespace", inputs.namespaces, lambda key, _old, new: into.namespaces.put(key.name, new))
         follow("FederatedService", inputs.offers, self._on_offer)
         follow(
             "ServiceExport",
@@ -55,18 +56,18 @@ class Changes:
                 *key, None if new is None else new.metadata.generation
             ),
         )
-        follow("Pod", inputs.pods, lambda key, _old, new: planner.workload_changed("Pod", *key, new))
+        follow("Pod", inputs.pods, lambda key, _old, new: into.workloads.put(("Pod", *key), new))
         follow(
             "WorkloadEntry",
             inputs.workload_entries,
-            lambda key, _old, new: planner.workload_changed("WorkloadEntry", *key, new),
+            lambda key, _old, new: into.workloads.put(("WorkloadEntry", *key), new),
         )
         follow(
             "DestinationRule",
             inputs.rules,
-            lambda key, _old, new: planner.destination_rule_changed(*key, new or ""),
+            lambda key, _old, new: into.rules.put(key, new or None),
         )
-        follow("ServiceEntry", inputs.entries, lambda key, _old, new: planner.service_entry_changed(*key, new))
+        follow("ServiceEntry", inputs.entries, lambda key, _old, new: into.entries.put(key, new))
         follow("MeshFederation", inputs.federations, self._on_federation)
         follow("RemoteMesh", inputs.remotes, self._on_remote)
 

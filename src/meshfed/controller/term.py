@@ -34,6 +34,7 @@ from meshfed.controller.writing.lifecycle import Finalizers, Leftovers
 from meshfed.controller.writing.writing import Writing
 from meshfed.kube import Client
 from meshfed.plan import ExportKey, Planner, Settings
+from meshfed.plan.values import THIS
 
 _log = logging.getLogger(__name__)
 
@@ -134,7 +135,7 @@ class Term:
     async def _when_pods_are_listed(self) -> None:
         """Nobody waits for Pods where they may not be read; it may be allowed later."""
         await self._inputs.pods.wait_synced()
-        self._planner.pods_listed()
+        self._planner.inputs.pods_listed.put(THIS, value=True)
 
     async def _lead(self, tasks: asyncio.TaskGroup) -> None:
         """Begin to listen and to write; everything up to here only reads."""

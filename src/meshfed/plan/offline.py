@@ -81,18 +81,18 @@ def feed(planner: Planner, inputs: PlanInputs) -> None:
     for remote in inputs.remotes:
         planner.remote_changed(remote.metadata.name, remote)
     for namespace in inputs.namespaces:
-        planner.namespace_changed(namespace.metadata.name, namespace)
+        planner.inputs.namespaces.put(namespace.metadata.name, namespace)
     # In the order in which the API lists them, however they were given: who comes first decides who has which Gateway.
     for service in sorted(inputs.services, key=lambda one: (one.metadata.namespace, one.metadata.name)):
-        planner.service_changed(service.metadata.namespace, service.metadata.name, service)
+        planner.inputs.services.put((service.metadata.namespace, service.metadata.name), service)
     for place in inputs.service_exports:
         planner.service_export_changed(*place, 1)
     for (kind, in_namespace, name), workload in inputs.workloads:
-        planner.workload_changed(kind, in_namespace, name, workload)
+        planner.inputs.workloads.put((kind, in_namespace, name), workload)
     for rule, host in inputs.rules:
-        planner.destination_rule_changed(*rule, host)
+        planner.inputs.rules.put(rule, host or None)
     for place, entry in inputs.entries:
-        planner.service_entry_changed(*place, entry)
+        planner.inputs.entries.put(place, entry)
     for record in inputs.records:
         planner.offer_changed(record.metadata.name, record)
     for index, hosts in inputs.gateways:

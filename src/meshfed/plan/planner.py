@@ -9,17 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from meshfed.api.core import Namespace, Service
 from meshfed.api.v1alpha1 import FederatedService, FederatedServiceSpec, MeshFederation, RemoteMesh
 from meshfed.derive import Collection, Distinct, Graph, Input
 from meshfed.model.identity import SpiffeID
 from meshfed.model.meshes import LocalMesh, Remote
 from meshfed.model.reasons import Decision
-from meshfed.model.workloads import Workload
 from meshfed.plan.exports import Exports
 from meshfed.plan.failing import Failed, Failing, Subject
 from meshfed.plan.federations import Federations
-from meshfed.plan.foreign_service_entries import ForeignServiceEntries, ForeignServiceEntry
+from meshfed.plan.foreign_service_entries import ForeignServiceEntries
 from meshfed.plan.import_objects import ImportObjects
 from meshfed.plan.imports import Imports
 from meshfed.plan.ingress import Ingress
@@ -83,33 +81,34 @@ class Planner:
         self._failing = Failing(graph, settings.namespace, on_failed) if on_failed is not None else None
         if self._failing is not None:
             graph.failed = self._failing.heard
-        self._inputs = ClusterInputs(graph)
-        self._federations = Federations(graph, settings, self._inputs)
+        self.inputs = ClusterInputs(graph)
+        """The objects of the cluster, as they are watched; those of ours come in by the methods below."""
+        self._federations = Federations(graph, settings, self.inputs)
         self._remotes = Remotes(graph)
-        rivals = ForeignServiceEntries(graph, self._inputs.entries)
-        locals_ = LocalServices(graph, self._inputs, rivals)
-        self._ingress = Ingress(graph, self._inputs, locals_)
+        rivals = ForeignServiceEntries(graph, self.inputs.entries)
+        locals_ = LocalServices(graph, self.inputs, rivals)
+        self._ingress = Ingress(graph, self.inputs, locals_)
         self._exports = Exports(
             graph,
             self._mark,
-            inputs=self._inputs,
+            inputs=self.inputs,
             rules=self._federations.exports,
             serving=locals_.serving,
             gateways=self._ingress.namespaces,
         )
         self._imports = Imports(
             graph,
-            meshes=self._inputs.meshes,
-            surroundings=Surroundings(graph, self._inputs, locals_, rivals),
+            meshes=self.inputs.meshes,
+            surroundings=Surroundings(graph, self.inputs, locals_, rivals),
             remotes=self._remotes,
         )
         self._objects = ImportObjects(
-            graph, self._mark, meshes=self._inputs.meshes, merged=self._imports.merged, told=self._outcome_changed
+            graph, self._mark, meshes=self.inputs.meshes, merged=self._imports.merged, told=self._outcome_changed
         )
         self._reporting = Reporting(
             graph,
             settings,
-            inputs=self._inputs,
+            inputs=self.inputs,
             federations=self._federations,
             remotes=self._remotes,
             exports=self._exports,
@@ -131,30 +130,6 @@ class Planner:
     def remote_changed(self, name: str, remote: RemoteMesh | None) -> None:
         """Take in a RemoteMesh."""
         self._remotes.change(name, remote)
-
-    def namespace_changed(self, name: str, namespace: Namespace | None) -> None:
-        """Take in a Namespace."""
-        self._inputs.namespaces.put(name, namespace)
-
-    def service_changed(self, namespace: str, name: str, service: Service | None) -> None:
-        """Take in a Service."""
-        self._inputs.services.put((namespace, name), service)
-
-    def workload_changed(self, kind: str, namespace: str, name: str, workload: Workload | None) -> None:
-        """Take in a Pod, or a WorkloadEntry that is not ours."""
-        self._inputs.workloads.put((kind, namespace, name), workload)
-
-    def pods_listed(self) -> None:
-        """Take note that all Pods there are have been given."""
-        self._inputs.pods_listed.put(THIS, value=True)
-
-    def destination_rule_changed(self, namespace: str, name: str, host: str) -> None:
-        """Take in the host that a DestinationRule which is not ours is for; empty where it is gone."""
-        self._inputs.rules.put((namespace, name), host or None)
-
-    def service_entry_changed(self, namespace: str, name: str, entry: ForeignServiceEntry | None) -> None:
-        """Take in a ServiceEntry that is not ours."""
-        self._inputs.entries.put((namespace, name), entry)
 
     def service_export_changed(self, namespace: str, name: str, generation: int | None) -> None:
         """Take in a ServiceExport of the multi-cluster services API, by its generation; ``None``: it is gone."""
@@ -232,7 +207,7 @@ class Planner:
             return self._remotes.objects, name, name
         if kind == "ServiceExport":
             return self._exports.service_exports, (namespace, name), ""
-        found = self._inputs.of(ref)
+        found = self.inputs.of(ref)
         return (*found, "") if found is not None else None
 
     def why_unknown(self, key: Key) -> str:

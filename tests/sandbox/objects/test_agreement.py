@@ -14,7 +14,7 @@ from meshfed_sandbox.apiserver.field_sets import FieldSet, difference, intersect
 from meshfed_sandbox.apiserver.managed_fields import apply, update
 from meshfed_sandbox.apiserver.schema import Schema
 from meshfed_sandbox.apiserver.schema_check import compile_check, compile_clean
-from meshfed_sandbox.apiserver.schema_explain import explain, explain_lists, prune
+from meshfed_sandbox.apiserver.schema_faults import explain, explain_lists, prune
 from meshfed_sandbox.apiserver.schema_node import parse
 from tests.sandbox.objects import cases
 from tests.sandbox.objects.cases import GROUP, JsonObject, Step, custom

@@ -1,7 +1,7 @@
 """The schema of a kind: prunes, defaults and validates objects as the API server does.
 
 The pieces live next door: `schema_node` reads a schema, `schema_check` compiles it into fast predicates,
-`schema_explain` finds the words when a predicate says no, `cel` runs the validation rules.
+`schema_faults` finds the words when a predicate says no, `cel` runs the validation rules.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from meshfed_sandbox.apiserver.builtin_rules import RULES
 from meshfed_sandbox.apiserver.causes import Cause
 from meshfed_sandbox.apiserver.cel import RuleTree, compile_rules
 from meshfed_sandbox.apiserver.schema_check import compile_check, compile_clean, compile_default, has_null
-from meshfed_sandbox.apiserver.schema_explain import NOTHING, drop_nulls, explain, explain_lists, prune
+from meshfed_sandbox.apiserver.schema_faults import NOTHING, drop_nulls, explain, explain_lists, prune
 from meshfed_sandbox.apiserver.schema_node import METADATA_NODE, JsonObject, Node, parse
 from meshfed_sandbox.apiserver.schema_structure import structural_faults
 

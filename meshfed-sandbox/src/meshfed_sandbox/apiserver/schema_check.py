@@ -1,7 +1,7 @@
 """The fast half of a schema: closures that say yes to a good object without naming a single path.
 
 Nearly every object a server sees is valid, has no unknown fields and wants few defaults. So a schema is compiled to
-predicates that only answer yes or no; where one says no, `schema_explain` walks the object again and says why. A
+predicates that only answer yes or no; where one says no, `schema_faults` walks the object again and says why. A
 predicate may say no too often (the explanation then finds nothing), but never yes to what is wrong.
 """
 

@@ -153,6 +153,11 @@ def _details() -> dict[str, JSONObject]:
         "controller.nodeSelector": _STRINGS,
         "controller.tolerations": _OBJECTS,
         "controller.affinity": {},
+        "controller.probe.trustBundle": {
+            "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
+            "maxLength": 253,
+        },
+        "controller.probe.ports": {"minItems": 1, "items": {"type": "integer", "minimum": 1, "maximum": 65535}},
         "serviceAccount.name": _NAME | {"minLength": 1},
         "serviceAccount.annotations": _STRINGS,
         "uninstall.timeout": {"pattern": "^([0-9]+(h|m|s|ms))+$"},
@@ -187,7 +192,7 @@ def schema(values: JSONObject, said: dict[str, str], details: dict[str, JSONObje
         closed = isinstance(value, dict) and here not in details
         found |= schema(value, said, details, here) if closed else details.pop(here, {})
         properties[name] = found
-        may_be_empty = isinstance(value, list | dict) or value == ""
+        may_be_empty = isinstance(value, dict) or value in ([], "")
         if closed or not may_be_empty:
             required.append(name)
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}

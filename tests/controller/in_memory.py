@@ -9,11 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Never
 
 import pytest
+import trustme
 
 from meshfed.controller.controller import Controller
 from meshfed.controller.options import Address, Options
 from meshfed.controller.remotes import session as sessions
 from meshfed.controller.remotes.publisher import Publisher
+from meshfed.controller.remotes.trust_bundle import CONFIG_MAPS
 from meshfed.controller.watches import (
     API_KINDS,
     CRDS,
@@ -29,6 +31,8 @@ from meshfed.fds import Dialect, DiscoveryError, Update
 from meshfed.kube import Conflict, Manifest, Resource
 from meshfed.kube.events import EVENTS
 from meshfed.model.offers import Offer
+from meshfed.model.probes import Broken, Finding, Link, Way
+from meshfed.probe import Roots
 from meshfed.telemetry.metrics import Metrics
 from tests.builders import GROUP, RESOURCES, SYSTEM
 from tests.controller.meshes import WRITTEN
@@ -152,11 +156,13 @@ class World:
     """One mesh, its remotes, and its controller while that runs."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **remotes: Remote) -> None:
-        served = {*OURS.values(), *ISTIO, ROUTE, SERVICES, NAMESPACES, PODS, SERVICE_EXPORTS, EVENTS, CRDS}
+        served = {*OURS.values(), *ISTIO, ROUTE, SERVICES, NAMESPACES, PODS, SERVICE_EXPORTS, EVENTS, CRDS, CONFIG_MAPS}
         self.cluster = Objects(served=served)
         self.remotes = remotes
         self.metrics = Metrics()
         self.controller: Controller | None = None
+        self.ways: dict[Way, Finding] = {}
+        """What a handshake by a way finds; by any other nobody answers. Without `trust` none is tried."""
         self.publisher: Publisher | None = None
         self._task: asyncio.Task[None] | None = None
         self.cluster.put(CRDS, {"metadata": {"name": f"federatedservices.{GROUP}"}})
@@ -164,6 +170,14 @@ class World:
 
     def _listening(self, name: str, _target: object, sink: sessions.Session, **_: object) -> Listening:
         return Listening(self.remotes, name, sink)
+
+    def trust(self) -> None:
+        """Have istiod's ConfigMap, with a root, so that ways are proven."""
+        data = {"root-cert.pem": trustme.CA().cert_pem.bytes().decode()}
+        self.cluster.put(CONFIG_MAPS, {"metadata": {"name": "istio-ca-root-cert", "namespace": SYSTEM}, "data": data})
+
+    async def _shake(self, way: Way, _roots: Roots) -> Finding:
+        return self.ways.get(way, Broken(Link.ADDRESS))
 
     def put(self, *manifests: Manifest) -> None:
         for manifest in manifests:
@@ -177,7 +191,7 @@ class World:
         client = PatchingClient(self.cluster)
         client.metrics = self.metrics
         options = Options(namespace=SYSTEM, discovery=OFF, metrics=OFF, health=OFF)
-        self.controller = Controller(client, options, self.metrics, lookup=_lookup)
+        self.controller = Controller(client, options, self.metrics, lookup=_lookup, shake=self._shake)
         self.publisher = Publisher(options, self.metrics)
         found = Served(ours=OURS, written=(*ISTIO, ROUTE))
         term = self.controller._term(client, found, self.publisher, leading=True)

@@ -189,6 +189,7 @@ def test_what_a_key_wants_is_written_in_the_turn_of_whoever_had_it_worked_out() 
         services=nothing,
         metrics=Metrics(),
         leading=True,
+        prove=lambda _key, _probe: None,
     )
     delivery.send(ImportKey(host("ratings")), Outputs(), "west")
     assert flows == {ImportKey(host("ratings")): "west"}

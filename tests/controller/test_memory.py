@@ -71,6 +71,7 @@ async def test_what_was_written_and_is_gone(leading: bool, gone: str) -> None:
         services=Store(),
         metrics=Metrics(),
         leading=leading,
+        prove=lambda _key, _probe: None,
     )
     delivery.begin()
     engine.subscribe(delivery.written)

@@ -179,6 +179,9 @@ podAntiAffinity:
 --no-leader-elect: without it two pods would write at once, in every rollout; leave it out
 --read-pods: set controller.readPods
 --no-read-pods: set controller.readPods=false
+--probe: set controller.probe.enabled
+--no-probe: set controller.probe.enabled=false
+--trust-bundle: set controller.probe.trustBundle
 --adopt-reference: set controller.adoptReference=true
 --log-level: set controller.logLevel
 --log-format: set controller.logFormat

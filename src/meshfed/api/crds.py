@@ -102,6 +102,7 @@ KINDS: Final[tuple[Kind, ...]] = (
             Column("Ready", _condition("Ready", "status")),
             Column("Connected", _condition("Connected", "status")),
             Column("Synced", _condition("Synced", "status")),
+            Column("Reachable", _condition("Reachable", "status")),
             Column("Offered", ".status.offeredServices", type="integer"),
             Column("Imported", ".status.importedServices", type="integer"),
             Column("Denied", ".status.deniedServices", type="integer"),
@@ -122,6 +123,7 @@ KINDS: Final[tuple[Kind, ...]] = (
             Column("Host", ".spec.host"),
             Column("Accepted", _condition("Accepted", "status")),
             Column("Applied", _condition("Applied", "status")),
+            Column("Reachable", _condition("Reachable", "status")),
             # Of an offer that is not accepted, Applied says the same reason.
             Column("Reason", _condition("Applied", "reason")),
             _AGE,

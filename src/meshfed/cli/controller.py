@@ -41,6 +41,8 @@ def controller(
     leader_elect_renew_deadline: str = "10s",
     leader_elect_retry_period: str = "2s",
     read_pods: Annotated[bool, Parameter(negative="--no-read-pods")] = True,
+    probe: Annotated[bool, Parameter(negative="--no-probe")] = True,
+    trust_bundle: str = "istio-ca-root-cert",
     log_format: Literal["text", "json"] = "text",
     log_level: Literal["debug", "info", "warning", "error"] = "info",
     adopt_reference: Annotated[bool, Parameter(show_default=False)] = False,
@@ -86,6 +88,10 @@ def controller(
         The time between two renewals, or two looks at the Lease.
     read_pods
         Watch Pods, to tell remotes which identities serve an export, and see exports without a sidecar.
+    probe
+        Prove, by TLS handshakes without a credential, that what is imported is answered, and by whom.
+    trust_bundle
+        The ConfigMap, beside the controller, with the root certificates that this mesh trusts: all PEM in it counts.
     log_format
         One line a record for people, or one JSON object a line for machines.
     log_level
@@ -125,6 +131,8 @@ def controller(
         allow_unauthenticated_peers=allow_unauthenticated_peers,
         trusted_proxies=_cidrs(trusted_proxy_cidrs),
         read_pods=read_pods,
+        probe=probe,
+        trust_bundle=trust_bundle,
         adopt_reference=adopt_reference,
         fixed=_fixed(mesh_peers, exported_service_set, imported_service_set, place),
     )

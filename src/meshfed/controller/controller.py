@@ -19,6 +19,7 @@ from meshfed.controller.faults import A_TERM, Faults
 from meshfed.controller.feed import TermEnded
 from meshfed.controller.migration.adoption import drop_records
 from meshfed.controller.options import Options
+from meshfed.controller.remotes.prober import Shake
 from meshfed.controller.remotes.publisher import Publisher
 from meshfed.controller.remotes.resolver import Lookup, system_lookup
 from meshfed.controller.serving import health_app, metrics_app, served
@@ -26,6 +27,7 @@ from meshfed.controller.startup.definitions import CRDRefused, bring_up
 from meshfed.controller.term import Term
 from meshfed.controller.watches import Lacking, Served, wait_until_served
 from meshfed.kube import Backoff, Client, Elector, retry_on_error, time_now
+from meshfed.probe import handshake
 from meshfed.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
@@ -45,6 +47,7 @@ class Controller:
         *,
         stamp: Callable[[], str] = time_now,
         lookup: Lookup = system_lookup,
+        shake: Shake = handshake,
         elector: Elector | None = None,
     ) -> None:
         """``elector`` where several of these run for one mesh; it should have a client of its own."""
@@ -53,6 +56,7 @@ class Controller:
         self._metrics = metrics
         self._stamp = stamp
         self._lookup = lookup
+        self._shake = shake
         self._elector = elector
         self._faults = Faults(metrics)
         self._ready = False
@@ -155,6 +159,7 @@ class Controller:
             publisher=publisher,
             stamp=self._stamp,
             lookup=self._lookup,
+            shake=self._shake,
             not_ready=self._not_ready,
         )
         self._faults.begin()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from meshfed.api.v1alpha1 import OWNER_NAMESPACE_LABEL
 from meshfed.controller.faults import Faults
 from meshfed.controller.options import Options
+from meshfed.controller.remotes.prober import Shake
 from meshfed.controller.remotes.publisher import Publisher
 from meshfed.controller.remotes.resolver import Lookup
 from meshfed.telemetry.metrics import Metrics
@@ -23,6 +24,7 @@ class Environment:
     publisher: Publisher
     stamp: Callable[[], str]
     lookup: Lookup
+    shake: Shake
     not_ready: Callable[[str | None], None]
     """Hears what is waited for before anything may be decided; ``None``: nothing any more."""
 

@@ -54,6 +54,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     allow_unauthenticated_peers: bool = False
     trusted_proxies: tuple[str, ...] = ("127.0.0.0/8", "::1/128", "::6/128")
     read_pods: bool = True
+    probe: bool = True
+    """Prove the ways into remote meshes."""
+    trust_bundle: str = "istio-ca-root-cert"
+    """The ConfigMap with the roots that this mesh trusts."""
     adopt_reference: bool = False
     """Take over what the reference's controller left."""
     fixed: Fixed | None = None

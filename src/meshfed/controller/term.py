@@ -26,8 +26,10 @@ from meshfed.controller.migration.adoption import Adoption
 from meshfed.controller.not_understood import NotUnderstood
 from meshfed.controller.reconciler import Reconciler
 from meshfed.controller.remotes.lost_records import LostRecords
+from meshfed.controller.remotes.prober import Prober
 from meshfed.controller.remotes.remote_sessions import RemoteSessions
 from meshfed.controller.remotes.resolver import Resolver
+from meshfed.controller.remotes.trust_bundle import TrustBundle
 from meshfed.controller.startup.history import outlived, recall
 from meshfed.controller.watches import NOT_OURS, Served, Watches
 from meshfed.controller.writing.lifecycle import Finalizers, Leftovers
@@ -52,7 +54,12 @@ class Term:
         self._told_mesh: str | None = ""
         dirty = asyncio.Event()
         planner = self._planner = Planner(
-            Settings(namespace=options.namespace, metrics_port=options.metrics.port, health_port=options.health.port),
+            Settings(
+                namespace=options.namespace,
+                metrics_port=options.metrics.port,
+                health_port=options.health.port,
+                probing=options.probe,
+            ),
             on_dirty=dirty.set,
             on_failed=lambda subject, error: faults.derived(subject, error, partial(planner.again, subject)),
         )
@@ -69,8 +76,23 @@ class Term:
         self._not_understood = NotUnderstood(
             client, served, inputs, planner, faults=faults, stamp=environment.stamp, says=leading
         )
+        self._prober = Prober(
+            TrustBundle(client, options.namespace, options.trust_bundle),
+            lambda key, condition, lasting: planner.reached(key, condition, lasting=lasting),
+            metrics=environment.metrics,
+            faults=faults.by_key("proving the way to"),
+            connected=planner.is_connected,
+            shake=environment.shake,
+        )
         writing = self._writing = Writing(
-            environment, client, served, planner=planner, inputs=inputs, feed=self._feed, leading=leading
+            environment,
+            client,
+            served,
+            planner=planner,
+            inputs=inputs,
+            feed=self._feed,
+            leading=leading,
+            prove=self._prober.want,
         )
         self._work = Reconciler(
             planner,
@@ -153,6 +175,8 @@ class Term:
         await self._work.all()
         for part in (self._listener, self._resolver, self._finalizers):
             tasks.create_task(part.run())
+        if self._environment.options.probe:
+            tasks.create_task(self._prober.run())
         if adopts:
             tasks.create_task(self._adoption().run())
 

@@ -14,7 +14,7 @@ from meshfed.istio.names import gateway_index, gateway_name
 from meshfed.istio.routes import route
 from meshfed.istio.security import authorization_policy, peer_authentication
 from meshfed.istio.service_entries import discovery_entry, import_entry
-from meshfed.istio.sni import istio_sni, router_sni
+from meshfed.istio.sni import gateway_sni, istio_sni, router_sni
 from meshfed.istio.workload_entries import workload_entries
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "gateway",
     "gateway_index",
     "gateway_name",
+    "gateway_sni",
     "import_entry",
     "import_rule",
     "istio_sni",

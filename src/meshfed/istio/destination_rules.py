@@ -15,10 +15,9 @@ from typing import Any
 
 from meshfed.istio.metadata import NETWORKING, Manifest, manifest, present
 from meshfed.istio.names import discovery_rule_name, import_rule_name
-from meshfed.istio.sni import istio_sni, router_sni
+from meshfed.istio.sni import gateway_sni
 from meshfed.model.imports import Import
 from meshfed.model.meshes import IngressType, LocalMesh, Remote
-from meshfed.model.names import ServiceHost
 
 
 def discovery_rule(mesh: LocalMesh, remote: Remote) -> Manifest | None:
@@ -28,7 +27,7 @@ def discovery_rule(mesh: LocalMesh, remote: Remote) -> Manifest | None:
     """
     if remote.ingress_type is not IngressType.OPENSHIFT_ROUTER or not remote.addresses or remote.discovery_address:
         return None
-    sni = _router_sni(remote, remote.fds_host, remote.discovery_port)
+    sni = gateway_sni(remote, remote.fds_host, remote.discovery_port)
     if sni is None:
         return None
     return _rule(mesh, discovery_rule_name(remote), remote.fds_host, {"tls": _tls(sni)})
@@ -60,14 +59,9 @@ def states_sni(import_: Import) -> bool:
 def _import_sni(import_: Import, port: int) -> str | None:
     """The SNI that has to be stated for ``port``; ``None`` where Istio's own does, or none can be served."""
     backend = import_.backends[0]
-    if import_.ingress_type is IngressType.OPENSHIFT_ROUTER:
-        return _router_sni(backend.remote, backend.sni_host, port)
-    return None if backend.sni_host == import_.host else istio_sni(backend.sni_host, port)
-
-
-def _router_sni(remote: Remote, host: str, port: int) -> str | None:
-    service = ServiceHost.parse(host, remote.cluster_domain)
-    return None if service is None else router_sni(service, port)
+    if import_.ingress_type is IngressType.ISTIO and backend.sni_host == import_.host:
+        return None
+    return gateway_sni(backend.remote, backend.sni_host, port)
 
 
 def _tls(sni: str) -> dict[str, Any]:

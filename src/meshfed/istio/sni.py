@@ -6,6 +6,7 @@ cannot route it, since ``_`` is not valid in a host name, so behind a router eac
 
 from __future__ import annotations
 
+from meshfed.model.meshes import IngressType, Remote
 from meshfed.model.names import ServiceHost, is_dns_name
 
 
@@ -24,3 +25,14 @@ def router_sni(host: ServiceHost, port: int) -> str | None:
     """
     sni = f"{host.name}-{port}.{host.namespace}.svc.{host.domain}"
     return sni if is_dns_name(sni) else None
+
+
+def gateway_sni(remote: Remote, host: str, port: int) -> str | None:
+    """The SNI by which the ingress of ``remote`` knows ``port`` of ``host``, which is the exporter's own name for it.
+
+    ``None`` behind a router for which it is too long, or where it is no Service's host.
+    """
+    if remote.ingress_type is not IngressType.OPENSHIFT_ROUTER:
+        return istio_sni(host, port)
+    service = ServiceHost.parse(host, remote.cluster_domain)
+    return None if service is None else router_sni(service, port)

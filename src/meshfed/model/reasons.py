@@ -26,6 +26,7 @@ class ConditionType(StrEnum):
     ACCEPTED = "Accepted"
     APPLIED = "Applied"
     VALID = "Valid"
+    REACHABLE = "Reachable"
 
 
 CONDITIONS: Final[dict[ConditionType, str]] = {
@@ -36,6 +37,7 @@ CONDITIONS: Final[dict[ConditionType, str]] = {
     ConditionType.SYNCED: "On a RemoteMesh: whether all that it offers has been received on this connection.",
     ConditionType.ACCEPTED: "On a FederatedService: whether the offer is imported, and if not, why.",
     ConditionType.APPLIED: "On a FederatedService: whether the Istio objects of the import are in place.",
+    ConditionType.REACHABLE: "On a FederatedService that is imported, and on a RemoteMesh for its discovery service: whether a TLS handshake through each of the remote's addresses was answered by whom it should be. What policies of the application say to a request is not seen.",
     ConditionType.IDENTITY_UNIQUE: "On a RemoteMesh: whether callers with its identity can be told from all others.",
     ConditionType.VALID: "On a ServiceExport of the multi-cluster services API: whether its Service can be exported.",
 }
@@ -112,6 +114,17 @@ class Reason(StrEnum):
     IDENTITY_MISMATCH = "IdentityMismatch"
     TCP_NOT_ALLOWED = "TCPNotAllowed"
     UNRESOLVED = "Unresolved"
+    # ways into remote meshes
+    ANSWERED = "Answered"
+    NOT_PROBED = "NotProbed"
+    NAME_NOT_RESOLVED = "NameNotResolved"
+    GATEWAY_NOT_REACHED = "GatewayNotReached"
+    NOT_PASSED_ON = "NotPassedOn"
+    NO_CERTIFICATE = "NoCertificate"
+    NO_MUTUAL_TLS = "NoMutualTLS"
+    ROOT_NOT_TRUSTED = "RootNotTrusted"
+    CERTIFICATE_NOT_VALID = "CertificateNotValid"
+    UNEXPECTED_IDENTITY = "UnexpectedIdentity"
 
 
 REASONS: Final[dict[Reason, str]] = {
@@ -178,12 +191,37 @@ REASONS: Final[dict[Reason, str]] = {
     Reason.IDENTITY_MISMATCH: "The identities that serve the host cannot be stated on a WorkloadEntry of the local Service.",
     Reason.TCP_NOT_ALLOWED: "A port is plain TCP, and `allowTCP` is not set.",
     Reason.UNRESOLVED: "The remote's address is a host name that has not been resolved yet.",
+    Reason.ANSWERED: "A handshake by every way was answered by whom it should be, with a certificate that is valid and of a trusted root.",
+    Reason.NOT_PROBED: "Not every way was tried yet, or none can be: without roots to compare with, or where this controller's own sidecar lets nothing through. The message says which.",
+    Reason.NAME_NOT_RESOLVED: "DNS has no address for the host name of the remote's gateway.",
+    Reason.GATEWAY_NOT_REACHED: "Nobody takes a connection at an address of the remote's gateway: a wrong address or port, a firewall, or the gateway is down.",
+    Reason.NOT_PASSED_ON: "The remote's gateway closed the connection when it had seen the SNI: what was asked for is not exported there, or no ready pod with a sidecar is behind it.",
+    Reason.NO_CERTIFICATE: "The remote's gateway took the connection, and nobody behind it answered.",
+    Reason.NO_MUTUAL_TLS: "Whoever answers does not speak TLS 1.3: no gateway that passes TLS on, or a workload that takes plaintext alone.",
+    Reason.ROOT_NOT_TRUSTED: "The certificate was signed by a root that this mesh does not trust.",
+    Reason.CERTIFICATE_NOT_VALID: "The certificate has expired, or is not valid yet.",
+    Reason.UNEXPECTED_IDENTITY: "Somebody else answers than who is announced or stated to serve it; the message names both.",
 }
 """What each reason means, for the documentation."""
 
 
 DENIALS: Final = frozenset({Reason.DENIED_BY_RULE, Reason.NOT_IMPORTED})
 """Why an offer is not imported that somebody did not want: any other reason may take them by surprise."""
+
+
+BROKEN: Final = frozenset(
+    {
+        Reason.NAME_NOT_RESOLVED,
+        Reason.GATEWAY_NOT_REACHED,
+        Reason.NOT_PASSED_ON,
+        Reason.NO_CERTIFICATE,
+        Reason.NO_MUTUAL_TLS,
+        Reason.ROOT_NOT_TRUSTED,
+        Reason.CERTIFICATE_NOT_VALID,
+        Reason.UNEXPECTED_IDENTITY,
+    }
+)
+"""What may be wrong with a way into a remote mesh."""
 
 
 class EventReason(StrEnum):

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from meshfed.api.meta import StatusCondition
-from meshfed.model.reasons import DENIALS, ConditionType, Decision, EventReason, EventRecord, Reason
+from meshfed.model.reasons import BROKEN, DENIALS, ConditionType, Decision, EventReason, EventRecord, Reason
 from meshfed.plan.statuses import listed
 from meshfed.plan.values import Published
 
 _LOST = frozenset({Reason.UNREACHABLE, Reason.PERMISSION_DENIED})
 _FAILED = frozenset({Reason.NOT_OWNED, Reason.DRIFT_CONFLICT, Reason.WRITE_FAILED, Reason.UNRESOLVED})
-_MISCONFIGURED = _FAILED | {Reason.NAME_CONFLICT, Reason.INVALID}
+_MISCONFIGURED = _FAILED | BROKEN | {Reason.NAME_CONFLICT, Reason.INVALID}
 _SYNC = {
     Reason.WITHDRAWAL_HELD: EventReason.WITHDRAWAL_HELD,
     Reason.THROTTLED: EventReason.THROTTLED,

@@ -1,4 +1,6 @@
-"""What could not be put in place, and who is told of it. Derived, since a status changes with every verdict.
+"""What could not be put in place, or is not reached, and who is told of it.
+
+It is derived, since a status changes with every verdict.
 
 A status says how many failed, names the first few and quotes one of them. Where a webhook refuses thousands of objects,
 sorting them all for each would take as long as all of them together.
@@ -9,24 +11,29 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal, TypeAlias
 
+from meshfed.api.v1alpha1 import FederatedService
 from meshfed.derive import Context, Derived, Graph, Index, Input
 from meshfed.federation.merging import Merged
 from meshfed.plan.claims import Listed
-from meshfed.plan.keys import ExportKey, ImportKey
+from meshfed.plan.keys import ExportKey, ImportKey, OfferKey
 from meshfed.plan.values import Applied, FailedWrites
 
 Record: TypeAlias = tuple[str, str]
 """The FederatedService for what a remote offers, by that one's name and the host."""
-Subject: TypeAlias = ExportKey | ImportKey | Record
-Group: TypeAlias = tuple[Literal["exports", "imports", "records"], str]
+Subject: TypeAlias = ExportKey | ImportKey | OfferKey | Record
+Group: TypeAlias = tuple[Literal["exports", "imports", "records", "ways"], str]
 """What one status tells of: of what, and the remote whose status it is; of exports that of this mesh tells."""
 
 
 class Failures:
-    """Exports, imports and FederatedServices that could not be written; ``imports`` says who serves a host."""
+    """Exports, imports and FederatedServices that could not be written, and imports whose way there is broken.
 
-    def __init__(self, graph: Graph, imports: Derived[str, Merged]) -> None:
+    ``imports`` says who serves a host.
+    """
+
+    def __init__(self, graph: Graph, imports: Derived[str, Merged], offers: Input[str, FederatedService]) -> None:
         self._imports = imports
+        self._offers = offers
         self._verdicts = Input[Subject, Applied](graph, "the failure of")
         told = Derived[Subject, tuple[Group, ...]](graph, "who is told of", self._told, over=[self._verdicts])
         self._by_group = Index(graph, "what failed for", told, _groups, perhaps=lambda _: ())
@@ -50,6 +57,9 @@ class Failures:
                 return (
                     tuple(("imports", one.remote.name) for one in imported.backends) if imported is not None else None
                 )
+            case OfferKey(name=name):
+                offer = context.get(self._offers, name)
+                return (("ways", offer.spec.remote),) if offer is not None else None
             case remote, _:
                 return (("records", remote),)
 
@@ -70,5 +80,7 @@ def _name(subject: Subject) -> str:
             return f"{namespace}/{name}"
         case ImportKey(host=host):
             return host
+        case OfferKey(name=name):
+            return name
         case _, host:
             return host

@@ -44,6 +44,8 @@ class Fate(msgspec.Struct, frozen=True):
     remote: str
     decision: Decision
     host: str = ""
+    candidate: Candidate | None = None
+    """What it brings; ``None`` where it is not imported."""
 
 
 class Imports:
@@ -155,7 +157,9 @@ class Imports:
         if merged is None:
             return None
         decision = merged.decisions[record]
-        return Fate(judged.remote, decision, judged.host if decision.accepted else "")
+        if not decision.accepted:
+            return Fate(judged.remote, decision)
+        return Fate(judged.remote, decision, judged.host, judged.candidate)
 
     def _perhaps_as(self, record: str) -> tuple[str, ...]:
         """Return the hosts that an offer may be imported as of which that is not known."""

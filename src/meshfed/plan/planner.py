@@ -13,7 +13,7 @@ from meshfed.api.v1alpha1 import FederatedService, FederatedServiceSpec, MeshFed
 from meshfed.derive import Collection, Distinct, Graph, Input
 from meshfed.model.identity import SpiffeID
 from meshfed.model.meshes import LocalMesh, Remote
-from meshfed.model.reasons import Decision
+from meshfed.model.reasons import Condition, Decision
 from meshfed.plan.exports import Exports
 from meshfed.plan.failing import Failed, Failing, Subject
 from meshfed.plan.federations import Federations
@@ -151,6 +151,11 @@ class Planner:
         """Take in how the discovery of ``remote`` stands."""
         self._reporting.connections.put(remote, connection)
 
+    def is_connected(self, remote: str) -> bool:
+        """Whether the discovery of ``remote`` is connected, as was last taken in."""
+        connection = self._reporting.connections.get(remote)
+        return isinstance(connection, RemoteConnection) and connection.connected
+
     def applied_changed(self, key: Key, applied: Applied | None) -> None:
         """Take in the engine's verdict on the objects of ``key``; ``None`` where it has none any more."""
         if not self._reporting.applied_changed(key, applied):
@@ -167,6 +172,11 @@ class Planner:
         """Take note that the objects that carry a host are others, or stand otherwise."""
         for record in self._imports.records(host):
             self._mark(OfferKey(record), self._imports.remote_of(record))
+
+    def reached(self, key: OfferKey | RemoteKey, condition: Condition, *, lasting: bool) -> None:
+        """Take in what was seen of the way to an import or a remote; ``lasting``: it has been broken for long."""
+        if self._reporting.probes.changed(key, condition, lasting=lasting):
+            self._mark(key, self._imports.remote_of(key.name))
 
     def record_changed(self, remote: str, host: str, applied: Applied) -> None:
         """Take in the engine's verdict on the FederatedService for what ``remote`` offers under ``host``."""
@@ -328,11 +338,12 @@ class Planner:
                 return Outputs(objects=(*guard, *self._exports.discovery_objects())) if guard is not None else None
             case RemoteKey(name=name):
                 ways = self._remotes.discovery(self.mesh, name)
-                return Outputs(objects=ways) if ways is not None else None
+                return Outputs(objects=ways, probe=self._reporting.probes.of(key)) if ways is not None else None
             case GatewayKey(index=index):
                 return self._exports.gateway(index)
             case OfferKey(name=name):
-                return Outputs(statuses=self._reporting.offer(name))
+                probe = self._reporting.probes.of(key)
+                return Outputs(statuses=self._reporting.offer(name), probe=probe)
             case RemoteStatusKey(name=name):
                 statuses = self._reporting.remote(name)
                 return Outputs(statuses=statuses) if statuses is not None else None

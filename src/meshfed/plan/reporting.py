@@ -13,7 +13,7 @@ from meshfed.api.meta import RefusedCount
 from meshfed.api.v1alpha1 import FederatedService, MeshFederation
 from meshfed.derive import Context, Derived, Graph, Input
 from meshfed.model.meshes import LocalMesh
-from meshfed.model.reasons import DENIALS, Condition, Decision, Reason
+from meshfed.model.reasons import DENIALS, Condition, ConditionType, Decision, Reason
 from meshfed.plan import meshes, statuses
 from meshfed.plan.exports import Exports
 from meshfed.plan.failures import Failures
@@ -23,6 +23,7 @@ from meshfed.plan.imports import Imports
 from meshfed.plan.ingress import Ingress
 from meshfed.plan.inputs import ClusterInputs
 from meshfed.plan.keys import ExportKey, GatewayKey, ImportKey, Key, MeshKey, RemoteKey
+from meshfed.plan.probes import Probes
 from meshfed.plan.remotes import Peer, Remotes, ourselves
 from meshfed.plan.values import THIS, Applied, RemoteConnection, Settings, StatusUpdate
 
@@ -62,7 +63,10 @@ class Reporting:
         """What the engine says of what is of a whole mesh."""
         self._imports_applied: dict[ImportKey, Applied] = {}
         """What it says of each host that is imported; that of an export matters where it failed."""
-        self._failures = Failures(graph, imports.merged)
+        self._failures = Failures(graph, imports.merged, imports.offers)
+        self.probes = Probes(
+            graph, settings, federations=federations, remotes=remotes, imports=imports, failures=self._failures
+        )
         self._remote_statuses = Derived[str, StatusUpdate](
             graph, self.REMOTE, self._remote, over=[remotes.objects], output=True
         )
@@ -128,7 +132,9 @@ class Reporting:
             applied=self._imports_applied.get(ImportKey(host)),
             unresolved=unresolved,
         )
-        return (self._update(record, offer, conditions, {"importedAs": host, "objects": objects[:MAX_LISTED]}),)
+        ways, ended = self.probes.import_conditions(record, fate)
+        fields: dict[str, str | tuple[str, ...]] = {"importedAs": host, "objects": objects[:MAX_LISTED]}
+        return (self._update(record, offer, (*conditions, *ways), fields, ended),)
 
     def _update(
         self,
@@ -136,6 +142,7 @@ class Reporting:
         offer: FederatedService,
         conditions: tuple[Condition, ...],
         fields: dict[str, str | tuple[str, ...]] | None = None,
+        ended: tuple[ConditionType, ...] = (),
     ) -> StatusUpdate:
         return StatusUpdate(
             kind="FederatedService",
@@ -143,6 +150,7 @@ class Reporting:
             name=record,
             observed_generation=offer.metadata.generation,
             conditions=conditions,
+            ended=ended,
             fields=fields or {},
         )
 
@@ -188,6 +196,8 @@ class Reporting:
                     applied=context.get(self._applied, RemoteKey(name)),
                     failed=self._failures.of(context, ("imports", name)),
                     unrecorded=self._failures.of(context, ("records", name)),
+                    unreached=self._failures.of(context, ("ways", name)),
+                    way=context.get(self.probes.discovery, name),
                 )
             )
         return StatusUpdate(
@@ -196,6 +206,7 @@ class Reporting:
             name=name,
             observed_generation=described.generation,
             conditions=conditions,
+            ended=self.probes.ended(peer.remote, asked=mesh is not None and peer.rules is not None),
             fields={
                 "offeredServices": imported + not_imported,
                 "importedServices": imported,

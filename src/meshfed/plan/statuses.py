@@ -11,7 +11,7 @@ import msgspec
 
 from meshfed.istio.names import EXPORT_TO
 from meshfed.model.reasons import Condition, ConditionType, Decision, Reason
-from meshfed.plan.values import Applied, FailedWrites, RemoteConnection
+from meshfed.plan.values import Applied, FailedWrites, Reached, RemoteConnection
 
 _SHOWN = 3
 _SHOWN_OBJECTS = 10
@@ -94,6 +94,10 @@ class RemoteFacts(msgspec.Struct, frozen=True):
     """Imported hosts whose objects could not be written."""
     unrecorded: FailedWrites | None
     """Offered hosts whose FederatedServices could not be written."""
+    unreached: FailedWrites | None
+    """FederatedServices to which the way has been broken for some time."""
+    way: Reached | None
+    """What was seen of the way to the remote's discovery service; ``None`` where nothing was yet."""
 
 
 def remote_conditions(facts: RemoteFacts) -> tuple[Condition, ...]:
@@ -114,6 +118,7 @@ def remote_conditions(facts: RemoteFacts) -> tuple[Condition, ...]:
             message=connection.sync_message,
         ),
         _identity_unique(facts),
+        *([facts.way.condition] if facts.way is not None else ()),
     )
 
 
@@ -154,12 +159,17 @@ def _remote_obstacle(facts: RemoteFacts) -> tuple[Reason, str] | None:
         return connection.reason, connection.message
     if not connection.synced:
         return connection.sync_reason, connection.sync_message
+    if facts.way is not None and facts.way.lasting:
+        return facts.way.condition.reason, facts.way.condition.message
     if facts.unrecorded:
         first = facts.unrecorded.first
         return first.reason, f"FederatedServices for {listed(facts.unrecorded.names)} are not in place: {first.message}"
     if facts.failed:
         first = facts.failed.first
         return first.reason, f"objects of {listed(facts.failed.names)} are not in place: {first.message}"
+    if facts.unreached:
+        first = facts.unreached.first
+        return first.reason, f"FederatedServices {listed(facts.unreached.names)} are not reached: {first.message}"
     return None
 
 

@@ -10,7 +10,8 @@ import msgspec
 from meshfed.api.meta import RefusedCount
 from meshfed.istio.metadata import Manifest
 from meshfed.model.offers import Offer
-from meshfed.model.reasons import Condition, Decision, Reason
+from meshfed.model.probes import Probe
+from meshfed.model.reasons import Condition, ConditionType, Decision, Reason
 from meshfed.plan.keys import Key
 
 THIS: Final = "this"
@@ -34,6 +35,8 @@ class Settings(msgspec.Struct, frozen=True):
     )
     metrics_port: int = 8080
     health_port: int = 8081
+    probing: bool = True
+    """Whether the ways into remote meshes are proven."""
 
 
 class RemoteConnection(msgspec.Struct, frozen=True):
@@ -72,6 +75,13 @@ class Applied(msgspec.Struct, frozen=True):
     terminating: bool = False
 
 
+class Reached(msgspec.Struct, frozen=True):
+    """What was seen of the way to a remote, and whether it has been broken for so long that it is worth an Event."""
+
+    condition: Condition
+    lasting: bool
+
+
 class FailedWrites(msgspec.Struct, frozen=True):
     """What could not be written of all that one status tells of: the names, sorted, and the verdict on the first."""
 
@@ -94,6 +104,8 @@ class StatusUpdate(msgspec.Struct, frozen=True):
     name: str
     observed_generation: int = 0
     conditions: tuple[Condition, ...] = ()
+    ended: tuple[ConditionType, ...] = ()
+    """Conditions that it has no more; any other that is not among ``conditions`` stays as it is."""
     fields: Mapping[str, str | int | tuple[str, ...] | tuple[RefusedCount, ...]] = {}
     """The other status fields, under their names in the API (``importedServices``, ``importedAs``, ``objects``)."""
 
@@ -108,3 +120,5 @@ class Outputs(msgspec.Struct, frozen=True):
     export_decision: Decision | None = None
     """For an ExportKey: why the Service is exported or not; ``None`` where there is no Service."""
     statuses: tuple[StatusUpdate, ...] = ()
+    probe: Probe | None = None
+    """For an OfferKey or a RemoteKey: what is to be proven of the way there; ``None`` where there is none."""

@@ -171,6 +171,38 @@ class Metrics:
             registry=registry,
         )
 
+        self.probes = Counter(
+            "meshfed_probes",
+            "Handshakes by way of a remote's gateway, by remote and outcome: answered, or the link that was broken.",
+            ["remote", "outcome"],
+            registry=registry,
+        )
+        self.probe_seconds = Histogram(
+            "meshfed_probe_seconds",
+            "Time until a handshake by way of a remote's gateway was answered, by remote.",
+            ["remote"],
+            buckets=_FAST,
+            registry=registry,
+        )
+        self.probe_last_answered = Gauge(
+            "meshfed_probe_last_answered_timestamp_seconds",
+            "When a handshake by way of a remote's gateway was last answered, in Unix seconds.",
+            ["remote"],
+            registry=registry,
+        )
+        self.unreachable_services = Gauge(
+            "meshfed_unreachable_services",
+            "Imports from a remote whose condition Reachable is False.",
+            ["remote"],
+            registry=registry,
+        )
+        self.certificate_expiry = Gauge(
+            "meshfed_remote_certificate_expiry_timestamp_seconds",
+            "When the certificate ends that a remote's discovery service showed last, in Unix seconds.",
+            ["remote"],
+            registry=registry,
+        )
+
         self._of_remotes = [
             metric
             for metric in vars(self).values()
@@ -178,6 +210,13 @@ class Metrics:
         ]
         self._of_statuses = (self.imported_services, self.denied_services, self.refused_services)
         """What is read off the status of a RemoteMesh, and there as long as that is; all others speak of discovery."""
+        self._of_probes = (
+            self.probes,
+            self.probe_seconds,
+            self.probe_last_answered,
+            self.unreachable_services,
+            self.certificate_expiry,
+        )
 
     def forget_remote(self, name: str) -> None:
         """Drop every series of a remote: its RemoteMesh is gone, and nobody reports of it any more."""
@@ -189,6 +228,11 @@ class Metrics:
         for metric in self._of_remotes:
             if metric not in self._of_statuses:
                 metric.remove_by_labels({"remote": name})
+
+    def forget_probes(self, name: str) -> None:
+        """Drop the series that speak of ways into a remote, of which none is proven any more."""
+        for metric in self._of_probes:
+            metric.remove_by_labels({"remote": name})
 
     def forget_remotes(self) -> None:
         """Drop every series of every remote: whoever comes next begins to follow them anew."""

@@ -35,7 +35,7 @@ async def client(api_server: APIServer, tmp_path: Path) -> AsyncIterator[Client]
 @pytest.fixture
 async def watch(client: Client) -> AsyncIterator[Watch]:
     watch = Watch(client)
-    async with meanwhile(watch.run(), Controllers(client, watch).run()):
+    async with meanwhile(watch.run(), Controllers(client, watch, roots="").run()):
         await watch.synced()
         yield watch
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -138,7 +139,8 @@ async def test_a_pod_that_is_replaced_takes_its_requests_with_it(world: World) -
         while first.pod in pods or len(pods) < 1:
             answer = await world.east.request(RATINGS)
             if answer.status != 200:
-                assert "connection termination" in str(answer.body), answer
+                # Its connection ended with it, or whoever passes calls on has not heard yet that it is gone.
+                assert re.search("connection (termination|failure)", str(answer.body)), answer
                 answer = await world.east.request(RATINGS)
                 assert answer.pod != first.pod
             assert answer.status == 200, answer

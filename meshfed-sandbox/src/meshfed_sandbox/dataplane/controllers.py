@@ -1,4 +1,4 @@
-"""Those controllers of a cluster that a mesh needs: Deployments, EndpointSlices, load balancers' addresses."""
+"""Those controllers of a cluster that a mesh needs: Deployments, EndpointSlices, addresses, root certificates."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from typing import Any, Final
 
 from meshfed.kube import AlreadyExists, Client, Conflict, KubeError, NotFound
 from meshfed_sandbox.dataplane import workloads
-from meshfed_sandbox.dataplane.watch import DEPLOYMENT, ENDPOINT_SLICE, JOB, POD, SERVICE, Watch
+from meshfed_sandbox.dataplane.watch import CONFIG_MAP, DEPLOYMENT, ENDPOINT_SLICE, JOB, POD, SERVICE, Watch
 
 JSONObject = dict[str, Any]
 
 _log = logging.getLogger(__name__)
+ROOT_CERTIFICATE: Final = "istio-ca-root-cert"
 _PAUSE: Final = 0.02
 """Seconds for which changes are gathered."""
 _RETRY: Final = 0.5
@@ -33,8 +34,11 @@ def now() -> str:
 class Controllers:
     """Brings Pods, EndpointSlices and addresses to what Deployments and Services ask for."""
 
-    def __init__(self, client: Client, watch: Watch) -> None:
+    def __init__(self, client: Client, watch: Watch, roots: str) -> None:
+        """``roots`` are those that the mesh trusts, as PEM."""
         self._client = client
+        self._roots = roots
+        self._with_roots: set[str] = set()
         self._watch = watch
         self._changed = asyncio.Event()
         self._awaited: dict[tuple[str, str, bool], float] = {}
@@ -60,6 +64,7 @@ class Controllers:
                 self._changed.set()
 
     async def _reconcile(self) -> None:
+        await self._root_certificates()
         pods = self._watch.all("Pod")
         for deployment in self._watch.all("Deployment"):
             own = [pod for pod in pods if workloads.owned_by(pod, deployment)]
@@ -74,6 +79,18 @@ class Controllers:
                 if service["spec"].get("type") == "LoadBalancer":
                     await self._load_balancer(service, workloads.ingress_addresses(service, pods))
         await self._slices(wanted)
+
+    async def _root_certificates(self) -> None:
+        """Have the ConfigMap in each namespace that istiod puts there, and that its sidecars mount."""
+        for namespace in self._watch.all("Namespace"):
+            name, uid = namespace["metadata"]["name"], namespace["metadata"]["uid"]
+            if uid in self._with_roots or namespace["metadata"].get("deletionTimestamp"):
+                continue
+            metadata = {"name": ROOT_CERTIFICATE, "namespace": name, "labels": {"istio.io/config": "true"}}
+            data = {"root-cert.pem": self._roots}
+            made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+            await _unless_gone(self._client.create(CONFIG_MAP, made))
+            self._with_roots.add(uid)
 
     # --- Deployments
 

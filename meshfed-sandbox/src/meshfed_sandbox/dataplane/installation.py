@@ -11,6 +11,7 @@ JSONObject = dict[str, Any]
 GATEWAY: Final = "federation-ingress-gateway"
 CONTROLLER: Final = "federation-controller"
 GATEWAY_PORT: Final = 15443
+_ROUTER_PORT: Final = 443
 DISCOVERY_PORT: Final = 15080
 _HEALTH_PORT: Final = 8081
 _METRICS_PORT: Final = 8080
@@ -97,8 +98,9 @@ def _controller(settings: MeshSettings, arguments: tuple[str, ...]) -> list[JSON
         # its peers need to know.
         "readinessProbe": {"httpGet": {"path": "/healthz", "port": "http-health"}},
     }
+    annotations = {"traffic.sidecar.istio.io/excludeOutboundPorts": f"{GATEWAY_PORT},{_ROUTER_PORT}"}
     pod = {
-        "metadata": {"labels": {**labels, "sidecar.istio.io/inject": "true"}},
+        "metadata": {"labels": {**labels, "sidecar.istio.io/inject": "true"}, "annotations": annotations},
         "spec": {"serviceAccountName": _account(settings), "containers": [container]},
     }
     return [

@@ -48,6 +48,8 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     resolver: tuple[str, int]
     cluster_domain: str = "cluster.local"
     direct: tuple[tuple[str, int], ...] = ()
+    direct_ports: frozenset[int] = frozenset()
+    """The ports that it reaches without its sidecar, wherever they are."""
 
     def search(self, name: str) -> Iterator[str]:
         """The absolute names that ``name`` may mean, in the order in which they are tried."""
@@ -152,7 +154,7 @@ class PodLoop(asyncio.SelectorEventLoop):
         if sock.family != socket.AF_INET:
             raise OSError(errno.ENETUNREACH, f"the sandbox's Pods have IPv4 alone, so they cannot reach {address[0]}")
         dialled = (str(address[0]), int(address[1]))
-        if dialled in place.direct:
+        if dialled in place.direct or (dialled[1] in place.direct_ports and not dialled[0].startswith("127.0.0.")):
             return await super().sock_connect(sock, dialled)
         if dialled[0] in {"127.0.0.1", place.address}:
             return await super().sock_connect(sock, (place.application, dialled[1]))

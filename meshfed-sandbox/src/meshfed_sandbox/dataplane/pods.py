@@ -95,6 +95,7 @@ class Pod:
             resolver=resolver,
             cluster_domain=self._around.cluster_domain,
             direct=(self._around.api_server,),
+            direct_ports=workloads.excluded_outbound_ports(self.manifest),
         )
         try:
             await self._label()

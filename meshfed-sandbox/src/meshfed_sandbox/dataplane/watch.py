@@ -18,6 +18,7 @@ _SECURITY: Final = ("security.istio.io", "v1")
 
 POD: Final = Resource("", "v1", "pods", "Pod")
 SERVICE: Final = Resource("", "v1", "services", "Service")
+CONFIG_MAP: Final = Resource("", "v1", "configmaps", "ConfigMap")
 NODE: Final = Resource("", "v1", "nodes", "Node", namespaced=False)
 EVENT: Final = Resource("", "v1", "events", "Event")
 DEPLOYMENT: Final = Resource("apps", "v1", "deployments", "Deployment")

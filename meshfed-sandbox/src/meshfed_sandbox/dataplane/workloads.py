@@ -293,6 +293,7 @@ def ingress_addresses(service: Mapping[str, Any], pods: Iterable[Mapping[str, An
 # --- Istio's injection
 
 INJECT: Final = "sidecar.istio.io/inject"
+EXCLUDED_PORTS: Final = "traffic.sidecar.istio.io/excludeOutboundPorts"
 TEMPLATES: Final = "inject.istio.io/templates"
 TAKES_MTLS: Final = {"security.istio.io/tlsMode": "istio"}
 """The label by which istiod knows that a Pod has a sidecar."""
@@ -300,6 +301,12 @@ DEFAULT_CONTAINER: Final = "kubectl.kubernetes.io/default-container"
 PROXY: Final = "istio-proxy"
 """The name of the container that is the proxy."""
 PROXY_IMAGE: Final = "istio/proxyv2"
+
+
+def excluded_outbound_ports(pod: Mapping[str, Any]) -> frozenset[int]:
+    """The ports that a Pod reaches without its sidecar, as its annotation says."""
+    said = (pod["metadata"].get("annotations") or {}).get(EXCLUDED_PORTS, "")
+    return frozenset(int(port) for port in said.split(",") if port.strip().isdecimal())
 
 
 def proxy_kind(pod: Mapping[str, Any], namespace: Mapping[str, Any]) -> str:

@@ -49,6 +49,8 @@ LABELS: Final = {reference.LABEL: reference.VALUE}
 SELECTOR: Final = f"{reference.LABEL}={reference.VALUE}"
 NOT_THEIRS: Final = f"{reference.LABEL}!={reference.VALUE}"
 _LOOK_SECONDS: Final = (0.1, 5.0)
+_EMPTY_LOOKS: Final = 4
+"""Looks in a row that find nothing, until that is believed: a reference that still runs writes again."""
 _PUT_BACK: Final = 3
 _IMPORTING: Final = frozenset({"ServiceEntry", "WorkloadEntry"})
 
@@ -102,22 +104,21 @@ class Adoption:
         self._log_throttle = LogThrottle()
 
     async def run(self) -> None:
-        """Work until nothing of the reference is left."""
-        pause = Backoff(base=_LOOK_SECONDS[0], cap=_LOOK_SECONDS[1])
-        while True:
+        """Work until nothing of the reference is left, and nothing comes back."""
+        pause, looks = Backoff(base=_LOOK_SECONDS[0], cap=_LOOK_SECONDS[1]), 0
+        while looks < _EMPTY_LOOKS:
             try:
                 mesh = self._planner.mesh
                 found = await self._find(mesh) if mesh is not None and self._settled() else None
                 if found is not None and mesh is not None:
-                    if not found:
-                        _log.info("nothing of the reference's controller is left")
-                        return
+                    looks = 0 if found else looks + 1
                     if await self._judge_all(mesh, found):
                         pause.reset()
             except KubeError as error:
                 if self._log_throttle.ready(type(error)):
                     _log.warning("what the reference left cannot be looked at or removed, again soon: %s", error)
             await asyncio.sleep(pause.next())
+        _log.info("nothing of the reference's controller is left")
 
     async def _find(self, mesh: LocalMesh | None) -> list[tuple[Resource, Manifest]]:
         found = []

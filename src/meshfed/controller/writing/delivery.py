@@ -5,7 +5,7 @@ And what comes back: the engine's verdict on the objects, which the statuses spe
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from meshfed.api.core import Service
@@ -16,6 +16,7 @@ from meshfed.controller.writing.outcomes import verdict
 from meshfed.controller.writing.statuses import StatusWriter
 from meshfed.kube import Engine, Recorder, Store, Subject
 from meshfed.kube.events import EventType
+from meshfed.model.probes import Probe
 from meshfed.model.reasons import Decision, EventRecord, Reason
 from meshfed.plan import (
     Applied,
@@ -23,6 +24,7 @@ from meshfed.plan import (
     GatewayKey,
     Key,
     MeshKey,
+    OfferKey,
     Outputs,
     Planner,
     Published,
@@ -48,7 +50,9 @@ class Delivery:
         services: Store[Service],
         metrics: Metrics,
         leading: bool,
+        prove: Callable[[OfferKey | RemoteKey, Probe | None], None],
     ) -> None:
+        """``prove`` hears what is to be proven of the way to what."""
         self._planner = planner
         self._engine = engine
         self._publisher = publisher
@@ -57,6 +61,7 @@ class Delivery:
         self._services = services
         self._metrics = metrics
         self._leading = leading
+        self._prove = prove
         self._is_news = False
         self._exports: dict[ExportKey, Published | Decision] = {}
         self._refused: dict[str, frozenset[str]] = {}
@@ -85,6 +90,8 @@ class Delivery:
         self._engine.want(key, outputs.objects, after=outputs.after, flow=flow)
         for status in outputs.statuses:
             self._statuses.want(status)
+        if isinstance(key, OfferKey | RemoteKey):
+            self._prove(key, outputs.probe)
 
     def written(self, source: Hashable) -> None:
         """Take in that the engine has something to say of a source."""

@@ -136,7 +136,8 @@ class StatusWriter:
                 present = echo[1]
             else:
                 del self._echoes[ref]
-        before, others = _read(present.get("conditions", ()), {condition.type for condition in update.conditions})
+        standing = [one for one in present.get("conditions", ()) if one.get("type") not in update.ended]
+        before, others = _read(standing, {condition.type for condition in update.conditions})
         conditions = stamped(
             update.conditions,
             before,

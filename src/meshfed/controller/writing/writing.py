@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from functools import partial
 
 from meshfed.api.v1alpha1 import ORIGIN_ANNOTATION
@@ -18,7 +18,8 @@ from meshfed.controller.writing.lifecycle import is_paused
 from meshfed.controller.writing.outcomes import refusal
 from meshfed.controller.writing.statuses import StatusWriter
 from meshfed.kube import Client, Engine, Ownership, Recorder
-from meshfed.plan import ExportKey, GatewayKey, ImportKey, Key, MeshKey, Planner, RemoteKey
+from meshfed.model.probes import Probe
+from meshfed.plan import ExportKey, GatewayKey, ImportKey, Key, MeshKey, OfferKey, Planner, RemoteKey
 
 
 class Writing:
@@ -34,6 +35,7 @@ class Writing:
         inputs: Watches,
         feed: Feed,
         leading: bool,
+        prove: Callable[[OfferKey | RemoteKey, Probe | None], None],
     ) -> None:
         faults, stamp = environment.faults, environment.stamp
         self._faults = faults
@@ -72,6 +74,7 @@ class Writing:
             services=inputs.services,
             metrics=environment.metrics,
             leading=leading,
+            prove=prove,
         )
 
     def start(self, tasks: asyncio.TaskGroup) -> None:

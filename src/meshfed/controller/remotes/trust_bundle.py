@@ -1,0 +1,55 @@
+"""The roots that this mesh trusts, from the ConfigMap in which istiod, or whoever rotates them, keeps them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+from meshfed.kube import Client, KubeError, Resource
+from meshfed.probe import Roots
+
+_log = logging.getLogger(__name__)
+
+CONFIG_MAPS: Final = Resource("", "v1", "configmaps", "ConfigMap")
+PERIOD: Final = 60.0
+"""Seconds between two looks; roots are rotated over days."""
+RETRY: Final = 5.0
+"""Seconds until another look while there are none."""
+
+
+class TrustBundle:
+    """Reads a ConfigMap again and again; what was read last stays in use while it cannot be read."""
+
+    def __init__(self, client: Client, namespace: str, name: str) -> None:
+        self._client = client
+        self._namespace = namespace
+        self._name = name
+        self._pem = ""
+        self.roots: Roots | None = None
+        self.why_none = ""
+        """Why there are no ``roots``; empty where nobody has looked yet."""
+
+    async def run(self, changed: Callable[[], None]) -> None:
+        """Look until cancelled; ``changed`` hears of other roots, and of another reason why there are none."""
+        while True:
+            before = (self.roots, self.why_none)
+            await self._look()
+            if before != (self.roots, self.why_none):
+                changed()
+            await asyncio.sleep(PERIOD if self.roots is not None else RETRY)
+
+    async def _look(self) -> None:
+        place = f"ConfigMap {self._namespace}/{self._name}"
+        try:
+            found: dict[str, Any] = await self._client.get(CONFIG_MAPS, self._name, namespace=self._namespace)
+            data = found.get("data")
+            # Who keeps bundles of several trust domains keeps each under a key of its own.
+            pem = "\n".join(str(data[key]) for key in sorted(data)) if isinstance(data, dict) else ""
+            if pem != self._pem or self.roots is None:
+                self.roots, self._pem = Roots(pem), pem
+        except (KubeError, ValueError) as error:
+            if self.roots is None:
+                self.why_none = f"the roots that this mesh trusts cannot be read from {place}: {error}"
+            _log.debug("%s: %s", place, error)

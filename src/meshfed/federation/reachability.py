@@ -1,0 +1,104 @@
+"""What handshakes by every way of a probe say together: that it is reachable, or which link is broken.
+
+True is only what was seen: every way answered, as somebody who may. One way that is broken is enough for False, since
+callers are spread over all of them. A path that is broken removes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from meshfed.model.probes import LINKS, Answered, Broken, Finding, Link, Probe, Way, ways
+from meshfed.model.reasons import Condition, ConditionStatus, ConditionType, Reason
+
+_REASONS: Final = {
+    Link.NAME: Reason.NAME_NOT_RESOLVED,
+    Link.ADDRESS: Reason.GATEWAY_NOT_REACHED,
+    Link.SNI: Reason.NOT_PASSED_ON,
+    Link.WORKLOAD: Reason.NO_CERTIFICATE,
+    Link.TLS: Reason.NO_MUTUAL_TLS,
+    Link.ROOT: Reason.ROOT_NOT_TRUSTED,
+    Link.VALIDITY: Reason.CERTIFICATE_NOT_VALID,
+}
+_SHOWN: Final = 3
+
+
+def reachable(probe: Probe, findings: Mapping[Way, Finding]) -> Condition:
+    """Return what holds of a probe after ``findings``; ways of which nothing is known yet are not among them."""
+    found = [(way, findings[way]) for way in ways(probe) if way in findings]
+    failures = [(way, trouble) for way, finding in found if (trouble := _trouble(probe, way, finding)) is not None]
+    if failures:
+        way, (reason, message) = failures[0]
+        failed = {way for way, _ in failures}
+        return _condition("False", reason, message + _beside(way, failed, [way for way, _ in found]))
+    if not found or len(found) < len(ways(probe)):
+        return _condition("Unknown", Reason.NOT_PROBED, f"{len(found)} of {len(ways(probe))} ways were tried so far")
+    gateways = _listed(dict.fromkeys(way.gateway for way, _ in found))
+    answering = _listed(dict.fromkeys(one.identity for _, one in found if isinstance(one, Answered)))
+    return _condition("True", Reason.ANSWERED, f"answered through {gateways} as {answering}")
+
+
+def unproven(why: str) -> Condition:
+    """Return what holds of a probe that cannot be tried."""
+    return _condition("Unknown", Reason.NOT_PROBED, why)
+
+
+def _trouble(probe: Probe, way: Way, finding: Finding) -> tuple[Reason, str] | None:
+    """Return what is wrong with one way, and what to do about it; ``None`` where nothing is."""
+    if isinstance(finding, Broken):
+        detail = f" ({finding.detail})" if finding.detail else ""
+        return _REASONS[finding.link], f"{way.gateway}: {LINKS[finding.link]}{detail}; {_remedy(probe, way, finding)}"
+    if not finding.identity or (probe.identities and finding.identity not in probe.identities):
+        who = finding.identity or "somebody without a SPIFFE ID"
+        expected = f", not {_listed(dict.fromkeys(probe.identities))}" if probe.identities else ""
+        return Reason.UNEXPECTED_IDENTITY, (
+            f"{way.gateway}: {who} answers for {way.name}{expected}; callers here refuse it: have RemoteMesh "
+            f"{probe.remote} announce or state who serves it, or find out who took its place"
+        )
+    return None
+
+
+def _remedy(probe: Probe, way: Way, broken: Broken) -> str:
+    remote = f"RemoteMesh {probe.remote}"
+    match broken.link:
+        case Link.NAME:
+            return f"mend {way.address} in DNS, or `addresses` of {remote}"
+        case Link.ADDRESS:
+            return (
+                f"compare `addresses` and `port` of {remote} with where its ingress gateway answers, and look for a "
+                "firewall between"
+            )
+        case Link.SNI:
+            return (
+                f"it was {way.name}: the remote does not export that, or its gateway knows no ready pod with a sidecar "
+                "behind it, or a proxy on the way, such as this controller's own sidecar, lets nothing through"
+            )
+        case Link.WORKLOAD:
+            return f"the pods behind {way.name} do not answer the remote's gateway"
+        case Link.TLS:
+            return f"`addresses` and `port` of {remote} have to lead to a gateway that passes TLS on as it is"
+        case Link.ROOT:
+            return "both meshes need a common root, or each other's trust bundles"
+        case Link.VALIDITY:
+            return "the remote's workload has to renew its certificate; compare the clocks of both meshes too"
+
+
+def _beside(way: Way, failed: set[Way], found: list[Way]) -> str:
+    """Return in words what of the other ways is known."""
+    answering = [other for other in found if other not in failed]
+    gateways = dict.fromkeys(other.gateway for other in answering if other.gateway != way.gateway)
+    more = len(failed) - 1
+    return (f"; {more} other {'way' if more == 1 else 'ways'} fail{'s' if more == 1 else ''} too" if more else "") + (
+        f"; {_listed(gateways)} answers" if gateways else "; other ports answer" if answering else ""
+    )
+
+
+def _listed(names: Mapping[str, object]) -> str:
+    shown = list(names)
+    more = len(shown) - _SHOWN
+    return ", ".join(shown[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _condition(status: ConditionStatus, reason: Reason, message: str) -> Condition:
+    return Condition(type=ConditionType.REACHABLE, status=status, reason=reason, message=message)

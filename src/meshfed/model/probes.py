@@ -1,0 +1,82 @@
+"""Ways into remote meshes that can be proven: where each leads, who is to answer, and what a handshake showed."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final, TypeAlias
+
+import msgspec
+
+
+class Link(StrEnum):
+    """Where a way is broken, in the order in which it is gone; the values are labels of a metric."""
+
+    NAME = "name"
+    ADDRESS = "address"
+    SNI = "sni"
+    WORKLOAD = "workload"
+    TLS = "tls"
+    ROOT = "root"
+    VALIDITY = "validity"
+
+
+LINKS: Final[dict[Link, str]] = {
+    Link.NAME: "the host name of the gateway has no address",
+    Link.ADDRESS: "nobody takes a connection at the address of the gateway",
+    Link.SNI: "the gateway closed the connection when it had seen the SNI",
+    Link.WORKLOAD: "the gateway took the connection, and no certificate came",
+    Link.TLS: "whoever answers does not speak TLS 1.3",
+    Link.ROOT: "the certificate is of no root that this mesh trusts",
+    Link.VALIDITY: "the certificate is not valid now",
+}
+"""What each means, for the documentation and for messages."""
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """A handshake that ended: ``identity`` is the certificate's URI, empty where it has none."""
+
+    identity: str
+    expires: float
+    """When the certificate ends, in Unix seconds."""
+
+
+class Broken(msgspec.Struct, frozen=True):
+    """A handshake that did not: at which link, and the words of whoever said so."""
+
+    link: Link
+    detail: str = ""
+
+
+Finding: TypeAlias = Answered | Broken
+
+
+class Probe(msgspec.Struct, frozen=True):
+    """What is to be proven for one import, or for the discovery service of one remote.
+
+    There is a way for each of ``addresses``, IPs or host names, and each of ``names``, the SNIs.
+    """
+
+    remote: str
+    addresses: tuple[str, ...]
+    port: int
+    names: tuple[str, ...]
+    identities: tuple[str, ...] = ()
+    """The SPIFFE IDs of which one is to answer; empty: whoever has a certificate of a root that is trusted."""
+
+
+class Way(msgspec.Struct, frozen=True, order=True):
+    """One address and one SNI; ``port`` is the gateway's."""
+
+    address: str
+    port: int
+    name: str
+
+    @property
+    def gateway(self) -> str:
+        """The gateway in words for a person: ``192.0.2.20:15443``."""
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+
+def ways(probe: Probe) -> tuple[Way, ...]:
+    """Return the ways of a probe, the first address with all names first."""
+    return tuple(Way(address, probe.port, name) for address in probe.addresses for name in probe.names)

@@ -1,0 +1,358 @@
+"""Proving the ways into remote meshes: when what is seen is believed, and who hears of it. In virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable
+
+import pytest
+
+from meshfed.controller.remotes.prober import LASTING, Prober, Proven
+from meshfed.controller.remotes.trust_bundle import TrustBundle
+from meshfed.model.probes import Answered, Broken, Finding, Link, Probe, Way
+from meshfed.model.reasons import Condition, Reason
+from meshfed.plan import OfferKey, RemoteKey
+from meshfed.probe import Pace, Roots
+from meshfed.telemetry.metrics import Metrics
+from tests.virtual import virtual_loop
+
+WHO = "spiffe://cluster.local/ns/shop/sa/cart"
+GOOD = Answered(WHO, 1e10)
+GONE = Broken(Link.SNI)
+CART = OfferKey("cart.shop.svc.cluster.local.west")
+ROOTS = object()
+PACE = Pace()
+
+
+def probe(name: str = "cart", remote: str = "west", *addresses: str) -> Probe:
+    return Probe(remote, addresses or ("192.0.2.20",), 15443, (name,), (WHO,))
+
+
+class Bundle(TrustBundle):
+    """Roots that a test gives and takes."""
+
+    def __init__(self) -> None:
+        self.roots: Roots | None = ROOTS  # type: ignore[assignment] # nobody looks into them
+        self.why_none = "no roots"
+        self.changed: Callable[[], None] = lambda: None
+
+    async def run(self, changed: Callable[[], None]) -> None:
+        self.changed = changed
+        await asyncio.Event().wait()
+
+
+class World:
+    """A prober, what gateways answer, and what it says."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Finding] = {}
+        self.seconds: dict[str, float] = {}
+        self.tried: list[tuple[float, Way]] = []
+        self.trial = asyncio.Event()
+        self.said: list[tuple[float, Proven, Condition, bool]] = []
+        self.faults: dict[Hashable, Exception] = {}
+        self.bundle = Bundle()
+        self.connected: set[str] = set()
+        self.metrics = Metrics()
+        self.prober = Prober(
+            self.bundle,
+            self._hear,
+            metrics=self.metrics,
+            faults=self._fault,
+            connected=self.connected.__contains__,
+            shake=self._shake,
+        )
+
+    def _hear(self, key: Proven, condition: Condition, lasting: bool) -> None:
+        self.said.append((self.now, key, condition, lasting))
+
+    def _fault(self, key: Hashable, error: Exception | None) -> None:
+        if error is None:
+            self.faults.pop(key, None)
+        else:
+            self.faults[key] = error
+
+    async def _shake(self, way: Way, _roots: Roots) -> Finding:
+        self.tried.append((self.now, way))
+        given = self.answers.get(way.address, self.answers.get(way.name, GOOD))
+        self.trial.set()
+        await asyncio.sleep(self.seconds.get(way.address, 0.0))
+        if isinstance(given, Broken) and given.detail == "raise":
+            raise RuntimeError("a fault of ours")
+        return given
+
+    @property
+    def now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def last(self, key: Proven = CART) -> Condition | None:
+        return next((condition for _, of, condition, _ in reversed(self.said) if of == key), None)
+
+    def gauge(self, name: str, remote: str = "west") -> float | None:
+        return self.metrics.registry.get_sample_value(name, {"remote": remote})
+
+
+def in_world(story: Callable[[World], Awaitable[None]]) -> None:
+    """Have a story happen in virtual time."""
+
+    async def run() -> None:
+        world = World()
+        running = asyncio.create_task(world.prober.run())
+        await asyncio.sleep(0)
+        await story(world)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    with asyncio.Runner(loop_factory=virtual_loop) as runner:
+        runner.run(run())
+
+
+def test_what_answers_is_said_once() -> None:
+    async def story(world: World) -> None:
+        world.prober.want(CART, probe())
+        await asyncio.sleep(600)
+        assert [(key, one.status, one.reason) for _, key, one, _ in world.said] == [(CART, "True", Reason.ANSWERED)]
+        assert len(world.tried) > 100
+        assert world.gauge("meshfed_unreachable_services") == 0
+
+    in_world(story)
+
+
+def test_what_breaks_is_false_within_ten_seconds_and_true_again_within_ten() -> None:
+    async def story(world: World) -> None:
+        world.prober.want(CART, probe())
+        await asyncio.sleep(300)
+        for _ in range(3):
+            world.answers["cart"], broke = GONE, world.now
+            await asyncio.sleep(60)
+            fell = next(when for when, _, one, _ in world.said if one.status == "False" and when >= broke)
+            assert fell - broke < 10
+            assert world.gauge("meshfed_unreachable_services") == 1
+            world.answers["cart"], mended = GOOD, world.now
+            await asyncio.sleep(60)
+            rose = next(when for when, _, one, _ in world.said if one.status == "True" and when >= mended)
+            assert rose - mended < 10
+
+    in_world(story)
+
+
+def test_one_packet_that_is_lost_is_no_news() -> None:
+    async def story(world: World) -> None:
+        world.prober.want(CART, probe())
+        await asyncio.sleep(60)
+        for _ in range(20):
+            world.answers["cart"] = GONE
+            world.trial.clear()
+            await world.trial.wait()
+            world.answers["cart"] = GOOD
+            await asyncio.sleep(20)
+        assert [one.status for _, _, one, _ in world.said] == ["True"]
+
+    in_world(story)
+
+
+def test_what_is_false_for_long_counts_for_more() -> None:
+    async def story(world: World) -> None:
+        world.answers["cart"] = GONE
+        world.prober.want(CART, probe())
+        await asyncio.sleep(LASTING + 20)
+        assert [(one.status, lasting) for _, _, one, lasting in world.said] == [("False", False), ("False", True)]
+        (first, *_), (second, *_) = world.said
+        assert second - first >= LASTING
+
+    in_world(story)
+
+
+def test_a_gateway_that_swallows_packets_delays_no_other_remote() -> None:
+    async def story(world: World) -> None:
+        for number in range(50):
+            world.prober.want(OfferKey(f"slow-{number}"), probe(f"slow-{number}", "slow", "198.51.100.1"))
+        world.seconds["198.51.100.1"], world.answers["198.51.100.1"] = 4.0, Broken(Link.ADDRESS)
+        await asyncio.sleep(60)
+        began = world.now
+        world.prober.want(CART, probe())
+        await asyncio.sleep(2)
+        found = world.last()
+        assert found is not None
+        assert found.status == "True"
+        assert min(when for when, key, _, _ in world.said if key == CART) - began < 1
+
+    in_world(story)
+
+
+def test_a_restart_says_nothing_before_something_was_seen() -> None:
+    async def story(world: World) -> None:
+        world.seconds["192.0.2.20"] = 3.0
+        world.prober.want(CART, probe())
+        await asyncio.sleep(2.9)
+        assert not world.said
+
+    in_world(story)
+
+
+def test_another_identity_is_seen_and_what_is_announced_anew_is_compared_at_once() -> None:
+    async def story(world: World) -> None:
+        world.prober.want(CART, probe())
+        await asyncio.sleep(10)
+        other = "spiffe://cluster.local/ns/shop/sa/other"
+        world.answers["cart"] = Answered(other, 1e10)
+        await asyncio.sleep(10)
+        found = world.last()
+        assert found is not None
+        assert found.reason is Reason.UNEXPECTED_IDENTITY
+        world.prober.want(CART, Probe("west", ("192.0.2.20",), 15443, ("cart",), (WHO, other)))
+        found = world.last()
+        assert found is not None
+        assert found.status == "True"
+
+    in_world(story)
+
+
+def test_addresses_that_are_another_are_tried_at_once() -> None:
+    async def story(world: World) -> None:
+        world.prober.want(CART, probe())
+        await asyncio.sleep(30)
+        world.prober.want(CART, probe("cart", "west", "192.0.2.21"))
+        await asyncio.sleep(1)
+        assert world.said[-1][2].message.startswith("answered through 192.0.2.21:15443")
+        before = len(world.tried)
+        await asyncio.sleep(60)
+        assert {way.address for _, way in world.tried[before:]} == {"192.0.2.21"}
+
+    in_world(story)
+
+
+def test_what_is_wanted_no_more_is_tried_no_more() -> None:
+    async def story(world: World) -> None:
+        world.answers["cart"] = GONE
+        world.prober.want(CART, probe())
+        await asyncio.sleep(30)
+        world.prober.want(CART, None)
+        assert world.gauge("meshfed_unreachable_services") is None
+        before, said = len(world.tried), len(world.said)
+        await asyncio.sleep(60)
+        assert (len(world.tried), len(world.said)) == (before, said)
+
+    in_world(story)
+
+
+def test_a_way_that_two_imports_share_is_tried_once_for_both() -> None:
+    async def story(world: World) -> None:
+        other = OfferKey("alias.example.com.west")
+        for key in (CART, other):
+            world.prober.want(key, probe())
+        await asyncio.sleep(30)
+        assert world.last(other) == world.last()
+        world.prober.want(CART, None)
+        world.answers["cart"] = GONE
+        await asyncio.sleep(30)
+        found = world.last(other)
+        assert found is not None
+        assert found.status == "False"
+
+    in_world(story)
+
+
+def test_without_roots_nothing_is_tried_and_that_is_said() -> None:
+    async def story(world: World) -> None:
+        roots, world.bundle.roots = world.bundle.roots, None
+        world.prober.want(CART, probe())
+        await asyncio.sleep(30)
+        assert not world.tried
+        assert [(one.status, one.message) for _, _, one, _ in world.said] == [("Unknown", "no roots")]
+        world.bundle.why_none = "none for another reason"
+        world.bundle.changed()
+        world.bundle.roots = roots
+        world.bundle.changed()
+        await asyncio.sleep(5)
+        assert [one.message for _, _, one, _ in world.said[1:-1]] == ["none for another reason"]
+        assert world.said[-1][2].status == "True"
+
+    in_world(story)
+
+
+def test_a_gateway_that_is_down_is_known_as_such_within_seconds_however_many_imports_there_are() -> None:
+    async def story(world: World) -> None:
+        world.prober.want(RemoteKey("west"), probe("discovery"))
+        for number in range(1000):
+            world.prober.want(OfferKey(f"{number}"), probe(f"s{number}"))
+        await asyncio.sleep(900)
+        broke = world.now
+        world.answers["192.0.2.20"] = Broken(Link.ADDRESS)
+        await asyncio.sleep(60)
+        fell = next(when for when, key, one, _ in world.said if key == RemoteKey("west") and one.status == "False")
+        assert fell - broke < 10
+
+    in_world(story)
+
+
+def test_where_discovery_is_connected_it_is_our_own_sidecar_that_closes_handshakes() -> None:
+    async def story(world: World) -> None:
+        world.answers["192.0.2.20"] = GONE
+        world.connected.add("west")
+        world.prober.want(RemoteKey("west"), probe("discovery"))
+        world.prober.want(CART, probe())
+        await asyncio.sleep(20)
+        for key in (CART, RemoteKey("west")):
+            found = world.last(key)
+            assert found is not None
+            assert (found.status, found.reason) == ("Unknown", Reason.NOT_PROBED)
+            assert "excludeOutboundPorts" in found.message
+            assert "port 15443" in found.message
+        world.connected.clear()
+        await asyncio.sleep(20)
+        found = world.last()
+        assert found is not None
+        assert (found.status, found.reason) == ("False", Reason.NOT_PASSED_ON)
+
+    in_world(story)
+
+
+def test_a_fault_of_ours_is_told_and_stops_nothing() -> None:
+    async def story(world: World) -> None:
+        world.answers["cart"] = Broken(Link.SNI, "raise")
+        world.prober.want(CART, probe())
+        world.prober.want(OfferKey("other"), probe("other"))
+        await asyncio.sleep(30)
+        assert len(world.faults) == 1
+        assert world.last() is None
+        found = world.last(OfferKey("other"))
+        assert found is not None
+        assert found.status == "True"
+        world.answers["cart"] = GOOD
+        await asyncio.sleep(30)
+        assert not world.faults
+
+    in_world(story)
+
+
+def test_the_certificate_of_the_discovery_service_is_measured() -> None:
+    async def story(world: World) -> None:
+        world.prober.want(RemoteKey("west"), probe())
+        await asyncio.sleep(5)
+        assert world.gauge("meshfed_remote_certificate_expiry_timestamp_seconds") == 1e10
+        assert world.gauge("meshfed_probe_last_answered_timestamp_seconds")
+
+    in_world(story)
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_many_imports_cost_a_trickle(broken: bool) -> None:
+    """Ten remotes with a thousand imports each: what each gateway sees, and all together."""
+
+    async def story(world: World) -> None:
+        for remote in range(10):
+            address = f"192.0.2.{remote}"
+            if broken:
+                world.answers[address] = GONE
+            for number in range(1000):
+                world.prober.want(OfferKey(f"{remote}-{number}"), probe(f"s{number}", f"r{remote}", address))
+        await asyncio.sleep(1200)
+        before = len(world.tried)
+        await asyncio.sleep(100)
+        most = 1 / PACE.burst if broken else 1.15 / PACE.gap
+        assert len(world.tried) - before <= 10 * 100 * most + 20
+        assert len({key for _, key, _, _ in world.said}) > 9_000
+
+    in_world(story)

@@ -1,0 +1,139 @@
+"""Whether `Reachable` says what real proxies do: what breaks a path is named, and mended it is true again."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from meshfed_sandbox.dataplane.installation import GATEWAY
+from tests.builders import manifest
+from tests.e2e.probes import run
+from tests.sandbox.dataplane.world import NAMESPACE, MeshWorld, World
+from tests.waiting import eventually
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
+
+URL = "http://echo.bookinfo:8080/"
+RECORD = "echo.bookinfo.svc.cluster.local.west"
+IDENTITY = "spiffe://cluster.local/ns/bookinfo/sa/echo"
+IMPORT = {"import": {"merge": True}}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def meshes(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    """East calls; west has what is called, and exports it."""
+    async with World.up("east", "west", directory=tmp_path_factory.mktemp("world")) as world:
+        await run(world.east, "caller", image="sleep", account="caller")
+        await world.west.run("echo", image="echo", port=8080, account="echo")
+        await world.federate(**IMPORT)
+        await world.west.export("echo.bookinfo")
+        await world.settled()
+        world.expected("Deprecated field")  # how Istio has an Envoy resolve the name of a remote's gateway
+        yield world
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def world(meshes: World) -> World:
+    """The meshes, when all is reachable."""
+    await becomes(meshes.east, "RemoteMesh", "west", "True Answered")
+    await becomes(meshes.east, "FederatedService", RECORD, "True Answered")
+    await meshes.east.until(URL, from_="caller", mesh="west")
+    return meshes
+
+
+async def becomes(mesh: MeshWorld, kind: str, name: str, said: str) -> str:
+    """Wait until the condition Reachable begins with this, and return all of it."""
+
+    async def says() -> str:
+        found = await mesh.condition(kind, name, "Reachable")
+        return found if found.startswith(said) else ""
+
+    return str(await eventually(says, what=f"Reachable of {kind} {name} says {said}"))
+
+
+async def scale(mesh: MeshWorld, name: str, replicas: int, namespace: str = NAMESPACE) -> None:
+    await mesh.patch("Deployment", name, {"spec": {"replicas": replicas}}, namespace)
+
+
+async def test_what_answers_is_said_with_its_evidence(world: World) -> None:
+    address = await world.west.gateway_address()
+    found = await becomes(world.east, "FederatedService", RECORD, "True")
+    assert found == f"True Answered: answered through {address}:15443 as {IDENTITY}"
+    controller = "spiffe://cluster.local/ns/istio-system/sa/federation-controller-west"
+    found = await becomes(world.east, "RemoteMesh", "west", "True")
+    assert found == f"True Answered: answered through {address}:15443 as {controller}"
+
+
+async def no_pod(world: World) -> Callable[[], Awaitable[None]]:
+    await scale(world.west, "echo-v1", 0)
+    return lambda: scale(world.west, "echo-v1", 1)
+
+
+async def no_gateway(world: World) -> Callable[[], Awaitable[None]]:
+    await scale(world.west, GATEWAY, 0, "istio-system")
+    return lambda: scale(world.west, GATEWAY, 1, "istio-system")
+
+
+async def pod_without_sidecar(world: World) -> Callable[[], Awaitable[None]]:
+    async def inject(value: str) -> None:
+        labels = {"metadata": {"labels": {"sidecar.istio.io/inject": value}}}
+        await world.west.patch("Deployment", "echo-v1", {"spec": {"template": labels}})
+
+    await inject("false")
+    return lambda: inject("true")
+
+
+def remote(**spec: Any) -> Callable[[World], Awaitable[Callable[[], Awaitable[None]]]]:
+    """The RemoteMesh says something wrong."""
+
+    async def breaks(world: World) -> Callable[[], Awaitable[None]]:
+        await world.east.remote(world.west, **IMPORT, **spec)
+        return lambda: world.east.remote(world.west, **IMPORT, port=15443)
+
+    return breaks
+
+
+@pytest.mark.parametrize(
+    ("breaks", "said"),
+    [
+        pytest.param(no_pod, "NotPassedOn", id="no pod behind it"),
+        pytest.param(pod_without_sidecar, "NotPassedOn", id="a pod without a sidecar"),
+        pytest.param(no_gateway, "GatewayNotReached", id="the gateway is down"),
+        pytest.param(remote(addresses=["127.255.255.1"]), "GatewayNotReached", id="a wrong address"),
+        # The controller's own sidecar leaves the usual port alone; it takes the connection to another, and closes it.
+        pytest.param(remote(port=15444), "NotPassedOn", id="a wrong port"),
+        pytest.param(remote(addresses=["nowhere.example.com"]), "NameNotResolved", id="a name without an address"),
+    ],
+)
+async def test_a_broken_path_is_named_and_mended_it_is_true_again(
+    world: World, breaks: Callable[[World], Awaitable[Callable[[], Awaitable[None]]]], said: str
+) -> None:
+    mends = await breaks(world)
+    await becomes(world.east, "FederatedService", RECORD, f"False {said}")
+    assert (await world.east.request(URL, from_="caller")).status != 200
+    assert await world.east.get("ServiceEntry", "import.echo.bookinfo.svc.cluster.local", "istio-system") is not None
+    await mends()
+    await becomes(world.east, "FederatedService", RECORD, "True Answered")
+
+
+async def test_the_discovery_service_is_not_whom_the_remote_should_be(world: World) -> None:
+    other = "spiffe://cluster.local/ns/istio-system/sa/somebody-else"
+    await world.east.remote(world.west, **IMPORT, identity=other)
+    found = await becomes(world.east, "RemoteMesh", "west", "False UnexpectedIdentity")
+    assert "sa/federation-controller-west answers for outbound_.15080_._." in found
+    assert f"not {other}" in found
+    await world.east.remote(world.west, **IMPORT)
+    await becomes(world.east, "RemoteMesh", "west", "True Answered")
+
+
+async def test_a_policy_of_the_application_is_beyond_the_handshake(world: World) -> None:
+    deny = manifest("AuthorizationPolicy", "deny", {"selector": {"matchLabels": {"app": "echo"}}}, namespace=NAMESPACE)
+    await world.west.apply(deny)
+    await world.east.until(URL, from_="caller", status=403)
+    found = await becomes(world.east, "FederatedService", RECORD, "True Answered")
+    assert IDENTITY in found
+    await world.west.delete("AuthorizationPolicy", "deny")
+    await world.east.until(URL, from_="caller", mesh="west")

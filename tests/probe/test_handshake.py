@@ -1,0 +1,169 @@
+"""What one handshake shows, by real sockets: who answers, or the link that is broken."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from meshfed.model.probes import Answered, Broken, Link, Way
+from meshfed.probe import Roots, handshake
+from meshfed_sandbox.dataplane.trust import Trust
+
+SNI = "outbound_.9080_._.ratings.default.svc.cluster.local"
+WHO = "spiffe://cluster.local/ns/default/sa/ratings"
+Served = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+class Mesh:
+    """A mesh with a root of its own, or of another time."""
+
+    def __init__(self) -> None:
+        self.late = timedelta(0)
+        self._trust = Trust({"west": "cluster.local"}, clock=lambda: datetime.now(UTC) + self.late)
+
+    @property
+    def pem(self) -> str:
+        return "".join(self._trust.bundles("west").values())
+
+    @property
+    def roots(self) -> Roots:
+        return Roots(self.pem)
+
+    def workload(self, directory: Path) -> ssl.SSLContext:
+        """A sidecar: it shows its certificate, and takes nobody without one."""
+        credential = self._trust.issue("west", "default", "ratings")
+        file = directory / "workload.pem"
+        file.write_text(credential.private_key + credential.chain)
+        made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        made.load_cert_chain(file)
+        made.load_verify_locations(cadata=self.pem)
+        made.verify_mode = ssl.CERT_REQUIRED
+        made.set_alpn_protocols(["istio"])
+        return made
+
+
+@pytest.fixture
+def mesh() -> Mesh:
+    return Mesh()
+
+
+@asynccontextmanager
+async def at(served: Served, context: ssl.SSLContext | None = None) -> AsyncIterator[Way]:
+    server = await asyncio.start_server(served, "127.0.0.1", 0, ssl=context)
+    async with server:
+        yield Way("127.0.0.1", server.sockets[0].getsockname()[1], SNI)
+
+
+async def reads(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read(16)
+    writer.close()
+
+
+async def aborts(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()
+
+
+async def speaks_http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read(16)
+    writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    writer.close()
+
+
+async def test_a_workload_is_seen_without_a_credential(mesh: Mesh, tmp_path: Path) -> None:
+    asked: list[str] = []
+    context = mesh.workload(tmp_path)
+    context.sni_callback = lambda _socket, name, _context: asked.append(name)
+    async with at(reads, context) as way:
+        found = await handshake(way, mesh.roots)
+    assert isinstance(found, Answered)
+    assert found.identity == WHO
+    assert found.expires > datetime.now(UTC).timestamp()
+    assert asked == [SNI]
+
+
+async def test_another_root(mesh: Mesh, tmp_path: Path) -> None:
+    async with at(reads, Mesh().workload(tmp_path)) as way:
+        found = await handshake(way, mesh.roots)
+    assert isinstance(found, Broken)
+    assert found.link is Link.ROOT
+
+
+@pytest.mark.parametrize("shift", [-timedelta(days=2), timedelta(days=2)])
+async def test_a_certificate_that_is_not_valid_now(mesh: Mesh, tmp_path: Path, shift: timedelta) -> None:
+    mesh.late = shift
+    async with at(reads, mesh.workload(tmp_path)) as way:
+        found = await handshake(way, mesh.roots)
+    assert isinstance(found, Broken)
+    assert found.link is Link.VALIDITY
+
+
+@pytest.mark.parametrize("closes", [reads, aborts])
+async def test_a_gateway_that_does_not_know_the_name(mesh: Mesh, closes: Served) -> None:
+    async with at(closes) as way:
+        assert await handshake(way, mesh.roots) == Broken(Link.SNI)
+
+
+async def test_somebody_who_speaks_no_tls(mesh: Mesh) -> None:
+    async with at(speaks_http) as way:
+        found = await handshake(way, mesh.roots)
+    assert isinstance(found, Broken)
+    assert found.link is Link.TLS
+
+
+async def test_somebody_whose_tls_is_too_old_to_show_this(mesh: Mesh) -> None:
+    async def refuses(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(16)
+        writer.write(b"\x15\x03\x03\x00\x02\x02\x46")  # a fatal alert: protocol_version
+        writer.close()
+
+    async with at(refuses) as way:
+        found = await handshake(way, mesh.roots)
+    assert isinstance(found, Broken)
+    assert found.link is Link.TLS
+
+
+async def test_nobody_behind_the_gateway(mesh: Mesh) -> None:
+    ends = asyncio.Event()
+
+    async def swallows(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await ends.wait()
+        writer.close()
+
+    async with at(swallows) as way:
+        found = await handshake(way, mesh.roots, seconds=0.05)
+        ends.set()
+    assert isinstance(found, Broken)
+    assert found.link is Link.WORKLOAD
+
+
+async def test_nobody_at_the_address(mesh: Mesh) -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # and listens not
+        found = await handshake(Way("127.0.0.1", bound.getsockname()[1], SNI), mesh.roots)
+    assert found == Broken(Link.ADDRESS, "connection refused")
+
+
+@pytest.mark.parametrize("name", ["nobody.invalid", "a..b", "x" * 70 + ".example"])
+async def test_a_name_without_an_address(mesh: Mesh, name: str) -> None:
+    found = await handshake(Way(name, 15443, SNI), mesh.roots)
+    assert isinstance(found, Broken)
+    assert found.link is Link.NAME
+
+
+@pytest.mark.parametrize("pem", ["", "nonsense", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
+def test_roots_that_are_none(pem: str) -> None:
+    with pytest.raises(ValueError, match=r"no certificates in PEM|[Ee]mpty"):
+        Roots(pem)
+
+
+def test_several_roots(mesh: Mesh) -> None:
+    both = mesh.pem + Mesh().pem
+    assert len(Roots(both).context.get_ca_certs()) == len(x509.load_pem_x509_certificates(both.encode())) == 2

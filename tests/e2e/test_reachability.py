@@ -137,3 +137,20 @@ async def test_a_policy_of_the_application_is_beyond_the_handshake(world: World)
     assert IDENTITY in found
     await world.west.delete("AuthorizationPolicy", "deny")
     await world.east.until(URL, from_="caller", mesh="west")
+
+
+async def test_a_sidecar_that_lets_nothing_unknown_through_is_named(world: World) -> None:
+    """Its own sidecar closes what the controller begins, as under REGISTRY_ONLY, where nobody left the port out."""
+
+    async def leave_out(ports: str | None) -> None:
+        annotations = {"traffic.sidecar.istio.io/excludeOutboundPorts": ports}
+        template = {"spec": {"template": {"metadata": {"annotations": annotations}}}}
+        await world.east.patch("Deployment", "federation-controller", template, "istio-system")
+
+    await leave_out(None)
+    for kind, name in (("RemoteMesh", "west"), ("FederatedService", RECORD)):
+        found = await becomes(world.east, kind, name, "Unknown NotProbed")
+        assert "it is this controller's own sidecar that closes the handshakes: name port 15443" in found
+    await world.east.until(URL, from_="caller", mesh="west")
+    await leave_out("15443")
+    await becomes(world.east, "FederatedService", RECORD, "True Answered")

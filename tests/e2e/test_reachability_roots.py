@@ -37,8 +37,9 @@ async def test_behind_a_router_a_route_that_is_missing_is_named(tmp_path: Path) 
         await world.federate()
         await world.west.export("echo.bookinfo")
         await becomes(world.east, "FederatedService", RECORD, "True Answered")
-        await world.west.patch("Deployment", "federation-controller", {"spec": {"replicas": 0}}, "istio-system")
+        paused = {"annotations": {"federation.openshift-service-mesh.io/paused": "true"}}
         for route in await world.west.list("Route", "istio-system"):
             if "echo" in route["spec"]["host"]:
-                await world.west.delete("Route", route["metadata"]["name"], "istio-system")
-        await becomes(world.east, "FederatedService", RECORD, "False")
+                another = {"metadata": paused, "spec": {"host": "another.bookinfo.svc.cluster.local"}}
+                await world.west.patch("Route", route["metadata"]["name"], another, "istio-system")
+        await becomes(world.east, "FederatedService", RECORD, "False NotPassedOn")

@@ -13,7 +13,7 @@ from typing import Any
 
 from meshfed.api.crds import KINDS, Kind, all_crds, crd_yaml
 from meshfed.api.v1alpha1 import API_VERSION
-from meshfed.model.reasons import CONDITIONS, EVENTS, REASONS
+from meshfed.model.reasons import CONDITIONS, EVENTS, REASONS, SEEN
 
 
 def generated() -> dict[Path, str]:
@@ -36,7 +36,7 @@ def _reasons() -> str:
             "",
             "## Condition types",
             "",
-            *_table(("Type", "What it says"), CONDITIONS),
+            *_table(("Type", "What it says", "What was seen where it is True"), CONDITIONS, SEEN),
             "",
             "## Reasons",
             "",
@@ -56,11 +56,12 @@ def _reasons() -> str:
     )
 
 
-def _table(head: tuple[str, str], rows: Mapping[Any, str]) -> Iterator[str]:
-    yield f"| {head[0]} | {head[1]} |"
-    yield "|---|---|"
-    for name, sentence in rows.items():
-        yield f"| `{name}` | {_cell(sentence)} |"
+def _table(head: tuple[str, ...], *columns: Mapping[Any, str]) -> Iterator[str]:
+    """The names, and beside each what every one of ``columns`` says of it."""
+    yield f"| {' | '.join(head)} |"
+    yield "|---" * len(head) + "|"
+    for name in columns[0]:
+        yield f"| `{name}` | {' | '.join(_cell(column[name]) for column in columns)} |"
 
 
 def _api() -> str:

@@ -13,7 +13,7 @@ import yaml
 from meshfed.api.crds import DIGEST_ANNOTATION, all_crds, crds_yaml, differences
 from meshfed.api.schema import structural
 from meshfed.api.v1alpha1 import GROUP, ExportAlias, MeshFederationStatus, RemoteMeshStatus, Staleness
-from meshfed.model.reasons import CONDITIONS, REASONS, ConditionType, Reason
+from meshfed.model.reasons import CONDITIONS, REASONS, SEEN, ConditionType, Reason
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,7 +32,7 @@ def test_the_yaml_is_the_objects_and_nothing_is_said_by_reference() -> None:
 
 
 def test_every_condition_and_reason_has_its_sentence() -> None:
-    assert set(CONDITIONS) == set(ConditionType)
+    assert set(CONDITIONS) == set(SEEN) == set(ConditionType)
     assert set(REASONS) == set(Reason)
 
 

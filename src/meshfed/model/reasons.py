@@ -32,7 +32,7 @@ class ConditionType(StrEnum):
 CONDITIONS: Final[dict[ConditionType, str]] = {
     ConditionType.READY: "Whether all that the object asks for is in place; the first to look at.",
     ConditionType.GATEWAY_READY: "On a MeshFederation: whether the federation ingress gateway is there as `spec.ingress` says.",
-    ConditionType.EXPORTS_READY: "On a MeshFederation: whether what is exported can be reached through the gateway.",
+    ConditionType.EXPORTS_READY: "On a MeshFederation: whether what is exported is written, and nothing is known that would keep the gateway from passing calls on.",
     ConditionType.CONNECTED: "On a RemoteMesh: whether its discovery service is connected.",
     ConditionType.SYNCED: "On a RemoteMesh: whether all that it offers has been received on this connection.",
     ConditionType.ACCEPTED: "On a FederatedService: whether the offer is imported, and if not, why.",
@@ -42,6 +42,21 @@ CONDITIONS: Final[dict[ConditionType, str]] = {
     ConditionType.VALID: "On a ServiceExport of the multi-cluster services API: whether its Service can be exported.",
 }
 """What each condition type speaks of, for the documentation."""
+
+
+SEEN: Final[dict[ConditionType, str]] = {
+    ConditionType.READY: "What the object's other conditions saw, and nothing beyond.",
+    ConditionType.GATEWAY_READY: "In the API: the Gateway objects, pods of the gateway that are ready, and a Service with the port and an address. Not seen: whether that address leads there from outside. The other meshes' `Reachable` says so.",
+    ConditionType.EXPORTS_READY: "In the API: what an export needs, and pods with a sidecar behind it where Pods may be read. Not seen: a request. The other meshes' `Reachable` says whether it is answered.",
+    ConditionType.CONNECTED: "An answer of the discovery service, through this controller's sidecar, which let only the remote's identity answer.",
+    ConditionType.SYNCED: "The remote's whole offer.",
+    ConditionType.ACCEPTED: "A decision, and no traffic.",
+    ConditionType.APPLIED: "The objects in the API. Not seen: whether istiod and the proxies have them yet.",
+    ConditionType.REACHABLE: "A handshake by every way that ended in the certificate of whom it should be. Not seen: a request, and what policies say to it.",
+    ConditionType.IDENTITY_UNIQUE: "What the RemoteMeshes and this mesh state, compared. Nobody was called.",
+    ConditionType.VALID: "A decision, and no traffic.",
+}
+"""What was seen where a condition is True, and what was not, for the documentation."""
 
 
 class Reason(StrEnum):

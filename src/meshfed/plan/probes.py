@@ -101,7 +101,9 @@ def of_discovery(remote: Remote) -> Probe | None:
     """Return what is to be proven of a remote's discovery service; ``None`` where another way leads there, or none."""
     if remote.discovery_address:
         return None
-    return _probe(remote, [istio.gateway_sni(remote, remote.fds_host, remote.discovery_port)], (str(remote.identity),))
+    # As for our sidecar: where nobody is stated, whoever has a certificate may be it.
+    identities = (str(remote.identity),) if remote.identity_configured else ()
+    return _probe(remote, [istio.gateway_sni(remote, remote.fds_host, remote.discovery_port)], identities)
 
 
 def _probe(remote: Remote, names: list[str | None], identities: tuple[str, ...]) -> Probe | None:

@@ -1,0 +1,66 @@
+"""What is to be proven of a way: by which SNIs, and who may answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from meshfed.api.v1alpha1 import RemoteMesh
+from meshfed.federation.merging import Candidate
+from meshfed.model.meshes import Remote
+from meshfed.model.probes import Probe
+from meshfed.plan import meshes
+from meshfed.plan.probes import of_discovery, of_import
+from tests.builders import SYSTEM, offer, remote_mesh
+
+WHO = "spiffe://cluster.local/ns/default/sa/cart"
+CONTROLLER = f"spiffe://cluster.local/ns/{SYSTEM}/sa/west"
+CART = "cart.default.svc.cluster.local"
+PORTS = offer("cart").ports
+
+
+def remote(**spec: Any) -> Remote:
+    plain = {"addresses": ["192.0.2.20", "192.0.2.21"]}
+    return meshes.remote(msgspec.convert(remote_mesh("west", **(plain | spec)), RemoteMesh))
+
+
+def imported(of: Remote, **fields: Any) -> Probe | None:
+    return of_import(Candidate(record="cart.west", remote=of, offer=offer("cart", **fields), merge=False))
+
+
+def test_each_port_through_each_address() -> None:
+    found = imported(remote(port=15444), identities=(WHO,))
+    assert found is not None
+    assert (found.remote, found.addresses, found.port) == ("west", ("192.0.2.20", "192.0.2.21"), 15444)
+    assert found.names == tuple(f"outbound_.{one.number}_._.{CART}" for one in PORTS)
+    assert found.identities == (WHO,)
+
+
+def test_an_alias_is_asked_for_by_the_exporters_own_name() -> None:
+    found = imported(remote(), sni_host="own.default.svc.cluster.local")
+    assert found is not None
+    assert found.names == tuple(f"outbound_.{one.number}_._.own.default.svc.cluster.local" for one in PORTS)
+
+
+def test_behind_a_router_by_the_name_that_the_router_knows() -> None:
+    found = imported(remote(ingressType="openshift-router", port=443))
+    assert found is not None
+    assert found.names == tuple(f"cart-{one.number}.default.svc.cluster.local" for one in PORTS)
+
+
+def test_the_discovery_service() -> None:
+    name = f"outbound_.15080_._.federation-discovery-service-west.{SYSTEM}.svc.cluster.local"
+    addresses = ("192.0.2.20", "192.0.2.21")
+    assert of_discovery(remote(identity=CONTROLLER)) == Probe("west", addresses, 15443, (name,), (CONTROLLER,))
+    assert of_discovery(remote()) == Probe("west", addresses, 15443, (name,)), "nobody is stated"
+
+
+@pytest.mark.parametrize("spec", [{"addresses": []}, {"discovery": {"address": "west.example.com:15080"}}])
+def test_where_no_way_leads_through_the_gateway_nothing_is_proven_of_discovery(spec: dict[str, Any]) -> None:
+    assert of_discovery(remote(**spec)) is None
+
+
+def test_without_an_address_nothing_is_proven_of_an_import() -> None:
+    assert imported(remote(addresses=[])) is None

@@ -365,6 +365,16 @@ def test_flags_that_go_with_permissions_and_ports_are_not_given_twice(helm_proce
             rendered(helm_process, {"controller": {"extraArgs": [f"{flag}=1"]}})
 
 
+def test_with_certificates_of_spire_istiods_roots_prove_nothing(helm_process: helm.Helm) -> None:
+    spire = {"istio": {"spire": {"enabled": True}}}
+    assert "--no-probe" in arguments(rendered(helm_process, spire))
+    bundles = {"controller": {"probe": {"trustBundle": "bundles"}}}
+    found = rendered(helm_process, spire | bundles)
+    assert "--trust-bundle=bundles" in arguments(found)
+    roles = [rule for one in found if one["kind"] == "Role" for rule in one["rules"]]
+    assert [rule["resourceNames"] for rule in roles if rule["resources"] == ["configmaps"]] == [["bundles"]]
+
+
 def test_a_text_with_a_quote_stays_one(helm_process: helm.Helm) -> None:
     labels = {"matchLabels": {"owner": "it's: {}"}}
     exported = {"rules": [{"type": "LabelSelector", "labelSelectors": [labels]}]}

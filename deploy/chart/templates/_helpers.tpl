@@ -168,6 +168,12 @@ podAntiAffinity:
 {{- end -}}
 {{- end -}}
 
+{{/* Whether ways are proven: with SPIRE's certificates the roots of istiod say nothing. */}}
+{{- define "meshfed.probes" -}}
+{{- $istiods := eq .Values.controller.probe.trustBundle "istio-ca-root-cert" -}}
+{{- if and .Values.controller.probe.enabled (not (and .Values.istio.spire.enabled $istiods)) }}true{{ end -}}
+{{- end -}}
+
 {{/* The flags that other objects of the chart go by, or values of their own set, and what to do instead. */}}
 {{- define "meshfed.ownFlags" -}}
 {{- $port := "the chart's Service, probes, PodMonitor and NetworkPolicy go by its port, which nobody else has in the pod; leave it out" -}}

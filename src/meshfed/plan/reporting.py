@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
+from meshfed import istio
 from meshfed.api.meta import RefusedCount
 from meshfed.api.v1alpha1 import FederatedService, MeshFederation
 from meshfed.derive import Context, Derived, Graph, Input
@@ -23,6 +24,7 @@ from meshfed.plan.imports import Imports
 from meshfed.plan.ingress import Ingress
 from meshfed.plan.inputs import ClusterInputs
 from meshfed.plan.keys import ExportKey, GatewayKey, ImportKey, Key, MeshKey, RemoteKey
+from meshfed.plan.mutual_tls import MutualTLS
 from meshfed.plan.probes import Probes
 from meshfed.plan.remotes import Peer, Remotes, ourselves
 from meshfed.plan.values import THIS, Applied, RemoteConnection, Settings, StatusUpdate
@@ -49,6 +51,7 @@ class Reporting:
         imports: Imports,
         objects: ImportObjects,
         ingress: Ingress,
+        mutual_tls: MutualTLS,
     ) -> None:
         self._settings = settings
         self._meshes = inputs.meshes
@@ -58,6 +61,7 @@ class Reporting:
         self._imports = imports
         self._objects = objects
         self._ingress = ingress
+        self._mutual_tls = mutual_tls
         self.connections = Input[str, RemoteConnection](graph, "the connection to RemoteMesh")
         self._applied = Input[Key, Applied](graph, "the objects of")
         """What the engine says of what is of a whole mesh."""
@@ -190,6 +194,7 @@ class Reporting:
                     shadowed_by=meshes.shadowed_by(mesh, peer.remote),
                     reachable=bool(peer.remote.addresses or peer.remote.discovery_address),
                     publish_only=peer.rules is None,
+                    plaintext=self._plaintext(context, mesh, peer),
                     offered=imported + not_imported,
                     imported=imported,
                     refused=refused,
@@ -238,6 +243,11 @@ class Reporting:
             message=f"RemoteMesh {oldest} is older and has the same `network`; every mesh needs a network of its own. "
             "Imports are kept",
         )
+
+    def _plaintext(self, context: Context, mesh: LocalMesh, peer: Peer) -> str:
+        """Return who has this mesh speak plaintext to a remote's discovery service, in words; empty where nobody."""
+        by_itself = istio.discovery_entry(mesh, peer.remote) and not istio.discovery_rule(mesh, peer.remote)
+        return self._mutual_tls.off_everywhere(context, mesh) if by_itself else ""
 
     def _sharing_identity(self, context: Context, mesh: LocalMesh, peer: Peer) -> tuple[str, ...]:
         """Return who else has a remote's identity, in words for a person."""
@@ -295,13 +305,17 @@ class Reporting:
         if mesh is None:
             return None
         left_out = self._exports.left_out(context)
-        invalid = left_out.get(Reason.INVALID, ())[:1]
+
+        def first(reason: Reason) -> str:
+            return "".join(self._exports.why(context, name) for name in left_out.get(reason, ())[:1])
+
         return statuses.exports_ready(
             statuses.ExportFacts(
                 exports_anything=context.get(self._federations.exports, THIS) is not None,
                 exported=len(context.members(self._exports.by_reason, Reason.EXPORTED)),
                 names=self._exports.names(context),
-                invalid="".join(self._exports.why(context, name) for name in invalid),
+                invalid=first(Reason.INVALID),
+                plaintext=first(Reason.MTLS_DISABLED),
                 left_out=left_out,
                 gateway_in=self._exports.gateway_in(context, mesh),
                 failed=self._failures.of(context, ("exports", "")),

@@ -6,7 +6,7 @@ from typing import Any
 
 from meshfed.api.core import Namespace, Pod, Service
 from meshfed.api.v1alpha1 import FederatedService, MeshFederation, RemoteMesh
-from meshfed.istio.peer_authentication import of_peer_authentication
+from meshfed.istio.peer_authentications import of_peer_authentication
 from meshfed.kube import Manifest
 from meshfed.model.meshes import LocalMesh
 from meshfed.plan import ImportKey, Key, Outputs, Planner, Settings, StatusUpdate, meshes

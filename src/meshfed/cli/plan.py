@@ -19,7 +19,7 @@ from meshfed.cli.exits import BadInput, Exit
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from meshfed.istio.peer_authentication import PeerAuthentication
+    from meshfed.istio.peer_authentications import PeerAuthentication
     from meshfed.model.offers import Offer
     from meshfed.model.workloads import Workload
     from meshfed.plan import Plan, PlanInputs
@@ -199,7 +199,7 @@ class _Others:
         """Take in an object, if it is of a kind that matters."""
         from meshfed.api.v1alpha1 import OWNER_NAMESPACE_LABEL
         from meshfed.istio import gateway_index
-        from meshfed.istio.peer_authentication import of_peer_authentication
+        from meshfed.istio.peer_authentications import of_peer_authentication
         from meshfed.plan.foreign_service_entries import of_service_entry
         from meshfed.plan.overrides import host_of
         from meshfed.plan.workloads import of_entry

@@ -14,7 +14,7 @@ from meshfed.api.core import Namespace, Pod, Service, ServiceExport
 from meshfed.api.crds import APPLY_COMMAND, differences
 from meshfed.api.v1alpha1 import GROUP, OWNER_NAMESPACE_LABEL, FederatedService, MeshFederation, RemoteMesh
 from meshfed.controller.faults import Faults
-from meshfed.istio.peer_authentication import PeerAuthentication, of_peer_authentication
+from meshfed.istio.peer_authentications import PeerAuthentication, of_peer_authentication
 from meshfed.kube import Client, KubeError, Reflector, Resource, Store, discover, retry_on_error
 from meshfed.model.workloads import Workload
 from meshfed.plan import Ref, foreign_service_entries, overrides, workloads

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from meshfed.api.core import Namespace, Service
 from meshfed.derive import Distinct, Graph, Input
-from meshfed.istio.peer_authentication import PeerAuthentication
+from meshfed.istio.peer_authentications import PeerAuthentication
 from meshfed.model.meshes import LocalMesh
 from meshfed.model.workloads import Workload
 from meshfed.plan.foreign_service_entries import ForeignServiceEntry

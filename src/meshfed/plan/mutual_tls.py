@@ -1,7 +1,7 @@
 """Where PeerAuthentications of others turn mTLS off, which every way from mesh to mesh needs.
 
 At an exporter, its gateway passes nothing on to a port without it. At an importer, clients would speak plaintext to the
-gateway of the remote. What counts for whom is `meshfed.istio.peer_authentication`'s to say.
+gateway of the remote. What counts for whom is `meshfed.istio.peer_authentications`'s to say.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from meshfed.derive import Context, Derived, Graph, Index, SubsetIndex
-from meshfed.istio.peer_authentication import PeerAuthentication, Ruling, WorkloadModes, namespace_mode, workload_modes
+from meshfed.istio.peer_authentications import PeerAuthentication, Ruling, WorkloadModes, namespace_mode, workload_modes
 from meshfed.model.imports import LocalService
 from meshfed.model.meshes import LocalMesh
 from meshfed.model.workloads import Workload

@@ -19,7 +19,7 @@ from typing import Any, Final, Literal, get_args
 import msgspec
 
 Mode = Literal["DISABLE", "PERMISSIVE", "STRICT"]
-_MODES: Final = frozenset(get_args(Mode))
+_MODES: Final = get_args(Mode)
 
 Name = tuple[str, str]
 """Namespace and name."""

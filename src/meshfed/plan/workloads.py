@@ -45,7 +45,7 @@ def of_entry(entry: Mapping[str, Any]) -> Workload:
         {key: value for key, value in labels.items() if isinstance(value, str)},
         account=str(spec.get("serviceAccount") or ""),
         ready=True,
-        ports={name: port for name, port in _mapping(spec.get("ports")).items() if isinstance(port, int)},
+        ports={name: port for name, port in _mapping(spec.get("ports")).items() if isinstance(port, int) and port},
         is_entry=True,
     )
 

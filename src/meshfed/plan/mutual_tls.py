@@ -79,7 +79,7 @@ class MutualTLS:
         """
         namespace = local.host.namespace
         whole = self._namespace(context, mesh, namespace)
-        labels = (local.selector | WORKLOAD).items()
+        labels = labelled(namespace, (local.selector | WORKLOAD).items())
         return whole.off or self._workload(context, mesh, namespace, labels).of_port(port).off
 
     def off_at(self, context: Context, mesh: LocalMesh, place: Place) -> dict[int, str]:
@@ -100,34 +100,37 @@ class MutualTLS:
         local = context.get(self._locals.services, place)
         if local is None or local.selects is None:
             return
-        for workload in self._behind(context, local):
-            modes = self._workload(context, mesh, place[0], workload.labels)
+        for workload, labels in self._behind(context, local, place[0]):
+            modes = self._workload(context, mesh, place[0], labels)
             for port in local.service.ports:
                 number = port_of(workload, port)
                 if number is not None:
                     yield port.number, modes.of_port(number)
 
-    def _behind(self, context: Context, local: Local) -> list[Workload]:
-        """Return what is in the mesh behind a Service, in a stable order.
+    def _behind(self, context: Context, local: Local, namespace: str) -> list[tuple[Workload, frozenset[Any]]]:
+        """Return what is in the mesh behind a Service, in a stable order, and the labels of each (`labelled`).
 
         Where nothing is, or nobody knows what, one that has the labels that the Service selects by and no others:
         whoever comes has them too.
         """
-        found = context.members(self._locals.workloads, local.selects or frozenset())
-        behind = sorted((one for _, one in found if one.in_mesh), key=lambda one: (one.labels, one.ports))
-        if behind:
-            return behind
+        workloads = self._locals.workloads
+        found = sorted(
+            (sort for sort in context.members(workloads, local.selects or frozenset()) if sort[1].in_mesh),
+            key=lambda sort: (sort[1].labels, sort[1].ports),
+        )
+        if found:
+            # By the set that is there already: there are as many as Pods that differ.
+            return [(sort[1], workloads.items_of(sort) or frozenset()) for sort in found]
         named = {port.target_port: _ANY_PORT for port in local.service.ports if isinstance(port.target_port, str)}
-        return [Workload(labels=tuple(sorted(local.service.selector.items())), ports=tuple(sorted(named.items())))]
+        coming = Workload(labels=tuple(sorted(local.service.selector.items())), ports=tuple(sorted(named.items())))
+        return [(coming, labelled(namespace, coming.labels))]
 
-    def _workload(
-        self, context: Context, mesh: LocalMesh, namespace: str, labels: Iterable[tuple[str, str]]
-    ) -> WorkloadModes:
+    def _workload(self, context: Context, mesh: LocalMesh, namespace: str, labels: frozenset[Any]) -> WorkloadModes:
         inherited = self._namespace(context, mesh, namespace)
         if namespace == mesh.control_plane_namespace:
             return workload_modes({}, inherited)
-        selecting = context.members(self._selecting, labelled(namespace, labels))
-        return workload_modes(self._read(context, selecting), inherited)
+        selecting = self._read(context, context.members(self._selecting, labels))
+        return workload_modes(selecting, inherited)
 
     def _namespace(self, context: Context, mesh: LocalMesh, namespace: str) -> Ruling:
         own = context.get(self._namespaces, namespace)

@@ -41,7 +41,7 @@ def test_what_matters_of_one() -> None:
         {"selector": {"matchLabels": None}, "mtls": {"mode": "UNSET"}},
         {"selector": [], "mtls": [], "portLevelMtls": ["8080"]},
         {"selector": {"matchLabels": {"app": 7}}, "mtls": {"mode": "SOMETHING"}, "portLevelMtls": {"http": {}}},
-        {"mtls": {"mode": ["DISABLE"]}},
+        {"mtls": {"mode": ["DISABLE"]}, "portLevelMtls": {"1" * 5000: {"mode": "DISABLE"}, "": None}},
     ],
 )
 def test_whatever_else_it_says_it_can_be_read(spec: Any) -> None:

@@ -84,7 +84,7 @@ class Namespace(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel")
 class ContainerPort(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     """A port of a container, by whose name a Service may ask for it."""
 
-    container_port: int
+    container_port: int = 0
     name: str = ""
     protocol: str = "TCP"
 

@@ -13,6 +13,7 @@ A DestinationRule that states a mode of TLS comes before either.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final, Literal, get_args
 
@@ -20,6 +21,8 @@ import msgspec
 
 Mode = Literal["DISABLE", "PERMISSIVE", "STRICT"]
 _MODES: Final = get_args(Mode)
+
+_PORT: Final = re.compile("[0-9]{1,5}")
 
 Name = tuple[str, str]
 """Namespace and name."""
@@ -66,7 +69,7 @@ def of_peer_authentication(found: Mapping[str, Any]) -> PeerAuthentication:
         created=str(metadata.get("creationTimestamp") or ""),
         selector={key: value for key, value in labels.items() if isinstance(value, str)},
         mode=_mode(spec.get("mtls")),
-        ports={int(number): _mode(mtls) for number, mtls in ports.items() if str(number).isdecimal()},
+        ports={int(number): _mode(mtls) for number, mtls in ports.items() if _PORT.fullmatch(str(number))},
     )
 
 

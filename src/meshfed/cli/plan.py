@@ -296,13 +296,14 @@ def _warnings(inputs: PlanInputs, result: Plan, namespace: str) -> Iterator[str]
     """Yield what a person should know beside the objects."""
     from meshfed.model.reasons import Reason
 
+    told = {Reason.DUPLICATE, Reason.NAME_CONFLICT, Reason.INVALID, Reason.NAME_TOO_LONG, Reason.MTLS_DISABLED}
     if not inputs.federations:
         yield f"there is no MeshFederation in namespace {namespace}, so the controller would write nothing"
     for name in sorted(result.unresolved):
         yield f"no IP of {name} is known, so it gets no WorkloadEntries: give it with --resolve {name}=IP"
     for status in result.statuses:
         for condition in status.conditions:
-            if condition.reason in {Reason.DUPLICATE, Reason.NAME_CONFLICT, Reason.INVALID, Reason.NAME_TOO_LONG}:
+            if condition.reason in told:
                 yield f"{status.kind} {status.namespace}/{status.name}: {condition.reason}: {condition.message}"
                 break
 

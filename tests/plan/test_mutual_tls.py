@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from meshfed.derive import Unknown
 from meshfed.federation.exports import decide
 from meshfed.kube import Manifest
-from meshfed.plan import ExportKey, MeshStatusKey
+from meshfed.plan import Applied, ExportKey, GatewayKey, MeshKey, MeshStatusKey
 from meshfed.plan.claims import Claim
 from meshfed.plan.workloads import of_entry
 from meshfed_sandbox.dataplane.translate import read_mesh
 from meshfed_sandbox.dataplane.translate.peer_authentication import namespace_mode, port_mode
 from tests.builders import (
+    GATEWAY,
     SYSTEM,
     federated_service,
     host,
@@ -304,6 +305,20 @@ def test_a_rule_of_ours_that_states_mtls_does_not_cut_local_pods_off() -> None:
     assert accepted(world).startswith("MTLSDisabled")
     world.put(peer_authentication("theirs", app="ratings", ports={15443: "DISABLE"}))
     assert accepted(world).startswith("Accepted")
+
+
+@pytest.mark.parametrize(("root", "ready"), [(SYSTEM, "False MTLSDisabled"), ("istiod", "True Applied")])
+def test_the_discovery_service_is_not_reached_where_our_own_peer_authentication_counts_for_nobody(
+    root: str, ready: str
+) -> None:
+    front = service(f"gateway.{SYSTEM}", selector=GATEWAY, ports=[port(15443)], externalIPs=["192.0.2.1"])
+    world = World(mesh_federation(controlPlaneNamespace=root), front)
+    world.settle()
+    for key in (MeshKey(), GatewayKey(0)):
+        world.planner.applied_changed(key, Applied("applied"))
+    assert world.conditions("MeshFederation", "east")["GatewayReady"] == "True Applied"
+    world.put(peer_authentication("default", "DISABLE", namespace=root))
+    assert world.conditions("MeshFederation", "east")["GatewayReady"] == ready
 
 
 # --- as the proxies of the sandbox are told

@@ -297,7 +297,20 @@ class Reporting:
         """Return whether the gateway's objects are in place, and what is wrong with it."""
         keys: list[Key] = [*map(GatewayKey, self._exports.gateways(context)), MeshKey()]
         trouble = self._ingress.trouble(context, self._exports.ports(context))
+        if trouble is None or trouble.status == "True":
+            trouble = self._no_way_to_discovery(context) or trouble
         return statuses.gateway_ready([context.get(self._applied, key) for key in keys], trouble)
+
+    def _no_way_to_discovery(self, context: Context) -> Condition | None:
+        """Return why the gateway passes nobody on to the discovery service, which is behind it too.
+
+        Our own PeerAuthentication has mTLS for it, but for nobody in the root namespace.
+        """
+        mesh = context.get(self._meshes, THIS)
+        if mesh is None or mesh.namespace != mesh.control_plane_namespace:
+            return None
+        off = self._mutual_tls.off_everywhere(context, mesh)
+        return statuses.no_way_to_discovery(off) if off else None
 
     def _exports_ready(self, context: Context, _this: str) -> Condition | None:
         """Return whether what is exported works, and what is left out."""

@@ -296,6 +296,17 @@ def gateway_ready(gateways: Sequence[Applied | None], ingress: Condition | None)
     )
 
 
+def no_way_to_discovery(off: str) -> Condition:
+    """Say that the gateway cannot pass anybody on to the discovery service; ``off`` names who turns mTLS off."""
+    return condition(
+        ConditionType.GATEWAY_READY,
+        holds=False,
+        reason=Reason.MTLS_DISABLED,
+        message=f"{off} holds for the whole mesh, so the gateway does not reach this mesh's discovery service, and "
+        "other meshes hear nothing; set PERMISSIVE there",
+    )
+
+
 def exports_ready(facts: ExportFacts) -> Condition:
     """Say whether what is exported works, and what is left out."""
     left_out = "".join(

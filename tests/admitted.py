@@ -122,6 +122,8 @@ def values(schema: JsonObject, name: str = "") -> st.SearchStrategy[Any]:
 def _takes_known(schema: JsonObject, name: str) -> bool:
     if name == "ports":
         return "number" in schema.get("items", {}).get("properties", {})
+    if name == "selector":
+        return "additionalProperties" in schema  # not one by `matchLabels`
     return schema.get("type") in {"string", "array", "object"} and not {"enum", "x-kubernetes-validations"} & set(
         schema
     )

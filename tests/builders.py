@@ -224,6 +224,25 @@ def service_entry(name: str, *hosts: str, namespace: str = SYSTEM, **spec: Any) 
     return manifest("ServiceEntry", name, plain | spec, namespace=namespace)
 
 
+def peer_authentication(
+    name: str,
+    mode: str = "",
+    *,
+    namespace: str = "default",
+    app: str = "",
+    ports: Mapping[int, str] | None = None,
+    created: str = "",
+) -> Manifest:
+    """Make a PeerAuthentication that another than us wrote, for the workloads of ``app``, else for the namespace."""
+    spec = {
+        "selector": {"matchLabels": {"app": app}} if app else None,
+        "mtls": {"mode": mode} if mode else None,
+        "portLevelMtls": {str(number): {"mode": of} for number, of in (ports or {}).items()},
+    }
+    plain = {key: value for key, value in spec.items() if value}
+    return manifest("PeerAuthentication", name, plain, namespace=namespace, creationTimestamp=created)
+
+
 # --- our own kinds
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from meshfed.api.core import Namespace, Pod, Service
 from meshfed.api.v1alpha1 import FederatedService, MeshFederation, RemoteMesh
+from meshfed.istio.peer_authentications import of_peer_authentication
 from meshfed.kube import Manifest
 from meshfed.model.meshes import LocalMesh
 from meshfed.plan import ImportKey, Key, Outputs, Planner, Settings, StatusUpdate, meshes
@@ -38,7 +39,7 @@ class World:
     def put(self, *objects: Manifest) -> World:
         """Create or replace objects."""
         for given in objects:
-            self._change(given, stored(given))
+            self._change(given, stored(given) if given["kind"] in TYPES else given)
         return self
 
     def remove(self, *objects: Manifest) -> World:
@@ -60,6 +61,9 @@ class World:
                 self.planner.inputs.services.put((namespace, name), now)
             case "Pod":
                 self.planner.inputs.workloads.put(("Pod", namespace, name), None if now is None else of_pod(now))
+            case "PeerAuthentication":
+                found = None if now is None else of_peer_authentication(now)
+                self.planner.inputs.peer_authentications.put((namespace, name), found)
             case "FederatedService":
                 self.planner.offer_changed(name, now)
 

@@ -17,6 +17,7 @@ import msgspec
 from meshfed.api.core import Namespace, Pod, Service
 from meshfed.api.v1alpha1 import OWNER_NAMESPACE_LABEL, FederatedService, MeshFederation, RemoteMesh
 from meshfed.istio import gateway_index
+from meshfed.istio.peer_authentications import of_peer_authentication
 from meshfed.kube import Manifest
 from meshfed.model.workloads import Workload
 from meshfed.plan import PlanInputs, Settings, plan_all
@@ -52,6 +53,9 @@ def planned(mesh: Mesh, *others: Remote) -> dict[Name, Manifest]:
         workloads=tuple(_workloads(mesh)),
         rules=tuple((_name(one)[1:], host_of(one)) for one in _of_others(mesh, "destinationrules")),
         entries=tuple((_name(one)[1:], of_service_entry(one)) for one in _of_others(mesh, "serviceentries")),
+        peer_authentications=tuple(
+            (_name(one)[1:], of_peer_authentication(one)) for one in _of_others(mesh, "peerauthentications")
+        ),
         records=_read(mesh, FederatedService, "federatedservices"),
         gateways=tuple(
             (index, tuple(host for server in servers for host in server["hosts"]))

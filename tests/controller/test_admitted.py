@@ -25,6 +25,7 @@ from meshfed.controller.writing.statuses import StatusWriter
 from meshfed.fds import Dialect, NotReady, Refused, Unreachable, Update
 from meshfed.fds.updates import Rejected
 from meshfed.istio import reference
+from meshfed.istio.peer_authentications import of_peer_authentication
 from meshfed.kube import Resource, Store
 from meshfed.kube.desired import observe
 from meshfed.kube.store import Key as ObjectName
@@ -53,7 +54,7 @@ TYPES: dict[str, type[msgspec.Struct]] = {
     "Pod": Pod,
 }
 OURS = ("MeshFederation", "RemoteMesh", "FederatedService")
-BESIDE = ("WorkloadEntry", "DestinationRule", "ServiceEntry")
+BESIDE = ("WorkloadEntry", "DestinationRule", "ServiceEntry", "PeerAuthentication")
 WRITTEN = ("Gateway", "ServiceEntry", "WorkloadEntry", "DestinationRule", "EnvoyFilter", "Route")
 RESOURCES = [
     Resource(group, version, kind.lower(), kind)
@@ -191,6 +192,8 @@ class World:
                 self.planner.inputs.rules.put(key, None if gone else host_of(obj) or None)
             case "ServiceEntry":
                 self.planner.inputs.entries.put(key, None if gone else of_service_entry(obj))
+            case "PeerAuthentication":
+                self.planner.inputs.peer_authentications.put(key, None if gone else of_peer_authentication(obj))
 
     def settle(self) -> None:
         while turn := self.planner.take_dirty():

@@ -35,6 +35,7 @@ _PORTS = (
     [{"name": "db", "port": 5432, "appProtocol": "tcp"}, {"name": "http", "port": 9080}],
     [{"name": "dns", "port": 53, "protocol": "UDP"}],
 )
+_MTLS = "PeerAuthentication"
 _PODS = ("p1", "p2", "p3")
 
 
@@ -159,7 +160,9 @@ class _Walker:
         return Delete("Service", self._one("default", "shop"), self._one(*_NAMES))
 
     def _of_others_gone(self) -> Step:
-        kind, name = self._one(("Pod", self._one(*_PODS)), ("DestinationRule", "theirs"), ("ServiceEntry", "theirs"))
+        kind, name = self._one(
+            ("Pod", self._one(*_PODS)), *((kind, "theirs") for kind in ("DestinationRule", "ServiceEntry", _MTLS))
+        )
         return Delete(kind, self._one("default", "shop"), name)
 
     def _gone(self) -> Step:
@@ -199,13 +202,17 @@ class _Walker:
     def _of_others(self) -> Manifest:
         host = self._one("a", "b.default.svc.cluster.local", "*.shop.svc.cluster.local", "*.west.example", "pay")
         selector = self._one({"app": "a"}, {"app": "b"}, {"v": "1"})
+        where = self._one("default", "shop", SYSTEM)
+        # Of the whole mesh it would end all federation for good: nothing takes that one away.
+        mtls = {"mtls": {"mode": self._one("DISABLE", "STRICT") if where != SYSTEM else "STRICT"}}
         kind, spec = self._one(
+            (_MTLS, mtls | self._mostly({"selector": {"matchLabels": selector}}, {})),
             ("DestinationRule", {"host": host, "trafficPolicy": {"outlierDetection": {"consecutive5xxErrors": 1}}}),
             ("ServiceEntry", {"hosts": ["vm.example"], "workloadSelector": {"labels": selector}}),
         )
         if kind == "ServiceEntry":
             spec |= {"ports": [{"number": 80, "name": "http", "protocol": "HTTP"}], "resolution": "STATIC"}
-        return manifest(kind, "theirs", spec, namespace=self._one("default", "shop", SYSTEM))
+        return manifest(kind, "theirs", spec, namespace=where)
 
     def _offer(self) -> Offer:
         name = f"{self._one(*_NAMES)}.{self._mostly('default', 'shop', 'kube-system', SYSTEM)}"

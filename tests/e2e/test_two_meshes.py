@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import msgspec
 import pytest
 import pytest_asyncio
 
+from tests.builders import peer_authentication
 from tests.e2e.load import load
 from tests.e2e.probes import BOTH_SIDES, EXPORTS, PORTS, PROBES, PROTOCOLS, Probe, bring, complaints, echo, hold, run
-from tests.sandbox.dataplane.world import MeshWorld, World
+from tests.sandbox.dataplane.world import NAMESPACE, MeshWorld, World
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
@@ -107,11 +109,7 @@ async def test_an_export_that_its_gateway_does_not_see(world: World) -> None:
     async def seen_in(namespaces: str | None, says: str) -> None:
         patch = {"metadata": {"annotations": {"networking.istio.io/exportTo": namespaces}}}
         await world.west.patch("Service", "echo", patch)
-
-        async def said() -> bool:
-            return (await world.west.condition("MeshFederation", "west", "ExportsReady")).startswith(says)
-
-        await eventually(said, what=says)
+        await said(world.west, "MeshFederation west", "ExportsReady", says)
 
     async def all_fail() -> bool:
         return len(await complaints(world, PROTOCOLS)) == len(PROTOCOLS)
@@ -123,6 +121,91 @@ async def test_an_export_that_its_gateway_does_not_see(world: World) -> None:
     await hold(world, PROBES)
     await seen_in(None, "True Exporting")
     await hold(world, PROBES)
+
+
+async def said(mesh: MeshWorld, name: str, condition: str, says: str) -> None:
+    """Wait until a condition of an object, ``Kind name``, is as status, reason and message begin."""
+
+    kind, short = name.split()
+
+    async def found() -> bool:
+        return (await mesh.condition(kind, short, condition)).startswith(says)
+
+    await eventually(found, what=f"{name}: {condition}: {says}")
+
+
+def without_mtls(name: str = "theirs", app: str = "echo-pods", **what: Any) -> dict[str, Any]:
+    """A PeerAuthentication that turns mTLS off, of all that is served or at some ports."""
+    return peer_authentication(name, namespace=NAMESPACE, app=app, **(what or {"mode": "DISABLE"}))
+
+
+HERE_IN_PLAINTEXT = [
+    msgspec.structs.replace(probe, answered_by=frozenset({"east"}), identity="") for probe in BOTH_SIDES
+]
+"""Calls that the local Pods alone answer, who cannot tell who calls."""
+
+
+async def test_an_export_that_is_served_without_mtls(world: World) -> None:
+    """Its port is not offered, and the MeshFederation says why; other ports are answered as before."""
+    first, *others = PROTOCOLS
+    await hold(world, PROBES)
+    await world.west.apply(without_mtls(ports={PORTS["http"]: "DISABLE"}))
+    await said(
+        world.west, "MeshFederation west", "ExportsReady", "False MTLSDisabled: ports of bookinfo/both, bookinfo/e"
+    )
+    await eventually(lambda: refused(world, first), what="the gateway has nobody to pass it on to")
+    await hold(world, others)
+
+    async def left_out() -> bool:
+        offer = await world.east.get("FederatedService", "echo.bookinfo.svc.cluster.local.west", "istio-system")
+        return offer is not None and PORTS["http"] not in {port["number"] for port in offer["spec"]["ports"]}
+
+    await eventually(left_out, what="east is not offered the port")
+    await world.west.apply(without_mtls(mode="DISABLE"))
+    await eventually(lambda: none_holds(world), what="no port is reached")
+    await said(world.west, "MeshFederation west", "ExportsReady", "False MTLSDisabled")
+    await world.west.delete("PeerAuthentication", "theirs")
+    await hold(world, PROBES)
+    await said(world.west, "MeshFederation west", "ExportsReady", "True Exporting")
+
+
+async def refused(world: World, probe: Probe) -> bool:
+    """Whether a request gets no answer."""
+    return bool(await probe.complaint(world))
+
+
+async def test_an_import_that_clients_would_call_in_plaintext(world: World) -> None:
+    """A PeerAuthentication for the local Pods would be for the remote's endpoints too: these do not join them."""
+    offer = "FederatedService both.bookinfo.svc.cluster.local.west"
+    await hold(world, PROBES)
+    await world.east.apply(without_mtls())
+    await said(world.east, offer, "Accepted", "False MTLSDisabled: PeerAuthentication bookinfo/theirs (`mtls.mode: DIS")
+    await hold(world, [*(probe for probe in PROBES if probe not in BOTH_SIDES), *HERE_IN_PLAINTEXT])
+    # The Pods' own ports are not those at which the remote's gateway is dialled.
+    await world.east.apply(without_mtls(ports={PORTS["http"]: "DISABLE"}))
+    await said(world.east, offer, "Accepted", "True Accepted")
+    await hold(world, PROBES[: -len(BOTH_SIDES)] + BOTH_SIDES[1:])
+    await world.east.apply(without_mtls(), without_mtls("default", app=""))
+    await said(world.east, offer, "Accepted", "False MTLSDisabled: PeerAuthentication bookinfo/default")
+    await hold(world, HERE_IN_PLAINTEXT)
+    await world.east.delete("PeerAuthentication", "theirs")
+    await world.east.apply(peer_authentication("default", "STRICT", namespace=NAMESPACE))
+    await hold(world, PROBES)
+
+
+async def test_a_mesh_without_mtls(world: World) -> None:
+    """Nothing is imported into it, and its RemoteMesh says so."""
+    await world.east.delete("PeerAuthentication", "default")
+    await world.east.apply(peer_authentication("default", "DISABLE", namespace="istio-system"))
+    await said(world.east, "RemoteMesh west", "Ready", "False MTLSDisabled: PeerAuthentication istio-system/default")
+    await said(world.east, "FederatedService echo.bookinfo.svc.cluster.local.west", "Accepted", "False MTLSDisabled")
+    await hold(world, HERE_IN_PLAINTEXT)
+    alone = [probe for probe in PROBES if probe not in BOTH_SIDES]
+    assert len(await complaints(world, alone)) == len(alone)
+    await world.east.delete("PeerAuthentication", "default", "istio-system")
+    await world.east.apply(peer_authentication("default", "STRICT", namespace=NAMESPACE))
+    await hold(world, PROBES)
+    await said(world.east, "RemoteMesh west", "Ready", "True Ready")
 
 
 NEWCOMER = "newcomer"

@@ -283,6 +283,6 @@ def test_every_reason_a_person_has_to_act_on_is_in_troubleshooting() -> None:
         *(reason for reason in Reason if reason.startswith("Gateway")),
         *(Reason.UNREACHABLE, Reason.PERMISSION_DENIED, Reason.IDENTITY_AMBIGUOUS, Reason.IDENTITY_SHADOWED),
         *(Reason.NAME_CONFLICT, Reason.NOT_OWNED, Reason.DRIFT_CONFLICT, Reason.WRITE_FAILED),
-        *(Reason.NO_MESH_ENDPOINTS, Reason.HIDDEN_FROM_GATEWAY, Reason.ROUTE_NOT_ADMITTED),
+        *(Reason.NO_MESH_ENDPOINTS, Reason.MTLS_DISABLED, Reason.HIDDEN_FROM_GATEWAY, Reason.ROUTE_NOT_ADMITTED),
     ]
     assert [str(reason) for reason in acted_on if f"`{reason}`" not in text] == []

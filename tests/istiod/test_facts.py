@@ -56,6 +56,15 @@ def _strict() -> ProxyConfig:
     return told(PeerAuthentication=[istio("mesh", {"mtls": {"mode": "STRICT"}})])
 
 
+def _plaintext_alone() -> ProxyConfig:
+    off = {"selector": {"matchLabels": {"app": "ratings"}}, "mtls": {"mode": "DISABLE"}}
+    return told(PeerAuthentication=[istio("off", off, namespace="bookinfo")])
+
+
+def _plaintext_everywhere() -> ProxyConfig:
+    return told(PeerAuthentication=[istio("off", {"mtls": {"mode": "DISABLE"}}, namespace="bookinfo")])
+
+
 def _denied() -> ProxyConfig:
     return told(AuthorizationPolicy=[istio("none", {}, namespace="bookinfo")])
 
@@ -77,6 +86,8 @@ def _another_port() -> ProxyConfig:
     [
         (_without_endpoints, f"endpoints {CLUSTER}: "),
         (_strict, "inbound 8080: "),
+        (_plaintext_alone, f"endpoints {CLUSTER}"),
+        (_plaintext_everywhere, f"cluster {CLUSTER}: sockets"),
         (_denied, "inbound 8080: "),
         (_sni, f"cluster {CLUSTER}: sockets"),
         (_another_port, "routes 9080: "),

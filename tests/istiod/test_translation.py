@@ -134,6 +134,23 @@ async def test_two_meshes(tmp_path: Path) -> None:
             await west.patch("Service", "echo", {"metadata": {"annotations": annotations}})
             await both.hold(f"an export with exportTo {seen}")
 
+        for off in WITHOUT_MTLS:
+            for mesh in (east, west):
+                await mesh.apply(off)
+            await both.hold(f"without mTLS by {off['spec']} in {off['metadata']['namespace']}")
+            for mesh in (east, west):
+                await mesh.delete("PeerAuthentication", off["metadata"]["name"], off["metadata"]["namespace"])
+        # The namespace's own is older than any of these, and one for some of its Pods leaves their clients as they are.
+        for spec in ({"mtls": {"mode": "DISABLE"}}, {"mtls": {"mode": "STRICT"}}):
+            for mesh in (east, west):
+                await mesh.apply(
+                    _security("PeerAuthentication", "default", spec),
+                    _security("PeerAuthentication", "on", ECHO | {"mtls": {"mode": "STRICT"}}),
+                )
+            await both.hold(f"the namespace has {spec}, and some Pods STRICT")
+            for mesh in (east, west):
+                await mesh.delete("PeerAuthentication", "on")
+
         for policy in POLICIES:
             for mesh in (east, west):
                 await mesh.apply(policy)
@@ -153,6 +170,18 @@ def _security(kind: str, name: str, spec: Mapping[str, Any], namespace: str = "b
 
 
 ECHO = {"selector": {"matchLabels": {"app": "echo-pods"}}}
+WITHOUT_MTLS = (
+    _security("PeerAuthentication", "off", ECHO | {"portLevelMtls": {"8080": {"mode": "DISABLE"}}}),
+    _security("PeerAuthentication", "off", ECHO | {"portLevelMtls": {"15443": {"mode": "DISABLE"}}}),
+    _security("PeerAuthentication", "off", ECHO | {"mtls": {"mode": "DISABLE"}}),
+    _security(
+        "PeerAuthentication", "off", {"mtls": {"mode": "DISABLE"}, "portLevelMtls": {"8080": {"mode": "STRICT"}}}
+    ),
+    _security("PeerAuthentication", "off", ECHO | {"mtls": {"mode": "DISABLE"}}, "istio-system"),
+    _security("PeerAuthentication", "off", {"mtls": {"mode": "DISABLE"}}, "istio-system"),
+)
+"""Applied one after the other, none beside another of them."""
+
 POLICIES = (
     _security(
         "PeerAuthentication",

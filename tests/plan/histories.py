@@ -6,6 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from meshfed.istio.peer_authentications import PeerAuthentication
 from meshfed.kube import Manifest
 from meshfed.model.offers import TLS_MODE
 from meshfed.plan import Ref
@@ -116,6 +117,17 @@ virtual_machines = st.tuples(
         st.sampled_from(["one", "two"]),
     ),
 )
+peer_authentications = st.tuples(
+    st.sampled_from([("default", "p"), ("default", "q"), ("istio-system", "p")]),
+    st.none()
+    | st.builds(
+        PeerAuthentication,
+        created=st.sampled_from([WEST, NORTH]),
+        selector=st.sampled_from([{}, {"app": "a"}, {"app": "b"}, {"v": "1"}]),
+        mode=st.sampled_from([None, "DISABLE", "STRICT"]),
+        ports=st.sampled_from([{}, {80: "DISABLE"}, {15443: "DISABLE"}]),
+    ),
+)
 resolutions = st.tuples(st.just("gw.example"), st.sampled_from([(), ("192.0.2.7",), ("192.0.2.8", "192.0.2.7")]))
 objects = st.one_of(services, offers, services, offers, services, offers, remotes, meshes, namespaces, pods)
 changes = st.lists(
@@ -124,6 +136,7 @@ changes = st.lists(
     | st.tuples(st.just("rule"), rules)
     | st.tuples(st.just("entry"), entries)
     | st.tuples(st.just("vm"), virtual_machines)
+    | st.tuples(st.just("mtls"), peer_authentications)
     | st.tuples(st.just("listed"), st.just((("", "pods"), None))),
     min_size=1,
     max_size=30,
@@ -140,6 +153,8 @@ def change_beside(world: World, action: str, place: tuple[str, str], value: Any)
             world.planner.inputs.entries.put(place, value)
         case "vm":
             world.planner.inputs.workloads.put(("WorkloadEntry", *place), value)
+        case "mtls":
+            world.planner.inputs.peer_authentications.put(place, value)
         case _:
             world.planner.inputs.pods_listed.put(THIS, value=True)
 

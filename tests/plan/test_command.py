@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from meshfed.cli.app import run
+from tests.builders import peer_authentication
 
 CASES = sorted(path for path in (Path(__file__).parent / "cases").iterdir() if path.is_dir())
 BOOKINFO = Path(__file__).parent / "cases" / "bookinfo"
@@ -92,6 +93,26 @@ def test_names_that_are_not_resolved_are_left_out_and_said(capsys: pytest.Captur
         "gateway.north.example=IP\n"
     )
     assert "WorkloadEntry federation/cart" not in out
+
+
+def test_where_mtls_is_turned_off_nothing_is_shared_and_that_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theirs = peer_authentication("theirs", "DISABLE")
+    ours = peer_authentication("ours", "DISABLE", namespace="istio-system")
+    ours["metadata"]["labels"] = {"federation.openshift-service-mesh.io/owner-namespace": "istio-system"}
+    (tmp_path / "theirs.yaml").write_text(yaml.safe_dump_all([theirs, ours]))
+    assert run([*command(BOOKINFO), "-f", str(tmp_path / "theirs.yaml")]) == 0
+    out, err = capsys.readouterr()
+    objects = {(one["kind"], one["metadata"]["name"]): one for one in yaml.safe_load_all(out)}
+    assert not [name for kind, name in objects if kind == "WorkloadEntry"]
+    (hosts,) = (server["hosts"] for server in objects["Gateway", "federation-ingress-gateway"]["spec"]["servers"])
+    assert hosts == ["federation-discovery-service-east.istio-system.svc.cluster.local"]
+    warned = [line.partition(": PeerAuthentication")[0] for line in err.splitlines()]
+    assert [line.partition(": ports of")[0] for line in warned] == [
+        "warning: FederatedService istio-system/reviews.default.svc.cluster.local.west: MTLSDisabled",
+        "warning: MeshFederation istio-system/east: MTLSDisabled",
+    ]
 
 
 @pytest.mark.parametrize(

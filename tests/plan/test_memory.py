@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from meshfed.istio.peer_authentications import PeerAuthentication
 from meshfed.plan import Applied, GatewayKey, RemoteConnection
 from meshfed.plan.foreign_service_entries import ForeignServiceEntry
 from meshfed.plan.workloads import of_entry
@@ -35,6 +36,9 @@ def others(world: World, name: str, labels: dict[str, str] | None) -> None:
     entry = {"spec": {"labels": labels, "serviceAccount": f"{name}-entry"}} if labels else None
     planner.inputs.workloads.put(("WorkloadEntry", name, name), of_entry(entry) if entry else None)
     planner.inputs.rules.put((name, name), f"{name}.{name}.svc.cluster.local" if labels else None)
+    selecting = PeerAuthentication(selector=labels, mode="DISABLE", ports={1: "STRICT"}) if labels else None
+    planner.inputs.peer_authentications.put((name, name), selecting)
+    planner.inputs.peer_authentications.put((f"{name}-whole", name), PeerAuthentication() if labels else None)
     rival = ForeignServiceEntry(hosts=(f"{name}.{name}.svc.cluster.local",), selector=labels) if labels else None
     planner.inputs.entries.put((name, name), rival)
     planner.service_export_changed(name, name, 1 if labels else None)

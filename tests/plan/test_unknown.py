@@ -25,6 +25,7 @@ from tests.plan.histories import (
     entries,
     meshes,
     namespaces,
+    peer_authentications,
     pods,
     ref_of,
     remotes,
@@ -37,12 +38,13 @@ from tests.world import World
 UNREADABLE = "it cannot be decoded"
 MERGE: dict[str, Any] = {"import_": {"merge": True}}
 ROUTER: dict[str, Any] = {"ingressType": "openshift-router"}
-BESIDE = {"rule": "DestinationRule", "entry": "ServiceEntry", "vm": "WorkloadEntry"}
+BESIDE = {"rule": "DestinationRule", "entry": "ServiceEntry", "vm": "WorkloadEntry", "mtls": "PeerAuthentication"}
 hidden = st.one_of(
     st.tuples(st.just("put"), services | pods | namespaces),
     st.tuples(st.just("rule"), rules),
     st.tuples(st.just("entry"), entries),
     st.tuples(st.just("vm"), virtual_machines),
+    st.tuples(st.just("mtls"), peer_authentications),
 ).map(lambda found: ("unknown", found))
 histories = st.lists(st.one_of(changes.map(lambda one: one[0]), hidden), min_size=1, max_size=20)
 

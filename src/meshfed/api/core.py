@@ -81,10 +81,27 @@ class Namespace(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel")
     metadata: ObjectMeta
 
 
+class ContainerPort(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """A port of a container, by whose name a Service may ask for it."""
+
+    container_port: int = 0
+    name: str = ""
+    protocol: str = "TCP"
+
+
+class Container(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """A container; an init container whose ``restart_policy`` is ``Always`` runs beside the others."""
+
+    ports: tuple[ContainerPort, ...] = ()
+    restart_policy: str = ""
+
+
 class PodSpec(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """What of a Pod's spec decides who it is."""
+    """What of a Pod's spec decides who it is, and where it is reached."""
 
     service_account_name: str = ""
+    containers: tuple[Container, ...] = ()
+    init_containers: tuple[Container, ...] = ()
 
 
 class PodCondition(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):

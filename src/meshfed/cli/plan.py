@@ -19,6 +19,7 @@ from meshfed.cli.exits import BadInput, Exit
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from meshfed.istio.peer_authentications import PeerAuthentication
     from meshfed.model.offers import Offer
     from meshfed.model.workloads import Workload
     from meshfed.plan import Plan, PlanInputs
@@ -46,7 +47,8 @@ def plan(
     file
         A file or folder with MeshFederation, RemoteMeshes, Services and Namespaces as YAML or JSON, `-` for standard
         input. FederatedServices and Gateways of the cluster may be among them: they record what depends on history.
-        So may Pods, and WorkloadEntries, ServiceEntries and DestinationRules of others, where they decide anything.
+        So may Pods, and WorkloadEntries, ServiceEntries, DestinationRules and PeerAuthentications of others, where they
+        decide anything.
         Other kinds are skipped.
     remote
         NAME=FILE: what the RemoteMesh NAME offers, a YAML list of `{host, ports: [{name, number, protocol,
@@ -178,6 +180,7 @@ def _sorted_out(documents: Sequence[tuple[str, dict[str, Any]]], namespace: str)
         workloads=tuple(sorted(others.workloads.items())),
         rules=tuple(sorted(others.rules.items())),
         entries=tuple(sorted(others.entries.items(), key=lambda one: one[0])),
+        peer_authentications=tuple(sorted(others.peer_authentications.items(), key=lambda one: one[0])),
     )
 
 
@@ -190,11 +193,13 @@ class _Others:
         self.workloads: dict[tuple[str, str, str], Workload] = {}
         self.rules: dict[tuple[str, str], str] = {}
         self.entries: dict[tuple[str, str], ForeignServiceEntry] = {}
+        self.peer_authentications: dict[tuple[str, str], PeerAuthentication] = {}
 
     def take(self, document: dict[str, Any], metadata: dict[str, Any]) -> None:
         """Take in an object, if it is of a kind that matters."""
         from meshfed.api.v1alpha1 import OWNER_NAMESPACE_LABEL
         from meshfed.istio import gateway_index
+        from meshfed.istio.peer_authentications import of_peer_authentication
         from meshfed.plan.foreign_service_entries import of_service_entry
         from meshfed.plan.overrides import host_of
         from meshfed.plan.workloads import of_entry
@@ -215,6 +220,8 @@ class _Others:
             case "networking.istio.io", "ServiceEntry" if not ours:
                 placed = metadata | {"namespace": place[0]}
                 self.entries[place] = of_service_entry(document | {"metadata": placed})
+            case "security.istio.io", "PeerAuthentication" if not ours:
+                self.peer_authentications[place] = of_peer_authentication(document)
             case _:
                 pass
 
@@ -289,13 +296,14 @@ def _warnings(inputs: PlanInputs, result: Plan, namespace: str) -> Iterator[str]
     """Yield what a person should know beside the objects."""
     from meshfed.model.reasons import Reason
 
+    told = {Reason.DUPLICATE, Reason.NAME_CONFLICT, Reason.INVALID, Reason.NAME_TOO_LONG, Reason.MTLS_DISABLED}
     if not inputs.federations:
         yield f"there is no MeshFederation in namespace {namespace}, so the controller would write nothing"
     for name in sorted(result.unresolved):
         yield f"no IP of {name} is known, so it gets no WorkloadEntries: give it with --resolve {name}=IP"
     for status in result.statuses:
         for condition in status.conditions:
-            if condition.reason in {Reason.DUPLICATE, Reason.NAME_CONFLICT, Reason.INVALID, Reason.NAME_TOO_LONG}:
+            if condition.reason in told:
                 yield f"{status.kind} {status.namespace}/{status.name}: {condition.reason}: {condition.message}"
                 break
 

@@ -68,6 +68,11 @@ class Changes:
             lambda key, _old, new: into.rules.put(key, new or None),
         )
         follow("ServiceEntry", inputs.entries, lambda key, _old, new: into.entries.put(key, new))
+        follow(
+            "PeerAuthentication",
+            inputs.peer_authentications,
+            lambda key, _old, new: into.peer_authentications.put(key, new),
+        )
         follow("MeshFederation", inputs.federations, self._on_federation)
         follow("RemoteMesh", inputs.remotes, self._on_remote)
 

@@ -14,6 +14,7 @@ from meshfed.api.core import Namespace, Pod, Service, ServiceExport
 from meshfed.api.crds import APPLY_COMMAND, differences
 from meshfed.api.v1alpha1 import GROUP, OWNER_NAMESPACE_LABEL, FederatedService, MeshFederation, RemoteMesh
 from meshfed.controller.faults import Faults
+from meshfed.istio.peer_authentications import PeerAuthentication, of_peer_authentication
 from meshfed.kube import Client, KubeError, Reflector, Resource, Store, discover, retry_on_error
 from meshfed.model.workloads import Workload
 from meshfed.plan import Ref, foreign_service_entries, overrides, workloads
@@ -176,6 +177,7 @@ class Watches:
         self.workload_entries: Store[Workload] = store("WorkloadEntry")
         self.rules: Store[str] = store("DestinationRule")
         self.entries: Store[foreign_service_entries.ForeignServiceEntry] = store("ServiceEntry")
+        self.peer_authentications: Store[PeerAuthentication] = store("PeerAuthentication")
         self.offers.add_index("remote", lambda offer: (offer.spec.remote,))
         ours, theirs = served.ours, partial(_of_others, others=others, faults=faults)
         self._reflectors: list[Reflector[Any]] = [
@@ -198,6 +200,13 @@ class Watches:
                 foreign_service_entries.ForeignServiceEntry,
                 self.entries,
                 foreign_service_entries.of_service_entry,
+            ),
+            theirs(
+                client,
+                served.istio("PeerAuthentication"),
+                PeerAuthentication,
+                self.peer_authentications,
+                of_peer_authentication,
             ),
         ]
         self._advisory: list[Reflector[Any]] = []
@@ -226,6 +235,7 @@ class Watches:
             "WorkloadEntry": self.workload_entries,
             "DestinationRule": self.rules,
             "ServiceEntry": self.entries,
+            "PeerAuthentication": self.peer_authentications,
         }
         if not fixed:
             self._watched |= {"MeshFederation": self.federations, "RemoteMesh": self.remotes}

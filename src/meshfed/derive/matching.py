@@ -130,6 +130,10 @@ class _Matching(Collection[Items, frozenset[K]]):
         found: frozenset[K] = node.value if node is not None else frozenset(self._known.find(items))
         return found
 
+    def items_of(self, key: Any) -> Items | None:
+        """Return the items of a key, to ask another index by; ``None`` where it matches none, or is unknown."""
+        return self._known.of(key)
+
     def doubt(self, items: Items) -> Unknown | None:
         """Return why there may be more that match; ``None`` where there are none."""
         where = self._where(items)

@@ -11,13 +11,16 @@ class Workload(msgspec.Struct, frozen=True, weakref=True):
     """A Pod or a WorkloadEntry without its name: those of one Deployment are equal, and are kept once.
 
     ``labels`` are sorted. ``account`` is its service account, empty where none is stated. ``in_mesh``: whether it takes
-    Istio's mTLS, so that a gateway can reach it by SNI. ``ready``: whether it takes requests.
+    Istio's mTLS, so that a gateway can reach it by SNI. ``ready``: whether it takes requests. ``ports`` are those that
+    have names, sorted, of what is in the mesh. ``is_entry``: whether it is a WorkloadEntry.
     """
 
     labels: tuple[tuple[str, str], ...] = ()
     account: str = ""
     in_mesh: bool = False
     ready: bool = False
+    ports: tuple[tuple[str, int], ...] = ()
+    is_entry: bool = False
 
     def has(self, selector: Mapping[str, str]) -> bool:
         """Whether it carries every label of ``selector``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, TypeVar, overload
 
 import msgspec
@@ -24,6 +24,8 @@ class Claim(msgspec.Struct, frozen=True):
     created: str
     unservable: tuple[int, ...] = ()
     """Ports that the OpenShift router in front of this mesh cannot serve."""
+    plaintext: dict[int, str] = {}
+    """Ports of the Service that are not offered, since they are served without mTLS, and who turns it off."""
     no_sidecar: bool = False
     """Whether nothing that is behind it has a sidecar, so that the gateway reaches nobody."""
     hidden: bool = False
@@ -35,6 +37,7 @@ class Claim(msgspec.Struct, frozen=True):
         return (
             *((Reason.NAME_TOO_LONG,) if self.unservable else ()),
             *((Reason.NO_MESH_ENDPOINTS,) if self.no_sidecar else ()),
+            *((Reason.MTLS_DISABLED,) if self.plaintext else ()),
             *((Reason.HIDDEN_FROM_GATEWAY,) if self.hidden else ()),
         )
 
@@ -94,8 +97,20 @@ def described(claim: Claim) -> Decision:
             f"; the OpenShift router cannot serve port {ports}: <name>-<port>.<namespace>.svc.<domain> needs DNS "
             "labels of at most 63 characters"
         )
+    if claim.plaintext:
+        message += f"; {without_mtls(claim.plaintext)}, so the gateway cannot reach it, and it is not offered"
     if claim.no_sidecar:
         message += "; none of its pods has a sidecar, so the gateway has nobody to send to"
     if claim.hidden:
         message += f"; its annotation {EXPORT_TO} hides it from the gateway, which passes no calls on to it"
     return Decision(accepted=True, reason=Reason.EXPORTED, message=message)
+
+
+def without_mtls(plaintext: Mapping[int, str]) -> str:
+    """Return which ports of a Service are served without mTLS, and who says so."""
+    ports: dict[str, list[int]] = {}
+    for port in sorted(plaintext):
+        ports.setdefault(plaintext[port], []).append(port)
+    return ", ".join(
+        f"port {listed([*map(str, numbers)])} takes no mTLS because of {stated}" for stated, numbers in ports.items()
+    )

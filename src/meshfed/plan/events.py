@@ -21,7 +21,10 @@ _SYNC = {
     Reason.STALE: EventReason.STALE,
 }
 _UNEXPECTED = frozenset(
-    {Reason.EXTERNAL_NAME, Reason.HOST_TAKEN, Reason.INVALID, Reason.NAME_TOO_LONG, Reason.NO_USABLE_PORTS}
+    {
+        *(Reason.EXTERNAL_NAME, Reason.HOST_TAKEN, Reason.INVALID, Reason.NAME_TOO_LONG, Reason.NO_USABLE_PORTS),
+        Reason.MTLS_DISABLED,
+    }
 )
 """Why a Service that somebody selected is not exported all the same."""
 

@@ -6,8 +6,10 @@ annotation or a status, ends at its claim.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
+
+import msgspec
 
 from meshfed import istio
 from meshfed.api.core import Service
@@ -20,9 +22,10 @@ from meshfed.model.names import ServiceHost
 from meshfed.model.reasons import Condition, ConditionType, Decision, Reason
 from meshfed.model.workloads import Serving
 from meshfed.plan import meshes
-from meshfed.plan.claims import Claim, Listed, described, listed_under, shown
+from meshfed.plan.claims import Claim, Listed, described, listed_under, shown, without_mtls
 from meshfed.plan.inputs import ClusterInputs
 from meshfed.plan.keys import ExportKey, GatewayKey, Mark
+from meshfed.plan.mutual_tls import MutualTLS
 from meshfed.plan.values import THIS, Outputs, Place, Published, StatusUpdate
 
 
@@ -41,6 +44,7 @@ class Exports:
         inputs: ClusterInputs,
         rules: Input[str, Export],
         serving: Derived[Place, Serving],
+        mutual_tls: MutualTLS,
         gateways: Derived[str, frozenset[str]],
     ) -> None:
         self._mark = mark
@@ -48,6 +52,7 @@ class Exports:
         self._namespaces = inputs.namespaces
         self._services = inputs.services
         self._serving = serving
+        self._mutual_tls = mutual_tls
         self._gateways = gateways
         self._rules = rules
         self.service_exports = Input[Place, int](graph, "ServiceExport")
@@ -109,6 +114,13 @@ class Exports:
         )
         if isinstance(exported, Decision):
             return exported
+        plaintext = self._mutual_tls.off_at(context, mesh, place)
+        ports = tuple(port for port in exported.offer.ports if port.number not in plaintext)
+        if not ports:
+            return _unreachable(place, plaintext)
+        if plaintext:
+            offer = msgspec.structs.replace(exported.offer, ports=ports)
+            exported = msgspec.structs.replace(exported, offer=offer)
         unservable: tuple[int, ...] = ()
         if mesh.ingress_type is IngressType.OPENSHIFT_ROUTER:
             unservable = tuple(
@@ -118,6 +130,7 @@ class Exports:
             exported=exported,
             created=service.metadata.creation_timestamp,
             unservable=unservable,
+            plaintext=plaintext,
             no_sidecar=serving.outside and not serving.in_mesh,
             hidden=self._is_hidden(context, mesh, service),
         )
@@ -289,9 +302,11 @@ class Exports:
         return Listed(context.members(self.by_reason, Reason.EXPORTED), named)
 
     def why(self, context: Context, name: str) -> str:
-        """Return why the Service of that name, as `left_out` has it, is not exported; empty where it is."""
+        """Return why the Service of that name, as `left_out` has it, is not exported, or which ports of it are not."""
         namespace, _, service = name.partition("/")
         decided = context.known(self.decided, (namespace, service))
+        if isinstance(decided, Claim):
+            return without_mtls(decided.plaintext)
         return decided.message if isinstance(decided, Decision) else ""
 
     def all(self) -> list[Place]:
@@ -301,6 +316,15 @@ class Exports:
     def indexes(self) -> list[int]:
         """Return the numbers of the Gateways there are; the first is always there."""
         return sorted({0, *self._shards.indexes()})
+
+
+def _unreachable(place: Place, plaintext: Mapping[int, str]) -> Decision:
+    return Decision(
+        accepted=False,
+        reason=Reason.MTLS_DISABLED,
+        message=f"Service {'/'.join(place)}: {without_mtls(plaintext)}, and the gateway passes on nothing else; set "
+        "PERMISSIVE there, or do not export it",
+    )
 
 
 def _host_of(_place: Place, claim: Claim | Decision) -> tuple[str, ...]:

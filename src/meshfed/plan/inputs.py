@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from meshfed.api.core import Namespace, Service
 from meshfed.derive import Distinct, Graph, Input
+from meshfed.istio.peer_authentications import PeerAuthentication
 from meshfed.model.meshes import LocalMesh
 from meshfed.model.workloads import Workload
 from meshfed.plan.foreign_service_entries import ForeignServiceEntry
@@ -31,6 +32,8 @@ class ClusterInputs:
         """Those that are not ours: the host that each is for."""
         self.entries = Input[Place, ForeignServiceEntry](graph, "ServiceEntry")
         """Those that are not ours."""
+        self.peer_authentications = Input[Place, PeerAuthentication](graph, "PeerAuthentication")
+        """Those that are not ours: ours is for the controller's own pods."""
 
     def of(self, ref: Ref) -> tuple[Input[Any, Any] | Distinct[Any, Any, Any], Any] | None:
         """Return what an object of the cluster is an input of, and under which key; ``None`` where of none of these."""
@@ -46,6 +49,8 @@ class ClusterInputs:
                 return self.rules, (namespace, name)
             case "ServiceEntry":
                 return self.entries, (namespace, name)
+            case "PeerAuthentication":
+                return self.peer_authentications, (namespace, name)
             case _:
                 return None
 

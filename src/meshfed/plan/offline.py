@@ -21,6 +21,7 @@ from meshfed.federation.imports import record_name
 from meshfed.federation.ledger import Ledger
 from meshfed.federation.withdrawals import Guard
 from meshfed.istio.metadata import manifest
+from meshfed.istio.peer_authentications import PeerAuthentication
 from meshfed.model.meshes import LocalMesh
 from meshfed.model.offers import Offer
 from meshfed.model.workloads import Workload
@@ -34,9 +35,9 @@ class PlanInputs(msgspec.Struct, frozen=True):
     """A cluster's objects, and what remotes offer: what is recorded already, and what is to be added to that.
 
     ``workloads`` are Pods, and WorkloadEntries that are not ours. Of other DestinationRules ``rules`` has the host, of
-    other ServiceEntries ``entries`` what of them matters, each under namespace and name. ``gateways`` pairs the number
-    of each existing Gateway with its hosts; ``service_exports`` are namespaces and names; ``offers`` is all that a
-    remote offers, where that is known.
+    other ServiceEntries ``entries`` and of other PeerAuthentications ``peer_authentications`` what of them
+    matters, each under namespace and name. ``gateways`` pairs the number of each existing Gateway with its hosts;
+    ``service_exports`` are namespaces and names; ``offers`` is all that a remote offers, where that is known.
     """
 
     federations: tuple[MeshFederation, ...] = ()
@@ -47,6 +48,7 @@ class PlanInputs(msgspec.Struct, frozen=True):
     workloads: tuple[tuple[Ref, Workload], ...] = ()
     rules: tuple[tuple[Place, str], ...] = ()
     entries: tuple[tuple[Place, ForeignServiceEntry], ...] = ()
+    peer_authentications: tuple[tuple[Place, PeerAuthentication], ...] = ()
     records: tuple[FederatedService, ...] = ()
     gateways: tuple[tuple[int, tuple[str, ...]], ...] = ()
     resolved: dict[str, tuple[str, ...]] = {}
@@ -93,6 +95,8 @@ def feed(planner: Planner, inputs: PlanInputs) -> None:
         planner.inputs.rules.put(rule, host or None)
     for place, entry in inputs.entries:
         planner.inputs.entries.put(place, entry)
+    for place, found in inputs.peer_authentications:
+        planner.inputs.peer_authentications.put(place, found)
     for record in inputs.records:
         planner.offer_changed(record.metadata.name, record)
     for index, hosts in inputs.gateways:

@@ -37,6 +37,7 @@ from meshfed.plan.keys import (
     mark_origin,
 )
 from meshfed.plan.local_services import LocalServices
+from meshfed.plan.mutual_tls import MutualTLS
 from meshfed.plan.remotes import Remotes
 from meshfed.plan.reporting import Reporting
 from meshfed.plan.surroundings import Surroundings
@@ -87,6 +88,7 @@ class Planner:
         self._remotes = Remotes(graph)
         rivals = ForeignServiceEntries(graph, self.inputs.entries)
         locals_ = LocalServices(graph, self.inputs, rivals)
+        mutual_tls = MutualTLS(graph, self.inputs, locals_)
         self._ingress = Ingress(graph, self.inputs, locals_)
         self._exports = Exports(
             graph,
@@ -94,12 +96,13 @@ class Planner:
             inputs=self.inputs,
             rules=self._federations.exports,
             serving=locals_.serving,
+            mutual_tls=mutual_tls,
             gateways=self._ingress.namespaces,
         )
         self._imports = Imports(
             graph,
             meshes=self.inputs.meshes,
-            surroundings=Surroundings(graph, self.inputs, locals_, rivals),
+            surroundings=Surroundings(graph, self.inputs, locals_, rivals, mutual_tls),
             remotes=self._remotes,
         )
         self._objects = ImportObjects(
@@ -115,6 +118,7 @@ class Planner:
             imports=self._imports,
             objects=self._objects,
             ingress=self._ingress,
+            mutual_tls=mutual_tls,
         )
 
     def _mark(self, key: Key, flow: str = "") -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
+from meshfed import istio
 from meshfed.api.meta import RefusedCount
 from meshfed.api.v1alpha1 import FederatedService, MeshFederation
 from meshfed.derive import Context, Derived, Graph, Input
@@ -23,6 +24,7 @@ from meshfed.plan.imports import Imports
 from meshfed.plan.ingress import Ingress
 from meshfed.plan.inputs import ClusterInputs
 from meshfed.plan.keys import ExportKey, GatewayKey, ImportKey, Key, MeshKey, RemoteKey
+from meshfed.plan.mutual_tls import MutualTLS
 from meshfed.plan.probes import Probes
 from meshfed.plan.remotes import Peer, Remotes, ourselves
 from meshfed.plan.values import THIS, Applied, RemoteConnection, Settings, StatusUpdate
@@ -49,6 +51,7 @@ class Reporting:
         imports: Imports,
         objects: ImportObjects,
         ingress: Ingress,
+        mutual_tls: MutualTLS,
     ) -> None:
         self._settings = settings
         self._meshes = inputs.meshes
@@ -58,6 +61,7 @@ class Reporting:
         self._imports = imports
         self._objects = objects
         self._ingress = ingress
+        self._mutual_tls = mutual_tls
         self.connections = Input[str, RemoteConnection](graph, "the connection to RemoteMesh")
         self._applied = Input[Key, Applied](graph, "the objects of")
         """What the engine says of what is of a whole mesh."""
@@ -190,6 +194,7 @@ class Reporting:
                     shadowed_by=meshes.shadowed_by(mesh, peer.remote),
                     reachable=bool(peer.remote.addresses or peer.remote.discovery_address),
                     publish_only=peer.rules is None,
+                    plaintext=self._plaintext(context, mesh, peer),
                     offered=imported + not_imported,
                     imported=imported,
                     refused=refused,
@@ -239,6 +244,11 @@ class Reporting:
             "Imports are kept",
         )
 
+    def _plaintext(self, context: Context, mesh: LocalMesh, peer: Peer) -> str:
+        """Return who has this mesh speak plaintext to a remote's discovery service, in words; empty where nobody."""
+        by_itself = istio.discovery_entry(mesh, peer.remote) and not istio.discovery_rule(mesh, peer.remote)
+        return self._mutual_tls.off_everywhere(context, mesh) if by_itself else ""
+
     def _sharing_identity(self, context: Context, mesh: LocalMesh, peer: Peer) -> tuple[str, ...]:
         """Return who else has a remote's identity, in words for a person."""
         remote = peer.remote
@@ -287,7 +297,20 @@ class Reporting:
         """Return whether the gateway's objects are in place, and what is wrong with it."""
         keys: list[Key] = [*map(GatewayKey, self._exports.gateways(context)), MeshKey()]
         trouble = self._ingress.trouble(context, self._exports.ports(context))
+        if trouble is None or trouble.status == "True":
+            trouble = self._no_way_to_discovery(context) or trouble
         return statuses.gateway_ready([context.get(self._applied, key) for key in keys], trouble)
+
+    def _no_way_to_discovery(self, context: Context) -> Condition | None:
+        """Return why the gateway passes nobody on to the discovery service, which is behind it too.
+
+        Our own PeerAuthentication has mTLS for it, but for nobody in the root namespace.
+        """
+        mesh = context.get(self._meshes, THIS)
+        if mesh is None or mesh.namespace != mesh.control_plane_namespace:
+            return None
+        off = self._mutual_tls.off_everywhere(context, mesh)
+        return statuses.no_way_to_discovery(off) if off else None
 
     def _exports_ready(self, context: Context, _this: str) -> Condition | None:
         """Return whether what is exported works, and what is left out."""
@@ -295,13 +318,17 @@ class Reporting:
         if mesh is None:
             return None
         left_out = self._exports.left_out(context)
-        invalid = left_out.get(Reason.INVALID, ())[:1]
+
+        def first(reason: Reason) -> str:
+            return "".join(self._exports.why(context, name) for name in left_out.get(reason, ())[:1])
+
         return statuses.exports_ready(
             statuses.ExportFacts(
                 exports_anything=context.get(self._federations.exports, THIS) is not None,
                 exported=len(context.members(self._exports.by_reason, Reason.EXPORTED)),
                 names=self._exports.names(context),
-                invalid="".join(self._exports.why(context, name) for name in invalid),
+                invalid=first(Reason.INVALID),
+                plaintext=first(Reason.MTLS_DISABLED),
                 left_out=left_out,
                 gateway_in=self._exports.gateway_in(context, mesh),
                 failed=self._failures.of(context, ("exports", "")),

@@ -85,6 +85,8 @@ class RemoteFacts(msgspec.Struct, frozen=True):
     """This mesh's trust domain, where Istio takes the remote's identity for one of that; else empty."""
     reachable: bool
     publish_only: bool
+    plaintext: str
+    """Who turns mTLS off on the way to its discovery service, in words; else empty."""
     offered: int
     imported: int
     refused: Mapping[Reason, int]
@@ -155,6 +157,12 @@ def _remote_obstacle(facts: RemoteFacts) -> tuple[Reason, str] | None:
     connection = facts.connection
     if facts.publish_only:
         return None
+    if facts.plaintext:
+        message = (
+            f"{facts.plaintext} holds for the whole mesh, so this mesh would speak plaintext to the ingress of the "
+            "remote, which takes mTLS alone; set PERMISSIVE there"
+        )
+        return Reason.MTLS_DISABLED, message
     if not connection.connected:
         return connection.reason, connection.message
     if not connection.synced:
@@ -212,6 +220,8 @@ class ExportFacts(msgspec.Struct, frozen=True):
     """Services that are exported, sorted, each with whatever is out of the ordinary about that."""
     invalid: str
     """What is wrong with the first Service that is left out as Invalid; else empty."""
+    plaintext: str
+    """Which ports of the first Service that is served without mTLS are, and why; else empty."""
     left_out: Mapping[Reason, Sequence[str]]
     """Services that are left out though somebody may expect them, by reason."""
     gateway_in: Sequence[str]
@@ -286,6 +296,17 @@ def gateway_ready(gateways: Sequence[Applied | None], ingress: Condition | None)
     )
 
 
+def no_way_to_discovery(off: str) -> Condition:
+    """Say that the gateway cannot pass anybody on to the discovery service; ``off`` names who turns mTLS off."""
+    return condition(
+        ConditionType.GATEWAY_READY,
+        holds=False,
+        reason=Reason.MTLS_DISABLED,
+        message=f"{off} holds for the whole mesh, so the gateway does not reach this mesh's discovery service, and "
+        "other meshes hear nothing; set PERMISSIVE there",
+    )
+
+
 def exports_ready(facts: ExportFacts) -> Condition:
     """Say whether what is exported works, and what is left out."""
     left_out = "".join(
@@ -317,6 +338,15 @@ def exports_ready(facts: ExportFacts) -> Condition:
             reason=Reason.NO_MESH_ENDPOINTS,
             message=f"no pod behind {listed(no_sidecar)} has a sidecar, so the gateway cannot reach any; have sidecars "
             "injected, or do not export them",
+        )
+    plaintext = facts.left_out.get(Reason.MTLS_DISABLED)
+    if plaintext:
+        return condition(
+            ConditionType.EXPORTS_READY,
+            holds=False,
+            reason=Reason.MTLS_DISABLED,
+            message=f"ports of {listed(plaintext)} are served without mTLS, so the gateway cannot reach them, and they "
+            f"are not offered: set PERMISSIVE for them, or do not export them ({facts.plaintext})",
         )
     hidden = facts.left_out.get(Reason.HIDDEN_FROM_GATEWAY)
     if hidden:

@@ -1,5 +1,5 @@
 """What is beside an offer in this mesh and decides whether it fits: the local Service of its host, who else selects
-that one's endpoints, its pods without a sidecar, and DestinationRules and ServiceEntries of others.
+that one's endpoints, its pods without a sidecar, and others' DestinationRules, ServiceEntries and PeerAuthentications.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from meshfed.model.reasons import Decision, Reason
 from meshfed.plan.foreign_service_entries import ForeignServiceEntries
 from meshfed.plan.inputs import ClusterInputs
 from meshfed.plan.local_services import LocalServices
+from meshfed.plan.mutual_tls import MutualTLS
 from meshfed.plan.overrides import Overrides, Overriding
 from meshfed.plan.values import Place
 
@@ -34,10 +35,16 @@ class Surroundings:
     """What offers have to fit in with; asked about one offer at a time."""
 
     def __init__(
-        self, graph: Graph, inputs: ClusterInputs, locals_: LocalServices, rivals: ForeignServiceEntries
+        self,
+        graph: Graph,
+        inputs: ClusterInputs,
+        locals_: LocalServices,
+        rivals: ForeignServiceEntries,
+        mutual_tls: MutualTLS,
     ) -> None:
         self._locals = locals_
         self._rivals = rivals
+        self._mutual_tls = mutual_tls
         self._overrides = Overrides(graph, inputs)
         self._beside = Derived[str, Beside](
             graph, "what is here beside", self._of_host, over=[locals_.by_host, self._rivals.by_host]
@@ -66,7 +73,9 @@ class Surroundings:
         refusal = self._cannot_join(context, mesh, verdict, alone)
         if refusal is not None:
             return refusal
-        return self._with_sni(context, mesh, alone, candidate) if istio.states_sni(alone) else candidate
+        if istio.states_sni(alone):
+            return self._with_sni(context, mesh, alone, candidate)
+        return self._in_plaintext(context, mesh, alone) or candidate
 
     def _cannot_join(self, context: Context, mesh: LocalMesh, verdict: Verdict, alone: Import) -> Decision | None:
         """Return why an offer cannot join the local Service of its host; ``None`` where it can, or there is none."""
@@ -79,6 +88,28 @@ class Surroundings:
             return refusal
         joined = istio.workload_entries(mesh, alone, alone.local, {})
         return joined if isinstance(joined, Decision) and joined.reason is not Reason.UNRESOLVED else None
+
+    def _in_plaintext(self, context: Context, mesh: LocalMesh, alone: Import) -> Decision | None:
+        """Return why clients would speak plaintext to the remote's ingress; ``None`` where they would not.
+
+        Where a DestinationRule of ours states the SNI, that states mTLS too, and nobody asks further.
+        """
+        local, remote = alone.local, alone.backends[0].remote
+        everywhere = self._mutual_tls.off_everywhere(context, mesh)
+        off = everywhere if local is None else self._mutual_tls.off_for(context, mesh, local, remote.port)
+        if not off:
+            return None
+        holds, narrower = "holds for the whole mesh", ""
+        if local is not None and off != everywhere:
+            service = f"{local.host.namespace}/{local.host.name}"
+            holds = f"holds for all that Service {service} selects, so for endpoints of the remote too"
+            narrower = ", or import under another host with a rule's `as`"
+        return Decision(
+            accepted=False,
+            reason=Reason.MTLS_DISABLED,
+            message=f"{off} {holds}, and clients would speak plaintext to the ingress of RemoteMesh {remote.name}, "
+            f"which takes mTLS alone; set PERMISSIVE there{narrower}",
+        )
 
     def _with_sni(self, context: Context, mesh: LocalMesh, alone: Import, candidate: Candidate) -> Candidate | Decision:
         """Return an offer that needs a DestinationRule of ours to be the one that counts."""
@@ -104,6 +135,16 @@ class Surroundings:
                 message=f"Service {local.host.namespace}/{local.host.name} has pods without a sidecar, and stating "
                 f"the SNI that RemoteMesh {candidate.remote.name} needs would have everybody speak mTLS with them; "
                 "have sidecars injected, or import under another host with a rule's `as`",
+            )
+        ports = [port.number for port in alone.ports]
+        off = self._mutual_tls.off_at_any(context, mesh, local, ports) if local is not None else ""
+        if local is not None and off:
+            return Decision(
+                accepted=False,
+                reason=Reason.MTLS_DISABLED,
+                message=f"{off} has pods of Service {local.host.namespace}/{local.host.name} take plaintext alone, and "
+                f"stating the SNI that RemoteMesh {candidate.remote.name} needs would have everybody speak mTLS with "
+                "them; set PERMISSIVE there, or import under another host with a rule's `as`",
             )
         return msgspec.structs.replace(candidate, note=candidate.note + _note(overriding))
 

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from weakref import WeakKeyDictionary, ref
 
-from meshfed.api.core import Pod
+from meshfed.api.core import Container, Pod
+from meshfed.model.imports import LocalPort
 from meshfed.model.offers import TLS_MODE
 from meshfed.model.workloads import Workload
 
@@ -32,6 +33,7 @@ def of_pod(pod: Pod) -> Workload:
         pod.metadata.labels,
         account=pod.spec.service_account_name or _DEFAULT_ACCOUNT,
         ready=ready and not pod.metadata.deletion_timestamp,
+        ports=_named_ports((*pod.spec.containers, *filter(_is_sidecar, pod.spec.init_containers))),
     )
 
 
@@ -43,18 +45,54 @@ def of_entry(entry: Mapping[str, Any]) -> Workload:
         {key: value for key, value in labels.items() if isinstance(value, str)},
         account=str(spec.get("serviceAccount") or ""),
         ready=True,
+        ports={name: port for name, port in _mapping(spec.get("ports")).items() if isinstance(port, int) and port},
+        is_entry=True,
     )
 
 
-def _workload(labels: Mapping[str, str], *, account: str, ready: bool) -> Workload:
+def _workload(
+    labels: Mapping[str, str], *, account: str, ready: bool, ports: Mapping[str, int], is_entry: bool = False
+) -> Workload:
+    in_mesh = labels.get(TLS_MODE) == "istio"
     return _kept(
         Workload(
             labels=tuple(sorted(labels.items())),
             account=account,
-            in_mesh=labels.get(TLS_MODE) == "istio",
+            in_mesh=in_mesh,
             ready=ready,
+            ports=tuple(sorted(ports.items())) if in_mesh else (),
+            is_entry=is_entry,
         )
     )
+
+
+def port_of(workload: Workload, port: LocalPort) -> int | None:
+    """Return the workload's own port to which a Service's leads; ``None`` where to none.
+
+    A Pod has the number, or a container's port of that name (Kubernetes, ``podutil.FindPort``). A WorkloadEntry's
+    ``ports`` come first: by the name that ``targetPort`` is, and else by the Service port's, where a number stands in
+    for one that it lacks (istiod, ``serviceInstanceFromWorkloadInstance``).
+    """
+    named = dict(workload.ports)
+    if isinstance(port.target_port, str):
+        return named.get(port.target_port)
+    number = port.target_port or port.number
+    return named.get(port.name, number) if workload.is_entry else number
+
+
+def _named_ports(containers: Iterable[Container]) -> dict[str, int]:
+    """Return the TCP ports that have names: of several of one name the first."""
+    found: dict[str, int] = {}
+    for container in containers:
+        for port in container.ports:
+            if port.name and port.protocol == "TCP":
+                found.setdefault(port.name, port.container_port)
+    return found
+
+
+def _is_sidecar(container: Container) -> bool:
+    """Whether an init container runs for as long as the others."""
+    return container.restart_policy == "Always"
 
 
 def _kept(workload: Workload) -> Workload:

@@ -1,0 +1,145 @@
+"""Where PeerAuthentications of others turn mTLS off, which every way from mesh to mesh needs.
+
+At an exporter, its gateway passes nothing on to a port without it. At an importer, clients would speak plaintext to the
+gateway of the remote. What counts for whom is `meshfed.istio.peer_authentications`'s to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from meshfed.derive import Context, Derived, Graph, Index, SubsetIndex
+from meshfed.istio.peer_authentications import PeerAuthentication, Ruling, WorkloadModes, namespace_mode, workload_modes
+from meshfed.model.imports import LocalService
+from meshfed.model.meshes import LocalMesh
+from meshfed.model.workloads import Workload
+from meshfed.plan.inputs import ClusterInputs
+from meshfed.plan.local_services import WORKLOAD, Local, LocalServices
+from meshfed.plan.values import Place
+from meshfed.plan.workloads import labelled, namespace_in, namespace_of, port_of
+
+_ON = Ruling()
+_ANY_PORT = 0
+"""No port's number: that of a named port of which no workload says which number it is."""
+
+
+class MutualTLS:
+    """The PeerAuthentications of others, and who is without mTLS because of one."""
+
+    def __init__(self, graph: Graph, inputs: ClusterInputs, locals_: LocalServices) -> None:
+        self._inputs = inputs.peer_authentications
+        self._locals = locals_
+        self._known = Derived[Place, PeerAuthentication](
+            graph, "what matters of PeerAuthentication", self._matters, over=[self._inputs]
+        )
+        self._selecting = SubsetIndex[Place](
+            graph,
+            "PeerAuthentications that select",
+            self._known,
+            _selected_by,
+            perhaps=namespace_of,
+            where=namespace_in,
+        )
+        by_namespace = self._by_namespace = Index(
+            graph, "PeerAuthentications of all of", self._known, _whole, perhaps=lambda place: (place[0],)
+        )
+        self._namespaces = Derived[str, Ruling](graph, "the mTLS of namespace", self._of_all_in, over=[by_namespace])
+
+    # --- what is derived
+
+    def _matters(self, context: Context, place: Place) -> PeerAuthentication | None:
+        """Return what matters of a PeerAuthentication."""
+        return context.get(self._inputs, place)
+
+    def _of_all_in(self, context: Context, namespace: str) -> Ruling | None:
+        """Return whether the PeerAuthentications of a namespace turn mTLS off, or on; ``None`` where neither.
+
+        In which way it is on matters to nobody here, so nobody hears of that.
+        """
+        found = namespace_mode(self._read(context, context.members(self._by_namespace, namespace)))
+        return _ON if found is not None and not found.off else found
+
+    def _read(self, context: Context, places: Iterable[Place]) -> dict[Place, PeerAuthentication]:
+        found = {place: context.get(self._known, place) for place in places}
+        return {place: one for place, one in found.items() if one is not None}
+
+    # --- for who asks
+
+    def off_everywhere(self, context: Context, mesh: LocalMesh) -> str:
+        """Return who turns mTLS off for the whole mesh, in words; empty where nobody does."""
+        ruling = context.get(self._namespaces, mesh.control_plane_namespace) or _ON
+        return ruling.off
+
+    def off_for(self, context: Context, mesh: LocalMesh, local: LocalService, port: int) -> str:
+        """Return who turns mTLS off for WorkloadEntries of ours that join a Service, in words; empty where nobody does.
+
+        ``port`` is the one at which they are dialled, the remote's ingress. A PeerAuthentication that selects all that
+        the Service selects takes them for its pods.
+        """
+        namespace = local.host.namespace
+        whole = self._namespace(context, mesh, namespace)
+        labels = labelled(namespace, (local.selector | WORKLOAD).items())
+        return whole.off or self._workload(context, mesh, namespace, labels).of_port(port).off
+
+    def off_at(self, context: Context, mesh: LocalMesh, place: Place) -> dict[int, str]:
+        """Return the ports of a Service that nobody behind it serves with mTLS, and in words who turns it off."""
+        rulings: dict[int, list[Ruling]] = {}
+        for port, ruling in self._served(context, mesh, place):
+            rulings.setdefault(port, []).append(ruling)
+        return {port: found[0].off for port, found in rulings.items() if all(one.off for one in found)}
+
+    def off_at_any(self, context: Context, mesh: LocalMesh, local: LocalService, ports: Iterable[int]) -> str:
+        """Return who turns mTLS off for some workload behind a Service, at one of these ports; empty where nobody."""
+        asked = frozenset(ports)
+        served = self._served(context, mesh, (local.host.namespace, local.host.name))
+        return min((ruling.off for port, ruling in served if port in asked and ruling.off), default="")
+
+    def _served(self, context: Context, mesh: LocalMesh, place: Place) -> Iterator[tuple[int, Ruling]]:
+        """Yield the ports of a Service, each as often as a workload in the mesh serves it, and the mode there."""
+        local = context.get(self._locals.services, place)
+        if local is None or local.selects is None:
+            return
+        for workload, labels in self._behind(context, local, place[0]):
+            modes = self._workload(context, mesh, place[0], labels)
+            for port in local.service.ports:
+                number = port_of(workload, port)
+                if number is not None:
+                    yield port.number, modes.of_port(number)
+
+    def _behind(self, context: Context, local: Local, namespace: str) -> list[tuple[Workload, frozenset[Any]]]:
+        """Return what is in the mesh behind a Service, in a stable order, and the labels of each (`labelled`).
+
+        Where nothing is, or nobody knows what, one that has the labels that the Service selects by and no others:
+        whoever comes has them too.
+        """
+        workloads = self._locals.workloads
+        found = sorted(
+            (sort for sort in context.members(workloads, local.selects or frozenset()) if sort[1].in_mesh),
+            key=lambda sort: (sort[1].labels, sort[1].ports),
+        )
+        if found:
+            # By the set that is there already: there are as many as Pods that differ.
+            return [(sort[1], workloads.items_of(sort) or frozenset()) for sort in found]
+        named = {port.target_port: _ANY_PORT for port in local.service.ports if isinstance(port.target_port, str)}
+        coming = Workload(labels=tuple(sorted(local.service.selector.items())), ports=tuple(sorted(named.items())))
+        return [(coming, labelled(namespace, coming.labels))]
+
+    def _workload(self, context: Context, mesh: LocalMesh, namespace: str, labels: frozenset[Any]) -> WorkloadModes:
+        inherited = self._namespace(context, mesh, namespace)
+        if namespace == mesh.control_plane_namespace:
+            return workload_modes({}, inherited)
+        selecting = self._read(context, context.members(self._selecting, labels))
+        return workload_modes(selecting, inherited)
+
+    def _namespace(self, context: Context, mesh: LocalMesh, namespace: str) -> Ruling:
+        own = context.get(self._namespaces, namespace)
+        return own or context.get(self._namespaces, mesh.control_plane_namespace) or _ON
+
+
+def _selected_by(place: Place, one: PeerAuthentication) -> frozenset[Any] | None:
+    return labelled(place[0], one.selector.items()) if one.selector else None
+
+
+def _whole(place: Place, one: PeerAuthentication) -> tuple[str, ...]:
+    return () if one.selector else (place[0],)

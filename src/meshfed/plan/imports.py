@@ -259,12 +259,10 @@ def _admitted_by_rules(
 
 
 def _as_imported(candidate: Candidate, imported: Import) -> Candidate:
-    """Return an offer with those of its ports that the host has."""
+    """Return an offer with those of its ports that the host has, whatever becomes of the Service that it joins."""
     numbers = {port.number for port in imported.ports}
     ports = tuple(port for port in candidate.offer.ports if port.number in numbers)
-    if ports == candidate.offer.ports:
-        return candidate
-    return msgspec.structs.replace(candidate, offer=msgspec.structs.replace(candidate.offer, ports=ports))
+    return msgspec.structs.replace(candidate, offer=msgspec.structs.replace(candidate.offer, ports=ports), local=None)
 
 
 def _queue_of(_record: str, judged: Judged) -> tuple[str, ...]:

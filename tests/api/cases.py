@@ -84,6 +84,7 @@ _EVERYTHING = bare_remote_mesh(
                 {"action": "Import", "as": {"host": "{name}-w.{namespace}.svc.here"}, "merge": False},
                 {"action": "Import", "namespaces": ["a"], "as": {"host": "{name}.b.svc.here"}},
                 {"action": "Deny", "labels": {"matchExpressions": [{"key": "tier", "operator": "Exists"}]}},
+                {"action": "Import", "ports": [1, 65535, "http", "*-public", "8080-x", "*"], "allowTCP": True},
             ],
         }
     },
@@ -124,6 +125,7 @@ GOOD: Final[dict[str, dict[str, Any]]] = {
             "serviceExports": True,
             "rules": [
                 {"action": "Deny", "namespaces": ["kube-*"], "names": ["*"]},
+                {"action": "Deny", "ports": ["metrics", 9464]},
                 {"action": "Export", "labels": {}, "remotes": ["west", "0"], "as": {"namespace": "shared"}},
                 {"action": "Export", "as": {"name": "ratings", "namespace": "shared"}},
             ],
@@ -169,6 +171,21 @@ BAD: Final = (
     ),
     Bad("last rule removed", _imports(), (("spec.import.rules", "leave the field out"),)),
     Bad("empty globs", _imports({"action": "Deny", "hosts": []}), (("spec.import.rules[0].hosts", "leave the field"),)),
+    Bad("no ports", _imports({"action": "Deny", "ports": []}), (("spec.import.rules[0].ports", "leave the field"),)),
+    Bad(
+        "ports that are none",
+        _imports({"action": "Deny", "ports": [0, 65536, "8080", "HTTP", "", 1.5, True]}),
+        (
+            ("spec.import.rules[0].ports[0]", "at least 1"),
+            ("spec.import.rules[0].ports[1]", "at most 65535"),
+            ("spec.import.rules[0].ports[2]", "port number or name of a port, or glob of names"),
+            ("spec.import.rules[0].ports[3]", "port number or name of a port, or glob of names"),
+            ("spec.import.rules[0].ports[4]", "empty"),
+            ("spec.import.rules[0].ports[4]", "port number or name of a port, or glob of names"),
+            ("spec.import.rules[0].ports[5]", "a number or a text"),
+            ("spec.import.rules[0].ports[6]", "a number or a text"),
+        ),
+    ),
     Bad("same address twice", bare_remote_mesh(addresses=["a", "b", "a"]), (("spec.addresses[2]", "twice"),)),
     Bad(
         "two at once",
@@ -290,6 +307,12 @@ BAD: Final = (
     Bad(
         "denied under another name",
         _imports({"action": "Deny", "merge": True}),
+        (("spec.import.rules[0]", "remove them"),),
+        cel=True,
+    ),
+    Bad(
+        "denied with leave",
+        _imports({"action": "Deny", "allowTCP": True}),
         (("spec.import.rules[0]", "remove them"),),
         cel=True,
     ),

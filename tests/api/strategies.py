@@ -36,6 +36,10 @@ def _values(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
             return st.sampled_from(values)
         case {"type": "boolean"}:
             return st.booleans()
+        case {"x-kubernetes-int-or-string": True, "pattern": pattern}:
+            number = {key: value for key, value in schema.items() if key in {"minimum", "maximum"}}
+            text = {key: value for key, value in schema.items() if key in {"minLength", "maxLength", "pattern"}}
+            return _values({"type": "integer"} | number) | _values({"type": "string"} | text)
         case {"type": "integer"}:
             return st.integers(schema.get("minimum", -(2**63)), schema.get("maximum", 2**63 - 1))
         case {"format": "date-time"}:

@@ -274,6 +274,7 @@ class _Walker:
                 names=[self._one("a", "p*", "*", "a-*"), "b"],
                 labels=self._selector(),
                 remotes=[self._one(*REMOTES)] if action == "Export" else None,
+                ports=self._one(["http"], ["g*", 7000], None),
             ),
         }
 
@@ -340,6 +341,8 @@ class _Walker:
                 namespaces=[self._one("default", "kube-system", "*")],
                 labels=self._selector(),
                 merge=self._one(True, False),
+                allowTCP=self._one(True, False),
+                ports=self._one(["http", "web"], ["*"], [7000], None),
             ),
         }
 

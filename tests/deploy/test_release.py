@@ -221,7 +221,11 @@ def described(address: str, *, openshift: bool) -> list[Manifest]:
             "east",
             namespace=NAMESPACE,
             ingress={"gateway": {"selector": GATEWAY}} | router,
-            export={"serviceExports": True, "serviceSelectors": {"matchLabels": EXPORTED}},
+            export={
+                "serviceExports": True,
+                "serviceSelectors": {"matchLabels": EXPORTED},
+                "rules": [{"action": "Export", "names": ["reviews"], "ports": ["http"]}, {"action": "Export"}],
+            },
         ),
         remote_mesh("west", namespace=NAMESPACE, addresses=[address], trafficPolicy=outliers, import_={"merge": True}),
     ]
@@ -277,7 +281,7 @@ async def test_a_mesh_that_objects_describe(helm_process: helm.Helm, tmp_path: P
             values = values_of(mesh, remote) | {"controller": {"readPods": False}}
             await found.helm(helm_process, "install", "east", values, namespace=NAMESPACE)
         cells = granted(found.server, NAMESPACE, ACCOUNT)
-        pod = await exercise(found, set(WRITTEN) - {"EnvoyFilter", "Route"})
+        pod = await exercise(found, set(WRITTEN) - {"Route"})
 
         async def ended() -> None:  # as Helm deletes the Deployment, before the roles have any reason to stay
             await check_permissions(found, cells, pod)

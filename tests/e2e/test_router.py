@@ -189,3 +189,21 @@ async def test_a_port_that_is_unexported_is_closed_at_the_router(world: World) -
 
     await eventually(routes, what="the Routes of echo-north are gone")
     await world.east.until("http://echo-north.bookinfo:8080/", status=0)
+
+
+async def test_ports_that_are_exported_one_by_one_cross_the_router(world: World) -> None:
+    """The gateway answers to the router's SNI of each of them, by a filter chain of its own, and to no other."""
+    rule = {"action": "Export", "names": ["echo-north"], "ports": [8080, "grpc"]}
+    await world.north.federation(export={"rules": [rule]})
+    answer = await world.east.until("http://echo-north.bookinfo:8080/", mesh="north")
+    assert answer.caller == CALLER
+    await _until_answer(world.east, "grpc://echo-north.bookinfo:7070/x", "'mesh': 'north'")
+    routes = {route["spec"]["host"] for route in await world.north.list("Route")}
+    assert {name for name in routes if name.startswith("echo-north")} == {
+        f"echo-north-{port}.bookinfo.svc.cluster.local" for port in (7070, 8080)
+    }
+    gateway = await world.north.get("Gateway", "federation-ingress-gateway", "istio-system")
+    assert gateway is not None
+    assert "echo-north.bookinfo.svc.cluster.local" not in gateway["spec"]["servers"][0]["hosts"]
+    assert (await world.east.request("http://echo-north.bookinfo:8081/")).status != 200
+    await world.north.federation()

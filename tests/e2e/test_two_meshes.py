@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -101,6 +103,55 @@ async def test_a_host_exported_under_an_alias(world: World) -> None:
     assert len(await complaints(world, PROTOCOLS)) == len(PROTOCOLS)
     await world.west.federation()
     await hold(world, PROBES)
+
+
+async def test_a_port_that_an_export_leaves_out_is_not_reached_by_whoever_knows_it(world: World) -> None:
+    """The others are called as before. What the gateway does not pass on shows no certificate, whoever asks for it."""
+    rules = [
+        {"action": "Deny", "names": ["echo"], "ports": ["grpc", PORTS["tcp"]]},
+        {"action": "Export", "names": ["echo", "both"]},
+    ]
+    closed = [one for one in PROTOCOLS if one.name in {"gRPC", "TCP"}]
+    others = [*(one for one in PROTOCOLS if one not in closed), *BOTH_SIDES]
+    await hold(world, PROBES)
+    assert await shown_at(world.west, *PORTS.values()) == {*PORTS.values()}
+    await world.west.federation(export={"rules": rules})
+
+    async def only_these() -> bool:
+        return await shown_at(world.west, *PORTS.values()) == {8080, 8082, 8443}
+
+    async def closed_fail() -> bool:
+        return len(await complaints(world, closed)) == len(closed)
+
+    await eventually(only_these, what="the gateway passes on the ports that are exported, and no other")
+    await eventually(closed_fail, what="what is left out is not imported, and a connection that was open is gone")
+    await hold(world, others)
+    assert (await world.west.condition("MeshFederation", "west", "ExportsReady")).endswith(
+        "2 services exported: bookinfo/both, bookinfo/echo (without port 7070, 9000)"
+    )
+    await world.west.federation()
+    await hold(world, PROBES)
+    assert await shown_at(world.west, *PORTS.values()) == {*PORTS.values()}
+
+
+async def shown_at(mesh: MeshWorld, *ports: int) -> set[int]:
+    """The ports of echo at which somebody shows a certificate to whoever asks the gateway for them by their SNI."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["istio"])
+    address = await mesh.gateway_address()
+
+    async def shown(port: int) -> bool:
+        sni = f"outbound_.{port}_._.echo.bookinfo.svc.cluster.local"
+        try:
+            _, writer = await asyncio.open_connection(address, 15443, ssl=context, server_hostname=sni)
+        except OSError:
+            return False
+        found = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        writer.transport.abort()
+        return bool(found)
+
+    return {port for port in ports if await shown(port)}
 
 
 async def test_an_export_that_its_gateway_does_not_see(world: World) -> None:

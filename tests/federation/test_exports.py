@@ -13,7 +13,7 @@ from meshfed.kube import Manifest
 from meshfed.model.names import ServiceHost
 from meshfed.model.offers import Offer, Port
 from meshfed.model.reasons import Decision, Reason
-from tests.builders import EXPORTED, mesh_federation, service, typed
+from tests.builders import EXPORTED, mesh_federation, port, service, typed
 from tests.world import local_mesh
 
 EVERYTHING: dict[str, Any] = {}
@@ -263,3 +263,54 @@ def test_one_host_has_one_holder_and_the_services_own_name_comes_first() -> None
     assert holder([old, older]) == older[0].service
     assert holder([claim("b", "pay"), claim("a", "pay")]) == claim("a", "pay")[0].service
     assert holder([]) is None
+
+
+THREE = service("a", ports=[port(8080), port(9000, "grpc"), port(9464, "metrics"), port(53, "dns", protocol="UDP")])
+
+
+@pytest.mark.parametrize(
+    ("given", "offered", "left_out", "by_port"),
+    [
+        ([export()], [8080, 9000, 9464], {}, False),
+        ([export(names=["b"], ports=[8080]), export()], [8080, 9000, 9464], {}, False),
+        ([export(ports=["http", 9000])], [8080, 9000], {9464: "export rule 1 is for other ports"}, True),
+        ([export(ports=["*"])], [8080, 9000, 9464], {}, True),
+        ([deny(ports=["metrics*"]), export()], [8080, 9000], {9464: "export rule 1 denies it"}, True),
+        ([deny(ports=[1]), export()], [8080, 9000, 9464], {}, True),
+        ([export(ports=["none"], as_={"name": "x"}), export()], [8080, 9000, 9464], {}, True),
+    ],
+)
+def test_rules_are_for_ports(
+    given: list[dict[str, Any]], offered: list[int], left_out: dict[int, str], *, by_port: bool
+) -> None:
+    outcome = verdict(rules(*given), THREE)
+    assert isinstance(outcome, Exported)
+    assert ([port.number for port in outcome.offer.ports], outcome.by_port) == (offered, by_port)
+    assert {one.port.number: one.why for one in outcome.left_out} == left_out
+    assert not outcome.offer.sni_host
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ([export(ports=["none"])], "matches none of the 1 export rules"),
+        ([deny(ports=["*"]), export()], "is denied by export rule 1"),
+        ([deny(ports=["http", "grpc"]), deny(ports=[9464]), export()], "is denied by export rule 2"),
+    ],
+)
+def test_without_a_port_that_a_rule_exports_the_service_is_not_exported(given: list[dict[str, Any]], says: str) -> None:
+    outcome = verdict(rules(*given), THREE)
+    assert isinstance(outcome, Decision)
+    assert outcome.reason is Reason.DENIED_BY_RULE
+    assert says in outcome.message
+
+
+def test_a_port_that_cannot_be_offered_may_be_left_out() -> None:
+    odd = service("a", ports=[port(8080), port(9464, "m" * 63)])
+    assert isinstance(verdict(EVERYTHING, odd), Decision)
+    assert isinstance(verdict(rules(export(ports=["http"])), odd), Exported)
+
+
+def test_a_port_without_a_name_is_called_by_its_number() -> None:
+    alone = service("a", ports=[{"port": 8080}])
+    assert isinstance(verdict(rules(export(ports=["port-8080"])), alone), Exported)

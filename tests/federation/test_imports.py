@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from meshfed.api.v1alpha1 import ImportPolicy, RemoteMesh
-from meshfed.federation.imports import Verdict, beside_local, judge, record_name
+from meshfed.federation.imports import Verdict, beside_local, capturing, judge, record_name
 from meshfed.model.names import ServiceHost
 from meshfed.model.offers import Offer, Port
 from meshfed.model.reasons import Reason
@@ -16,6 +16,7 @@ from tests.builders import host, remote_mesh, typed
 from tests.world import local_mesh
 
 HTTP = Port(number=9080, name="http", protocol="HTTP")
+WEST = meshes.remote(typed(RemoteMesh, remote_mesh("west")))
 
 
 def verdict(
@@ -159,9 +160,62 @@ def test_hosts_are_read_in_the_remotes_cluster_domain_and_kept_as_offered() -> N
 def test_a_port_that_would_capture_all_traffic_on_its_number_needs_allow_tcp(protocol: str) -> None:
     ports = (HTTP, Port(number=27017, name="db", protocol=protocol))
     outcome = verdict({}, host("a.ns"), ports=ports)
-    assert (outcome.decision.reason, outcome.host) == (Reason.TCP_NOT_ALLOWED, "")
-    assert "27017" in outcome.decision.message
-    assert verdict({"allowTCP": True}, host("a.ns"), ports=ports).host == host("a.ns")
+    assert [(one.port.number, one.reason) for one in capturing(WEST, outcome)] == [(27017, Reason.TCP_NOT_ALLOWED)]
+    assert capturing(WEST, verdict({"allowTCP": True}, host("a.ns"), ports=ports)) == ()
+
+
+@pytest.mark.parametrize(
+    ("spec", "allowed"),
+    [
+        ({"rules": [allow(allowTCP=True)]}, True),
+        ({"allowTCP": True, "rules": [allow(allowTCP=False)]}, False),
+        ({"allowTCP": True, "rules": [allow()]}, True),
+        ({"rules": [allow(hosts=["b.*"], allowTCP=True), allow()]}, False),
+    ],
+)
+def test_a_rule_decides_about_tcp_before_its_remote_does(spec: dict[str, Any], *, allowed: bool) -> None:
+    outcome = verdict(spec, host("a.ns"), ports=(Port(number=5432, name="db", protocol="TCP"),))
+    assert (capturing(WEST, outcome) == ()) is allowed
+
+
+GRPC, METRICS = Port(number=9000, name="grpc", protocol="GRPC"), Port(number=9464, name="metrics")
+
+
+@pytest.mark.parametrize(
+    ("rules", "taken", "why"),
+    [
+        ([allow(ports=[9080])], [9080], {9000: "import rule 1 is for other ports", 9464: "import rule 1 is for other"}),
+        ([allow(ports=["http*", "g*c"])], [9080, 9000], {9464: "import rule 1 is for other ports"}),
+        ([deny(ports=["metrics"]), allow()], [9080, 9000], {9464: "import rule 1 denies it"}),
+        (
+            [deny(ports=[9464]), deny(hosts=["b.*"]), allow(ports=["http"]), allow()],
+            [9080],
+            {9000: "import rule 3 is for other ports", 9464: "import rule 1 denies it"},
+        ),
+        ([allow(ports=["nothing"], merge=True), allow()], [9080, 9000, 9464], {}),
+    ],
+)
+def test_rules_are_for_ports(rules: list[dict[str, Any]], taken: list[int], why: dict[int, str]) -> None:
+    outcome = verdict({"rules": rules}, host("a.ns"), ports=(HTTP, GRPC, METRICS))
+    assert (outcome.host, [port.number for port in outcome.ports]) == (host("a.ns"), taken)
+    told = {one.port.number: one.why for one in outcome.left_out}
+    assert told.keys() == why.keys()
+    assert all(told[number].startswith(why[number]) for number in why), told
+    assert not outcome.merge
+
+
+@pytest.mark.parametrize(
+    ("rules", "says"),
+    [
+        ([allow(ports=["nothing"])], "matches none of the 1 import rules"),
+        ([deny(ports=["http", "grpc"]), deny(ports=["metrics"]), allow()], "is denied by import rule 2"),
+        ([deny(ports=["http"]), deny(), allow()], "is denied by import rule 2"),
+    ],
+)
+def test_without_a_port_that_a_rule_imports_the_host_is_refused(rules: list[dict[str, Any]], says: str) -> None:
+    outcome = verdict({"rules": rules}, host("a.ns"), ports=(HTTP, GRPC, METRICS))
+    assert (outcome.decision.reason, outcome.host) == (Reason.DENIED_BY_RULE, "")
+    assert says in outcome.decision.message
 
 
 @pytest.mark.parametrize(

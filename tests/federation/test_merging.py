@@ -10,10 +10,12 @@ import pytest
 from meshfed.api.v1alpha1 import RemoteMesh
 from meshfed.federation.import_limit import standing
 from meshfed.federation.merging import Candidate, merge
-from meshfed.model.imports import Backend, Import
+from meshfed.federation.ports import LeftOut
+from meshfed.model.imports import Backend, Import, LocalService
 from meshfed.model.meshes import Remote
+from meshfed.model.names import ServiceHost
 from meshfed.model.offers import Offer, Port
-from meshfed.model.reasons import Reason
+from meshfed.model.reasons import Decision, Reason
 from meshfed.plan import meshes
 from tests.admitted import TIMES
 from tests.builders import host, remote_mesh, typed
@@ -120,6 +122,62 @@ def test_several_remotes_serve_one_host_where_the_later_ones_merge() -> None:
 )
 def test_who_comes_later_has_to_agree(others: list[Candidate], expected: Reason) -> None:
     assert reasons(candidate("west"), *others) == {"west": Reason.ACCEPTED, "north": expected}
+
+
+GRPC, METRICS = Port(number=9000, name="grpc", protocol="GRPC"), Port(number=9464, name="metrics")
+
+
+def test_a_port_that_the_first_does_not_serve_is_left_out_by_itself() -> None:
+    later = candidate("north", first="2026-02-01T00:00:00Z", merge=True, ports=(HTTP, GRPC, METRICS))
+    outcome = merge(HOST, [candidate("west", ports=(HTTP, GRPC)), later])
+    assert outcome.imported is not None
+    assert outcome.imported.ports == (GRPC, HTTP)
+    assert [(backend.remote.name, backend.without) for backend in outcome.imported.backends] == [
+        ("north", frozenset()),
+        ("west", frozenset()),
+    ]
+    decision = outcome.decisions["north"]
+    assert (decision.accepted, decision.reason) == (True, Reason.PORTS_LEFT_OUT)
+    assert decision.message == (
+        f"imported as {HOST}; left out: port 9464 metrics (not offered by RemoteMesh west, which comes first)"
+    )
+
+
+def test_a_port_that_only_the_first_serves_would_be_called_at_the_other_too() -> None:
+    later = candidate("north", first="2026-02-01T00:00:00Z", merge=True)
+    outcome = merge(HOST, [candidate("west", ports=(HTTP, GRPC)), later])
+    assert outcome.decisions["north"] == Decision(
+        accepted=False,
+        reason=Reason.PORT_CONFLICT,
+        message=f"RemoteMesh north offers {HOST} with ports 9080/HTTP, and RemoteMesh west, which comes first, with "
+        "9080/HTTP, 9000/GRPC; Istio would send it calls on port 9000 all the same: make them agree, or have rules of "
+        "both RemoteMeshes import only `ports` that agree",
+    )
+
+
+def test_beside_a_local_service_each_serves_its_own_ports() -> None:
+    local = LocalService(ServiceHost("ratings", "default", "cluster.local"), {"app": "ratings"}, ())
+    later = candidate("north", first="2026-02-01T00:00:00Z", merge=True, ports=(GRPC, METRICS), local=local)
+    outcome = merge(HOST, [candidate("west", merge=True, ports=(HTTP, GRPC), local=local), later])
+    assert outcome.imported is not None
+    assert outcome.imported.ports == (GRPC, HTTP, METRICS)
+    assert [(backend.remote.name, backend.without) for backend in outcome.imported.backends] == [
+        ("north", frozenset({9080})),
+        ("west", frozenset({9464})),
+    ]
+    assert {decision.reason for decision in outcome.decisions.values()} == {Reason.ACCEPTED}
+
+
+def test_without_any_port_left_it_is_refused_for_the_first_ones_reason() -> None:
+    gone = [LeftOut(HTTP, Reason.TCP_NOT_ALLOWED, "no leave"), LeftOut(GRPC, Reason.TCP_NOT_ALLOWED, "no leave")]
+    denied = LeftOut(METRICS, Reason.DENIED_BY_RULE, "import rule 1 denies it")
+    offered = candidate("west", ports=(HTTP, GRPC), left_out=(denied,))
+    assert offered.without(HOST, gone) == Decision(
+        accepted=False,
+        reason=Reason.TCP_NOT_ALLOWED,
+        message=f"no port of {HOST} is taken; left out: port 9464 metrics (import rule 1 denies it), 9080 http, 9000 "
+        "grpc (no leave)",
+    )
 
 
 def test_priority_comes_before_age_and_age_before_name() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from meshfed.istio import istio_sni, passthrough_filter, route, router_sni
+from meshfed.istio import istio_sni, passthrough_filter, port_filter, route, router_sni
+from meshfed.model.meshes import IngressType
 from meshfed.model.names import ServiceHost
 from tests.istio.rendering_values import ROUTER, east, expected
 
@@ -28,6 +29,49 @@ def test_the_gateways_chain_answers_to_the_router_sni_too() -> None:
           patch:
             operation: MERGE
             value: {filter_chain_match: {server_names: [ratings-9080.bookinfo.svc.cluster.local]}}
+        """,
+    )
+
+
+PROTOCOLS = "[istio, istio-peer-exchange, istio-http/1.0, istio-http/1.1, istio-h2]"
+
+
+@pytest.mark.parametrize(
+    ("ingress", "names"),
+    [
+        ({}, "[outbound_.9080_._.ratings.bookinfo.svc.cluster.local]"),
+        (
+            {"ingress_type": ROUTER},
+            "[outbound_.9080_._.ratings.bookinfo.svc.cluster.local, ratings-9080.bookinfo.svc.cluster.local]",
+        ),
+    ],
+)
+def test_a_port_of_a_host_that_is_in_no_gateway_has_a_filter_chain_of_its_own(
+    ingress: dict[str, IngressType], names: str
+) -> None:
+    assert port_filter(east(**ingress), RATINGS, 9080, listening=8443) == expected(
+        "networking.istio.io/v1alpha3",
+        "EnvoyFilter",
+        "sni.ratings.bookinfo.svc.cluster.local.9080",
+        f"""
+        workloadSelector: {{labels: {{app: federation-ingress-gateway, istio: eastwest}}}}
+        configPatches:
+        - applyTo: FILTER_CHAIN
+          match:
+            context: GATEWAY
+            listener: {{portNumber: 8443}}
+          patch:
+            operation: ADD
+            value:
+              filter_chain_match:
+                server_names: {names}
+                application_protocols: {PROTOCOLS}
+              filters:
+              - name: envoy.filters.network.tcp_proxy
+                typed_config:
+                  '@type': type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
+                  stat_prefix: outbound_.9080_._.ratings.bookinfo.svc.cluster.local
+                  cluster: outbound_.9080_._.ratings.bookinfo.svc.cluster.local
         """,
     )
 

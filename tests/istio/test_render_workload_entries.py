@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from meshfed.istio import Manifest, workload_entries
@@ -77,6 +78,25 @@ def spec_of(address: str, **others: str) -> str:
                 )
             ],
             id="an IPv6 address in its canonical form; its name ends in a digest",
+        ),
+        pytest.param(
+            msgspec.structs.replace(
+                imported(backend(peer("west")), backend(peer("central", "198.51.100.1", port=443, network=""))),
+                ports=(HTTP, GRPC),
+                backends=(
+                    backend(peer("west")),
+                    msgspec.structs.replace(
+                        backend(peer("central", "198.51.100.1", port=443, network="")), without=frozenset({9080})
+                    ),
+                ),
+            ),
+            {},
+            Decision(
+                accepted=False,
+                reason=Reason.LOCAL_SERVICE_UNUSABLE,
+                message="local Service bookinfo/ratings and the offered one (9090) have no port in common",
+            ),
+            id="a remote that serves none of its ports",
         ),
         pytest.param(
             imported(
@@ -179,8 +199,9 @@ ELSEWHERE = (
     "{}; import it under a host that no local Service has"
 )
 NOT_OFFERED = (
-    "local Service bookinfo/ratings has port 7070, which is not offered (9080 are), and Istio would send its calls to "
-    "the remote's gateway all the same; export it there, or give it a targetPort with a name of its own here"
+    "local Service bookinfo/ratings has port 7070, which is not imported (9080 are), and Istio would send its calls to "
+    "the remote's gateway all the same; export it there and import it, or give it a targetPort with a name of its own "
+    "here"
 )
 ONLY = "bookinfo/ratings is served by {} in west, but a WorkloadEntry can state only "
 

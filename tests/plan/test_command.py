@@ -1,7 +1,8 @@
 """``meshfed plan``: files in, objects out; and what it says of files it cannot use.
 
-Each folder below `cases` is one: `input.yaml`, `<remote>.offers.yaml` and `options` go in, `expected.yaml` comes out.
-To write `expected.yaml` anew after a change that is meant: ``MESHFED_WRITE_CASES=1 pytest tests/plan/test_command.py``.
+Each folder below `cases` is one: `input.yaml`, `<remote>.offers.yaml` and `options` go in, `expected.yaml` comes out,
+and with ``--report`` `report.yaml`, where there is one. To write what comes out anew after a change that is meant:
+``MESHFED_WRITE_CASES=1 pytest tests/plan/test_command.py``.
 """
 
 from __future__ import annotations
@@ -40,6 +41,19 @@ def test_case(case: Path, capsys: pytest.CaptureFixture[str]) -> None:
     if os.environ.get("MESHFED_WRITE_CASES"):
         (case / "expected.yaml").write_text(out)
     assert (out, err) == ((case / "expected.yaml").read_text(), "")
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if (case / "report.yaml").exists()], ids=lambda case: case.name
+)
+def test_report(case: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*command(case), "--report"]) == 0
+    out, err = capsys.readouterr()
+    if os.environ.get("MESHFED_WRITE_CASES"):
+        (case / "report.yaml").write_text(out)
+    assert (out, err) == ((case / "report.yaml").read_text(), "")
+    assert run([*command(case), "--report", "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out) == yaml.safe_load(out)
 
 
 def test_json_is_one_list_of_the_same_objects(capsys: pytest.CaptureFixture[str]) -> None:
@@ -161,6 +175,21 @@ def test_what_cannot_be_used_is_named(
     assert run(["plan", "-f", "empty.yaml", *(part for name in files for part in ("-f", name)), *arguments]) == 2
     out, err = capsys.readouterr()
     assert (out, [part for part in says if part not in err]) == ("", []), err
+
+
+def test_a_report_without_a_mesh_federation_has_nothing_to_say(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["plan", "-f", str(BOOKINFO / "input.yaml"), "-n", "elsewhere", "--report"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out) == {"offered": {}, "services": [], "statuses": []}
+
+
+def test_remotes_with_one_identity_are_told_what_all_of_them_may_see(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (BOOKINFO.parent / "ports" / "input.yaml").read_text().replace("controller-central", "controller-west")
+    (tmp_path / "a.yaml").write_text(text)
+    assert run(["plan", "-f", str(tmp_path), "--report"]) == 0
+    offered = yaml.safe_load(capsys.readouterr().out)["offered"]
+    assert offered == {"central": ["cart.shop.svc.cluster.local"], "west": ["cart.shop.svc.cluster.local"]}
 
 
 def test_offers_that_make_no_sense_are_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

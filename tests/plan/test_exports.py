@@ -10,7 +10,8 @@ from meshfed.federation.exports import decide
 from meshfed.federation.gateway_shards import HOSTS_PER_GATEWAY
 from meshfed.model.reasons import Reason
 from meshfed.plan import ExportKey, GatewayKey, Key, MeshKey, MeshStatusKey, Outputs, Planner, Settings
-from tests.builders import host, mesh_federation, namespace, service
+from meshfed.plan.values import Applied
+from tests.builders import GATEWAY, host, mesh_federation, namespace, port, service
 from tests.world import World, stored
 
 ROUTER: dict[str, Any] = {
@@ -242,3 +243,82 @@ def test_a_service_that_our_code_fails_on_from_the_start_holds_no_other(monkeypa
     assert found is not None
     assert found.export is not None
     assert found.export.offer.host == host("a")
+
+
+PORTS = [port(80), port(9464, "metrics")]
+HTTP_ALONE = rules({"action": "Export", "ports": ["http"]})
+FILTER = f"EnvoyFilter istio-system/sni.{host('a')}.80"
+
+
+def filters(world: World) -> list[str]:
+    return [name for name in world.manifests if name.startswith("EnvoyFilter")]
+
+
+def test_a_host_of_which_ports_are_left_out_is_in_no_gateway_and_each_of_the_others_has_a_filter_chain() -> None:
+    world = World(mesh_federation(export=HTTP_ALONE), service("a", ports=PORTS), service("b"))
+    assert (world.gateways, filters(world)) == ([[]], [FILTER, f"EnvoyFilter istio-system/sni.{host('b')}.9080"])
+    assert list(world.published) == [host("a"), host("b")]
+    decision = world.outputs[ExportKey("default", "a")].export_decision
+    assert decision is not None
+    assert decision.message == (
+        f"offered to every remote mesh as {host('a')}; left out: port 9464 metrics (export rule 1 is for other ports)"
+    )
+    [exporting] = [one for one in world.statuses["MeshFederation east"].conditions if one.type == "ExportsReady"]
+    assert exporting.message == "2 services exported: default/a (without port 9464), default/b"
+
+
+def test_a_port_that_comes_up_later_was_never_open() -> None:
+    world = World(mesh_federation(export=HTTP_ALONE), service("a", ports=PORTS[:1]))
+    before = world.manifests
+    world.put(service("a", ports=PORTS))
+    assert world.manifests == before
+
+
+def test_what_comes_to_be_exported_by_port_leaves_its_gateway_first_and_the_other_way_round() -> None:
+    """Two filter chains for one SNI, and the gateway would refuse all of its listener."""
+    export, gateway = ExportKey("default", "a"), GatewayKey(0)
+    world = World(mesh_federation(export=rules({"action": "Export"})), service("a", ports=PORTS))
+    assert (world.gateways, filters(world)) == ([[host("a")]], [])
+
+    world.put(mesh_federation(export=HTTP_ALONE))
+    assert (world.gateways, filters(world)) == ([[]], [])
+    assert list(world.published) == [host("a")]
+    world.planner.applied_changed(gateway, Applied("pending"))
+    assert filters(world) == []
+    world.planner.applied_changed(gateway, Applied("applied"))
+    assert filters(world) == [FILTER]
+
+    world.put(mesh_federation(export=rules({"action": "Export"})))
+    assert (world.gateways, filters(world)) == ([[host("a")]], [])
+    assert world.outputs[gateway].after == frozenset({export})
+    world.planner.applied_changed(gateway, Applied("pending"))
+    world.planner.applied_changed(gateway, Applied("applied"))
+    world.put(service("b")).settle()
+    assert world.outputs[gateway].after == frozenset()
+
+
+def test_the_filter_chain_is_of_the_port_that_the_gateways_pods_listen_on() -> None:
+    world = World(mesh_federation(export=HTTP_ALONE), service("a", ports=PORTS))
+
+    def listening() -> int:
+        patch = world.manifests[FILTER]["configPatches"][0]
+        number: int = patch["match"]["listener"]["portNumber"]
+        return number
+
+    assert listening() == 15443
+    newer, older = "2026-01-02T00:00:00Z", "2026-01-01T00:00:00Z"
+    translated = [port(15443, "tls", 8443)]
+    world.put(service("gw.istio-system", created=newer, selector=GATEWAY, ports=translated))
+    assert listening() == 8443
+    world.put(service("old.istio-system", created=older, selector=GATEWAY, ports=[port(15443, "tls"), port(1, "x", 2)]))
+    assert listening() == 15443
+
+
+def test_an_export_by_port_that_was_there_counts_as_listed() -> None:
+    world = World()
+    world.planner.filter_observed(("default", "a"))
+    assert world.planner.is_listed(("default", "a"))
+    world.put(mesh_federation(export=HTTP_ALONE), service("a", ports=PORTS)).settle()
+    assert world.planner.is_listed(("default", "a"))
+    world.remove(service("a")).settle()
+    assert not world.planner.is_listed(("default", "a"))

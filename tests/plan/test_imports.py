@@ -10,7 +10,7 @@ from meshfed.kube import Manifest
 from meshfed.model.reasons import Reason
 from meshfed.plan import ImportKey, MeshStatusKey, OfferKey, RemoteStatusKey
 from meshfed.plan.keys import TURN
-from tests.builders import federated_service, host, mesh_federation, remote_mesh, service
+from tests.builders import federated_service, host, mesh_federation, port, remote_mesh, service
 from tests.world import World
 
 RATINGS = host("ratings")
@@ -176,6 +176,84 @@ def test_a_refused_offer_says_why_and_carries_nothing(given: Manifest, reason: R
     world = World(mesh_federation(), remote_mesh(), given)
     assert (world.carriers, list(world.accepted().values())) == ([], [str(reason)])
     assert world.conditions("FederatedService", given["metadata"]["name"])["Applied"] == f"False {reason}"
+
+
+HTTP = {"number": 9080, "name": "http", "protocol": "HTTP"}
+MIXED = [
+    {"number": 8080, "name": "public", "protocol": "HTTP"},
+    {"number": 9000, "name": "internal", "protocol": "GRPC"},
+    {"number": 9464, "name": "metrics"},
+]
+
+
+def said(world: World, name: str = "") -> str:
+    [status] = [one for one in world.statuses.values() if one.name == (name or record("ratings"))]
+    return status.conditions[0].message
+
+
+def test_a_port_that_may_not_be_imported_leaves_the_others_alone() -> None:
+    world = World(mesh_federation(), remote_mesh(), federated_service("west", "ratings", ports=MIXED))
+    assert world.accepted() == {record("ratings"): "PortsLeftOut"}
+    assert [one["number"] for one in world.manifests[ENTRY]["ports"]] == [8080, 9000]
+    assert said(world) == (
+        f"imported as {RATINGS}; left out: port 9464 metrics (no protocol stated: it would take all traffic of the "
+        f"mesh on that number; set `allowTCP` in `import` of RemoteMesh west or in a rule for {RATINGS}, or have the "
+        "exporter state the protocol with `appProtocol`)"
+    )
+    world.put(remote_mesh(**importing(rules=[{"action": "Import", "allowTCP": True}])))
+    assert world.accepted() == {record("ratings"): "Accepted"}
+    assert [one["number"] for one in world.manifests[ENTRY]["ports"]] == [8080, 9000, 9464]
+
+
+def test_what_is_left_out_is_not_what_the_offer_brings() -> None:
+    """Nothing is to be proven of it."""
+    world = west_and_north()
+    world.put(federated_service("north", "ratings", first_offered="2026-01-02T00:00:00Z", ports=[*MIXED[:2], HTTP]))
+    world.settle()
+    fate = world.planner._imports.fate(record("ratings", "north"))
+    assert fate is not None
+    assert fate.candidate is not None
+    assert [one.number for one in fate.candidate.offer.ports] == [9080]
+    assert world.accepted() == {record("ratings"): "Accepted", record("ratings", "north"): "PortsLeftOut"}
+
+
+def test_beside_a_local_service_a_tcp_port_needs_no_leave_and_what_it_lacks_is_left_out() -> None:
+    ports = [port(9464, "metrics"), port(8080, "public")]
+    world = World(
+        mesh_federation(),
+        remote_mesh(**importing(merge=True)),
+        federated_service("west", "ratings", ports=MIXED),
+        service("ratings", ports=ports),
+    )
+    [joined] = world.carriers
+    assert world.manifests[joined]["ports"] == {"metrics": 15443, "public": 15443}
+    assert (
+        said(world) == f"imported as {RATINGS}; left out: port 9000 internal (Service default/ratings has no such port)"
+    )
+    world.remove(service("ratings"))
+    assert [one["number"] for one in world.manifests[ENTRY]["ports"]] == [8080, 9000]
+
+
+def test_beside_a_local_service_a_port_is_left_out_only_where_istio_can_do_without() -> None:
+    rules = importing(merge=True, rules=[{"action": "Import", "ports": ["public"]}])
+    world = World(mesh_federation(), remote_mesh(**rules), federated_service("west", "ratings", ports=MIXED))
+    numbered = [port(8080, "public"), port(9464, "metrics")]
+    world.put(service("ratings", ports=numbered))
+    assert (world.carriers, world.accepted()) == ([], {record("ratings"): "LocalServiceUnusable"})
+    assert "has port 9464, which is not imported (8080 are)" in said(world)
+    world.put(service("ratings", ports=[numbered[0], port(9464, "metrics", "metrics")]))
+    [joined] = world.carriers
+    assert world.manifests[joined]["ports"] == {"public": 15443}
+
+
+def test_several_remotes_beside_a_local_service_need_not_agree_on_ports() -> None:
+    world = west_and_north()
+    local = service("ratings", ports=[port(8080, "public", "public"), port(9000, "internal", "internal")])
+    north = federated_service("north", "ratings", first_offered="2026-01-02T00:00:00Z", ports=MIXED[1:2])
+    world.put(remote_mesh(**importing(merge=True)), local, north, federated_service("west", "ratings", ports=MIXED[:2]))
+    ports = {world.manifests[one]["network"]: set(world.manifests[one]["ports"]) for one in world.carriers}
+    assert ports == {"west-network": {"public", "internal"}, "north-network": {"internal"}}
+    assert set(world.accepted().values()) == {"Accepted"}
 
 
 def test_a_remote_without_import_is_only_published_to() -> None:

@@ -108,6 +108,11 @@ podAntiAffinity:
 {{- if or (.Capabilities.APIVersions.Has "route.openshift.io/v1") (eq (include "meshfed.ingress" . | fromJson).type "openshift-router") -}}true{{- end -}}
 {{- end -}}
 
+{{/* "true" where EnvoyFilters may be written: by flags, behind a router alone, since no rule of theirs is for ports. */}}
+{{- define "meshfed.envoyFilters" -}}
+{{- if or (include "meshfed.routes" .) (not (include "meshfed.flags" .)) -}}true{{- end -}}
+{{- end -}}
+
 {{/* "true" where ServiceExports may be in use. */}}
 {{- define "meshfed.serviceExports" -}}
 {{- if not (include "meshfed.flags" .) -}}

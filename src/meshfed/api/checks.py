@@ -40,8 +40,9 @@ def _check(value: Any, schema: Schema, path: str, strict: bool) -> tuple[Any, li
     if schema.get("x-kubernetes-preserve-unknown-fields"):
         return value, []
     if schema.get("x-kubernetes-int-or-string"):
-        fine = isinstance(value, int | str) and not isinstance(value, bool)
-        return value, [] if fine else [Problem(path, "it must be a number or a text", shown(value))]
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            return value, [Problem(path, "it must be a number or a text", shown(value))]
+        return value, [Problem(path, reason, shown(value)) for reason in _scalar_faults(value, schema)]
     words, types = _TYPES[schema["type"]]
     if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
         quote = ": put it in quotes" if types == (str,) and isinstance(value, bool | int | float) else ""

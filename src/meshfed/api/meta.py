@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from meshfed.api.scalars import Timestamp
 
@@ -48,3 +49,13 @@ class StatusCondition(msgspec.Struct, frozen=True, omit_defaults=True, rename="c
     """When `status` last changed."""
     observed_generation: int = 0
     """The generation of the spec that the condition speaks of."""
+
+
+Conditions = Annotated[
+    tuple[StatusCondition, ...],
+    Meta(extra_json_schema={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}),
+]
+RefusedByReason = Annotated[
+    tuple[RefusedCount, ...],
+    Meta(extra_json_schema={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["reason"]}),
+]

@@ -107,6 +107,17 @@ PortName = Annotated[
         max_length=63,
     ),
 ]
+PortGlob = Annotated[
+    str,
+    Meta(
+        title="name of a port, or glob of names",
+        pattern="^[a-z0-9*-]*[a-z*][a-z0-9*-]*$",
+        min_length=1,
+        max_length=63,
+    ),
+]
+"""A number is no name here: it would be one in quotes alone."""
+Ports = Annotated[tuple[PortNumber | PortGlob, ...], Meta(min_length=1, max_length=256)]
 Percent = Annotated[int, Meta(title="percentage", ge=0, le=100)]
 Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Duration = Annotated[

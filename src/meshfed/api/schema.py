@@ -96,8 +96,11 @@ def _schema(type_: inspect.Type, *, defaults: bool) -> Schema:
 def _union(members: list[inspect.Type], *, defaults: bool) -> Schema:
     if len(members) == 1:
         return _schema(members[0], defaults=defaults)
-    if {type(member) for member in members} == {inspect.IntType, inspect.StrType}:
-        return {"x-kubernetes-int-or-string": True}
+    found = sorted((_schema(member, defaults=defaults) for member in members), key=lambda one: str(one.get("type")))
+    if [one.get("type") for one in found] == ["integer", "string"]:
+        titles = [one["title"] for one in found if "title" in one]
+        both = _given(title=" or ".join(titles) or None, **{"x-kubernetes-int-or-string": True})
+        return {key: value for one in found for key, value in one.items() if key not in {"type", "format"}} | both
     raise TypeError(f"a structural schema cannot express a choice between {members}")
 
 

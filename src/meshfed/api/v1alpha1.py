@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta, field
 
-from meshfed.api.meta import ObjectMeta, RefusedCount, StatusCondition
+from meshfed.api.meta import Conditions, ObjectMeta, RefusedByReason
 from meshfed.api.scalars import (
     SET,
     Address,
@@ -32,6 +32,7 @@ from meshfed.api.scalars import (
     Percent,
     PortName,
     PortNumber,
+    Ports,
     Selector,
     ServiceName,
     SpiffeUri,
@@ -54,15 +55,6 @@ REMOTE_LABEL: Final = f"{GROUP}/remote"
 ORIGIN_ANNOTATION: Final = f"{GROUP}/derived-from"
 """On everything we write: what it follows from, such as ``import <host>`` (`meshfed.plan.keys.origin`)."""
 FINALIZER: Final = f"{GROUP}/cleanup"
-
-Conditions = Annotated[
-    tuple[StatusCondition, ...],
-    Meta(extra_json_schema={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}),
-]
-RefusedByReason = Annotated[
-    tuple[RefusedCount, ...],
-    Meta(extra_json_schema={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["reason"]}),
-]
 
 
 def _shown_at_zero() -> int:
@@ -126,13 +118,15 @@ class ExportRule(_Spec, frozen=True):
     """One export rule; every part that is given must match."""
 
     action: Literal["Export", "Deny"]
-    """What becomes of a Service that this rule matches, and no rule before it."""
+    """What becomes of a Service, or of the `ports`, that this rule matches, and no rule before it."""
     namespaces: Globs | None = None
     """Globs of which one matches the Service's namespace; absent: any namespace."""
     names: Globs | None = None
     """Globs of which one matches the Service's name; absent: any name."""
     labels: LabelSelector | None = None
     """A selector that the Service's labels meet; absent: any labels."""
+    ports: Ports | None = None
+    """The ports that the rule is for, one of which the Service has; absent: all. What is not exported is closed."""
     remotes: Annotated[tuple[MeshName, ...], Meta(min_length=1, max_length=256, extra_json_schema=SET)] | None = None
     """The RemoteMeshes that see the Service; absent: all. This limits discovery, not access."""
     as_: ExportAlias | None = field(default=None, name="as")
@@ -241,17 +235,21 @@ class ImportRule(_Spec, frozen=True):
     """One import rule; every part that is given must match what was offered."""
 
     action: Literal["Import", "Deny"]
-    """What becomes of an offer that this rule matches, and no rule before it."""
+    """What becomes of an offer, or of the `ports`, that this rule matches, and no rule before it."""
     hosts: Globs | None = None
     """Globs of which one matches the offered host; absent: any host."""
     namespaces: Globs | None = None
     """Globs of which one matches the offered namespace; absent: any. Naming one without `*` lifts its protection."""
     labels: LabelSelector | None = None
     """A selector that the offered labels meet; absent: any labels."""
+    ports: Ports | None = None
+    """The ports that the rule is for, one of which is offered; absent: all."""
     as_: ImportAlias | None = field(default=None, name="as")
     """Another host for the import in this mesh."""
     merge: bool | None = None
     """`merge` of the import, for the hosts of this rule."""
+    allow_tcp: bool | None = field(default=None, name="allowTCP")
+    """`allowTCP` of the import, for the hosts of this rule."""
 
 
 class ImportPolicy(_Spec, frozen=True):
@@ -260,7 +258,7 @@ class ImportPolicy(_Spec, frozen=True):
     merge: bool = False
     """Whether the remote may also serve hosts that a local Service, or another remote, serves."""
     allow_tcp: bool = field(default=False, name="allowTCP")
-    """Whether ports that are neither HTTP, HTTP2, GRPC, TLS nor HTTPS are imported."""
+    """Whether ports other than HTTP, HTTP2, GRPC, TLS and HTTPS are imported, for hosts that no local Service has."""
     rules: Annotated[tuple[ImportRule, ...], Meta(min_length=1, max_length=256)] = ()
     """Ordered rules of which the first match decides; an offer that none matches is denied. Absent: no rules."""
     limit: Annotated[int, Meta(ge=0, le=100000)] = 1000

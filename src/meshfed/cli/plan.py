@@ -36,6 +36,7 @@ def plan(
     resolve: Annotated[list[str] | None, Parameter(name="--resolve", consume_multiple=True)] = None,
     namespace: Annotated[str | None, Parameter(name=["--namespace", "-n"])] = None,
     metrics_bind_address: str = ":8080",
+    report: bool = False,
     output: Annotated[Literal["yaml", "json"], Parameter(name=["--output", "-o"])] = "yaml",
 ) -> int:
     """Print every object the controller would have in a cluster; nothing is contacted.
@@ -59,8 +60,11 @@ def plan(
         The controller's namespace; by default that of the MeshFederation.
     metrics_bind_address
         As the controller's: the PeerAuthentication of its pods lets that port be scraped in plaintext.
+    report
+        Print, in place of the objects, what each remote would be told, as what each Service is exported or why it is
+        not, and all conditions, as they are once everything is written.
     output
-        A YAML stream, or a List in JSON.
+        A YAML stream, or a List in JSON. A report is one document.
     """
     from meshfed.cli.arguments import address
     from meshfed.plan import Settings, plan_all
@@ -70,7 +74,10 @@ def plan(
     result = plan_all(inputs, Settings(namespace=controller_namespace, metrics_port=metrics.port))
     for warning in _warnings(inputs, result, controller_namespace):
         print(f"warning: {warning}", file=sys.stderr)
-    _print(result, output, sys.stdout)
+    if report:
+        _print_report(result, output, sys.stdout)
+    else:
+        _print(result, output, sys.stdout)
     return Exit.OK
 
 
@@ -317,3 +324,15 @@ def _print(result: Plan, output: str, stream: TextIO) -> None:
     from meshfed.api.documents import encode_documents
 
     stream.write(encode_documents(result.objects))
+
+
+def _print_report(result: Plan, output: str, stream: TextIO) -> None:
+    from meshfed.api.documents import encode_document
+    from meshfed.plan.report import report
+
+    document = report(result)
+    if output == "json":
+        json.dump(document, stream, indent=2, ensure_ascii=False)
+        stream.write("\n")
+    else:
+        stream.write(encode_document(document))

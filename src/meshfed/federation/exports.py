@@ -13,6 +13,7 @@ import msgspec
 
 from meshfed.api.core import Service, ServicePort
 from meshfed.api.v1alpha1 import Export, ExportRule
+from meshfed.federation.ports import LeftOut, Ruled, ruled
 from meshfed.federation.protection import (
     is_api_server,
     is_discovery_service,
@@ -46,11 +47,16 @@ _SERVER_SPEAKS_FIRST: Final = frozenset({25, 53, 3306, 27017})
 
 
 class Exported(msgspec.Struct, frozen=True):
-    """A Service that is offered: its own name, the offer, and the remotes that may see it (``None``: all)."""
+    """A Service that is offered: its own name, the offer, and the remotes that may see it (``None``: all).
+
+    ``by_port``: the gateway may pass on the offered ports alone, since a rule with `ports` leaves others out or would.
+    """
 
     service: ServiceHost
     offer: Offer
     audience: frozenset[str] | None = None
+    left_out: tuple[LeftOut, ...] = ()
+    by_port: bool = False
 
 
 def decide(
@@ -67,7 +73,8 @@ def decide(
     ``accounts`` are the service accounts of whatever is behind it, an empty one that of something that states none.
     """
     meta = service.metadata
-    chosen = _chosen(mesh, export, service, namespace_labels, has_service_export=has_service_export)
+    ports = _ports(service.spec.ports)
+    chosen = _chosen(mesh, export, service, ports, namespace_labels, has_service_export=has_service_export)
     if isinstance(chosen, Decision):
         return chosen
     if service.spec.type == "ExternalName":
@@ -76,7 +83,6 @@ def decide(
             reason=Reason.EXTERNAL_NAME,
             message=f"Service {meta.namespace}/{meta.name} is of type ExternalName, which has no endpoints to reach",
         )
-    ports = _ports(service.spec.ports)
     if not ports:
         held = ", ".join(sorted({port.protocol for port in service.spec.ports})) or "none at all"
         return Decision(
@@ -85,7 +91,8 @@ def decide(
             message=f"Service {meta.namespace}/{meta.name} has no TCP port to export (its ports: {held})",
         )
     own = ServiceHost(name=meta.name, namespace=meta.namespace, domain=mesh.cluster_domain)
-    alias = chosen.as_ if chosen is not None else None
+    rule = chosen.rule
+    alias = rule.as_ if rule is not None else None
     offered = own
     if alias is not None:
         offered = ServiceHost(
@@ -93,7 +100,7 @@ def decide(
         )
     offer = Offer(
         host=offered.fqdn,
-        ports=ports,
+        ports=chosen.ports,
         labels=dict(sorted(meta.labels.items())),
         identities=_identities(mesh, meta.namespace, accounts),
         sni_host="" if offered == own else own.fqdn,
@@ -101,31 +108,32 @@ def decide(
     judged = checked(offer, mesh.trust_domain)
     if isinstance(judged, Refusal):
         return Decision(accepted=False, reason=Reason.INVALID, message=judged.message)
-    audience = frozenset(chosen.remotes) if chosen is not None and chosen.remotes is not None else None
-    return Exported(service=own, offer=offer, audience=audience)
+    audience = frozenset(rule.remotes) if rule is not None and rule.remotes is not None else None
+    return Exported(own, offer, audience, left_out=chosen.left_out, by_port=chosen.by_port)
 
 
 def _chosen(
     mesh: LocalMesh,
     export: Export | None,
     service: Service,
+    ports: tuple[Port, ...],
     namespace_labels: Mapping[str, str],
     *,
     has_service_export: bool,
-) -> ExportRule | Decision | None:
-    """Return the rule that exports the Service, ``None`` where it is exported without one, else why it is not."""
+) -> Ruled[ExportRule] | Decision:
+    """Return the rule and the ports by which the Service is exported, else why it is not."""
     meta = service.metadata
     shown = f"Service {meta.namespace}/{meta.name}"
     if export is None:
         return _refused(Reason.NOT_SELECTED, f"{shown} is not exported: the MeshFederation has no `export`")
     if is_discovery_service(meta.name):
         return _refused(Reason.NOT_SELECTED, f"{shown} is a discovery service, which other meshes know anyway")
-    rule = next((rule for rule in export.rules if _matches(rule, service)), None)
-    if rule is not None and rule.action == "Deny":
-        number = export.rules.index(rule) + 1
-        return _refused(Reason.DENIED_BY_RULE, f"{shown} is denied by export rule {number} (`export.rules`)")
+    chosen = ruled(export.rules, ports, lambda rule: _matches(rule, service), called="export rule")
+    rule = chosen.rule
+    if rule is None and chosen.number:
+        return _refused(Reason.DENIED_BY_RULE, f"{shown} is denied by export rule {chosen.number} (`export.rules`)")
     if export.service_exports and has_service_export:
-        return rule
+        return chosen
     if export.rules and rule is None:
         return _refused(Reason.DENIED_BY_RULE, f"{shown} matches none of the {len(export.rules)} export rules")
     if export.service_selectors is not None and not export.service_selectors.matches(meta.labels):
@@ -140,7 +148,7 @@ def _chosen(
             + (" and it in `names`" if is_api_server(meta.namespace, meta.name) else "")
             + ", or select it by a label",
         )
-    return rule
+    return chosen
 
 
 def _identities(mesh: LocalMesh, namespace: str, accounts: Collection[str]) -> tuple[str, ...]:

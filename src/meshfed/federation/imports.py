@@ -1,7 +1,8 @@
-"""Imports: whether one offer of one remote is taken, and as which host.
+"""Imports: whether one offer of one remote is taken, with which ports, and as which host.
 
 Only the offer, its RemoteMesh and this mesh are looked at (`judge`), then whether a local Service has that host
-(`beside_local`). What the offers of several remotes mean for each other is `merging`'s business.
+(`beside_local`), and which of the ports take nobody else's traffic there (`capturing`). What the offers of several
+remotes mean for each other is `merging`'s business.
 """
 
 from __future__ import annotations
@@ -11,15 +12,17 @@ from typing import Final
 import msgspec
 
 from meshfed.api.v1alpha1 import FederatedServiceSpec, ImportPolicy, ImportRule
+from meshfed.federation.ports import LeftOut, ruled
 from meshfed.federation.protection import (
     is_api_server,
     is_discovery_service,
     is_protected_namespace,
     names_outright,
 )
+from meshfed.model.imports import LocalService
 from meshfed.model.meshes import LocalMesh, Remote
 from meshfed.model.names import ServiceHost, glob_matches, is_dns_name, shortened
-from meshfed.model.offers import Offer
+from meshfed.model.offers import Offer, Port
 from meshfed.model.reasons import Decision, Reason
 
 _CAPTURE_NOTHING: Final = frozenset({"HTTP", "HTTP2", "GRPC", "GRPC-WEB", "HTTPS", "TLS"})
@@ -27,11 +30,17 @@ _CAPTURE_NOTHING: Final = frozenset({"HTTP", "HTTP2", "GRPC", "GRPC-WEB", "HTTPS
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What the rules make of an offer: the host it becomes (empty where none), and whether it may join others."""
+    """What the rules make of an offer: the host it becomes (empty where none), and whether it may join others.
+
+    ``ports`` are those that a rule takes; ``allow_tcp`` says whether they may capture traffic.
+    """
 
     decision: Decision
     host: str = ""
     merge: bool = False
+    allow_tcp: bool = False
+    ports: tuple[Port, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def record_name(host: str, remote: str) -> str:
@@ -56,33 +65,62 @@ def judge(mesh: LocalMesh, remote: Remote, rules: ImportPolicy | None, offer: Of
     if rules is None:
         return _no(Reason.NOT_IMPORTED, f"RemoteMesh {remote.name} has no `import`: nothing is imported from it")
     service = ServiceHost.parse(offer.host, remote.cluster_domain)
-    rule = next((rule for rule in rules.rules if _matches(rule, service, offer)), None)
+    chosen = ruled(rules.rules, offer.ports, lambda rule: _matches(rule, service, offer), called="import rule")
+    rule = chosen.rule
+    if rule is None and chosen.number:
+        return _no(
+            Reason.DENIED_BY_RULE, f"{offer.host} is denied by import rule {chosen.number} of RemoteMesh {remote.name}"
+        )
     if rules.rules and rule is None:
         return _no(
             Reason.DENIED_BY_RULE,
             f"{offer.host} matches none of the {len(rules.rules)} import rules of RemoteMesh {remote.name}",
         )
-    if rule is not None and rule.action == "Deny":
-        number = rules.rules.index(rule) + 1
-        return _no(Reason.DENIED_BY_RULE, f"{offer.host} is denied by import rule {number} of RemoteMesh {remote.name}")
     named = _imported_host(remote, rule, service, offer)
     if isinstance(named, Decision):
         return Verdict(named)
     guard = _protected(mesh, rule, service, named)
     if guard is not None:
         return Verdict(guard)
-    captured = [port for port in offer.ports if port.protocol not in _CAPTURE_NOTHING]
-    if captured and not rules.allow_tcp:
-        ports = ", ".join(f"{port.number} ({port.protocol or 'no protocol stated'})" for port in captured)
-        return _no(
-            Reason.TCP_NOT_ALLOWED,
-            f"port {ports} of {named} would take all traffic of the mesh on that number; set `import.allowTCP` of "
-            f"RemoteMesh {remote.name}, or have the exporter state the protocol with `appProtocol`",
-        )
-    merge = rule.merge if rule is not None and rule.merge is not None else rules.merge
     return Verdict(
-        Decision(accepted=True, reason=Reason.ACCEPTED, message=f"imported as {named}"), host=named, merge=merge
+        Decision(accepted=True, reason=Reason.ACCEPTED, message=f"imported as {named}"),
+        host=named,
+        merge=rule.merge if rule is not None and rule.merge is not None else rules.merge,
+        allow_tcp=rule.allow_tcp if rule is not None and rule.allow_tcp is not None else rules.allow_tcp,
+        ports=chosen.ports,
+        left_out=chosen.left_out,
     )
+
+
+def capturing(remote: Remote, verdict: Verdict) -> tuple[LeftOut, ...]:
+    """Return the ports of an accepted offer that would take other hosts' traffic, and have no leave to.
+
+    A port of a ServiceEntry that nothing tells from others by host or SNI takes all that a client sends to that number
+    where proxies capture no DNS. Beside a local Service there is no such port: clients call the Service's address.
+    """
+    if verdict.allow_tcp:
+        return ()
+    return tuple(
+        LeftOut(
+            port,
+            Reason.TCP_NOT_ALLOWED,
+            f"{port.protocol or 'no protocol stated'}: it would take all traffic of the mesh on that number; set "
+            f"`allowTCP` in `import` of RemoteMesh {remote.name} or in a rule for {verdict.host}, or have the exporter "
+            "state the protocol with `appProtocol`",
+        )
+        for port in verdict.ports
+        if port.protocol not in _CAPTURE_NOTHING
+    )
+
+
+def lacking(verdict: Verdict, local: LocalService) -> tuple[LeftOut, ...]:
+    """Return the ports of an accepted offer that the local Service of its host does not have, if it has any."""
+    known = {port.number for port in local.ports}
+    why = f"Service {local.host.namespace}/{local.host.name} has no such port"
+    found = tuple(
+        LeftOut(port, Reason.LOCAL_SERVICE_UNUSABLE, why) for port in verdict.ports if port.number not in known
+    )
+    return found if len(found) < len(verdict.ports) else ()
 
 
 def _no(reason: Reason, message: str) -> Verdict:

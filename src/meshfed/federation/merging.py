@@ -2,6 +2,11 @@
 
 One host has one import, whoever serves it. The first in order says what it is (its ports, how its gateway is asked),
 the others join where they agree and may; whoever does not is told why, and running traffic is not disturbed.
+
+Each endpoint of a ServiceEntry is called on all of its ports: where it states none for one of them, istiod takes that
+port's own number (``convertWorkloadInstanceToServiceInstance``). So who joins one has to serve all that the first does;
+what it serves beyond that is left out by itself. Beside a local Service each remote has WorkloadEntries of its own,
+with the ports that it serves.
 """
 
 from __future__ import annotations
@@ -11,6 +16,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from meshfed.federation.import_limit import standing
+from meshfed.federation.ports import LeftOut, all_left_out, without
 from meshfed.model.imports import Backend, Import, LocalService
 from meshfed.model.meshes import Remote
 from meshfed.model.offers import Offer, Port, usable_labels
@@ -35,6 +41,29 @@ class Candidate(msgspec.Struct, frozen=True):
     """The local Service that it joins."""
     note: str = ""
     """What a person should know of it though it is accepted, and under which reason."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Ports that were offered, and are not among those of ``offer`` any more."""
+
+    def without(self, host: str, left_out: Sequence[LeftOut]) -> Candidate | Decision:
+        """Return it without some of its ports, or why it is not imported as ``host`` where none is left."""
+        if not left_out:
+            return self
+        gone = {one.port for one in left_out}
+        ports = tuple(port for port in self.offer.ports if port not in gone)
+        told = (*self.left_out, *left_out)
+        if not ports:
+            return all_left_out(host, told)
+        offer = msgspec.structs.replace(self.offer, ports=ports)
+        return msgspec.structs.replace(self, offer=offer, left_out=tuple(sorted(told, key=lambda one: one.port.number)))
+
+    def accepted(self, host: str) -> Decision:
+        """Return that it is imported, with what a person should know of that."""
+        partly = self.left_out and self.reason is Reason.ACCEPTED
+        return Decision(
+            accepted=True,
+            reason=Reason.PORTS_LEFT_OUT if partly else self.reason,
+            message=f"imported as {host}{self.note}{without(self.left_out)}",
+        )
 
 
 class Merged(msgspec.Struct, frozen=True):
@@ -50,12 +79,10 @@ def merge(host: str, candidates: Iterable[Candidate]) -> Merged:
     joined: list[Candidate] = []
     decisions: dict[str, Decision] = {}
     for candidate in order:
-        obstacle = _obstacle(host, joined, candidate)
-        if obstacle is None:
-            joined.append(candidate)
-        decisions[candidate.record] = obstacle or Decision(
-            accepted=True, reason=candidate.reason, message=f"imported as {host}{candidate.note}"
-        )
+        joining = _joining(host, joined, candidate)
+        if isinstance(joining, Candidate):
+            joined.append(joining)
+        decisions[candidate.record] = joining.accepted(host) if isinstance(joining, Candidate) else joining
     return Merged(imported=_import(host, joined) if joined else None, decisions=decisions)
 
 
@@ -64,10 +91,10 @@ def _precedence(candidate: Candidate) -> tuple[object, ...]:
     return (-candidate.remote.priority, first[0], first[1], candidate.remote.name, candidate.record)
 
 
-def _obstacle(host: str, joined: Sequence[Candidate], candidate: Candidate) -> Decision | None:
-    """Return why ``candidate`` cannot join those that came before it; ``None`` where it can."""
+def _joining(host: str, joined: Sequence[Candidate], candidate: Candidate) -> Candidate | Decision:
+    """Return ``candidate`` as it joins those that came before it, or why it cannot."""
     if not joined:
-        return None
+        return candidate
     first = joined[0]
     if any(other.remote.name == candidate.remote.name for other in joined):
         return _refused(
@@ -80,12 +107,6 @@ def _obstacle(host: str, joined: Sequence[Candidate], candidate: Candidate) -> D
             f"{host} is imported from RemoteMesh {first.remote.name}; set `merge` in `import` of RemoteMesh "
             f"{candidate.remote.name}, or in a rule for {host}, for both to serve it",
         )
-    if _shape(candidate.offer.ports) != _shape(first.offer.ports):
-        return _refused(
-            Reason.PORT_CONFLICT,
-            f"RemoteMesh {candidate.remote.name} offers {host} with ports {_shown(candidate.offer.ports)}, and "
-            f"RemoteMesh {first.remote.name}, which comes first, with {_shown(first.offer.ports)}; make them agree",
-        )
     if _asked_as(candidate) != _asked_as(first):
         return _refused(
             Reason.SNI_CONFLICT,
@@ -93,7 +114,31 @@ def _obstacle(host: str, joined: Sequence[Candidate], candidate: Candidate) -> D
             f"{candidate.offer.server_host}, and that of RemoteMesh {first.remote.name} ({first.remote.ingress_type}), "
             f"which comes first, for {first.offer.server_host}: one host cannot be asked for in two ways",
         )
-    return None
+    return candidate if candidate.local is not None else _agreeing(host, first, candidate)
+
+
+def _agreeing(host: str, first: Candidate, candidate: Candidate) -> Candidate | Decision:
+    """Return ``candidate`` with the ports that ``first`` serves too, or why it does not serve them all as that does."""
+    lacking = _shape(first.offer.ports) - _shape(candidate.offer.ports)
+    if lacking:
+        numbers = ", ".join(str(number) for number, _ in sorted(lacking))
+        return _refused(
+            Reason.PORT_CONFLICT,
+            f"RemoteMesh {candidate.remote.name} offers {host} with ports {_shown(candidate.offer.ports)}, and "
+            f"RemoteMesh {first.remote.name}, which comes first, with {_shown(first.offer.ports)}; Istio would send it "
+            f"calls on port {numbers} all the same: make them agree, or have rules of both RemoteMeshes import only "
+            "`ports` that agree",
+        )
+    agreed = _shape(first.offer.ports)
+    why = f"not offered by RemoteMesh {first.remote.name}, which comes first"
+    return candidate.without(
+        host,
+        [
+            LeftOut(port, Reason.PORT_CONFLICT, why)
+            for port in candidate.offer.ports
+            if (port.number, port.protocol) not in agreed
+        ],
+    )
 
 
 def _refused(reason: Reason, message: str) -> Decision:
@@ -116,19 +161,21 @@ def _asked_as(candidate: Candidate) -> tuple[str, str]:
 
 def _import(host: str, joined: Sequence[Candidate]) -> Import:
     first = joined[0]
+    ports = {port.number: port for candidate in reversed(joined) for port in candidate.offer.ports}
     backends = tuple(
         Backend(
             remote=candidate.remote,
             sni_host=candidate.offer.server_host,
             labels=usable_labels(candidate.offer.labels),
             identities=candidate.offer.identities,
+            without=frozenset(ports.keys() - {port.number for port in candidate.offer.ports}),
         )
         for candidate in sorted(joined, key=lambda candidate: candidate.remote.name)
     )
     outlier_detection = next((c.outlier_detection for c in joined if c.outlier_detection is not None), None)
     return Import(
         host=host,
-        ports=first.offer.ports,
+        ports=tuple(ports[number] for number in sorted(ports)),
         backends=backends,
         export_to=first.export_to,
         outlier_detection=outlier_detection,

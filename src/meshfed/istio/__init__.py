@@ -7,7 +7,7 @@ stored equals what was rendered.
 """
 
 from meshfed.istio.destination_rules import discovery_rule, import_rule, states_sni
-from meshfed.istio.envoy_filters import passthrough_filter
+from meshfed.istio.envoy_filters import passthrough_filter, port_filter
 from meshfed.istio.gateway import gateway
 from meshfed.istio.metadata import Manifest, owner_labels
 from meshfed.istio.names import gateway_index, gateway_name
@@ -32,6 +32,7 @@ __all__ = [
     "owner_labels",
     "passthrough_filter",
     "peer_authentication",
+    "port_filter",
     "route",
     "router_sni",
     "states_sni",

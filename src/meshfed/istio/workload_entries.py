@@ -31,11 +31,11 @@ def workload_entries(
     refusal = _unusable(service) or _wrong_host(import_, service)
     if refusal is not None:
         return refusal
-    keys = _port_keys(service, offered={port.number for port in import_.ports})
-    if isinstance(keys, Decision):
-        return keys
     entries: list[Manifest] = []
     for backend in import_.backends:
+        keys = _port_keys(service, offered={port.number for port in import_.ports} - backend.without)
+        if isinstance(keys, Decision):
+            return keys
         accounts = _accounts(mesh, backend, service)
         if isinstance(accounts, Decision):
             return accounts
@@ -141,9 +141,9 @@ def _port_keys(service: LocalService, offered: set[int]) -> list[str] | Decision
         if port.number not in offered and (_key(port) in keys or not isinstance(port.target_port, str)):
             return _refused(
                 Reason.LOCAL_SERVICE_UNUSABLE,
-                f"local Service {_shown(service)} has port {port.number}, which is not offered ({_listed(offered)} "
-                "are), and Istio would send its calls to the remote's gateway all the same; export it there, or "
-                "give it a targetPort with a name of its own here",
+                f"local Service {_shown(service)} has port {port.number}, which is not imported ({_listed(offered)} "
+                "are), and Istio would send its calls to the remote's gateway all the same; export it there and import "
+                "it, or give it a targetPort with a name of its own here",
             )
     return sorted(keys)
 

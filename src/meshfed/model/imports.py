@@ -16,13 +16,15 @@ class Backend(msgspec.Struct, frozen=True):
     """One remote that serves an imported host.
 
     ``labels`` are already safe to copy to endpoints; ``sni_host`` is the exporter's own host, which its gateway
-    answers to; ``identities`` are the SPIFFE IDs announced for it, all in the remote's trust domain.
+    answers to; ``identities`` are the SPIFFE IDs announced for it, all in the remote's trust domain; ``without`` are
+    numbers of the import's ports that it does not serve, and which others do.
     """
 
     remote: Remote
     sni_host: str
     labels: dict[str, str] = {}
     identities: tuple[str, ...] = ()
+    without: frozenset[int] = frozenset()
 
 
 class LocalPort(msgspec.Struct, frozen=True):
@@ -46,7 +48,7 @@ class LocalService(msgspec.Struct, frozen=True):
 
 
 class Import(msgspec.Struct, frozen=True):
-    """A host imported from one remote or several, all of which agree on its ports.
+    """A host imported from one remote or several; all serve all of its ports, unless they join a local Service.
 
     ``backends`` stand in a stable order. ``outlier_detection`` has Istio's own field names, or is ``None``.
     ``local`` is the Service of this mesh that they join, if there is one.

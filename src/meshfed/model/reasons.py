@@ -112,6 +112,7 @@ class Reason(StrEnum):
     # FederatedService
     ACCEPTED = "Accepted"
     HOST_SHARED = "HostShared"
+    PORTS_LEFT_OUT = "PortsLeftOut"
     REMOTE_MISSING = "RemoteMissing"
     NOT_IMPORTED = "NotImported"
     DENIED_BY_RULE = "DeniedByRule"
@@ -190,14 +191,15 @@ REASONS: Final[dict[Reason, str]] = {
     Reason.IDENTITY_SHADOWED: "The remote's trust domain is `cluster.local` and this mesh's is not: Istio takes callers of it for this mesh's own, so the remote is refused.",
     Reason.ACCEPTED: "The offer is imported.",
     Reason.HOST_SHARED: "The offer is imported, and a ServiceEntry that is not ours has the host too; the message names it, and says which of them clients are served by.",
+    Reason.PORTS_LEFT_OUT: "The offer is imported without some of its ports; the message names them, and says why for each.",
     Reason.REMOTE_MISSING: "There is no RemoteMesh of that name.",
     Reason.NOT_IMPORTED: "The RemoteMesh imports nothing.",
-    Reason.DENIED_BY_RULE: "A rule denies it, or there are rules and none matches.",
+    Reason.DENIED_BY_RULE: "A rule denies it or all of its ports, or there are rules and none matches.",
     Reason.PROTECTED_NAMESPACE: "Remotes may not put hosts into that namespace unless an import rule names it outright.",
     Reason.LIMIT_EXCEEDED: "The remote has as many imported hosts as `import.limit` allows.",
     Reason.INVALID_HOST: "The host is not a Service of the remote's cluster domain, and no rule says what it becomes.",
     Reason.INVALID_PORTS: "The announced ports cannot be used.",
-    Reason.PORT_CONFLICT: "Another remote offered the host first, with other ports.",
+    Reason.PORT_CONFLICT: "Another remote offered the host first, and the message names a port that this one does not serve as that does. A port that this one alone serves is left out by itself.",
     Reason.SNI_CONFLICT: "The exporter answers to another SNI than the host can be called by: it offers the host under an alias where a local Service has it, or another remote behind an ingress of another type offered it first.",
     Reason.SNI_OVERRIDDEN: "Another DestinationRule for the host takes the place of the one that states the SNI of the remote's ingress; the message names it.",
     Reason.PLAINTEXT_ENDPOINTS: "The local Service has pods without a sidecar, with which the DestinationRule that states the remote's SNI would have everybody speak mTLS.",
@@ -206,7 +208,7 @@ REASONS: Final[dict[Reason, str]] = {
     Reason.LOCAL_SERVICE_UNUSABLE: "The local Service of that name cannot take endpoints from a WorkloadEntry.",
     Reason.ALREADY_IMPORTED: "The host is imported from another remote, and `merge` is not set.",
     Reason.IDENTITY_MISMATCH: "The identities that serve the host cannot be stated on a WorkloadEntry of the local Service.",
-    Reason.TCP_NOT_ALLOWED: "A port is plain TCP, and `allowTCP` is not set.",
+    Reason.TCP_NOT_ALLOWED: "Every port is plain TCP or of no stated protocol, no local Service has the host, and `allowTCP` is not set.",
     Reason.UNRESOLVED: "The remote's address is a host name that has not been resolved yet.",
     Reason.ANSWERED: "A handshake by every way was answered by whom it should be, with a certificate that is valid and of a trusted root.",
     Reason.NOT_PROBED: "Not every way was tried yet, or none can be: without roots to compare with, or where this controller's own sidecar lets nothing through. The message says which.",
@@ -249,6 +251,7 @@ class EventReason(StrEnum):
     NOT_EXPORTED = "NotExported"
     IMPORTED = "Imported"
     HOST_SHARED = "HostShared"
+    PORTS_LEFT_OUT = "PortsLeftOut"
     DENIED = "Denied"
     IMPORT_FAILED = "ImportFailed"
     REMOTE_FOUND = "RemoteFound"
@@ -268,6 +271,7 @@ EVENTS: Final[dict[EventReason, str]] = {
     EventReason.NOT_EXPORTED: "On a Service or ServiceExport: it is selected for export and cannot be; the message begins with the reason.",
     EventReason.IMPORTED: "On a FederatedService: its Istio objects are in place; the message lists them.",
     EventReason.HOST_SHARED: "On a FederatedService: it is imported, and somebody else's ServiceEntry has its host too.",
+    EventReason.PORTS_LEFT_OUT: "On a FederatedService: it is imported without some of its ports; the message says why.",
     EventReason.DENIED: "On a FederatedService: the offer is not imported; the message begins with the reason. A warning unless a rule says so.",
     EventReason.IMPORT_FAILED: "On a FederatedService: its Istio objects are not in place; the message begins with the reason.",
     EventReason.REMOTE_FOUND: "On a RemoteMesh: its discovery service is connected, for the first time or again.",

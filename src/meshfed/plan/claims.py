@@ -9,6 +9,7 @@ import msgspec
 
 from meshfed.derive import Known
 from meshfed.federation.exports import Exported
+from meshfed.federation.ports import without
 from meshfed.istio.names import EXPORT_TO
 from meshfed.model.reasons import Decision, Reason
 from meshfed.plan.statuses import listed
@@ -30,6 +31,8 @@ class Claim(msgspec.Struct, frozen=True):
     """Whether nothing that is behind it has a sidecar, so that the gateway reaches nobody."""
     hidden: bool = False
     """Whether the gateway is in none of the namespaces whose proxies are told of it."""
+    gateway_port: int = 0
+    """Where no Gateway lists it, the port that the gateway listens on."""
 
     @property
     def flaws(self) -> tuple[Reason, ...]:
@@ -61,7 +64,9 @@ def shown(place: Place, decided: Known[Claim | Decision]) -> str:
     offer, audience = decided.exported.offer, decided.exported.audience
     alias = f"as {offer.host}" if offer.sni_host else ""
     only = f"to {listed(sorted(audience))} only" if audience is not None else ""
-    remarks = ", ".join(filter(None, (alias, only)))
+    gone = decided.exported.left_out
+    less = f"without port {listed([str(one.port.number) for one in gone])}" if gone else ""
+    remarks = ", ".join(filter(None, (alias, only, less)))
     return f"{name} ({remarks})" if remarks else name
 
 
@@ -90,7 +95,7 @@ def described(claim: Claim) -> Decision:
     host = claim.exported.offer.host
     audience = claim.exported.audience
     whom = "every remote mesh" if audience is None else f"RemoteMesh {', '.join(sorted(audience))}"
-    message = f"offered to {whom} as {host}"
+    message = f"offered to {whom} as {host}{without(claim.exported.left_out)}"
     if claim.unservable:
         ports = ", ".join(map(str, claim.unservable))
         message += (

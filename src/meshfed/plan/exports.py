@@ -6,7 +6,7 @@ annotation or a status, ends at its claim.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
 import msgspec
@@ -15,7 +15,7 @@ from meshfed import istio
 from meshfed.api.core import Service
 from meshfed.api.v1alpha1 import Export
 from meshfed.derive import Context, Derived, Graph, Index, Input, Tally, Unknown
-from meshfed.federation.exports import decide, holder
+from meshfed.federation.exports import Exported, decide, holder
 from meshfed.federation.gateway_shards import GatewayShards
 from meshfed.model.meshes import FDS_PORT, IngressType, LocalMesh
 from meshfed.model.names import ServiceHost
@@ -46,6 +46,7 @@ class Exports:
         serving: Derived[Place, Serving],
         mutual_tls: MutualTLS,
         gateways: Derived[str, frozenset[str]],
+        listening: Derived[str, int],
     ) -> None:
         self._mark = mark
         self._meshes = inputs.meshes
@@ -54,6 +55,7 @@ class Exports:
         self._serving = serving
         self._mutual_tls = mutual_tls
         self._gateways = gateways
+        self._listening = listening
         self._rules = rules
         self.service_exports = Input[Place, int](graph, "ServiceExport")
         self._claims = Derived[Place, Claim | Decision](graph, self.CLAIM, self._claim, over=[self._services])
@@ -70,6 +72,8 @@ class Exports:
         self._reasons = Index(graph, "why Services are listed by", some, lambda *_: (THIS,))
         self._ports = Tally(graph, "Services by the number of their ports in", self.decided, _ports_of)
         self._shards = GatewayShards()
+        self._by_port: set[Place] = set()
+        """Services that no Gateway lists: EnvoyFilters have the gateway pass on the ports that are exported."""
         self._gateways_in_use = Input[str, tuple[int, ...]](graph, "the Gateways of")
 
     # --- inputs -----------------------------------------------------------------------------------
@@ -84,6 +88,10 @@ class Exports:
                 self._mark(ExportKey(labels[1], labels[0]))
         self._shards.recover(index, places)
         self._moved(index)
+
+    def filter_observed(self, place: Place) -> None:
+        """Take over that there is an EnvoyFilter for the export of a Service."""
+        self._by_port.add(place)
 
     def _moved(self, index: int) -> None:
         """Take note that a Gateway lists something else."""
@@ -133,6 +141,7 @@ class Exports:
             plaintext=plaintext,
             no_sidecar=serving.outside and not serving.in_mesh,
             hidden=self._is_hidden(context, mesh, service),
+            gateway_port=context.get(self._listening, THIS) or mesh.gateway_port if exported.by_port else 0,
         )
 
     def _is_hidden(self, context: Context, mesh: LocalMesh, service: Service) -> bool:
@@ -213,27 +222,44 @@ class Exports:
         answer = self._answers.get(place)
         statuses = (answer,) if isinstance(answer, StatusUpdate) else ()
         if self._mesh is None or not isinstance(decided, Claim):
-            shard = self._shards.release(place)
-            if shard is not None:
-                self._moved(shard)
+            self._list(place, None)
             return Outputs(export_decision=decided if isinstance(decided, Decision) else None, statuses=statuses)
-        if self._shards.shard_of(place) is None:
-            self._moved(self._shards.assign(place))
         exported = decided.exported
+        self._list(place, exported)
         return Outputs(
-            objects=tuple(
-                manifest
-                for port in exported.offer.ports
-                for manifest in (
-                    istio.passthrough_filter(self._mesh, exported.service, port.number),
-                    istio.route(self._mesh, exported.service, port.number),
-                )
-                if manifest is not None
-            ),
+            objects=tuple(self._beside_gateway(self._mesh, decided, in_gateway=self._shards.is_leaving(place))),
             export=Published(offer=exported.offer, audience=exported.audience),
             export_decision=described(decided),
             statuses=statuses,
         )
+
+    @staticmethod
+    def _beside_gateway(mesh: LocalMesh, claim: Claim, *, in_gateway: bool) -> Iterator[istio.Manifest]:
+        """Yield what an export needs beside a Gateway; ``in_gateway``: one lists it, though it is exported by port."""
+        service, by_port = claim.exported.service, claim.exported.by_port
+        router = mesh.ingress_type is IngressType.OPENSHIFT_ROUTER
+        for port in claim.exported.offer.ports if by_port or router else ():
+            # Never both: with two filter chains for one SNI, the gateway would refuse all of its listener.
+            if by_port and not in_gateway:
+                yield istio.port_filter(mesh, service, port.number, listening=claim.gateway_port)
+            elif not by_port and (filter_ := istio.passthrough_filter(mesh, service, port.number)) is not None:
+                yield filter_
+            if (route := istio.route(mesh, service, port.number)) is not None:
+                yield route
+
+    def _list(self, place: Place, exported: Exported | None) -> None:
+        """Have a Gateway list a Service that is exported with whatever ports it has, and no Gateway any other."""
+        by_port = exported is not None and exported.by_port
+        if exported is None or by_port:
+            shard = self._shards.release(place)
+            if shard is not None:
+                self._moved(shard)
+        elif self._shards.shard_of(place) is None:
+            self._moved(self._shards.assign(place, by_port=place in self._by_port))
+        if by_port:
+            self._by_port.add(place)
+        else:
+            self._by_port.discard(place)
 
     def gateway(self, index: int) -> Outputs:
         """Return one of the Gateways; the first is always there, for the discovery service."""
@@ -246,12 +272,20 @@ class Exports:
             return Outputs()
         return Outputs(
             objects=(istio.gateway(self._mesh, index, hosts),),
-            after=frozenset(GatewayKey(former) for former in self._shards.former(index)),
+            after=frozenset(
+                {
+                    *(GatewayKey(former) for former in self._shards.former(index)),
+                    # Whose ports had filter chains of their own gives those up first.
+                    *(ExportKey(*place) for place in self._shards.entering(index)),
+                }
+            ),
         )
 
     def gateway_in_place(self, index: int) -> None:
         """Take note that one of the Gateways is in the cluster as `gateway` says, or gone where that says nothing."""
-        self._shards.left(index)
+        for place in self._shards.written(index):
+            if place in self._by_port:
+                self._mark(ExportKey(*place))
 
     def discovery_objects(self) -> tuple[istio.Manifest, ...]:
         """Return what the router in front of this mesh needs for the discovery service."""
@@ -271,8 +305,8 @@ class Exports:
         return sum(ports * services for ports, services in numbers.items())
 
     def is_listed(self, place: Place) -> bool:
-        """Whether a Service has a place in a Gateway."""
-        return self._shards.shard_of(place) is not None
+        """Whether the gateway passes a Service on, or did when this began."""
+        return place in self._by_port or self._shards.shard_of(place) is not None
 
     def gateway_in(self, context: Context, mesh: LocalMesh) -> list[str]:
         """Return the namespaces of the gateway, sorted: where it would be by default, if it is nowhere yet."""

@@ -17,6 +17,7 @@ from meshfed.derive import Context, Derived, Graph, Index, Input, Leading, Tally
 from meshfed.federation.import_limit import Standing, over_limit, standing
 from meshfed.federation.imports import Verdict, judge, recorded_offer
 from meshfed.federation.merging import Candidate, Merged, merge
+from meshfed.model.imports import Import
 from meshfed.model.meshes import LocalMesh
 from meshfed.model.offers import Offer, Refusal, checked
 from meshfed.model.reasons import Decision, Reason
@@ -124,11 +125,12 @@ class Imports:
         candidate = Candidate(
             record=record,
             remote=peer.remote,
-            offer=announced,
+            offer=msgspec.structs.replace(announced, ports=verdict.ports),
             merge=verdict.merge,
             first_offered=spec.first_offered,
             export_to=peer.rules.export_to if peer.rules is not None else ("*",),
             outlier_detection=peer.outlier_detection,
+            left_out=verdict.left_out,
         )
         fitted = self._surroundings.fit(context, mesh, verdict, candidate)
         return Judged(
@@ -157,9 +159,9 @@ class Imports:
         if merged is None:
             return None
         decision = merged.decisions[record]
-        if not decision.accepted:
+        if not decision.accepted or judged.candidate is None or merged.imported is None:
             return Fate(judged.remote, decision)
-        return Fate(judged.remote, decision, judged.host, judged.candidate)
+        return Fate(judged.remote, decision, judged.host, _as_imported(judged.candidate, merged.imported))
 
     def _perhaps_as(self, record: str) -> tuple[str, ...]:
         """Return the hosts that an offer may be imported as of which that is not known."""
@@ -254,6 +256,13 @@ def _admitted_by_rules(
         return _refused(reason, spec.problem or judged.message)
     verdict = judge(mesh, peer.remote, peer.rules, judged.offer)
     return (mesh, peer, verdict, judged.offer) if verdict.decision.accepted else verdict.decision
+
+
+def _as_imported(candidate: Candidate, imported: Import) -> Candidate:
+    """Return an offer with those of its ports that the host has, whatever becomes of the Service that it joins."""
+    numbers = {port.number for port in imported.ports}
+    ports = tuple(port for port in candidate.offer.ports if port.number in numbers)
+    return msgspec.structs.replace(candidate, offer=msgspec.structs.replace(candidate.offer, ports=ports), local=None)
 
 
 def _queue_of(_record: str, judged: Judged) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ class Ingress:
         self._locals = locals_
         self._fronts = Index(graph, "Services in front of", locals_.services, _front, perhaps=lambda _: ())
         self.namespaces = Derived[str, frozenset[str]](graph, "where the gateway is", self._namespaces, keys=[THIS])
+        self.listening = Derived[str, int](graph, "the port that the gateway listens on", self._listening, keys=[THIS])
         self._trouble = Derived[str, Condition](graph, "what is wrong with the gateway", self._look, keys=[THIS])
 
     def _pods(self, context: Context, mesh: LocalMesh) -> frozenset[Sort]:
@@ -46,6 +47,32 @@ class Ingress:
             return None
         pods = frozenset(namespace for namespace, _ in self._pods(context, mesh))
         return pods or frozenset(namespace for namespace, _ in context.members(self._fronts, THIS)) or None
+
+    def _listening(self, context: Context, _this: str) -> int | None:
+        """Return the port of the gateway's pods to which the oldest Service that has the gateway's port leads it.
+
+        The gateway listens there, and on the port itself where there is no such Service (istiod's ``resolvePorts``).
+        Which number a name stands for is not known here.
+        """
+        mesh = context.get(self._inputs.meshes, THIS)
+        if mesh is None:
+            return None
+        leading = [
+            (service.metadata.creation_timestamp, place, port.target_port)
+            for place, service in self._in_front(context, self._pods(context, mesh)).items()
+            for port in service.spec.ports
+            if port.port == mesh.gateway_port and port.protocol == "TCP"
+        ]
+        target = min(leading, key=lambda one: one[:2])[2] if leading else None
+        return target if isinstance(target, int) and target else mesh.gateway_port
+
+    def _in_front(self, context: Context, pods: frozenset[Sort]) -> dict[Place, Service]:
+        """Return the Services in front of the gateway."""
+        places = {*context.members(self._fronts, THIS)}
+        for namespace, pod in pods:
+            places |= context.members(self._locals.selecting, labelled(namespace, pod.labels))
+        found = [(place, context.get(self._inputs.services, place)) for place in sorted(places)]
+        return {place: service for place, service in found if service is not None}
 
     def trouble(self, context: Context, ports: int) -> Condition | None:
         """Return what is wrong with the gateway, or may be; ``ports`` are those that are exported through it."""
@@ -74,11 +101,7 @@ class Ingress:
         if mesh.ingress_type is IngressType.OPENSHIFT_ROUTER:
             place = (mesh.control_plane_namespace, INGRESS_GATEWAY)
             return _unnamed(mesh, place, context.get(self._inputs.services, place))
-        places = {*context.members(self._fronts, THIS)}
-        for namespace, pod in pods:
-            places |= context.members(self._locals.selecting, labelled(namespace, pod.labels))
-        found = [(place, context.get(self._inputs.services, place)) for place in sorted(places)]
-        return _unreachable(mesh, {place: service for place, service in found if service is not None})
+        return _unreachable(mesh, self._in_front(context, pods))
 
 
 def _front(_place: Place, local: Local) -> tuple[str, ...]:

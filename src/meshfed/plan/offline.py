@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -22,13 +22,23 @@ from meshfed.federation.ledger import Ledger
 from meshfed.federation.withdrawals import Guard
 from meshfed.istio.metadata import manifest
 from meshfed.istio.peer_authentications import PeerAuthentication
-from meshfed.model.meshes import LocalMesh
+from meshfed.model.meshes import LocalMesh, Remote
 from meshfed.model.offers import Offer
+from meshfed.model.reasons import Decision, Reason
 from meshfed.model.workloads import Workload
 from meshfed.plan.foreign_service_entries import ForeignServiceEntry
 from meshfed.plan.keys import ExportKey, Key, OfferKey, mark_origin
 from meshfed.plan.planner import Planner
-from meshfed.plan.values import Outputs, Place, Published, Ref, Settings, StatusUpdate
+from meshfed.plan.values import Applied, Outputs, Place, Published, Ref, RemoteConnection, Settings, StatusUpdate
+
+_CONNECTED: Final = RemoteConnection(
+    connected=True,
+    synced=True,
+    reason=Reason.CONNECTED,
+    message="taken to be connected, since it is given what the remote offers",
+    sync_reason=Reason.SYNCED,
+    sync_message="it is given what the remote offers",
+)
 
 
 class PlanInputs(msgspec.Struct, frozen=True):
@@ -60,9 +70,15 @@ class Plan(msgspec.Struct, frozen=True):
 
     objects: tuple[istio.Manifest, ...]
     statuses: tuple[StatusUpdate, ...]
-    exports: tuple[Published, ...]
+    """As they are once all is written, and the remotes of which it is known what they offer are connected."""
+    exports: tuple[tuple[Place, Decision, Published | None], ...]
+    """Each Service, why it is exported or not, and as what."""
+    offered: Mapping[str, tuple[str, ...]]
+    """By the name of a RemoteMesh, the hosts that its controller is told of."""
     unresolved: frozenset[str]
     """Host names of remotes whose IPs WorkloadEntries need, and which are not known."""
+    mesh: LocalMesh | None
+    """This mesh; ``None`` where there is no MeshFederation."""
 
 
 def drain(planner: Planner) -> dict[Key, Outputs]:
@@ -122,21 +138,45 @@ def plan_all(inputs: PlanInputs, settings: Settings) -> Plan:
             for record in _recorded(planner, remote, given, offers, settings.namespace):
                 records[record.metadata.name] = record
                 planner.offer_changed(record.metadata.name, record)
-    outputs = drain(planner)
+    outputs = _settled(planner, inputs.offers)
     statuses = tuple(status for key in outputs for status in outputs[key].statuses)
     objects = [manifest for result in outputs.values() for manifest in result.objects]
     if planner.mesh is not None:
         known = {remote.metadata.name for remote in inputs.remotes}
         objects += _with_status(planner.mesh, (r for r in records.values() if r.spec.remote in known), statuses)
     exports = [
-        result.export for key, result in outputs.items() if isinstance(key, ExportKey) and result.export is not None
+        ((key.namespace, key.name), result.export_decision, result.export)
+        for key, result in outputs.items()
+        if isinstance(key, ExportKey) and result.export_decision is not None
     ]
     return Plan(
         objects=tuple(sorted(objects, key=_order)),
         statuses=tuple(sorted(statuses, key=lambda status: (status.kind, status.namespace, status.name))),
-        exports=tuple(sorted(exports, key=lambda published: published.offer.host)),
+        exports=tuple(sorted(exports, key=lambda export: export[0])),
+        offered={
+            name: tuple(_told(planner, remote, (published for *_, published in exports if published is not None)))
+            for name, remote in sorted(planner.remotes.items())
+        },
         unresolved=planner.names_to_resolve() - inputs.resolved.keys(),
+        mesh=planner.mesh,
     )
+
+
+def _told(planner: Planner, remote: Remote, exports: Iterable[Published]) -> list[str]:
+    """Return the hosts that a remote's controller is told of: what all that have its identity may see."""
+    callers = set(planner.remotes_with_identity(remote.identity))
+    return sorted(one.offer.host for one in exports if one.audience is None or callers <= one.audience)
+
+
+def _settled(planner: Planner, heard: Iterable[str]) -> dict[Key, Outputs]:
+    """Return what comes of all keys once that is written, and the remotes that were ``heard`` are connected."""
+    for remote in heard:
+        planner.connection_changed(remote, _CONNECTED)
+    outputs = drain(planner)
+    for key, result in outputs.items():
+        if result.objects:
+            planner.applied_changed(key, Applied("applied"))
+    return outputs | drain(planner)
 
 
 def _recorded(

@@ -98,6 +98,7 @@ class Planner:
             serving=locals_.serving,
             mutual_tls=mutual_tls,
             gateways=self._ingress.namespaces,
+            listening=self._ingress.listening,
         )
         self._imports = Imports(
             graph,
@@ -150,6 +151,10 @@ class Planner:
     def gateway_observed(self, index: int, hosts: Sequence[str]) -> None:
         """Take in the hosts of a Gateway object that exists already: history, given before the first key is taken."""
         self._exports.gateway_observed(index, hosts)
+
+    def filter_observed(self, place: Place) -> None:
+        """Take in that an EnvoyFilter for an export exists already: history, like the Gateways."""
+        self._exports.filter_observed(place)
 
     def connection_changed(self, remote: str, connection: RemoteConnection | None) -> None:
         """Take in how the discovery of ``remote`` stands."""
@@ -373,7 +378,7 @@ class Planner:
         return self._imports.host_of(spec)
 
     def is_listed(self, place: Place) -> bool:
-        """Whether a Gateway lists a Service, or did when this began."""
+        """Whether the gateway passes a Service on, or did when this began."""
         return self._exports.is_listed(place)
 
     def names_to_resolve(self) -> frozenset[str]:

@@ -10,7 +10,7 @@ import msgspec
 
 from meshfed import istio
 from meshfed.derive import Context, Derived, Graph
-from meshfed.federation.imports import Verdict, beside_local
+from meshfed.federation.imports import Verdict, beside_local, capturing, lacking
 from meshfed.federation.merging import Candidate, merge
 from meshfed.istio.names import EXPORT_TO
 from meshfed.model.imports import Import, LocalService
@@ -62,6 +62,11 @@ class Surroundings:
     def fit(self, context: Context, mesh: LocalMesh, verdict: Verdict, candidate: Candidate) -> Candidate | Decision:
         """Return an offer that its remote's rules let through as it fits in here, or why it does not."""
         beside = context.get(self._beside, verdict.host) or Beside()
+        unfit = capturing(candidate.remote, verdict) if beside.local is None else lacking(verdict, beside.local)
+        fitting = candidate.without(verdict.host, unfit)
+        if isinstance(fitting, Decision):
+            return fitting
+        candidate = fitting
         if beside.local is not None:
             candidate = msgspec.structs.replace(candidate, local=beside.local, note=_seen_by(beside.local))
         elif beside.rivals:

@@ -268,6 +268,51 @@ def test_an_envoy_filter_adds_a_name_to_a_chain(
     assert names(objects) == {15443: [[sni(9080, DETAILS_HOST), *added]]}
 
 
+TCP_PROXY = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
+
+
+def added_chain(cluster: str, *server_names: str) -> JSONObject:
+    chain = {
+        "filter_chain_match": {"server_names": list(server_names), "application_protocols": ["istio"]},
+        "filters": [
+            {
+                "name": "envoy.filters.network.tcp_proxy",
+                "typed_config": {"@type": TCP_PROXY, "stat_prefix": "x", "cluster": cluster},
+            }
+        ],
+    }
+    patch = {"operation": "ADD", "value": chain}
+    match = {"context": "GATEWAY", "listener": {"portNumber": 15443}}
+    change = {"applyTo": "FILTER_CHAIN", "match": match, "patch": patch}
+    return istio("add", {"workloadSelector": {"labels": {"app": "gateway"}}, "configPatches": [change]})
+
+
+def test_an_envoy_filter_adds_a_chain_for_a_host_that_no_gateway_names() -> None:
+    """The cluster is there for every Service that the gateway sees (``buildOutboundSniDnatClusters``)."""
+    cluster = sni(9080, RATINGS_HOST)
+    objects = {**BASE, "Gateway": [gateway("g", DETAILS_HOST)], "EnvoyFilter": [added_chain(cluster, cluster, "other")]}
+    assert names(objects) == {15443: [[sni(9080, DETAILS_HOST)], [cluster, "other"]]}
+    config = translate(SETTINGS, objects, PROXY, FILES)
+    chain = config.listeners[0]["filter_chains"][1]
+    assert chain["filter_chain_match"]["application_protocols"] == ["istio"]
+    assert chain["filters"][0]["typed_config"]["cluster"] == cluster
+    assert cluster in {each["name"] for each in config.clusters}
+    assert sni(9090, RATINGS_HOST) not in {each["name"] for each in config.clusters}
+
+
+def test_a_chain_that_is_added_and_leads_to_nothing_ends_every_call() -> None:
+    objects = {**BASE, "Gateway": [gateway("g", DETAILS_HOST)], "EnvoyFilter": [added_chain("nowhere", "a")]}
+    chain = translate(SETTINGS, objects, PROXY, FILES).listeners[0]["filter_chains"][1]
+    assert chain["filters"][0]["typed_config"]["cluster"] == "BlackHoleCluster"
+
+
+def test_an_envoy_filter_that_adds_into_a_chain_is_not_translated() -> None:
+    odd = added_chain(sni(9080, RATINGS_HOST), "a")
+    odd["spec"]["configPatches"][0]["match"]["listener"]["filterChain"] = {"sni": "x"}
+    with pytest.raises(Untranslatable, match="a filter chain is added whole"):
+        translate(SETTINGS, {**BASE, "Gateway": [gateway("g", DETAILS_HOST)], "EnvoyFilter": [odd]}, PROXY, FILES)
+
+
 def tcp_entry(name: str, host: str, **spec: Any) -> JSONObject:
     ports = [{"name": "tcp", "number": 9080, "protocol": "TCP"}]
     address = {"address": f"127.8.0.{len(name)}"}
@@ -348,7 +393,8 @@ def test_everything_a_gateway_may_be_told_is_valid(tmp_path: Path) -> None:
         "Service": [*BASE["Service"], headless],
         "ServiceEntry": [imported],
         "Gateway": [gateway("g", "*.cluster.local", "dns.example.com")],
+        "EnvoyFilter": [added_chain(sni(9080, DETAILS_HOST), "added")],
         "AuthorizationPolicy": [policy],
     }
-    assert len(names(objects)[15443]) == 5
+    assert len(names(objects)[15443]) == 6
     validate(translate(SETTINGS, objects, PROXY, FILES), tmp_path)

@@ -1,8 +1,8 @@
 """What of the objects that earlier processes wrote is history, and so decides what is written next.
 
-Where it is lost, something that works is moved or taken away: a host leaves its Gateway for another, or the endpoints
-of a remote go because DNS is silent at the moment of a restart. So it is read before anything is decided, and nothing
-is decided until it could be read.
+Where it is lost, something that works is moved or taken away: a host leaves its Gateway for another, an export that
+nobody can say anything of just now is withdrawn, or the endpoints of a remote go because DNS is silent at the moment of
+a restart. So it is read before anything is decided, and nothing is decided until it could be read.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from meshfed.istio.names import RESOLVED_FROM, gateway_index
 from meshfed.kube import Client, ObjectKey, retry_on_error
 from meshfed.model.meshes import FDS_SERVICE_PREFIX, is_ip
 from meshfed.plan import Planner
+from meshfed.plan.keys import ExportKey, read_origin
 
 _T = TypeVar("_T")
 
@@ -60,6 +61,10 @@ async def recall(
         index = gateway_index(gateway.metadata.name)
         if index is not None:
             planner.gateway_observed(index, [host for server in gateway.spec.servers for host in server.hosts])
+    for one in await ours.all("EnvoyFilter", _Any):
+        key = read_origin(one.metadata.annotations.get(ORIGIN_ANNOTATION, ""))
+        if isinstance(key, ExportKey):
+            planner.filter_observed((key.namespace, key.name))
     for name, addresses in _answers(await ours.all("WorkloadEntry", _WorkloadEntry)).items():
         planner.resolution_changed(name, addresses)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -13,6 +13,7 @@ from meshfed_sandbox.dataplane.translate.mesh import Mesh, View
 from meshfed_sandbox.dataplane.translate.names import covers, selects, sni
 from meshfed_sandbox.dataplane.translate.registry import Port, Service
 from meshfed_sandbox.dataplane.translate.registry_kubernetes import targets
+from meshfed_sandbox.dataplane.translate.schema_envoy_filters import FilterChainPatch
 from meshfed_sandbox.dataplane.translate.tls import INBOUND_ANY
 from meshfed_sandbox.dataplane.values import JSONObject, ProxyConfig, ProxyIdentity, Untranslatable
 
@@ -22,6 +23,14 @@ class Door(msgspec.Struct, frozen=True):
 
     port: int
     hosts: tuple[str, ...]
+
+
+class FilterChainChange(msgspec.Struct, frozen=True):
+    """What an EnvoyFilter changes in a filter chain, found by its SNI, or the one that it adds."""
+
+    operation: str
+    value: FilterChainPatch
+    sni: str
 
 
 def gateway(view: View) -> ProxyConfig:
@@ -34,26 +43,29 @@ def gateway(view: View) -> ProxyConfig:
     endpoints: dict[str, JSONObject] = {}
     for door in doors(mesh, proxy)[0]:
         name = f"0.0.0.0_{door.port}"
-        extra = _server_names(mesh, proxy, door.port, name)
+        patches = list(_patches(mesh, proxy, door.port, name))
+        extra = _server_names(patches)
         log = access_log(view.files, "gateway", name)
         chains = []
-        for service, port in _reached(mesh, proxy, door.hosts):
+        reached = _reached(mesh, proxy, door.hosts)
+        added = [patch.value for patch in patches if patch.operation == "ADD"]
+        wanted = {each.typed_config.cluster for chain in added for each in chain.filters}
+        for service, port in _reached(mesh, proxy, ("*",)) if wanted else reached:
             cluster = sni(port.number, service.host)
+            listed = (service, port) in reached
+            if not listed and cluster not in wanted:
+                continue
             rule = policy(mesh, service, port.number, proxy.namespace)
             target = clusters.Target(service=service, port=port, policy=rule)
             found[cluster] = clusters.passthrough(view, target)
             if service.resolution != "dns":
                 endpoints[clusters.endpoints_name(cluster)] = clusters.assignment(view, target, cluster)
-            chains.append(
-                {
-                    "name": cluster,
-                    "filter_chain_match": {
-                        "server_names": [cluster, *extra.get(cluster, ())],
-                        "application_protocols": INBOUND_ANY,
-                    },
-                    "filters": [tcp_proxy(cluster, log)],
-                }
-            )
+            if listed:
+                chains.append(_chain(cluster, [cluster, *extra.get(cluster, ())], INBOUND_ANY, tcp_proxy(cluster, log)))
+        for chain in added:
+            match, leads_to = chain.filter_chain_match, chain.filters[0].typed_config.cluster
+            proxied = tcp_proxy(leads_to if leads_to in found else clusters.BLACK_HOLE, log)
+            chains.append(_chain(leads_to, match.server_names, match.application_protocols, proxied))
         listeners.append(
             typed(
                 "envoy.config.listener.v3.Listener",
@@ -136,12 +148,19 @@ def _reached(mesh: Mesh, proxy: ProxyIdentity, hosts: tuple[str, ...]) -> list[t
     return sorted(found, key=lambda each: (each[0].host, each[1].number))
 
 
-def _server_names(mesh: Mesh, proxy: ProxyIdentity, port: int, listener: str) -> Mapping[str, list[str]]:
-    """The further names by which EnvoyFilters let filter chains be reached, by the chain's own.
+def _chain(name: str, server_names: list[str], protocols: list[str], leads_to: JSONObject) -> JSONObject:
+    return {
+        "name": name,
+        "filter_chain_match": {"server_names": server_names, "application_protocols": protocols},
+        "filters": [leads_to],
+    }
 
-    Those of the root namespace and of the gateway's apply; merging appends to a list.
+
+def _patches(mesh: Mesh, proxy: ProxyIdentity, port: int, listener: str) -> Iterator[FilterChainChange]:
+    """What EnvoyFilters change in the filter chains of a listener.
+
+    Those of the root namespace and of the gateway's apply.
     """
-    found: dict[str, list[str]] = {}
     for each in mesh.envoy_filters:
         if not mesh.applies(each.meta.namespace, each.spec.workload_selector.labels, proxy.namespace, proxy.labels):
             continue
@@ -149,6 +168,23 @@ def _server_names(mesh: Mesh, proxy: ProxyIdentity, port: int, listener: str) ->
             match = patch.match.listener
             if match.port_number not in {0, port} or match.name not in {"", listener}:
                 continue
-            names = found.setdefault(match.filter_chain.sni, [])
-            names += [name for name in patch.patch.value.filter_chain_match.server_names if name not in names]
+            chain, adds = match.filter_chain, patch.patch.operation == "ADD"
+            if adds != (chain is None) or adds != bool(patch.patch.value.filters):
+                raise Untranslatable(
+                    f"{each}: a filter chain is added whole, to a listener; into one that is matched by SNI, server "
+                    "names are merged: nothing else is translated"
+                )
+            yield FilterChainChange(patch.patch.operation, patch.patch.value, chain.sni if chain is not None else "")
+
+
+def _server_names(patches: Iterable[FilterChainChange]) -> Mapping[str, list[str]]:
+    """The further names by which EnvoyFilters let filter chains be reached, by the chain's own.
+
+    Merging appends to a list. Chains that are added come after it.
+    """
+    found: dict[str, list[str]] = {}
+    for patch in patches:
+        if patch.operation == "MERGE":
+            names = found.setdefault(patch.sni, [])
+            names += [name for name in patch.value.filter_chain_match.server_names if name not in names]
     return found

@@ -10,6 +10,7 @@ from meshfed_sandbox.dataplane.translate import reading, registry_entries, regis
 from meshfed_sandbox.dataplane.translate.names import selects
 from meshfed_sandbox.dataplane.translate.reading import Object
 from meshfed_sandbox.dataplane.translate.registry import Registry, one_for_each_host
+from meshfed_sandbox.dataplane.translate.schema_envoy_filters import EnvoyFilterSpec
 from meshfed_sandbox.dataplane.values import JSONObject, MeshSettings, ProxyFiles, ProxyIdentity
 
 REGION, ZONE, SUBZONE = "topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone"
@@ -22,7 +23,7 @@ class Mesh(msgspec.Struct, frozen=True, kw_only=True):
     registry: Registry
     destination_rules: Sequence[Object[schema.DestinationRuleSpec]]
     gateways: Sequence[Object[schema.GatewaySpec]]
-    envoy_filters: Sequence[Object[schema.EnvoyFilterSpec]]
+    envoy_filters: Sequence[Object[EnvoyFilterSpec]]
     peer_authentications: Sequence[Object[schema.PeerAuthenticationSpec]]
     authorization_policies: Sequence[Object[schema.AuthorizationPolicySpec]]
     localities: Mapping[str, str]
@@ -85,7 +86,7 @@ def read_mesh(settings: MeshSettings, objects: Mapping[str, Sequence[JSONObject]
         registry=Registry(services=services, workloads=pods, warnings=warnings),
         destination_rules=reading.read("DestinationRule", _of(objects, "DestinationRule"), schema.DestinationRuleSpec),
         gateways=reading.read("Gateway", _of(objects, "Gateway"), schema.GatewaySpec),
-        envoy_filters=reading.read("EnvoyFilter", _of(objects, "EnvoyFilter"), schema.EnvoyFilterSpec),
+        envoy_filters=reading.read("EnvoyFilter", _of(objects, "EnvoyFilter"), EnvoyFilterSpec),
         peer_authentications=reading.read(
             "PeerAuthentication", _of(objects, "PeerAuthentication"), schema.PeerAuthenticationSpec
         ),

@@ -9,6 +9,7 @@ from typing import Any, Final, Generic, TypeVar
 import msgspec
 
 from meshfed_sandbox.dataplane.translate import schema
+from meshfed_sandbox.dataplane.translate.schema_envoy_filters import EnvoyFilterSpec
 from meshfed_sandbox.dataplane.values import JSONObject, Untranslatable
 
 S = TypeVar("S")
@@ -16,7 +17,7 @@ S = TypeVar("S")
 SPECS: Final[Mapping[str, Any]] = {
     "AuthorizationPolicy": schema.AuthorizationPolicySpec,
     "DestinationRule": schema.DestinationRuleSpec,
-    "EnvoyFilter": schema.EnvoyFilterSpec,
+    "EnvoyFilter": EnvoyFilterSpec,
     "Gateway": schema.GatewaySpec,
     "PeerAuthentication": schema.PeerAuthenticationSpec,
     "ServiceEntry": schema.ServiceEntrySpec,

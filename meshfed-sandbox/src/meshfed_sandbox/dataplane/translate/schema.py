@@ -145,7 +145,7 @@ class DestinationRuleSpec(Spec, frozen=True, kw_only=True):
     export_to: list[str] = []
 
 
-# Gateway and EnvoyFilter
+# Gateway
 
 
 class ServerPort(Spec, frozen=True, kw_only=True):
@@ -176,61 +176,6 @@ class GatewaySpec(Spec, frozen=True, kw_only=True):
 
     selector: dict[str, str] = {}
     servers: list[Server] = []
-
-
-class FilterChainMatch(Spec, frozen=True, kw_only=True):
-    """``filterChain`` of an EnvoyFilter's listener match."""
-
-    sni: str
-
-
-class ListenerMatch(Spec, frozen=True, kw_only=True):
-    """``listener`` of an EnvoyFilter's match: by port, by name, or by both."""
-
-    port_number: int = 0
-    name: str = ""
-    filter_chain: FilterChainMatch
-
-
-class PatchMatch(Spec, frozen=True, kw_only=True):
-    """``match`` of an EnvoyFilter's patch."""
-
-    context: Literal["GATEWAY", "ANY"] = "ANY"
-    listener: ListenerMatch
-
-
-class ServerNames(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What may be merged into a filter chain's match."""
-
-    server_names: list[str]
-
-
-class FilterChainPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What may be merged into a filter chain."""
-
-    filter_chain_match: ServerNames
-
-
-class Patch(Spec, frozen=True, kw_only=True):
-    """``patch`` of an EnvoyFilter."""
-
-    operation: Literal["MERGE"]
-    value: FilterChainPatch
-
-
-class ConfigPatch(Spec, frozen=True, kw_only=True):
-    """A patch of an EnvoyFilter, with what it applies to."""
-
-    apply_to: Literal["FILTER_CHAIN"]
-    match: PatchMatch
-    patch: Patch
-
-
-class EnvoyFilterSpec(Spec, frozen=True, kw_only=True):
-    """An EnvoyFilter."""
-
-    workload_selector: WorkloadSelector = WorkloadSelector()
-    config_patches: list[ConfigPatch] = []
 
 
 # PeerAuthentication and AuthorizationPolicy

@@ -227,7 +227,7 @@ class TrafficPolicy(_Spec, frozen=True):
     """What goes into the DestinationRules of the remote's imports."""
 
     outlier_detection: OutlierDetection | None = None
-    """When an endpoint of the remote is left out for a while; locality failover needs it."""
+    """When an endpoint of the remote is left out for a while; `{}`: by Istio's defaults. Locality failover needs it."""
 
 
 class ImportAlias(_Spec, frozen=True):

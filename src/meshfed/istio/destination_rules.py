@@ -11,6 +11,7 @@ repeated in them.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 from meshfed.istio.metadata import NETWORKING, Manifest, manifest, present
@@ -34,18 +35,19 @@ def discovery_rule(mesh: LocalMesh, remote: Remote) -> Manifest | None:
 
 
 def import_rule(mesh: LocalMesh, import_: Import) -> Manifest | None:
-    """The SNI of each port of an imported host, and its outlier detection; ``None`` where neither is needed.
+    """The SNI of each port of an imported host, and what its remotes ask for; ``None`` where neither is needed.
 
-    All backends agree on ingress type and exporter's host: one rule can state only one SNI a port. A port whose name
-    leaves no room for a router SNI is left out; it cannot be reached either way.
+    A field that they ask for is written even where it is empty, since its presence counts in Istio. All backends
+    agree on ingress type and exporter's host: one rule can state only one SNI a port. A port whose name leaves no room
+    for a router SNI is left out; it cannot be reached either way.
     """
-    outliers = dict(sorted((import_.outlier_detection or {}).items()))
+    asked = import_.traffic_policy
     settings = [
-        present(port={"number": port.number}, outlierDetection=dict(outliers), tls=_tls(sni))
+        {"port": {"number": port.number}, **deepcopy(asked), "tls": _tls(sni)}
         for port in sorted(import_.ports, key=lambda port: port.number)
         if (sni := _import_sni(import_, port.number)) is not None
     ]
-    policy = present(outlierDetection=outliers, portLevelSettings=settings)
+    policy = {**deepcopy(asked), **present(portLevelSettings=settings)}
     if not policy:
         return None
     return _rule(mesh, import_rule_name(import_.host), import_.host, policy)

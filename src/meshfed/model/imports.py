@@ -5,6 +5,8 @@ These are the values that decisions hand to rendering: everything is decided, no
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from meshfed.model.meshes import IngressType, Remote
@@ -48,7 +50,8 @@ class LocalService(msgspec.Struct, frozen=True):
 class Import(msgspec.Struct, frozen=True):
     """A host imported from one remote or several, all of which agree on its ports.
 
-    ``backends`` stand in a stable order. ``outlier_detection`` has Istio's own field names, or is ``None``.
+    ``backends`` stand in a stable order. ``traffic_policy`` is what the remotes ask for of a DestinationRule's, under
+    Istio's own field names; a field that is there counts, even where it is empty.
     ``local`` is the Service of this mesh that they join, if there is one.
     """
 
@@ -56,7 +59,7 @@ class Import(msgspec.Struct, frozen=True):
     ports: tuple[Port, ...]
     backends: tuple[Backend, ...]
     export_to: tuple[str, ...] = ("*",)
-    outlier_detection: dict[str, str | int | bool] | None = None
+    traffic_policy: dict[str, Any] = {}
     local: LocalService | None = None
 
     @property

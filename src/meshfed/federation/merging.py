@@ -32,6 +32,8 @@ class Candidate(msgspec.Struct, frozen=True):
     export_to: tuple[str, ...] = ("*",)
     traffic_policy: dict[str, Any] = {}
     """What its remote asks for of a DestinationRule's, under Istio's own field names."""
+    taken_over: dict[str, Any] = {}
+    """The ``trafficPolicy`` of a rule for a wildcard, whose place the rule of this host takes."""
     reason: Reason = Reason.ACCEPTED
     local: LocalService | None = None
     """The local Service that it joins."""
@@ -133,6 +135,7 @@ def _import(host: str, joined: Sequence[Candidate]) -> Import:
         backends=backends,
         export_to=first.export_to,
         traffic_policy=_traffic_policy(joined),
+        taken_over=next((candidate.taken_over for candidate in joined if candidate.taken_over), {}),
         local=first.local,
     )
 

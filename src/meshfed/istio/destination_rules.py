@@ -7,18 +7,25 @@ Istio takes port-level settings whole: a field that they leave out has its defau
 level above ("Traffic settings specified at the destination-level will not be inherited when overridden by
 port-level settings", TrafficPolicy.PortTrafficPolicy; ``MergeTrafficPolicy`` in istiod). So outlier detection is
 repeated in them.
+
+It takes the place of somebody else's rule for a wildcard in the control plane's namespace, such as one for the whole
+mesh, and so takes its settings over, but for TLS settings that would keep requests from a remote.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import deepcopy
-from typing import Any
+from typing import Any, Final
 
 from meshfed.istio.metadata import NETWORKING, Manifest, manifest, present
 from meshfed.istio.names import discovery_rule_name, import_rule_name
 from meshfed.istio.sni import gateway_sni
 from meshfed.model.imports import Import
 from meshfed.model.meshes import IngressType, LocalMesh, Remote
+
+_PLAIN_MTLS: Final = {"mode": "ISTIO_MUTUAL"}
+_NOT_SETTINGS: Final = frozenset({"port", "portLevelSettings"})
 
 
 def discovery_rule(mesh: LocalMesh, remote: Remote) -> Manifest | None:
@@ -41,16 +48,53 @@ def import_rule(mesh: LocalMesh, import_: Import) -> Manifest | None:
     agree on ingress type and exporter's host: one rule can state only one SNI a port. A port whose name leaves no room
     for a router SNI is left out; it cannot be reached either way.
     """
-    asked = import_.traffic_policy
-    settings = [
-        {"port": {"number": port.number}, **deepcopy(asked), "tls": _tls(sni)}
-        for port in sorted(import_.ports, key=lambda port: port.number)
-        if (sni := _import_sni(import_, port.number)) is not None
-    ]
-    policy = {**deepcopy(asked), **present(portLevelSettings=settings)}
-    if not policy:
+    asked, taken_over = import_.traffic_policy, import_.taken_over
+    snis = {port.number: _import_sni(import_, port.number) for port in import_.ports}
+    if not asked and not any(snis.values()):
         return None
+    settings: list[dict[str, Any]] = []
+    for port, sni in sorted(snis.items()):
+        of_port = _of_port(taken_over, port)
+        if sni is not None or of_port is not None:
+            tls = {"tls": _tls(sni)} if sni is not None else {}
+            settings.append({"port": {"number": port}, **_over(of_port or taken_over, asked), **tls})
+    policy = {**_over(taken_over, asked), **present(portLevelSettings=settings)}
     return _rule(mesh, import_rule_name(import_.host), import_.host, policy)
+
+
+def tls_left_behind(policy: Mapping[str, Any]) -> bool:
+    """Whether a ``trafficPolicy`` that is taken over has TLS settings that are not."""
+    ports = policy.get("portLevelSettings")
+    parts = [policy, *(one for one in ports if isinstance(one, dict))] if isinstance(ports, list) else [policy]
+    return any(part.get("tls", _PLAIN_MTLS) != _PLAIN_MTLS for part in parts)
+
+
+def _over(general: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a rule that ours takes the place of, and over them what is asked for.
+
+    Its TLS settings are only taken where they are Istio's own mTLS, which is what remotes speak.
+    """
+    settings = {field: value for field, value in general.items() if field not in _NOT_SETTINGS}
+    if settings.get("tls") != _PLAIN_MTLS:
+        settings.pop("tls", None)
+    merged = {**settings, **asked}
+    if "connectionPool" in settings.keys() & asked.keys():
+        merged["connectionPool"] = _deeply(settings["connectionPool"], asked["connectionPool"])
+    return deepcopy(merged)
+
+
+def _deeply(general: object, asked: Mapping[str, Any]) -> dict[str, Any]:
+    below: dict[str, Any] = general if isinstance(general, dict) else {}
+    return {**below, **{k: _deeply(below.get(k), v) if isinstance(v, dict) else v for k, v in asked.items()}}
+
+
+def _of_port(policy: Mapping[str, Any], number: int) -> dict[str, Any] | None:
+    """The settings of one port, the first of which counts (``GetPortLevelTrafficPolicy``); ``None`` without any."""
+    ports = policy.get("portLevelSettings")
+    for one in ports if isinstance(ports, list) else ():
+        if isinstance(one, dict) and isinstance(one.get("port"), dict) and one["port"].get("number") == number:
+            return one
+    return None
 
 
 def states_sni(import_: Import) -> bool:

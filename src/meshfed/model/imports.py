@@ -51,7 +51,8 @@ class Import(msgspec.Struct, frozen=True):
     """A host imported from one remote or several, all of which agree on its ports.
 
     ``backends`` stand in a stable order. ``traffic_policy`` is what the remotes ask for of a DestinationRule's, under
-    Istio's own field names; a field that is there counts, even where it is empty.
+    Istio's own field names; a field that is there counts, even where it is empty. ``taken_over`` is the whole one of
+    somebody else's rule for a wildcard, which would count were there no rule for this host.
     ``local`` is the Service of this mesh that they join, if there is one.
     """
 
@@ -60,6 +61,7 @@ class Import(msgspec.Struct, frozen=True):
     backends: tuple[Backend, ...]
     export_to: tuple[str, ...] = ("*",)
     traffic_policy: dict[str, Any] = {}
+    taken_over: dict[str, Any] = {}
     local: LocalService | None = None
 
     @property

@@ -20,6 +20,11 @@ _SYNC = {
     Reason.THROTTLED: EventReason.THROTTLED,
     Reason.STALE: EventReason.STALE,
 }
+_SPOILED = {
+    Reason.HOST_SHARED: EventReason.HOST_SHARED,
+    Reason.TRAFFIC_POLICY_OVERRIDDEN: EventReason.TRAFFIC_POLICY_OVERRIDDEN,
+}
+"""Why an import that is accepted may not do what was meant."""
 _UNEXPECTED = frozenset(
     {
         *(Reason.EXTERNAL_NAME, Reason.HOST_TAKEN, Reason.INVALID, Reason.NAME_TOO_LONG, Reason.NO_USABLE_PORTS),
@@ -71,8 +76,8 @@ def _happening(
             return EventRecord(EventReason.NOT_READY, f"{now.reason}: {now.message}", warns=True)
         case "FederatedService", ConditionType.ACCEPTED if not holds and now.reason != Reason.REMOTE_MISSING:
             return EventRecord(EventReason.DENIED, f"{now.reason}: {now.message}", warns=now.reason not in DENIALS)
-        case "FederatedService", ConditionType.ACCEPTED if now.reason == Reason.HOST_SHARED:
-            return EventRecord(EventReason.HOST_SHARED, now.message, warns=True)
+        case "FederatedService", ConditionType.ACCEPTED if now.reason in _SPOILED:
+            return EventRecord(_SPOILED[Reason(now.reason)], now.message, warns=True)
         case "FederatedService", ConditionType.APPLIED if holds and not held:
             return EventRecord(EventReason.IMPORTED, f"imported: {now.message}")
         case "FederatedService", ConditionType.APPLIED if now.reason in _FAILED:

@@ -130,6 +130,22 @@ def test_visibility_and_outlier_detection_reach_what_is_written() -> None:
     assert rule["trafficPolicy"]["outlierDetection"] == {"consecutive5xxErrors": 3, "interval": "5s"}
 
 
+def test_how_long_a_connection_may_take_reaches_what_is_written() -> None:
+    pool = {"connectionPool": {"tcp": {"connectTimeout": "1s"}}}
+    world = World(
+        mesh_federation(),
+        remote_mesh(trafficPolicy=pool, ingressType="openshift-router"),
+        federated_service("west", "ratings"),
+    )
+    policy = world.manifests[f"DestinationRule istio-system/mtls-sni.{RATINGS}"]["trafficPolicy"]
+    (of_port,) = policy["portLevelSettings"]
+    assert policy["connectionPool"] == of_port["connectionPool"] == pool["connectionPool"]
+    world.put(remote_mesh(trafficPolicy=pool))
+    assert world.manifests[f"DestinationRule istio-system/mtls-sni.{RATINGS}"]["trafficPolicy"] == pool
+    world.put(remote_mesh())
+    assert f"DestinationRule istio-system/mtls-sni.{RATINGS}" not in world.carriers
+
+
 def test_an_alias_is_asked_for_by_the_exporters_own_name() -> None:
     alias = {"action": "Import", "as": {"host": "{name}.{namespace}.svc.west.mesh"}}
     world = World(mesh_federation(), remote_mesh(**importing(rules=[alias])), federated_service("west", "ratings"))

@@ -18,7 +18,7 @@ ROUND_ROBIN: dict[str, Any] = {"loadBalancer": {"simple": "ROUND_ROBIN"}}
 ROUTER: dict[str, Any] = {"ingressType": "openshift-router"}
 V1 = {"name": "v1", "labels": {"version": "v1"}}
 LOST = (
-    "takes the place of the one with `trafficPolicy` of RemoteMesh west, and its outlierDetection does not count: "
+    "takes the place of the one with `trafficPolicy` of RemoteMesh west, and nothing of its outlierDetection counts: "
     "state it there too, or delete that rule"
 )
 
@@ -181,6 +181,28 @@ def test_what_a_rule_for_the_whole_mesh_says_is_taken_over(beside: bool) -> None
     assert policy(world) == OUTLIERS, "what the RemoteMesh says comes first"
     world.planner.inputs.rules.put(("istio-system", "theirs"), None)
     assert (policy(world), said(world)) == (OUTLIERS, ("Accepted", ""))
+
+
+def test_a_connect_timeout_is_asked_for_beside_what_is_taken_over() -> None:
+    fast = {"connectionPool": {"tcp": {"connectTimeout": "1s"}}}
+    world = put(imported(trafficPolicy=fast), "istio-system", "*.local", trafficPolicy=POOL)
+    assert policy(world) == {
+        "connectionPool": {"tcp": {"maxConnections": 10, "connectTimeout": "1s"}, "http": {"maxRetries": 1}}
+    }
+    lost: list[dict[str, Any]] = [
+        {},
+        {"connectionPool": {}},
+        {"connectionPool": {"tcp": {"maxConnections": 1}}},
+        OUTLIERS,
+    ]
+    for theirs in lost:
+        put(world, "web", RATINGS, trafficPolicy=theirs)
+        assert said(world)[0] == "TrafficPolicyOverridden"
+        assert "and nothing of its connectTimeout counts: state it there too" in said(world)[1]
+    put(world, "web", RATINGS, trafficPolicy=POOL)
+    assert said(world)[0] == "Accepted"
+    put(world.put(remote_mesh(trafficPolicy=fast | OUTLIERS)), "web", RATINGS)
+    assert "and nothing of its outlierDetection and connectTimeout counts" in said(world)[1]
 
 
 def test_what_a_rule_says_of_a_port_is_taken_over_for_that_port() -> None:

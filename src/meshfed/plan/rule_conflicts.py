@@ -141,7 +141,7 @@ def _policy_lost(rules: Sequence[Override], asked: frozenset[str], candidate: Ca
     named = _named(sorted({one.rule for one in rules}))
     return (
         f"; {where}{named} takes the place of the one with `trafficPolicy` of RemoteMesh {candidate.remote.name}, and "
-        f"its {fields} does not count: state it there too, or delete that rule"
+        f"nothing of its {fields} counts: state it there too, or delete that rule"
     )
 
 

@@ -497,6 +497,23 @@ def test_port_level_settings_leave_nothing_of_the_level_above() -> None:
     assert "outlier_detection" not in clusters(objects)[f"outbound|9080||{HOST}"]
 
 
+def test_a_connection_that_takes_too_long() -> None:
+    slow, fast = ({"connectionPool": {"tcp": {"connectTimeout": time}}} for time in ("1m", "1s500ms"))
+    outliers: JSONObject = {"outlierDetection": {}}
+    for policy, timeout in (
+        ({}, "10s"),
+        ({"connectionPool": {"tcp": {}}}, "10s"),
+        (slow, "60s"),
+        (slow | {"portLevelSettings": [{"port": {"number": 9080}, **fast, **outliers}]}, "1.5s"),
+        (slow | {"portLevelSettings": [{"port": {"number": 9080}, **outliers}]}, "10s"),
+    ):
+        objects = {**BASE, "DestinationRule": [istio("rule", {"host": HOST, "trafficPolicy": policy})]}
+        cluster = clusters(objects)[f"outbound|9080||{HOST}"]
+        assert cluster["connect_timeout"] == timeout
+        # What says nothing is outlier detection all the same.
+        assert ("outlier_detection" in cluster) is ("portLevelSettings" in policy)
+
+
 def test_outliers_and_localities() -> None:
     """With outlier detection, what is near comes first; without, all are alike."""
     nodes = [
@@ -657,8 +674,8 @@ def test_everything_a_sidecar_may_be_told_is_valid(tmp_path: Path) -> None:
         ),
         (
             "DestinationRule",
-            {"host": HOST, "trafficPolicy": {"connectionPool": {"tcp": {}}}},
-            'spec.trafficPolicy.connectionPool: this field is not translated; its value is {"tcp":{}}',
+            {"host": HOST, "trafficPolicy": {"connectionPool": {"http": {}}}},
+            "spec.trafficPolicy.connectionPool.http: this field is not translated; its value is {}",
         ),
         (
             "ServiceEntry",

@@ -160,6 +160,8 @@ def _base(view: View, target: Target, name: str) -> JSONObject:
         **_cluster(name, {"endpoints": "EDS", "dns": "STRICT_DNS", "original": "ORIGINAL_DST"}[service.resolution]),
         **_outliers(policy.outlier_detection),
     }
+    if policy.connect_timeout:
+        result["connect_timeout"] = seconds(policy.connect_timeout)
     if service.resolution == "original" and view.proxy.kind == "sidecar":
         return {**result, "lb_policy": "CLUSTER_PROVIDED"}
     simple = policy.load_balancer.simple if policy.load_balancer else "UNSPECIFIED"

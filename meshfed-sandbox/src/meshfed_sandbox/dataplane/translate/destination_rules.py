@@ -21,6 +21,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     tls: schema.TLS | None = None
     outlier_detection: schema.OutlierDetection | None = None
     load_balancer: schema.LoadBalancer | None = None
+    connect_timeout: str = ""
 
 
 def policy(mesh: Mesh, service: Service, port: int, namespace: str) -> Policy:
@@ -34,8 +35,18 @@ def policy(mesh: Mesh, service: Service, port: int, namespace: str) -> Policy:
         return Policy()
     for each in general.port_level_settings:
         if each.port.number == port:
-            return Policy(tls=each.tls, outlier_detection=each.outlier_detection, load_balancer=each.load_balancer)
-    return Policy(tls=general.tls, outlier_detection=general.outlier_detection, load_balancer=general.load_balancer)
+            return _policy(each)
+    return _policy(general)
+
+
+def _policy(given: schema.TrafficPolicy | schema.PortPolicy) -> Policy:
+    tcp = given.connection_pool.tcp if given.connection_pool else None
+    return Policy(
+        tls=given.tls,
+        outlier_detection=given.outlier_detection,
+        load_balancer=given.load_balancer,
+        connect_timeout=tcp.connect_timeout if tcp else "",
+    )
 
 
 def winner(mesh: Mesh, service: Service, namespace: str) -> Rule | None:

@@ -113,6 +113,18 @@ class LoadBalancer(Spec, frozen=True, kw_only=True):
     simple: Literal["UNSPECIFIED", "ROUND_ROBIN", "LEAST_REQUEST", "LEAST_CONN", "RANDOM"] = "UNSPECIFIED"
 
 
+class TCPSettings(Spec, frozen=True, kw_only=True):
+    """``tcp`` of a connection pool."""
+
+    connect_timeout: str = ""
+
+
+class ConnectionPool(Spec, frozen=True, kw_only=True):
+    """``connectionPool`` of a traffic policy."""
+
+    tcp: TCPSettings | None = None
+
+
 class PortSelector(Spec, frozen=True, kw_only=True):
     """``port`` of port level settings."""
 
@@ -126,6 +138,7 @@ class PortPolicy(Spec, frozen=True, kw_only=True):
     tls: TLS | None = None
     outlier_detection: OutlierDetection | None = None
     load_balancer: LoadBalancer | None = None
+    connection_pool: ConnectionPool | None = None
 
 
 class TrafficPolicy(Spec, frozen=True, kw_only=True):
@@ -134,6 +147,7 @@ class TrafficPolicy(Spec, frozen=True, kw_only=True):
     tls: TLS | None = None
     outlier_detection: OutlierDetection | None = None
     load_balancer: LoadBalancer | None = None
+    connection_pool: ConnectionPool | None = None
     port_level_settings: list[PortPolicy] = []
 
 

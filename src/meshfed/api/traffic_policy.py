@@ -8,11 +8,11 @@ from msgspec import field
 from meshfed.api.scalars import Count, Duration, Percent
 
 
-class _Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename="camel"):
+class _Passed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename="camel"):
     """What is written here is passed on to Istio, so that unknown fields are refused."""
 
 
-class OutlierDetection(_Spec, frozen=True):
+class OutlierDetection(_Passed, frozen=True):
     """Istio's outlier detection, for what is imported from the remote; fields as in a DestinationRule."""
 
     consecutive5xx_errors: Count | None = field(default=None, name="consecutive5xxErrors")
@@ -33,21 +33,21 @@ class OutlierDetection(_Spec, frozen=True):
     """Below this share of healthy endpoints, in percent, nothing is ejected."""
 
 
-class TCPSettings(_Spec, frozen=True):
+class TCPSettings(_Passed, frozen=True):
     """Istio's settings of TCP connections, for what is imported from the remote."""
 
     connect_timeout: Duration | None = None
     """How long a connection to an address of the remote may take before another is tried; absent: Istio's 10s."""
 
 
-class ConnectionPool(_Spec, frozen=True):
+class ConnectionPool(_Passed, frozen=True):
     """Istio's connection pool, for what is imported from the remote; fields as in a DestinationRule."""
 
     tcp: TCPSettings | None = None
     """Settings of TCP connections."""
 
 
-class TrafficPolicy(_Spec, frozen=True):
+class TrafficPolicy(_Passed, frozen=True):
     """What goes into the DestinationRules of the remote's imports."""
 
     outlier_detection: OutlierDetection | None = None

@@ -76,8 +76,9 @@ def judge(mesh: LocalMesh, remote: Remote, rules: ImportPolicy | None, offer: Of
         ports = ", ".join(f"{port.number} ({port.protocol or 'no protocol stated'})" for port in captured)
         return _no(
             Reason.TCP_NOT_ALLOWED,
-            f"port {ports} of {named} would take all traffic of the mesh on that number; set `import.allowTCP` of "
-            f"RemoteMesh {remote.name}, or have the exporter state the protocol with `appProtocol`",
+            f"port {ports} of {named} would take all traffic on that number without DNS capture; set "
+            f"`import.allowTCP` of RemoteMesh {remote.name}, or have the exporter state the protocol with "
+            "`appProtocol`",
         )
     merge = rule.merge if rule is not None and rule.merge is not None else rules.merge
     return Verdict(

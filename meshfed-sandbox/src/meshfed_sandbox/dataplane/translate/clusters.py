@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from meshfed_sandbox.dataplane.translate import schema
+from meshfed_sandbox.dataplane.translate import schema_destination_rules
 from meshfed_sandbox.dataplane.translate.destination_rules import Policy
 from meshfed_sandbox.dataplane.translate.envoy import HTTP_OPTIONS, address, extension, from_file, typed
 from meshfed_sandbox.dataplane.translate.mesh import Mesh, View
@@ -248,7 +248,7 @@ def _protocol_options(protocol: Protocol, policy: Policy) -> JSONObject:
     return {"typed_extension_protocol_options": {HTTP_OPTIONS: typed(HTTP_OPTIONS, **options)}}
 
 
-def _outliers(outliers: schema.OutlierDetection | None) -> JSONObject:
+def _outliers(outliers: schema_destination_rules.OutlierDetection | None) -> JSONObject:
     """Outlier detection; success rates never count, and there is no panic unless a share of healthy ones is asked."""
     if outliers is None:
         return {}

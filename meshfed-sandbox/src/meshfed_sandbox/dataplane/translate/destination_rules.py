@@ -6,21 +6,21 @@ from collections.abc import Iterable
 
 import msgspec
 
-from meshfed_sandbox.dataplane.translate import schema
+from meshfed_sandbox.dataplane.translate import schema_destination_rules
 from meshfed_sandbox.dataplane.translate.mesh import Mesh
 from meshfed_sandbox.dataplane.translate.names import covers, visible
 from meshfed_sandbox.dataplane.translate.reading import Object
 from meshfed_sandbox.dataplane.translate.registry import Service
 
-Rule = Object[schema.DestinationRuleSpec]
+Rule = Object[schema_destination_rules.DestinationRuleSpec]
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """What is set for one port of a host."""
 
-    tls: schema.TLS | None = None
-    outlier_detection: schema.OutlierDetection | None = None
-    load_balancer: schema.LoadBalancer | None = None
+    tls: schema_destination_rules.TLS | None = None
+    outlier_detection: schema_destination_rules.OutlierDetection | None = None
+    load_balancer: schema_destination_rules.LoadBalancer | None = None
     connect_timeout: str = ""
 
 
@@ -39,7 +39,7 @@ def policy(mesh: Mesh, service: Service, port: int, namespace: str) -> Policy:
     return _policy(general)
 
 
-def _policy(given: schema.TrafficPolicy | schema.PortPolicy) -> Policy:
+def _policy(given: schema_destination_rules.TrafficPolicy | schema_destination_rules.PortPolicy) -> Policy:
     tcp = given.connection_pool.tcp if given.connection_pool else None
     return Policy(
         tls=given.tls,

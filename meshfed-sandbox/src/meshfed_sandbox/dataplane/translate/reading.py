@@ -8,14 +8,14 @@ from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
-from meshfed_sandbox.dataplane.translate import schema
+from meshfed_sandbox.dataplane.translate import schema, schema_destination_rules
 from meshfed_sandbox.dataplane.values import JSONObject, Untranslatable
 
 S = TypeVar("S")
 
 SPECS: Final[Mapping[str, Any]] = {
     "AuthorizationPolicy": schema.AuthorizationPolicySpec,
-    "DestinationRule": schema.DestinationRuleSpec,
+    "DestinationRule": schema_destination_rules.DestinationRuleSpec,
     "EnvoyFilter": schema.EnvoyFilterSpec,
     "Gateway": schema.GatewaySpec,
     "PeerAuthentication": schema.PeerAuthenticationSpec,

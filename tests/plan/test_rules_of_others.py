@@ -235,6 +235,28 @@ def test_tls_settings_that_would_keep_requests_from_a_remote_are_not_taken_over(
     assert said(world)[1].endswith("is taken over for this host, but not its tls")
 
 
+def test_what_is_taken_over_is_so_whoever_has_another_rule() -> None:
+    world = put(imported(**ROUTER), "istio-system", "*.local", name="all", trafficPolicy=POOL)
+    before = policy(world)
+    assert before["connectionPool"] == POOL["connectionPool"]
+    put(world, "web", RATINGS)
+    assert (policy(world), said(world)[0]) == (before, "Accepted")
+    assert said(world)[1] == (
+        "not for clients in web, whose DestinationRule web/theirs takes the place of the one that states the SNI; what "
+        "DestinationRule istio-system/all has as `trafficPolicy` is taken over for this host"
+    )
+    without = put(imported(), "istio-system", "*.local", name="all", trafficPolicy=POOL)
+    put(without, "istio-system", RATINGS, trafficPolicy=ROUND_ROBIN)
+    assert policy(without) == OUTLIERS, "which displaces that of the whole mesh, ours or not"
+    assert said(without) == ("TrafficPolicyOverridden", f"DestinationRule istio-system/theirs {LOST}")
+
+
+def test_a_rule_for_the_whole_mesh_with_subsets_alone_is_named() -> None:
+    world = put(imported(), "istio-system", "*.local", subsets=[V1])
+    assert policy(world) == OUTLIERS
+    assert said(world)[1].startswith("DestinationRule istio-system/theirs does not count for this host")
+
+
 def test_what_counts_for_some_clients_alone_is_named_and_not_taken_over() -> None:
     world = put(imported(), "istio-system", "*.local", trafficPolicy=ROUND_ROBIN, exportTo=["web"])
     assert policy(world) == OUTLIERS

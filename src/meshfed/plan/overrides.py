@@ -42,7 +42,7 @@ class Displaced(msgspec.Struct, frozen=True):
 
     rule: Place
     policy: dict[str, Any] | None = None
-    """Its ``trafficPolicy``, if that is for everybody; ``None`` where there is no telling whose it is."""
+    """Its ``trafficPolicy``; ``None`` where it has none, or it is not for everybody alone."""
     has_subsets: bool = False
 
 
@@ -135,10 +135,9 @@ def _displaced(there: list[Found], host: str) -> Displaced | None:
     if not speaking or not any(rule.has_policy or rule.subsets for _, rule in first):
         return None
     (place, rule), *others = speaking
-    if others or rule.export_to not in _EVERYBODY:
+    if others or rule.export_to not in _EVERYBODY or not rule.policy:
         return Displaced(place)
-    policy: dict[str, Any] = msgspec.json.decode(rule.policy) if rule.policy else {}
-    return Displaced(place, policy, has_subsets=any(one.subsets for _, one in first))
+    return Displaced(place, msgspec.json.decode(rule.policy), has_subsets=any(one.subsets for _, one in first))
 
 
 def _most_specific(rules: Iterable[Found]) -> list[Found]:

@@ -65,10 +65,11 @@ def _beside_ours(
         return _sni_lost(everywhere, alone, candidate)
     seen = local.visible_in if local is not None else visible_in(alone.export_to, control_plane)
     some = [one for one in overriding if one.clients and (seen is None or one.clients in seen)]
-    if states_sni and some:
-        return _with(candidate, _sni_lost_in(some))
     lost = [one for one in (*everywhere, *some) if asked - one.gives]
-    if lost:
+    if states_sni and some:
+        # Who has no SNI reaches nobody, and loses nothing more.
+        candidate = _with(candidate, _sni_lost_in(some))
+    elif lost:
         candidate = _with(candidate, _policy_lost(lost, asked, candidate), Reason.TRAFFIC_POLICY_OVERRIDDEN)
     if displaced is None:
         return candidate
@@ -107,9 +108,10 @@ def _labels_of_endpoints(alone: Import) -> dict[str, str]:
     backend = alone.backends[0]
     remote = backend.remote
     region, zone, subzone = (*remote.locality.split("/"), "", "")[:3]
-    place = {_REGION: region, _ZONE: zone, _SUBZONE: subzone, _NETWORK: remote.network}
+    place = {_REGION: region, _ZONE: zone, _SUBZONE: subzone}
     own = alone.local.selector if alone.local is not None else backend.labels
-    return {**{label: value for label, value in place.items() if value}, **own, TLS_MODE: "istio"}
+    network = {_NETWORK: remote.network} if remote.network else {}
+    return {**network, **own, **{label: value for label, value in place.items() if value}, TLS_MODE: "istio"}
 
 
 def _subsets(found: Mapping[Place, Sequence[str]]) -> str:

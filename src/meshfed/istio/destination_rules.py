@@ -15,7 +15,6 @@ mesh, and so takes its settings over, but for TLS settings that would keep reque
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import deepcopy
 from typing import Any, Final
 
 from meshfed.istio.metadata import NETWORKING, Manifest, manifest, present
@@ -80,7 +79,14 @@ def _over(general: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any
     merged = {**settings, **asked}
     if "connectionPool" in settings.keys() & asked.keys():
         merged["connectionPool"] = _deeply(settings["connectionPool"], asked["connectionPool"])
-    return deepcopy(merged)
+    return {field: _sorted(value) for field, value in sorted(merged.items())}
+
+
+def _sorted(value: Any) -> Any:
+    """A copy with the fields in one order, whoever stated them in which."""
+    if isinstance(value, dict):
+        return {field: _sorted(inner) for field, inner in sorted(value.items())}
+    return [_sorted(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _deeply(general: object, asked: Mapping[str, Any]) -> dict[str, Any]:

@@ -458,6 +458,26 @@ def test_the_closest_destination_rule_counts(namespace: str, expected: str) -> N
     assert sni_of(clusters(objects, client)[f"outbound|9080||{DETAILS}"]) == expected
 
 
+@pytest.mark.parametrize(("namespace", "expected"), [("other", "of-root"), ("shop", "narrow"), ("services", "at-home")])
+def test_the_most_specific_rule_of_a_namespace_counts_whoever_sees_it(namespace: str, expected: str) -> None:
+    def rule(sni: str, host: str, *export_to: str) -> JSONObject:
+        policy = {"tls": {"mode": "ISTIO_MUTUAL", "sni": sni}}
+        return {"host": host, "trafficPolicy": policy, "exportTo": list(export_to)}
+
+    objects = {
+        "ServiceEntry": [details_elsewhere(namespace="services")],
+        "DestinationRule": [
+            istio("root", rule("of-root", "*.local")),
+            istio("private", rule("at-root", DETAILS, ".")),
+            istio("wide", rule("wide", "*.svc.cluster.local"), namespace="services"),
+            istio("narrow", rule("narrow", "*.bookinfo.svc.cluster.local", "shop"), namespace="services"),
+            istio("home", rule("at-home", DETAILS, "services"), namespace="services"),
+        ],
+    }
+    client = identity(pod_at("client", "127.9.0.9", namespace=namespace), application="127.9.128.9")
+    assert sni_of(clusters(objects, client)[f"outbound|9080||{DETAILS}"]) == expected
+
+
 @pytest.mark.parametrize(
     ("policy", "expected"),
     [

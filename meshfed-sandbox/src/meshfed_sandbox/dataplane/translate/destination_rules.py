@@ -52,27 +52,42 @@ def _policy(given: schema_destination_rules.TrafficPolicy | schema_destination_r
 def winner(mesh: Mesh, service: Service, namespace: str) -> Rule | None:
     """The one rule that counts (istiod's ``PushContext.destinationRule``).
 
-    Rules in the client's namespace come first, then those in the service's, then those in the root namespace. Within
-    one namespace the host that is more specific wins, and of two rules for it the older that has a policy. A rule in
-    the root namespace that is not exported (``exportTo: ['.']``) is for proxies there.
+    Rules in the client's namespace come first, then those in the service's that are exported, then those in the root
+    namespace. Within one namespace the host that is more specific wins, whoever sees that, and of two rules for it the
+    older that has a policy. A rule in the root namespace that is not exported (``exportTo: ['.']``) is for proxies
+    there.
     """
     root = mesh.settings.root_namespace
-    seen = [
-        rule
-        for rule in mesh.destination_rules
-        if visible(rule.spec.export_to, rule.meta.namespace, namespace) and covers(host(mesh, rule), service.host)
-    ]
-    private = [rule for rule in seen if "." in rule.spec.export_to and rule.meta.namespace == namespace]
-    tiers: list[Iterable[Rule]] = [
-        [rule for rule in seen if rule.meta.namespace == namespace] if namespace != root else private,
-        [rule for rule in seen if rule.meta.namespace == service.namespace],
-        [rule for rule in seen if rule.meta.namespace == root],
+    rules = [rule for rule in mesh.destination_rules if covers(host(mesh, rule), service.host)]
+    at_home = [rule for rule in rules if rule.meta.namespace == namespace and _visible(rule, namespace)]
+    tiers = [
+        at_home if namespace != root else [rule for rule in at_home if _is_private(rule)],
+        _exported(rules, service.namespace),
+        _exported(rules, root),
     ]
     for tier in tiers:
-        found = max(tier, key=lambda rule: _rank(host(mesh, rule), rule), default=None)
-        if found is not None:
-            return found
+        seen = [rule for rule in _most_specific(mesh, tier) if _visible(rule, namespace)]
+        if seen:
+            return max(seen, key=lambda rule: rule.spec.traffic_policy is not None)
     return None
+
+
+def _exported(rules: Iterable[Rule], owner: str) -> list[Rule]:
+    return [rule for rule in rules if rule.meta.namespace == owner and not _is_private(rule)]
+
+
+def _most_specific(mesh: Mesh, rules: Iterable[Rule]) -> list[Rule]:
+    ranked = [(("*" not in host(mesh, rule), len(host(mesh, rule))), rule) for rule in rules]
+    first = max((rank for rank, _ in ranked), default=None)
+    return [rule for rank, rule in ranked if rank == first]
+
+
+def _is_private(rule: Rule) -> bool:
+    return set(rule.spec.export_to) in ({"."}, {rule.meta.namespace})
+
+
+def _visible(rule: Rule, namespace: str) -> bool:
+    return visible(rule.spec.export_to, rule.meta.namespace, namespace)
 
 
 def host(mesh: Mesh, rule: Rule) -> str:
@@ -81,7 +96,3 @@ def host(mesh: Mesh, rule: Rule) -> str:
     if "." in name or "*" in name:
         return name.lower()
     return f"{name}.{rule.meta.namespace}.svc.{mesh.settings.cluster_domain}"
-
-
-def _rank(name: str, rule: Rule) -> tuple[bool, int, bool]:
-    return ("*" not in name, len(name), rule.spec.traffic_policy is not None)

@@ -10,6 +10,7 @@ from meshfed.istio.peer_authentications import of_peer_authentication
 from meshfed.kube import Manifest
 from meshfed.model.meshes import LocalMesh
 from meshfed.plan import ImportKey, Key, Outputs, Planner, Settings, StatusUpdate, meshes
+from meshfed.plan.foreign_destination_rules import ForeignDestinationRule, of_destination_rule
 from meshfed.plan.workloads import of_pod
 from tests.builders import mesh_federation, typed
 
@@ -26,6 +27,11 @@ def stored(manifest: Manifest) -> Any:
 def local_mesh(federation: Manifest | None = None) -> LocalMesh:
     """Return this mesh as decisions see it."""
     return meshes.local_mesh(stored(federation or mesh_federation()), Settings())
+
+
+def rule_of_others(host: str, *, created: str = "", **spec: Any) -> ForeignDestinationRule:
+    """A DestinationRule of somebody else's, as the controller sees it."""
+    return of_destination_rule({"metadata": {"creationTimestamp": created}, "spec": {"host": host, **spec}})
 
 
 class World:

@@ -75,7 +75,7 @@ def imported(host: str, remote: Remote, sni_host: ServiceHost, *identities: str,
         backends=(
             Backend(remote=remote, sni_host=sni_host.fqdn, labels={"app": sni_host.name}, identities=identities),
         ),
-        outlier_detection={"consecutive5xxErrors": 5, "interval": "10s"} if outliers else None,
+        traffic_policy={"outlierDetection": {"consecutive5xxErrors": 5, "interval": "10s"}} if outliers else {},
     )
 
 

@@ -68,7 +68,8 @@ _EVERYTHING = bare_remote_mesh(
             "baseEjectionTime": "1m30s",
             "maxEjectionPercent": 100,
             "minHealthPercent": 0,
-        }
+        },
+        "connectionPool": {"tcp": {"connectTimeout": "1s500ms"}},
     },
     priority=-3,
     staleness={"after": "0s", "action": "Remove"},
@@ -254,10 +255,16 @@ BAD: Final = (
     ),
     Bad(
         "no time at all",
-        bare_remote_mesh(trafficPolicy={"outlierDetection": {"interval": "0s", "baseEjectionTime": "0m"}}),
+        bare_remote_mesh(
+            trafficPolicy={
+                "outlierDetection": {"interval": "0s", "baseEjectionTime": "0m"},
+                "connectionPool": {"tcp": {"connectTimeout": "0ms"}},
+            }
+        ),
         (
             ("spec.trafficPolicy.outlierDetection.interval", "more than zero"),
             ("spec.trafficPolicy.outlierDetection.baseEjectionTime", "more than zero"),
+            ("spec.trafficPolicy.connectionPool.tcp.connectTimeout", "more than zero"),
         ),
         cel=True,
     ),

@@ -21,8 +21,8 @@ from meshfed.istio.peer_authentications import of_peer_authentication
 from meshfed.kube import Manifest
 from meshfed.model.workloads import Workload
 from meshfed.plan import PlanInputs, Settings, plan_all
+from meshfed.plan.foreign_destination_rules import of_destination_rule
 from meshfed.plan.foreign_service_entries import of_service_entry
-from meshfed.plan.overrides import host_of
 from meshfed.plan.workloads import of_entry, of_pod
 from tests.controller.meshes import WRITTEN, Mesh
 from tests.controller.remotes import Remote
@@ -51,7 +51,7 @@ def planned(mesh: Mesh, *others: Remote) -> dict[Name, Manifest]:
         namespaces=_read(mesh, Namespace, "namespaces", everywhere=True),
         services=_read(mesh, Service, "services", everywhere=True),
         workloads=tuple(_workloads(mesh)),
-        rules=tuple((_name(one)[1:], host_of(one)) for one in _of_others(mesh, "destinationrules")),
+        rules=tuple((_name(one)[1:], of_destination_rule(one)) for one in _of_others(mesh, "destinationrules")),
         entries=tuple((_name(one)[1:], of_service_entry(one)) for one in _of_others(mesh, "serviceentries")),
         peer_authentications=tuple(
             (_name(one)[1:], of_peer_authentication(one)) for one in _of_others(mesh, "peerauthentications")

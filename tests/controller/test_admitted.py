@@ -32,8 +32,8 @@ from meshfed.kube.store import Key as ObjectName
 from meshfed.model.offers import Offer, Port
 from meshfed.model.reasons import Reason
 from meshfed.plan import Applied, Planner, Settings, StatusUpdate, meshes
+from meshfed.plan.foreign_destination_rules import of_destination_rule
 from meshfed.plan.foreign_service_entries import of_service_entry
-from meshfed.plan.overrides import host_of
 from meshfed.plan.values import Ref
 from meshfed.plan.workloads import of_entry, of_pod
 from meshfed.telemetry.metrics import Metrics
@@ -189,7 +189,7 @@ class World:
             case "WorkloadEntry":
                 self.planner.inputs.workloads.put(("WorkloadEntry", *key), None if gone else of_entry(obj))
             case "DestinationRule":
-                self.planner.inputs.rules.put(key, None if gone else host_of(obj) or None)
+                self.planner.inputs.rules.put(key, None if gone else of_destination_rule(obj))
             case "ServiceEntry":
                 self.planner.inputs.entries.put(key, None if gone else of_service_entry(obj))
             case "PeerAuthentication":
@@ -325,7 +325,7 @@ def test_what_is_written_and_what_others_wrote(kind: str) -> None:
         reference.is_reference(obj)
         reference.without_owner(obj)
         reference.remnant(obj, local_mesh(), remotes)
-        for read in (of_entry, host_of, of_service_entry):
+        for read in (of_entry, of_destination_rule, of_service_entry):
             read(obj)
         if kind in history:
             entry = decoded(obj, history[kind])

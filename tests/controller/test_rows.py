@@ -413,7 +413,10 @@ async def test_import_destination_rule() -> None:
         await east.apply(mesh_federation("east"), west.remote_mesh(**router))
         await holds(east, "DestinationRule", {name: rule(on_9080)})
 
-        theirs = {"host": host("ratings"), "subsets": [{"name": "v1", "labels": {"v": "1"}}]}
+        theirs: dict[str, Any] = {"host": host("ratings"), "subsets": [{"name": "v1", "labels": {"v": "1"}}]}
+        await east.apply(manifest("DestinationRule", "theirs", theirs))
+        await holds(east, "DestinationRule", {name: rule(on_9080), "istio-system/theirs": theirs})
+        theirs["trafficPolicy"] = {"loadBalancer": {"simple": "RANDOM"}}
         await east.apply(manifest("DestinationRule", "theirs", theirs))
         await holds(east, "DestinationRule", {"istio-system/theirs": theirs})
         await holds(east, "ServiceEntry", {})
@@ -437,6 +440,11 @@ async def test_import_destination_rule() -> None:
         await holds(east, "DestinationRule", {name: rule(on_7000, on_9080, **outliers)})
         await east.apply(west.remote_mesh(trafficPolicy=outliers))
         await holds(east, "DestinationRule", {name: rule(**outliers)})
+        await east.apply(west.remote_mesh())
+        await holds(east, "DestinationRule", {})
+        pool: dict[str, Any] = {"connectionPool": {"tcp": {"connectTimeout": "1s500ms"}}}
+        await east.apply(west.remote_mesh(trafficPolicy={"outlierDetection": {}, **pool}))
+        await holds(east, "DestinationRule", {name: rule(outlierDetection={}, **pool)})
         await east.apply(west.remote_mesh())
         await holds(east, "DestinationRule", {})
 

@@ -8,7 +8,7 @@ from typing import Any
 from meshfed.kube import Manifest
 from meshfed.model.offers import Port
 from meshfed.model.reasons import Reason
-from tests.builders import host, mesh_federation, offer, service, service_entry
+from tests.builders import host, manifest, mesh_federation, offer, service, service_entry
 from tests.controller.meshes import Mesh, meshes, synced
 from tests.controller.plans import as_planned
 from tests.controller.remotes import remotes
@@ -185,6 +185,33 @@ async def test_somebody_elses_service_entry_for_the_host_is_told_and_takes_nothi
         await east.delete("ServiceEntry", "theirs", namespace="default")
         await eventually(lambda: accepted(east) == {record("west"): "Accepted"})
         assert versions(east, "ServiceEntry") == before
+
+
+async def test_rules_of_somebody_else_are_taken_over_or_told_of_as_they_come_and_go() -> None:
+    async with meshes("east") as (east,), remotes("west") as (west,):
+        west.offer(offer("ratings"))
+        await east.apply(mesh_federation("east"), west.remote_mesh(trafficPolicy={"outlierDetection": {}}))
+        await east.start()
+        await as_planned(east, west)
+
+        def policy() -> Any:
+            (ours,) = [r for r in east.all_of("DestinationRule") if r["metadata"]["name"] == f"mtls-sni.{RATINGS}"]
+            return ours["spec"]["trafficPolicy"]
+
+        assert policy() == {"outlierDetection": {}}
+        pool = {"connectionPool": {"tcp": {"maxConnections": 7}}}
+        await east.apply(manifest("DestinationRule", "all", {"host": "*.local", "trafficPolicy": pool}))
+        await eventually(lambda: policy() == {"outlierDetection": {}, **pool})
+        owners = {"host": RATINGS, "trafficPolicy": {"loadBalancer": {"simple": "ROUND_ROBIN"}}}
+        await east.apply(manifest("DestinationRule", "theirs", owners, namespace="default"))
+        await eventually(lambda: accepted(east) == {record("west"): "TrafficPolicyOverridden"})
+        reason = "TrafficPolicyOverridden"
+        await eventually(lambda: reason in {event["reason"] for event in east.server.snapshot("events")})
+        await as_planned(east, west)
+        await east.delete("DestinationRule", "theirs", namespace="default")
+        await east.delete("DestinationRule", "all", namespace="istio-system")
+        await eventually(lambda: accepted(east) == {record("west"): "Accepted"})
+        await eventually(lambda: policy() == {"outlierDetection": {}})
 
 
 async def test_one_remote_by_ip_and_one_by_name() -> None:

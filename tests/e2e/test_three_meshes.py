@@ -11,6 +11,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
+from tests.builders import manifest
 from tests.e2e.load import load
 from tests.e2e.probes import BOTH_SIDES, PROTOCOLS, Probe, answered_by, bring, echo, hold
 from tests.sandbox.dataplane.world import World
@@ -138,6 +139,17 @@ async def test_requests_stay_near_until_that_fails(world: World) -> None:
     """With localities and outlier detection: the near mesh answers while it can, then the far one."""
     policy = {"trafficPolicy": {"outlierDetection": OUTLIERS}}
     await remotes(world, {"locality": "here/1", **policy}, {"locality": "there/1", **policy})
+    await eventually(lambda: all_from(world, "west"))
+    owners = {"host": HOST, "trafficPolicy": {"loadBalancer": {"simple": "ROUND_ROBIN"}}}
+    await world.east.apply(manifest("DestinationRule", "owners", owners, namespace="bookinfo"))
+
+    async def is_told() -> bool:
+        told = await world.east.condition("FederatedService", f"{HOST}.west", "Accepted")
+        return told.startswith("True TrafficPolicyOverridden")
+
+    await eventually(is_told, what="the owner's rule takes the place of what makes requests stay near")
+    await hold(world, SHARED)
+    await world.east.delete("DestinationRule", "owners", namespace="bookinfo")
     await eventually(lambda: all_from(world, "west"))
     await world.west.patch(*GATEWAY, {"spec": {"replicas": 0}}, "istio-system")
     await eventually(lambda: all_from(world, "north"))

@@ -214,6 +214,34 @@ async def test_attempts_back_off_at_random_up_to_a_minute_and_start_over_after_a
         assert w.sink.synced
 
 
+async def test_that_a_stream_ends_which_held_is_no_warning_until_it_cannot_be_made_anew(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", logger="meshfed.fds.client")
+
+    def logged() -> list[str]:
+        found = [record.levelname for record in caplog.records if "discovery" in record.message]
+        caplog.clear()
+        return found
+
+    async with world(ready(offer("a"))) as w:
+        await w.sink.until_offered("a")
+        w.break_stream()
+        await asyncio.sleep(5)
+        assert logged() == ["WARNING"], "it had only begun"
+    async with world(ready(offer("a"))) as w:
+        await w.sink.until_offered("a")
+        await asyncio.sleep(31)
+        w.break_stream()
+        await asyncio.sleep(5)
+        assert (logged(), w.sink.synced) == (["INFO"], True)
+        await asyncio.sleep(31)
+        w.dial.down = True
+        w.break_stream()
+        await asyncio.sleep(30)
+        assert logged()[:2] == ["INFO", "WARNING"]
+
+
 async def test_a_sink_that_takes_its_time_holds_up_no_heartbeat_and_gets_the_latest_state() -> None:
     class Slow(Recorder):
         async def update(self, update: Update) -> None:

@@ -198,10 +198,12 @@ def test_one_remote_serves_a_host_once_whatever_its_rules_alias() -> None:
     assert reasons(*twice) == {"r1": Reason.ACCEPTED, "r2": Reason.ALREADY_IMPORTED}
 
 
-def test_outlier_detection_is_the_first_that_any_of_them_states() -> None:
-    outcome = merge(HOST, [candidate("west"), candidate("north", merge=True, outlier_detection={"interval": "5s"})])
+def test_a_field_of_the_traffic_policy_is_that_of_the_first_that_states_it() -> None:
+    slow = {"outlierDetection": {"interval": "5s"}, "connectionPool": {"tcp": {"connectTimeout": "1s"}}}
+    by_default = candidate("west", priority=1, traffic_policy={"outlierDetection": {}})
+    outcome = merge(HOST, [candidate("north", merge=True, traffic_policy=slow), by_default])
     assert outcome.imported is not None
-    assert outcome.imported.outlier_detection == {"interval": "5s"}
+    assert outcome.imported.traffic_policy == slow | {"outlierDetection": {}}
 
 
 def test_nobody_offers_it() -> None:

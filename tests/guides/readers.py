@@ -63,7 +63,7 @@ def settings_of(name: str, values: Mapping[str, Any]) -> MeshSettings:
     config = values["meshConfig"]
     proxies = config["defaultConfig"]["proxyMetadata"]
     # The sandbox's proxies know no other way; a guide that left this out would be wrong on a real mesh.
-    assert proxies == {"ISTIO_META_DNS_CAPTURE": "true", "ISTIO_META_DNS_AUTO_ALLOCATE": "true"}
+    assert proxies == {"ISTIO_META_DNS_CAPTURE": "true"}
     environment = values.get("pilot", {}).get("env", {})
     return MeshSettings(
         name=name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
@@ -14,7 +15,7 @@ from meshfed.model.names import ServiceHost
 from meshfed.model.offers import PROTOCOLS, Port
 
 NUMBERS = st.integers(1, 65535)
-OUTLIERS: dict[str, str | int | bool] = {"interval": "5s", "consecutive5xxErrors": 0, "maxEjectionPercent": 0}
+OUTLIERS: dict[str, Any] = {"interval": "5s", "consecutive5xxErrors": 0, "maxEjectionPercent": 0}
 LOCALITIES = st.sampled_from(["", "r1", "r1/z1", "r1/z1/s1"])
 
 
@@ -129,7 +130,7 @@ def imports(draw: st.DrawFn) -> Import:
         ports=tuple(ports),
         backends=tuple(backends),
         export_to=draw(st.sampled_from([("*",), (".",), ("b", "a", ".")])),
-        outlier_detection=draw(st.sampled_from([None, OUTLIERS])),
+        traffic_policy=draw(st.sampled_from([{}, {"outlierDetection": {}}, {"outlierDetection": OUTLIERS}])),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from textwrap import indent
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from meshfed.model.meshes import Remote
 from meshfed.model.offers import Port
 from tests.istio.rendering_values import HTTP, RATINGS, ROUTER, backend, east, expected, imported, peer
 
-OUTLIERS: dict[str, str | int | bool] = {"interval": "5s", "consecutive5xxErrors": 0}
+OUTLIERS: dict[str, Any] = {"outlierDetection": {"consecutive5xxErrors": 0, "interval": "5s"}}
 TCP = Port(number=9090, name="tcp")
 BEHIND_ROUTER = backend(peer(ingress_type=ROUTER))
 ALIAS = "ratings.bookinfo.svc.west.mesh"
@@ -63,7 +64,7 @@ def test_no_discovery_rule(of: Remote) -> None:
             id="behind a router",
         ),
         pytest.param(
-            imported(BEHIND_ROUTER, outlier_detection=OUTLIERS),
+            imported(BEHIND_ROUTER, traffic_policy=OUTLIERS),
             """
             outlierDetection: {consecutive5xxErrors: 0, interval: 5s}
             portLevelSettings:
@@ -74,9 +75,25 @@ def test_no_discovery_rule(of: Remote) -> None:
             id="behind a router, with outlier detection, which port-level settings would switch off",
         ),
         pytest.param(
-            imported(outlier_detection=OUTLIERS),
+            imported(traffic_policy=OUTLIERS),
             "outlierDetection: {consecutive5xxErrors: 0, interval: 5s}",
             id="outlier detection alone",
+        ),
+        pytest.param(
+            imported(traffic_policy={"outlierDetection": {}}),
+            "outlierDetection: {}",
+            id="outlier detection by Istio's defaults",
+        ),
+        pytest.param(
+            imported(BEHIND_ROUTER, traffic_policy={"outlierDetection": {}}),
+            """
+            outlierDetection: {}
+            portLevelSettings:
+            - port: {number: 9080}
+              outlierDetection: {}
+              tls: {mode: ISTIO_MUTUAL, sni: ratings-9080.bookinfo.svc.cluster.local}
+            """,
+            id="behind a router, with outlier detection by Istio's defaults",
         ),
     ],
 )
@@ -117,7 +134,7 @@ def test_a_port_that_the_router_cannot_serve_is_left_out_and_nothing_else() -> N
         backend(peer(ingress_type=ROUTER), sni_host=host),
         host=host,
         ports=(Port(number=80, name="http"), Port(number=443, name="https")),
-        outlier_detection=OUTLIERS,
+        traffic_policy=OUTLIERS,
     )
 
     assert import_rule(east(), import_) == expected(
@@ -140,7 +157,6 @@ def test_a_port_that_the_router_cannot_serve_is_left_out_and_nothing_else() -> N
     "import_",
     [
         pytest.param(imported(), id="Istio's own SNI does"),
-        pytest.param(imported(outlier_detection={}), id="empty outlier detection"),
         pytest.param(
             imported(backend(peer(ingress_type=ROUTER, cluster_domain="west.internal"))),
             id="a host that is no Service of the remote's domain has no router SNI",

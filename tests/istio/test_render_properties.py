@@ -187,7 +187,9 @@ def reordered(value: Any, shuffled: random.Random) -> Any:
 
 
 def empty_fields(value: Any, path: str = "") -> list[str]:
-    """The paths of what is empty; ``0`` and ``False`` mean something where they are written."""
+    """The paths of what is empty; ``0``, ``False`` and ``outlierDetection: {}`` mean something."""
+    if value == {} and path.endswith(".outlierDetection"):
+        return []
     if value in ("", None) or value in ([], {}):
         return [path]
     if isinstance(value, dict):

@@ -18,6 +18,7 @@ from meshfed_sandbox.dataplane.plane import Options, default_settings
 from meshfed_sandbox.dataplane.translate import configuration, names, read_mesh
 from meshfed_sandbox.dataplane.translate.reading import KINDS
 from meshfed_sandbox.dataplane.workloads import cluster_names
+from tests.builders import manifest
 from tests.e2e.probes import EXPORTS, PORTS, bring, fronting, run
 from tests.e2e.support import needs_haproxy
 from tests.istiod.facts import differences, facts, resolved
@@ -123,6 +124,20 @@ async def test_two_meshes(tmp_path: Path) -> None:
         )
         await west.export(*EXPORTS)
         await both.hold("outliers are detected, and endpoints have localities")
+
+        policy = {"outlierDetection": {}, "connectionPool": {"tcp": {"connectTimeout": "1s500ms"}}}
+        await east.remote(west, **{"import": IMPORT}, locality="region/zone", trafficPolicy=policy)
+        await both.hold("outliers are detected as Istio does by default, and a connection may take less")
+
+        mine = {"host": "echo", "trafficPolicy": {"loadBalancer": {"simple": "ROUND_ROBIN"}}}
+        await east.apply(manifest("DestinationRule", "whole-mesh", mine | {"host": "*.local"}))
+        await both.hold("what a rule for the whole mesh says is taken over")
+        await east.apply(
+            manifest("DestinationRule", "mine", mine | {"host": "*.svc.cluster.local"}, namespace="bookinfo")
+        )
+        await both.hold("clients in one namespace have a rule of their own")
+        await east.delete("DestinationRule", "mine", namespace="bookinfo")
+        await east.delete("DestinationRule", "whole-mesh", namespace="istio-system")
 
         world.sandbox.data_plane.names["west.example.com"] = (await west.gateway_address(),)
         await east.remote(west, **{"import": IMPORT}, addresses=["west.example.com"])

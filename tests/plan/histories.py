@@ -14,7 +14,7 @@ from meshfed.plan.foreign_service_entries import ForeignServiceEntry
 from meshfed.plan.values import THIS
 from meshfed.plan.workloads import of_entry
 from tests.builders import EXPORTED, federated_service, mesh_federation, namespace, pod, remote_mesh, service
-from tests.world import World
+from tests.world import World, rule_of_others
 
 WEST, NORTH = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
 HTTP = [{"number": 80, "name": "http", "protocol": "HTTP"}]
@@ -60,6 +60,7 @@ remotes = st.builds(
     remote_mesh,
     mostly("west", "north", "north", "north", "north", "east"),
     import_=st.sampled_from(IMPORTS),
+    trafficPolicy=st.sampled_from([None, None, {"outlierDetection": {}}]),
     addresses=st.sampled_from([["192.0.2.10"], ["gw.example"], ["192.0.2.11", "gw.example"], []]),
     ingressType=mostly("istio", "openshift-router"),
     trustDomain=mostly("cluster.local", "remote.local"),
@@ -97,7 +98,18 @@ pods = st.builds(
     phase=mostly("Running", "Succeeded"),
 )
 hosts = st.sampled_from(["a", "b.default.svc.cluster.local", "*.default.svc.cluster.local", "*.local", "pay", ""])
-rules = st.tuples(st.sampled_from([("default", "r"), ("istio-system", "r"), ("shop", "r")]), hosts)
+policies: list[dict[str, Any]] = [{}, {"outlierDetection": {}}, {"loadBalancer": {"simple": "RANDOM"}}]
+rules = st.tuples(
+    st.sampled_from([("default", "r"), ("istio-system", "r"), ("istio-system", "s"), ("shop", "r")]),
+    st.none()
+    | st.builds(
+        rule_of_others,
+        hosts,
+        trafficPolicy=st.none() | st.sampled_from(policies),
+        exportTo=st.sampled_from([[], ["."], ["*"], ["shop"]]),
+        subsets=st.sampled_from([[], [{"name": "v1", "labels": {"v": "1"}}]]),
+    ),
+)
 entries = st.tuples(
     st.sampled_from([("default", "e"), ("istio-system", "e")]),
     st.none()
@@ -148,7 +160,7 @@ def change_beside(world: World, action: str, place: tuple[str, str], value: Any)
     """Change what there is no object for in a `World`."""
     match action:
         case "rule":
-            world.planner.inputs.rules.put(place, value or None)
+            world.planner.inputs.rules.put(place, value)
         case "entry":
             world.planner.inputs.entries.put(place, value)
         case "vm":

@@ -53,6 +53,13 @@ READY, PENDING, DENIED = ("True", "Ready"), ("False", "Pending"), ("False", "Den
         ("FederatedService", "Accepted", ("True", "Accepted"), ("True", "HostShared"), "HostShared!"),
         ("FederatedService", "Accepted", ("True", "HostShared"), ("True", "Accepted"), None),
         ("FederatedService", "Accepted", ("True", "Accepted"), ("True", "PortsLeftOut"), "PortsLeftOut"),
+        (
+            "FederatedService",
+            "Accepted",
+            ("True", "Accepted"),
+            ("True", "TrafficPolicyOverridden"),
+            "TrafficPolicyOverridden!",
+        ),
         ("FederatedService", "Accepted", None, DENIED, "Denied"),
         ("FederatedService", "Accepted", None, ("False", "PortConflict"), "Denied!"),
         ("FederatedService", "Accepted", None, ("False", "RemoteMissing"), None),

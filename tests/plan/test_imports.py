@@ -130,6 +130,22 @@ def test_visibility_and_outlier_detection_reach_what_is_written() -> None:
     assert rule["trafficPolicy"]["outlierDetection"] == {"consecutive5xxErrors": 3, "interval": "5s"}
 
 
+def test_how_long_a_connection_may_take_reaches_what_is_written() -> None:
+    pool = {"connectionPool": {"tcp": {"connectTimeout": "1s"}}}
+    world = World(
+        mesh_federation(),
+        remote_mesh(trafficPolicy=pool, ingressType="openshift-router"),
+        federated_service("west", "ratings"),
+    )
+    policy = world.manifests[f"DestinationRule istio-system/mtls-sni.{RATINGS}"]["trafficPolicy"]
+    (of_port,) = policy["portLevelSettings"]
+    assert policy["connectionPool"] == of_port["connectionPool"] == pool["connectionPool"]
+    world.put(remote_mesh(trafficPolicy=pool))
+    assert world.manifests[f"DestinationRule istio-system/mtls-sni.{RATINGS}"]["trafficPolicy"] == pool
+    world.put(remote_mesh())
+    assert f"DestinationRule istio-system/mtls-sni.{RATINGS}" not in world.carriers
+
+
 def test_an_alias_is_asked_for_by_the_exporters_own_name() -> None:
     alias = {"action": "Import", "as": {"host": "{name}.{namespace}.svc.west.mesh"}}
     world = World(mesh_federation(), remote_mesh(**importing(rules=[alias])), federated_service("west", "ratings"))
@@ -196,8 +212,8 @@ def test_a_port_that_may_not_be_imported_leaves_the_others_alone() -> None:
     assert world.accepted() == {record("ratings"): "PortsLeftOut"}
     assert [one["number"] for one in world.manifests[ENTRY]["ports"]] == [8080, 9000]
     assert said(world) == (
-        f"imported as {RATINGS}; left out: port 9464 metrics (no protocol stated: it would take all traffic of the "
-        f"mesh on that number; set `allowTCP` in `import` of RemoteMesh west or in a rule for {RATINGS}, or have the "
+        f"imported as {RATINGS}; left out: port 9464 metrics (no protocol stated: it would take all traffic on that "
+        f"number without DNS capture; set `allowTCP` in `import` of RemoteMesh west or in a rule for {RATINGS}, or have the "
         "exporter state the protocol with `appProtocol`)"
     )
     world.put(remote_mesh(**importing(rules=[{"action": "Import", "allowTCP": True}])))

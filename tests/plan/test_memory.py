@@ -10,7 +10,7 @@ from meshfed.plan.foreign_service_entries import ForeignServiceEntry
 from meshfed.plan.workloads import of_entry
 from tests.builders import federated_service, mesh_federation, namespace, pod, port, remote_mesh, service
 from tests.remembered import known
-from tests.world import World
+from tests.world import World, rule_of_others
 
 GONE = "goneness"
 
@@ -35,7 +35,8 @@ def others(world: World, name: str, labels: dict[str, str] | None) -> None:
     planner = world.planner
     entry = {"spec": {"labels": labels, "serviceAccount": f"{name}-entry"}} if labels else None
     planner.inputs.workloads.put(("WorkloadEntry", name, name), of_entry(entry) if entry else None)
-    planner.inputs.rules.put((name, name), f"{name}.{name}.svc.cluster.local" if labels else None)
+    rule = rule_of_others(f"{name}.{name}.svc.cluster.local", created=name, subsets=[{"name": name, "labels": labels}])
+    planner.inputs.rules.put((name, name), rule if labels else None)
     selecting = PeerAuthentication(selector=labels, mode="DISABLE", ports={1: "STRICT"}) if labels else None
     planner.inputs.peer_authentications.put((name, name), selecting)
     planner.inputs.peer_authentications.put((f"{name}-whole", name), PeerAuthentication() if labels else None)

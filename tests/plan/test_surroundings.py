@@ -9,9 +9,10 @@ import pytest
 from meshfed.plan import ImportKey
 from meshfed.plan.foreign_service_entries import ForeignServiceEntry, of_service_entry
 from tests.builders import federated_service, mesh_federation, namespace, pod, remote_mesh, service
-from tests.world import World
+from tests.world import World, rule_of_others
 
-RECORD = "ratings.default.svc.cluster.local.west"
+RATINGS = "ratings.default.svc.cluster.local"
+RECORD = f"{RATINGS}.west"
 ROUTER: dict[str, Any] = {"ingressType": "openshift-router"}
 MERGE: dict[str, Any] = {"import_": {"merge": True}}
 IMPORTED = ["DestinationRule istio-system/mtls-sni.ratings.default.svc.cluster.local"]
@@ -28,7 +29,7 @@ def message(world: World) -> str:
 def test_a_rule_of_the_control_plane_takes_the_place_of_ours() -> None:
     world = World(mesh_federation(), remote_mesh(**ROUTER), federated_service("west", "ratings"))
     assert world.carriers == [*IMPORTED, "ServiceEntry istio-system/import.ratings.default.svc.cluster.local"]
-    world.planner.inputs.rules.put(("istio-system", "theirs"), "ratings.default.svc.cluster.local")
+    world.planner.inputs.rules.put(("istio-system", "theirs"), rule_of_others(RATINGS, trafficPolicy={}))
     assert reason(world) == "SNIOverridden"
     assert message(world).startswith("DestinationRule istio-system/theirs takes the place")
     assert world.carriers == []
@@ -53,7 +54,7 @@ def test_a_rule_beside_a_local_service_takes_the_place_of_ours(where: str, host:
         mesh_federation(), remote_mesh(**ROUTER, **MERGE), federated_service("west", "ratings"), service("ratings")
     )
     assert world.carriers == [*IMPORTED, "WorkloadEntry default/ratings.default.svc.cluster.local.west.192.0.2.10"]
-    world.planner.inputs.rules.put((where, "theirs"), host)
+    world.planner.inputs.rules.put((where, "theirs"), rule_of_others(host, trafficPolicy={}))
     assert (reason(world), world.carriers) == ("SNIOverridden", [])
     world.planner.inputs.rules.put((where, "theirs"), None)
     assert (reason(world), len(world.carriers)) == ("Accepted", 2)
@@ -73,13 +74,13 @@ def test_a_rule_beside_a_local_service_takes_the_place_of_ours(where: str, host:
 def test_other_rules_change_nothing(where: str, host: str) -> None:
     world = World(mesh_federation(), remote_mesh(**ROUTER), federated_service("west", "ratings"))
     before = (world.carriers, message(world))
-    world.planner.inputs.rules.put((where, "theirs"), host)
+    world.planner.inputs.rules.put((where, "theirs"), rule_of_others(host))
     assert (world.carriers, message(world)) == before
 
 
 def test_a_rule_for_clients_of_one_namespace_is_named_and_harms_nobody_else() -> None:
     world = World(mesh_federation(), remote_mesh(**ROUTER), federated_service("west", "ratings"))
-    world.planner.inputs.rules.put(("shop", "theirs"), "*.default.svc.cluster.local")
+    world.planner.inputs.rules.put(("shop", "theirs"), rule_of_others("*.default.svc.cluster.local"))
     assert len(world.carriers) == 2
     assert message(world) == (
         "imported as ratings.default.svc.cluster.local; not for clients in shop, whose DestinationRule shop/theirs "
@@ -93,14 +94,14 @@ def test_where_no_sni_has_to_be_stated_no_rule_is_in_the_way() -> None:
         mesh_federation(), remote_mesh(**policy, **MERGE), federated_service("west", "ratings"), service("ratings")
     )
     world.put(pod("ratings-1", app="ratings", sidecar=False))
-    world.planner.inputs.rules.put(("default", "theirs"), "ratings")
-    assert (reason(world), len(world.carriers)) == ("Accepted", 2)
+    world.planner.inputs.rules.put(("default", "theirs"), rule_of_others("ratings"))
+    assert (reason(world), len(world.carriers)) == ("TrafficPolicyOverridden", 2)
 
 
 def test_short_hosts_follow_the_cluster_domain() -> None:
     world = World(mesh_federation(), remote_mesh(clusterDomain="east.example", **ROUTER, **MERGE), namespace("default"))
     world.put(federated_service("west", "ratings.default.svc.east.example"), service("ratings"))
-    world.planner.inputs.rules.put(("default", "theirs"), "ratings")
+    world.planner.inputs.rules.put(("default", "theirs"), rule_of_others("ratings"))
     assert world.accepted() == {"ratings.default.svc.east.example.west": "Accepted"}
     world.put(mesh_federation(clusterDomain="east.example"))
     assert world.accepted() == {"ratings.default.svc.east.example.west": "SNIOverridden"}
@@ -136,9 +137,6 @@ def test_a_service_entry_that_would_take_the_endpoints_too_is_in_the_way() -> No
     assert reason(world) == "SelectorShared"
     world.planner.inputs.entries.put(("default", "vms"), None)
     assert reason(world) == "Accepted"
-
-
-RATINGS = "ratings.default.svc.cluster.local"
 
 
 def entry_of_others(*hosts: str, namespace: str = "shop", **spec: Any) -> ForeignServiceEntry:
@@ -224,5 +222,5 @@ def test_a_rule_costs_the_same_in_a_small_world_and_in_a_large_one(size: int) ->
         *(federated_service("west", f"s{number}") for number in range(size)), federated_service("west", "ratings")
     )
     world.settle()
-    world.planner.inputs.rules.put(("istio-system", "theirs"), "ratings.default.svc.cluster.local")
+    world.planner.inputs.rules.put(("istio-system", "theirs"), rule_of_others(RATINGS, trafficPolicy={}))
     assert len(world.settle()) <= 4

@@ -33,7 +33,7 @@ from tests.plan.histories import (
     services,
     virtual_machines,
 )
-from tests.world import World
+from tests.world import World, rule_of_others
 
 UNREADABLE = "it cannot be decoded"
 MERGE: dict[str, Any] = {"import_": {"merge": True}}
@@ -260,12 +260,12 @@ def test_a_workload_makes_unknown_what_serves_the_services_of_its_namespace(kind
 def test_a_rule_makes_unknown_every_offer_that_needs_one_of_ours(known_for: str) -> None:
     world = World(mesh_federation(), remote_mesh(**ROUTER), remote_mesh("north", trustDomain="n.local"))
     world.put(federated_service("west", "ratings"), federated_service("north", "reviews"))
-    world.planner.inputs.rules.put(("shop", "theirs"), known_for)
+    world.planner.inputs.rules.put(("shop", "theirs"), rule_of_others(known_for))
     work(world)
     unknown(world, ("DestinationRule", "shop", "theirs"))
     assert judged(world, "ratings") == Unknown(UNREADABLE)
     assert isinstance(judged(world, "reviews", "north"), Judged)
-    world.planner.inputs.rules.put(("shop", "theirs"), "x.example.com")
+    world.planner.inputs.rules.put(("shop", "theirs"), rule_of_others("x.example.com"))
     assert isinstance(judged(world, "ratings"), Judged)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from meshfed.model.offers import MAX_IDENTITIES
-from meshfed.plan import ExportKey, MeshStatusKey
+from meshfed.model.reasons import Reason
+from meshfed.plan import Applied, ExportKey, MeshStatusKey
 from meshfed.plan.workloads import of_entry
 from tests.builders import EXPORTED, host, mesh_federation, pod, service
 from tests.world import World
@@ -119,6 +120,38 @@ def test_an_export_that_the_gateway_does_not_see_is_pointed_out_and_stays(export
     assert (f"annotation {EXPORT_TO} hides it from the gateway" in decision.message) is hidden
     world.put(service("a", exported=True))
     assert world.conditions("MeshFederation", "east")["ExportsReady"] == "True Exporting"
+
+
+def test_all_that_keeps_exports_from_being_reached_is_said_at_once() -> None:
+    world = World(
+        mesh_federation(ingress={"type": "openshift-router", "gateway": {"selector": {"app": "gateway"}}}),
+        service("a", exported=True, annotations={EXPORT_TO: "."}),
+        service("b", exported=True),
+        service("c", exported=True, type="ExternalName"),
+        service("n" * 60, exported=True),
+        pod("b-1", app="b", sidecar=False),
+    )
+    said = exports_ready(world)
+    assert said.startswith("False NameTooLong: the OpenShift router cannot serve")
+    router, bare, hidden = (
+        "the OpenShift router cannot",
+        "no pod behind default/b has a sidecar",
+        f"annotation {EXPORT_TO} hides default/a",
+    )
+    places = [said.index(part) for part in (router, bare, hidden, "1 left out as ExternalName: default/c")]
+    assert places == sorted(places)
+    assert "left out as NoMeshEndpoints" not in said
+    failed = Applied("failed", reason=Reason.WRITE_FAILED, message="it is down")
+    world.planner.applied_changed(ExportKey("default", "b"), failed)
+    said = exports_ready(world)
+    assert said.startswith(f"False WriteFailed: objects of default/b are not in place: it is down; {router}")
+    assert bare in said
+    assert hidden in said
+    world.put(service("n" * 60), service("a"), service("b"))
+    world.planner.applied_changed(ExportKey("default", "b"), None)
+    assert exports_ready(world).startswith(
+        "True NothingExported: nothing is exported: no Service matches `export`; 1 left"
+    )
 
 
 def test_where_the_gateway_is_its_pods_say_then_its_services() -> None:

@@ -143,6 +143,7 @@ _DESTINATION_RULE: Final = _object(
         "subsets": _list(_object({"name": _STRING, "labels": _LABELS}, "name", open_ended=True)),
         "trafficPolicy": _object(
             {
+                "connectionPool": _ANYTHING,
                 "outlierDetection": _ANYTHING,
                 "portLevelSettings": _list(
                     _object({"port": _object({"number": _INTEGER}), "tls": _CLIENT_TLS}, open_ended=True),

@@ -39,6 +39,7 @@ from meshfed.api.scalars import (
     Timestamp,
     TrustDomain,
 )
+from meshfed.api.traffic_policy import TrafficPolicy
 from meshfed.model.offers import Port
 from meshfed.model.selectors import LabelSelector
 
@@ -194,34 +195,6 @@ class Discovery(_Spec, frozen=True):
     """The port of the remote's discovery service."""
     address: HostPort | None = None
     """`host:port` of the discovery service, only where it is not reached through the remote's ingress."""
-
-
-class OutlierDetection(_Spec, frozen=True):
-    """Istio's outlier detection, for what is imported from the remote; fields as in a DestinationRule."""
-
-    consecutive5xx_errors: Count | None = field(default=None, name="consecutive5xxErrors")
-    """Errors of the 5xx class in a row after which an endpoint is ejected."""
-    consecutive_gateway_errors: Count | None = None
-    """Gateway errors (502, 503, 504) in a row after which an endpoint is ejected."""
-    consecutive_local_origin_failures: Count | None = None
-    """Failures to connect in a row after which an endpoint is ejected."""
-    split_external_local_origin_errors: bool | None = None
-    """Whether failures to connect are counted apart from errors that the endpoint answers."""
-    interval: Duration | None = None
-    """The time between ejection sweeps."""
-    base_ejection_time: Duration | None = None
-    """How long an endpoint is ejected for, times how often it has been."""
-    max_ejection_percent: Percent | None = None
-    """The most endpoints that may be ejected, in percent."""
-    min_health_percent: Percent | None = None
-    """Below this share of healthy endpoints, in percent, nothing is ejected."""
-
-
-class TrafficPolicy(_Spec, frozen=True):
-    """What goes into the DestinationRules of the remote's imports."""
-
-    outlier_detection: OutlierDetection | None = None
-    """When an endpoint of the remote is left out for a while; locality failover needs it."""
 
 
 class ImportAlias(_Spec, frozen=True):

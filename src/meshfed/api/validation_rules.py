@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
+from meshfed.api.traffic_policy import OutlierDetection, TCPSettings
 from meshfed.api.v1alpha1 import (
     Discovery,
     ExportAlias,
@@ -22,7 +23,6 @@ from meshfed.api.v1alpha1 import (
     ImportRule,
     MeshFederation,
     MeshFederationSpec,
-    OutlierDetection,
     RemoteMesh,
     RemoteMeshSpec,
 )
@@ -156,13 +156,17 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     *(
         Rule(
-            on=OutlierDetection,
+            on=on,
             part=part,
             cel="self.matches('[1-9]')",
             holds=lambda self: re.search("[1-9]", self) is not None,
             message=f"{part} must be more than zero: leave it out for Istio's default",
         )
-        for part in ("interval", "baseEjectionTime")
+        for on, part in (
+            (OutlierDetection, "interval"),
+            (OutlierDetection, "baseEjectionTime"),
+            (TCPSettings, "connectTimeout"),
+        )
     ),
     Rule(
         on=ImportRule,

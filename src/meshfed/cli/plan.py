@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from meshfed.model.offers import Offer
     from meshfed.model.workloads import Workload
     from meshfed.plan import Plan, PlanInputs
+    from meshfed.plan.foreign_destination_rules import ForeignDestinationRule
     from meshfed.plan.foreign_service_entries import ForeignServiceEntry
 
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
@@ -185,7 +186,7 @@ def _sorted_out(documents: Sequence[tuple[str, dict[str, Any]]], namespace: str)
         gateways=tuple(sorted(others.gateways.items())),
         service_exports=tuple(sorted(others.service_exports)),
         workloads=tuple(sorted(others.workloads.items())),
-        rules=tuple(sorted(others.rules.items())),
+        rules=tuple(sorted(others.rules.items(), key=lambda one: one[0])),
         entries=tuple(sorted(others.entries.items(), key=lambda one: one[0])),
         peer_authentications=tuple(sorted(others.peer_authentications.items(), key=lambda one: one[0])),
     )
@@ -198,7 +199,7 @@ class _Others:
         self.gateways: dict[int, tuple[str, ...]] = {}
         self.service_exports: set[tuple[str, str]] = set()
         self.workloads: dict[tuple[str, str, str], Workload] = {}
-        self.rules: dict[tuple[str, str], str] = {}
+        self.rules: dict[tuple[str, str], ForeignDestinationRule] = {}
         self.entries: dict[tuple[str, str], ForeignServiceEntry] = {}
         self.peer_authentications: dict[tuple[str, str], PeerAuthentication] = {}
 
@@ -207,8 +208,8 @@ class _Others:
         from meshfed.api.v1alpha1 import OWNER_NAMESPACE_LABEL
         from meshfed.istio import gateway_index
         from meshfed.istio.peer_authentications import of_peer_authentication
+        from meshfed.plan.foreign_destination_rules import of_destination_rule
         from meshfed.plan.foreign_service_entries import of_service_entry
-        from meshfed.plan.overrides import host_of
         from meshfed.plan.workloads import of_entry
 
         place = (str(metadata.get("namespace") or "default"), str(metadata.get("name", "")))
@@ -223,7 +224,7 @@ class _Others:
             case "networking.istio.io", "WorkloadEntry" if not ours:
                 self.workloads["WorkloadEntry", *place] = of_entry(document)
             case "networking.istio.io", "DestinationRule" if not ours:
-                self.rules[place] = host_of(document)
+                self.rules[place] = of_destination_rule(document)
             case "networking.istio.io", "ServiceEntry" if not ours:
                 placed = metadata | {"namespace": place[0]}
                 self.entries[place] = of_service_entry(document | {"metadata": placed})

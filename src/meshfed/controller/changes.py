@@ -62,11 +62,7 @@ class Changes:
             inputs.workload_entries,
             lambda key, _old, new: into.workloads.put(("WorkloadEntry", *key), new),
         )
-        follow(
-            "DestinationRule",
-            inputs.rules,
-            lambda key, _old, new: into.rules.put(key, new or None),
-        )
+        follow("DestinationRule", inputs.rules, lambda key, _old, new: into.rules.put(key, new))
         follow("ServiceEntry", inputs.entries, lambda key, _old, new: into.entries.put(key, new))
         follow(
             "PeerAuthentication",

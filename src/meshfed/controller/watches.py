@@ -17,7 +17,7 @@ from meshfed.controller.faults import Faults
 from meshfed.istio.peer_authentications import PeerAuthentication, of_peer_authentication
 from meshfed.kube import Client, KubeError, Reflector, Resource, Store, discover, retry_on_error
 from meshfed.model.workloads import Workload
-from meshfed.plan import Ref, foreign_service_entries, overrides, workloads
+from meshfed.plan import Ref, foreign_destination_rules, foreign_service_entries, workloads
 
 T = TypeVar("T")
 
@@ -175,7 +175,7 @@ class Watches:
         self.service_exports: Store[ServiceExport] = store("ServiceExport")
         self.pods: Store[Workload] = store("Pod")
         self.workload_entries: Store[Workload] = store("WorkloadEntry")
-        self.rules: Store[str] = store("DestinationRule")
+        self.rules: Store[foreign_destination_rules.ForeignDestinationRule] = store("DestinationRule")
         self.entries: Store[foreign_service_entries.ForeignServiceEntry] = store("ServiceEntry")
         self.peer_authentications: Store[PeerAuthentication] = store("PeerAuthentication")
         self.offers.add_index("remote", lambda offer: (offer.spec.remote,))
@@ -193,7 +193,13 @@ class Watches:
             Reflector(client, NAMESPACES, Namespace, self.namespaces),
             Reflector(client, SERVICE_EXPORTS, ServiceExport, self.service_exports, optional=True),
             theirs(client, served.istio("WorkloadEntry"), Workload, self.workload_entries, workloads.of_entry),
-            theirs(client, served.istio("DestinationRule"), str, self.rules, overrides.host_of),
+            theirs(
+                client,
+                served.istio("DestinationRule"),
+                foreign_destination_rules.ForeignDestinationRule,
+                self.rules,
+                foreign_destination_rules.of_destination_rule,
+            ),
             theirs(
                 client,
                 served.istio("ServiceEntry"),

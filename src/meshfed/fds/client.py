@@ -157,8 +157,12 @@ class DiscoveryClient:
         self._metrics.fds_connected.labels(remote=self._name).set(0)
         if isinstance(error, Diverged):
             self._metrics.fds_divergences.labels(remote=self._name).inc()
-        level = logging.WARNING if self._log_throttle.ready(type(error)) else logging.DEBUG
-        _log.log(level, "discovery failed: %s", error, extra={"remote": self._name})
+        # A proxy may end any stream, and Istio's does with all of them when a policy for the service changes.
+        if self._held_steady() and isinstance(error, (Unreachable, NotReady)):
+            _log.info("the discovery stream ended, and is made anew: %s", error, extra={"remote": self._name})
+        else:
+            level = logging.WARNING if self._log_throttle.ready(type(error)) else logging.DEBUG
+            _log.log(level, "discovery failed: %s", error, extra={"remote": self._name})
         self._mailbox.disconnected(error)
 
     async def _attempt(self) -> None:

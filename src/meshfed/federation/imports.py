@@ -104,7 +104,7 @@ def capturing(remote: Remote, verdict: Verdict) -> tuple[LeftOut, ...]:
         LeftOut(
             port,
             Reason.TCP_NOT_ALLOWED,
-            f"{port.protocol or 'no protocol stated'}: it would take all traffic of the mesh on that number; set "
+            f"{port.protocol or 'no protocol stated'}: it would take all traffic on that number without DNS capture; set "
             f"`allowTCP` in `import` of RemoteMesh {remote.name} or in a rule for {verdict.host}, or have the exporter "
             "state the protocol with `appProtocol`",
         )

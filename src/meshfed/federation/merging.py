@@ -12,6 +12,7 @@ with the ports that it serves.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -35,7 +36,10 @@ class Candidate(msgspec.Struct, frozen=True):
     merge: bool = False
     first_offered: str = ""
     export_to: tuple[str, ...] = ("*",)
-    outlier_detection: dict[str, str | int | bool] | None = None
+    traffic_policy: dict[str, Any] = {}
+    """What its remote asks for of a DestinationRule's, under Istio's own field names."""
+    taken_over: dict[str, Any] = {}
+    """The ``trafficPolicy`` of a rule for a wildcard, whose place the rule of this host takes."""
     reason: Reason = Reason.ACCEPTED
     local: LocalService | None = None
     """The local Service that it joins."""
@@ -172,12 +176,20 @@ def _import(host: str, joined: Sequence[Candidate]) -> Import:
         )
         for candidate in sorted(joined, key=lambda candidate: candidate.remote.name)
     )
-    outlier_detection = next((c.outlier_detection for c in joined if c.outlier_detection is not None), None)
     return Import(
         host=host,
         ports=tuple(ports[number] for number in sorted(ports)),
         backends=backends,
         export_to=first.export_to,
-        outlier_detection=outlier_detection,
+        traffic_policy=_traffic_policy(joined),
+        taken_over=next((candidate.taken_over for candidate in joined if candidate.taken_over), {}),
         local=first.local,
     )
+
+
+def _traffic_policy(joined: Sequence[Candidate]) -> dict[str, Any]:
+    """Return each field as the first that states it does: one host has one DestinationRule."""
+    policy: dict[str, Any] = {}
+    for candidate in joined:
+        policy = candidate.traffic_policy | policy
+    return policy

@@ -6,7 +6,7 @@ only where it says something; a field that an API server would fill in by defaul
 stored equals what was rendered.
 """
 
-from meshfed.istio.destination_rules import discovery_rule, import_rule, states_sni
+from meshfed.istio.destination_rules import discovery_rule, import_rule, states_sni, tls_left_behind
 from meshfed.istio.envoy_filters import passthrough_filter, port_filter
 from meshfed.istio.gateway import gateway
 from meshfed.istio.metadata import Manifest, owner_labels
@@ -36,5 +36,6 @@ __all__ = [
     "route",
     "router_sni",
     "states_sni",
+    "tls_left_behind",
     "workload_entries",
 ]

@@ -5,6 +5,8 @@ These are the values that decisions hand to rendering: everything is decided, no
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from meshfed.model.meshes import IngressType, Remote
@@ -50,7 +52,9 @@ class LocalService(msgspec.Struct, frozen=True):
 class Import(msgspec.Struct, frozen=True):
     """A host imported from one remote or several; all serve all of its ports, unless they join a local Service.
 
-    ``backends`` stand in a stable order. ``outlier_detection`` has Istio's own field names, or is ``None``.
+    ``backends`` stand in a stable order. ``traffic_policy`` is what the remotes ask for of a DestinationRule's, under
+    Istio's own field names; a field that is there counts, even where it is empty. ``taken_over`` is the whole one of
+    somebody else's rule for a wildcard, which would count were there no rule for this host.
     ``local`` is the Service of this mesh that they join, if there is one.
     """
 
@@ -58,7 +62,8 @@ class Import(msgspec.Struct, frozen=True):
     ports: tuple[Port, ...]
     backends: tuple[Backend, ...]
     export_to: tuple[str, ...] = ("*",)
-    outlier_detection: dict[str, str | int | bool] | None = None
+    traffic_policy: dict[str, Any] = {}
+    taken_over: dict[str, Any] = {}
     local: LocalService | None = None
 
     @property

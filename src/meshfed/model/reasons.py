@@ -123,6 +123,7 @@ class Reason(StrEnum):
     PORT_CONFLICT = "PortConflict"
     SNI_CONFLICT = "SNIConflict"
     SNI_OVERRIDDEN = "SNIOverridden"
+    TRAFFIC_POLICY_OVERRIDDEN = "TrafficPolicyOverridden"
     PLAINTEXT_ENDPOINTS = "PlaintextEndpoints"
     SELECTOR_SHARED = "SelectorShared"
     LOCAL_SERVICE_EXISTS = "LocalServiceExists"
@@ -202,6 +203,7 @@ REASONS: Final[dict[Reason, str]] = {
     Reason.PORT_CONFLICT: "Another remote offered the host first, and the message names a port that this one does not serve as that does. A port that this one alone serves is left out by itself.",
     Reason.SNI_CONFLICT: "The exporter answers to another SNI than the host can be called by: it offers the host under an alias where a local Service has it, or another remote behind an ingress of another type offered it first.",
     Reason.SNI_OVERRIDDEN: "Another DestinationRule for the host takes the place of the one that states the SNI of the remote's ingress; the message names it.",
+    Reason.TRAFFIC_POLICY_OVERRIDDEN: "The offer is imported, and another DestinationRule for the host takes the place of the one with `trafficPolicy` of its RemoteMesh; the message names it, and says what does not count: without outlierDetection there is no failover by locality.",
     Reason.PLAINTEXT_ENDPOINTS: "The local Service has pods without a sidecar, with which the DestinationRule that states the remote's SNI would have everybody speak mTLS.",
     Reason.SELECTOR_SHARED: "Another Service or ServiceEntry selects the same labels and would pick up the remote's endpoints.",
     Reason.LOCAL_SERVICE_EXISTS: "A local Service has that name, and `merge` is not set.",
@@ -252,6 +254,7 @@ class EventReason(StrEnum):
     IMPORTED = "Imported"
     HOST_SHARED = "HostShared"
     PORTS_LEFT_OUT = "PortsLeftOut"
+    TRAFFIC_POLICY_OVERRIDDEN = "TrafficPolicyOverridden"
     DENIED = "Denied"
     IMPORT_FAILED = "ImportFailed"
     REMOTE_FOUND = "RemoteFound"
@@ -272,6 +275,7 @@ EVENTS: Final[dict[EventReason, str]] = {
     EventReason.IMPORTED: "On a FederatedService: its Istio objects are in place; the message lists them.",
     EventReason.HOST_SHARED: "On a FederatedService: it is imported, and somebody else's ServiceEntry has its host too.",
     EventReason.PORTS_LEFT_OUT: "On a FederatedService: it is imported without some of its ports; the message says why.",
+    EventReason.TRAFFIC_POLICY_OVERRIDDEN: "On a FederatedService: it is imported, and somebody else's DestinationRule takes the place of the one with `trafficPolicy` of its RemoteMesh.",
     EventReason.DENIED: "On a FederatedService: the offer is not imported; the message begins with the reason. A warning unless a rule says so.",
     EventReason.IMPORT_FAILED: "On a FederatedService: its Istio objects are not in place; the message begins with the reason.",
     EventReason.REMOTE_FOUND: "On a RemoteMesh: its discovery service is connected, for the first time or again.",

@@ -20,8 +20,14 @@ _SYNC = {
     Reason.THROTTLED: EventReason.THROTTLED,
     Reason.STALE: EventReason.STALE,
 }
-_REMARKS = {Reason.HOST_SHARED: EventReason.HOST_SHARED, Reason.PORTS_LEFT_OUT: EventReason.PORTS_LEFT_OUT}
+_REMARKS = {
+    Reason.HOST_SHARED: EventReason.HOST_SHARED,
+    Reason.PORTS_LEFT_OUT: EventReason.PORTS_LEFT_OUT,
+    Reason.TRAFFIC_POLICY_OVERRIDDEN: EventReason.TRAFFIC_POLICY_OVERRIDDEN,
+}
 """What is said of an offer that is imported."""
+_HARMLESS = frozenset({Reason.PORTS_LEFT_OUT})
+"""Which of it is as somebody wants it."""
 _UNEXPECTED = frozenset(
     {
         *(Reason.EXTERNAL_NAME, Reason.HOST_TAKEN, Reason.INVALID, Reason.NAME_TOO_LONG, Reason.NO_USABLE_PORTS),
@@ -74,7 +80,7 @@ def _happening(
         case "FederatedService", ConditionType.ACCEPTED if not holds and now.reason != Reason.REMOTE_MISSING:
             return EventRecord(EventReason.DENIED, f"{now.reason}: {now.message}", warns=now.reason not in DENIALS)
         case "FederatedService", ConditionType.ACCEPTED if now.reason in _REMARKS:
-            return EventRecord(_REMARKS[Reason(now.reason)], now.message, warns=now.reason == Reason.HOST_SHARED)
+            return EventRecord(_REMARKS[Reason(now.reason)], now.message, warns=now.reason not in _HARMLESS)
         case "FederatedService", ConditionType.APPLIED if holds and not held:
             return EventRecord(EventReason.IMPORTED, f"imported: {now.message}")
         case "FederatedService", ConditionType.APPLIED if now.reason in _FAILED:

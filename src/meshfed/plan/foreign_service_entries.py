@@ -21,9 +21,13 @@ from meshfed.plan.workloads import labelled, namespace_in, namespace_of
 
 
 class ForeignServiceEntry(msgspec.Struct, frozen=True):
-    """What of somebody else's ServiceEntry matters: the workloads it selects, its hosts, and who sees them."""
+    """What of somebody else's ServiceEntry matters: the workloads it selects, its hosts, and who sees them.
 
-    selector: dict[str, str] = {}
+    An empty ``workloadSelector`` matches every workload (``krt.FilterLabel``), one that is not there none.
+    """
+
+    selector: dict[str, str] | None = None
+    """The labels of its ``workloadSelector``, of which none select all of its namespace; ``None`` where it has none."""
     hosts: tuple[str, ...] = ()
     visible_in: tuple[str, ...] | None = None
     """The namespaces whose clients see it, sorted; ``None``: all of them."""
@@ -32,9 +36,10 @@ class ForeignServiceEntry(msgspec.Struct, frozen=True):
 def of_service_entry(entry: Mapping[str, Any]) -> ForeignServiceEntry:
     """Return what of a ServiceEntry matters, whatever else it is."""
     metadata, spec = _mapping(entry.get("metadata")), _mapping(entry.get("spec"))
+    selects = isinstance(spec.get("workloadSelector"), dict)
     labels = _mapping(_mapping(spec.get("workloadSelector")).get("labels"))
     return ForeignServiceEntry(
-        selector={key: value for key, value in labels.items() if isinstance(value, str)},
+        selector={key: value for key, value in labels.items() if isinstance(value, str)} if selects else None,
         hosts=tuple(sorted(set(_texts(spec.get("hosts"))))),
         visible_in=visible_in(_texts(spec.get("exportTo")), str(metadata.get("namespace", ""))),
     )
@@ -71,4 +76,4 @@ def _rival_for(_place: Place, entry: ForeignServiceEntry) -> Iterator[str]:
 
 
 def _selected(place: Place, entry: ForeignServiceEntry) -> frozenset[Any] | None:
-    return labelled(place[0], entry.selector.items()) if entry.selector else None
+    return labelled(place[0], entry.selector.items()) if entry.selector is not None else None

@@ -129,7 +129,7 @@ class Imports:
             merge=verdict.merge,
             first_offered=spec.first_offered,
             export_to=peer.rules.export_to if peer.rules is not None else ("*",),
-            outlier_detection=peer.outlier_detection,
+            traffic_policy=peer.traffic_policy,
             left_out=verdict.left_out,
         )
         fitted = self._surroundings.fit(context, mesh, verdict, candidate)

@@ -9,6 +9,7 @@ from meshfed.derive import Distinct, Graph, Input
 from meshfed.istio.peer_authentications import PeerAuthentication
 from meshfed.model.meshes import LocalMesh
 from meshfed.model.workloads import Workload
+from meshfed.plan.foreign_destination_rules import ForeignDestinationRule
 from meshfed.plan.foreign_service_entries import ForeignServiceEntry
 from meshfed.plan.values import Place, Ref
 
@@ -28,8 +29,8 @@ class ClusterInputs:
         self.workloads = Distinct[Ref, Workload, Sort](graph, _sort_of)
         """Pods, and WorkloadEntries that are not ours."""
         self.pods_listed = Input[str, bool](graph, "whether all Pods are known in")
-        self.rules = Input[Place, str](graph, "DestinationRule")
-        """Those that are not ours: the host that each is for."""
+        self.rules = Input[Place, ForeignDestinationRule](graph, "DestinationRule")
+        """Those that are not ours."""
         self.entries = Input[Place, ForeignServiceEntry](graph, "ServiceEntry")
         """Those that are not ours."""
         self.peer_authentications = Input[Place, PeerAuthentication](graph, "PeerAuthentication")

@@ -6,11 +6,12 @@ The API's types mirror what people write; everything past this module speaks of 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 
 from meshfed.api.core import Service
-from meshfed.api.v1alpha1 import MeshFederation, OutlierDetection, RemoteMesh
+from meshfed.api.v1alpha1 import MeshFederation, RemoteMesh
 from meshfed.istio.names import EXPORT_TO
 from meshfed.model.identity import SpiffeID
 from meshfed.model.imports import LocalPort, LocalService
@@ -75,17 +76,14 @@ def shadowed_by(mesh: LocalMesh, remote: Remote) -> str:
     return mesh.trust_domain if remote.identity.trust_domain == _DEFAULT_TRUST_DOMAIN != mesh.trust_domain else ""
 
 
-def outlier_detection(mesh: RemoteMesh) -> dict[str, str | int | bool] | None:
-    """Return what a RemoteMesh says of outlier detection, under Istio's own field names."""
+def traffic_policy(mesh: RemoteMesh) -> dict[str, Any]:
+    """Return what a RemoteMesh asks for of a DestinationRule's trafficPolicy, under Istio's own field names.
+
+    A field that is there counts, even where it is empty: ``outlierDetection: {}`` is outlier detection by Istio's
+    defaults (``applyOutlierDetection``).
+    """
     policy = mesh.spec.traffic_policy
-    if policy is None or policy.outlier_detection is None:
-        return None
-    return _fields(policy.outlier_detection)
-
-
-def _fields(detection: OutlierDetection) -> dict[str, str | int | bool] | None:
-    fields: dict[str, str | int | bool] = msgspec.to_builtins(detection)
-    return fields or None
+    return msgspec.to_builtins(policy) if policy is not None else {}
 
 
 def local_service(service: Service, domain: str) -> LocalService:

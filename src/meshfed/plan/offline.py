@@ -26,6 +26,7 @@ from meshfed.model.meshes import LocalMesh, Remote
 from meshfed.model.offers import Offer
 from meshfed.model.reasons import Decision, Reason
 from meshfed.model.workloads import Workload
+from meshfed.plan.foreign_destination_rules import ForeignDestinationRule
 from meshfed.plan.foreign_service_entries import ForeignServiceEntry
 from meshfed.plan.keys import ExportKey, Key, OfferKey, mark_origin
 from meshfed.plan.planner import Planner
@@ -44,10 +45,10 @@ _CONNECTED: Final = RemoteConnection(
 class PlanInputs(msgspec.Struct, frozen=True):
     """A cluster's objects, and what remotes offer: what is recorded already, and what is to be added to that.
 
-    ``workloads`` are Pods, and WorkloadEntries that are not ours. Of other DestinationRules ``rules`` has the host, of
-    other ServiceEntries ``entries`` and of other PeerAuthentications ``peer_authentications`` what of them
-    matters, each under namespace and name. ``gateways`` pairs the number of each existing Gateway with its hosts;
-    ``service_exports`` are namespaces and names; ``offers`` is all that a remote offers, where that is known.
+    ``workloads`` are Pods, and WorkloadEntries that are not ours. Of other DestinationRules ``rules`` has what matters,
+    of other ServiceEntries ``entries``, and of other PeerAuthentications ``peer_authentications``, each under
+    namespace and name. ``gateways`` pairs the number of each existing Gateway with its hosts; ``service_exports`` are
+    namespaces and names; ``offers`` is all that a remote offers, where that is known.
     """
 
     federations: tuple[MeshFederation, ...] = ()
@@ -56,7 +57,7 @@ class PlanInputs(msgspec.Struct, frozen=True):
     services: tuple[Service, ...] = ()
     service_exports: tuple[tuple[str, str], ...] = ()
     workloads: tuple[tuple[Ref, Workload], ...] = ()
-    rules: tuple[tuple[Place, str], ...] = ()
+    rules: tuple[tuple[Place, ForeignDestinationRule], ...] = ()
     entries: tuple[tuple[Place, ForeignServiceEntry], ...] = ()
     peer_authentications: tuple[tuple[Place, PeerAuthentication], ...] = ()
     records: tuple[FederatedService, ...] = ()
@@ -107,8 +108,8 @@ def feed(planner: Planner, inputs: PlanInputs) -> None:
         planner.service_export_changed(*place, 1)
     for (kind, in_namespace, name), workload in inputs.workloads:
         planner.inputs.workloads.put((kind, in_namespace, name), workload)
-    for rule, host in inputs.rules:
-        planner.inputs.rules.put(rule, host or None)
+    for place, rule in inputs.rules:
+        planner.inputs.rules.put(place, rule)
     for place, entry in inputs.entries:
         planner.inputs.entries.put(place, entry)
     for place, found in inputs.peer_authentications:

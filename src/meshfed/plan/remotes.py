@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -21,7 +21,7 @@ class Peer(msgspec.Struct, frozen=True):
 
     remote: Remote
     rules: ImportPolicy | None
-    outlier_detection: dict[str, str | int | bool] | None = None
+    traffic_policy: dict[str, Any] = {}
     created: str = ""
 
 
@@ -60,7 +60,7 @@ class Remotes:
             peer = Peer(
                 remote=meshes.remote(mesh),
                 rules=mesh.spec.import_,
-                outlier_detection=meshes.outlier_detection(mesh),
+                traffic_policy=meshes.traffic_policy(mesh),
                 created=mesh.metadata.creation_timestamp,
             )
             described = Described(peer, mesh.metadata.namespace, mesh.metadata.generation)

@@ -5,7 +5,7 @@ Facts come in as plain values; conditions come out without times, which belong t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -308,55 +308,21 @@ def no_way_to_discovery(off: str) -> Condition:
 
 
 def exports_ready(facts: ExportFacts) -> Condition:
-    """Say whether what is exported works, and what is left out."""
+    """Say whether what is exported works, with all that stands in the way of that, and what is left out."""
+    problems = list(_export_problems(facts))
+    told = {reason for reason, _ in problems}
     left_out = "".join(
         f"; {len(names)} left out as {reason}: {listed(names)}"
         + (f" ({facts.invalid})" if reason is Reason.INVALID else "")
         for reason, names in facts.left_out.items()
+        if reason not in told
     )
-    if facts.failed:
-        first = facts.failed.first
+    if problems:
         return condition(
             ConditionType.EXPORTS_READY,
             holds=False,
-            reason=first.reason,
-            message=f"objects of {listed(facts.failed.names)} are not in place: {first.message}",
-        )
-    if facts.left_out.get(Reason.NAME_TOO_LONG):
-        return condition(
-            ConditionType.EXPORTS_READY,
-            holds=False,
-            reason=Reason.NAME_TOO_LONG,
-            message=f"the OpenShift router cannot serve {listed(facts.left_out[Reason.NAME_TOO_LONG])}: "
-            "<name>-<port> has to fit into 63 characters; export them under a shorter name",
-        )
-    no_sidecar = facts.left_out.get(Reason.NO_MESH_ENDPOINTS)
-    if no_sidecar:
-        return condition(
-            ConditionType.EXPORTS_READY,
-            holds=False,
-            reason=Reason.NO_MESH_ENDPOINTS,
-            message=f"no pod behind {listed(no_sidecar)} has a sidecar, so the gateway cannot reach any; have sidecars "
-            "injected, or do not export them",
-        )
-    plaintext = facts.left_out.get(Reason.MTLS_DISABLED)
-    if plaintext:
-        return condition(
-            ConditionType.EXPORTS_READY,
-            holds=False,
-            reason=Reason.MTLS_DISABLED,
-            message=f"ports of {listed(plaintext)} are served without mTLS, so the gateway cannot reach them, and they "
-            f"are not offered: set PERMISSIVE for them, or do not export them ({facts.plaintext})",
-        )
-    hidden = facts.left_out.get(Reason.HIDDEN_FROM_GATEWAY)
-    if hidden:
-        return condition(
-            ConditionType.EXPORTS_READY,
-            holds=False,
-            reason=Reason.HIDDEN_FROM_GATEWAY,
-            message=f"annotation {EXPORT_TO} hides {listed(hidden)} from the gateway in namespace "
-            f"{listed(facts.gateway_in)}, which passes no calls on to what it does not see: name that namespace there "
-            "too, or do not export them",
+            reason=problems[0][0],
+            message="; ".join(message for _, message in problems) + left_out,
         )
     if not facts.exported:
         why = "no Service matches `export`" if facts.exports_anything else "the MeshFederation has no `export`"
@@ -372,3 +338,34 @@ def exports_ready(facts: ExportFacts) -> Condition:
         reason=Reason.EXPORTING,
         message=f"{counted(facts.exported, 'service')} exported: {listed(facts.names)}{left_out}",
     )
+
+
+def _export_problems(facts: ExportFacts) -> Iterator[tuple[Reason, str]]:
+    """Yield each kind of thing that keeps an export from being reached, the worst first, and what to do about it."""
+    if facts.failed:
+        first = facts.failed.first
+        yield first.reason, f"objects of {listed(facts.failed.names)} are not in place: {first.message}"
+    if names := facts.left_out.get(Reason.NAME_TOO_LONG):
+        message = (
+            f"the OpenShift router cannot serve {listed(names)}: <name>-<port> has to fit into 63 characters; export "
+            "them under a shorter name"
+        )
+        yield Reason.NAME_TOO_LONG, message
+    if names := facts.left_out.get(Reason.NO_MESH_ENDPOINTS):
+        message = (
+            f"no pod behind {listed(names)} has a sidecar, so the gateway cannot reach any; have sidecars injected, or "
+            "do not export them"
+        )
+        yield Reason.NO_MESH_ENDPOINTS, message
+    if names := facts.left_out.get(Reason.MTLS_DISABLED):
+        message = (
+            f"ports of {listed(names)} are served without mTLS, so the gateway cannot reach them, and they are not "
+            f"offered: set PERMISSIVE for them, or do not export them ({facts.plaintext})"
+        )
+        yield Reason.MTLS_DISABLED, message
+    if names := facts.left_out.get(Reason.HIDDEN_FROM_GATEWAY):
+        message = (
+            f"annotation {EXPORT_TO} hides {listed(names)} from the gateway in namespace {listed(facts.gateway_in)}, "
+            "which passes no calls on to what it does not see: name that namespace there too, or do not export them"
+        )
+        yield Reason.HIDDEN_FROM_GATEWAY, message

@@ -16,19 +16,22 @@ from meshfed.istio.names import EXPORT_TO
 from meshfed.model.imports import Import, LocalService
 from meshfed.model.meshes import LocalMesh
 from meshfed.model.reasons import Decision, Reason
+from meshfed.plan import rule_conflicts
 from meshfed.plan.foreign_service_entries import ForeignServiceEntries
 from meshfed.plan.inputs import ClusterInputs
 from meshfed.plan.local_services import LocalServices
 from meshfed.plan.mutual_tls import MutualTLS
-from meshfed.plan.overrides import Overrides, Overriding
+from meshfed.plan.overrides import Overrides
 from meshfed.plan.values import Place
 
 
 class Beside(msgspec.Struct, frozen=True):
-    """What has a host in this mesh already: a Service, or else ServiceEntries of others."""
+    """What is for a host in this mesh already: a Service, or else ServiceEntries of others, and DestinationRules."""
 
     local: LocalService | None = None
     rivals: tuple[Place, ...] = ()
+    rules: tuple[Place, ...] = ()
+    """The DestinationRules of others for it."""
 
 
 class Surroundings:
@@ -47,17 +50,21 @@ class Surroundings:
         self._mutual_tls = mutual_tls
         self._overrides = Overrides(graph, inputs)
         self._beside = Derived[str, Beside](
-            graph, "what is here beside", self._of_host, over=[locals_.by_host, self._rivals.by_host]
+            graph,
+            "what is here beside",
+            self._of_host,
+            over=[locals_.by_host, self._rivals.by_host, self._overrides.by_host],
         )
 
     def _of_host(self, context: Context, host: str) -> Beside | None:
         """Return what has a host already; ``None`` where nothing has."""
+        rules = tuple(context.members(self._overrides.by_host, host))
         places = context.members(self._locals.by_host, host)
         found = context.get(self._locals.services, places[0]) if places else None
         if found is not None:
-            return Beside(local=found.service)
-        rivals = context.members(self._rivals.by_host, host)
-        return Beside(rivals=tuple(rivals)) if rivals else None
+            return Beside(local=found.service, rules=rules)
+        rivals = tuple(context.members(self._rivals.by_host, host))
+        return Beside(rivals=rivals, rules=rules) if rivals or rules else None
 
     def fit(self, context: Context, mesh: LocalMesh, verdict: Verdict, candidate: Candidate) -> Candidate | Decision:
         """Return an offer that its remote's rules let through as it fits in here, or why it does not."""
@@ -78,9 +85,12 @@ class Surroundings:
         refusal = self._cannot_join(context, mesh, verdict, alone)
         if refusal is not None:
             return refusal
+        fitted = rule_conflicts.fit(context, self._overrides, mesh, alone, candidate, rules=beside.rules)
+        if isinstance(fitted, Decision):
+            return fitted
         if istio.states_sni(alone):
-            return self._with_sni(context, mesh, alone, candidate)
-        return self._in_plaintext(context, mesh, alone) or candidate
+            return self._with_sni(context, mesh, alone, fitted)
+        return self._in_plaintext(context, mesh, alone) or fitted
 
     def _cannot_join(self, context: Context, mesh: LocalMesh, verdict: Verdict, alone: Import) -> Decision | None:
         """Return why an offer cannot join the local Service of its host; ``None`` where it can, or there is none."""
@@ -117,22 +127,8 @@ class Surroundings:
         )
 
     def _with_sni(self, context: Context, mesh: LocalMesh, alone: Import, candidate: Candidate) -> Candidate | Decision:
-        """Return an offer that needs a DestinationRule of ours to be the one that counts."""
-        local, host, control_plane = alone.local, alone.host, mesh.control_plane_namespace
-        overriding = self._overrides.of(
-            context,
-            host,
-            service_namespace=local.host.namespace if local is not None else control_plane,
-            control_plane=control_plane,
-        )
-        if overriding.everywhere:
-            return Decision(
-                accepted=False,
-                reason=Reason.SNI_OVERRIDDEN,
-                message=f"{_named(overriding.everywhere)} takes the place of the one that states the SNI under which "
-                f"the ingress of RemoteMesh {candidate.remote.name} knows {host}; delete it, or import under another "
-                "host with a rule's `as`",
-            )
+        """Return an offer that needs a DestinationRule of ours to state its SNI, and so mTLS."""
+        local = alone.local
         if local is not None and self._is_served_outside(context, local):
             return Decision(
                 accepted=False,
@@ -151,7 +147,7 @@ class Surroundings:
                 f"stating the SNI that RemoteMesh {candidate.remote.name} needs would have everybody speak mTLS with "
                 "them; set PERMISSIVE there, or import under another host with a rule's `as`",
             )
-        return msgspec.structs.replace(candidate, note=candidate.note + _note(overriding))
+        return candidate
 
     def _is_served_outside(self, context: Context, local: LocalService) -> bool:
         """Whether there are pods without a sidecar behind a local Service."""
@@ -176,17 +172,3 @@ def _shared(rivals: Sequence[Place], control_plane: str) -> str:
         f"of them alone: by one whose `exportTo` names the client's namespace, else by the oldest{mixed}; delete the "
         "other, or import under another host with a rule's `as`"
     )
-
-
-def _note(overriding: Overriding) -> str:
-    if not overriding.in_places:
-        return ""
-    where = ", ".join(sorted({namespace for namespace, _ in overriding.in_places}))
-    return (
-        f"; not for clients in {where}, whose {_named(overriding.in_places)} takes the place of the one that states "
-        "the SNI"
-    )
-
-
-def _named(rules: tuple[Place, ...]) -> str:
-    return "DestinationRule " + ", ".join("/".join(rule) for rule in rules)

@@ -458,6 +458,26 @@ def test_the_closest_destination_rule_counts(namespace: str, expected: str) -> N
     assert sni_of(clusters(objects, client)[f"outbound|9080||{DETAILS}"]) == expected
 
 
+@pytest.mark.parametrize(("namespace", "expected"), [("other", "of-root"), ("shop", "narrow"), ("services", "at-home")])
+def test_the_most_specific_rule_of_a_namespace_counts_whoever_sees_it(namespace: str, expected: str) -> None:
+    def rule(sni: str, host: str, *export_to: str) -> JSONObject:
+        policy = {"tls": {"mode": "ISTIO_MUTUAL", "sni": sni}}
+        return {"host": host, "trafficPolicy": policy, "exportTo": list(export_to)}
+
+    objects = {
+        "ServiceEntry": [details_elsewhere(namespace="services")],
+        "DestinationRule": [
+            istio("root", rule("of-root", "*.local")),
+            istio("private", rule("at-root", DETAILS, ".")),
+            istio("wide", rule("wide", "*.svc.cluster.local"), namespace="services"),
+            istio("narrow", rule("narrow", "*.bookinfo.svc.cluster.local", "shop"), namespace="services"),
+            istio("home", rule("at-home", DETAILS, "services"), namespace="services"),
+        ],
+    }
+    client = identity(pod_at("client", "127.9.0.9", namespace=namespace), application="127.9.128.9")
+    assert sni_of(clusters(objects, client)[f"outbound|9080||{DETAILS}"]) == expected
+
+
 @pytest.mark.parametrize(
     ("policy", "expected"),
     [
@@ -495,6 +515,23 @@ def test_port_level_settings_leave_nothing_of_the_level_above() -> None:
         "DestinationRule": [istio("rule", {"host": "ratings", "trafficPolicy": policy}, namespace="bookinfo")],
     }
     assert "outlier_detection" not in clusters(objects)[f"outbound|9080||{HOST}"]
+
+
+def test_a_connection_that_takes_too_long() -> None:
+    slow, fast = ({"connectionPool": {"tcp": {"connectTimeout": time}}} for time in ("1m", "1s500ms"))
+    outliers: JSONObject = {"outlierDetection": {}}
+    for policy, timeout in (
+        ({}, "10s"),
+        ({"connectionPool": {"tcp": {}}}, "10s"),
+        (slow, "60s"),
+        (slow | {"portLevelSettings": [{"port": {"number": 9080}, **fast, **outliers}]}, "1.5s"),
+        (slow | {"portLevelSettings": [{"port": {"number": 9080}, **outliers}]}, "10s"),
+    ):
+        objects = {**BASE, "DestinationRule": [istio("rule", {"host": HOST, "trafficPolicy": policy})]}
+        cluster = clusters(objects)[f"outbound|9080||{HOST}"]
+        assert cluster["connect_timeout"] == timeout
+        # What says nothing is outlier detection all the same.
+        assert ("outlier_detection" in cluster) is ("portLevelSettings" in policy)
 
 
 def test_outliers_and_localities() -> None:
@@ -657,8 +694,8 @@ def test_everything_a_sidecar_may_be_told_is_valid(tmp_path: Path) -> None:
         ),
         (
             "DestinationRule",
-            {"host": HOST, "trafficPolicy": {"connectionPool": {"tcp": {}}}},
-            'spec.trafficPolicy.connectionPool: this field is not translated; its value is {"tcp":{}}',
+            {"host": HOST, "trafficPolicy": {"connectionPool": {"http": {}}}},
+            "spec.trafficPolicy.connectionPool.http: this field is not translated; its value is {}",
         ),
         (
             "ServiceEntry",

@@ -49,7 +49,6 @@ def _gateway(settings: MeshSettings) -> list[JSONObject]:
     environment = [
         {"name": "ISTIO_META_REQUESTED_NETWORK_VIEW", "value": settings.network},
         {"name": "ISTIO_META_DNS_CAPTURE", "value": "true"},
-        {"name": "ISTIO_META_DNS_AUTO_ALLOCATE", "value": "true"},
     ]
     pod = {
         "metadata": {

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from meshfed_sandbox.dataplane.translate import schema
+from meshfed_sandbox.dataplane.translate import schema_destination_rules
 from meshfed_sandbox.dataplane.translate.destination_rules import Policy
 from meshfed_sandbox.dataplane.translate.envoy import HTTP_OPTIONS, address, extension, from_file, typed
 from meshfed_sandbox.dataplane.translate.mesh import Mesh, View
@@ -160,6 +160,8 @@ def _base(view: View, target: Target, name: str) -> JSONObject:
         **_cluster(name, {"endpoints": "EDS", "dns": "STRICT_DNS", "original": "ORIGINAL_DST"}[service.resolution]),
         **_outliers(policy.outlier_detection),
     }
+    if policy.connect_timeout:
+        result["connect_timeout"] = seconds(policy.connect_timeout)
     if service.resolution == "original" and view.proxy.kind == "sidecar":
         return {**result, "lb_policy": "CLUSTER_PROVIDED"}
     simple = policy.load_balancer.simple if policy.load_balancer else "UNSPECIFIED"
@@ -246,7 +248,7 @@ def _protocol_options(protocol: Protocol, policy: Policy) -> JSONObject:
     return {"typed_extension_protocol_options": {HTTP_OPTIONS: typed(HTTP_OPTIONS, **options)}}
 
 
-def _outliers(outliers: schema.OutlierDetection | None) -> JSONObject:
+def _outliers(outliers: schema_destination_rules.OutlierDetection | None) -> JSONObject:
     """Outlier detection; success rates never count, and there is no panic unless a share of healthy ones is asked."""
     if outliers is None:
         return {}

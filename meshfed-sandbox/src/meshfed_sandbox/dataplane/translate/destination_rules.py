@@ -6,21 +6,22 @@ from collections.abc import Iterable
 
 import msgspec
 
-from meshfed_sandbox.dataplane.translate import schema
+from meshfed_sandbox.dataplane.translate import schema_destination_rules
 from meshfed_sandbox.dataplane.translate.mesh import Mesh
 from meshfed_sandbox.dataplane.translate.names import covers, visible
 from meshfed_sandbox.dataplane.translate.reading import Object
 from meshfed_sandbox.dataplane.translate.registry import Service
 
-Rule = Object[schema.DestinationRuleSpec]
+Rule = Object[schema_destination_rules.DestinationRuleSpec]
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """What is set for one port of a host."""
 
-    tls: schema.TLS | None = None
-    outlier_detection: schema.OutlierDetection | None = None
-    load_balancer: schema.LoadBalancer | None = None
+    tls: schema_destination_rules.TLS | None = None
+    outlier_detection: schema_destination_rules.OutlierDetection | None = None
+    load_balancer: schema_destination_rules.LoadBalancer | None = None
+    connect_timeout: str = ""
 
 
 def policy(mesh: Mesh, service: Service, port: int, namespace: str) -> Policy:
@@ -34,34 +35,59 @@ def policy(mesh: Mesh, service: Service, port: int, namespace: str) -> Policy:
         return Policy()
     for each in general.port_level_settings:
         if each.port.number == port:
-            return Policy(tls=each.tls, outlier_detection=each.outlier_detection, load_balancer=each.load_balancer)
-    return Policy(tls=general.tls, outlier_detection=general.outlier_detection, load_balancer=general.load_balancer)
+            return _policy(each)
+    return _policy(general)
+
+
+def _policy(given: schema_destination_rules.TrafficPolicy | schema_destination_rules.PortPolicy) -> Policy:
+    tcp = given.connection_pool.tcp if given.connection_pool else None
+    return Policy(
+        tls=given.tls,
+        outlier_detection=given.outlier_detection,
+        load_balancer=given.load_balancer,
+        connect_timeout=tcp.connect_timeout if tcp else "",
+    )
 
 
 def winner(mesh: Mesh, service: Service, namespace: str) -> Rule | None:
     """The one rule that counts (istiod's ``PushContext.destinationRule``).
 
-    Rules in the client's namespace come first, then those in the service's, then those in the root namespace. Within
-    one namespace the host that is more specific wins, and of two rules for it the older that has a policy. A rule in
-    the root namespace that is not exported (``exportTo: ['.']``) is for proxies there.
+    Rules in the client's namespace come first, then those in the service's that are exported, then those in the root
+    namespace. Within one namespace the host that is more specific wins, whoever sees that, and of two rules for it the
+    older that has a policy. A rule in the root namespace that is not exported (``exportTo: ['.']``) is for proxies
+    there.
     """
     root = mesh.settings.root_namespace
-    seen = [
-        rule
-        for rule in mesh.destination_rules
-        if visible(rule.spec.export_to, rule.meta.namespace, namespace) and covers(host(mesh, rule), service.host)
-    ]
-    private = [rule for rule in seen if "." in rule.spec.export_to and rule.meta.namespace == namespace]
-    tiers: list[Iterable[Rule]] = [
-        [rule for rule in seen if rule.meta.namespace == namespace] if namespace != root else private,
-        [rule for rule in seen if rule.meta.namespace == service.namespace],
-        [rule for rule in seen if rule.meta.namespace == root],
+    rules = [rule for rule in mesh.destination_rules if covers(host(mesh, rule), service.host)]
+    at_home = [rule for rule in rules if rule.meta.namespace == namespace and _visible(rule, namespace)]
+    tiers = [
+        at_home if namespace != root else [rule for rule in at_home if _is_private(rule)],
+        _exported(rules, service.namespace),
+        _exported(rules, root),
     ]
     for tier in tiers:
-        found = max(tier, key=lambda rule: _rank(host(mesh, rule), rule), default=None)
-        if found is not None:
-            return found
+        seen = [rule for rule in _most_specific(mesh, tier) if _visible(rule, namespace)]
+        if seen:
+            return max(seen, key=lambda rule: rule.spec.traffic_policy is not None)
     return None
+
+
+def _exported(rules: Iterable[Rule], owner: str) -> list[Rule]:
+    return [rule for rule in rules if rule.meta.namespace == owner and not _is_private(rule)]
+
+
+def _most_specific(mesh: Mesh, rules: Iterable[Rule]) -> list[Rule]:
+    ranked = [(("*" not in host(mesh, rule), len(host(mesh, rule))), rule) for rule in rules]
+    first = max((rank for rank, _ in ranked), default=None)
+    return [rule for rank, rule in ranked if rank == first]
+
+
+def _is_private(rule: Rule) -> bool:
+    return set(rule.spec.export_to) in ({"."}, {rule.meta.namespace})
+
+
+def _visible(rule: Rule, namespace: str) -> bool:
+    return visible(rule.spec.export_to, rule.meta.namespace, namespace)
 
 
 def host(mesh: Mesh, rule: Rule) -> str:
@@ -70,7 +96,3 @@ def host(mesh: Mesh, rule: Rule) -> str:
     if "." in name or "*" in name:
         return name.lower()
     return f"{name}.{rule.meta.namespace}.svc.{mesh.settings.cluster_domain}"
-
-
-def _rank(name: str, rule: Rule) -> tuple[bool, int, bool]:
-    return ("*" not in name, len(name), rule.spec.traffic_policy is not None)

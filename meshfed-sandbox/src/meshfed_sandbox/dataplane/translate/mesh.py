@@ -6,7 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from meshfed_sandbox.dataplane.translate import reading, registry_entries, registry_kubernetes, schema
+from meshfed_sandbox.dataplane.translate import (
+    reading,
+    registry_entries,
+    registry_kubernetes,
+    schema,
+    schema_destination_rules,
+)
 from meshfed_sandbox.dataplane.translate.names import selects
 from meshfed_sandbox.dataplane.translate.reading import Object
 from meshfed_sandbox.dataplane.translate.registry import Registry, one_for_each_host
@@ -21,7 +27,7 @@ class Mesh(msgspec.Struct, frozen=True, kw_only=True):
 
     settings: MeshSettings
     registry: Registry
-    destination_rules: Sequence[Object[schema.DestinationRuleSpec]]
+    destination_rules: Sequence[Object[schema_destination_rules.DestinationRuleSpec]]
     gateways: Sequence[Object[schema.GatewaySpec]]
     envoy_filters: Sequence[Object[EnvoyFilterSpec]]
     peer_authentications: Sequence[Object[schema.PeerAuthenticationSpec]]
@@ -84,7 +90,9 @@ def read_mesh(settings: MeshSettings, objects: Mapping[str, Sequence[JSONObject]
     return Mesh(
         settings=settings,
         registry=Registry(services=services, workloads=pods, warnings=warnings),
-        destination_rules=reading.read("DestinationRule", _of(objects, "DestinationRule"), schema.DestinationRuleSpec),
+        destination_rules=reading.read(
+            "DestinationRule", _of(objects, "DestinationRule"), schema_destination_rules.DestinationRuleSpec
+        ),
         gateways=reading.read("Gateway", _of(objects, "Gateway"), schema.GatewaySpec),
         envoy_filters=reading.read("EnvoyFilter", _of(objects, "EnvoyFilter"), EnvoyFilterSpec),
         peer_authentications=reading.read(

@@ -8,7 +8,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
-from meshfed_sandbox.dataplane.translate import schema
+from meshfed_sandbox.dataplane.translate import schema, schema_destination_rules
 from meshfed_sandbox.dataplane.translate.schema_envoy_filters import EnvoyFilterSpec
 from meshfed_sandbox.dataplane.values import JSONObject, Untranslatable
 
@@ -16,7 +16,7 @@ S = TypeVar("S")
 
 SPECS: Final[Mapping[str, Any]] = {
     "AuthorizationPolicy": schema.AuthorizationPolicySpec,
-    "DestinationRule": schema.DestinationRuleSpec,
+    "DestinationRule": schema_destination_rules.DestinationRuleSpec,
     "EnvoyFilter": EnvoyFilterSpec,
     "Gateway": schema.GatewaySpec,
     "PeerAuthentication": schema.PeerAuthenticationSpec,

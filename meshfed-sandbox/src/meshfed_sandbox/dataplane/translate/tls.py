@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from meshfed_sandbox.dataplane.translate import schema
+from meshfed_sandbox.dataplane.translate import schema_destination_rules
 from meshfed_sandbox.dataplane.translate.envoy import extension, from_file
 from meshfed_sandbox.dataplane.values import JSONObject, MeshSettings, ProxyFiles
 
@@ -60,7 +60,7 @@ def mutual_downstream(settings: MeshSettings, files: ProxyFiles, *, http: bool) 
     )
 
 
-def plain_upstream(tls: schema.TLS, *, identities: Sequence[str], http2: bool) -> JSONObject:
+def plain_upstream(tls: schema_destination_rules.TLS, *, identities: Sequence[str], http2: bool) -> JSONObject:
     """TLS as a DestinationRule describes it (SIMPLE, MUTUAL), with certificates from files of the Pod."""
     names = [{"exact": name} for name in tls.subject_alt_names or identities]
     common: JSONObject = {

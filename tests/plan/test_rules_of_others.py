@@ -1,0 +1,375 @@
+"""DestinationRules of others: whose place they take, whose place ours takes, and who is in their subsets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from meshfed.plan.foreign_destination_rules import of_destination_rule
+from tests.builders import federated_service, mesh_federation, remote_mesh, service
+from tests.world import World, rule_of_others
+
+RATINGS = "ratings.default.svc.cluster.local"
+RECORD = f"{RATINGS}.west"
+OURS = f"DestinationRule istio-system/mtls-sni.{RATINGS}"
+OUTLIERS: dict[str, Any] = {"outlierDetection": {"consecutive5xxErrors": 3}}
+ROUND_ROBIN: dict[str, Any] = {"loadBalancer": {"simple": "ROUND_ROBIN"}}
+ROUTER: dict[str, Any] = {"ingressType": "openshift-router"}
+V1 = {"name": "v1", "labels": {"version": "v1"}}
+LOST = (
+    "takes the place of the one with `trafficPolicy` of RemoteMesh west, and nothing of its outlierDetection counts: "
+    "state it there too, or delete that rule"
+)
+
+
+def imported(*, beside: bool = False, **remote: Any) -> World:
+    """Ratings, imported from west, which asks for outlier detection; ``beside`` a local Service."""
+    spec = {"trafficPolicy": OUTLIERS, "import_": {"merge": True}} | remote
+    world = World(
+        mesh_federation(), remote_mesh(**spec), federated_service("west", "ratings", labels={"app": "ratings"})
+    )
+    return world.put(service("ratings")) if beside else world
+
+
+def put(world: World, where: str, host: str, *, name: str = "theirs", **spec: Any) -> World:
+    world.planner.inputs.rules.put((where, name), rule_of_others(host, **spec))
+    return world
+
+
+def said(world: World) -> tuple[str, str]:
+    """The reason, and what is said beyond that it is imported."""
+    accepted = world.statuses[f"FederatedService {RECORD}"].conditions[0]
+    return str(accepted.reason), accepted.message.removeprefix(f"imported as {RATINGS}").removeprefix("; ")
+
+
+def policy(world: World) -> dict[str, Any]:
+    found: dict[str, Any] = world.manifests[OURS]["trafficPolicy"]
+    return found
+
+
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize(
+    ("where", "host", "spec", "whom"),
+    [
+        ("istio-system", RATINGS, {"trafficPolicy": ROUND_ROBIN}, ""),
+        ("istio-system", RATINGS, {"trafficPolicy": {}}, ""),
+        ("istio-system", RATINGS, {"exportTo": ["*"]}, ""),
+        ("istio-system", RATINGS, {"trafficPolicy": {}, "exportTo": ["web"]}, "for clients in web "),
+        ("istio-system", "*.local", {"exportTo": ["."]}, "for clients in istio-system "),
+        ("istio-system", "*.local", {"workloadSelector": {}}, "for clients in istio-system "),
+        ("web", RATINGS, {"trafficPolicy": ROUND_ROBIN}, "for clients in web "),
+        ("web", "*.default.svc.cluster.local", {}, "for clients in web "),
+        ("web", "*", {"exportTo": ["web", "shop"]}, "for clients in web "),
+        ("web", RATINGS, {"exportTo": ["."]}, "for clients in web "),
+        (
+            "web",
+            RATINGS,
+            {"workloadSelector": {"matchLabels": {"a": "b"}}, "trafficPolicy": OUTLIERS},
+            "for clients in web ",
+        ),
+        (
+            "web",
+            RATINGS,
+            {"trafficPolicy": OUTLIERS | {"portLevelSettings": [{"port": {"number": 1}} | ROUND_ROBIN]}},
+            "for clients in web ",
+        ),
+    ],
+)
+def test_outlier_detection_that_another_rule_displaces(
+    beside: bool, where: str, host: str, spec: dict[str, Any], whom: str
+) -> None:
+    world = imported(beside=beside)
+    before = (world.carriers, world.manifests)
+    put(world, where, host, **spec)
+    assert said(world) == ("TrafficPolicyOverridden", f"{whom}DestinationRule {where}/theirs {LOST}")
+    assert (world.carriers, world.manifests) == before, "it stays as it is"
+    world.planner.inputs.rules.put((where, "theirs"), None)
+    assert said(world) == ("Accepted", "")
+
+
+@pytest.mark.parametrize(
+    ("host", "spec", "whom"),
+    [
+        ("ratings", {"trafficPolicy": ROUND_ROBIN}, ""),
+        ("ratings", {"subsets": []}, ""),
+        ("*.default.svc.cluster.local", {}, ""),
+        (RATINGS, {"exportTo": ["."]}, "for clients in default "),
+        (RATINGS, {"exportTo": ["web", "default"]}, "for clients in default, web "),
+        (RATINGS, {"exportTo": ["web"]}, "for clients in web "),
+        (RATINGS, {"workloadSelector": {}}, "for clients in default "),
+    ],
+)
+def test_a_rule_beside_a_local_service_counts_for_whom_it_is_exported_to(
+    host: str, spec: dict[str, Any], whom: str
+) -> None:
+    world = put(imported(beside=True), "default", host, **spec)
+    reason, message = said(world)
+    assert (reason, message.removesuffix(LOST)) == ("TrafficPolicyOverridden", f"{whom}DestinationRule default/theirs ")
+
+
+@pytest.mark.parametrize(
+    ("where", "host", "spec"),
+    [
+        ("web", RATINGS, {"trafficPolicy": {"outlierDetection": {}}}),
+        ("istio-system", RATINGS, {}),
+        ("web", RATINGS, {"exportTo": ["shop"]}),
+        ("web", "ratings", {}),
+        ("web", "*.web.svc.cluster.local", {}),
+        ("istio-system", "*.default.svc.cluster.local", {}),
+    ],
+)
+def test_a_rule_that_takes_nothing_away_is_not_spoken_of(where: str, host: str, spec: dict[str, Any]) -> None:
+    assert said(put(imported(), where, host, **spec)) == ("Accepted", "")
+
+
+def test_a_rule_is_spoken_of_only_where_somebody_sees_the_import() -> None:
+    world = put(imported(import_={"exportTo": ["shop"]}), "web", RATINGS)
+    assert said(world) == ("Accepted", "")
+    assert said(put(world, "shop", RATINGS))[0] == "TrafficPolicyOverridden"
+    local = imported(beside=True).put(service("ratings", annotations={"networking.istio.io/exportTo": "shop"}))
+    assert said(put(local, "web", RATINGS))[0] == "Accepted"
+    assert said(put(local, "shop", RATINGS))[0] == "TrafficPolicyOverridden"
+
+
+def test_of_those_for_a_host_in_one_namespace_the_oldest_policy_counts() -> None:
+    world = put(imported(), "web", RATINGS, name="a", created="2026-01-02T00:00:00Z", trafficPolicy=OUTLIERS)
+    assert said(put(world, "web", RATINGS, name="b", created="2026-01-01T00:00:00Z")) == ("Accepted", "")
+    put(world, "web", RATINGS, name="c", created="2026-01-01T00:00:00Z", trafficPolicy=ROUND_ROBIN)
+    assert said(world) == ("TrafficPolicyOverridden", f"for clients in web DestinationRule web/c {LOST}")
+    put(world, "web", RATINGS, name="c", created="2026-01-03T00:00:00Z", trafficPolicy=ROUND_ROBIN)
+    assert said(world) == ("Accepted", "")
+
+
+def test_the_more_specific_host_counts_whoever_sees_it() -> None:
+    world = put(imported(beside=True), "default", "*.local", name="wide")
+    assert said(world)[0] == "TrafficPolicyOverridden"
+    put(world, "default", "*.svc.cluster.local", name="narrow", exportTo=["web"])
+    assert said(world)[1].startswith("for clients in default, web DestinationRule default/narrow, default/wide")
+    put(world, "default", RATINGS, name="exact", trafficPolicy=OUTLIERS)
+    assert said(world) == ("Accepted", "")
+
+
+def test_who_has_a_rule_of_ours_for_the_sni_alone_loses_no_policy() -> None:
+    world = imported(trafficPolicy=None, **ROUTER)
+    assert said(put(world, "web", RATINGS, trafficPolicy=ROUND_ROBIN))[0] == "Accepted"
+    assert said(world)[1].startswith("not for clients in web, whose DestinationRule web/theirs")
+
+
+def test_a_rule_in_the_control_plane_that_adds_only_subsets_to_ours_keeps_the_sni() -> None:
+    world = put(imported(trafficPolicy=None, **ROUTER), "istio-system", RATINGS, subsets=[V1])
+    assert (world.accepted()[RECORD], len(world.carriers)) == ("Accepted", 2)
+    put(world, "istio-system", RATINGS, subsets=[V1], exportTo=["*"])
+    assert (world.accepted()[RECORD], len(world.carriers)) == ("SNIOverridden", 0)
+
+
+# --- ours takes the place of one for a wildcard ------------------------------------------------------
+
+POOL = {"connectionPool": {"tcp": {"maxConnections": 10, "connectTimeout": "3s"}, "http": {"maxRetries": 1}}}
+WHOLE_MESH: dict[str, Any] = {"tls": {"mode": "ISTIO_MUTUAL"}} | ROUND_ROBIN | POOL
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_what_a_rule_for_the_whole_mesh_says_is_taken_over(beside: bool) -> None:
+    world = put(imported(beside=beside), "istio-system", "*.local", trafficPolicy=WHOLE_MESH)
+    assert policy(world) == WHOLE_MESH | OUTLIERS
+    assert said(world) == (
+        "Accepted",
+        "what DestinationRule istio-system/theirs has as `trafficPolicy` is taken over for this host",
+    )
+    put(world, "istio-system", "*.local", trafficPolicy={"outlierDetection": {"interval": "1s"}})
+    assert policy(world) == OUTLIERS, "what the RemoteMesh says comes first"
+    world.planner.inputs.rules.put(("istio-system", "theirs"), None)
+    assert (policy(world), said(world)) == (OUTLIERS, ("Accepted", ""))
+
+
+def test_a_connect_timeout_is_asked_for_beside_what_is_taken_over() -> None:
+    fast = {"connectionPool": {"tcp": {"connectTimeout": "1s"}}}
+    world = put(imported(trafficPolicy=fast), "istio-system", "*.local", trafficPolicy=POOL)
+    assert policy(world) == {
+        "connectionPool": {"tcp": {"maxConnections": 10, "connectTimeout": "1s"}, "http": {"maxRetries": 1}}
+    }
+    lost: list[dict[str, Any]] = [
+        {},
+        {"connectionPool": {}},
+        {"connectionPool": {"tcp": {"maxConnections": 1}}},
+        OUTLIERS,
+    ]
+    for theirs in lost:
+        put(world, "web", RATINGS, trafficPolicy=theirs)
+        assert said(world)[0] == "TrafficPolicyOverridden"
+        assert "and nothing of its connectTimeout counts: state it there too" in said(world)[1]
+    put(world, "web", RATINGS, trafficPolicy=POOL)
+    assert said(world)[0] == "Accepted"
+    put(world.put(remote_mesh(trafficPolicy=fast | OUTLIERS)), "web", RATINGS)
+    assert "and nothing of its outlierDetection and connectTimeout counts" in said(world)[1]
+
+
+def test_what_a_rule_says_of_a_port_is_taken_over_for_that_port() -> None:
+    of_ports = {"portLevelSettings": [{"port": {"number": 9080}} | ROUND_ROBIN, {"port": {"number": 1}} | POOL]}
+    world = put(imported(), "istio-system", "*.local", trafficPolicy=POOL | of_ports)
+    assert policy(world) == POOL | OUTLIERS | {
+        "portLevelSettings": [{"port": {"number": 9080}} | ROUND_ROBIN | OUTLIERS]
+    }
+    put(world, "istio-system", "*.local", trafficPolicy=POOL).put(remote_mesh(**ROUTER))
+    tls = {"tls": {"mode": "ISTIO_MUTUAL", "sni": "ratings-9080.default.svc.cluster.local"}}
+    assert policy(world) == POOL | {"portLevelSettings": [{"port": {"number": 9080}} | POOL | tls]}
+
+
+@pytest.mark.parametrize(
+    "tls",
+    [
+        {"mode": "DISABLE"},
+        {"mode": "SIMPLE"},
+        {"mode": "ISTIO_MUTUAL", "sni": "x"},
+        {"mode": "ISTIO_MUTUAL", "subjectAltNames": ["x"]},
+    ],
+)
+def test_tls_settings_that_would_keep_requests_from_a_remote_are_not_taken_over(tls: dict[str, Any]) -> None:
+    world = put(imported(), "istio-system", "*.local", trafficPolicy=ROUND_ROBIN | {"tls": tls}, subsets=[V1])
+    assert policy(world) == ROUND_ROBIN | OUTLIERS
+    assert said(world)[1].endswith("is taken over for this host, but not its subsets and tls")
+    of_port = {"portLevelSettings": [{"port": {"number": 9080}, "tls": tls}]}
+    put(world, "istio-system", "*.local", trafficPolicy=of_port)
+    assert policy(world) == OUTLIERS | {"portLevelSettings": [{"port": {"number": 9080}} | OUTLIERS]}
+    assert said(world)[1].endswith("is taken over for this host, but not its tls")
+
+
+def test_what_is_taken_over_is_so_whoever_has_another_rule() -> None:
+    world = put(imported(**ROUTER), "istio-system", "*.local", name="all", trafficPolicy=POOL)
+    before = policy(world)
+    assert before["connectionPool"] == POOL["connectionPool"]
+    put(world, "web", RATINGS)
+    assert (policy(world), said(world)[0]) == (before, "Accepted")
+    assert said(world)[1] == (
+        "not for clients in web, whose DestinationRule web/theirs takes the place of the one that states the SNI; what "
+        "DestinationRule istio-system/all has as `trafficPolicy` is taken over for this host"
+    )
+    without = put(imported(), "istio-system", "*.local", name="all", trafficPolicy=POOL)
+    put(without, "istio-system", RATINGS, trafficPolicy=ROUND_ROBIN)
+    assert policy(without) == OUTLIERS, "which displaces that of the whole mesh, ours or not"
+    assert said(without) == ("TrafficPolicyOverridden", f"DestinationRule istio-system/theirs {LOST}")
+
+
+def test_a_rule_for_the_whole_mesh_with_subsets_alone_is_named() -> None:
+    world = put(imported(), "istio-system", "*.local", subsets=[V1])
+    assert policy(world) == OUTLIERS
+    assert said(world)[1].startswith("DestinationRule istio-system/theirs does not count for this host")
+
+
+def test_what_counts_for_some_clients_alone_is_named_and_not_taken_over() -> None:
+    world = put(imported(), "istio-system", "*.local", trafficPolicy=ROUND_ROBIN, exportTo=["web"])
+    assert policy(world) == OUTLIERS
+    assert said(world) == (
+        "Accepted",
+        "DestinationRule istio-system/theirs does not count for this host, since there is one for this host alone",
+    )
+    put(world, "istio-system", "*.local", trafficPolicy=ROUND_ROBIN, exportTo=["*"])
+    assert policy(world) == ROUND_ROBIN | OUTLIERS
+    put(world, "istio-system", "*.svc.cluster.local", name="narrower", trafficPolicy=POOL)
+    assert policy(world) == POOL | OUTLIERS
+
+
+def test_where_there_is_no_rule_of_ours_nothing_is_displaced() -> None:
+    world = put(imported(trafficPolicy=None), "istio-system", "*.local", trafficPolicy=WHOLE_MESH)
+    assert said(world) == ("Accepted", "")
+    assert [one for one in world.carriers if one.startswith("DestinationRule")] == []
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"portLevelSettings": [None, 7, {}, {"port": 7}, {"port": {"number": "x"}}]},
+        {"portLevelSettings": {}, "connectionPool": 7, "outlierDetection": None},
+        {"tls": None},
+        {"connectionPool": {"tcp": 7}},
+    ],
+)
+def test_a_policy_of_whatever_form_is_no_reason_to_fail(odd: dict[str, Any]) -> None:
+    slow = OUTLIERS | {"connectionPool": {"tcp": {"connectTimeout": "1s"}}}
+    world = imported()
+    world.planner.remote_changed("west", None)
+    put(world.put(remote_mesh(trafficPolicy=OUTLIERS)), "istio-system", "*.local", trafficPolicy=odd)
+    assert policy(world)["outlierDetection"] == slow["outlierDetection"]
+
+
+# --- subsets -------------------------------------------------------------------------------------------
+
+
+def test_who_is_in_no_subset_beside_a_local_service_is_said() -> None:
+    world = put(
+        imported(beside=True, trafficPolicy=None),
+        "default",
+        "ratings",
+        subsets=[V1, {"name": "v2", "labels": {"version": "v2"}}],
+    )
+    assert said(world) == (
+        "Accepted",
+        (
+            "it is not in subset v1, v2 of DestinationRule default/theirs, whose labels its endpoints lack: a call to "
+            "that reaches local pods alone"
+        ),
+    )
+
+
+def test_who_is_in_no_subset_of_an_import_is_said() -> None:
+    world = put(imported(trafficPolicy=None), "web", RATINGS, subsets=[V1])
+    assert said(world)[1] == (
+        "it is not in subset v1 of DestinationRule web/theirs, whose labels its endpoints lack: a call to that reaches "
+        "nobody"
+    )
+
+
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize(
+    "labels",
+    [
+        None,
+        {},
+        {"app": "ratings"},
+        {"security.istio.io/tlsMode": "istio"},
+        {"topology.istio.io/network": "west-network"},
+        {"topology.kubernetes.io/region": "r1", "topology.kubernetes.io/zone": "z1"},
+    ],
+)
+def test_a_subset_that_a_remote_is_in_is_known_to_its_gateway_by_name_alone(
+    labels: dict[str, str] | None, beside: bool
+) -> None:
+    subset = {"name": "near"} | ({} if labels is None else {"labels": labels})
+    world = imported(beside=beside, trafficPolicy=None, locality="r1/z1")
+    assert said(put(world, "default", RATINGS, subsets=[subset])) == (
+        "Accepted",
+        (
+            "of subset near of DestinationRule default/theirs its gateway knows only what a DestinationRule there has "
+            "by that name"
+        ),
+    )
+
+
+def test_a_subset_that_states_the_sni_itself_is_known() -> None:
+    tls = {"tls": {"mode": "ISTIO_MUTUAL", "sni": f"outbound_.9080_._.{RATINGS}"}}
+    near = {"name": "near", "labels": {"topology.istio.io/network": "west-network"}}
+    world = imported(trafficPolicy=None)
+    of_port = {"portLevelSettings": [{"port": {"number": 9080}} | tls]}
+    for stating in (tls, of_port):
+        put(world, "web", RATINGS, subsets=[near | {"trafficPolicy": stating}])
+        assert said(world) == ("Accepted", "")
+    put(world, "web", RATINGS, subsets=[near | {"trafficPolicy": {"tls": {"mode": "ISTIO_MUTUAL"}}}])
+    assert said(world)[1].startswith("of subset near")
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {},
+        {"metadata": None, "spec": None},
+        {"spec": {"host": 7, "exportTo": 7, "subsets": 7, "trafficPolicy": 7, "workloadSelector": 7}},
+        {"spec": {"host": "*", "exportTo": [7], "subsets": [7, {}, {"name": 7}, {"name": "a", "labels": 7}]}},
+        {"spec": {"host": "*", "trafficPolicy": {"portLevelSettings": [7], "connectionPool": []}}},
+    ],
+)
+def test_a_rule_of_whatever_form_can_be_read(rule: dict[str, Any]) -> None:
+    world = imported(beside=True)
+    world.planner.inputs.rules.put(("default", "theirs"), of_destination_rule(rule))
+    world.settle()
+    assert world.accepted()[RECORD] in {"Accepted", "TrafficPolicyOverridden"}

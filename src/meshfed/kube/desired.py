@@ -152,7 +152,7 @@ def _digest(content: bytes) -> bytes:
 
 def _pairs(values: Mapping[str, str] | None) -> Pairs:
     # The same few keys and values stand on thousands of objects.
-    return tuple(sorted((sys.intern(key), sys.intern(value)) for key, value in (values or {}).items()))
+    return tuple(sorted(zip(map(sys.intern, values), map(sys.intern, values.values()), strict=True))) if values else ()
 
 
 @lru_cache(maxsize=8)

@@ -109,9 +109,9 @@ class Engine:
                 raise ValueError(f"{desired.key} is wanted twice by {source!r}")
             found[desired.key] = desired
         changed = self._sources.want(source, found, frozenset(after), flow)
-        self._again(changed)
-        self._measure()
         if changed:
+            self._again(changed)
+            self._measure()
             self._notify(source)
 
     def look_again(self) -> None:
@@ -330,8 +330,7 @@ class Engine:
 
     def _set_applied(self, record: Record, observed: Observed) -> None:
         record.not_before = 0.0
-        left = self._left(record.applied_at + retries.UNDISTURBED)
-        if record.rewrites > retries.REWRITES and left:
+        if record.rewrites > retries.REWRITES and (left := self._left(record.applied_at + retries.UNDISTURBED)):
             self._queue.add_after(record.key, left)
             return
         message = "the server stores it with changes of its own" if record.accepted else ""

@@ -129,6 +129,8 @@ class Sources:
         self, source: Hashable, wanted: dict[ObjectKey, Desired], after: frozenset[Hashable], flow: Hashable
     ) -> set[ObjectKey]:
         """Replace what ``source`` wants."""
+        if not wanted and source not in self._sources:
+            return set()
         entry = self._sources.setdefault(source, Source())
         entry.flow = flow
         before, entry.desired = entry.desired, wanted

@@ -23,7 +23,7 @@ TLS_MODE: Final = "security.istio.io/tlsMode"
 PROTOCOLS: Final = frozenset({"HTTP", "HTTP2", "GRPC", "GRPC-WEB", "HTTPS", "TLS", "TCP", "MONGO", "MYSQL", "REDIS"})
 """The protocols Istio knows for a TCP port; an empty protocol lets Istio find out for itself."""
 
-_RESERVED_LABELS = ("istio.io", "kubernetes.io", "k8s.io")
+_RESERVED_LABELS = (".istio.io", ".kubernetes.io", ".k8s.io")
 
 
 class Port(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, rename="camel", gc=False):
@@ -78,10 +78,8 @@ class Checked(msgspec.Struct, frozen=True):
 
 def is_reserved_label(key: str) -> bool:
     """Whether Istio or Kubernetes act on this label key, so that a remote may not set it on our endpoints."""
-    if key == "istio-locality":
-        return True
-    prefix = key.partition("/")[0] if "/" in key else ""
-    return any(prefix == word or prefix.endswith("." + word) for word in _RESERVED_LABELS)
+    prefix, slash, _ = key.partition("/")
+    return key == "istio-locality" or (bool(slash) and f".{prefix}".endswith(_RESERVED_LABELS))
 
 
 def usable_labels(labels: Mapping[str, str]) -> dict[str, str]:

@@ -37,8 +37,9 @@ class Turns(Generic[K]):
     def __contains__(self, key: object) -> bool:
         return key in self._waiting
 
-    def add(self, key: K, flow: Hashable, *, rank: int = 0) -> None:
-        """Let ``key`` wait in ``flow``, where it keeps its place if it does already."""
+    def add(self, key: K, flow: Hashable, *, rank: int = 0) -> bool:
+        """Let ``key`` wait in ``flow``, where it keeps its place if it does already; whether it waited in none yet."""
+        is_new = key not in self._waiting
         if flow not in self._flows:
             self._flows[flow] = {}
             self._new[flow] = None
@@ -46,24 +47,22 @@ class Turns(Generic[K]):
         if key not in queue:
             queue[key] = None
             self._waiting.setdefault(key, []).append(queue)
+        return is_new
 
     def take(self, most: int = 1) -> tuple[Hashable, list[K]]:
         """The flow whose turn it is, and up to ``most`` keys of its lowest rank; no keys where none waits."""
         while self._new or self._old:
             flow, _ = (self._new or self._old).popitem(last=False)
             ranks = self._flows[flow]
-            for rank in [rank for rank, queue in ranks.items() if not queue]:
+            while ranks and not (queue := ranks[rank := min(ranks)]):
                 del ranks[rank]
             if ranks:
                 # Also where nothing will be left: who comes back before its next turn is not new.
                 self._old[flow] = None
-                return flow, self._first(ranks[min(ranks)], most)
+                keys = list(itertools.islice(queue, most))
+                for key in keys:
+                    for each in self._waiting.pop(key):
+                        del each[key]
+                return flow, keys
             del self._flows[flow]
         return None, []
-
-    def _first(self, queue: OrderedDict[K, None], most: int) -> list[K]:
-        keys = list(itertools.islice(queue, most))
-        for key in keys:
-            for each in self._waiting.pop(key):
-                del each[key]
-        return keys

@@ -12,14 +12,16 @@ from typing import ClassVar, Final
 
 import msgspec
 
-from meshfed.api.v1alpha1 import FederatedService, FederatedServiceSpec
+from meshfed.api.v1alpha1 import API_VERSION, REMOTE_LABEL, FederatedService, FederatedServiceSpec
 from meshfed.derive import Context, Derived, Graph, Index, Input, Leading, Tally, Unknown
 from meshfed.federation.import_limit import Standing, over_limit, standing
-from meshfed.federation.imports import Verdict, judge, recorded_offer
+from meshfed.federation.imports import Verdict, judge, record_name, recorded_offer
 from meshfed.federation.merging import Candidate, Merged, merge
+from meshfed.istio.metadata import Manifest, manifest
 from meshfed.model.meshes import LocalMesh
 from meshfed.model.offers import Offer, Refusal, checked
 from meshfed.model.reasons import Decision, Reason
+from meshfed.plan.keys import OfferKey, mark_origin
 from meshfed.plan.remotes import Peer, Remotes, ourselves
 from meshfed.plan.surroundings import Surroundings
 from meshfed.plan.values import THIS
@@ -236,6 +238,21 @@ class Imports:
     def all(self) -> list[str]:
         """Return the hosts that somebody offers, or may offer."""
         return self._by_host.known_keys()
+
+
+def record_manifest(mesh: LocalMesh, spec: FederatedServiceSpec) -> Manifest:
+    """Return the FederatedService that records an offer, as it is written."""
+    record = manifest(
+        mesh,
+        api_version=API_VERSION,
+        kind="FederatedService",
+        name=record_name(spec.host, spec.remote),
+        namespace=mesh.namespace,
+        spec=msgspec.to_builtins(spec),
+    )
+    record["metadata"]["labels"][REMOTE_LABEL] = spec.remote
+    mark_origin(record, OfferKey(record["metadata"]["name"]))
+    return record
 
 
 def _admitted_by_rules(

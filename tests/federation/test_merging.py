@@ -44,7 +44,7 @@ def reasons(*candidates: Candidate) -> dict[str, Reason]:
     """The reasons, which are the same in whatever order the candidates are given."""
     outcomes = [merge(HOST, order) for order in permutations(candidates)]
     assert all(outcome == outcomes[0] for outcome in outcomes)
-    return {record: decision.reason for record, decision in outcomes[0].decisions.items()}
+    return {record: decision.reason for record, decision in outcomes[0].decisions}
 
 
 def test_one_remote_alone_serves_the_host() -> None:
@@ -55,7 +55,7 @@ def test_one_remote_alone_serves_the_host() -> None:
         backends=(Backend(remote=peer("west"), sni_host=HOST, labels={"app": "ratings"}),),
         export_to=(".",),
     )
-    assert {record: decision.accepted for record, decision in outcome.decisions.items()} == {"west": True}
+    assert {record: decision.accepted for record, decision in outcome.decisions} == {"west": True}
 
 
 def test_several_remotes_serve_one_host_where_the_later_ones_merge() -> None:
@@ -147,7 +147,7 @@ def test_outlier_detection_is_the_first_that_any_of_them_states() -> None:
 
 
 def test_nobody_offers_it() -> None:
-    assert (merge(HOST, []).imported, merge(HOST, []).decisions) == (None, {})
+    assert (merge(HOST, []).imported, merge(HOST, []).decisions) == (None, ())
 
 
 def test_who_was_first_is_told_in_microseconds_and_of_what_has_whole_seconds_too() -> None:

@@ -152,7 +152,8 @@ class Term:
                 await self._lead(tasks)
             else:
                 await self._work.all()
-            tasks.create_task(self._work.keep_up(self._on_done))
+            # A task of its own, since whatever comes wakes up each coroutine that waits for one.
+            await tasks.create_task(self._work.keep_up(self._on_done))
 
     async def _when_pods_are_listed(self) -> None:
         """Nobody waits for Pods where they may not be read; it may be allowed later."""

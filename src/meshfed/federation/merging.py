@@ -7,17 +7,18 @@ the others join where they agree and may; whoever does not is told why, and runn
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from sys import intern
 
 import msgspec
 
 from meshfed.federation.import_limit import standing
 from meshfed.model.imports import Backend, Import, LocalService
 from meshfed.model.meshes import Remote
-from meshfed.model.offers import Offer, Port, usable_labels
+from meshfed.model.offers import Offer, Port
 from meshfed.model.reasons import Decision, Reason
 
 
-class Candidate(msgspec.Struct, frozen=True):
+class Candidate(msgspec.Struct, frozen=True, gc=False):
     """An offer that its own remote's rules, its limit and the local Service let through.
 
     ``record`` is the name of its FederatedService; ``first_offered`` is RFC 3339, empty where not recorded yet.
@@ -37,26 +38,27 @@ class Candidate(msgspec.Struct, frozen=True):
     """What a person should know of it though it is accepted, and under which reason."""
 
 
-class Merged(msgspec.Struct, frozen=True):
+class Merged(msgspec.Struct, frozen=True, gc=False):
     """What becomes of a host: the import, where anyone serves it, and a decision for each candidate's record."""
 
     imported: Import | None
-    decisions: dict[str, Decision]
+    decisions: tuple[tuple[str, Decision], ...]
 
 
 def merge(host: str, candidates: Iterable[Candidate]) -> Merged:
     """Merge the candidates for ``host``; the order in which they are given does not matter."""
     order = sorted(candidates, key=_precedence)
     joined: list[Candidate] = []
-    decisions: dict[str, Decision] = {}
+    decisions: list[tuple[str, Decision]] = []
     for candidate in order:
         obstacle = _obstacle(host, joined, candidate)
         if obstacle is None:
             joined.append(candidate)
-        decisions[candidate.record] = obstacle or Decision(
-            accepted=True, reason=candidate.reason, message=f"imported as {host}{candidate.note}"
-        )
-    return Merged(imported=_import(host, joined) if joined else None, decisions=decisions)
+        # The status says the same, in the same words.
+        message = intern(f"imported as {host}{candidate.note}")
+        decision = obstacle or Decision(accepted=True, reason=candidate.reason, message=message)
+        decisions.append((candidate.record, decision))
+    return Merged(imported=_import(host, joined) if joined else None, decisions=tuple(decisions))
 
 
 def _precedence(candidate: Candidate) -> tuple[object, ...]:
@@ -120,7 +122,7 @@ def _import(host: str, joined: Sequence[Candidate]) -> Import:
         Backend(
             remote=candidate.remote,
             sni_host=candidate.offer.server_host,
-            labels=usable_labels(candidate.offer.labels),
+            labels=candidate.offer.labels,
             identities=candidate.offer.identities,
         )
         for candidate in sorted(joined, key=lambda candidate: candidate.remote.name)

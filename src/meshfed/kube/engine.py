@@ -22,14 +22,14 @@ import msgspec
 from meshfed.kube import retries
 from meshfed.kube.backoff import jittered
 from meshfed.kube.client import Client
-from meshfed.kube.desired import Desired, Observed, desire
+from meshfed.kube.desired import Desired, Observed, desire, in_place
 from meshfed.kube.errors import KubeError
 from meshfed.kube.observation import Observation, WatchedKind
 from meshfed.kube.ownership import Ownership
 from meshfed.kube.queue import QueueStatistics, WorkQueue
 from meshfed.kube.reflector import ReflectorStatistics
 from meshfed.kube.resources import ObjectKey, Resource, version_number
-from meshfed.kube.sources import ABSENT, NOBODY, ObjectState, Outcome, Record, Sources, SourceState
+from meshfed.kube.sources import ABSENT, APPLIED, NOBODY, ObjectState, Outcome, Record, Sources, SourceState
 from meshfed.kube.writer import Writer, Written
 
 _log = logging.getLogger(__name__)
@@ -245,7 +245,10 @@ class Engine:
             record.uid = observed.uid
             record.diverged_at = None
             if record.applied is not desired:
-                record.applied, record.applied_at = desired, self._now()
+                record.applied_at = self._now()
+            record.applied = in_place(desired, observed)
+            if record.desired is desired:
+                record.desired = record.working = record.applied
             self._set_applied(record, observed)
         else:
             return False
@@ -365,7 +368,7 @@ class Engine:
             return  # something else was wanted meanwhile; it comes round again, and this says nothing about that
         before = record.state
         state = ObjectState(outcome, message, attempts, refused)
-        self._again(self._sources.update(record, state, blocking=blocking))
+        self._again(self._sources.update(record, APPLIED if state == APPLIED else state, blocking=blocking))
         if (before.outcome, before.message, before.refused) == (outcome, message, refused):
             return
         if refused:

@@ -60,7 +60,7 @@ class Resource(msgspec.Struct, frozen=True, order=True):
         return "/" + "/".join(map(_quoted, parts))
 
 
-class ObjectKey(msgspec.Struct, frozen=True, order=True):
+class ObjectKey(msgspec.Struct, frozen=True, order=True, gc=False):
     """An object in a cluster, whatever the version it is spoken of in; ``namespace`` is empty for a cluster's."""
 
     group: str

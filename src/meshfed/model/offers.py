@@ -6,7 +6,6 @@ unusable dropped and counted, or says why the offer as a whole is refused. No la
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -39,7 +38,7 @@ class Port(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     """The port of the pods; 0 where it is not a number."""
 
 
-class Offer(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, rename="camel"):
+class Offer(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, rename="camel", gc=False):
     """One service that a mesh offers.
 
     ``sni_host`` is the exporter's own host where ``host`` is an alias; ``identities`` are SPIFFE IDs that serve
@@ -82,14 +81,15 @@ def is_reserved_label(key: str) -> bool:
     return key == "istio-locality" or (bool(slash) and f".{prefix}".endswith(_RESERVED_LABELS))
 
 
-def usable_labels(labels: Mapping[str, str]) -> dict[str, str]:
-    """The labels that may be copied to our endpoints, sorted, at most ``MAX_LABELS`` of them."""
+def usable_labels(labels: dict[str, str]) -> dict[str, str]:
+    """The labels that may be copied to our endpoints, sorted, at most ``MAX_LABELS``; as a rule they are all."""
     kept = [
         (key, value)
         for key, value in labels.items()
         if not is_reserved_label(key) and is_label_key(key) and is_label_value(value)
     ]
-    return dict(sorted(kept)[:MAX_LABELS])
+    kept = sorted(kept)[:MAX_LABELS]
+    return labels if kept == [*labels.items()] else dict(kept)
 
 
 def _refusal(offer: Offer) -> Refusal | None:
@@ -159,7 +159,7 @@ def checked(offer: Offer, trust_domain: str) -> Checked | Refusal:
     )
     return Checked(
         # As a rule it is usable as it is, and as a rule there are thousands.
-        offer=offer if usable == offer and list(labels) == list(offer.labels) else usable,
+        offer=offer if usable == offer and labels is offer.labels else usable,
         dropped_labels=len(offer.labels) - len(labels),
         dropped_identities=len(offer.identities) - len(identities),
     )

@@ -30,7 +30,7 @@ _IMPORTED: Final = (THIS, True)
 _NOT_IMPORTED: Final = (THIS, False)
 
 
-class Judged(msgspec.Struct, frozen=True):
+class Judged(msgspec.Struct, frozen=True, gc=False):
     """An offer by itself: the host it would be imported as, and why it is not, or what it brings."""
 
     remote: str
@@ -40,7 +40,7 @@ class Judged(msgspec.Struct, frozen=True):
     candidate: Candidate | None = None
 
 
-class Fate(msgspec.Struct, frozen=True):
+class Fate(msgspec.Struct, frozen=True, gc=False):
     """What becomes of an offer, and as which host it is imported, empty where it is not."""
 
     remote: str
@@ -158,7 +158,7 @@ class Imports:
         merged = context.get(self.merged, judged.host)
         if merged is None:
             return None
-        decision = merged.decisions[record]
+        decision = dict(merged.decisions)[record]
         if not decision.accepted:
             return Fate(judged.remote, decision)
         return Fate(judged.remote, decision, judged.host, judged.candidate)

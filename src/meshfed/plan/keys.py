@@ -18,7 +18,7 @@ from meshfed.api.v1alpha1 import ORIGIN_ANNOTATION
 from meshfed.istio.metadata import Manifest
 
 
-class ExportKey(msgspec.Struct, frozen=True, order=True):
+class ExportKey(msgspec.Struct, frozen=True, order=True, gc=False):
     """A Service of this mesh: whether it is exported, and what the router needs for it."""
 
     rank: ClassVar[int] = 0
@@ -29,7 +29,7 @@ class ExportKey(msgspec.Struct, frozen=True, order=True):
         return f"the export of Service {self.namespace}/{self.name}"
 
 
-class ImportKey(msgspec.Struct, frozen=True, order=True):
+class ImportKey(msgspec.Struct, frozen=True, order=True, gc=False):
     """A host that remotes serve here: its ServiceEntry, WorkloadEntries and DestinationRule."""
 
     rank: ClassVar[int] = 1
@@ -68,7 +68,7 @@ class GatewayKey(msgspec.Struct, frozen=True, order=True):
         return f"Gateway number {self.index}"
 
 
-class OfferKey(msgspec.Struct, frozen=True, order=True):
+class OfferKey(msgspec.Struct, frozen=True, order=True, gc=False):
     """The status of one FederatedService, by its object name."""
 
     rank: ClassVar[int] = 5

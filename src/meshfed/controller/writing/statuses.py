@@ -68,10 +68,15 @@ class StatusWriter:
         stored: Callable[[Ref], Ours | None],
         *,
         stamp: Callable[[], str],
+        again: Callable[[Ref, str], None] = lambda _ref, _flow: None,
         told: Callable[[Ref, Exception | None], None] | None = None,
         tell: Callable[[Subject, EventRecord, str], None] = lambda _subject, _happening, _flow: None,
     ) -> None:
-        """``tell`` hears what is worth an Event and in whose turn, once the status that says it is written."""
+        """``tell`` hears what is worth an Event and in whose turn, once the status that says it is written.
+
+        ``again`` has stated anew, in whose turn, what one of thousands should say: once it does, that is forgotten.
+        """
+        self._again = again
         self._client = client
         self._tell = tell
         self._resources = resources
@@ -96,6 +101,8 @@ class StatusWriter:
         """The object changed: see whether its status still says what was last stated, if anything was."""
         if ref in self._wanted:
             self.queue.add_after(ref, self._patience(ref))
+        elif ref[0] == "FederatedService":
+            self._again(ref, self._flow(ref))
 
     def forget(self, ref: Ref) -> None:
         """The object is gone, and with it whatever was to be said of it."""
@@ -152,6 +159,8 @@ class StatusWriter:
         }
         # What is empty says the same as what is absent.
         if not [key for key, value in desired.items() if (value or None) != (present.get(key) or None)]:
+            if ref[0] == "FederatedService":
+                del self._wanted[ref]
             return
         kind, namespace, name = ref
         # A merge patch: null takes a field away, which is how a time or a text becomes absent again.

@@ -16,7 +16,9 @@ def known(mark: str) -> list[str]:
         holder = waiting.pop()
         # Of a dictionary with nothing but strings for keys the collector is told of the values alone.
         keys = tuple(dict.keys(holder)) if isinstance(holder, dict) else ()
-        for held in (*keys, *gc.get_referents(holder)):
+        # What is kept from the collector says by itself what it holds.
+        fields = () if gc.is_tracked(holder) else getattr(holder, "__struct_fields__", ())
+        for held in (*keys, *(getattr(holder, field) for field in fields), *gc.get_referents(holder)):
             if type(held) is str:
                 if mark in held and held != mark:
                     found.add(held)

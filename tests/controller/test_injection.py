@@ -26,7 +26,7 @@ from meshfed.controller import controller, faults
 from meshfed.fds.messages import version_of
 from meshfed.federation.imports import record_name
 from meshfed.kube import Manifest, reflector
-from meshfed.plan import ExportKey, ImportKey, Key, MeshKey, OfferKey, RemoteKey, keys, planner
+from meshfed.plan import ExportKey, ImportKey, Key, MeshKey, OfferKey, RemoteKey, planner
 from meshfed.plan.claims import Claim
 from meshfed.plan.exports import Exports
 from meshfed.plan.imports import Imports
@@ -386,7 +386,7 @@ def test_nothing_goes_for_an_exception(seed: int, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(controller, "TERM_PAUSE", (0.5, 4.0))
     monkeypatch.setattr(reflector, "_WATCH_SECONDS", 10_000)  # each that ends takes as long as a change
     monkeypatch.setattr(planner, "DERIVED", 4)
-    monkeypatch.setattr(keys, "TURN", 1)  # it is written while most is still to be worked out
+    monkeypatch.setattr(planner, "TURN", 1)  # it is written while most is still to be worked out
     logging.getLogger("meshfed").setLevel(logging.CRITICAL)
     random.seed(seed)
     traps = Traps(monkeypatch)

@@ -46,7 +46,7 @@ def reasons(*candidates: Candidate) -> dict[str, Reason]:
     """The reasons, which are the same in whatever order the candidates are given."""
     outcomes = [merge(HOST, order) for order in permutations(candidates)]
     assert all(outcome == outcomes[0] for outcome in outcomes)
-    return {record: decision.reason for record, decision in outcomes[0].decisions.items()}
+    return {record: decision.reason for record, decision in outcomes[0].decisions}
 
 
 def test_one_remote_alone_serves_the_host() -> None:
@@ -57,7 +57,7 @@ def test_one_remote_alone_serves_the_host() -> None:
         backends=(Backend(remote=peer("west"), sni_host=HOST, labels={"app": "ratings"}),),
         export_to=(".",),
     )
-    assert {record: decision.accepted for record, decision in outcome.decisions.items()} == {"west": True}
+    assert {record: decision.accepted for record, decision in outcome.decisions} == {"west": True}
 
 
 def test_several_remotes_serve_one_host_where_the_later_ones_merge() -> None:
@@ -136,7 +136,7 @@ def test_a_port_that_the_first_does_not_serve_is_left_out_by_itself() -> None:
         ("north", frozenset()),
         ("west", frozenset()),
     ]
-    decision = outcome.decisions["north"]
+    decision = dict(outcome.decisions)["north"]
     assert (decision.accepted, decision.reason) == (True, Reason.PORTS_LEFT_OUT)
     assert decision.message == (
         f"imported as {HOST}; left out: port 9464 metrics (not offered by RemoteMesh west, which comes first)"
@@ -146,7 +146,7 @@ def test_a_port_that_the_first_does_not_serve_is_left_out_by_itself() -> None:
 def test_a_port_that_only_the_first_serves_would_be_called_at_the_other_too() -> None:
     later = candidate("north", first="2026-02-01T00:00:00Z", merge=True)
     outcome = merge(HOST, [candidate("west", ports=(HTTP, GRPC)), later])
-    assert outcome.decisions["north"] == Decision(
+    assert dict(outcome.decisions)["north"] == Decision(
         accepted=False,
         reason=Reason.PORT_CONFLICT,
         message=f"RemoteMesh north offers {HOST} with ports 9080/HTTP, and RemoteMesh west, which comes first, with "
@@ -165,7 +165,7 @@ def test_beside_a_local_service_each_serves_its_own_ports() -> None:
         ("north", frozenset({9080})),
         ("west", frozenset({9464})),
     ]
-    assert {decision.reason for decision in outcome.decisions.values()} == {Reason.ACCEPTED}
+    assert {decision.reason for _, decision in outcome.decisions} == {Reason.ACCEPTED}
 
 
 def test_without_any_port_left_it_is_refused_for_the_first_ones_reason() -> None:
@@ -207,7 +207,7 @@ def test_a_field_of_the_traffic_policy_is_that_of_the_first_that_states_it() -> 
 
 
 def test_nobody_offers_it() -> None:
-    assert (merge(HOST, []).imported, merge(HOST, []).decisions) == (None, {})
+    assert (merge(HOST, []).imported, merge(HOST, []).decisions) == (None, ())
 
 
 def test_who_was_first_is_told_in_microseconds_and_of_what_has_whole_seconds_too() -> None:

@@ -213,8 +213,8 @@ def test_a_port_that_may_not_be_imported_leaves_the_others_alone() -> None:
     assert [one["number"] for one in world.manifests[ENTRY]["ports"]] == [8080, 9000]
     assert said(world) == (
         f"imported as {RATINGS}; left out: port 9464 metrics (no protocol stated: it would take all traffic on that "
-        f"number without DNS capture; set `allowTCP` in `import` of RemoteMesh west or in a rule for {RATINGS}, or have the "
-        "exporter state the protocol with `appProtocol`)"
+        f"number without DNS capture; set `allowTCP` in `import` of RemoteMesh west or in a rule for {RATINGS}, or "
+        "have the exporter state the protocol with `appProtocol`)"
     )
     world.put(remote_mesh(**importing(rules=[{"action": "Import", "allowTCP": True}])))
     assert world.accepted() == {record("ratings"): "Accepted"}
@@ -228,8 +228,8 @@ def test_what_is_left_out_is_not_what_the_offer_brings() -> None:
     world.settle()
     fate = world.planner._imports.fate(record("ratings", "north"))
     assert fate is not None
-    assert fate.candidate is not None
-    assert [one.number for one in fate.candidate.offer.ports] == [9080]
+    assert fate.probe is not None
+    assert fate.probe.names == (f"outbound_.9080_._.{RATINGS}",)
     assert world.accepted() == {record("ratings"): "Accepted", record("ratings", "north"): "PortsLeftOut"}
 
 

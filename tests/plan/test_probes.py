@@ -8,11 +8,11 @@ import msgspec
 import pytest
 
 from meshfed.api.v1alpha1 import RemoteMesh
-from meshfed.federation.merging import Candidate
+from meshfed.federation.merging import Candidate, merge
 from meshfed.model.meshes import Remote
 from meshfed.model.probes import Probe
 from meshfed.plan import meshes
-from meshfed.plan.probes import of_discovery, of_import
+from meshfed.plan.ways import of_discovery, of_import
 from tests.builders import SYSTEM, offer, remote_mesh
 
 WHO = "spiffe://cluster.local/ns/default/sa/cart"
@@ -27,7 +27,10 @@ def remote(**spec: Any) -> Remote:
 
 
 def imported(of: Remote, **fields: Any) -> Probe | None:
-    return of_import(Candidate(record="cart.west", remote=of, offer=offer("cart", **fields), merge=False))
+    candidate = Candidate(record="cart.west", remote=of, offer=offer("cart", **fields), merge=False)
+    alone = merge(CART, [candidate]).imported
+    assert alone is not None
+    return of_import(candidate, alone)
 
 
 def test_each_port_through_each_address() -> None:

@@ -13,6 +13,7 @@ from meshfed.api.meta import ObjectMeta, StatusCondition
 from meshfed.api.v1alpha1 import FederatedService, FederatedServiceSpec, FederatedServiceStatus
 from meshfed.model.offers import Port
 
+_NONE: Final[dict[str, str]] = {}
 _decode: Final[Callable[[msgspec.Raw], FederatedService]] = msgspec.json.Decoder(FederatedService).decode
 
 
@@ -31,6 +32,8 @@ def decode_offer(data: msgspec.Raw) -> FederatedService:
             uid=meta.uid,
             resource_version=meta.resource_version,
             generation=meta.generation,
+            labels=_NONE,
+            annotations=_NONE,
             creation_timestamp=intern(meta.creation_timestamp),
             deletion_timestamp=meta.deletion_timestamp,
             finalizers=meta.finalizers,

@@ -10,7 +10,7 @@ from msgspec import Meta
 from meshfed.api.scalars import Timestamp
 
 
-class ObjectMeta(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+class ObjectMeta(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", gc=False):
     """A projection of ``metadata``: fields we do not use are skipped when decoding."""
 
     name: str = ""
@@ -34,7 +34,7 @@ class RefusedCount(msgspec.Struct, frozen=True, omit_defaults=True, rename="came
     """How many."""
 
 
-class StatusCondition(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+class StatusCondition(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", gc=False):
     """A condition (metav1.Condition)."""
 
     type: str

@@ -331,7 +331,7 @@ class RemoteMesh(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"
 # --- FederatedService -----------------------------------------------------------------------------
 
 
-class FederatedServiceSpec(_Spec, frozen=True):
+class FederatedServiceSpec(_Spec, frozen=True, gc=False):
     """What one remote offers under one host, as announced, and since when."""
 
     remote: str
@@ -354,7 +354,7 @@ class FederatedServiceSpec(_Spec, frozen=True):
     """What of the last announcement could not be used; the rest then stands as it was before."""
 
 
-class FederatedServiceStatus(_Status, frozen=True):
+class FederatedServiceStatus(_Status, frozen=True, gc=False):
     """Whether the offer is accepted and applied, and the objects that carry it."""
 
     imported_as: str = ""
@@ -363,7 +363,7 @@ class FederatedServiceStatus(_Status, frozen=True):
     """The Istio objects that carry the import, as `Kind namespace/name`; the first 64 of them."""
 
 
-class FederatedService(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+class FederatedService(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", gc=False):
     """One service that one remote offers: written by the controller, and its durable memory."""
 
     metadata: ObjectMeta

@@ -33,13 +33,10 @@ class Feed:
     def __init__(self, faults: Faults, inputs: Watches) -> None:
         self._faults = faults
         self._inputs = inputs
+        self.is_over = False
+        """Whether something could not be taken in, so that nothing that follows from the inputs is to be relied on."""
         self._failed: TermEnded | None = None
         self._ends = asyncio.Event()
-
-    @property
-    def is_over(self) -> bool:
-        """Whether something could not be taken in, so that nothing that follows from the inputs is to be relied on."""
-        return self._failed is not None
 
     def follow(self, kind: str, store: Store[T], take: Callable[[Key, T | None, T | None], None]) -> None:
         """Call ``take`` with each change in ``store``: key, old and new object."""
@@ -58,6 +55,7 @@ class Feed:
                 self._faults.caught(A_TERM, error)
             self._failed = TermEnded(f"taking in {named(ref)}")
             self._failed.__cause__ = error
+            self.is_over = True
             self._ends.set()
         else:
             self._faults.taken_in(ref)

@@ -152,7 +152,8 @@ class Term:
                 await self._lead(tasks)
             else:
                 await self._work.all()
-            await self._work.keep_up(self._on_done)
+            # A task of its own, since whatever comes wakes up each coroutine that waits for one.
+            await tasks.create_task(self._work.keep_up(self._on_done))
 
     async def _when_pods_are_listed(self) -> None:
         """Nobody waits for Pods where they may not be read; it may be allowed later."""
@@ -196,19 +197,20 @@ class Term:
     def _on_done(self) -> None:
         if self._feed.is_over:
             return
-        # No watch says that a MeshFederation goes which could never be understood.
-        self._listener.federation_changed()
-        self._tell_mesh()
-        self._lost_records.look()
+        if self._lost_records.lost:
+            self._lost_records.look()
         recovered, learned = self._work.recovered(), self._planner.learned()
         if not self._settled:
             self._settled = recovered = True
             self._writing.begin()
             self._environment.not_ready(None)
-            self._tell_mesh()
-        if recovered or learned or self._writing.deletions.passed():
+        if recovered or learned or self._writing.deletions.passes:
+            self._writing.deletions.passes = False
             self._writing.engine.look_again()
         if recovered or learned:
+            # No watch says that a MeshFederation goes which could never be understood.
+            self._listener.federation_changed()
+            self._tell_mesh()
             self._publish_all()
         self._resolver.poke()
 

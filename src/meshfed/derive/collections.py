@@ -82,7 +82,7 @@ class Collection(Generic[K, V]):
 
     def drop_unless_needed(self, node: Node) -> None:
         """Forget a key that there is nothing of, and that nobody asks for."""
-        if not node.dependents and not self._is_needed(node) and self.nodes.get(node.key) is node:
+        if not node.readers and not self._is_needed(node) and self.nodes.get(node.key) is node:
             del self.nodes[node.key]
             self.graph.forget(node)
 

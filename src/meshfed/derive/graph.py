@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Hashable
+from collections.abc import Callable, Collection, Container, Hashable
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 import msgspec
@@ -32,7 +32,7 @@ class NotKnown(Exception):
 class Node:
     """The value of one key of one collection."""
 
-    __slots__ = ("collection", "dependents", "failed", "key", "reads", "value")
+    __slots__ = ("collection", "failed", "key", "readers", "reads", "value")
 
     def __init__(self, collection: Owner, key: Any, value: Any = None) -> None:
         self.collection = collection
@@ -40,24 +40,32 @@ class Node:
         self.value = value
         self.reads: tuple[Node, ...] = ()
         """What it was worked out from, in the order in which that was read."""
-        self.dependents: tuple[Node, ...] | dict[Node, None] = ()
-        """What was worked out from it: few have more than two, and a dictionary is larger than all else of a node."""
+        self.readers: Node | tuple[Node, ...] | dict[Node, None] = ()
+        """Its ``dependents`` as they are kept: most have one, and a dictionary is larger than all else of a node."""
         self.failed = False
+
+    @property
+    def dependents(self) -> Collection[Node]:
+        """What was worked out from it."""
+        return (self.readers,) if isinstance(self.readers, Node) else self.readers
 
     def read_by(self, reader: Node) -> None:
         """``reader`` is worked out from this."""
         known = self.dependents
         if isinstance(known, dict):
             known[reader] = None
+        elif not known:
+            self.readers = reader
         elif reader not in known:
-            self.dependents = (*known, reader) if len(known) < _FEW else dict.fromkeys((*known, reader))
+            self.readers = (*known, reader) if len(known) < _FEW else dict.fromkeys((*known, reader))
 
     def unread_by(self, reader: Node) -> None:
         """``reader`` is worked out from this no more."""
-        if isinstance(self.dependents, dict):
-            del self.dependents[reader]
+        if isinstance(self.readers, dict):
+            del self.readers[reader]
         else:
-            self.dependents = tuple(one for one in self.dependents if one is not reader)
+            left = tuple(one for one in self.dependents if one is not reader)
+            self.readers = left[0] if len(left) == 1 else left
 
     def __str__(self) -> str:
         shown = "/".join(map(str, self.key)) if isinstance(self.key, tuple) else str(self.key)
@@ -142,7 +150,7 @@ class Graph:
             place = (node.collection, node.key)
             known = self._changed.get(place)
             self._changed[place] = (node, self._flows if known is None else _joined(known[1], self._flows))
-        if node.dependents:
+        if node.readers:
             self.changed(node)
 
     def changed(self, node: Node) -> None:
@@ -179,6 +187,7 @@ class Graph:
                 node = next(iter(stale))
                 self._flows = stale.pop(node)
                 self._work_out(node)
+            stale.clear()  # else it keeps the memory that it needed at most
         return True
 
     def is_to_be_told(self, collection: Owner, key: Hashable) -> bool:

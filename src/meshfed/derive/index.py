@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from meshfed.derive.collections import Collection, Derived
@@ -17,39 +17,6 @@ V = TypeVar("V")
 G = TypeVar("G", bound=Hashable)
 Place: TypeAlias = tuple[tuple[G, ...], Any]
 """The groups that a key is in, and what it is sorted by there."""
-
-
-class Members(Sequence[K]):
-    """The keys of one group, sorted: what is there now, not to be kept."""
-
-    __slots__ = ("_keys", "_order")
-
-    def __init__(self, order: Callable[[K], Any] | None = None) -> None:
-        self._keys: list[Any] = []
-        self._order = order
-
-    def __getitem__(self, position: Any) -> Any:
-        return self._keys[position]
-
-    def __len__(self) -> int:
-        return len(self._keys)
-
-    def __iter__(self) -> Iterator[K]:
-        return iter(self._keys)
-
-    def position(self, key: K) -> int:
-        """Return where ``key`` is, or would be."""
-        if self._order is None:
-            return bisect_left(self._keys, key)
-        return bisect_left(self._keys, self._order(key), key=self._order)
-
-    def insert(self, position: int, key: K) -> None:
-        """Let ``key`` be one of them."""
-        self._keys.insert(position, key)
-
-    def remove(self, position: int) -> None:
-        """Let the one at a position be none any more."""
-        del self._keys[position]
 
 
 class Index(Collection[G, Sequence[K]]):
@@ -185,23 +152,29 @@ class Index(Collection[G, Sequence[K]]):
             self._changed(group)
 
     def _join(self, group: G, key: K) -> None:
-        node = self.node(group)
+        node, position = self.node(group), 0
         if node.value is None:
-            node.value = Members[K](None if self._order is None else self._order_of.__getitem__)
-        position = node.value.position(key)
-        node.value.insert(position, key)
+            node.value = [key]
+        else:
+            position = self._position(node.value, key)
+            node.value.insert(position, key)
         for leading in self._leading:
             leading.joined(group, key, position)
         self._changed(group)
 
     def _leave(self, group: G, key: K) -> None:
         node = self.nodes[group]
-        node.value.remove(node.value.position(key))
+        del node.value[self._position(node.value, key)]
         if not node.value:
             node.value = None
         for leading in self._leading:
             leading.left(group, key)
         self._changed(group)
+
+    def _position(self, members: list[Any], key: K) -> int:
+        if self._order is None:
+            return bisect_left(members, key)
+        return bisect_left(members, self._order_of[key], key=self._order_of.__getitem__)
 
     def _changed(self, group: G) -> None:
         node = self.nodes.get(group)

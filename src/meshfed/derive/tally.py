@@ -27,6 +27,7 @@ class Tally(Collection[G, Mapping[S, int]]):
         self.is_output = output
         self._of: Callable[[Any, Any], tuple[G, S]] = of
         self._places: dict[Any, tuple[G, S]] = {}
+        self._same: dict[tuple[G, S], tuple[G, S]] = {}  # of equal places one is kept
         source.index(self)
 
     def place_of(self, key: Hashable, value: object) -> tuple[G, S] | None:
@@ -42,7 +43,7 @@ class Tally(Collection[G, Mapping[S, int]]):
             del self._places[key]
             self._count(*before, -1)
         if place is not None:
-            self._places[key] = place
+            self._places[key] = self._same.setdefault(place, place)
             self._count(*place, 1)
 
     def lose(self, key: Hashable, reason: Unknown) -> None:
@@ -53,6 +54,6 @@ class Tally(Collection[G, Mapping[S, int]]):
         counts: dict[S, int] = dict(node.value or {})
         counts[sort] = counts.get(sort, 0) + by
         if not counts[sort]:
-            del counts[sort]
+            del counts[sort], self._same[group, sort]
         self.graph.put(node, counts or None)
         self.drop_unless_needed(node)

@@ -227,6 +227,7 @@ class DiscoveryClient:
             if self._delta.synced:
                 self._note_synced()
             await self._answer(call, nonce)
+            del data, response, update  # as long as nothing comes, all that was offered need not be kept here
 
     @staticmethod
     async def _answer(call: Call, nonce: str, refusal: pb.Status | None = None) -> None:
@@ -268,6 +269,7 @@ class DiscoveryClient:
                 self._mailbox.put(update)
             if self._sotw.synced:
                 self._note_synced()
+            del data, response, update
 
     async def _poll(self, call: Call, doubted: asyncio.Event) -> None:
         """Ask for the list now and then, since proxies cut quiet streams, and soon where it came empty."""

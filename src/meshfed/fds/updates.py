@@ -99,6 +99,7 @@ class Mailbox:
                 await sink.update(update)
             if isinstance(status, DiscoveryError):
                 await sink.disconnected(status)
+            del status, update  # else all that a remote offers is kept until it says something else
 
 
 def merged(first: Update, second: Update) -> Update:

@@ -6,6 +6,7 @@ The longest-standing offers fit, so a new offer never pushes a running import ou
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 
 from meshfed.api.times import LATEST, parse_time
 from meshfed.model.reasons import Decision, Reason
@@ -19,6 +20,7 @@ def standing(first_offered: str, name: str) -> Standing:
     return (not first_offered, _moment(first_offered), name)
 
 
+@lru_cache(maxsize=64)  # what was offered at once has the same moment
 def _moment(first_offered: str) -> datetime:
     """Return when that was; where nobody can tell, nobody was after it."""
     try:

@@ -104,9 +104,9 @@ def capturing(remote: Remote, verdict: Verdict) -> tuple[LeftOut, ...]:
         LeftOut(
             port,
             Reason.TCP_NOT_ALLOWED,
-            f"{port.protocol or 'no protocol stated'}: it would take all traffic on that number without DNS capture; set "
-            f"`allowTCP` in `import` of RemoteMesh {remote.name} or in a rule for {verdict.host}, or have the exporter "
-            "state the protocol with `appProtocol`",
+            f"{port.protocol or 'no protocol stated'}: it would take all traffic on that number without DNS capture; "
+            f"set `allowTCP` in `import` of RemoteMesh {remote.name} or in a rule for {verdict.host}, or have the "
+            "exporter state the protocol with `appProtocol`",
         )
         for port in verdict.ports
         if port.protocol not in _CAPTURE_NOTHING

@@ -216,7 +216,7 @@ class Ledger:
             return msgspec.structs.replace(known, problem=verdict.message[:1024])
         self._dropped += Counter(labels=verdict.dropped_labels, identities=verdict.dropped_identities)
         usable = verdict.offer
-        return FederatedServiceSpec(
+        spec = FederatedServiceSpec(
             remote=self._remote,
             host=usable.host,
             ports=usable.ports,
@@ -226,3 +226,4 @@ class Ledger:
             locality=usable.locality,
             first_offered=first_offered,
         )
+        return known if spec == known else spec  # as a rule it says what its record says: that is kept once

@@ -20,11 +20,11 @@ from meshfed.federation.import_limit import standing
 from meshfed.federation.ports import LeftOut, all_left_out, without
 from meshfed.model.imports import Backend, Import, LocalService
 from meshfed.model.meshes import Remote
-from meshfed.model.offers import Offer, Port, usable_labels
+from meshfed.model.offers import Offer, Port
 from meshfed.model.reasons import Decision, Reason
 
 
-class Candidate(msgspec.Struct, frozen=True):
+class Candidate(msgspec.Struct, frozen=True, gc=False):
     """An offer that its own remote's rules, its limit and the local Service let through.
 
     ``record`` is the name of its FederatedService; ``first_offered`` is RFC 3339, empty where not recorded yet.
@@ -70,24 +70,25 @@ class Candidate(msgspec.Struct, frozen=True):
         )
 
 
-class Merged(msgspec.Struct, frozen=True):
+class Merged(msgspec.Struct, frozen=True, gc=False):
     """What becomes of a host: the import, where anyone serves it, and a decision for each candidate's record."""
 
     imported: Import | None
-    decisions: dict[str, Decision]
+    decisions: tuple[tuple[str, Decision], ...]
 
 
 def merge(host: str, candidates: Iterable[Candidate]) -> Merged:
     """Merge the candidates for ``host``; the order in which they are given does not matter."""
     order = sorted(candidates, key=_precedence)
     joined: list[Candidate] = []
-    decisions: dict[str, Decision] = {}
+    decisions: list[tuple[str, Decision]] = []
     for candidate in order:
         joining = _joining(host, joined, candidate)
         if isinstance(joining, Candidate):
             joined.append(joining)
-        decisions[candidate.record] = joining.accepted(host) if isinstance(joining, Candidate) else joining
-    return Merged(imported=_import(host, joined) if joined else None, decisions=decisions)
+        decision = joining.accepted(host) if isinstance(joining, Candidate) else joining
+        decisions.append((candidate.record, decision))
+    return Merged(imported=_import(host, joined) if joined else None, decisions=tuple(decisions))
 
 
 def _precedence(candidate: Candidate) -> tuple[object, ...]:
@@ -170,7 +171,7 @@ def _import(host: str, joined: Sequence[Candidate]) -> Import:
         Backend(
             remote=candidate.remote,
             sni_host=candidate.offer.server_host,
-            labels=usable_labels(candidate.offer.labels),
+            labels=candidate.offer.labels,
             identities=candidate.offer.identities,
             without=frozenset(ports.keys() - {port.number for port in candidate.offer.ports}),
         )

@@ -177,9 +177,10 @@ class HTTPConnection:
         return response
 
     def _count(self, call: Request, status: int) -> None:
-        self._metrics.api_requests.labels(call.verb, str(call.resource), str(status)).inc()
+        resource = str(call.resource)
+        self._metrics.api_requests.labels(call.verb, resource, str(status)).inc()
         if status and call.verb in _WRITES:
-            self._metrics.api_writes.labels(call.verb, str(call.resource)).inc()
+            self._metrics.api_writes.labels(call.verb, resource).inc()
 
 
 def _describe(error: BaseException) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import zlib
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final
@@ -23,16 +24,21 @@ from meshfed.kube.resources import Manifest, ObjectKey, Resource
 Pairs = tuple[tuple[str, str], ...]
 """Labels or annotations, sorted."""
 
+_WINDOW: Final = -12
+"""As zlib has it: no header, and what is alike is found within four kilobytes."""
+_first: Final[dict[tuple[str, str], bytes]] = {}
+"""By group and kind, what the first said that was wanted."""
 _NOT_CONTENT: Final = ("apiVersion", "kind", "metadata", "status")
 _OUR_METADATA: Final = frozenset({"name", "namespace", "labels", "annotations"})
 _METADATA_TO_SEND: Final = _OUR_METADATA | {"uid", "resourceVersion", "finalizers", "ownerReferences"}
 
 
-class Desired(msgspec.Struct, frozen=True):
-    """An object that should exist: ``content`` is canonical JSON, ``digest`` that of it."""
+class Desired(msgspec.Struct, frozen=True, gc=False):
+    """An object that should exist: ``content`` is canonical JSON, deflated as what follows on ``like``."""
 
     key: ObjectKey
     content: bytes
+    like: bytes
     digest: bytes
     labels: Pairs
     annotations: Pairs
@@ -56,6 +62,8 @@ class Observed(msgspec.Struct, frozen=True, gc=False):
 def desire(manifest: Mapping[str, Any], owner_labels: Mapping[str, str]) -> Desired:
     """``manifest`` with the owner's labels; its status, if any, is left out.
 
+    Thousands of a kind say nearly the same: what they say is kept as a difference to the first of them.
+
     ``ValueError`` where it is no object, or sets metadata that is not ours to set.
     """
     try:
@@ -66,8 +74,18 @@ def desire(manifest: Mapping[str, Any], owner_labels: Mapping[str, str]) -> Desi
     if not_ours := metadata.keys() - _OUR_METADATA:
         raise ValueError(f"{key}: metadata.{min(not_ours)} cannot be wanted, only name, namespace, labels, annotations")
     content = _content(manifest)
+    like = _first.setdefault((key.group, key.kind), content)
+    deflate = zlib.compressobj(1, wbits=_WINDOW, memLevel=1, zdict=like)
     labels = dict(metadata.get("labels") or {}) | dict(owner_labels)
-    return Desired(key, content, _digest(content), _shared(_pairs(labels)), _pairs(metadata.get("annotations")))
+    kept = deflate.compress(content) + deflate.flush()
+    return Desired(key, kept, like, _digest(content), _shared(_pairs(labels)), _pairs(metadata.get("annotations")))
+
+
+def in_place(desired: Desired, observed: Observed) -> Desired:
+    """``desired``, once it is in place: what is seen of it just so is kept once."""
+    if (desired.digest, desired.annotations) != (observed.digest, observed.annotations):
+        return desired
+    return msgspec.structs.replace(desired, digest=observed.digest, annotations=observed.annotations)
 
 
 def observe(
@@ -137,7 +155,7 @@ def _manifest(desired: Desired, resource: Resource, metadata: Mapping[str, Any])
         "apiVersion": resource.api_version,
         "kind": resource.kind,
         "metadata": named | {key: value for key, value in metadata.items() if value},
-        **msgspec.json.decode(desired.content),
+        **msgspec.json.decode(zlib.decompressobj(_WINDOW, zdict=desired.like).decompress(desired.content)),
     }
 
 
@@ -151,8 +169,8 @@ def _digest(content: bytes) -> bytes:
 
 
 def _pairs(values: Mapping[str, str] | None) -> Pairs:
-    # The same few keys and values stand on thousands of objects.
-    return tuple(sorted((sys.intern(key), sys.intern(value)) for key, value in (values or {}).items()))
+    # The same few keys stand on thousands of objects.
+    return tuple(sorted(zip(map(sys.intern, values), values.values(), strict=True))) if values else ()
 
 
 @lru_cache(maxsize=8)

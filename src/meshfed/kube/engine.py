@@ -22,14 +22,14 @@ import msgspec
 from meshfed.kube import retries
 from meshfed.kube.backoff import jittered
 from meshfed.kube.client import Client
-from meshfed.kube.desired import Desired, Observed, desire
+from meshfed.kube.desired import Desired, Observed, desire, in_place
 from meshfed.kube.errors import KubeError
 from meshfed.kube.observation import Observation, WatchedKind
 from meshfed.kube.ownership import Ownership
 from meshfed.kube.queue import QueueStatistics, WorkQueue
 from meshfed.kube.reflector import ReflectorStatistics
 from meshfed.kube.resources import ObjectKey, Resource, version_number
-from meshfed.kube.sources import ABSENT, NOBODY, ObjectState, Outcome, Record, Sources, SourceState
+from meshfed.kube.sources import ABSENT, APPLIED, NOBODY, ObjectState, Outcome, Record, Sources, SourceState
 from meshfed.kube.writer import Writer, Written
 
 _log = logging.getLogger(__name__)
@@ -109,9 +109,9 @@ class Engine:
                 raise ValueError(f"{desired.key} is wanted twice by {source!r}")
             found[desired.key] = desired
         changed = self._sources.want(source, found, frozenset(after), flow)
-        self._again(changed)
-        self._measure()
         if changed:
+            self._again(changed)
+            self._measure()
             self._notify(source)
 
     def look_again(self) -> None:
@@ -245,7 +245,10 @@ class Engine:
             record.uid = observed.uid
             record.diverged_at = None
             if record.applied is not desired:
-                record.applied, record.applied_at = desired, self._now()
+                record.applied_at = self._now()
+            record.applied = in_place(desired, observed)
+            if record.desired is desired:
+                record.desired = record.working = record.applied
             self._set_applied(record, observed)
         else:
             return False
@@ -330,8 +333,7 @@ class Engine:
 
     def _set_applied(self, record: Record, observed: Observed) -> None:
         record.not_before = 0.0
-        left = self._left(record.applied_at + retries.UNDISTURBED)
-        if record.rewrites > retries.REWRITES and left:
+        if record.rewrites > retries.REWRITES and (left := self._left(record.applied_at + retries.UNDISTURBED)):
             self._queue.add_after(record.key, left)
             return
         message = "the server stores it with changes of its own" if record.accepted else ""
@@ -366,7 +368,7 @@ class Engine:
             return  # something else was wanted meanwhile; it comes round again, and this says nothing about that
         before = record.state
         state = ObjectState(outcome, message, attempts, refused)
-        self._again(self._sources.update(record, state, blocking=blocking))
+        self._again(self._sources.update(record, APPLIED if state == APPLIED else state, blocking=blocking))
         if (before.outcome, before.message, before.refused) == (outcome, message, refused):
             return
         if refused:

@@ -62,7 +62,8 @@ class WorkQueue(Generic[K]):
         self._delayed: dict[K, asyncio.TimerHandle] = {}
         self._attempts: dict[K, int] = {}
         self._handed_out = 0
-        self._wakeup = asyncio.Event()
+        self._offers = asyncio.Semaphore(0)
+        """One for each key that is ready, so that it wakes up one worker."""
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -73,9 +74,8 @@ class WorkQueue(Generic[K]):
             timer.cancel()
         if key in self._processing:
             self._again.add(key)
-        else:
-            self._ready.add(key, self._flow(key))
-            self._wakeup.set()
+        elif self._ready.add(key, self._flow(key)):
+            self._offers.release()
         self._idle.clear()
 
     def add_after(self, key: K, delay: float) -> None:
@@ -102,9 +102,7 @@ class WorkQueue(Generic[K]):
 
     async def get(self) -> K:
         """The key whose turn it is, in its flow the one that waited longest; the caller must say ``done`` of it."""
-        while not self._ready:
-            self._wakeup.clear()
-            await self._wakeup.wait()
+        await self._offers.acquire()
         _, (key,) = self._ready.take()
         self._processing.add(key)
         self._handed_out += 1
@@ -116,7 +114,7 @@ class WorkQueue(Generic[K]):
         if key in self._again:
             self._again.discard(key)
             self.add(key)
-        if not self._ready and not self._processing:
+        if not self._processing and not self._ready:
             self._idle.set()
 
     async def idle(self) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from sys import intern
 from typing import Any, Final
 from urllib.parse import quote
@@ -16,6 +17,7 @@ import msgspec
 Manifest = dict[str, Any]
 """An object as the API speaks of it, as plain data."""
 
+_quoted: Final = partial(quote, safe="")
 _NUMBER: Final = re.compile("[0-9]{1,999}")
 _VERSION: Final = re.compile(r"v(\d+)(?:(alpha|beta)(\d+))?")
 
@@ -55,10 +57,10 @@ class Resource(msgspec.Struct, frozen=True, order=True):
             parts.append(name)
             if subresource:
                 parts.append(subresource)
-        return "/" + "/".join(quote(part, safe="") for part in parts)
+        return "/" + "/".join(map(_quoted, parts))
 
 
-class ObjectKey(msgspec.Struct, frozen=True, order=True):
+class ObjectKey(msgspec.Struct, frozen=True, order=True, gc=False):
     """An object in a cluster, whatever the version it is spoken of in; ``namespace`` is empty for a cluster's."""
 
     group: str

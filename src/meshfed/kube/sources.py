@@ -13,9 +13,9 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -66,7 +66,9 @@ class SourceState(msgspec.Struct, frozen=True):
 
 NOBODY: Final = object()
 ABSENT: Final = ObjectState(Outcome.ABSENT)
+APPLIED: Final = ObjectState(Outcome.APPLIED)
 PENDING: Final = ObjectState(Outcome.PENDING)
+_NO_KEYS: Final[frozenset[Any]] = frozenset()
 
 
 @dataclass(slots=True, eq=False)
@@ -105,12 +107,12 @@ class Source:
     ``flow``: who had it want that, and in whose turn its objects are written.
     """
 
-    # Frozen sets: of thousands of sources hardly any has something in them, and an empty one of these is nothing.
-    desired: dict[ObjectKey, Desired] = field(default_factory=dict)
-    dropped: frozenset[ObjectKey] = frozenset()
-    blocking: frozenset[ObjectKey] = frozenset()
-    after: frozenset[Hashable] = frozenset()
-    waiting: frozenset[ObjectKey] = frozenset()
+    # Of thousands of sources hardly any has something in these, and all that are empty are one.
+    desired: tuple[ObjectKey, ...] = ()
+    dropped: frozenset[ObjectKey] = _NO_KEYS
+    blocking: frozenset[ObjectKey] = _NO_KEYS
+    after: frozenset[Hashable] = _NO_KEYS
+    waiting: frozenset[ObjectKey] = _NO_KEYS
     flow: Hashable = None
 
 
@@ -121,7 +123,7 @@ class Sources:
         self.records: dict[ObjectKey, Record] = {}
         self.outcomes: Counter[Outcome] = Counter()
         self._sources: dict[Hashable, Source] = {}
-        self._contested: dict[ObjectKey, list[Hashable]] = {}
+        self._contested: dict[ObjectKey, dict[Hashable, Desired]] = {}
         self._pending: set[ObjectKey] = set()
         self._orphans_waiting: set[ObjectKey] = set()
 
@@ -129,15 +131,17 @@ class Sources:
         self, source: Hashable, wanted: dict[ObjectKey, Desired], after: frozenset[Hashable], flow: Hashable
     ) -> set[ObjectKey]:
         """Replace what ``source`` wants."""
+        if not wanted and source not in self._sources:
+            return set()
         entry = self._sources.setdefault(source, Source())
         entry.flow = flow
-        before, entry.desired = entry.desired, wanted
+        before, entry.desired = entry.desired, tuple(wanted)
         changed = self._order(source, entry, after)
-        for key, desired in wanted.items():
-            if before.get(key) != desired:
-                changed |= self._claim(source, desired)
-        for key in before.keys() - wanted.keys():
-            changed |= self._release(source, entry, key)
+        for desired in wanted.values():
+            changed |= self._claim(source, desired)
+        for key in before:
+            if key not in wanted:
+                changed |= self._release(source, entry, key)
         return changed | self._released(source, entry)
 
     def state(self, key: ObjectKey) -> ObjectState | None:
@@ -256,10 +260,12 @@ class Sources:
         if record is None:
             record = self._record(key)
         elif record.desired is not None and record.source != source:
-            losers = self._contested.setdefault(key, [])
+            losers = self._contested.setdefault(key, {})
             if source not in losers:
-                losers.append(source)
                 _log.error("%s is wanted by %r and by %r; the first is obeyed", key, record.source, source)
+            losers[source] = desired
+            return set()
+        elif record.desired == desired:
             return set()
         changed = {key}
         dropper = self._sources.get(record.source)
@@ -275,9 +281,9 @@ class Sources:
 
     def _release(self, source: Hashable, entry: Source, key: ObjectKey) -> set[ObjectKey]:
         record = self.records[key]
-        losers = self._contested.get(key, [])
+        losers = self._contested.get(key, {})
         if record.source != source:
-            losers.remove(source)
+            del losers[source]
         if not losers:
             self._contested.pop(key, None)
         if record.source != source:
@@ -286,8 +292,8 @@ class Sources:
         record.desired = None
         record.not_before = 0.0
         if losers:
-            heir = losers.pop(0)
-            return self._claim(heir, self._sources[heir].desired[key])
+            heir = next(iter(losers))
+            return self._claim(heir, losers.pop(heir))
         entry.dropped = _with(entry.dropped, key)
         return {key} | self.update(record, ObjectState(Outcome.PENDING, "is not wanted any more"), blocking=False)
 
@@ -297,7 +303,7 @@ class Sources:
             self._sources.pop(source, None)
         elif entry.blocking:
             return set()
-        released, entry.waiting = entry.waiting, frozenset()
+        released, entry.waiting = entry.waiting, _NO_KEYS
         return set(released)
 
 
@@ -306,5 +312,4 @@ def _with(keys: frozenset[ObjectKey], key: ObjectKey) -> frozenset[ObjectKey]:
 
 
 def _without(keys: frozenset[ObjectKey], key: ObjectKey) -> frozenset[ObjectKey]:
-    # Of empty ones that are the result of a difference each is one of its own.
-    return keys - {key} or frozenset() if key in keys else keys
+    return keys - {key} or _NO_KEYS if key in keys else keys

@@ -14,7 +14,7 @@ from meshfed.model.names import ServiceHost
 from meshfed.model.offers import Port
 
 
-class Backend(msgspec.Struct, frozen=True):
+class Backend(msgspec.Struct, frozen=True, gc=False):
     """One remote that serves an imported host.
 
     ``labels`` are already safe to copy to endpoints; ``sni_host`` is the exporter's own host, which its gateway
@@ -49,7 +49,7 @@ class LocalService(msgspec.Struct, frozen=True):
     """The namespaces whose clients see it, sorted; ``None``: all of them."""
 
 
-class Import(msgspec.Struct, frozen=True):
+class Import(msgspec.Struct, frozen=True, gc=False):
     """A host imported from one remote or several; all serve all of its ports, unless they join a local Service.
 
     ``backends`` stand in a stable order. ``traffic_policy`` is what the remotes ask for of a DestinationRule's, under

@@ -25,6 +25,7 @@ MAX_MESH_NAME: Final = 34
 """The longest name of a mesh: a DNS label less the 29 characters of ``federation-discovery-service-``."""
 
 _LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
+_SUBDOMAIN = re.compile(rf"{_LABEL.pattern}(?:\.{_LABEL.pattern})*")
 _SERVICE_NAME = re.compile(r"[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _QUALIFIED = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 
@@ -41,7 +42,7 @@ def is_service_name(text: str) -> bool:
 
 def is_dns_name(text: str) -> bool:
     """Whether ``text`` is an RFC 1123 subdomain: lower-case labels joined by dots, 253 characters at most."""
-    return len(text) <= MAX_NAME and all(_LABEL.fullmatch(part) for part in text.split("."))
+    return len(text) <= MAX_NAME and _SUBDOMAIN.fullmatch(text) is not None
 
 
 def is_label_key(text: str) -> bool:

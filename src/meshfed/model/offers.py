@@ -6,7 +6,6 @@ unusable dropped and counted, or says why the offer as a whole is refused. No la
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -23,7 +22,7 @@ TLS_MODE: Final = "security.istio.io/tlsMode"
 PROTOCOLS: Final = frozenset({"HTTP", "HTTP2", "GRPC", "GRPC-WEB", "HTTPS", "TLS", "TCP", "MONGO", "MYSQL", "REDIS"})
 """The protocols Istio knows for a TCP port; an empty protocol lets Istio find out for itself."""
 
-_RESERVED_LABELS = ("istio.io", "kubernetes.io", "k8s.io")
+_RESERVED_LABELS = (".istio.io", ".kubernetes.io", ".k8s.io")
 
 
 class Port(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, rename="camel", gc=False):
@@ -39,7 +38,7 @@ class Port(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     """The port of the pods; 0 where it is not a number."""
 
 
-class Offer(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, rename="camel"):
+class Offer(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, rename="camel", gc=False):
     """One service that a mesh offers.
 
     ``sni_host`` is the exporter's own host where ``host`` is an alias; ``identities`` are SPIFFE IDs that serve
@@ -78,20 +77,19 @@ class Checked(msgspec.Struct, frozen=True):
 
 def is_reserved_label(key: str) -> bool:
     """Whether Istio or Kubernetes act on this label key, so that a remote may not set it on our endpoints."""
-    if key == "istio-locality":
-        return True
-    prefix = key.partition("/")[0] if "/" in key else ""
-    return any(prefix == word or prefix.endswith("." + word) for word in _RESERVED_LABELS)
+    prefix, slash, _ = key.partition("/")
+    return key == "istio-locality" or (bool(slash) and f".{prefix}".endswith(_RESERVED_LABELS))
 
 
-def usable_labels(labels: Mapping[str, str]) -> dict[str, str]:
-    """The labels that may be copied to our endpoints, sorted, at most ``MAX_LABELS`` of them."""
+def usable_labels(labels: dict[str, str]) -> dict[str, str]:
+    """The labels that may be copied to our endpoints, sorted, at most ``MAX_LABELS``; as a rule they are all."""
     kept = [
         (key, value)
         for key, value in labels.items()
         if not is_reserved_label(key) and is_label_key(key) and is_label_value(value)
     ]
-    return dict(sorted(kept)[:MAX_LABELS])
+    kept = sorted(kept)[:MAX_LABELS]
+    return labels if kept == [*labels.items()] else dict(kept)
 
 
 def _refusal(offer: Offer) -> Refusal | None:
@@ -161,7 +159,7 @@ def checked(offer: Offer, trust_domain: str) -> Checked | Refusal:
     )
     return Checked(
         # As a rule it is usable as it is, and as a rule there are thousands.
-        offer=offer if usable == offer and list(labels) == list(offer.labels) else usable,
+        offer=offer if usable == offer and labels is offer.labels else usable,
         dropped_labels=len(offer.labels) - len(labels),
         dropped_identities=len(offer.identities) - len(identities),
     )

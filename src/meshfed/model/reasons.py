@@ -299,7 +299,7 @@ class EventRecord(msgspec.Struct, frozen=True):
     warns: bool = False
 
 
-class Condition(msgspec.Struct, frozen=True):
+class Condition(msgspec.Struct, frozen=True, gc=False):
     """What holds of an object, not yet stamped with a time: ``status``, a reason, and a message for a person."""
 
     type: ConditionType
@@ -308,7 +308,7 @@ class Condition(msgspec.Struct, frozen=True):
     message: str = ""
 
 
-class Decision(msgspec.Struct, frozen=True):
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """Yes or no with a reason and a sentence."""
 
     accepted: bool

@@ -25,8 +25,8 @@ class Turns(Generic[K]):
 
     def __init__(self) -> None:
         # Ordered dictionaries, since taking the first key of a plain one again and again is quadratic.
-        self._flows: dict[Hashable, dict[int, OrderedDict[K, None]]] = {}
-        self._waiting: dict[K, list[OrderedDict[K, None]]] = {}
+        self._flows: dict[Hashable, dict[int, tuple[OrderedDict[K, None]]]] = {}
+        self._waiting: dict[K, tuple[OrderedDict[K, None], ...]] = {}
         """In which of the queues each key stands."""
         self._new: OrderedDict[Hashable, None] = OrderedDict()
         self._old: OrderedDict[Hashable, None] = OrderedDict()
@@ -37,33 +37,36 @@ class Turns(Generic[K]):
     def __contains__(self, key: object) -> bool:
         return key in self._waiting
 
-    def add(self, key: K, flow: Hashable, *, rank: int = 0) -> None:
-        """Let ``key`` wait in ``flow``, where it keeps its place if it does already."""
+    def add(self, key: K, flow: Hashable, *, rank: int = 0) -> bool:
+        """Let ``key`` wait in ``flow``, where it keeps its place if it does already; whether it waited in none yet."""
+        is_new = key not in self._waiting
         if flow not in self._flows:
             self._flows[flow] = {}
             self._new[flow] = None
-        queue = self._flows[flow].setdefault(rank, OrderedDict())
-        if key not in queue:
-            queue[key] = None
-            self._waiting.setdefault(key, []).append(queue)
+        place = self._flows[flow].setdefault(rank, (OrderedDict(),))
+        if key not in place[0]:
+            place[0][key] = None
+            self._waiting[key] = self._waiting.get(key, ()) + place
+        return is_new
 
     def take(self, most: int = 1) -> tuple[Hashable, list[K]]:
         """The flow whose turn it is, and up to ``most`` keys of its lowest rank; no keys where none waits."""
         while self._new or self._old:
             flow, _ = (self._new or self._old).popitem(last=False)
             ranks = self._flows[flow]
-            for rank in [rank for rank, queue in ranks.items() if not queue]:
+            while ranks and not (queue := ranks[rank := min(ranks)][0]):
                 del ranks[rank]
             if ranks:
                 # Also where nothing will be left: who comes back before its next turn is not new.
                 self._old[flow] = None
-                return flow, self._first(ranks[min(ranks)], most)
+                keys = list(itertools.islice(queue, most))
+                for key in keys:
+                    for each in self._waiting.pop(key):
+                        del each[key]
+                if not queue:
+                    del ranks[rank]
+                if not self._waiting:
+                    self._waiting.clear()  # else it keeps the memory that it needed at most
+                return flow, keys
             del self._flows[flow]
         return None, []
-
-    def _first(self, queue: OrderedDict[K, None], most: int) -> list[K]:
-        keys = list(itertools.islice(queue, most))
-        for key in keys:
-            for each in self._waiting.pop(key):
-                del each[key]
-        return keys

@@ -1,5 +1,6 @@
 """The plan: Kubernetes objects in, and out, key by key, the objects that should exist and the statuses that hold."""
 
+from meshfed.plan.imports import record_manifest
 from meshfed.plan.keys import (
     ExportKey,
     GatewayKey,
@@ -11,7 +12,7 @@ from meshfed.plan.keys import (
     RemoteKey,
     RemoteStatusKey,
 )
-from meshfed.plan.offline import Plan, PlanInputs, drain, feed, plan_all, record_manifest
+from meshfed.plan.offline import Plan, PlanInputs, drain, feed, plan_all
 from meshfed.plan.planner import Planner
 from meshfed.plan.values import Applied, Outputs, Published, Ref, RemoteConnection, Settings, StatusUpdate
 

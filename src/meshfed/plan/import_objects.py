@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from sys import intern
 from typing import Final
 
 import msgspec
@@ -20,7 +21,7 @@ MAX_ADDRESSES: Final = 64
 """The most IPs of one name that are used, as many as a RemoteMesh may list by itself."""
 
 
-class HostOutcome(msgspec.Struct, frozen=True):
+class HostOutcome(msgspec.Struct, frozen=True, gc=False):
     """What became of a host: its objects as ``Kind namespace/name``, and who serves it and cannot be reached."""
 
     objects: tuple[str, ...] = ()
@@ -96,7 +97,7 @@ class ImportObjects:
 
     def _unresolved(self, imported: Import) -> frozenset[str]:
         # An address of a ServiceEntry is resolved by whoever calls.
-        return frozenset(
+        unresolved = frozenset(
             backend.remote.name
             for backend in imported.backends
             if not any(
@@ -104,6 +105,7 @@ class ImportObjects:
                 for address in backend.remote.addresses
             )
         )
+        return unresolved or _NOTHING.unresolved
 
 
 def _names(_host: str, merged: Merged) -> Iterable[str]:
@@ -116,4 +118,4 @@ def _names(_host: str, merged: Merged) -> Iterable[str]:
 
 def _reference(manifest: istio.Manifest) -> str:
     meta = manifest["metadata"]
-    return f"{manifest['kind']} {meta['namespace']}/{meta['name']}"
+    return intern(f"{manifest['kind']} {meta['namespace']}/{meta['name']}")  # as the status says it

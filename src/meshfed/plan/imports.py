@@ -12,24 +12,27 @@ from typing import ClassVar, Final
 
 import msgspec
 
-from meshfed.api.v1alpha1 import FederatedService, FederatedServiceSpec
+from meshfed.api.v1alpha1 import API_VERSION, REMOTE_LABEL, FederatedService, FederatedServiceSpec
 from meshfed.derive import Context, Derived, Graph, Index, Input, Leading, Tally, Unknown
 from meshfed.federation.import_limit import Standing, over_limit, standing
-from meshfed.federation.imports import Verdict, judge, recorded_offer
+from meshfed.federation.imports import Verdict, judge, record_name, recorded_offer
 from meshfed.federation.merging import Candidate, Merged, merge
-from meshfed.model.imports import Import
+from meshfed.istio.metadata import Manifest, manifest
 from meshfed.model.meshes import LocalMesh
 from meshfed.model.offers import Offer, Refusal, checked
+from meshfed.model.probes import Probe
 from meshfed.model.reasons import Decision, Reason
+from meshfed.plan.keys import OfferKey, mark_origin
 from meshfed.plan.remotes import Peer, Remotes, ourselves
 from meshfed.plan.surroundings import Surroundings
 from meshfed.plan.values import THIS
+from meshfed.plan.ways import of_import
 
 _IMPORTED: Final = (THIS, True)
 _NOT_IMPORTED: Final = (THIS, False)
 
 
-class Judged(msgspec.Struct, frozen=True):
+class Judged(msgspec.Struct, frozen=True, gc=False):
     """An offer by itself: the host it would be imported as, and why it is not, or what it brings."""
 
     remote: str
@@ -39,14 +42,14 @@ class Judged(msgspec.Struct, frozen=True):
     candidate: Candidate | None = None
 
 
-class Fate(msgspec.Struct, frozen=True):
+class Fate(msgspec.Struct, frozen=True, gc=False):
     """What becomes of an offer, and as which host it is imported, empty where it is not."""
 
     remote: str
     decision: Decision
     host: str = ""
-    candidate: Candidate | None = None
-    """What it brings; ``None`` where it is not imported."""
+    probe: Probe | None = None
+    """What is to be proven of the way to it; ``None`` where it is not imported, or no way leads there."""
 
 
 class Imports:
@@ -158,10 +161,10 @@ class Imports:
         merged = context.get(self.merged, judged.host)
         if merged is None:
             return None
-        decision = merged.decisions[record]
+        decision = dict(merged.decisions)[record]
         if not decision.accepted or judged.candidate is None or merged.imported is None:
             return Fate(judged.remote, decision)
-        return Fate(judged.remote, decision, judged.host, _as_imported(judged.candidate, merged.imported))
+        return Fate(judged.remote, decision, judged.host, of_import(judged.candidate, merged.imported))
 
     def _perhaps_as(self, record: str) -> tuple[str, ...]:
         """Return the hosts that an offer may be imported as of which that is not known."""
@@ -240,6 +243,21 @@ class Imports:
         return self._by_host.known_keys()
 
 
+def record_manifest(mesh: LocalMesh, spec: FederatedServiceSpec) -> Manifest:
+    """Return the FederatedService that records an offer, as it is written."""
+    record = manifest(
+        mesh,
+        api_version=API_VERSION,
+        kind="FederatedService",
+        name=record_name(spec.host, spec.remote),
+        namespace=mesh.namespace,
+        spec=msgspec.to_builtins(spec),
+    )
+    record["metadata"]["labels"][REMOTE_LABEL] = spec.remote
+    mark_origin(record, OfferKey(record["metadata"]["name"]))
+    return record
+
+
 def _admitted_by_rules(
     mesh: LocalMesh | None, peer: Peer | None, spec: FederatedServiceSpec
 ) -> tuple[LocalMesh, Peer, Verdict, Offer] | Decision:
@@ -256,13 +274,6 @@ def _admitted_by_rules(
         return _refused(reason, spec.problem or judged.message)
     verdict = judge(mesh, peer.remote, peer.rules, judged.offer)
     return (mesh, peer, verdict, judged.offer) if verdict.decision.accepted else verdict.decision
-
-
-def _as_imported(candidate: Candidate, imported: Import) -> Candidate:
-    """Return an offer with those of its ports that the host has, whatever becomes of the Service that it joins."""
-    numbers = {port.number for port in imported.ports}
-    ports = tuple(port for port in candidate.offer.ports if port.number in numbers)
-    return msgspec.structs.replace(candidate, offer=msgspec.structs.replace(candidate.offer, ports=ports), local=None)
 
 
 def _queue_of(_record: str, judged: Judged) -> tuple[str, ...]:

@@ -16,10 +16,9 @@ import msgspec
 
 from meshfed.api.v1alpha1 import ORIGIN_ANNOTATION
 from meshfed.istio.metadata import Manifest
-from meshfed.model.turns import Turns
 
 
-class ExportKey(msgspec.Struct, frozen=True, order=True):
+class ExportKey(msgspec.Struct, frozen=True, order=True, gc=False):
     """A Service of this mesh: whether it is exported, and what the router needs for it."""
 
     rank: ClassVar[int] = 0
@@ -30,7 +29,7 @@ class ExportKey(msgspec.Struct, frozen=True, order=True):
         return f"the export of Service {self.namespace}/{self.name}"
 
 
-class ImportKey(msgspec.Struct, frozen=True, order=True):
+class ImportKey(msgspec.Struct, frozen=True, order=True, gc=False):
     """A host that remotes serve here: its ServiceEntry, WorkloadEntries and DestinationRule."""
 
     rank: ClassVar[int] = 1
@@ -69,7 +68,7 @@ class GatewayKey(msgspec.Struct, frozen=True, order=True):
         return f"Gateway number {self.index}"
 
 
-class OfferKey(msgspec.Struct, frozen=True, order=True):
+class OfferKey(msgspec.Struct, frozen=True, order=True, gc=False):
     """The status of one FederatedService, by its object name."""
 
     rank: ClassVar[int] = 5
@@ -161,25 +160,3 @@ class Turn(msgspec.Struct, frozen=True):
 
     flow: str
     keys: list[Key]
-
-
-class DirtyKeys:
-    """The keys that wait to be worked out, each once, in turns: one remote's thousands delay no other's few."""
-
-    def __init__(self) -> None:
-        self._waiting: Turns[Key] = Turns()
-
-    def __len__(self) -> int:
-        return len(self._waiting)
-
-    def add(self, key: Key, flow: str) -> None:
-        """Let ``key`` wait, if it does not already."""
-        self._waiting.add(key, flow, rank=key.rank)
-
-    def __contains__(self, key: Key) -> bool:
-        return key in self._waiting
-
-    def take(self) -> Turn | None:
-        """Return the keys whose turn it is, the lowest rank first, and forget them; ``None`` where none waits."""
-        flow, keys = self._waiting.take(TURN)
-        return Turn(str(flow), keys) if keys else None

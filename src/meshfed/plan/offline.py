@@ -9,18 +9,10 @@ import msgspec
 
 from meshfed import istio
 from meshfed.api.core import Namespace, Service
-from meshfed.api.v1alpha1 import (
-    API_VERSION,
-    REMOTE_LABEL,
-    FederatedService,
-    FederatedServiceSpec,
-    MeshFederation,
-    RemoteMesh,
-)
+from meshfed.api.v1alpha1 import FederatedService, MeshFederation, RemoteMesh
 from meshfed.federation.imports import record_name
 from meshfed.federation.ledger import Ledger
 from meshfed.federation.withdrawals import Guard
-from meshfed.istio.metadata import manifest
 from meshfed.istio.peer_authentications import PeerAuthentication
 from meshfed.model.meshes import LocalMesh, Remote
 from meshfed.model.offers import Offer
@@ -28,7 +20,8 @@ from meshfed.model.reasons import Decision, Reason
 from meshfed.model.workloads import Workload
 from meshfed.plan.foreign_destination_rules import ForeignDestinationRule
 from meshfed.plan.foreign_service_entries import ForeignServiceEntry
-from meshfed.plan.keys import ExportKey, Key, OfferKey, mark_origin
+from meshfed.plan.imports import record_manifest
+from meshfed.plan.keys import ExportKey, Key
 from meshfed.plan.planner import Planner
 from meshfed.plan.values import Applied, Outputs, Place, Published, Ref, RemoteConnection, Settings, StatusUpdate
 
@@ -203,21 +196,6 @@ def _recorded(
         )
         for spec in specs
     ]
-
-
-def record_manifest(mesh: LocalMesh, spec: FederatedServiceSpec) -> istio.Manifest:
-    """Return the FederatedService that records an offer, as it is written."""
-    record = manifest(
-        mesh,
-        api_version=API_VERSION,
-        kind="FederatedService",
-        name=record_name(spec.host, spec.remote),
-        namespace=mesh.namespace,
-        spec=msgspec.to_builtins(spec),
-    )
-    record["metadata"]["labels"][REMOTE_LABEL] = spec.remote
-    mark_origin(record, OfferKey(record["metadata"]["name"]))
-    return record
 
 
 def _with_status(

@@ -14,6 +14,7 @@ from meshfed.derive import Collection, Distinct, Graph, Input
 from meshfed.model.identity import SpiffeID
 from meshfed.model.meshes import LocalMesh, Remote
 from meshfed.model.reasons import Condition, Decision
+from meshfed.model.turns import Turns
 from meshfed.plan.exports import Exports
 from meshfed.plan.failing import Failed, Failing, Subject
 from meshfed.plan.federations import Federations
@@ -23,7 +24,7 @@ from meshfed.plan.imports import Imports
 from meshfed.plan.ingress import Ingress
 from meshfed.plan.inputs import ClusterInputs
 from meshfed.plan.keys import (
-    DirtyKeys,
+    TURN,
     ExportKey,
     GatewayKey,
     ImportKey,
@@ -76,7 +77,7 @@ class Planner:
         on_failed: Failed | None = None,
     ) -> None:
         self._on_dirty = on_dirty
-        self._dirty = DirtyKeys()
+        self._dirty: Turns[Key] = Turns()
         self._had_mesh = False
         graph = self._graph = Graph(marked=on_dirty)
         self._failing = Failing(graph, settings.namespace, on_failed) if on_failed is not None else None
@@ -123,7 +124,7 @@ class Planner:
         )
 
     def _mark(self, key: Key, flow: str = "") -> None:
-        self._dirty.add(key, flow)
+        self._dirty.add(key, flow, rank=key.rank)
         self._on_dirty()
 
     # --- inputs: each takes the object as it stands now, or None where it is gone -----------------
@@ -270,8 +271,8 @@ class Planner:
     def learned(self) -> bool:
         """Return whether something came to be known, since the last call, that was unknown."""
         # Without a mesh it is known of everything what comes of it.
-        ended, self._had_mesh = self._had_mesh and self.mesh is None, self.mesh is not None
-        return self._graph.learned() or ended
+        had_mesh, self._had_mesh = self._had_mesh, self.mesh is not None
+        return self._graph.learned() or (had_mesh and not self._had_mesh)
 
     def is_worked_out(self, key: Key) -> bool:
         """Whether a key was worked out since what it comes to is another."""
@@ -291,7 +292,8 @@ class Planner:
                 # What a key goes by would be a mixture of before and after: it may miss what is there in both.
                 return Turn("", [])
             self._tell()
-        return self._dirty.take()
+        flow, keys = self._dirty.take(TURN)
+        return Turn(str(flow), keys) if keys else None
 
     def _tell(self) -> None:
         """Mark the keys of whatever came out otherwise."""

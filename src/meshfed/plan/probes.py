@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from meshfed import istio
 from meshfed.derive import Graph, Input
-from meshfed.federation.merging import Candidate
 from meshfed.model.meshes import Remote
 from meshfed.model.probes import Probe
 from meshfed.model.reasons import Condition, ConditionType
@@ -14,6 +12,7 @@ from meshfed.plan.imports import Fate, Imports
 from meshfed.plan.keys import OfferKey, RemoteKey
 from meshfed.plan.remotes import Peer, Remotes, ourselves
 from meshfed.plan.values import Applied, Reached, Settings
+from meshfed.plan.ways import of_discovery
 
 
 class Probes:
@@ -64,7 +63,7 @@ class Probes:
 
         What was seen before a restart stands until it is seen anew; where there is nothing to see, nothing stands.
         """
-        if fate.candidate is None or not self._settings.probing:
+        if fate.probe is None or not self._settings.probing:
             return (), (ConditionType.REACHABLE,)
         seen = self._seen.get(record)
         return ((seen,) if seen is not None else ()), ()
@@ -77,9 +76,7 @@ class Probes:
 
     def _import(self, record: str) -> Probe | None:
         fate = self._imports.fate(record)
-        if not self._settings.probing or fate is None or fate.candidate is None:
-            return None
-        return of_import(fate.candidate)
+        return fate.probe if self._settings.probing and fate is not None else None
 
     def _discovery(self, name: str) -> Probe | None:
         mesh, peer = self._federations.mesh, self._remotes.peers.get(name)
@@ -88,24 +85,3 @@ class Probes:
         if peer.rules is None or ourselves(mesh, peer.remote) is not None:
             return None
         return of_discovery(peer.remote)
-
-
-def of_import(candidate: Candidate) -> Probe | None:
-    """Return what is to be proven of an offer that is imported; ``None`` where there is no way yet."""
-    remote, offer = candidate.remote, candidate.offer
-    host = offer.sni_host or offer.host
-    return _probe(remote, [istio.gateway_sni(remote, host, port.number) for port in offer.ports], offer.identities)
-
-
-def of_discovery(remote: Remote) -> Probe | None:
-    """Return what is to be proven of a remote's discovery service; ``None`` where another way leads there, or none."""
-    if remote.discovery_address:
-        return None
-    # As for our sidecar: where nobody is stated, whoever has a certificate may be it.
-    identities = (str(remote.identity),) if remote.identity_configured else ()
-    return _probe(remote, [istio.gateway_sni(remote, remote.fds_host, remote.discovery_port)], identities)
-
-
-def _probe(remote: Remote, names: list[str | None], identities: tuple[str, ...]) -> Probe | None:
-    known = tuple(name for name in names if name is not None)
-    return Probe(remote.name, remote.addresses, remote.port, known, identities) if known and remote.addresses else None

@@ -28,7 +28,7 @@ class LostRecords:
         self._planner = planner
         self._listener = listener
         self._offers = offers
-        self._lost: dict[str, Ref] = {}
+        self.lost: dict[str, Ref] = {}
         """By host, which is empty for all of which nobody knows the host."""
 
     async def begin(self, outlived: Callable[[], Awaitable[Mapping[ObjectKey, str]]]) -> None:
@@ -48,7 +48,7 @@ class LostRecords:
         remotes = ", ".join(self._listener.unheard())
         reason = f"FederatedServices were lost with their CRD, and of {remotes} nobody heard yet what is offered"
         for host in sorted(set(found.values())):
-            ref = self._lost[host] = ("FederatedService", "", f"(lost) {host}")
+            ref = self.lost[host] = ("FederatedService", "", f"(lost) {host}")
             self._planner.unknown(ref, reason, [host])
         _log.warning(
             "the CRD of FederatedServices was made anew, so nobody knows from whom %d objects were imported, %s "
@@ -60,12 +60,12 @@ class LostRecords:
 
     def look(self) -> None:
         """Everything that waited was worked out: see of which hosts it is recorded by now whether they are offered."""
-        if not self._lost or self._listener.unheard():
+        if self._listener.unheard():
             return
         # One that the API server does not take is missing for as long as that lasts.
         missing = {self._planner.host_of(spec) for spec in self._listener.unrecorded()}
-        for host in [host for host in self._lost if host not in missing and (host or not missing)]:
-            self._planner.known(self._lost.pop(host))
+        for host in [host for host in self.lost if host not in missing and (host or not missing)]:
+            self._planner.known(self.lost.pop(host))
 
 
 def _host(source: str) -> str:

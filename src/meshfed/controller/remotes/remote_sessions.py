@@ -40,7 +40,7 @@ class OfferState(Enum):
     """It said all that it offers, and this is not among it; or nothing is to be imported from it."""
 
 
-class OfferSource(msgspec.Struct, frozen=True):
+class OfferSource(msgspec.Struct, frozen=True, gc=False):
     """One host of one remote: the engine's source of its FederatedService."""
 
     remote: str

@@ -155,13 +155,14 @@ class Session:
         ``rejudge``: this mesh changed, on which the import rules' verdicts depend, and whose the FederatedServices are.
         """
         before, self._mesh = self._mesh, mesh
-        if is_another(mesh, before):
+        if mesh.spec == before.spec and not rejudge:
+            if mesh.metadata.annotations != before.metadata.annotations:
+                self._changed.set()
+            return True  # one that failed waits for its successor
+        if self._failed or is_another(mesh, before):
             return False
-        if self._failed:
-            return mesh.spec == before.spec and not rejudge  # else it waits for its successor
-        if mesh.spec != before.spec or rejudge:
-            changed = self._ledger.rejudge(trust_domain=mesh.spec.trust_domain, guard=_guard(mesh), limit=_limit(mesh))
-            self._recording.say(self._ledger.hosts() if rejudge else changed)
+        changed = self._ledger.rejudge(trust_domain=mesh.spec.trust_domain, guard=_guard(mesh), limit=_limit(mesh))
+        self._recording.say(self._ledger.hosts() if rejudge else changed)
         if mesh.spec.staleness != before.spec.staleness:
             self._absence.reconsider()
             self._report(connections.reconsidered(self._connection))
@@ -317,7 +318,8 @@ class Session:
         await self._recording.carry_out(at_once=bool(gone))
         if connections.is_heard(self._connection):
             self._report_heard()
-        stale_at = self._absence.too_long_at(parse_duration(self._mesh.spec.staleness.after))
+        after = self._mesh.spec.staleness.after
+        stale_at = None if self.is_connected else self._absence.too_long_at(parse_duration(after))
         if stale_at is not None and now >= stale_at:
             await self._remove_stale()
             stale_at = None

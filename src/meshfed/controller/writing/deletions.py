@@ -26,17 +26,13 @@ class Deletions:
         self._failing = failing
         self._feed = feed
         self._starting = STARTING
-        self._passing = False
+        self.passes = False
+        """Whether something stays only until everything that waits was worked out."""
         self._log_throttle = LogThrottle()
 
     def begin(self) -> None:
         """Everything was worked out once."""
         self._starting = ""
-
-    def passed(self) -> bool:
-        """Everything that waited was worked out: return whether something stays, since the last call, only for that."""
-        passing, self._passing = self._passing, False
-        return passing
 
     def why_it_stays(self, key: ObjectKey, source: str) -> str:
         """Return why an object that nobody wants stays, in words; empty where it is to be deleted."""
@@ -44,7 +40,7 @@ class Deletions:
         found = stay(source, self._planner, everything=everything, failing=self._failing)
         if found is None:
             return ""
-        self._passing |= found.passes
+        self.passes |= found.passes
         if not found.passes and self._log_throttle.ready(found.why):
             _log.warning("%s is not wanted, and stays: %s", key, found.why)
         return found.why

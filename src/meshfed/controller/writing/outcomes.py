@@ -20,6 +20,7 @@ _REASONS: Final = {
     Outcome.FAILED: Reason.WRITE_FAILED,
     Outcome.PAUSED: Reason.PAUSED,
 }
+_APPLIED: Final = Applied("applied")
 
 
 def verdict(state: SourceState) -> Applied:
@@ -32,7 +33,7 @@ def verdict(state: SourceState) -> Applied:
             return Applied("failed", Reason.ROUTE_NOT_ADMITTED, f"{key}: {outcome.refused}")
     if any(one.outcome is Outcome.PENDING for one in state.objects.values()):
         return Applied("pending", Reason.PENDING, "being written")
-    return Applied("applied", terminating=bool(state.deleting))
+    return Applied("applied", terminating=True) if state.deleting else _APPLIED
 
 
 def refusal(live: Mapping[str, Any]) -> str:

@@ -47,7 +47,7 @@ def stamped(
             ),
             observed_generation=generation,
         )
-    return tuple(result[kind] for kind in sorted(result))
+    return tuple(result.values())
 
 
 def merged(
@@ -68,10 +68,15 @@ class StatusWriter:
         stored: Callable[[Ref], Ours | None],
         *,
         stamp: Callable[[], str],
+        again: Callable[[Ref, str], None] = lambda _ref, _flow: None,
         told: Callable[[Ref, Exception | None], None] | None = None,
         tell: Callable[[Subject, EventRecord, str], None] = lambda _subject, _happening, _flow: None,
     ) -> None:
-        """``tell`` hears what is worth an Event and in whose turn, once the status that says it is written."""
+        """``tell`` hears what is worth an Event and in whose turn, once the status that says it is written.
+
+        ``again`` has stated anew, in whose turn, what one of thousands should say: once it does, that is forgotten.
+        """
+        self._again = again
         self._client = client
         self._tell = tell
         self._resources = resources
@@ -96,6 +101,8 @@ class StatusWriter:
         """The object changed: see whether its status still says what was last stated, if anything was."""
         if ref in self._wanted:
             self.queue.add_after(ref, self._patience(ref))
+        elif ref[0] == "FederatedService":
+            self._again(ref, self._flow(ref))
 
     def forget(self, ref: Ref) -> None:
         """The object is gone, and with it whatever was to be said of it."""
@@ -109,7 +116,7 @@ class StatusWriter:
 
     def _flow(self, ref: Ref) -> str:
         """The remote that a FederatedService is of, so that its thousands wait for themselves; of others are few."""
-        stored = self._stored(ref)
+        stored = self._stored(ref) if ref[0] == "FederatedService" else None
         return stored.spec.remote if isinstance(stored, FederatedService) else ""
 
     def _patience(self, ref: Ref) -> float:
@@ -150,7 +157,10 @@ class StatusWriter:
             "conditions": _sorted(msgspec.to_builtins(conditions), others),
             **msgspec.to_builtins(update.fields),
         }
-        if _plain(desired) == _plain(present):
+        # What is empty says the same as what is absent.
+        if not [key for key, value in desired.items() if (value or None) != (present.get(key) or None)]:
+            if ref[0] == "FederatedService":
+                del self._wanted[ref]
             return
         kind, namespace, name = ref
         # A merge patch: null takes a field away, which is how a time or a text becomes absent again.
@@ -201,8 +211,3 @@ def _sorted(*conditions: Iterable[dict[str, Any]]) -> tuple[dict[str, Any], ...]
 def _is_ours(ref: Ref) -> bool:
     """Whether the kind is of our API; a ServiceExport's status has conditions and nothing else."""
     return ref[0] != "ServiceExport"
-
-
-def _plain(status: dict[str, Any]) -> dict[str, Any]:
-    """``status`` without what is empty, since an empty count and an absent one say the same."""
-    return {key: value for key, value in status.items() if value not in (0, "", (), [], {}, None)}

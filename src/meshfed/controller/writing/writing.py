@@ -62,6 +62,7 @@ class Writing:
             {**served.ours, "ServiceExport": SERVICE_EXPORTS},
             inputs.find,
             stamp=stamp,
+            again=lambda ref, flow: planner.look_again(OfferKey(ref[2]), flow) if leading else None,
             told=faults.by_key("the status of"),
             tell=partial(tell, self._recorder),
         )

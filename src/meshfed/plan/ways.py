@@ -1,0 +1,34 @@
+"""The ways into remote meshes: by which SNIs an import or a discovery service is asked for, and who is to answer."""
+
+from __future__ import annotations
+
+from meshfed import istio
+from meshfed.federation.merging import Candidate
+from meshfed.model.imports import Import
+from meshfed.model.meshes import Remote
+from meshfed.model.probes import Probe
+
+
+def of_import(candidate: Candidate, imported: Import) -> Probe | None:
+    """Return what is to be proven of an offer that is imported, at the ports that the host has.
+
+    ``None`` where there is no way yet.
+    """
+    remote, offer = candidate.remote, candidate.offer
+    host, numbers = offer.sni_host or offer.host, {port.number for port in imported.ports}
+    names = [istio.gateway_sni(remote, host, port.number) for port in offer.ports if port.number in numbers]
+    return _probe(remote, names, offer.identities)
+
+
+def of_discovery(remote: Remote) -> Probe | None:
+    """Return what is to be proven of a remote's discovery service; ``None`` where another way leads there, or none."""
+    if remote.discovery_address:
+        return None
+    # As for our sidecar: where nobody is stated, whoever has a certificate may be it.
+    identities = (str(remote.identity),) if remote.identity_configured else ()
+    return _probe(remote, [istio.gateway_sni(remote, remote.fds_host, remote.discovery_port)], identities)
+
+
+def _probe(remote: Remote, names: list[str | None], identities: tuple[str, ...]) -> Probe | None:
+    known = tuple(name for name in names if name is not None)
+    return Probe(remote.name, remote.addresses, remote.port, known, identities) if known and remote.addresses else None

@@ -243,6 +243,24 @@ def peer_authentication(
     return manifest("PeerAuthentication", name, plain, namespace=namespace, creationTimestamp=created)
 
 
+def workload_entry(
+    name: str,
+    app: str = "",
+    *,
+    account: str = "",
+    address: str = "192.0.2.70",
+    labels: Mapping[str, str] | None = None,
+    **spec: Any,
+) -> Manifest:
+    """Make a WorkloadEntry that another than us wrote, ``vm-1`` in ``default`` or ``vm-1.bookinfo``, of ``app``.
+
+    ``labels`` are those of its metadata.
+    """
+    short, place = _placed(name)
+    plain = {"address": address, "labels": {"app": app or short}} | ({"serviceAccount": account} if account else {})
+    return manifest("WorkloadEntry", short, plain | spec, namespace=place, labels=labels)
+
+
 # --- our own kinds
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from meshfed.api.core import Namespace, Pod, Service
@@ -10,9 +11,12 @@ from meshfed.istio.peer_authentications import of_peer_authentication
 from meshfed.kube import Manifest
 from meshfed.model.meshes import LocalMesh
 from meshfed.plan import ImportKey, Key, Outputs, Planner, Settings, StatusUpdate, meshes
-from meshfed.plan.workloads import of_pod
+from meshfed.plan.foreign_service_entries import of_service_entry
+from meshfed.plan.workloads import of_entry, of_pod
 from tests.builders import mesh_federation, typed
 
+READ: dict[str, Callable[[Manifest], Any]] = {"ServiceEntry": of_service_entry, "WorkloadEntry": of_entry}
+"""Kinds that are read as they are, whatever they say."""
 TYPES = {kind.__name__: kind for kind in (FederatedService, MeshFederation, Namespace, Pod, RemoteMesh, Service)}
 STAMPED = {"creationTimestamp": "2026-01-01T00:00:00Z", "generation": 1}
 """What an API server adds to the metadata of an object."""
@@ -20,6 +24,8 @@ STAMPED = {"creationTimestamp": "2026-01-01T00:00:00Z", "generation": 1}
 
 def stored(manifest: Manifest) -> Any:
     """Return a manifest as a watch of the controller shows it: stamped, and decoded to its kind."""
+    if manifest["kind"] in READ:
+        return READ[manifest["kind"]](manifest)
     return typed(TYPES[manifest["kind"]], manifest | {"metadata": STAMPED | manifest["metadata"]})
 
 
@@ -64,6 +70,10 @@ class World:
             case "PeerAuthentication":
                 found = None if now is None else of_peer_authentication(now)
                 self.planner.inputs.peer_authentications.put((namespace, name), found)
+            case "WorkloadEntry":
+                self.planner.inputs.workloads.put(("WorkloadEntry", namespace, name), now)
+            case "ServiceEntry":
+                self.planner.inputs.entries.put((namespace, name), now)
             case "FederatedService":
                 self.planner.offer_changed(name, now)
 

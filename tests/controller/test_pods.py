@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from meshfed.kube import reflector
-from tests.builders import host, mesh_federation, pod, service
+from tests.builders import host, mesh_federation, pod, service, workload_entry
 from tests.controller.meshes import Mesh, federated, meshes, with_gateway
 from tests.waiting import eventually
 
@@ -37,6 +37,17 @@ async def test_who_serves_an_export_is_who_answers_for_the_import() -> None:
         await accepts(east, "two")
 
 
+async def test_a_virtual_machine_answers_for_an_export_too() -> None:
+    async with federated("east", "west", services=EXPORTING) as (east, west):
+        await west.apply(workload_entry("vm", "ratings", account="vm"))
+        await accepts(east, "vm")
+        assert west.condition("MeshFederation", "west", "ExportsReady") == ("True", "Exporting")
+        await west.apply(pod("ratings-1", "ratings", account="one"))
+        await accepts(east, "one", "vm")
+        await west.delete("WorkloadEntry", "vm", namespace="default")
+        await accepts(east, "one")
+
+
 async def test_a_service_that_is_scaled_to_zero_is_not_opened_to_everybody() -> None:
     async with federated("east", "west", services=EXPORTING) as (east, west):
         await west.apply(pod("ratings-1", "ratings", account="one"))
@@ -63,6 +74,7 @@ async def test_where_pods_may_not_be_read_all_else_goes_on(
     async with meshes("east") as (east,):
         forbidden = east.server.fail(verb="list", resource="pods", status=403, times=1000)
         await east.apply(mesh_federation("east"), service("a", exported=True), pod("a-1", "a", sidecar=False))
+        await east.apply(workload_entry("vm", "a"))
         with caplog.at_level(logging.WARNING):
             await east.start()
             await east.ready()

@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from meshfed_sandbox.dataplane.network import inside
+from tests.builders import workload_entry
 from tests.e2e.mutated import metrics, plaintext, stranger
 from tests.e2e.probes import fronting, only, run
 from tests.sandbox.dataplane.world import Answer, MeshWorld, World
@@ -85,6 +86,26 @@ async def test_who_answers_under_another_account_is_refused_until_it_is_announce
     assert entry["spec"]["subjectAltNames"] == ["spiffe://cluster.local/ns/bookinfo/sa/usurper"]
     await _move(world.west, "echo", "echo")
     await world.east.until(HTTP, from_="caller", mesh="west")
+
+
+async def test_a_virtual_machine_answers_under_its_own_account(world: World) -> None:
+    """Here a Pod that the Service does not select stands for it, with a WorkloadEntry that states no tlsMode."""
+    ports = [{"name": name, "port": number} for name, number in PORTS.items()]
+    await run(world.west, "machine", image="echo", account="machine", ports=PORTS)
+    await world.west.apply(fronting("machine", *ports, pods="machine"))
+    await world.west.plane.settled()
+    place = world.west.plane.pod("bookinfo", "machine").place
+    assert place is not None
+    await world.west.apply(workload_entry("vm.bookinfo", "echo", account="machine", address=place.address))
+
+    async def by_both() -> bool:
+        answers = [await world.east.request(HTTP, from_="caller") for _ in range(20)]
+        return {one.pod.partition("-")[0] for one in answers} == {"echo", "machine"}
+
+    await eventually(by_both, what="the Pods and the machine answer, and nobody else")
+    said = await world.west.condition("MeshFederation", "west", "ExportsReady")
+    assert said.startswith("True"), said
+    await world.west.delete("WorkloadEntry", "vm")
 
 
 async def _refused_certificates(world: World, host: str) -> int:

@@ -12,7 +12,7 @@ from meshfed.model.offers import TLS_MODE
 from meshfed.plan import Ref
 from meshfed.plan.foreign_service_entries import ForeignServiceEntry
 from meshfed.plan.values import THIS
-from meshfed.plan.workloads import of_entry
+from meshfed.plan.workloads import of_endpoints, of_entry
 from tests.builders import EXPORTED, federated_service, mesh_federation, namespace, pod, remote_mesh, service
 from tests.world import World
 
@@ -106,6 +106,7 @@ entries = st.tuples(
         selector=st.sampled_from([{}, {"app": "a"}, {"app": "b"}, {"v": "1"}]),
         hosts=st.sampled_from([(), ("a.default.svc.cluster.local",), ("*.local", "b.default.svc.cluster.local")]),
         visible_in=st.sampled_from([None, (), ("default",)]),
+        endpoints=st.sampled_from([(), of_endpoints([{"address": "192.0.2.9", "serviceAccount": "three"}])]),
     ),
 )
 virtual_machines = st.tuples(
@@ -114,7 +115,7 @@ virtual_machines = st.tuples(
     | st.builds(
         lambda labels, account: of_entry({"spec": {"labels": labels, "serviceAccount": account}}),
         st.sampled_from([{"app": "a"}, {"app": "b", "v": "1"}, {"app": "gateway"}, {"app": "a", TLS_MODE: "istio"}]),
-        st.sampled_from(["one", "two"]),
+        st.sampled_from(["one", "two", ""]),
     ),
 )
 peer_authentications = st.tuples(
@@ -137,7 +138,7 @@ changes = st.lists(
     | st.tuples(st.just("entry"), entries)
     | st.tuples(st.just("vm"), virtual_machines)
     | st.tuples(st.just("mtls"), peer_authentications)
-    | st.tuples(st.just("listed"), st.just((("", "pods"), None))),
+    | st.tuples(st.just("listed"), st.tuples(st.just(("", "pods")), st.booleans())),
     min_size=1,
     max_size=30,
 )
@@ -156,7 +157,7 @@ def change_beside(world: World, action: str, place: tuple[str, str], value: Any)
         case "mtls":
             world.planner.inputs.peer_authentications.put(place, value)
         case _:
-            world.planner.inputs.pods_listed.put(THIS, value=True)
+            world.planner.inputs.pods_listed.put(THIS, value)
 
 
 def ref_of(given: Manifest) -> Ref:

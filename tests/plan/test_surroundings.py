@@ -8,7 +8,8 @@ import pytest
 
 from meshfed.plan import ImportKey
 from meshfed.plan.foreign_service_entries import ForeignServiceEntry, of_service_entry
-from tests.builders import federated_service, mesh_federation, namespace, pod, remote_mesh, service
+from meshfed.plan.values import THIS
+from tests.builders import federated_service, mesh_federation, namespace, pod, remote_mesh, service, workload_entry
 from tests.world import World
 
 RECORD = "ratings.default.svc.cluster.local.west"
@@ -120,6 +121,18 @@ def test_local_pods_without_a_sidecar_are_not_made_to_speak_mtls() -> None:
     assert world.carriers == []
     world.put(remote_mesh(**MERGE))
     assert (reason(world), len(world.carriers)) == ("Accepted", 1)
+
+
+def test_a_local_virtual_machine_with_an_account_speaks_mtls() -> None:
+    world = World(
+        mesh_federation(), remote_mesh(**ROUTER, **MERGE), federated_service("west", "ratings"), service("ratings")
+    )
+    world.put(workload_entry("vm", "ratings", account="vm"))
+    assert (reason(world), len(world.carriers)) == ("Accepted", 2)
+    world.put(workload_entry("vm", "ratings"))
+    assert (reason(world), world.carriers) == ("PlaintextEndpoints", [])
+    world.planner.inputs.pods_listed.put(THIS, value=False)
+    assert reason(world) == "PlaintextEndpoints"
 
 
 def test_a_service_entry_that_would_take_the_endpoints_too_is_in_the_way() -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from meshfed.model.offers import MAX_IDENTITIES
+from meshfed.model.offers import MAX_IDENTITIES, TLS_MODE
 from meshfed.plan import ExportKey, MeshStatusKey
-from meshfed.plan.workloads import of_entry
-from tests.builders import EXPORTED, host, mesh_federation, pod, service
+from meshfed.plan.values import THIS
+from tests.builders import EXPORTED, host, mesh_federation, pod, service, service_entry, workload_entry
 from tests.world import World
 
 ACCOUNT = "spiffe://cluster.local/ns/default/sa/"
@@ -59,13 +59,84 @@ def test_nobody_is_announced_where_not_everybody_can_be() -> None:
     assert told(world) == ()
     assert len(told(world.remove(crowd[0]))) == MAX_IDENTITIES
     # A virtual machine: it serves too, and nobody knows as whom.
-    spec: dict[str, Any] = {"labels": {"app": "a"}}
-    entry = {"spec": spec, "metadata": {"labels": {"security.istio.io/tlsMode": "istio"}}}
-    world.planner.inputs.workloads.put(("WorkloadEntry", "default", "vm"), of_entry(entry))
+    in_mesh = {TLS_MODE: "istio"}
+    world.put(workload_entry("vm", "a", labels=in_mesh))
     assert told(world) == ()
-    spec["serviceAccount"] = "s01"
-    world.planner.inputs.workloads.put(("WorkloadEntry", "default", "vm"), of_entry(entry))
+    world.put(workload_entry("vm", "a", account="s01", labels=in_mesh))
     assert len(told(world)) == MAX_IDENTITIES
+
+
+@pytest.mark.parametrize(
+    ("labels", "spec", "announced"),
+    [
+        ({}, {"account": "vm"}, True),
+        ({TLS_MODE: "istio"}, {"account": "vm"}, True),
+        ({TLS_MODE: "disabled"}, {"account": "vm"}, False),
+        ({TLS_MODE: ""}, {"account": "vm"}, False),
+        ({}, {"account": "vm", "labels_": {"app": "a", TLS_MODE: "disabled"}}, False),
+        ({TLS_MODE: "istio"}, {"account": "vm", "labels_": {"app": "a", TLS_MODE: "disabled"}}, True),
+        ({"app": "a"}, {"account": "vm", "labels_": {"app": "elsewhere"}}, True),
+        ({}, {"account": "vm", "address": ""}, True),
+        ({}, {"account": "vm", "address": "2001:db8::7"}, True),
+        ({}, {}, False),
+    ],
+)
+def test_a_virtual_machine_with_an_account_is_in_the_mesh(
+    labels: dict[str, str], spec: dict[str, Any], announced: bool
+) -> None:
+    """Unless a label says otherwise, as istiod's ``getTLSModeFromWorkloadEntry`` has it: one of its metadata first."""
+    fields = {key.rstrip("_"): value for key, value in spec.items() if key != "labels_"}
+    entry = workload_entry("vm", "a", labels=labels, **fields)
+    entry["spec"]["labels"] = spec.get("labels_", {"app": "a"})
+    world = World(mesh_federation(), service("a", exported=True), entry)
+    assert told(world) == ((ACCOUNT + "vm",) if announced else ())
+    exports = "True Exporting" if announced else "False NoMeshEndpoints"
+    assert world.conditions("MeshFederation", "east")["ExportsReady"] == exports
+    world.put(pod("a-1", app="a", account="one"))
+    assert told(world) == (ACCOUNT + "one", *((ACCOUNT + "vm",) if announced else ()))
+
+
+@pytest.mark.parametrize("address", ["vm.example.com", "unix:///run/app.sock"])
+def test_a_virtual_machine_without_an_ip_is_behind_no_service(address: str) -> None:
+    world = World(mesh_federation(), service("a", exported=True), workload_entry("vm", "a", address=address))
+    assert told(world) == ()
+    assert world.conditions("MeshFederation", "east")["ExportsReady"] == "True Exporting"
+
+
+def test_a_virtual_machine_is_behind_no_headless_service() -> None:
+    world = World(mesh_federation(), service("a", exported=True, clusterIP="None"))
+    world.put(pod("a-1", app="a", account="one"), workload_entry("vm", "a", account="vm"))
+    assert told(world) == (ACCOUNT + "one",)
+    assert told(world.put(service("a", exported=True))) == (ACCOUNT + "one", ACCOUNT + "vm")
+
+
+def test_where_pods_may_not_be_read_virtual_machines_are_not_all_there_may_be() -> None:
+    """Their accounts alone would have importers refuse the Pods beside them."""
+    machine, bare = workload_entry("vm", "a", account="vm"), workload_entry("other", "b")
+    world = World(mesh_federation(), service("a", exported=True), service("b", exported=True), machine, bare)
+    assert world.conditions("MeshFederation", "east")["ExportsReady"] == "False NoMeshEndpoints"
+    world.planner.inputs.pods_listed.put(THIS, value=False)
+    assert (told(world, "a"), told(world, "b")) == ((), ())
+    assert world.conditions("MeshFederation", "east")["ExportsReady"] == "True Exporting"
+    world.planner.inputs.pods_listed.put(THIS, value=True)
+    assert told(world) == (ACCOUNT + "vm",)
+
+
+@pytest.mark.parametrize("where", ["endpoints", "workloadSelector"])
+def test_what_a_service_entry_adds_to_a_service_serves_it_too(where: str) -> None:
+    """Where it has the Service's host and is in its namespace."""
+    machine = workload_entry("vm", "machine", account="vm")
+    spec: dict[str, Any] = {"workloadSelector": {"labels": {"app": "machine"}}}
+    if where == "endpoints":
+        spec = {"endpoints": [machine["spec"], {"address": "vm.example.com", "serviceAccount": "other"}]}
+    elsewhere = service_entry("elsewhere", host("a"), namespace="other", endpoints=[machine["spec"]])
+    other = service_entry("another", host("c"), namespace="default", **spec)
+    world = World(mesh_federation(), service("a", exported=True), service("b", exported=True), machine)
+    world.put(elsewhere, other, pod("a-1", app="a", account="one"))
+    assert told(world) == (ACCOUNT + "one",)
+    added = service_entry("added", host("a"), namespace="default", **spec)
+    assert told(world.put(added)) == (ACCOUNT + "one", ACCOUNT + "vm")
+    assert told(world.remove(added)) == (ACCOUNT + "one",)
 
 
 def test_an_export_that_no_sidecar_serves_is_pointed_out_and_stays() -> None:

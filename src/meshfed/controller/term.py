@@ -139,6 +139,7 @@ class Term:
             tasks.create_task(self._feed.run())
             tasks.create_task(self._inputs.run())
             await self._inputs.wait_synced(not_ready)
+            self._planner.inputs.pods_listed.put(THIS, self._inputs.pods.synced)
             if options.read_pods:
                 tasks.create_task(self._when_pods_are_listed())
             if options.read_pods and not self._inputs.pods.synced:

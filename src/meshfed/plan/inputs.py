@@ -28,6 +28,7 @@ class ClusterInputs:
         self.workloads = Distinct[Ref, Workload, Sort](graph, _sort_of)
         """Pods, and WorkloadEntries that are not ours."""
         self.pods_listed = Input[str, bool](graph, "whether all Pods are known in")
+        """False where they may not be read, or are not to be."""
         self.rules = Input[Place, str](graph, "DestinationRule")
         """Those that are not ours: the host that each is for."""
         self.entries = Input[Place, ForeignServiceEntry](graph, "ServiceEntry")

@@ -37,8 +37,8 @@ def local_mesh(federation: Manifest | None = None) -> LocalMesh:
 class World:
     """Change it, ``settle``, and look at what there is."""
 
-    def __init__(self, *objects: Manifest) -> None:
-        self.planner = Planner(Settings())
+    def __init__(self, *objects: Manifest, settings: Settings | None = None) -> None:
+        self.planner = Planner(settings or Settings())
         self.outputs: dict[Key, Outputs] = {}
         self.put(*objects)
 

@@ -59,6 +59,7 @@ class Term:
                 metrics_port=options.metrics.port,
                 health_port=options.health.port,
                 probing=options.probe,
+                account=options.account,
             ),
             on_dirty=dirty.set,
             on_failed=lambda subject, error: faults.derived(subject, error, partial(planner.again, subject)),

@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from meshfed.api.core import Namespace, Pod, Service
+from meshfed.api.core import EndpointSlice, Namespace, Pod, Service
 from meshfed.api.v1alpha1 import FederatedService, MeshFederation, RemoteMesh
 from meshfed.istio.peer_authentications import of_peer_authentication
 from meshfed.kube import Manifest
 from meshfed.model.meshes import LocalMesh
 from meshfed.plan import ImportKey, Key, Outputs, Planner, Settings, StatusUpdate, meshes
+from meshfed.plan.endpoint_slices import is_by_hand, of_slice
 from meshfed.plan.foreign_service_entries import of_service_entry
 from meshfed.plan.workloads import of_entry, of_pod
 from tests.builders import mesh_federation, typed
 
 READ: dict[str, Callable[[Manifest], Any]] = {"ServiceEntry": of_service_entry, "WorkloadEntry": of_entry}
 """Kinds that are read as they are, whatever they say."""
-TYPES = {kind.__name__: kind for kind in (FederatedService, MeshFederation, Namespace, Pod, RemoteMesh, Service)}
+TYPES = {
+    kind.__name__: kind
+    for kind in (EndpointSlice, FederatedService, MeshFederation, Namespace, Pod, RemoteMesh, Service)
+}
 STAMPED = {"creationTimestamp": "2026-01-01T00:00:00Z", "generation": 1}
 """What an API server adds to the metadata of an object."""
 
@@ -70,6 +74,9 @@ class World:
             case "PeerAuthentication":
                 found = None if now is None else of_peer_authentication(now)
                 self.planner.inputs.peer_authentications.put((namespace, name), found)
+            case "EndpointSlice":
+                seen = now is not None and is_by_hand(now.metadata.labels)
+                self.planner.inputs.slices.put((namespace, name), of_slice(now) if seen else None)
             case "WorkloadEntry":
                 self.planner.inputs.workloads.put(("WorkloadEntry", namespace, name), now)
             case "ServiceEntry":

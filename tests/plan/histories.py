@@ -10,6 +10,7 @@ from meshfed.istio.peer_authentications import PeerAuthentication
 from meshfed.kube import Manifest
 from meshfed.model.offers import TLS_MODE
 from meshfed.plan import Ref
+from meshfed.plan.endpoint_slices import Backing
 from meshfed.plan.foreign_service_entries import ForeignServiceEntry
 from meshfed.plan.values import THIS
 from meshfed.plan.workloads import of_endpoints, of_entry
@@ -92,6 +93,7 @@ pods = st.builds(
     app=st.sampled_from(["a", "b", "gateway"]),
     account=st.sampled_from(["one", "two"]),
     sidecar=mostly(True, False, False),
+    address=st.sampled_from(["", "10.0.0.1", "10.0.0.2"]),
     labels=st.sampled_from([{}, {"v": "1"}]),
     ready=st.booleans(),
     phase=mostly("Running", "Succeeded"),
@@ -129,6 +131,16 @@ peer_authentications = st.tuples(
         ports=st.sampled_from([{}, {80: "DISABLE"}, {15443: "DISABLE"}]),
     ),
 )
+slices = st.tuples(
+    st.sampled_from([("default", "x"), ("default", "y")]),
+    st.none()
+    | st.builds(
+        Backing,
+        st.sampled_from([("default", "a"), ("default", "b")]),
+        pods=st.sampled_from([(), (("default", "p1"),), (("default", "p2"), ("istio-system", "p1"))]),
+        addresses=st.sampled_from([(), ("10.0.0.1",), ("10.0.0.1", "192.0.2.7")]),
+    ),
+)
 resolutions = st.tuples(st.just("gw.example"), st.sampled_from([(), ("192.0.2.7",), ("192.0.2.8", "192.0.2.7")]))
 objects = st.one_of(services, offers, services, offers, services, offers, remotes, meshes, namespaces, pods)
 changes = st.lists(
@@ -138,6 +150,7 @@ changes = st.lists(
     | st.tuples(st.just("entry"), entries)
     | st.tuples(st.just("vm"), virtual_machines)
     | st.tuples(st.just("mtls"), peer_authentications)
+    | st.tuples(st.just("slice"), slices)
     | st.tuples(st.just("listed"), st.tuples(st.just(("", "pods")), st.booleans())),
     min_size=1,
     max_size=30,
@@ -152,6 +165,8 @@ def change_beside(world: World, action: str, place: tuple[str, str], value: Any)
             world.planner.inputs.rules.put(place, value or None)
         case "entry":
             world.planner.inputs.entries.put(place, value)
+        case "slice":
+            world.planner.inputs.slices.put(place, value)
         case "vm":
             world.planner.inputs.workloads.put(("WorkloadEntry", *place), value)
         case "mtls":

@@ -100,7 +100,8 @@ def controller(
         The name of the ServiceAccount that the controller runs as: by its identity remotes know this mesh. Without it:
         the one that the pod's token is of, then federation-controller.
     read_pods
-        Watch Pods, to tell remotes which identities serve an export, and see exports without a sidecar.
+        Watch Pods, and EndpointSlices of Services without a selector, to tell remotes which identities serve an export,
+        and see exports without a sidecar.
     probe
         Prove, by TLS handshakes without a credential, that what is imported is answered, and by whom.
     trust_bundle

@@ -165,7 +165,7 @@ REASONS: Final[dict[Reason, str]] = {
     Reason.HOST_TAKEN: "Another Service is exported under the same host; the message names it.",
     Reason.NAME_TOO_LONG: "The OpenShift router cannot serve the host: a DNS label of its SNI would be over 63 characters.",
     Reason.NO_SERVICE: "There is no Service of the ServiceExport's name.",
-    Reason.NO_MESH_ENDPOINTS: "No pod behind the exported Service has a sidecar, so the gateway cannot reach any; it is exported all the same.",
+    Reason.NO_MESH_ENDPOINTS: "No endpoint of the exported Service has a sidecar, so the gateway cannot reach any; it is exported all the same.",
     Reason.MTLS_DISABLED: "A PeerAuthentication, which the message names, turns mTLS off (`DISABLE`), without which nothing passes from mesh to mesh. An export leaves the ports out that are served so; an import is not written where clients would speak plaintext to the remote's gateway; with mTLS off in the whole mesh, remotes are not reached, nor is this mesh's discovery service.",
     Reason.HIDDEN_FROM_GATEWAY: "The exported Service's annotation `networking.istio.io/exportTo` leaves the gateway's namespace out, so the gateway passes no calls on to it; it is exported all the same.",
     Reason.ROUTE_NOT_ADMITTED: "The OpenShift router refuses a Route, so that what it leads to cannot be reached; the message has the Route and what the router says.",

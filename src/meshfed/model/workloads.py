@@ -27,6 +27,13 @@ class Workload(msgspec.Struct, frozen=True, weakref=True):
         return selector.items() <= dict(self.labels).items()
 
 
+class Located(msgspec.Struct, frozen=True, gc=False):
+    """A workload that is not alone in being like this, and its IP; empty where it has none, or that does not matter."""
+
+    workload: Workload
+    address: str = ""
+
+
 class Serving(msgspec.Struct, frozen=True):
     """What is behind a Service: the accounts of those in the mesh, and whether there are any in it, or outside it.
 

@@ -17,6 +17,7 @@ from meshfed.model.names import ServiceHost
 from meshfed.model.offers import TLS_MODE
 from meshfed.model.workloads import Serving, Workload
 from meshfed.plan import meshes
+from meshfed.plan.endpoint_slices import EndpointSlices
 from meshfed.plan.foreign_service_entries import ForeignServiceEntries, selected_by
 from meshfed.plan.inputs import ClusterInputs, Sort
 from meshfed.plan.values import THIS, Place, Ref
@@ -45,6 +46,7 @@ class LocalServices:
     def __init__(self, graph: Graph, inputs: ClusterInputs, rivals: ForeignServiceEntries) -> None:
         self._inputs = inputs
         self._rivals = rivals
+        self._slices = EndpointSlices(graph, inputs.slices, inputs.workloads_in)
         self.services = Derived[Place, Local](graph, self.LOCAL, self._local, over=[inputs.services])
         self.by_host = Index(graph, "the local Service of", self.services, _host_of, perhaps=self._perhaps_of)
         self.selecting = SubsetIndex[Place](
@@ -82,6 +84,9 @@ class LocalServices:
         # Istio adds WorkloadEntries to no headless Service (istiod, ``serviceInstancesFromWorkloadInstances``).
         found = [one for one in self._selected(context, local.selects) if not (one.is_entry and local.service.headless)]
         found += self._of_service_entries(context, local.service.host)
+        # Where Pods may not be read, nobody can say of an address that it is none's.
+        if local.selects is None and context.get(self._inputs.pods_listed, THIS) is not False:
+            found += self._slices.behind(context, place)
         if not found:
             return None
         # Beside what is no Pod there may be Pods that may not be read.

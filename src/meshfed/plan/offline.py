@@ -17,6 +17,7 @@ from meshfed.api.v1alpha1 import (
     MeshFederation,
     RemoteMesh,
 )
+from meshfed.derive import Input
 from meshfed.federation.imports import record_name
 from meshfed.federation.ledger import Ledger
 from meshfed.federation.withdrawals import Guard
@@ -25,7 +26,8 @@ from meshfed.istio.peer_authentications import PeerAuthentication
 from meshfed.model.meshes import LocalMesh, Remote
 from meshfed.model.offers import Offer
 from meshfed.model.reasons import Decision, Reason
-from meshfed.model.workloads import Workload
+from meshfed.model.workloads import Located
+from meshfed.plan.endpoint_slices import Backing
 from meshfed.plan.foreign_service_entries import ForeignServiceEntry
 from meshfed.plan.keys import ExportKey, Key, OfferKey, mark_origin
 from meshfed.plan.planner import Planner
@@ -44,8 +46,9 @@ _CONNECTED: Final = RemoteConnection(
 class PlanInputs(msgspec.Struct, frozen=True):
     """A cluster's objects, and what remotes offer: what is recorded already, and what is to be added to that.
 
-    ``workloads`` are Pods, and WorkloadEntries that are not ours. Of other DestinationRules ``rules`` has the host, of
-    other ServiceEntries ``entries`` and of other PeerAuthentications ``peer_authentications`` what of them
+    ``workloads`` are Pods, and WorkloadEntries that are not ours, ``slices`` EndpointSlices that do not follow from a
+    selector. Of other DestinationRules ``rules`` has the host, of other ServiceEntries ``entries`` and of other
+    PeerAuthentications ``peer_authentications`` what of them
     matters, each under namespace and name. ``gateways`` pairs the number of each existing Gateway with its hosts;
     ``service_exports`` are namespaces and names; ``offers`` is all that a remote offers, where that is known.
     """
@@ -55,7 +58,8 @@ class PlanInputs(msgspec.Struct, frozen=True):
     namespaces: tuple[Namespace, ...] = ()
     services: tuple[Service, ...] = ()
     service_exports: tuple[tuple[str, str], ...] = ()
-    workloads: tuple[tuple[Ref, Workload], ...] = ()
+    workloads: tuple[tuple[Ref, Located], ...] = ()
+    slices: tuple[tuple[Place, Backing], ...] = ()
     rules: tuple[tuple[Place, str], ...] = ()
     entries: tuple[tuple[Place, ForeignServiceEntry], ...] = ()
     peer_authentications: tuple[tuple[Place, PeerAuthentication], ...] = ()
@@ -107,12 +111,16 @@ def feed(planner: Planner, inputs: PlanInputs) -> None:
         planner.service_export_changed(*place, 1)
     for (kind, in_namespace, name), workload in inputs.workloads:
         planner.inputs.workloads.put((kind, in_namespace, name), workload)
+    beside: list[tuple[Input[Place, Any], tuple[tuple[Place, Any], ...]]] = [
+        (planner.inputs.slices, inputs.slices),
+        (planner.inputs.entries, inputs.entries),
+        (planner.inputs.peer_authentications, inputs.peer_authentications),
+    ]
+    for into, values in beside:
+        for place, value in values:
+            into.put(place, value)
     for rule, host in inputs.rules:
         planner.inputs.rules.put(rule, host or None)
-    for place, entry in inputs.entries:
-        planner.inputs.entries.put(place, entry)
-    for place, found in inputs.peer_authentications:
-        planner.inputs.peer_authentications.put(place, found)
     for record in inputs.records:
         planner.offer_changed(record.metadata.name, record)
     for index, hosts in inputs.gateways:

@@ -336,8 +336,8 @@ def exports_ready(facts: ExportFacts) -> Condition:
             ConditionType.EXPORTS_READY,
             holds=False,
             reason=Reason.NO_MESH_ENDPOINTS,
-            message=f"no pod behind {listed(no_sidecar)} has a sidecar, so the gateway cannot reach any; have sidecars "
-            "injected, or do not export them",
+            message=f"no endpoint of {listed(no_sidecar)} has a sidecar, so the gateway cannot reach any; have "
+            "sidecars injected, or do not export them",
         )
     plaintext = facts.left_out.get(Reason.MTLS_DISABLED)
     if plaintext:

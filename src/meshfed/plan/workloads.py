@@ -15,7 +15,7 @@ from meshfed.api.core import Container, Pod
 from meshfed.model.imports import LocalPort
 from meshfed.model.meshes import is_ip
 from meshfed.model.offers import TLS_MODE
-from meshfed.model.workloads import Workload
+from meshfed.model.workloads import Located, Workload
 
 _FINISHED: Final = frozenset({"Succeeded", "Failed"})
 _DEFAULT_ACCOUNT: Final = "default"
@@ -24,25 +24,26 @@ _MTLS: Final = "istio"
 _alike: WeakKeyDictionary[Workload, ref[Workload]] = WeakKeyDictionary()
 
 
-def of_pod(pod: Pod) -> Workload:
+def of_pod(pod: Pod) -> Located:
     """Return what matters of a Pod; one that has finished is nothing any more, and has no labels.
 
     It counts from when it exists, not from when it is ready, so that who serves a host is announced before it does.
     Its label alone says whether it takes mTLS (istiod, ``PodTLSMode``).
     """
     if pod.status.phase in _FINISHED:
-        return _kept(Workload())
+        return Located(_kept(Workload()))
     ready = any(condition.type == "Ready" and condition.status == "True" for condition in pod.status.conditions)
-    return _workload(
+    workload = _workload(
         pod.metadata.labels,
         account=pod.spec.service_account_name or _DEFAULT_ACCOUNT,
         in_mesh=pod.metadata.labels.get(TLS_MODE) == _MTLS,
         ready=ready and not pod.metadata.deletion_timestamp,
         ports=_named_ports((*pod.spec.containers, *filter(_is_sidecar, pod.spec.init_containers))),
     )
+    return Located(workload, pod.status.pod_ip)
 
 
-def of_entry(entry: Mapping[str, Any]) -> Workload:
+def of_entry(entry: Mapping[str, Any]) -> Located:
     """Return what matters of a WorkloadEntry, as plain data.
 
     Its labels are those of its metadata, then those of its spec (istiod, ``ConvertWorkloadEntry``). At a host name or
@@ -50,8 +51,8 @@ def of_entry(entry: Mapping[str, Any]) -> Workload:
     """
     spec = _mapping(entry.get("spec"))
     if not _is_reached_by_ip(spec):
-        return _kept(Workload())
-    return _of_entry(spec, _mapping(_mapping(entry.get("metadata")).get("labels")))
+        return Located(_kept(Workload()))
+    return Located(_of_entry(spec, _mapping(_mapping(entry.get("metadata")).get("labels"))))
 
 
 def of_endpoints(endpoints: object) -> tuple[Workload, ...]:

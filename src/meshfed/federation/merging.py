@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from meshfed.federation.import_limit import standing
+from meshfed.federation.imports import unidentified
 from meshfed.federation.ports import LeftOut, all_left_out, without
 from meshfed.model.imports import Backend, Import, LocalService
 from meshfed.model.meshes import Remote
@@ -36,6 +37,8 @@ class Candidate(msgspec.Struct, frozen=True):
     first_offered: str = ""
     export_to: tuple[str, ...] = ("*",)
     outlier_detection: dict[str, str | int | bool] | None = None
+    unidentified: bool = False
+    """Whether nobody says who serves it, and somebody has to where it joins a local Service."""
     reason: Reason = Reason.ACCEPTED
     local: LocalService | None = None
     """The local Service that it joins."""
@@ -78,8 +81,11 @@ def merge(host: str, candidates: Iterable[Candidate]) -> Merged:
     order = sorted(candidates, key=_precedence)
     joined: list[Candidate] = []
     decisions: dict[str, Decision] = {}
+    others_stated = any(one.local is not None and one.offer.identities for one in order)
     for candidate in order:
         joining = _joining(host, joined, candidate)
+        if isinstance(joining, Candidate) and joining.local is not None and joining.unidentified and others_stated:
+            joining = unidentified(candidate.remote, host)
         if isinstance(joining, Candidate):
             joined.append(joining)
         decisions[candidate.record] = joining.accepted(host) if isinstance(joining, Candidate) else joining

@@ -129,6 +129,7 @@ class Reason(StrEnum):
     LOCAL_SERVICE_UNUSABLE = "LocalServiceUnusable"
     ALREADY_IMPORTED = "AlreadyImported"
     IDENTITY_MISMATCH = "IdentityMismatch"
+    IDENTITY_UNKNOWN = "IdentityUnknown"
     TCP_NOT_ALLOWED = "TCPNotAllowed"
     UNRESOLVED = "Unresolved"
     # ways into remote meshes
@@ -208,6 +209,7 @@ REASONS: Final[dict[Reason, str]] = {
     Reason.LOCAL_SERVICE_UNUSABLE: "The local Service of that name cannot take endpoints from a WorkloadEntry.",
     Reason.ALREADY_IMPORTED: "The host is imported from another remote, and `merge` is not set.",
     Reason.IDENTITY_MISMATCH: "The identities that serve the host cannot be stated on a WorkloadEntry of the local Service.",
+    Reason.IDENTITY_UNKNOWN: "Nobody says who serves the host in the remote, and callers here would accept the accounts of the local Service alone: state them in `subjectAltNames` of an import rule.",
     Reason.TCP_NOT_ALLOWED: "Every port is plain TCP or of no stated protocol, no local Service has the host, and `allowTCP` is not set.",
     Reason.UNRESOLVED: "The remote's address is a host name that has not been resolved yet.",
     Reason.ANSWERED: "A handshake by every way was answered by whom it should be, with a certificate that is valid and of a trusted root.",

@@ -16,7 +16,11 @@ from meshfed.plan.foreign_service_entries import of_service_entry
 from meshfed.plan.workloads import of_entry, of_pod
 from tests.builders import mesh_federation, typed
 
-READ: dict[str, Callable[[Manifest], Any]] = {"ServiceEntry": of_service_entry, "WorkloadEntry": of_entry}
+READ: dict[str, Callable[[Manifest], Any]] = {
+    "PeerAuthentication": of_peer_authentication,
+    "ServiceEntry": of_service_entry,
+    "WorkloadEntry": of_entry,
+}
 """Kinds that are read as they are, whatever they say."""
 TYPES = {
     kind.__name__: kind
@@ -49,7 +53,7 @@ class World:
     def put(self, *objects: Manifest) -> World:
         """Create or replace objects."""
         for given in objects:
-            self._change(given, stored(given) if given["kind"] in TYPES else given)
+            self._change(given, stored(given))
         return self
 
     def remove(self, *objects: Manifest) -> World:
@@ -72,8 +76,7 @@ class World:
             case "Pod":
                 self.planner.inputs.workloads.put(("Pod", namespace, name), None if now is None else of_pod(now))
             case "PeerAuthentication":
-                found = None if now is None else of_peer_authentication(now)
-                self.planner.inputs.peer_authentications.put((namespace, name), found)
+                self.planner.inputs.peer_authentications.put((namespace, name), now)
             case "EndpointSlice":
                 seen = now is not None and is_by_hand(now.metadata.labels)
                 self.planner.inputs.slices.put((namespace, name), of_slice(now) if seen else None)

@@ -70,6 +70,22 @@ async def test_who_a_slice_names_answers_for_a_service_without_a_selector() -> N
         await accepts(east, "two")
 
 
+async def test_nobody_joins_local_pods_before_it_is_said_who_it_is() -> None:
+    async with federated("east", "west", services={"west": [service("reviews", exported=True)]}) as (east, west):
+
+        def accepted() -> tuple[str, str]:
+            return east.condition("FederatedService", f"{host('reviews')}.west", "Accepted")
+
+        await east.apply(service("reviews"), pod("reviews-1", "reviews"))
+        await eventually(lambda: accepted() == ("False", "IdentityUnknown"))
+        assert east.merged() == []
+        await west.apply(pod("reviews-1", "reviews", account="reviews"))
+        await eventually(lambda: east.merged() == [("default", "reviews")])
+        await eventually(lambda: accepted() == ("True", "Accepted"))
+        (entry,) = east.all("WorkloadEntry").values()
+        assert entry["spec"]["serviceAccount"] == "reviews"
+
+
 async def test_where_slices_may_not_be_read_all_else_goes_on(caplog: pytest.LogCaptureFixture) -> None:
     async with meshes("east") as (east,):
         east.server.fail(verb="list", resource="endpointslices.discovery.k8s.io", status=403, times=1000)

@@ -35,6 +35,7 @@ IMPORTS: list[Any] = [
     {"merge": True, "limit": 2, "allowTCP": True},
     {"limit": 1},
     {"rules": [{"action": "Deny", "hosts": ["b.*"]}, {"action": "Import", "merge": True}]},
+    {"merge": True, "rules": [{"action": "Import", "subjectAltNames": ["spiffe://cluster.local/ns/default/sa/one"]}]},
     {"rules": [{"action": "Import", "as": {"host": "{name}.{namespace}.svc.west.mesh"}}]},
     None,
 ]
@@ -86,6 +87,7 @@ offers = st.builds(
     mostly("a", "b", "b", "b", "pay", "pay", "c", "a.kube-system", "x.example.com"),
     ports=mostly(HTTP, TCP),
     first_offered=st.sampled_from(["", WEST, NORTH]),
+    identities=st.sampled_from([[], ["spiffe://cluster.local/ns/default/sa/two"]]),
 )
 pods = st.builds(
     pod,

@@ -34,6 +34,7 @@ RESOURCES = {
         Resource("", "v1", "services", "Service"),
         Resource("", "v1", "pods", "Pod"),
         Resource("", "v1", "namespaces", "Namespace", namespaced=False),
+        Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice"),
         Resource("apps", "v1", "deployments", "Deployment"),
         Resource("batch", "v1", "jobs", "Job"),
         Resource(
@@ -161,6 +162,40 @@ def pod(
     return made | {"status": {"phase": phase, "podIP": address, "conditions": conditions}}
 
 
+def endpoint_slice(
+    name: str,
+    of: str,
+    *endpoints: str,
+    managed_by: str = "",
+    ports: Mapping[str, int] | None = None,
+    address_type: str = "IPv4",
+    pods_in: str | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> Manifest:
+    """Make an EndpointSlice of the Service ``of``, ``reviews-1`` in ``default`` or ``reviews-1.bookinfo``.
+
+    An endpoint is an address, or a Pod, ``10.0.0.1=reviews-1``, of the slice's namespace or of ``pods_in``.
+    """
+    short, place = _placed(name)
+    said = {"kubernetes.io/service-name": of} | (
+        {"endpointslice.kubernetes.io/managed-by": managed_by} if managed_by else {}
+    )
+    made: list[dict[str, Any]] = []
+    for address, _, pod_name in (one.partition("=") for one in endpoints):
+        reference = {"kind": "Pod", "name": pod_name, "namespace": place if pods_in is None else pods_in}
+        made.append({"addresses": [address]} | ({"targetRef": reference} if pod_name else {}))
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": short, "namespace": place, "labels": said | dict(labels or {})},
+        "addressType": address_type,
+        "endpoints": made,
+        "ports": [
+            {"name": name, "port": number, "protocol": "TCP"} for name, number in (ports or {"http": 9080}).items()
+        ],
+    }
+
+
 def _placed(name: str) -> tuple[str, str]:
     short, _, place = name.partition(".")
     return short, place or "default"
@@ -241,6 +276,24 @@ def peer_authentication(
     }
     plain = {key: value for key, value in spec.items() if value}
     return manifest("PeerAuthentication", name, plain, namespace=namespace, creationTimestamp=created)
+
+
+def workload_entry(
+    name: str,
+    app: str = "",
+    *,
+    account: str = "",
+    address: str = "192.0.2.70",
+    labels: Mapping[str, str] | None = None,
+    **spec: Any,
+) -> Manifest:
+    """Make a WorkloadEntry that another than us wrote, ``vm-1`` in ``default`` or ``vm-1.bookinfo``, of ``app``.
+
+    ``labels`` are those of its metadata.
+    """
+    short, place = _placed(name)
+    plain = {"address": address, "labels": {"app": app or short}} | ({"serviceAccount": account} if account else {})
+    return manifest("WorkloadEntry", short, plain | spec, namespace=place, labels=labels)
 
 
 # --- our own kinds

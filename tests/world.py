@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from meshfed.api.core import Namespace, Pod, Service
+from meshfed.api.core import EndpointSlice, Namespace, Pod, Service
 from meshfed.api.v1alpha1 import FederatedService, MeshFederation, RemoteMesh
 from meshfed.istio.peer_authentications import of_peer_authentication
 from meshfed.kube import Manifest
 from meshfed.model.meshes import LocalMesh
 from meshfed.plan import ImportKey, Key, Outputs, Planner, Settings, StatusUpdate, meshes
+from meshfed.plan.endpoint_slices import is_by_hand, of_slice
 from meshfed.plan.foreign_destination_rules import ForeignDestinationRule, of_destination_rule
-from meshfed.plan.workloads import of_pod
+from meshfed.plan.foreign_service_entries import of_service_entry
+from meshfed.plan.workloads import of_entry, of_pod
 from tests.builders import mesh_federation, typed
 
-TYPES = {kind.__name__: kind for kind in (FederatedService, MeshFederation, Namespace, Pod, RemoteMesh, Service)}
+READ: dict[str, Callable[[Manifest], Any]] = {
+    "PeerAuthentication": of_peer_authentication,
+    "ServiceEntry": of_service_entry,
+    "WorkloadEntry": of_entry,
+}
+"""Kinds that are read as they are, whatever they say."""
+TYPES = {
+    kind.__name__: kind
+    for kind in (EndpointSlice, FederatedService, MeshFederation, Namespace, Pod, RemoteMesh, Service)
+}
 STAMPED = {"creationTimestamp": "2026-01-01T00:00:00Z", "generation": 1}
 """What an API server adds to the metadata of an object."""
 
 
 def stored(manifest: Manifest) -> Any:
     """Return a manifest as a watch of the controller shows it: stamped, and decoded to its kind."""
+    if manifest["kind"] in READ:
+        return READ[manifest["kind"]](manifest)
     return typed(TYPES[manifest["kind"]], manifest | {"metadata": STAMPED | manifest["metadata"]})
 
 
@@ -37,15 +51,15 @@ def rule_of_others(host: str, *, created: str = "", **spec: Any) -> ForeignDesti
 class World:
     """Change it, ``settle``, and look at what there is."""
 
-    def __init__(self, *objects: Manifest) -> None:
-        self.planner = Planner(Settings())
+    def __init__(self, *objects: Manifest, settings: Settings | None = None) -> None:
+        self.planner = Planner(settings or Settings())
         self.outputs: dict[Key, Outputs] = {}
         self.put(*objects)
 
     def put(self, *objects: Manifest) -> World:
         """Create or replace objects."""
         for given in objects:
-            self._change(given, stored(given) if given["kind"] in TYPES else given)
+            self._change(given, stored(given))
         return self
 
     def remove(self, *objects: Manifest) -> World:
@@ -68,8 +82,14 @@ class World:
             case "Pod":
                 self.planner.inputs.workloads.put(("Pod", namespace, name), None if now is None else of_pod(now))
             case "PeerAuthentication":
-                found = None if now is None else of_peer_authentication(now)
-                self.planner.inputs.peer_authentications.put((namespace, name), found)
+                self.planner.inputs.peer_authentications.put((namespace, name), now)
+            case "EndpointSlice":
+                seen = now is not None and is_by_hand(now.metadata.labels)
+                self.planner.inputs.slices.put((namespace, name), of_slice(now) if seen else None)
+            case "WorkloadEntry":
+                self.planner.inputs.workloads.put(("WorkloadEntry", namespace, name), now)
+            case "ServiceEntry":
+                self.planner.inputs.entries.put((namespace, name), now)
             case "FederatedService":
                 self.planner.offer_changed(name, now)
 

@@ -36,6 +36,7 @@ EAST = LocalMesh(
     gateway_port_name="tls-passthrough",
     gateway_port=15443,
     controller_selector={"app.kubernetes.io/name": "federation-controller"},
+    identity=SpiffeID.of_workload("cluster.local", "istio-system", "federation-controller-east"),
 )
 EAST_BEHIND_ROUTER = msgspec.structs.replace(EAST, ingress_type=IngressType.OPENSHIFT_ROUTER)
 WEST = Remote(

@@ -14,6 +14,7 @@ from meshfed.api.v1alpha1 import (
     ExportRule,
     GatewayRef,
     ImportPolicy,
+    ImportRule,
     LocalIngress,
     MeshFederation,
     MeshFederationSpec,
@@ -54,7 +55,7 @@ def _remote(name: str = "west", **spec: Any) -> RemoteMesh:
     everything: dict[str, Any] = {
         "network": "west-network",
         "addresses": ("192.0.2.10",),
-        "import_": ImportPolicy(merge=True, allow_tcp=True),
+        "import_": ImportPolicy(merge=True, allow_tcp=True, rules=(ImportRule(action="Import", subject_alt_names=()),)),
         "discovery": Discovery(namespace="istio-system"),
     }
     return RemoteMesh(

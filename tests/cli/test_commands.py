@@ -58,6 +58,7 @@ def test_every_command_explains_itself(command: str) -> None:
         (["controller", "--trusted-proxy-cidrs", "10.0.0.1/8"], "--trusted-proxy-cidrs"),
         (["controller", "--kubeconfig", "/nonexistent/config"], "/nonexistent/config"),
         (["controller"], "kubeconfig"),
+        (["controller", "--service-account", "East"], "--service-account: 'East' is no name of a service account"),
         (["controller", "--meshPeers", "{}"], "--exportedServiceSet"),
         (["controller", "--meshPeers", '{"local": {"nome": "east"}}', "--exportedServiceSet", "null"], "nome"),
         (["controller", "--meshPeers", "null", "--exportedServiceSet", "null"], "local"),

@@ -19,6 +19,7 @@ from meshfed.controller.remotes.trust_bundle import CONFIG_MAPS
 from meshfed.controller.watches import (
     API_KINDS,
     CRDS,
+    ENDPOINT_SLICES,
     ISTIO_KINDS,
     NAMESPACES,
     PODS,
@@ -156,7 +157,19 @@ class World:
     """One mesh, its remotes, and its controller while that runs."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **remotes: Remote) -> None:
-        served = {*OURS.values(), *ISTIO, ROUTE, SERVICES, NAMESPACES, PODS, SERVICE_EXPORTS, EVENTS, CRDS, CONFIG_MAPS}
+        served = {
+            *OURS.values(),
+            *ISTIO,
+            ROUTE,
+            SERVICES,
+            NAMESPACES,
+            PODS,
+            ENDPOINT_SLICES,
+            SERVICE_EXPORTS,
+            EVENTS,
+            CRDS,
+            CONFIG_MAPS,
+        }
         self.cluster = Objects(served=served)
         self.remotes = remotes
         self.metrics = Metrics()

@@ -14,13 +14,14 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from meshfed.api.core import Namespace, Pod, Service
+from meshfed.api.core import EndpointSlice, Namespace, Pod, Service
 from meshfed.api.v1alpha1 import OWNER_NAMESPACE_LABEL, FederatedService, MeshFederation, RemoteMesh
 from meshfed.istio import gateway_index
 from meshfed.istio.peer_authentications import of_peer_authentication
 from meshfed.kube import Manifest
-from meshfed.model.workloads import Workload
+from meshfed.model.workloads import Located
 from meshfed.plan import PlanInputs, Settings, plan_all
+from meshfed.plan.endpoint_slices import is_by_hand, of_slice
 from meshfed.plan.foreign_destination_rules import of_destination_rule
 from meshfed.plan.foreign_service_entries import of_service_entry
 from meshfed.plan.workloads import of_entry, of_pod
@@ -51,6 +52,11 @@ def planned(mesh: Mesh, *others: Remote) -> dict[Name, Manifest]:
         namespaces=_read(mesh, Namespace, "namespaces", everywhere=True),
         services=_read(mesh, Service, "services", everywhere=True),
         workloads=tuple(_workloads(mesh)),
+        slices=tuple(
+            ((one.metadata.namespace, one.metadata.name), of_slice(one))
+            for one in _read(mesh, EndpointSlice, "endpointslices", everywhere=True)
+            if is_by_hand(one.metadata.labels)
+        ),
         rules=tuple((_name(one)[1:], of_destination_rule(one)) for one in _of_others(mesh, "destinationrules")),
         entries=tuple((_name(one)[1:], of_service_entry(one)) for one in _of_others(mesh, "serviceentries")),
         peer_authentications=tuple(
@@ -105,7 +111,7 @@ def _read(mesh: Mesh, kind: type[T], plural: str, *, everywhere: bool = False) -
     )
 
 
-def _workloads(mesh: Mesh) -> Iterator[tuple[Name, Workload]]:
+def _workloads(mesh: Mesh) -> Iterator[tuple[Name, Located]]:
     for pod in _read(mesh, Pod, "pods", everywhere=True):
         yield ("Pod", pod.metadata.namespace, pod.metadata.name), of_pod(pod)
     for entry in _of_others(mesh, "workloadentries"):

@@ -18,7 +18,7 @@ from meshfed.controller.options import Options
 from meshfed.controller.remotes import session as sessions
 from meshfed.controller.remotes.dialling import target
 from meshfed.controller.remotes.publisher import Publisher
-from meshfed.controller.watches import CRDS, NAMESPACES, PODS, ROUTE, SERVICE_EXPORTS, SERVICES, Served
+from meshfed.controller.watches import CRDS, ENDPOINT_SLICES, NAMESPACES, PODS, ROUTE, SERVICE_EXPORTS, SERVICES, Served
 from meshfed.kube import Elector, LeaseTiming, Manifest
 from meshfed.kube.events import EVENTS
 from meshfed.kube.lease import LEASES
@@ -78,7 +78,19 @@ def parts(written: dict[Name, Manifest]) -> dict[Item, Part]:
 
 def new_cluster() -> Objects:
     """A cluster with all that is needed, and nothing in it."""
-    served = {*OURS.values(), *ISTIO, ROUTE, SERVICES, NAMESPACES, PODS, SERVICE_EXPORTS, EVENTS, CRDS, LEASES}
+    served = {
+        *OURS.values(),
+        *ISTIO,
+        ROUTE,
+        SERVICES,
+        NAMESPACES,
+        PODS,
+        ENDPOINT_SLICES,
+        SERVICE_EXPORTS,
+        EVENTS,
+        CRDS,
+        LEASES,
+    }
     cluster = Objects(served=served, latency=0)  # so that what is written does not wait for all to be worked out
     cluster.put(CRDS, {"metadata": {"name": f"federatedservices.{GROUP}"}})
     return cluster

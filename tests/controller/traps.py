@@ -210,6 +210,8 @@ class Reach:
         """A value of a collection is unknown."""
         if isinstance(source, Distinct):
             self._lost(source._indexes, key)
+            for groups in source._groups:
+                self._add(node for group, node in groups.nodes.items() if group == groups._group(key))
         else:
             self._add([source.node(key)])
 

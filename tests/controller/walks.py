@@ -14,7 +14,7 @@ import msgspec
 
 from meshfed.kube import Manifest
 from meshfed.model.offers import Offer, Port
-from tests.builders import EXPORTED, SYSTEM, manifest, namespace, pod, service
+from tests.builders import EXPORTED, SYSTEM, endpoint_slice, manifest, namespace, pod, service
 
 DNS = {"gw.west.example": ("192.0.2.7", "2001:db8::7"), "gw.north.example": ("192.0.2.8",)}
 NAMESPACES = {
@@ -115,6 +115,7 @@ class _Walker:
             lambda: Put(self._service()): 6,
             self._service_gone: 3,
             lambda: Put(self._pod()): 4,
+            lambda: Put(self._slice()): 2,
             lambda: Put(self._of_others()): 3,
             self._of_others_gone: 3,
             lambda: Put(self._remote(self._one(*REMOTES))): 6,
@@ -161,7 +162,8 @@ class _Walker:
 
     def _of_others_gone(self) -> Step:
         kind, name = self._one(
-            ("Pod", self._one(*_PODS)), *((kind, "theirs") for kind in ("DestinationRule", "ServiceEntry", _MTLS))
+            *(("Pod", self._one(*_PODS)), ("EndpointSlice", "by-hand")),
+            *((kind, "theirs") for kind in ("DestinationRule", "ServiceEntry", _MTLS)),
         )
         return Delete(kind, self._one("default", "shop"), name)
 
@@ -195,9 +197,12 @@ class _Walker:
     def _pod(self) -> Manifest:
         labels = self._one({"app": "a"}, {"app": "a", "v": "1"}, {"app": "b"}, {"app": "pay"})
         sidecar = self._mostly(True, False)
-        return pod(
-            f"{self._one(*_PODS)}.{self._mostly('default', 'shop')}", account="x", sidecar=sidecar, labels=labels
-        )
+        place = f"{self._one(*_PODS)}.{self._mostly('default', 'shop')}"
+        return pod(place, account="x", sidecar=sidecar, labels=labels, address=self._one("", "10.0.0.1"))
+
+    def _slice(self) -> Manifest:
+        endpoints = self._one(["192.0.2.7"], ["10.0.0.1"], ["10.0.0.1=p1"], ["10.0.0.2=p2", "10.0.0.3=p3"])
+        return endpoint_slice(f"by-hand.{self._mostly('default', 'shop')}", self._one(*_NAMES), *endpoints)
 
     def _of_others(self) -> Manifest:
         host = self._one("a", "b.default.svc.cluster.local", "*.shop.svc.cluster.local", "*.west.example", "pay")

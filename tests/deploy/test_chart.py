@@ -358,7 +358,7 @@ def test_flags_that_go_with_permissions_and_ports_are_not_given_twice(helm_proce
     given = {argument.partition("=")[0] for argument in (*arguments(rendered(helm_process, ALL)), *FLAGS)}
     assert refused - given == {
         *("--discovery-bind-address", "--health-probe-bind-address", "--metrics-bind-address", "--namespace"),
-        *("--no-leader-elect", "--read-pods", "--probe", "--no-probe"),
+        *("--no-leader-elect", "--read-pods", "--probe", "--no-probe", "--service-account"),
     }
     for flag in refused:
         with pytest.raises(helm.HelmError, match=f"controller.extraArgs: {flag} is not for here"):

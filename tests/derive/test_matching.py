@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meshfed.derive import Context, Derived, Distinct, Graph, Input, Known, SubsetIndex, SupersetIndex, Unknown
+from meshfed.derive import ByGroup, Context, Derived, Distinct, Graph, Input, Known, SubsetIndex, SupersetIndex, Unknown
 
 KEYS = range(5)
 Items = frozenset[Any]
@@ -62,6 +62,8 @@ class World:
         self.read = Derived[int, Items](graph, "read", self._read, over=[self.selectors])
         self.carrying = SupersetIndex[Items](graph, "carrying", self.things, of_thing, perhaps=is_even, where=where)
         self.selecting = SubsetIndex[int](graph, "selecting", self.read, of_selector, perhaps=is_even, where=where)
+        self.grouped = ByGroup[bool, int, Items](graph, "grouped", self.things, is_even)
+        self.beside = Derived[int, Any](graph, "beside", self._beside, over=[self.selectors])
         self.selected = Derived[int, Items](graph, "selected", self._selected, over=[self.selectors])
         self.shared = Derived[int, Items](graph, "shared", self._shared, over=[self.selectors])
 
@@ -77,6 +79,18 @@ class World:
         self.calls.append(("shared", key))
         selector: Items | None = context.get(self.read, key)
         return None if selector is None else context.members(self.selecting, selector)
+
+    def _beside(self, context: Context, key: int) -> Any:
+        """All things of the group that a selector's own key would be in."""
+        return context.get(self.grouped, is_even(key)) if context.get(self.read, key) is not None else None
+
+    def things_beside(self, key: int) -> Any:
+        """What `_beside` should be."""
+        selector = self.truth["selectors"].get(key)
+        if selector is None or isinstance(selector, Unknown):
+            return selector
+        found = {one: value for one, value in self.truth["things"].items() if is_even(one) == is_even(key)}
+        return next((value for value in found.values() if isinstance(value, Unknown)), found)
 
     def change(self, where: str, key: int, value: Known[Items]) -> None:
         if value is None:
@@ -124,6 +138,7 @@ def agree(world: World) -> None:
     for one in KEYS:
         assert same(world.selected.get(one), world.expected(one, "things"))
         assert same(world.shared.get(one), world.expected(one, "selectors"))
+        assert same(world.beside.get(one), world.things_beside(one))
     for one, asked in world.truth["selectors"].items():
         assert not isinstance(asked, frozenset) or same(
             world.selecting.get(asked) or frozenset(), world.shared.get(one)
@@ -142,7 +157,7 @@ def test_nothing_is_remembered_of_what_is_gone(changes: list[Step]) -> None:
         world.change("things", key, None)
         world.change("selectors", key, None)
     world.graph.work(100_000)
-    assert (world.carrying.size, world.selecting.size, world.selected.size) == (0, 0, 0)
+    assert (world.carrying.size, world.selecting.size, world.selected.size, world.grouped.size) == (0, 0, 0, 0)
     for index in (world.carrying, world.selecting):
         assert not index.lost
         for sets in (index._known, index._asked):

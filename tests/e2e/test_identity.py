@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from meshfed_sandbox.dataplane.network import inside
+from tests.builders import endpoint_slice, workload_entry
 from tests.e2e.mutated import metrics, plaintext, stranger
 from tests.e2e.probes import fronting, only, run
 from tests.sandbox.dataplane.world import Answer, MeshWorld, World
@@ -85,6 +87,69 @@ async def test_who_answers_under_another_account_is_refused_until_it_is_announce
     assert entry["spec"]["subjectAltNames"] == ["spiffe://cluster.local/ns/bookinfo/sa/usurper"]
     await _move(world.west, "echo", "echo")
     await world.east.until(HTTP, from_="caller", mesh="west")
+
+
+async def test_a_virtual_machine_answers_under_its_own_account(world: World) -> None:
+    """Here a Pod that the Service does not select stands for it, with a WorkloadEntry that states no tlsMode."""
+    ports = [{"name": name, "port": number} for name, number in PORTS.items()]
+    await run(world.west, "machine", image="echo", account="machine", ports=PORTS)
+    await world.west.apply(fronting("machine", *ports, pods="machine"))
+    await world.west.plane.settled()
+    place = world.west.plane.pod("bookinfo", "machine").place
+    assert place is not None
+    await world.west.apply(workload_entry("vm.bookinfo", "echo", account="machine", address=place.address))
+
+    async def by_both() -> bool:
+        # By TCP: a connection that is kept leads to one of them.
+        answers = [await world.east.request(TCP, from_="caller") for _ in range(20)]
+        return {str(one.body).partition(" ")[2].partition("-")[0] for one in answers} == {"echo", "machine"}
+
+    await eventually(by_both, what="the Pods and the machine answer, and nobody else")
+    said = await world.west.condition("MeshFederation", "west", "ExportsReady")
+    assert said.startswith("True"), said
+    await world.west.delete("WorkloadEntry", "vm")
+
+
+async def test_a_service_without_a_selector_is_reached_where_its_slice_names_a_pod(world: World) -> None:
+    """As one whose leader is elected; one outside the mesh is not reached, and that is said."""
+    west, url = world.west, "tcp://leader.bookinfo:9001/x"
+    leader = fronting("leader", {"name": "tcp", "port": 9001, "targetPort": 9000})
+    del leader["spec"]["selector"]
+    (pod,) = [one["metadata"]["name"] for one in await west.list("Pod", "bookinfo") if _app(one) == "echo"]
+    place = west.plane.pod("bookinfo", "echo").place
+    assert place is not None
+    await west.apply(
+        leader, endpoint_slice("leader-1.bookinfo", "leader", f"{place.address}={pod}", ports={"tcp": 9000})
+    )
+    await west.export("leader.bookinfo")
+
+    async def answered() -> bool:
+        return _by_tcp(await world.east.request(url, from_="caller")) == "west"
+
+    await eventually(answered, what="the Pod is reached")
+    entry = await world.east.get("ServiceEntry", "import.leader.bookinfo.svc.cluster.local", "istio-system")
+    assert entry is not None
+    assert entry["spec"]["subjectAltNames"] == ["spiffe://cluster.local/ns/bookinfo/sa/echo"]
+
+    await west.apply(endpoint_slice("leader-1.bookinfo", "leader", "127.0.0.1", ports={"tcp": 9000}))
+
+    async def refused() -> bool:
+        return not await answered()
+
+    await eventually(refused, what="an address outside the mesh is not reached")
+
+    async def said() -> bool:
+        exports = await west.condition("MeshFederation", "west", "ExportsReady")
+        return exports.startswith("False NoMeshEndpoints: no endpoint of bookinfo/leader has a sidecar")
+
+    await eventually(said, what="that nobody answers is said")
+    await west.unexport("leader.bookinfo")
+    await west.delete("Service", "leader")
+    await west.delete("EndpointSlice", "leader-1")
+
+
+def _app(pod: dict[str, Any]) -> str:
+    return str(pod["metadata"]["labels"].get("app", ""))
 
 
 async def _refused_certificates(world: World, host: str) -> int:

@@ -32,6 +32,7 @@ def east(**changes: Any) -> LocalMesh:
         gateway_selector={"istio": "eastwest", "app": "federation-ingress-gateway"},
         gateway_port_name="tls-passthrough",
         gateway_port=15443,
+        identity=SpiffeID.of_workload("cluster.local", "meshfed", "federation-controller"),
         controller_selector={"app.kubernetes.io/name": "federation-controller", "app": "meshfed"},
     )
     return msgspec.structs.replace(east, **changes)

@@ -151,9 +151,14 @@ def _matches(manifest: Manifest | None, selection: Selection) -> bool:
 
 
 def _selects(requirement: str, labels: Mapping[str, str]) -> bool:
-    """Whether labels meet ``key=value`` or ``!key``."""
-    key, equals, value = requirement.partition("=")
-    return labels.get(key) == value if equals else key.removeprefix("!") not in labels
+    """Whether labels meet ``key=value``, ``key!=value``, ``key`` or ``!key``."""
+    key, unequal, value = requirement.partition("!=")
+    if unequal:
+        return labels.get(key) != value
+    key, equal, value = requirement.partition("=")
+    if equal:
+        return labels.get(key) == value
+    return (key.removeprefix("!") in labels) is not key.startswith("!")
 
 
 class MemoryClient(Client):

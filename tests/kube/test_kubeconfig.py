@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from meshfed.kube import ClusterConfig, ConfigError, detect, in_cluster, load_kubeconfig
+from meshfed.kube import ClusterConfig, ConfigError, detect, in_cluster, load_kubeconfig, pod_service_account
 from meshfed.kube.config import proxy_for
 from meshfed.kube.credentials import Credentials, ExecPlugin
 from meshfed.kube.tls import TLSConfig
@@ -205,6 +206,37 @@ async def test_in_a_pod(tmp_path: Path) -> None:
         in_cluster({}, root)
     with pytest.raises(ConfigError, match="give the pod a service account"):
         in_cluster(environ, tmp_path / "none")
+
+
+def token(subject: object) -> str:
+    """What a ServiceAccount's token looks like."""
+    claims = base64.urlsafe_b64encode(json.dumps({"iss": "https://kubernetes", "sub": subject}).encode())
+    return f"{SECRET}.{claims.decode().rstrip('=')}.{SECRET}"
+
+
+@pytest.mark.parametrize(
+    ("text", "account"),
+    [
+        (token("system:serviceaccount:istio-system:controller-of-east"), ("istio-system", "controller-of-east")),
+        (token("system:serviceaccount:mesh:a") + "\n", ("mesh", "a")),
+        (token("system:node:worker"), None),
+        (token("system:serviceaccount:mesh"), None),
+        (token("system:serviceaccount:mesh:"), None),
+        (token("system:serviceaccount:mesh:a:b"), None),
+        (token(7), None),
+        ("opaque", None),
+        (f"{SECRET}.{SECRET}.{SECRET}", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_a_pods_token_says_as_whom_it_runs(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str | None, account: tuple[str, str] | None
+) -> None:
+    if text is not None:
+        (tmp_path / "token").write_text(text)
+    assert pod_service_account(tmp_path) == account
+    assert SECRET not in caplog.text
 
 
 def test_where_the_cluster_is_looked_for(tmp_path: Path) -> None:

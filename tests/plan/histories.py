@@ -10,9 +10,10 @@ from meshfed.istio.peer_authentications import PeerAuthentication
 from meshfed.kube import Manifest
 from meshfed.model.offers import TLS_MODE
 from meshfed.plan import Ref
+from meshfed.plan.endpoint_slices import Backing
 from meshfed.plan.foreign_service_entries import ForeignServiceEntry
 from meshfed.plan.values import THIS
-from meshfed.plan.workloads import of_entry
+from meshfed.plan.workloads import of_endpoints, of_entry
 from tests.builders import EXPORTED, federated_service, mesh_federation, namespace, pod, remote_mesh, service
 from tests.world import World, rule_of_others
 
@@ -34,6 +35,7 @@ IMPORTS: list[Any] = [
     {"merge": True, "limit": 2, "allowTCP": True},
     {"limit": 1},
     {"rules": [{"action": "Deny", "hosts": ["b.*"]}, {"action": "Import", "merge": True}]},
+    {"merge": True, "rules": [{"action": "Import", "subjectAltNames": ["spiffe://cluster.local/ns/default/sa/one"]}]},
     {"rules": [{"action": "Import", "as": {"host": "{name}.{namespace}.svc.west.mesh"}}]},
     None,
 ]
@@ -86,6 +88,7 @@ offers = st.builds(
     mostly("a", "b", "b", "b", "pay", "pay", "c", "a.kube-system", "x.example.com"),
     ports=mostly(HTTP, TCP),
     first_offered=st.sampled_from(["", WEST, NORTH]),
+    identities=st.sampled_from([[], ["spiffe://cluster.local/ns/default/sa/two"]]),
 )
 pods = st.builds(
     pod,
@@ -93,6 +96,7 @@ pods = st.builds(
     app=st.sampled_from(["a", "b", "gateway"]),
     account=st.sampled_from(["one", "two"]),
     sidecar=mostly(True, False, False),
+    address=st.sampled_from(["", "10.0.0.1", "10.0.0.2"]),
     labels=st.sampled_from([{}, {"v": "1"}]),
     ready=st.booleans(),
     phase=mostly("Running", "Succeeded"),
@@ -118,6 +122,7 @@ entries = st.tuples(
         selector=st.sampled_from([{}, {"app": "a"}, {"app": "b"}, {"v": "1"}]),
         hosts=st.sampled_from([(), ("a.default.svc.cluster.local",), ("*.local", "b.default.svc.cluster.local")]),
         visible_in=st.sampled_from([None, (), ("default",)]),
+        endpoints=st.sampled_from([(), of_endpoints([{"address": "192.0.2.9", "serviceAccount": "three"}])]),
     ),
 )
 virtual_machines = st.tuples(
@@ -126,7 +131,7 @@ virtual_machines = st.tuples(
     | st.builds(
         lambda labels, account: of_entry({"spec": {"labels": labels, "serviceAccount": account}}),
         st.sampled_from([{"app": "a"}, {"app": "b", "v": "1"}, {"app": "gateway"}, {"app": "a", TLS_MODE: "istio"}]),
-        st.sampled_from(["one", "two"]),
+        st.sampled_from(["one", "two", ""]),
     ),
 )
 peer_authentications = st.tuples(
@@ -140,6 +145,16 @@ peer_authentications = st.tuples(
         ports=st.sampled_from([{}, {80: "DISABLE"}, {15443: "DISABLE"}]),
     ),
 )
+slices = st.tuples(
+    st.sampled_from([("default", "x"), ("default", "y")]),
+    st.none()
+    | st.builds(
+        Backing,
+        st.sampled_from([("default", "a"), ("default", "b")]),
+        pods=st.sampled_from([(), (("default", "p1"),), (("default", "p2"), ("istio-system", "p1"))]),
+        addresses=st.sampled_from([(), ("10.0.0.1",), ("10.0.0.1", "192.0.2.7")]),
+    ),
+)
 resolutions = st.tuples(st.just("gw.example"), st.sampled_from([(), ("192.0.2.7",), ("192.0.2.8", "192.0.2.7")]))
 objects = st.one_of(services, offers, services, offers, services, offers, remotes, meshes, namespaces, pods)
 changes = st.lists(
@@ -149,7 +164,8 @@ changes = st.lists(
     | st.tuples(st.just("entry"), entries)
     | st.tuples(st.just("vm"), virtual_machines)
     | st.tuples(st.just("mtls"), peer_authentications)
-    | st.tuples(st.just("listed"), st.just((("", "pods"), None))),
+    | st.tuples(st.just("slice"), slices)
+    | st.tuples(st.just("listed"), st.tuples(st.just(("", "pods")), st.booleans())),
     min_size=1,
     max_size=30,
 )
@@ -163,12 +179,14 @@ def change_beside(world: World, action: str, place: tuple[str, str], value: Any)
             world.planner.inputs.rules.put(place, value)
         case "entry":
             world.planner.inputs.entries.put(place, value)
+        case "slice":
+            world.planner.inputs.slices.put(place, value)
         case "vm":
             world.planner.inputs.workloads.put(("WorkloadEntry", *place), value)
         case "mtls":
             world.planner.inputs.peer_authentications.put(place, value)
         case _:
-            world.planner.inputs.pods_listed.put(THIS, value=True)
+            world.planner.inputs.pods_listed.put(THIS, value)
 
 
 def ref_of(given: Manifest) -> Ref:

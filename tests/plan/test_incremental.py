@@ -59,7 +59,7 @@ def test_what_happened_on_the_way_does_not_matter(
             name, addresses = what
             world.planner.resolution_changed(name, addresses)
             resolved[name] = addresses or resolved.get(name, ())
-        elif action in {"rule", "entry", "vm", "mtls", "listed"}:
+        elif action in {"rule", "entry", "vm", "slice", "mtls", "listed"}:
             beside[action, what[0]] = what[1]
             change_beside(world, action, *what)
         elif action == "put":
@@ -202,7 +202,7 @@ def test_nothing_that_is_there_before_and_after_is_away_in_between(
     for action, what in steps:
         if action == "resolve":
             world.planner.resolution_changed(*what)
-        elif action in {"rule", "entry", "vm", "mtls", "listed"}:
+        elif action in {"rule", "entry", "vm", "slice", "mtls", "listed"}:
             change_beside(world, action, *what)
         else:
             (world.put if action == "put" else world.remove)(what)

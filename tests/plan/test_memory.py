@@ -8,7 +8,16 @@ from meshfed.istio.peer_authentications import PeerAuthentication
 from meshfed.plan import Applied, GatewayKey, RemoteConnection
 from meshfed.plan.foreign_service_entries import ForeignServiceEntry
 from meshfed.plan.workloads import of_entry
-from tests.builders import federated_service, mesh_federation, namespace, pod, port, remote_mesh, service
+from tests.builders import (
+    endpoint_slice,
+    federated_service,
+    mesh_federation,
+    namespace,
+    pod,
+    port,
+    remote_mesh,
+    service,
+)
 from tests.remembered import known
 from tests.world import World, rule_of_others
 
@@ -22,7 +31,9 @@ def cluster_of(name: str, version: str) -> list[Any]:
         namespace(name, team=f"{name}-{version}"),
         service(f"{name}.{name}", exported=True, labels=labels, selector=labels),
         service(name, labels=labels, ports=[port(9080), port(1, f"x{version}")]),
-        pod(f"{name}.{name}", labels=labels, account=f"{name}-{version}"),
+        pod(f"{name}.{name}", labels=labels, account=f"{name}-{version}", address=f"{name}-{version}"),
+        service(f"{name}-db.{name}", exported=True, selector=None),
+        endpoint_slice(f"{name}-db.{name}", f"{name}-db", f"{name}-{version}={name}", f"{name}-other"),
         pod(f"{name}-gateway", app="federation-ingress-gateway", labels=labels),
         remote_mesh(name, addresses=[f"{name}-{version}.example"], network=name, trustDomain=f"{name}-{version}"),
         federated_service(name, f"{name}.{name}", labels=labels),

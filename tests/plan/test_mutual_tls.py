@@ -295,7 +295,8 @@ def test_where_a_rule_of_ours_states_mtls_nobody_asks_further() -> None:
 
 def test_a_rule_of_ours_that_states_mtls_does_not_cut_local_pods_off() -> None:
     off = peer_authentication("theirs", "DISABLE", app="ratings")
-    world = importing(off, pod("ratings-1", "ratings"), **ROUTER)
+    offered_by = federated_service("west", "ratings", identities=["spiffe://cluster.local/ns/default/sa/default"])
+    world = importing(off, pod("ratings-1", "ratings"), offered_by, **ROUTER)
     assert accepted(world) == (
         "MTLSDisabled: PeerAuthentication default/theirs (`mtls.mode: DISABLE`) has pods of Service default/ratings "
         "take plaintext alone, and stating the SNI that RemoteMesh west needs would have everybody speak mTLS with "

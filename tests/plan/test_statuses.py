@@ -26,6 +26,7 @@ from meshfed.plan import (
     RemoteConnection,
     RemoteKey,
     RemoteStatusKey,
+    Settings,
 )
 from tests.builders import federated_service, host, mesh_federation, remote_mesh, service
 from tests.world import World
@@ -428,6 +429,20 @@ def test_with_everything_on_defaults_identities_are_ambiguous_and_imports_work_a
     assert world.conditions("RemoteMesh", "west")["IdentityUnique"] == "False IdentityShadowed"
     assert world.planner.remotes_with_identity(ours) == ("west",)
     assert world.planner.remotes_with_identity(SpiffeID.of_workload("x", "y", "z")) == ()
+
+
+def test_this_mesh_is_known_by_the_account_that_its_controller_has() -> None:
+    """And not by the default, which a remote may have; where that is ours is told of the remote that has ours."""
+    named = remote_mesh("north", identity="spiffe://cluster.local/ns/meshfed/sa/controller-of-east")
+    world = World(
+        mesh_federation(), remote_mesh("west"), named, settings=Settings(account=("meshfed", "controller-of-east"))
+    )
+    assert world.conditions("RemoteMesh", "west")["IdentityUnique"] == "True IdentityUnique"
+    assert world.conditions("RemoteMesh", "north")["IdentityUnique"] == "False IdentityAmbiguous"
+    world.put(mesh_federation(trustDomain="east.local"))
+    assert world.conditions("RemoteMesh", "north")["IdentityUnique"] == "False IdentityShadowed"
+    world = World(mesh_federation(), remote_mesh("west"), named)
+    assert world.conditions("RemoteMesh", "west")["IdentityUnique"] == "False IdentityAmbiguous"
 
 
 @pytest.mark.parametrize("ourselves", [remote_mesh("east"), remote_mesh("west", network="east-network")])

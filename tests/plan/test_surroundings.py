@@ -8,7 +8,8 @@ import pytest
 
 from meshfed.plan import ImportKey
 from meshfed.plan.foreign_service_entries import ForeignServiceEntry, of_service_entry
-from tests.builders import federated_service, mesh_federation, namespace, pod, remote_mesh, service
+from meshfed.plan.values import THIS
+from tests.builders import federated_service, mesh_federation, namespace, pod, remote_mesh, service, workload_entry
 from tests.world import World, rule_of_others
 
 RATINGS = "ratings.default.svc.cluster.local"
@@ -16,6 +17,9 @@ RECORD = f"{RATINGS}.west"
 ROUTER: dict[str, Any] = {"ingressType": "openshift-router"}
 MERGE: dict[str, Any] = {"import_": {"merge": True}}
 IMPORTED = ["DestinationRule istio-system/mtls-sni.ratings.default.svc.cluster.local"]
+
+
+SERVED_BY = ["spiffe://cluster.local/ns/default/sa/ratings"]
 
 
 def reason(world: World) -> str:
@@ -91,7 +95,10 @@ def test_a_rule_for_clients_of_one_namespace_is_named_and_harms_nobody_else() ->
 def test_where_no_sni_has_to_be_stated_no_rule_is_in_the_way() -> None:
     policy: dict[str, Any] = {"trafficPolicy": {"outlierDetection": {"consecutive5xxErrors": 3}}}
     world = World(
-        mesh_federation(), remote_mesh(**policy, **MERGE), federated_service("west", "ratings"), service("ratings")
+        mesh_federation(),
+        remote_mesh(**policy, **MERGE),
+        federated_service("west", "ratings", identities=SERVED_BY),
+        service("ratings"),
     )
     world.put(pod("ratings-1", app="ratings", sidecar=False))
     world.planner.inputs.rules.put(("default", "theirs"), rule_of_others("ratings"))
@@ -110,7 +117,10 @@ def test_short_hosts_follow_the_cluster_domain() -> None:
 def test_local_pods_without_a_sidecar_are_not_made_to_speak_mtls() -> None:
     bare = pod("ratings-1", app="ratings", sidecar=False)
     world = World(
-        mesh_federation(), remote_mesh(**ROUTER, **MERGE), federated_service("west", "ratings"), service("ratings")
+        mesh_federation(),
+        remote_mesh(**ROUTER, **MERGE),
+        federated_service("west", "ratings", identities=SERVED_BY),
+        service("ratings"),
     )
     world.put(pod("ratings-2", app="ratings"), bare)
     assert (reason(world), world.carriers) == ("PlaintextEndpoints", [])
@@ -121,6 +131,66 @@ def test_local_pods_without_a_sidecar_are_not_made_to_speak_mtls() -> None:
     assert world.carriers == []
     world.put(remote_mesh(**MERGE))
     assert (reason(world), len(world.carriers)) == ("Accepted", 1)
+
+
+def test_a_local_virtual_machine_with_an_account_speaks_mtls() -> None:
+    world = World(
+        mesh_federation(),
+        remote_mesh(**ROUTER, **MERGE),
+        federated_service("west", "ratings", identities=SERVED_BY),
+        service("ratings"),
+    )
+    world.put(workload_entry("vm", "ratings", account="vm"))
+    assert (reason(world), len(world.carriers)) == ("Accepted", 2)
+    world.put(workload_entry("vm", "ratings"))
+    assert (reason(world), world.carriers) == ("PlaintextEndpoints", [])
+    world.planner.inputs.pods_listed.put(THIS, value=False)
+    assert reason(world) == "PlaintextEndpoints"
+
+
+def test_what_nobody_says_who_serves_it_does_not_join_those_whose_accounts_are_known() -> None:
+    """Callers accept these accounts alone. Where there are none, whoever has a certificate is accepted."""
+    world = World(mesh_federation(), remote_mesh(**MERGE), federated_service("west", "ratings"), service("ratings"))
+    assert (reason(world), len(world.carriers)) == ("Accepted", 1)
+    world.put(pod("ratings-1", app="ratings", sidecar=False))
+    assert (reason(world), world.carriers) == ("IdentityUnknown", [])
+    assert message(world) == (
+        f"RemoteMesh west does not say who serves {RATINGS}, and callers here accept none but the accounts of its "
+        "other endpoints: let the remote's controller announce identities, or state who it is there in "
+        "`subjectAltNames` of an import rule"
+    )
+    stated = {"action": "Import", "hosts": ["ratings.*"], "subjectAltNames": SERVED_BY}
+    world.put(remote_mesh(import_={"merge": True, "rules": [stated]}))
+    assert reason(world) == "Accepted"
+    assert world.carriers == [f"WorkloadEntry default/{RATINGS}.west.192.0.2.10.ratings"]
+    world.put(remote_mesh(**MERGE), federated_service("west", "ratings", identities=SERVED_BY))
+    assert (reason(world), len(world.carriers)) == ("Accepted", 1)
+    world.put(federated_service("west", "ratings"))
+    assert reason(world) == "IdentityUnknown"
+    world.remove(pod("ratings-1"))
+    assert (reason(world), len(world.carriers)) == ("Accepted", 1)
+    world.planner.inputs.pods_listed.put(THIS, value=False)
+    assert reason(world) == "IdentityUnknown"
+
+
+def test_what_nobody_says_who_serves_it_does_not_join_a_remote_that_says_so() -> None:
+    """Whoever offered first. Without a local Service both are behind one ServiceEntry."""
+    world = World(mesh_federation(), remote_mesh(**MERGE), remote_mesh("north", **MERGE))
+    world.put(federated_service("west", "ratings"), federated_service("north", "ratings", identities=SERVED_BY))
+    assert set(world.accepted().values()) == {"Accepted"}
+    world.put(service("ratings"))
+    assert world.accepted() == {RECORD: "IdentityUnknown", f"{RATINGS}.north": "Accepted"}
+    assert [one.rpartition(".")[2] for one in world.carriers] == ["ratings"]
+
+
+def test_who_is_stated_to_serve_a_host_counts_instead_of_who_is_announced() -> None:
+    """Also without a local Service: by the ServiceEntry's subjectAltNames."""
+    announced = federated_service("west", "ratings", identities=["spiffe://cluster.local/ns/default/sa/other"])
+    rules = [{"action": "Import", "hosts": ["ratings.*"], "subjectAltNames": SERVED_BY}, {"action": "Import"}]
+    world = World(mesh_federation(), remote_mesh(import_={"rules": rules}), announced, federated_service("west", "x"))
+    entries = {key: one for key, one in world.manifests.items() if key.startswith("ServiceEntry istio-system/import.")}
+    names = {key.partition("import.")[2]: one.get("subjectAltNames") for key, one in entries.items()}
+    assert names == {RATINGS: SERVED_BY, "x.default.svc.cluster.local": None}
 
 
 def test_a_service_entry_that_would_take_the_endpoints_too_is_in_the_way() -> None:

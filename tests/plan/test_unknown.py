@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from meshfed.derive import Known, Unknown
 from meshfed.kube import Manifest
 from meshfed.model.reasons import Reason
-from meshfed.model.workloads import Workload
+from meshfed.model.workloads import Located, Workload
 from meshfed.plan import Applied, ExportKey, GatewayKey, ImportKey, MeshKey, Ref
 from meshfed.plan.claims import Claim
 from meshfed.plan.foreign_service_entries import ForeignServiceEntry
@@ -31,6 +31,7 @@ from tests.plan.histories import (
     remotes,
     rules,
     services,
+    slices,
     virtual_machines,
 )
 from tests.world import World, rule_of_others
@@ -38,13 +39,20 @@ from tests.world import World, rule_of_others
 UNREADABLE = "it cannot be decoded"
 MERGE: dict[str, Any] = {"import_": {"merge": True}}
 ROUTER: dict[str, Any] = {"ingressType": "openshift-router"}
-BESIDE = {"rule": "DestinationRule", "entry": "ServiceEntry", "vm": "WorkloadEntry", "mtls": "PeerAuthentication"}
+BESIDE = {
+    "slice": "EndpointSlice",
+    "rule": "DestinationRule",
+    "entry": "ServiceEntry",
+    "vm": "WorkloadEntry",
+    "mtls": "PeerAuthentication",
+}
 hidden = st.one_of(
     st.tuples(st.just("put"), services | pods | namespaces),
     st.tuples(st.just("rule"), rules),
     st.tuples(st.just("entry"), entries),
     st.tuples(st.just("vm"), virtual_machines),
     st.tuples(st.just("mtls"), peer_authentications),
+    st.tuples(st.just("slice"), slices),
 ).map(lambda found: ("unknown", found))
 histories = st.lists(st.one_of(changes.map(lambda one: one[0]), hidden), min_size=1, max_size=20)
 
@@ -245,7 +253,7 @@ def test_a_workload_makes_unknown_what_serves_the_services_of_its_namespace(kind
         service("nobody", exported=True, selector={}),
     )
     if was_known:
-        world.planner.inputs.workloads.put((kind, "default", "one"), Workload())
+        world.planner.inputs.workloads.put((kind, "default", "one"), Located(Workload()))
         work(world)
     unknown(world, (kind, "default", "one"))
     assert judged(world, "ratings") == claimed(world, "ratings") == Unknown(UNREADABLE)

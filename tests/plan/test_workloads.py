@@ -7,11 +7,21 @@ from typing import Any
 
 import pytest
 
-from meshfed.model.offers import MAX_IDENTITIES
+from meshfed.kube import Manifest
+from meshfed.model.offers import MAX_IDENTITIES, TLS_MODE
 from meshfed.model.reasons import Reason
 from meshfed.plan import Applied, ExportKey, MeshStatusKey
-from meshfed.plan.workloads import of_entry
-from tests.builders import EXPORTED, host, mesh_federation, pod, service
+from meshfed.plan.values import THIS
+from tests.builders import (
+    EXPORTED,
+    endpoint_slice,
+    host,
+    mesh_federation,
+    pod,
+    service,
+    service_entry,
+    workload_entry,
+)
 from tests.world import World
 
 ACCOUNT = "spiffe://cluster.local/ns/default/sa/"
@@ -60,13 +70,169 @@ def test_nobody_is_announced_where_not_everybody_can_be() -> None:
     assert told(world) == ()
     assert len(told(world.remove(crowd[0]))) == MAX_IDENTITIES
     # A virtual machine: it serves too, and nobody knows as whom.
-    spec: dict[str, Any] = {"labels": {"app": "a"}}
-    entry = {"spec": spec, "metadata": {"labels": {"security.istio.io/tlsMode": "istio"}}}
-    world.planner.inputs.workloads.put(("WorkloadEntry", "default", "vm"), of_entry(entry))
+    in_mesh = {TLS_MODE: "istio"}
+    world.put(workload_entry("vm", "a", labels=in_mesh))
     assert told(world) == ()
-    spec["serviceAccount"] = "s01"
-    world.planner.inputs.workloads.put(("WorkloadEntry", "default", "vm"), of_entry(entry))
+    world.put(workload_entry("vm", "a", account="s01", labels=in_mesh))
     assert len(told(world)) == MAX_IDENTITIES
+
+
+@pytest.mark.parametrize(
+    ("labels", "spec", "announced"),
+    [
+        ({}, {"account": "vm"}, True),
+        ({TLS_MODE: "istio"}, {"account": "vm"}, True),
+        ({TLS_MODE: "disabled"}, {"account": "vm"}, False),
+        ({TLS_MODE: ""}, {"account": "vm"}, False),
+        ({}, {"account": "vm", "labels_": {"app": "a", TLS_MODE: "disabled"}}, False),
+        ({TLS_MODE: "istio"}, {"account": "vm", "labels_": {"app": "a", TLS_MODE: "disabled"}}, True),
+        ({"app": "a"}, {"account": "vm", "labels_": {"app": "elsewhere"}}, True),
+        ({}, {"account": "vm", "address": ""}, True),
+        ({}, {"account": "vm", "address": "2001:db8::7"}, True),
+        ({}, {}, False),
+    ],
+)
+def test_a_virtual_machine_with_an_account_is_in_the_mesh(
+    labels: dict[str, str], spec: dict[str, Any], announced: bool
+) -> None:
+    """Unless a label says otherwise, as istiod's ``getTLSModeFromWorkloadEntry`` has it: one of its metadata first."""
+    fields = {key.rstrip("_"): value for key, value in spec.items() if key != "labels_"}
+    entry = workload_entry("vm", "a", labels=labels, **fields)
+    entry["spec"]["labels"] = spec.get("labels_", {"app": "a"})
+    world = World(mesh_federation(), service("a", exported=True), entry)
+    assert told(world) == ((ACCOUNT + "vm",) if announced else ())
+    exports = "True Exporting" if announced else "False NoMeshEndpoints"
+    assert world.conditions("MeshFederation", "east")["ExportsReady"] == exports
+    world.put(pod("a-1", app="a", account="one"))
+    assert told(world) == (ACCOUNT + "one", *((ACCOUNT + "vm",) if announced else ()))
+
+
+@pytest.mark.parametrize("address", ["vm.example.com", "unix:///run/app.sock"])
+def test_a_virtual_machine_without_an_ip_is_behind_no_service(address: str) -> None:
+    world = World(mesh_federation(), service("a", exported=True), workload_entry("vm", "a", address=address))
+    assert told(world) == ()
+    assert world.conditions("MeshFederation", "east")["ExportsReady"] == "True Exporting"
+
+
+def test_a_virtual_machine_is_behind_no_headless_service() -> None:
+    world = World(mesh_federation(), service("a", exported=True, clusterIP="None"))
+    world.put(pod("a-1", app="a", account="one"), workload_entry("vm", "a", account="vm"))
+    assert told(world) == (ACCOUNT + "one",)
+    assert told(world.put(service("a", exported=True))) == (ACCOUNT + "one", ACCOUNT + "vm")
+
+
+def test_where_pods_may_not_be_read_virtual_machines_are_not_all_there_may_be() -> None:
+    """Their accounts alone would have importers refuse the Pods beside them."""
+    machine, bare = workload_entry("vm", "a", account="vm"), workload_entry("other", "b")
+    world = World(mesh_federation(), service("a", exported=True), service("b", exported=True), machine, bare)
+    assert world.conditions("MeshFederation", "east")["ExportsReady"] == "False NoMeshEndpoints"
+    world.planner.inputs.pods_listed.put(THIS, value=False)
+    assert (told(world, "a"), told(world, "b")) == ((), ())
+    assert world.conditions("MeshFederation", "east")["ExportsReady"] == "True Exporting"
+    world.planner.inputs.pods_listed.put(THIS, value=True)
+    assert told(world) == (ACCOUNT + "vm",)
+
+
+@pytest.mark.parametrize("where", ["endpoints", "workloadSelector"])
+def test_what_a_service_entry_adds_to_a_service_serves_it_too(where: str) -> None:
+    """Where it has the Service's host and is in its namespace."""
+    machine = workload_entry("vm", "machine", account="vm")
+    spec: dict[str, Any] = {"workloadSelector": {"labels": {"app": "machine"}}}
+    if where == "endpoints":
+        spec = {"endpoints": [machine["spec"], {"address": "vm.example.com", "serviceAccount": "other"}]}
+    elsewhere = service_entry("elsewhere", host("a"), namespace="other", endpoints=[machine["spec"]])
+    other = service_entry("another", host("c"), namespace="default", **spec)
+    world = World(mesh_federation(), service("a", exported=True), service("b", exported=True), machine)
+    world.put(elsewhere, other, pod("a-1", app="a", account="one"))
+    assert told(world) == (ACCOUNT + "one",)
+    added = service_entry("added", host("a"), namespace="default", **spec)
+    assert told(world.put(added)) == (ACCOUNT + "one", ACCOUNT + "vm")
+    assert told(world.remove(added)) == (ACCOUNT + "one",)
+
+
+BY_HAND: dict[str, Any] = {"exported": True, "selector": None}
+
+
+def test_a_service_without_a_selector_is_served_by_whom_its_endpoint_slices_name() -> None:
+    """As who elects a leader does it, which only then is behind the Service."""
+    world = World(mesh_federation(), service("db", **BY_HAND), service("other", **BY_HAND))
+    world.put(*(pod(f"db-{one}", "db", account=f"db-{one}", address=f"10.0.0.{one}") for one in (1, 2)))
+    assert (told(world, "db"), exports_ready(world)[:4]) == ((), "True")
+    world.put(endpoint_slice("db-x", "db", "10.0.0.1=db-1"))
+    assert told(world, "db") == (ACCOUNT + "db-1",)
+    world.put(endpoint_slice("db-x", "db", "10.0.0.2=db-2"))
+    assert told(world, "db") == (ACCOUNT + "db-2",)
+    world.put(endpoint_slice("db-y", "db", "10.0.0.1=db-1"))
+    assert told(world, "db") == (ACCOUNT + "db-1", ACCOUNT + "db-2")
+    assert told(world, "other") == ()
+    world.remove(pod("db-2"))
+    assert told(world, "db") == (ACCOUNT + "db-1",)
+    world.remove(endpoint_slice("db-y", "db"))
+    assert told(world, "db") == ()
+
+
+@pytest.mark.parametrize(
+    ("slice_", "accounts", "flawed"),
+    [
+        (endpoint_slice("db-x", "db", "192.0.2.7"), (), True),
+        (endpoint_slice("db-x", "db", "192.0.2.7", "10.0.0.1=db-1"), ("db",), False),
+        (endpoint_slice("db-x", "db", "10.0.0.1"), ("db",), False),
+        (endpoint_slice("db-x", "db", "10.0.0.3"), (), True),
+        (endpoint_slice("db-x", "db", "10.0.0.2=bare"), (), True),
+        (endpoint_slice("db-x", "db", "10.0.0.9=gone"), (), False),
+        (endpoint_slice("db-x", "db", "10.0.0.4=done"), (), False),
+        (endpoint_slice("db-x", "db", "10.0.0.1=db-1", pods_in=""), (), False),
+        (endpoint_slice("db-x", "db", "10.0.0.3=there", pods_in="elsewhere"), (), False),
+        (endpoint_slice("db-x", "db", "db.example.com", address_type="FQDN"), (), False),
+        (endpoint_slice("db-x.elsewhere", "db", "192.0.2.7"), (), False),
+        (endpoint_slice("db-x", "db", "192.0.2.7", managed_by="endpointslice-controller.k8s.io"), (), False),
+        (endpoint_slice("db-x", "db", "192.0.2.7", managed_by="endpointslicemirroring-controller.k8s.io"), (), True),
+        (
+            endpoint_slice("db-x", "db", "192.0.2.7", labels={"multicluster.kubernetes.io/service-name": "db"}),
+            (),
+            False,
+        ),
+    ],
+)
+def test_who_is_behind_an_address_istiod_says_in_this_way(
+    slice_: Manifest, accounts: tuple[str, ...], flawed: bool
+) -> None:
+    """A Pod by its name, else by its IP in the slice's namespace; whoever else is there is outside the mesh."""
+    world = World(mesh_federation(), service("db", **BY_HAND), slice_)
+    world.put(
+        pod("db-1", account="db", address="10.0.0.1"),
+        pod("bare", sidecar=False, address="10.0.0.2"),
+        pod("there.elsewhere", account="there", address="10.0.0.3"),
+        pod("done", account="done", address="10.0.0.4", phase="Succeeded"),
+    )
+    assert told(world, "db") == tuple(ACCOUNT + account for account in accounts)
+    assert world.conditions("MeshFederation", "east")["ExportsReady"] == (
+        "False NoMeshEndpoints" if flawed else "True Exporting"
+    )
+    world.planner.inputs.pods_listed.put(THIS, value=False)
+    assert told(world, "db") == ()
+    assert world.conditions("MeshFederation", "east")["ExportsReady"] == "True Exporting"
+
+
+def test_a_service_that_selects_is_served_by_whom_it_selects() -> None:
+    world = World(mesh_federation(), service("a", exported=True), pod("a-1", app="a", account="one"))
+    assert told(world.put(endpoint_slice("a-x", "a", "192.0.2.7"))) == (ACCOUNT + "one",)
+    slice_ = endpoint_slice("a-x", "a", "10.0.0.1=b-1")
+    world.put(slice_, pod("b-1", account="b"), service("a", **BY_HAND))
+    assert told(world) == (ACCOUNT + "b",)
+    assert told(world.put(service("a", exported=True))) == (ACCOUNT + "one",)
+
+
+def test_of_pods_whose_namespace_has_no_slices_by_hand_nobody_asks_one_by_one() -> None:
+    world = World(mesh_federation(), service("db", **BY_HAND), endpoint_slice("db-x", "db", "10.0.0.1=db-1"))
+    world.put(*(pod(f"a-{number}.elsewhere", app="a") for number in range(50)), pod("db-1"))
+    world.settle()
+    assert world.planner.inputs.workloads_in.known_keys() == ["default"]
+    world.put(pod("a-1.elsewhere", app="a", address="10.0.0.7"))
+    assert world.planner._graph.is_fresh
+    world.remove(endpoint_slice("db-x", "db"))
+    world.settle()
+    assert world.planner.inputs.workloads_in.size == 0
 
 
 def test_an_export_that_no_sidecar_serves_is_pointed_out_and_stays() -> None:
@@ -74,7 +240,7 @@ def test_an_export_that_no_sidecar_serves_is_pointed_out_and_stays() -> None:
     world = World(mesh_federation(), service("a", exported=True), service("b", exported=True), bare)
     assert world.conditions("MeshFederation", "east")["ExportsReady"] == "False NoMeshEndpoints"
     (said,) = (c.message for c in world.statuses["MeshFederation east"].conditions if c.type == "ExportsReady")
-    assert said.startswith("no pod behind default/a has a sidecar")
+    assert said.startswith("no endpoint of default/a has a sidecar")
     assert world.gateways == [[host("a"), host("b")]]
     assert told(world) == ()
     world.put(pod("a-2", app="a"))
@@ -135,7 +301,7 @@ def test_all_that_keeps_exports_from_being_reached_is_said_at_once() -> None:
     assert said.startswith("False NameTooLong: the OpenShift router cannot serve")
     router, bare, hidden = (
         "the OpenShift router cannot",
-        "no pod behind default/b has a sidecar",
+        "no endpoint of default/b has a sidecar",
         f"annotation {EXPORT_TO} hides default/a",
     )
     places = [said.index(part) for part in (router, bare, hidden, "1 left out as ExternalName: default/c")]

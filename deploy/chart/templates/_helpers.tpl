@@ -193,6 +193,7 @@ podAntiAffinity:
 --probe: set controller.probe.enabled
 --no-probe: set controller.probe.enabled=false
 --trust-bundle: set controller.probe.trustBundle
+--service-account: set serviceAccount.name, of which the pod's token tells
 --adopt-reference: set controller.adoptReference=true
 --log-level: set controller.logLevel
 --log-format: set controller.logFormat

@@ -115,6 +115,7 @@ class PodStatus(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel")
     """What of a Pod's status says whether it takes requests."""
 
     phase: str = ""
+    pod_ip: str = msgspec.field(default="", name="podIP")
     conditions: tuple[PodCondition, ...] = ()
 
 
@@ -124,6 +125,29 @@ class Pod(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     metadata: ObjectMeta
     spec: PodSpec = PodSpec()
     status: PodStatus = PodStatus()
+
+
+class ObjectReference(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """Which object an endpoint stands for."""
+
+    kind: str = ""
+    namespace: str = ""
+    name: str = ""
+
+
+class Endpoint(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """An endpoint of an EndpointSlice."""
+
+    addresses: tuple[str, ...] = ()
+    target_ref: ObjectReference | None = None
+
+
+class EndpointSlice(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """An EndpointSlice: its fields are beside its metadata. Which Service it is of, a label says."""
+
+    metadata: ObjectMeta
+    address_type: str = ""
+    endpoints: tuple[Endpoint, ...] | None = None
 
 
 class RouteCondition(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):

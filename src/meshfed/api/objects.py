@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from meshfed.api.checks import check
-from meshfed.api.core import Namespace, Pod, Service
+from meshfed.api.core import EndpointSlice, Namespace, Pod, Service
 from meshfed.api.crds import KINDS
 from meshfed.api.errors import InvalidObject, Problem, shown
 from meshfed.api.meta import ObjectMeta
@@ -26,6 +26,7 @@ _TYPES: Final[dict[tuple[str, str], type[msgspec.Struct]]] = {
     ("v1", "Service"): Service,
     ("v1", "Namespace"): Namespace,
     ("v1", "Pod"): Pod,
+    ("discovery.k8s.io/v1", "EndpointSlice"): EndpointSlice,
 }
 _UNUSED_METADATA: Final = (
     "deletionGracePeriodSeconds",
@@ -56,7 +57,7 @@ def decode_object(obj: dict[str, Any], type_: type[T], *, source: str = "") -> T
         ((version, kind),) = (key for key, value in _TYPES.items() if value is type_)
         given = f"apiVersion {shown(obj.get('apiVersion'))} and kind {shown(obj.get('kind'))}"
         problems.append(Problem("", f"it has {given}, but must have {version} and {kind}"))
-    filled, found = check(obj, manifest_schema(type_), strict=type_ not in {Service, Namespace, Pod})
+    filled, found = check(obj, manifest_schema(type_), strict=type_ not in {Service, Namespace, Pod, EndpointSlice})
     problems += found or _metadata_problems(filled["metadata"])
     if not problems:
         try:

@@ -34,6 +34,7 @@ from meshfed.api.v1alpha1 import (
     ExportRule,
     GatewayRef,
     ImportPolicy,
+    ImportRule,
     LocalIngress,
     MeshFederation,
     MeshFederationSpec,
@@ -189,7 +190,10 @@ def _remote(remote: _Remote, namespace: str) -> RemoteMesh:
             port=remote.port,
             ingress_type=remote.ingress_type,
             discovery=Discovery(namespace="istio-system"),
-            import_=ImportPolicy(merge=True, allow_tcp=True),
+            # The reference announces nobody, and no flag states anybody: whoever has a certificate will do, as there.
+            import_=ImportPolicy(
+                merge=True, allow_tcp=True, rules=(ImportRule(action="Import", subject_alt_names=()),)
+            ),
         ),
     )
 

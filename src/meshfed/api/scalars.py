@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal
 from msgspec import Meta
 
 from meshfed.model.names import MAX_MESH_NAME
+from meshfed.model.offers import MAX_IDENTITIES
 
 SET: Final[dict[str, Any]] = {"x-kubernetes-list-type": "set"}
 """A list in which order does not matter and nothing stands twice; server-side apply merges it entry by entry."""
@@ -89,6 +90,7 @@ SpiffeUri = Annotated[
         max_length=2048,
     ),
 ]
+SubjectAltNames = Annotated[tuple[SpiffeUri, ...], Meta(min_length=1, max_length=MAX_IDENTITIES, extra_json_schema=SET)]
 Locality = Annotated[
     str,
     Meta(

@@ -36,6 +36,7 @@ from meshfed.api.scalars import (
     Selector,
     ServiceName,
     SpiffeUri,
+    SubjectAltNames,
     Timestamp,
     TrustDomain,
 )
@@ -74,9 +75,6 @@ class _Status(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     """The generation of the spec that this status speaks of."""
     conditions: Conditions = ()
     """What holds, with a reason and a message a person can act on."""
-
-
-# --- MeshFederation -------------------------------------------------------------------------------
 
 
 class PortConfig(_Spec, frozen=True):
@@ -183,9 +181,6 @@ class MeshFederation(msgspec.Struct, frozen=True, omit_defaults=True, rename="ca
     status: MeshFederationStatus = MeshFederationStatus()
 
 
-# --- RemoteMesh -----------------------------------------------------------------------------------
-
-
 class Discovery(_Spec, frozen=True):
     """Where the remote's controller is."""
 
@@ -223,6 +218,8 @@ class ImportRule(_Spec, frozen=True):
     """`merge` of the import, for the hosts of this rule."""
     allow_tcp: bool | None = field(default=None, name="allowTCP")
     """`allowTCP` of the import, for the hosts of this rule."""
+    subject_alt_names: SubjectAltNames | None = None
+    """The SPIFFE IDs of whoever serves the hosts of this rule there; absent: those that the remote announces."""
 
 
 class ImportPolicy(_Spec, frozen=True):
@@ -326,9 +323,6 @@ class RemoteMesh(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"
     metadata: ObjectMeta
     spec: RemoteMeshSpec
     status: RemoteMeshStatus = RemoteMeshStatus()
-
-
-# --- FederatedService -----------------------------------------------------------------------------
 
 
 class FederatedServiceSpec(_Spec, frozen=True, gc=False):

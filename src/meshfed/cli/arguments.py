@@ -10,6 +10,7 @@ from typing import Final
 from meshfed.api.durations import parse_duration
 from meshfed.cli.exits import BadInput
 from meshfed.controller.options import Address
+from meshfed.model.names import is_dns_name
 
 _NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
@@ -20,6 +21,15 @@ def address(flag: str, text: str) -> Address:
         return Address.parse(text)
     except ValueError as error:
         raise BadInput(f"{flag}: {error}") from error
+
+
+def account(text: str) -> str:
+    """The name that ``--service-account`` gives; raises ``BadInput``."""
+    if not is_dns_name(text):
+        raise BadInput(
+            f"--service-account: {text!r} is no name of a service account: use lower-case letters, digits, '-' and '.'"
+        )
+    return text
 
 
 def duration(flag: str, text: str) -> float:

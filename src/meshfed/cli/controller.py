@@ -14,12 +14,21 @@ from cyclopts import Parameter
 
 from meshfed.api.errors import InvalidInput
 from meshfed.api.reference_config import reference_config
-from meshfed.cli.arguments import address, duration, pod_namespace
+from meshfed.cli.arguments import account, address, duration, pod_namespace
 from meshfed.cli.exits import BadInput, Exit, OutOfReach
 from meshfed.cli.istio_logging import SCOPES, output_levels
 from meshfed.controller.controller import Controller
 from meshfed.controller.options import LEASE, Fixed, Options
-from meshfed.kube import Client, ClusterConfig, ConfigError, Elector, LeaseTiming, detect, process_identity
+from meshfed.kube import (
+    Client,
+    ClusterConfig,
+    ConfigError,
+    Elector,
+    LeaseTiming,
+    detect,
+    pod_service_account,
+    process_identity,
+)
 from meshfed.telemetry import logs
 from meshfed.telemetry.metrics import Metrics
 
@@ -40,6 +49,7 @@ def controller(
     leader_elect_lease_duration: str = "15s",
     leader_elect_renew_deadline: str = "10s",
     leader_elect_retry_period: str = "2s",
+    service_account: str | None = None,
     read_pods: Annotated[bool, Parameter(negative="--no-read-pods")] = True,
     probe: Annotated[bool, Parameter(negative="--no-probe")] = True,
     trust_bundle: str = "istio-ca-root-cert",
@@ -86,8 +96,12 @@ def controller(
         How long the leader goes on without a renewal; shorter than the lease duration.
     leader_elect_retry_period
         The time between two renewals, or two looks at the Lease.
+    service_account
+        The name of the ServiceAccount that the controller runs as: by its identity remotes know this mesh. Without it:
+        the one that the pod's token is of, then federation-controller.
     read_pods
-        Watch Pods, to tell remotes which identities serve an export, and see exports without a sidecar.
+        Watch Pods, and EndpointSlices of Services without a selector, to tell remotes which identities serve an export,
+        and see exports without a sidecar.
     probe
         Prove, by TLS handshakes without a credential, that what is imported is answered, and by whom.
     trust_bundle
@@ -133,6 +147,7 @@ def controller(
         read_pods=read_pods,
         probe=probe,
         trust_bundle=trust_bundle,
+        account=pod_service_account() if service_account is None else (place, account(service_account)),
         adopt_reference=adopt_reference,
         fixed=_fixed(mesh_peers, exported_service_set, imported_service_set, place),
     )

@@ -52,16 +52,13 @@ def manifests(
     """
     from meshfed import __version__
     from meshfed.api.crds import crds_yaml
-    from meshfed.model.names import MAX_MESH_NAME, is_dns_label, is_dns_name
+    from meshfed.cli.arguments import account
+    from meshfed.model.names import MAX_MESH_NAME, is_dns_label
 
     for flag, value in (("--mesh", mesh), ("--namespace", namespace), ("--istio-namespace", istio_namespace)):
         if not is_dns_label(value):
             raise BadInput(f"{flag}: {value!r} is no DNS label: use lower-case letters, digits and '-', at most 63")
-    if not is_dns_name(service_account):
-        raise BadInput(
-            f"--service-account: {service_account!r} is no name of a service account: use lower-case letters, digits, "
-            "'-' and '.'"
-        )
+    account(service_account)
     if len(mesh) > MAX_MESH_NAME:
         raise BadInput(f"--mesh: {mesh!r} is longer than the {MAX_MESH_NAME} characters that a mesh's name may have")
     if crds:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from meshfed.istio.peer_authentications import PeerAuthentication
     from meshfed.model.offers import Offer
-    from meshfed.model.workloads import Workload
+    from meshfed.model.workloads import Located
     from meshfed.plan import Plan, PlanInputs
     from meshfed.plan.foreign_destination_rules import ForeignDestinationRule
     from meshfed.plan.foreign_service_entries import ForeignServiceEntry
@@ -49,9 +49,8 @@ def plan(
     file
         A file or folder with MeshFederation, RemoteMeshes, Services and Namespaces as YAML or JSON, `-` for standard
         input. FederatedServices and Gateways of the cluster may be among them: they record what depends on history.
-        So may Pods, and WorkloadEntries, ServiceEntries, DestinationRules and PeerAuthentications of others, where they
-        decide anything.
-        Other kinds are skipped.
+        So may Pods, EndpointSlices, and WorkloadEntries, ServiceEntries, DestinationRules and PeerAuthentications of
+        others, where they decide anything. Other kinds are skipped.
     remote
         NAME=FILE: what the RemoteMesh NAME offers, a YAML list of `{host, ports: [{name, number, protocol,
         targetPort}], labels}`.
@@ -154,14 +153,16 @@ def _namespace_of_mesh(documents: Sequence[tuple[str, dict[str, Any]]]) -> str:
 
 def _sorted_out(documents: Sequence[tuple[str, dict[str, Any]]], namespace: str) -> PlanInputs:
     """Return the objects that the controller of ``namespace`` would look at; of one that comes twice, the last."""
-    from meshfed.api.core import Namespace, Pod, Service
+    from meshfed.api.core import EndpointSlice, Namespace, Pod, Service
     from meshfed.api.objects import decode_object, type_of
     from meshfed.api.v1alpha1 import FederatedService, MeshFederation, RemoteMesh
     from meshfed.plan import PlanInputs
+    from meshfed.plan.endpoint_slices import is_by_hand, of_slice
     from meshfed.plan.workloads import of_pod
 
+    of_all = {Service, Pod, EndpointSlice}
     found: dict[type[Any], dict[tuple[str, str], Any]] = {
-        kind: {} for kind in (MeshFederation, RemoteMesh, FederatedService, Service, Namespace, Pod)
+        kind: {} for kind in (MeshFederation, RemoteMesh, FederatedService, Namespace, *of_all)
     }
     others = _Others()
     for source, document in documents:
@@ -171,10 +172,10 @@ def _sorted_out(documents: Sequence[tuple[str, dict[str, Any]]], namespace: str)
             _refuse_strangers(source, document)
             others.take(document, meta)
             continue
-        place = "" if kind is Namespace else "default" if kind in {Service, Pod} else namespace
+        place = "" if kind is Namespace else "default" if kind in of_all else namespace
         given = document | {"metadata": {"namespace": place} | meta} if meta and place else document
         decoded: Any = decode_object(given, kind, source=source)
-        if place != namespace or kind in {Service, Pod} or decoded.metadata.namespace == namespace:
+        if place != namespace or kind in of_all or decoded.metadata.namespace == namespace:
             found[kind][decoded.metadata.namespace, decoded.metadata.name] = decoded
     others.workloads |= {("Pod", *place): of_pod(pod) for place, pod in found[Pod].items()}
     return PlanInputs(
@@ -185,7 +186,12 @@ def _sorted_out(documents: Sequence[tuple[str, dict[str, Any]]], namespace: str)
         records=tuple(found[FederatedService].values()),
         gateways=tuple(sorted(others.gateways.items())),
         service_exports=tuple(sorted(others.service_exports)),
-        workloads=tuple(sorted(others.workloads.items())),
+        workloads=tuple(sorted(others.workloads.items(), key=lambda one: one[0])),
+        slices=tuple(
+            (place, of_slice(one))
+            for place, one in sorted(found[EndpointSlice].items())
+            if is_by_hand(one.metadata.labels)
+        ),
         rules=tuple(sorted(others.rules.items(), key=lambda one: one[0])),
         entries=tuple(sorted(others.entries.items(), key=lambda one: one[0])),
         peer_authentications=tuple(sorted(others.peer_authentications.items(), key=lambda one: one[0])),
@@ -198,7 +204,7 @@ class _Others:
     def __init__(self) -> None:
         self.gateways: dict[int, tuple[str, ...]] = {}
         self.service_exports: set[tuple[str, str]] = set()
-        self.workloads: dict[tuple[str, str, str], Workload] = {}
+        self.workloads: dict[tuple[str, str, str], Located] = {}
         self.rules: dict[tuple[str, str], ForeignDestinationRule] = {}
         self.entries: dict[tuple[str, str], ForeignServiceEntry] = {}
         self.peer_authentications: dict[tuple[str, str], PeerAuthentication] = {}

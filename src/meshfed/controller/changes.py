@@ -57,6 +57,7 @@ class Changes:
             ),
         )
         follow("Pod", inputs.pods, lambda key, _old, new: into.workloads.put(("Pod", *key), new))
+        follow("EndpointSlice", inputs.slices, lambda key, _old, new: into.slices.put(key, new))
         follow(
             "WorkloadEntry",
             inputs.workload_entries,

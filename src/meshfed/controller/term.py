@@ -59,6 +59,7 @@ class Term:
                 metrics_port=options.metrics.port,
                 health_port=options.health.port,
                 probing=options.probe,
+                account=options.account,
             ),
             on_dirty=dirty.set,
             on_failed=lambda subject, error: faults.derived(subject, error, partial(planner.again, subject)),
@@ -139,13 +140,10 @@ class Term:
             tasks.create_task(self._feed.run())
             tasks.create_task(self._inputs.run())
             await self._inputs.wait_synced(not_ready)
+            self._planner.inputs.pods_listed.put(THIS, self._inputs.pods.synced)
             if options.read_pods:
                 tasks.create_task(self._when_pods_are_listed())
-            if options.read_pods and not self._inputs.pods.synced:
-                _log.warning(
-                    "Pods may not be read, so remotes are not told which identities serve an export, and exports "
-                    "without a sidecar are not noticed: grant get, list and watch on pods, or start with --no-read-pods"
-                )
+                self._say_what_is_not_read()
             await self._not_understood.begin(not_ready)
             tasks.create_task(self._not_understood.run())
             if self._leading:
@@ -154,6 +152,18 @@ class Term:
                 await self._work.all()
             # A task of its own, since whatever comes wakes up each coroutine that waits for one.
             await tasks.create_task(self._work.keep_up(self._on_done))
+
+    def _say_what_is_not_read(self) -> None:
+        if not self._inputs.pods.synced:
+            _log.warning(
+                "Pods may not be read, so remotes are not told which identities serve an export, and exports "
+                "without a sidecar are not noticed: grant list and watch on pods, or start with --no-read-pods"
+            )
+        elif not self._inputs.slices.synced:
+            _log.warning(
+                "EndpointSlices may not be read, so nobody knows who serves a Service without a selector: grant list "
+                "and watch on endpointslices of discovery.k8s.io, or start with --no-read-pods"
+            )
 
     async def _when_pods_are_listed(self) -> None:
         """Nobody waits for Pods where they may not be read; it may be allowed later."""

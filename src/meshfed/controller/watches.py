@@ -10,15 +10,16 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from meshfed.api.compact import decode_offer
-from meshfed.api.core import Namespace, Pod, Service, ServiceExport
+from meshfed.api.core import EndpointSlice, Namespace, Pod, Service, ServiceExport
 from meshfed.api.crds import APPLY_COMMAND, differences
 from meshfed.api.v1alpha1 import GROUP, OWNER_NAMESPACE_LABEL, FederatedService, MeshFederation, RemoteMesh
 from meshfed.controller.faults import Faults
 from meshfed.istio.peer_authentications import PeerAuthentication, of_peer_authentication
 from meshfed.kube import Client, KubeError, Reflector, Resource, Store, discover, retry_on_error
-from meshfed.model.workloads import Workload
-from meshfed.plan import Ref, foreign_destination_rules, foreign_service_entries, workloads
+from meshfed.model.workloads import Located
+from meshfed.plan import Ref, endpoint_slices, foreign_destination_rules, foreign_service_entries, workloads
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 NETWORKING: Final = "networking.istio.io"
@@ -39,6 +40,7 @@ so it is watched wherever it is served, and waited for where it is not.
 """
 SERVICES: Final = Resource("", "v1", "services", "Service")
 PODS: Final = Resource("", "v1", "pods", "Pod")
+ENDPOINT_SLICES: Final = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
 NAMESPACES: Final = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
 SERVICE_EXPORTS: Final = Resource("multicluster.x-k8s.io", "v1alpha1", "serviceexports", "ServiceExport")
 """Of the multi-cluster services API, which not every cluster has."""
@@ -146,6 +148,30 @@ def _of_others(
     )
 
 
+def _projected(
+    client: Client,
+    resource: Resource,
+    store: Store[T],
+    *,
+    types: tuple[type[S], type[T]],
+    project: Callable[[S], T],
+    faults: Faults,
+    selector: str | None,
+) -> Reflector[T]:
+    """Return what follows the objects of a kind that nothing hinges on, and keeps what ``project`` makes of each."""
+    decode = msgspec.json.Decoder(types[0]).decode
+    return Reflector(
+        client,
+        resource,
+        types[1],
+        store,
+        advisory=True,
+        optional=True,
+        decode=faults.decoding(resource.kind, store, lambda data: project(decode(data))),
+        label_selector=selector,
+    )
+
+
 class Watches:
     """The stores that decisions depend on, and the reflectors that keep them current."""
 
@@ -173,8 +199,9 @@ class Watches:
         self.services: Store[Service] = store("Service")
         self.namespaces: Store[Namespace] = store("Namespace")
         self.service_exports: Store[ServiceExport] = store("ServiceExport")
-        self.pods: Store[Workload] = store("Pod")
-        self.workload_entries: Store[Workload] = store("WorkloadEntry")
+        self.pods: Store[Located] = store("Pod")
+        self.slices: Store[endpoint_slices.Backing] = store("EndpointSlice")
+        self.workload_entries: Store[Located] = store("WorkloadEntry")
         self.rules: Store[foreign_destination_rules.ForeignDestinationRule] = store("DestinationRule")
         self.entries: Store[foreign_service_entries.ForeignServiceEntry] = store("ServiceEntry")
         self.peer_authentications: Store[PeerAuthentication] = store("PeerAuthentication")
@@ -192,7 +219,7 @@ class Watches:
             Reflector(client, SERVICES, Service, self.services),
             Reflector(client, NAMESPACES, Namespace, self.namespaces),
             Reflector(client, SERVICE_EXPORTS, ServiceExport, self.service_exports, optional=True),
-            theirs(client, served.istio("WorkloadEntry"), Workload, self.workload_entries, workloads.of_entry),
+            theirs(client, served.istio("WorkloadEntry"), Located, self.workload_entries, workloads.of_entry),
             theirs(
                 client,
                 served.istio("DestinationRule"),
@@ -217,17 +244,26 @@ class Watches:
         ]
         self._advisory: list[Reflector[Any]] = []
         if read_pods:
-            decode = msgspec.json.Decoder(Pod).decode
-            self._advisory.append(
-                Reflector(
+            self._advisory += [
+                _projected(
                     client,
                     PODS,
-                    Workload,
                     self.pods,
-                    advisory=True,
-                    decode=faults.decoding(PODS.kind, self.pods, lambda data: workloads.of_pod(decode(data))),
-                )
-            )
+                    types=(Pod, Located),
+                    project=workloads.of_pod,
+                    faults=faults,
+                    selector=None,
+                ),
+                _projected(
+                    client,
+                    ENDPOINT_SLICES,
+                    self.slices,
+                    types=(EndpointSlice, endpoint_slices.Backing),
+                    project=endpoint_slices.of_slice,
+                    faults=faults,
+                    selector=endpoint_slices.BY_HAND,
+                ),
+            ]
         if not fixed:
             self._reflectors += [
                 Reflector(client, ours["MeshFederation"], MeshFederation, self.federations, namespace=namespace),
@@ -264,6 +300,7 @@ class Watches:
             "MeshFederation": self.federations,
             "RemoteMesh": self.remotes,
             "Pod": self.pods,
+            "EndpointSlice": self.slices,
         }
         return self._watched[kind] if kind in self._watched else unwatched[kind]
 

@@ -13,7 +13,8 @@ Everything is a collection of values by key, in one `Graph`:
 - An `Index` has the keys of a `Derived` by something that their values say: the offers by host, the exports by reason.
   `Leading` says which of them are among the first of their group; a `Tally` counts keys by what their values say.
 - A `SubsetIndex` has them by sets of which theirs are part: the selectors that select some labels. A `SupersetIndex`
-  has those that have all of a set: what a selector selects. `Distinct` is an input for that, of many that are alike.
+  has those that have all of a set: what a selector selects. `Distinct` is an input for that, of many that are alike;
+  `ByGroup` has its single keys, of the groups that are asked for.
 
 From that three things follow:
 
@@ -31,7 +32,7 @@ After any history every value is the one that would be worked out anew: tests/de
 """
 
 from meshfed.derive.collections import Collection, Context, Derived, Input
-from meshfed.derive.distinct import Distinct
+from meshfed.derive.distinct import ByGroup, Distinct
 from meshfed.derive.graph import Change, Graph, Known, Node, Unknown
 from meshfed.derive.index import Index
 from meshfed.derive.leading import Leading
@@ -39,6 +40,7 @@ from meshfed.derive.matching import SubsetIndex, SupersetIndex
 from meshfed.derive.tally import Tally
 
 __all__ = [
+    "ByGroup",
     "Change",
     "Collection",
     "Context",

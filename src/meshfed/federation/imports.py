@@ -33,6 +33,8 @@ class Verdict(msgspec.Struct, frozen=True):
     """What the rules make of an offer: the host it becomes (empty where none), and whether it may join others.
 
     ``ports`` are those that a rule takes; ``allow_tcp`` says whether they may capture traffic.
+    ``identities`` are stated for who serves it; ``None`` where those count that are announced, and there have to be
+    some, and an empty tuple where there need not.
     """
 
     decision: Decision
@@ -41,6 +43,7 @@ class Verdict(msgspec.Struct, frozen=True):
     allow_tcp: bool = False
     ports: tuple[Port, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    identities: tuple[str, ...] | None = None
 
 
 def record_name(host: str, remote: str) -> str:
@@ -89,6 +92,7 @@ def judge(mesh: LocalMesh, remote: Remote, rules: ImportPolicy | None, offer: Of
         allow_tcp=rule.allow_tcp if rule is not None and rule.allow_tcp is not None else rules.allow_tcp,
         ports=chosen.ports,
         left_out=chosen.left_out,
+        identities=rule.subject_alt_names if rule is not None else None,
     )
 
 
@@ -230,3 +234,17 @@ def beside_local(
             "the remote's endpoints too; make it more specific",
         )
     return None
+
+
+def unidentified(remote: Remote, host: str) -> Decision:
+    """Refuse an offer beside others whose accounts are known, since nobody knows who serves it.
+
+    istiod has a client accept the accounts of all endpoints of a Service together (``PushContext.ServiceAccounts``). So
+    whoever has another one is refused, at every connection.
+    """
+    return _refused(
+        Reason.IDENTITY_UNKNOWN,
+        f"RemoteMesh {remote.name} does not say who serves {host}, and callers here accept none but the accounts of "
+        "its other endpoints: let the remote's controller announce identities, or state who it is there in "
+        "`subjectAltNames` of an import rule",
+    )

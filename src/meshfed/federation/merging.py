@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from meshfed.federation.import_limit import standing
+from meshfed.federation.imports import unidentified
 from meshfed.federation.ports import LeftOut, all_left_out, without
 from meshfed.model.imports import Backend, Import, LocalService
 from meshfed.model.meshes import Remote
@@ -40,6 +41,8 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     """What its remote asks for of a DestinationRule's, under Istio's own field names."""
     taken_over: dict[str, Any] = {}
     """The ``trafficPolicy`` of a rule for a wildcard, whose place the rule of this host takes."""
+    unidentified: bool = False
+    """Whether nobody says who serves it, and somebody has to where it joins a local Service."""
     reason: Reason = Reason.ACCEPTED
     local: LocalService | None = None
     """The local Service that it joins."""
@@ -82,8 +85,11 @@ def merge(host: str, candidates: Iterable[Candidate]) -> Merged:
     order = sorted(candidates, key=_precedence)
     joined: list[Candidate] = []
     decisions: list[tuple[str, Decision]] = []
+    others_stated = any(one.local is not None and one.offer.identities for one in order)
     for candidate in order:
         joining = _joining(host, joined, candidate)
+        if isinstance(joining, Candidate) and joining.local is not None and joining.unidentified and others_stated:
+            joining = unidentified(candidate.remote, host)
         if isinstance(joining, Candidate):
             joined.append(joining)
         decision = joining.accepted(host) if isinstance(joining, Candidate) else joining

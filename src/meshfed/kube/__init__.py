@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from meshfed.kube.backoff import Backoff, retry_on_error
 from meshfed.kube.client import Client, PatchType, WatchEvent
-from meshfed.kube.config import ClusterConfig, in_cluster
+from meshfed.kube.config import ClusterConfig, in_cluster, pod_service_account
 from meshfed.kube.discovery import ServedAPIs, discover
 from meshfed.kube.engine import Engine, EngineStatistics
 from meshfed.kube.errors import (
@@ -92,6 +92,7 @@ __all__ = [
     "in_cluster",
     "load_kubeconfig",
     "micro_time_now",
+    "pod_service_account",
     "process_identity",
     "retry_on_error",
     "time_now",

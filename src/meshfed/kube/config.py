@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
+
+import msgspec
 
 from meshfed.kube.credentials import Credentials, TokenFile
 from meshfed.kube.errors import ConfigError
@@ -57,6 +61,25 @@ def in_cluster(environ: Mapping[str, str], root: Path = SERVICE_ACCOUNT) -> Clus
         proxy=proxy_for(server, environ),
         source=f"the service account in {root}",
     )
+
+
+class _Claims(msgspec.Struct):
+    sub: str = ""
+
+
+def pod_service_account(root: Path = SERVICE_ACCOUNT) -> tuple[str, str] | None:
+    """Namespace and name of the service account that this pod runs as; ``None`` where no token of one says so.
+
+    A token is a JWT whose claim ``sub`` is ``system:serviceaccount:<namespace>:<name>``. It is our own, and nothing is
+    permitted because of it, so it is not verified.
+    """
+    with contextlib.suppress(OSError, ValueError, msgspec.MsgspecError):
+        payload = (root / "token").read_text().split(".")[1:2]
+        claims = msgspec.json.decode(base64.urlsafe_b64decode("".join(payload) + "=="), type=_Claims)
+        match claims.sub.split(":"):
+            case ["system", "serviceaccount", namespace, name] if namespace and name:
+                return namespace, name
+    return None
 
 
 def proxy_for(server: str, environ: Mapping[str, str]) -> str | None:

@@ -30,7 +30,7 @@ class LocalMesh(msgspec.Struct, frozen=True):
     """This mesh.
 
     ``namespace`` and ``owner`` (the MeshFederation's name) say whose the written objects are;
-    ``controller_selector`` finds the controller's own pods.
+    ``controller_selector`` finds the controller's own pods, and ``identity`` is whom other meshes know it as.
     """
 
     name: str
@@ -44,6 +44,7 @@ class LocalMesh(msgspec.Struct, frozen=True):
     gateway_port_name: str
     gateway_port: int
     controller_selector: dict[str, str]
+    identity: SpiffeID
     metrics_port: int = 8080
     health_port: int = 8081
 
@@ -56,11 +57,6 @@ class LocalMesh(msgspec.Struct, frozen=True):
     def fds_host(self) -> str:
         """The host under which other meshes know this mesh's controller."""
         return f"{self.fds_service}.{self.namespace}.svc.{self.cluster_domain}"
-
-    @property
-    def identity(self) -> SpiffeID:
-        """The identity of this mesh's controller by default."""
-        return SpiffeID.of_workload(self.trust_domain, self.namespace, "federation-controller")
 
 
 class Remote(msgspec.Struct, frozen=True):

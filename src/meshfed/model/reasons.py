@@ -130,6 +130,7 @@ class Reason(StrEnum):
     LOCAL_SERVICE_UNUSABLE = "LocalServiceUnusable"
     ALREADY_IMPORTED = "AlreadyImported"
     IDENTITY_MISMATCH = "IdentityMismatch"
+    IDENTITY_UNKNOWN = "IdentityUnknown"
     TCP_NOT_ALLOWED = "TCPNotAllowed"
     UNRESOLVED = "Unresolved"
     # ways into remote meshes
@@ -166,7 +167,7 @@ REASONS: Final[dict[Reason, str]] = {
     Reason.HOST_TAKEN: "Another Service is exported under the same host; the message names it.",
     Reason.NAME_TOO_LONG: "The OpenShift router cannot serve the host: a DNS label of its SNI would be over 63 characters.",
     Reason.NO_SERVICE: "There is no Service of the ServiceExport's name.",
-    Reason.NO_MESH_ENDPOINTS: "No pod behind the exported Service has a sidecar, so the gateway cannot reach any; it is exported all the same.",
+    Reason.NO_MESH_ENDPOINTS: "No endpoint of the exported Service has a sidecar, so the gateway cannot reach any; it is exported all the same.",
     Reason.MTLS_DISABLED: "A PeerAuthentication, which the message names, turns mTLS off (`DISABLE`), without which nothing passes from mesh to mesh. An export leaves the ports out that are served so; an import is not written where clients would speak plaintext to the remote's gateway; with mTLS off in the whole mesh, remotes are not reached, nor is this mesh's discovery service.",
     Reason.HIDDEN_FROM_GATEWAY: "The exported Service's annotation `networking.istio.io/exportTo` leaves the gateway's namespace out, so the gateway passes no calls on to it; it is exported all the same.",
     Reason.ROUTE_NOT_ADMITTED: "The OpenShift router refuses a Route, so that what it leads to cannot be reached; the message has the Route and what the router says.",
@@ -210,6 +211,7 @@ REASONS: Final[dict[Reason, str]] = {
     Reason.LOCAL_SERVICE_UNUSABLE: "The local Service of that name cannot take endpoints from a WorkloadEntry.",
     Reason.ALREADY_IMPORTED: "The host is imported from another remote, and `merge` is not set.",
     Reason.IDENTITY_MISMATCH: "The identities that serve the host cannot be stated on a WorkloadEntry of the local Service.",
+    Reason.IDENTITY_UNKNOWN: "Nobody says who serves the host in the remote, and callers here would accept the accounts of the local Service alone: state them in `subjectAltNames` of an import rule.",
     Reason.TCP_NOT_ALLOWED: "Every port is plain TCP or of no stated protocol, no local Service has the host, and `allowTCP` is not set.",
     Reason.UNRESOLVED: "The remote's address is a host name that has not been resolved yet.",
     Reason.ANSWERED: "A handshake by every way was answered by whom it should be, with a certificate that is valid and of a trusted root.",

@@ -27,19 +27,29 @@ class Workload(msgspec.Struct, frozen=True, weakref=True):
         return selector.items() <= dict(self.labels).items()
 
 
+class Located(msgspec.Struct, frozen=True, gc=False):
+    """A workload that is not alone in being like this, and its IP; empty where it has none, or that does not matter."""
+
+    workload: Workload
+    address: str = ""
+
+
 class Serving(msgspec.Struct, frozen=True):
-    """What is behind a Service: the accounts of those in the mesh, and whether there are any in it, or outside it."""
+    """What is behind a Service: the accounts of those in the mesh, and whether there are any in it, or outside it.
+
+    Where there may be more than anybody knows, these may be in the mesh, and no account is stated.
+    """
 
     accounts: frozenset[str] = frozenset()
     in_mesh: bool = False
     outside: bool = False
 
     @classmethod
-    def of(cls, workloads: Iterable[Workload]) -> Serving:
-        """Return what these are, together."""
+    def of(cls, workloads: Iterable[Workload], *, all_known: bool = True) -> Serving:
+        """Return what these are, together; ``all_known``: there are no others."""
         found = tuple(workloads)
         return cls(
-            accounts=frozenset(one.account for one in found if one.in_mesh),
-            in_mesh=any(one.in_mesh for one in found),
+            accounts=frozenset(one.account for one in found if one.in_mesh) if all_known else frozenset(),
+            in_mesh=not all_known or any(one.in_mesh for one in found),
             outside=any(not one.in_mesh for one in found),
         )

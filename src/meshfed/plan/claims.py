@@ -105,7 +105,7 @@ def described(claim: Claim) -> Decision:
     if claim.plaintext:
         message += f"; {without_mtls(claim.plaintext)}, so the gateway cannot reach it, and it is not offered"
     if claim.no_sidecar:
-        message += "; none of its pods has a sidecar, so the gateway has nobody to send to"
+        message += "; none of its endpoints has a sidecar, so the gateway has nobody to send to"
     if claim.hidden:
         message += f"; its annotation {EXPORT_TO} hides it from the gateway, which passes no calls on to it"
     return Decision(accepted=True, reason=Reason.EXPORTED, message=message)

@@ -130,6 +130,7 @@ class Imports:
             remote=peer.remote,
             offer=msgspec.structs.replace(announced, ports=verdict.ports),
             merge=verdict.merge,
+            unidentified=verdict.identities is None and not announced.identities,
             first_offered=spec.first_offered,
             export_to=peer.rules.export_to if peer.rules is not None else ("*",),
             traffic_policy=peer.traffic_policy,
@@ -273,7 +274,12 @@ def _admitted_by_rules(
         reason = Reason.INVALID_PORTS if judged.field == "ports" else Reason.INVALID_HOST
         return _refused(reason, spec.problem or judged.message)
     verdict = judge(mesh, peer.remote, peer.rules, judged.offer)
-    return (mesh, peer, verdict, judged.offer) if verdict.decision.accepted else verdict.decision
+    if not verdict.decision.accepted:
+        return verdict.decision
+    offer = judged.offer
+    if verdict.identities:
+        offer = msgspec.structs.replace(offer, identities=verdict.identities)
+    return mesh, peer, verdict, offer
 
 
 def _queue_of(_record: str, judged: Judged) -> tuple[str, ...]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any, ClassVar
 
 from meshfed.api.core import Namespace, Service
-from meshfed.derive import Distinct, Graph, Input
+from meshfed.derive import ByGroup, Distinct, Graph, Input
 from meshfed.istio.peer_authentications import PeerAuthentication
 from meshfed.model.meshes import LocalMesh
-from meshfed.model.workloads import Workload
+from meshfed.model.workloads import Located, Workload
+from meshfed.plan.endpoint_slices import Backing
 from meshfed.plan.foreign_destination_rules import ForeignDestinationRule
 from meshfed.plan.foreign_service_entries import ForeignServiceEntry
 from meshfed.plan.values import Place, Ref
@@ -26,15 +28,19 @@ class ClusterInputs:
         self.meshes = Input[str, LocalMesh](graph, self.MESH, output=True)
         self.namespaces = Input[str, Namespace](graph, "Namespace")
         self.services = Input[Place, Service](graph, "Service")
-        self.workloads = Distinct[Ref, Workload, Sort](graph, _sort_of)
+        self.workloads = Distinct[Ref, Located, Sort](graph, _sort_of)
         """Pods, and WorkloadEntries that are not ours."""
+        self.workloads_in = ByGroup[str, Ref, Located](graph, "the workloads in", self.workloads, itemgetter(1))
         self.pods_listed = Input[str, bool](graph, "whether all Pods are known in")
+        """False where they may not be read, or are not to be."""
         self.rules = Input[Place, ForeignDestinationRule](graph, "DestinationRule")
         """Those that are not ours."""
         self.entries = Input[Place, ForeignServiceEntry](graph, "ServiceEntry")
         """Those that are not ours."""
         self.peer_authentications = Input[Place, PeerAuthentication](graph, "PeerAuthentication")
         """Those that are not ours: ours is for the controller's own pods."""
+        self.slices = Input[Place, Backing](graph, "EndpointSlice")
+        """Those of Services without a selector."""
 
     def of(self, ref: Ref) -> tuple[Input[Any, Any] | Distinct[Any, Any, Any], Any] | None:
         """Return what an object of the cluster is an input of, and under which key; ``None`` where of none of these."""
@@ -52,9 +58,11 @@ class ClusterInputs:
                 return self.entries, (namespace, name)
             case "PeerAuthentication":
                 return self.peer_authentications, (namespace, name)
+            case "EndpointSlice":
+                return self.slices, (namespace, name)
             case _:
                 return None
 
 
-def _sort_of(ref: Ref, workload: Workload) -> Sort:
-    return ref[1], workload
+def _sort_of(ref: Ref, located: Located) -> Sort:
+    return ref[1], located.workload

@@ -6,6 +6,7 @@ of the namespace, or a ServiceEntry with a ``workloadSelector``.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -14,9 +15,10 @@ from meshfed.derive import Context, Derived, Graph, Index, SubsetIndex, Superset
 from meshfed.model.imports import LocalService
 from meshfed.model.names import ServiceHost
 from meshfed.model.offers import TLS_MODE
-from meshfed.model.workloads import Serving
+from meshfed.model.workloads import Serving, Workload
 from meshfed.plan import meshes
-from meshfed.plan.foreign_service_entries import ForeignServiceEntries
+from meshfed.plan.endpoint_slices import EndpointSlices
+from meshfed.plan.foreign_service_entries import ForeignServiceEntries, selected_by
 from meshfed.plan.inputs import ClusterInputs, Sort
 from meshfed.plan.values import THIS, Place, Ref
 from meshfed.plan.workloads import labelled, namespace_in, namespace_of
@@ -44,6 +46,7 @@ class LocalServices:
     def __init__(self, graph: Graph, inputs: ClusterInputs, rivals: ForeignServiceEntries) -> None:
         self._inputs = inputs
         self._rivals = rivals
+        self._slices = EndpointSlices(graph, inputs.slices, inputs.workloads_in)
         self.services = Derived[Place, Local](graph, self.LOCAL, self._local, over=[inputs.services])
         self.by_host = Index(graph, "the local Service of", self.services, _host_of, perhaps=self._perhaps_of)
         self.selecting = SubsetIndex[Place](
@@ -76,10 +79,35 @@ class LocalServices:
     def _serving(self, context: Context, place: Place) -> Serving | None:
         """Return what is behind a Service; ``None`` where nothing is."""
         local = context.get(self.services, place)
-        if local is None or local.selects is None:
+        if local is None or local.service.external_name:
             return None
-        found = context.members(self.workloads, local.selects)
-        return Serving.of(workload for _, workload in found) if found else None
+        # Istio adds WorkloadEntries to no headless Service (istiod, ``serviceInstancesFromWorkloadInstances``).
+        found = [one for one in self._selected(context, local.selects) if not (one.is_entry and local.service.headless)]
+        found += self._of_service_entries(context, local.service.host)
+        # Where Pods may not be read, nobody can say of an address that it is none's.
+        if local.selects is None and context.get(self._inputs.pods_listed, THIS) is not False:
+            found += self._slices.behind(context, place)
+        if not found:
+            return None
+        # Beside what is no Pod there may be Pods that may not be read.
+        all_known = not any(one.is_entry for one in found) or context.get(self._inputs.pods_listed, THIS) is not False
+        return Serving.of(found, all_known=all_known)
+
+    def _selected(self, context: Context, selects: frozenset[Any] | None) -> Iterator[Workload]:
+        """Yield what is selected, alike ones once."""
+        if selects is not None:
+            yield from (workload for _, workload in context.members(self.workloads, selects))
+
+    def _of_service_entries(self, context: Context, host: ServiceHost) -> Iterator[Workload]:
+        """Yield what ServiceEntries add to the Service of their host and namespace.
+
+        istiod keeps endpoints by these two, whatever brought them (``EndpointIndex.ShardsForService``).
+        """
+        for place in context.members(self._rivals.adding, host.namespace):
+            entry = context.get(self._rivals.entries, place)
+            if entry is not None and host.fqdn in entry.hosts:
+                yield from entry.endpoints
+                yield from self._selected(context, selected_by(place, entry))
 
     def shared_with(self, context: Context, local: LocalService) -> str:
         """Return who else would take the endpoints that join a Service, in words; empty where nobody would."""

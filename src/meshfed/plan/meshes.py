@@ -27,6 +27,7 @@ def local_mesh(federation: MeshFederation, settings: Settings) -> LocalMesh:
     """Return this mesh as the MeshFederation describes it."""
     spec = federation.spec
     gateway = spec.ingress.gateway
+    account = settings.account or (settings.namespace, _CONTROLLER_ACCOUNT)
     return LocalMesh(
         name=federation.metadata.name,
         namespace=settings.namespace,
@@ -39,6 +40,7 @@ def local_mesh(federation: MeshFederation, settings: Settings) -> LocalMesh:
         gateway_port_name=gateway.port_config.name,
         gateway_port=gateway.port_config.number,
         controller_selector=settings.controller_selector,
+        identity=SpiffeID.of_workload(spec.trust_domain, *account),
         metrics_port=settings.metrics_port,
         health_port=settings.health_port,
     )

@@ -10,6 +10,7 @@ import msgspec
 from meshfed import istio
 from meshfed.api.core import Namespace, Service
 from meshfed.api.v1alpha1 import FederatedService, MeshFederation, RemoteMesh
+from meshfed.derive import Input
 from meshfed.federation.imports import record_name
 from meshfed.federation.ledger import Ledger
 from meshfed.federation.withdrawals import Guard
@@ -17,7 +18,8 @@ from meshfed.istio.peer_authentications import PeerAuthentication
 from meshfed.model.meshes import LocalMesh, Remote
 from meshfed.model.offers import Offer
 from meshfed.model.reasons import Decision, Reason
-from meshfed.model.workloads import Workload
+from meshfed.model.workloads import Located
+from meshfed.plan.endpoint_slices import Backing
 from meshfed.plan.foreign_destination_rules import ForeignDestinationRule
 from meshfed.plan.foreign_service_entries import ForeignServiceEntry
 from meshfed.plan.imports import record_manifest
@@ -38,10 +40,11 @@ _CONNECTED: Final = RemoteConnection(
 class PlanInputs(msgspec.Struct, frozen=True):
     """A cluster's objects, and what remotes offer: what is recorded already, and what is to be added to that.
 
-    ``workloads`` are Pods, and WorkloadEntries that are not ours. Of other DestinationRules ``rules`` has what matters,
-    of other ServiceEntries ``entries``, and of other PeerAuthentications ``peer_authentications``, each under
-    namespace and name. ``gateways`` pairs the number of each existing Gateway with its hosts; ``service_exports`` are
-    namespaces and names; ``offers`` is all that a remote offers, where that is known.
+    ``workloads`` are Pods, and WorkloadEntries that are not ours, ``slices`` EndpointSlices that do not follow from a
+    selector. Of other DestinationRules ``rules`` has what matters, of other ServiceEntries ``entries``, and of other
+    PeerAuthentications ``peer_authentications``, each under namespace and name. ``gateways`` pairs the number of each
+    existing Gateway with its hosts; ``service_exports`` are namespaces and names; ``offers`` is all that a remote
+    offers, where that is known.
     """
 
     federations: tuple[MeshFederation, ...] = ()
@@ -49,7 +52,8 @@ class PlanInputs(msgspec.Struct, frozen=True):
     namespaces: tuple[Namespace, ...] = ()
     services: tuple[Service, ...] = ()
     service_exports: tuple[tuple[str, str], ...] = ()
-    workloads: tuple[tuple[Ref, Workload], ...] = ()
+    workloads: tuple[tuple[Ref, Located], ...] = ()
+    slices: tuple[tuple[Place, Backing], ...] = ()
     rules: tuple[tuple[Place, ForeignDestinationRule], ...] = ()
     entries: tuple[tuple[Place, ForeignServiceEntry], ...] = ()
     peer_authentications: tuple[tuple[Place, PeerAuthentication], ...] = ()
@@ -101,12 +105,15 @@ def feed(planner: Planner, inputs: PlanInputs) -> None:
         planner.service_export_changed(*place, 1)
     for (kind, in_namespace, name), workload in inputs.workloads:
         planner.inputs.workloads.put((kind, in_namespace, name), workload)
-    for place, rule in inputs.rules:
-        planner.inputs.rules.put(place, rule)
-    for place, entry in inputs.entries:
-        planner.inputs.entries.put(place, entry)
-    for place, found in inputs.peer_authentications:
-        planner.inputs.peer_authentications.put(place, found)
+    beside: list[tuple[Input[Place, Any], tuple[tuple[Place, Any], ...]]] = [
+        (planner.inputs.slices, inputs.slices),
+        (planner.inputs.rules, inputs.rules),
+        (planner.inputs.entries, inputs.entries),
+        (planner.inputs.peer_authentications, inputs.peer_authentications),
+    ]
+    for into, values in beside:
+        for place, value in values:
+            into.put(place, value)
     for record in inputs.records:
         planner.offer_changed(record.metadata.name, record)
     for index, hosts in inputs.gateways:

@@ -353,8 +353,8 @@ def _export_problems(facts: ExportFacts) -> Iterator[tuple[Reason, str]]:
         yield Reason.NAME_TOO_LONG, message
     if names := facts.left_out.get(Reason.NO_MESH_ENDPOINTS):
         message = (
-            f"no pod behind {listed(names)} has a sidecar, so the gateway cannot reach any; have sidecars injected, or "
-            "do not export them"
+            f"no endpoint of {listed(names)} has a sidecar, so the gateway cannot reach any; have sidecars injected, "
+            "or do not export them"
         )
         yield Reason.NO_MESH_ENDPOINTS, message
     if names := facts.left_out.get(Reason.MTLS_DISABLED):

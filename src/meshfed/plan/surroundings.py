@@ -10,7 +10,7 @@ import msgspec
 
 from meshfed import istio
 from meshfed.derive import Context, Derived, Graph
-from meshfed.federation.imports import Verdict, beside_local, capturing, lacking
+from meshfed.federation.imports import Verdict, beside_local, capturing, lacking, unidentified
 from meshfed.federation.merging import Candidate, merge
 from meshfed.istio.names import EXPORT_TO
 from meshfed.model.imports import Import, LocalService
@@ -22,7 +22,7 @@ from meshfed.plan.inputs import ClusterInputs
 from meshfed.plan.local_services import LocalServices
 from meshfed.plan.mutual_tls import MutualTLS
 from meshfed.plan.overrides import Overrides
-from meshfed.plan.values import Place
+from meshfed.plan.values import THIS, Place
 
 
 class Beside(msgspec.Struct, frozen=True):
@@ -45,6 +45,7 @@ class Surroundings:
         rivals: ForeignServiceEntries,
         mutual_tls: MutualTLS,
     ) -> None:
+        self._inputs = inputs
         self._locals = locals_
         self._rivals = rivals
         self._mutual_tls = mutual_tls
@@ -89,8 +90,12 @@ class Surroundings:
         if isinstance(fitted, Decision):
             return fitted
         if istio.states_sni(alone):
-            return self._with_sni(context, mesh, alone, fitted)
-        return self._in_plaintext(context, mesh, alone) or fitted
+            fitted = self._with_sni(context, mesh, alone, fitted)
+        else:
+            fitted = self._in_plaintext(context, mesh, alone) or fitted
+        if isinstance(fitted, Candidate) and fitted.unidentified and self._is_served(context, fitted.local):
+            return unidentified(candidate.remote, verdict.host)
+        return fitted
 
     def _cannot_join(self, context: Context, mesh: LocalMesh, verdict: Verdict, alone: Import) -> Decision | None:
         """Return why an offer cannot join the local Service of its host; ``None`` where it can, or there is none."""
@@ -148,6 +153,15 @@ class Surroundings:
                 "them; set PERMISSIVE there, or import under another host with a rule's `as`",
             )
         return candidate
+
+    def _is_served(self, context: Context, local: LocalService | None) -> bool:
+        """Whether a local Service has, or may have, endpoints, whose accounts are the ones that callers accept."""
+        if local is None:
+            return False
+        place = (local.host.namespace, local.host.name)
+        if context.get(self._inputs.pods_listed, THIS) is False:
+            return True
+        return context.get(self._locals.serving, place) is not None
 
     def _is_served_outside(self, context: Context, local: LocalService) -> bool:
         """Whether there are pods without a sidecar behind a local Service."""

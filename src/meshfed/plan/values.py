@@ -26,7 +26,8 @@ class Settings(msgspec.Struct, frozen=True):
     """What this installation knows without asking the cluster.
 
     ``namespace`` is where the controller, its MeshFederation and its RemoteMeshes are; ``controller_selector``
-    finds the controller's own pods.
+    finds the controller's own pods. ``account`` has namespace and name of the ServiceAccount that these run as; without
+    it, that is taken to be what other meshes expect by default.
     """
 
     namespace: str = "istio-system"
@@ -37,6 +38,7 @@ class Settings(msgspec.Struct, frozen=True):
     health_port: int = 8081
     probing: bool = True
     """Whether the ways into remote meshes are proven."""
+    account: Place | None = None
 
 
 class RemoteConnection(msgspec.Struct, frozen=True):

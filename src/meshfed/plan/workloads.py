@@ -13,37 +13,78 @@ from weakref import WeakKeyDictionary, ref
 
 from meshfed.api.core import Container, Pod
 from meshfed.model.imports import LocalPort
+from meshfed.model.meshes import is_ip
 from meshfed.model.offers import TLS_MODE
-from meshfed.model.workloads import Workload
+from meshfed.model.workloads import Located, Workload
 
 _FINISHED: Final = frozenset({"Succeeded", "Failed"})
 _DEFAULT_ACCOUNT: Final = "default"
+_MTLS: Final = "istio"
+"""The value of the label for whoever takes Istio's mTLS; any other says that it does not."""
 _alike: WeakKeyDictionary[Workload, ref[Workload]] = WeakKeyDictionary()
 
 
-def of_pod(pod: Pod) -> Workload:
+def of_pod(pod: Pod) -> Located:
     """Return what matters of a Pod; one that has finished is nothing any more, and has no labels.
 
     It counts from when it exists, not from when it is ready, so that who serves a host is announced before it does.
+    Its label alone says whether it takes mTLS (istiod, ``PodTLSMode``).
     """
     if pod.status.phase in _FINISHED:
-        return _kept(Workload())
+        return Located(_kept(Workload()))
     ready = any(condition.type == "Ready" and condition.status == "True" for condition in pod.status.conditions)
-    return _workload(
+    workload = _workload(
         pod.metadata.labels,
         account=pod.spec.service_account_name or _DEFAULT_ACCOUNT,
+        in_mesh=pod.metadata.labels.get(TLS_MODE) == _MTLS,
         ready=ready and not pod.metadata.deletion_timestamp,
         ports=_named_ports((*pod.spec.containers, *filter(_is_sidecar, pod.spec.init_containers))),
     )
+    return Located(workload, pod.status.pod_ip)
 
 
-def of_entry(entry: Mapping[str, Any]) -> Workload:
-    """Return what matters of a WorkloadEntry, as plain data: its labels are those of its spec and its metadata."""
+def of_entry(entry: Mapping[str, Any]) -> Located:
+    """Return what matters of a WorkloadEntry, as plain data.
+
+    Its labels are those of its metadata, then those of its spec (istiod, ``ConvertWorkloadEntry``). At a host name or
+    a Unix socket it is an endpoint of no Service (``convertWorkloadEntryToWorkloadInstance``), and has no labels here.
+    """
     spec = _mapping(entry.get("spec"))
-    labels = _mapping(spec.get("labels")) | _mapping(_mapping(entry.get("metadata")).get("labels"))
+    if not _is_reached_by_ip(spec):
+        return Located(_kept(Workload()))
+    return Located(_of_entry(spec, _mapping(_mapping(entry.get("metadata")).get("labels"))))
+
+
+def of_endpoints(endpoints: object) -> tuple[Workload, ...]:
+    """Return what matters of a ServiceEntry's endpoints, those that are alike once.
+
+    istiod reads each as it does a WorkloadEntry's spec (``convertServiceEntryToInstances``). Where a Service has the
+    host too, those at a host name are left out (``EndpointBuilder.BuildClusterLoadAssignment``).
+    """
+    specs = map(_mapping, endpoints) if isinstance(endpoints, list) else ()
+    return tuple(dict.fromkeys(_of_entry(spec, {}) for spec in specs if _is_reached_by_ip(spec)))
+
+
+def _is_reached_by_ip(spec: Mapping[str, Any]) -> bool:
+    """Whether an endpoint has an IP, or none: its network's gateway then stands for it."""
+    address = spec.get("address") or ""
+    return not address or (isinstance(address, str) and is_ip(address))
+
+
+def _of_entry(spec: Mapping[str, Any], more_labels: Mapping[str, Any]) -> Workload:
+    """Return what matters of an endpoint with a WorkloadEntry's fields.
+
+    Its label says whether it takes mTLS; without that label, it does if it has a service account
+    (``getTLSModeFromWorkloadEntry``). Without an account nobody can say as whom it serves: istiod has no default here.
+    """
+    found = {**_mapping(spec.get("labels")), **more_labels}
+    labels = {key: value for key, value in found.items() if isinstance(value, str)}
+    account = str(spec.get("serviceAccount") or "")
+    mode = labels.get(TLS_MODE)
     return _workload(
-        {key: value for key, value in labels.items() if isinstance(value, str)},
-        account=str(spec.get("serviceAccount") or ""),
+        labels,
+        account=account,
+        in_mesh=mode == _MTLS if mode is not None else bool(account),
         ready=True,
         ports={name: port for name, port in _mapping(spec.get("ports")).items() if isinstance(port, int) and port},
         is_entry=True,
@@ -51,9 +92,14 @@ def of_entry(entry: Mapping[str, Any]) -> Workload:
 
 
 def _workload(
-    labels: Mapping[str, str], *, account: str, ready: bool, ports: Mapping[str, int], is_entry: bool = False
+    labels: Mapping[str, str],
+    *,
+    account: str,
+    in_mesh: bool,
+    ready: bool,
+    ports: Mapping[str, int],
+    is_entry: bool = False,
 ) -> Workload:
-    in_mesh = labels.get(TLS_MODE) == "istio"
     return _kept(
         Workload(
             labels=tuple(sorted(labels.items())),

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from meshfed_sandbox.dataplane.translate import hosts, translate
+from meshfed_sandbox.dataplane.translate import hosts, read_mesh, translate
 from meshfed_sandbox.dataplane.values import JSONObject, MeshSettings, ProxyIdentity, Untranslatable
-from tests.builders import port, service_entry
+from tests.builders import endpoint_slice, port, service_entry
 from tests.sandbox.dataplane.cluster_objects import (
     FILES,
     SETTINGS,
@@ -273,6 +273,27 @@ def test_what_is_spoken_to_a_port(name: str, protocol: str | None, offered: list
     assert socket["common_tls_context"]["alpn_protocols"] == offered
     extensions = cluster.get("typed_extension_protocol_options", {})
     assert [each.get(protocol) for each in extensions.values()] == ([options] if protocol else [])
+
+
+def test_who_is_at_an_address_that_somebody_wrote_down() -> None:
+    """The Pod that is named, if it is there, else the Pod of the namespace that has the address, else nobody known."""
+    service = service_at("leader", "10.0.0.9", [port(9080)], selector=None)
+    slices = [
+        endpoint_slice("leader-1.bookinfo", "leader", "127.9.0.3=ratings", "192.0.2.7", "127.9.0.9=gone"),
+        endpoint_slice("leader-2.bookinfo", "leader", "127.9.0.3"),
+        endpoint_slice("leader-3.bookinfo", "leader", "127.9.0.4=ratings", pods_in="elsewhere"),
+        endpoint_slice("leader-4.bookinfo", "leader", "leader.example.com", address_type="FQDN"),
+        endpoint_slice(
+            "leader-5.bookinfo", "leader", "192.0.2.8", labels={"multicluster.kubernetes.io/service-name": "leader"}
+        ),
+    ]
+    in_mesh = ("127.9.0.3", "spiffe://east.local/ns/bookinfo/sa/ratings", True)
+    for chosen in (slices, slices[1:]):
+        (found, *_) = read_mesh(SETTINGS, {**BASE, "Service": [service], "EndpointSlice": chosen}).registry.services
+        assert [(one.address, one.account, one.mutual) for one in found.endpoints["http"]] == [
+            in_mesh,
+            *([("192.0.2.7", "", False)] if chosen is slices else []),
+        ]
 
 
 HEADLESS = service_at("ratings", "None", [port(9080), port(9090, "tcp")])

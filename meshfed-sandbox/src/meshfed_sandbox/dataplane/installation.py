@@ -30,8 +30,8 @@ def _account(settings: MeshSettings) -> str:
 def installation(settings: MeshSettings, *, arguments: tuple[str, ...] = ()) -> list[JSONObject]:
     """The objects of a mesh's control plane namespace, its federation ingress gateway and its controller.
 
-    ``arguments`` are given to the controller besides its namespace. What it federates with is not part of it: that
-    is for MeshFederation and RemoteMesh to say.
+    ``arguments`` are given to the controller besides its namespace and account. What it federates with is not part of
+    it: that is for MeshFederation and RemoteMesh to say.
     """
     return [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": settings.root_namespace}},
@@ -86,7 +86,13 @@ def _controller(settings: MeshSettings, arguments: tuple[str, ...]) -> list[JSON
     container = {
         "name": "controller",
         "image": "meshfed:latest",
-        "args": ["controller", f"--namespace={settings.root_namespace}", *arguments],
+        # No token is in these Pods that would say as whom they run.
+        "args": [
+            "controller",
+            f"--namespace={settings.root_namespace}",
+            f"--service-account={_account(settings)}",
+            *arguments,
+        ],
         "ports": [
             {"name": "grpc-fds", "containerPort": DISCOVERY_PORT},
             {"name": "http-metrics", "containerPort": _METRICS_PORT},

@@ -76,6 +76,8 @@ def read_mesh(settings: MeshSettings, objects: Mapping[str, Sequence[JSONObject]
     for raw in _of(objects, "EndpointSlice"):
         each_slice = reading.whole("EndpointSlice", raw, schema.EndpointSliceObject)
         meta = each_slice.metadata
+        if registry_kubernetes.MULTICLUSTER_NAME in meta.labels:
+            continue  # ``endpointSliceSelector``
         slices.setdefault((meta.namespace, meta.labels.get(registry_kubernetes.SERVICE_NAME, "")), []).append(
             each_slice
         )

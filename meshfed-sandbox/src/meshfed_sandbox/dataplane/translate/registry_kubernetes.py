@@ -36,6 +36,7 @@ def workloads(
 
 
 SERVICE_NAME: Final = "kubernetes.io/service-name"
+MULTICLUSTER_NAME: Final = "multicluster.kubernetes.io/service-name"
 
 
 class Sources(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,29 +106,39 @@ def _port(service: Object[schema.ServiceSpec], index: int, port: schema.Kubernet
 
 
 def _of_slice(sources: Sources, slice_: schema.EndpointSliceObject, port: int) -> list[Endpoint]:
-    found = []
+    """The endpoints of a slice (``updateEndpointCacheForSlice``): one for a Pod that is not there is none."""
+    found: list[Endpoint] = []
     for each in slice_.endpoints or ():
-        if each.conditions.ready is False:
+        if each.conditions.ready is False or slice_.address_type == "FQDN":
             continue
-        reference = each.target_ref
-        pod = None
-        if reference is not None and reference.kind == "Pod":
-            pod = sources.pods.get((reference.namespace or slice_.metadata.namespace, reference.name))
-        found += [
-            Endpoint(
-                address=address,
-                port=port,
-                labels=pod.labels if pod else {},
-                namespace=slice_.metadata.namespace,
-                network=(pod.labels.get(NETWORK) if pod else "") or sources.settings.network,
-                locality=sources.localities.get(pod.node, "") if pod else "",
-                account=pod.account if pod else "",
-                mutual=pod is not None and pod.labels.get(TLS_MODE) == "istio",
-                hostname=each.hostname or "",
-            )
-            for address in each.addresses
-        ]
+        for address in each.addresses:
+            pod = _pod_at(sources, slice_.metadata.namespace, each.target_ref, address)
+            if pod is not None or not _names_a_pod(each.target_ref):
+                found.append(
+                    Endpoint(
+                        address=address,
+                        port=port,
+                        labels=pod.labels if pod else {},
+                        namespace=pod.namespace if pod else slice_.metadata.namespace,
+                        network=(pod.labels.get(NETWORK) if pod else "") or sources.settings.network,
+                        locality=sources.localities.get(pod.node, "") if pod else "",
+                        account=pod.account if pod else "",
+                        mutual=pod is not None and pod.labels.get(TLS_MODE) == "istio",
+                        hostname=each.hostname or "",
+                    )
+                )
     return found
+
+
+def _names_a_pod(reference: schema.Reference | None) -> bool:
+    return reference is not None and reference.kind == "Pod"
+
+
+def _pod_at(sources: Sources, namespace: str, reference: schema.Reference | None, address: str) -> Workload | None:
+    """The Pod that is named, or where none is, one of the slice's namespace that has the address (``getPod``)."""
+    if reference is not None and reference.kind == "Pod":
+        return sources.pods.get((reference.namespace, reference.name))
+    return next((pod for pod in sources.pods.values() if (pod.namespace, pod.address) == (namespace, address)), None)
 
 
 def entry_port(port: Port, named: Mapping[str, int]) -> int:

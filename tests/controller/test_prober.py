@@ -9,7 +9,7 @@ import pytest
 
 from meshfed.controller.remotes.prober import LASTING, Prober, Proven
 from meshfed.controller.remotes.trust_bundle import TrustBundle
-from meshfed.model.meshes import Address
+from meshfed.model.meshes import GatewayAddress
 from meshfed.model.probes import Answered, Broken, Finding, Link, Probe, Way
 from meshfed.model.reasons import Condition, Reason
 from meshfed.plan import OfferKey, RemoteKey
@@ -26,7 +26,7 @@ PACE = Pace()
 
 
 def probe(name: str = "cart", remote: str = "west", *addresses: str) -> Probe:
-    found = tuple(Address.parse(address, 15443) for address in addresses or ("192.0.2.20",))
+    found = tuple(GatewayAddress.parse(address, 15443) for address in addresses or ("192.0.2.20",))
     return Probe(remote, found, (name,), (WHO,))
 
 
@@ -203,7 +203,7 @@ def test_another_identity_is_seen_and_what_is_announced_anew_is_compared_at_once
         found = world.last()
         assert found is not None
         assert found.reason is Reason.UNEXPECTED_IDENTITY
-        world.prober.want(CART, Probe("west", (Address("192.0.2.20", 15443),), ("cart",), (WHO, other)))
+        world.prober.want(CART, Probe("west", (GatewayAddress("192.0.2.20", 15443),), ("cart",), (WHO, other)))
         found = world.last()
         assert found is not None
         assert found.status == "True"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from meshfed.federation.reachability import reachable, unproven
-from meshfed.model.meshes import Address
+from meshfed.model.meshes import GatewayAddress
 from meshfed.model.probes import LINKS, Answered, Broken, Finding, Link, Probe, Way, ways
 from meshfed.model.reasons import Reason
 
 WHO = "spiffe://cluster.local/ns/shop/sa/cart"
-GATEWAYS = (Address("192.0.2.20", 15443), Address("2001:db8::20", 15443))
+GATEWAYS = (GatewayAddress("192.0.2.20", 15443), GatewayAddress("2001:db8::20", 15443))
 PROBE = Probe("west", GATEWAYS, ("outbound_.80_._.cart", "outbound_.90_._.cart"), (WHO,))
 ANSWERED = Answered(WHO, 1e10)
 ALL: dict[Way, Finding] = dict.fromkeys(ways(PROBE), ANSWERED)

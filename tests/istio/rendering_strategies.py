@@ -9,7 +9,7 @@ from hypothesis.strategies import SearchStrategy
 
 from meshfed.model.identity import SpiffeID
 from meshfed.model.imports import Backend, Import, LocalPort, LocalService
-from meshfed.model.meshes import Address, IngressType, LocalMesh, Remote
+from meshfed.model.meshes import GatewayAddress, IngressType, LocalMesh, Remote
 from meshfed.model.names import ServiceHost
 from meshfed.model.offers import PROTOCOLS, Port
 
@@ -46,9 +46,9 @@ def ip_addresses() -> SearchStrategy[str]:
     return st.one_of(st.ip_addresses(v=4).map(str), st.ip_addresses(v=6).map(str))
 
 
-def addresses() -> SearchStrategy[Address]:
+def addresses() -> SearchStrategy[GatewayAddress]:
     names = st.lists(dns_labels(), min_size=2, max_size=3).map(".".join)
-    return st.builds(Address, st.one_of(ip_addresses(), names), st.one_of(st.just(15443), NUMBERS))
+    return st.builds(GatewayAddress, st.one_of(ip_addresses(), names), st.one_of(st.just(15443), NUMBERS))
 
 
 def hosts(domain: str = "cluster.local") -> SearchStrategy[ServiceHost]:

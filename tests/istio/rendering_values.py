@@ -10,7 +10,7 @@ import yaml
 from meshfed.istio import Manifest
 from meshfed.model.identity import SpiffeID
 from meshfed.model.imports import Backend, Import, LocalPort, LocalService
-from meshfed.model.meshes import Address, IngressType, LocalMesh, Remote
+from meshfed.model.meshes import GatewayAddress, IngressType, LocalMesh, Remote
 from meshfed.model.names import ServiceHost
 from meshfed.model.offers import Port
 
@@ -42,7 +42,7 @@ def peer(name: str = "west", *addresses: str, **changes: Any) -> Remote:
     port = changes.get("port", 15444)
     value = Remote(
         name=name,
-        addresses=tuple(Address.parse(address, port) for address in addresses or ("192.0.2.10",)),
+        addresses=tuple(GatewayAddress.parse(address, port) for address in addresses or ("192.0.2.10",)),
         port=port,
         network=f"{name}-network",
         ingress_type=IngressType.ISTIO,

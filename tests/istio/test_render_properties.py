@@ -29,7 +29,7 @@ from meshfed.istio import (
 from meshfed.istio.names import filter_name, import_name, import_rule_name, route_name, workload_name
 from meshfed.model.identity import SpiffeID
 from meshfed.model.imports import Import, LocalService
-from meshfed.model.meshes import Address, IngressType, LocalMesh
+from meshfed.model.meshes import GatewayAddress, IngressType, LocalMesh
 from meshfed.model.names import ServiceHost
 from tests.istio.rendering_strategies import dns_labels, hosts, imports, ip_addresses, local_services, meshes, remotes
 from tests.istio.rendering_values import peer
@@ -62,7 +62,7 @@ def test_different_imported_hosts_have_different_valid_names(imported: set[str])
         st.tuples(
             dns_labels(),
             dns_labels(34),
-            st.builds(Address, ip_addresses(), st.sampled_from([15444, 80, 443])),
+            st.builds(GatewayAddress, ip_addresses(), st.sampled_from([15444, 80, 443])),
             st.one_of(st.just(""), st.lists(dns_labels(), min_size=1, max_size=4).map(".".join)),
         ),
         min_size=2,
@@ -70,7 +70,7 @@ def test_different_imported_hosts_have_different_valid_names(imported: set[str])
     )
 )
 def test_different_endpoints_of_a_namespace_have_different_valid_names(
-    ends: set[tuple[str, str, Address, str]],
+    ends: set[tuple[str, str, GatewayAddress, str]],
 ) -> None:
     assert_valid(
         [

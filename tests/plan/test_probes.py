@@ -9,7 +9,7 @@ import pytest
 
 from meshfed.api.v1alpha1 import RemoteMesh
 from meshfed.federation.merging import Candidate
-from meshfed.model.meshes import Address, Remote
+from meshfed.model.meshes import GatewayAddress, Remote
 from meshfed.model.probes import Probe, ways
 from meshfed.plan import meshes
 from meshfed.plan.probes import of_discovery, of_import
@@ -34,7 +34,7 @@ def test_each_port_through_each_address() -> None:
     found = imported(remote(port=15444), identities=(WHO,))
     assert found is not None
     assert found.remote == "west"
-    assert found.addresses == (Address("192.0.2.20", 15444), Address("192.0.2.21", 15444))
+    assert found.addresses == (GatewayAddress("192.0.2.20", 15444), GatewayAddress("192.0.2.21", 15444))
     assert found.names == tuple(f"outbound_.{one.number}_._.{CART}" for one in PORTS)
     assert found.identities == (WHO,)
 
@@ -62,7 +62,7 @@ def test_behind_a_router_by_the_name_that_the_router_knows() -> None:
 
 def test_the_discovery_service() -> None:
     name = f"outbound_.15080_._.federation-discovery-service-west.{SYSTEM}.svc.cluster.local"
-    addresses = (Address("192.0.2.20", 15443), Address("192.0.2.21", 15443))
+    addresses = (GatewayAddress("192.0.2.20", 15443), GatewayAddress("192.0.2.21", 15443))
     assert of_discovery(remote(identity=CONTROLLER)) == Probe("west", addresses, (name,), (CONTROLLER,))
     assert of_discovery(remote()) == Probe("west", addresses, (name,)), "nobody is stated"
 

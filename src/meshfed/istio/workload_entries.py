@@ -14,7 +14,7 @@ from meshfed.istio.metadata import MANAGED_BY, NETWORKING, Manifest, manifest, p
 from meshfed.istio.names import EXPORT_TO, RESOLVED_FROM, workload_name
 from meshfed.model.identity import SpiffeID
 from meshfed.model.imports import Backend, Import, LocalPort, LocalService
-from meshfed.model.meshes import Address, LocalMesh, Remote, is_ip
+from meshfed.model.meshes import GatewayAddress, LocalMesh, Remote, is_ip
 from meshfed.model.offers import MAX_PORT_NAME, TLS_MODE
 from meshfed.model.reasons import Decision, Reason
 
@@ -55,7 +55,7 @@ def _entry(
     remote: Remote,
     *,
     keys: Iterable[str],
-    address: Address,
+    address: GatewayAddress,
     names: Sequence[str],
     account: str,
 ) -> Manifest:
@@ -181,18 +181,18 @@ def _accounts(mesh: LocalMesh, backend: Backend, service: LocalService) -> set[s
     return accounts
 
 
-def _ips(remote: Remote, resolved: Mapping[str, Sequence[str]]) -> dict[Address, list[str]]:
+def _ips(remote: Remote, resolved: Mapping[str, Sequence[str]]) -> dict[GatewayAddress, list[str]]:
     """The known IPs of ``remote``, in their canonical form, each with the names that it is an answer for, sorted."""
-    known: dict[Address, list[str]] = {}
+    known: dict[GatewayAddress, list[str]] = {}
     for host, port in sorted((address.host, address.port) for address in remote.addresses):
         for answer in (host,) if is_ip(host) else resolved.get(host, ()):
-            names = known.setdefault(Address(str(ipaddress.ip_address(answer)), port), [])
+            names = known.setdefault(GatewayAddress(str(ipaddress.ip_address(answer)), port), [])
             if not is_ip(host):
                 names.append(host)
     return known
 
 
-def _places(addresses: Sequence[Address], accounts: Sequence[str]) -> list[tuple[Address, str]]:
+def _places(addresses: Sequence[GatewayAddress], accounts: Sequence[str]) -> list[tuple[GatewayAddress, str]]:
     """Where to state what: each address once, and each account once.
 
     istiod has a client accept any account of any of the Service's endpoints (``EndpointShards.ServiceAccounts``), and

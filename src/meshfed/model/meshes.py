@@ -63,14 +63,14 @@ class LocalMesh(msgspec.Struct, frozen=True):
         return SpiffeID.of_workload(self.trust_domain, self.namespace, "federation-controller")
 
 
-class Address(msgspec.Struct, frozen=True, order=True):
+class GatewayAddress(msgspec.Struct, frozen=True, order=True):
     """Where a remote's ingress answers: an IP or a host name, and a port."""
 
     host: str
     port: int
 
     @classmethod
-    def parse(cls, text: str, port: int) -> Address:
+    def parse(cls, text: str, port: int) -> GatewayAddress:
         """Read ``HOST``, which is at ``port``, ``HOST:PORT`` or ``[IPV6]:PORT``, as the API admits them."""
         if ":" not in text or is_ip(text):
             return cls(text, port)
@@ -89,7 +89,7 @@ class Remote(msgspec.Struct, frozen=True):
     """
 
     name: str
-    addresses: tuple[Address, ...]
+    addresses: tuple[GatewayAddress, ...]
     port: int
     network: str
     ingress_type: IngressType

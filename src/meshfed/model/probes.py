@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from meshfed.model.meshes import Address
+from meshfed.model.meshes import GatewayAddress
 
 
 class Link(StrEnum):
@@ -59,7 +59,7 @@ class Probe(msgspec.Struct, frozen=True):
     """
 
     remote: str
-    addresses: tuple[Address, ...]
+    addresses: tuple[GatewayAddress, ...]
     names: tuple[str, ...]
     identities: tuple[str, ...] = ()
     """The SPIFFE IDs of which one is to answer; empty: whoever has a certificate of a root that is trusted."""
@@ -68,7 +68,7 @@ class Probe(msgspec.Struct, frozen=True):
 class Way(msgspec.Struct, frozen=True, order=True):
     """One address of a gateway and one SNI."""
 
-    gateway: Address
+    gateway: GatewayAddress
     name: str
 
 

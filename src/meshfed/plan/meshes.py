@@ -14,7 +14,7 @@ from meshfed.api.v1alpha1 import MeshFederation, OutlierDetection, RemoteMesh
 from meshfed.istio.names import EXPORT_TO
 from meshfed.model.identity import SpiffeID
 from meshfed.model.imports import LocalPort, LocalService
-from meshfed.model.meshes import Address, IngressType, LocalMesh, Remote
+from meshfed.model.meshes import GatewayAddress, IngressType, LocalMesh, Remote
 from meshfed.model.names import ServiceHost
 from meshfed.plan.values import Settings
 
@@ -51,7 +51,7 @@ def remote(mesh: RemoteMesh) -> Remote:
     return Remote(
         name=mesh.metadata.name,
         # 192.0.2.20 and 192.0.2.20:15443 may be one: each is kept once, where it comes first.
-        addresses=tuple(dict.fromkeys(Address.parse(address, spec.port) for address in spec.addresses)),
+        addresses=tuple(dict.fromkeys(GatewayAddress.parse(address, spec.port) for address in spec.addresses)),
         port=spec.port,
         network=spec.network,
         ingress_type=IngressType(spec.ingress_type),

@@ -120,10 +120,10 @@ def test_a_changed_remote_changes_its_imports_and_how_it_is_reached() -> None:
 
 def test_a_port_of_the_remote_is_that_of_the_addresses_that_state_none() -> None:
     world = World(mesh_federation(), federated_service("west", "ratings"))
-    for port, expected in ((443, [443, 31443]), (8443, [8443, 31443])):
-        world.put(remote_mesh(addresses=["192.0.2.20", "192.0.2.21:31443"], port=port))
+    for number, expected in ((443, [443, 31443]), (8443, [8443, 31443])):
+        world.put(remote_mesh(addresses=["192.0.2.20", "192.0.2.21:31443"], port=number))
         endpoints = world.manifests[ENTRY]["endpoints"]
-        assert [number for endpoint in endpoints for number in endpoint["ports"].values()] == expected
+        assert [each for endpoint in endpoints for each in endpoint["ports"].values()] == expected
 
 
 def test_visibility_and_outlier_detection_reach_what_is_written() -> None:

@@ -17,7 +17,7 @@ from meshfed import istio
 from meshfed.istio import Manifest
 from meshfed.model.identity import SpiffeID
 from meshfed.model.imports import Backend, Import, LocalPort, LocalService
-from meshfed.model.meshes import IngressType, LocalMesh, Remote
+from meshfed.model.meshes import GatewayAddress, IngressType, LocalMesh, Remote
 from meshfed.model.names import ServiceHost
 from meshfed.model.offers import Port
 
@@ -41,7 +41,7 @@ EAST = LocalMesh(
 EAST_BEHIND_ROUTER = msgspec.structs.replace(EAST, ingress_type=IngressType.OPENSHIFT_ROUTER)
 WEST = Remote(
     name="west",
-    addresses=("192.0.2.10",),
+    addresses=(GatewayAddress("192.0.2.10", 15443),),
     port=15443,
     network="west-network",
     ingress_type=IngressType.ISTIO,
@@ -53,7 +53,7 @@ WEST = Remote(
 )
 CENTRAL = Remote(
     name="central",
-    addresses=("router.central.example",),
+    addresses=(GatewayAddress("router.central.example", 443),),
     port=443,
     network="central-network",
     ingress_type=IngressType.OPENSHIFT_ROUTER,

@@ -50,7 +50,10 @@ def _exports(**export: Any) -> dict[str, Any]:
 _LABEL = "a" * 63
 _DOMAIN = "a" * 63 + "." + "b" * 40
 _EVERYTHING = bare_remote_mesh(
-    addresses=["192.0.2.10", "2001:db8::1", "::ffff", "::", "gateway.west.example", "router"],
+    addresses=[
+        *("192.0.2.10", "2001:db8::1", "::ffff", "::", "gateway.west.example", "router"),
+        *("192.0.2.10:1", "[2001:db8::1]:31443", "[::]:65535", "gateway.west.example:443", "router:15443"),
+    ],
     port=443,
     ingressType="openshift-router",
     trustDomain="west.local",
@@ -203,11 +206,14 @@ BAD: Final = (
         "name with dots", bare_mesh_federation("east.example"), (("metadata.name", "at most 34 characters"),), cel=True
     ),
     Bad("scheme", bare_remote_mesh(addresses=["http://a"]), (("spec.addresses[0]", "without scheme"),), cel=True),
-    Bad(
-        "port in address",
-        bare_remote_mesh(addresses=["a", "b:80"]),
-        (("spec.addresses[1]", "into the field port"),),
-        cel=True,
+    *(
+        Bad(
+            f"address {text}",
+            bare_remote_mesh(addresses=["a", text]),
+            (("spec.addresses[1]", "put its own"),),
+            cel=True,
+        )
+        for text in ("b:0", "b:65536", "b:http", "b:", ":80", "b:080", "[2001:db8::1]", "2001:db8::1:15443", "[b]:80")
     ),
     Bad("space in address", bare_remote_mesh(addresses=["a b"]), (("spec.addresses[0]", "host name"),), cel=True),
     Bad("no such IP", bare_remote_mesh(addresses=["192.0.2.300"]), (("spec.addresses[0]", "host name"),), cel=True),

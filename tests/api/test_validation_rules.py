@@ -81,13 +81,30 @@ def test_every_rule_refuses_something() -> None:
     assert broken == {rule.cel for rule in RULES}
 
 
+def _is_ip(text: str) -> bool:
+    try:
+        return ipaddress.ip_address(text).version == 4 or "." not in text  # IPv4 within IPv6 is left to IPv4
+    except ValueError:
+        return False
+
+
 @given(st.ip_addresses().map(str) | st.from_regex(r"[0-9a-f:.]{2,20}", fullmatch=True))
 def test_what_looks_like_an_ip_is_taken_where_it_is_one(text: str) -> None:
-    try:
-        is_ip = ipaddress.ip_address(text).version == 4 or "." not in text  # IPv4 within IPv6 is left to IPv4
-    except ValueError:
-        is_ip = False
-    is_name = text[-1:].isalpha() or (text.rpartition(".")[2][:1].isalpha() and ":" not in text)
     assert ADDRESS.holds(text) == _by_cel(ADDRESS, text)
-    if not is_name:
-        assert ADDRESS.holds(text) == is_ip
+    has_port = text.count(":") == 1
+    is_name = text[-1:].isalpha() or (text.rpartition(".")[2][:1].isalpha() and ":" not in text)
+    if not has_port and not is_name:
+        assert ADDRESS.holds(text) == _is_ip(text)
+
+
+@given(
+    st.ip_addresses(v=4).map(str)
+    | st.ip_addresses(v=6).map("[{}]".format)
+    | st.sampled_from(["gw.example", "1.2", "[gw]"]),
+    st.integers(0, 70000).map(str) | st.sampled_from(["", "080", "http", "-1"]),
+)
+def test_an_address_may_have_a_port(host: str, port: str) -> None:
+    text = f"{host}:{port}"
+    is_host = host == "gw.example" or _is_ip(host.strip("[]"))
+    is_port = port.isdecimal() and port == str(int(port)) and 1 <= int(port) <= 65535
+    assert ADDRESS.holds(text) == _by_cel(ADDRESS, text) == (is_host and is_port)

@@ -9,6 +9,7 @@ import pytest
 
 from meshfed.controller.remotes.prober import LASTING, Prober, Proven
 from meshfed.controller.remotes.trust_bundle import TrustBundle
+from meshfed.model.meshes import GatewayAddress
 from meshfed.model.probes import Answered, Broken, Finding, Link, Probe, Way
 from meshfed.model.reasons import Condition, Reason
 from meshfed.plan import OfferKey, RemoteKey
@@ -25,7 +26,8 @@ PACE = Pace()
 
 
 def probe(name: str = "cart", remote: str = "west", *addresses: str) -> Probe:
-    return Probe(remote, addresses or ("192.0.2.20",), 15443, (name,), (WHO,))
+    found = tuple(GatewayAddress.parse(address, 15443) for address in addresses or ("192.0.2.20",))
+    return Probe(remote, found, (name,), (WHO,))
 
 
 class Bundle(TrustBundle):
@@ -74,9 +76,9 @@ class World:
 
     async def _shake(self, way: Way, _roots: Roots) -> Finding:
         self.tried.append((self.now, way))
-        given = self.answers.get(way.address, self.answers.get(way.name, GOOD))
+        given = self.answers.get(way.gateway.host, self.answers.get(way.name, GOOD))
         self.trial.set()
-        await asyncio.sleep(self.seconds.get(way.address, 0.0))
+        await asyncio.sleep(self.seconds.get(way.gateway.host, 0.0))
         if isinstance(given, Broken) and given.detail == "raise":
             raise RuntimeError("a fault of ours")
         return given
@@ -201,7 +203,7 @@ def test_another_identity_is_seen_and_what_is_announced_anew_is_compared_at_once
         found = world.last()
         assert found is not None
         assert found.reason is Reason.UNEXPECTED_IDENTITY
-        world.prober.want(CART, Probe("west", ("192.0.2.20",), 15443, ("cart",), (WHO, other)))
+        world.prober.want(CART, Probe("west", (GatewayAddress("192.0.2.20", 15443),), ("cart",), (WHO, other)))
         found = world.last()
         assert found is not None
         assert found.status == "True"
@@ -218,7 +220,7 @@ def test_addresses_that_are_another_are_tried_at_once() -> None:
         assert world.said[-1][2].message.startswith("answered through 192.0.2.21:15443")
         before = len(world.tried)
         await asyncio.sleep(60)
-        assert {way.address for _, way in world.tried[before:]} == {"192.0.2.21"}
+        assert {way.gateway.host for _, way in world.tried[before:]} == {"192.0.2.21"}
 
     in_world(story)
 
@@ -299,7 +301,13 @@ def test_where_discovery_is_connected_it_is_our_own_sidecar_that_closes_handshak
             assert found is not None
             assert (found.status, found.reason) == ("Unknown", Reason.NOT_PROBED)
             assert "excludeOutboundPorts" in found.message
-            assert "port 15443" in found.message
+            assert "name port 15443 in annotation" in found.message
+        world.prober.want(CART, probe("cart", "west", "192.0.2.20", "192.0.2.20:31443"))
+        await asyncio.sleep(1)
+        found = world.last()
+        assert found is not None
+        assert "name ports 15443, 31443 in annotation" in found.message
+        world.prober.want(CART, probe())
         world.connected.clear()
         await asyncio.sleep(20)
         found = world.last()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from meshfed.controller.remotes.trust_bundle import CONFIG_MAPS
+from meshfed.model.meshes import GatewayAddress
 from meshfed.model.probes import Answered, Broken, Link, Way
 from tests.builders import HTTP, RESOURCES, SYSTEM, host, mesh_federation, offer, remote_mesh
 from tests.controller.in_memory import Remote, World
@@ -18,11 +19,13 @@ ADDRESS = "192.0.2.20"
 WHO = "spiffe://cluster.local/ns/default/sa/cart"
 CONTROLLER = f"spiffe://cluster.local/ns/{SYSTEM}/sa/controller-west"
 CART = f"FederatedService {host('cart')}.west"
-DISCOVERY = Way(ADDRESS, 15443, f"outbound_.15080_._.federation-discovery-service-west.{SYSTEM}.svc.cluster.local")
+DISCOVERY = Way(
+    GatewayAddress(ADDRESS, 15443), f"outbound_.15080_._.federation-discovery-service-west.{SYSTEM}.svc.cluster.local"
+)
 
 
 def cart(address: str = ADDRESS, name: str = "cart") -> Way:
-    return Way(address, 15443, f"outbound_.{HTTP.number}_._.{host(name)}")
+    return Way(GatewayAddress(address, 15443), f"outbound_.{HTTP.number}_._.{host(name)}")
 
 
 def west(**spec: Any) -> Any:
@@ -138,6 +141,20 @@ def test_addresses_and_ports_that_are_another() -> None:
         await asyncio.sleep(10)
         assert condition(world, CART) == "False GatewayNotReached"
         world.ways[cart("192.0.2.21")] = Answered(WHO, 1e10)
+        await asyncio.sleep(10)
+        assert condition(world, CART) == "True Answered"
+
+    told(story)
+
+
+def test_an_address_with_a_port_of_its_own() -> None:
+    async def story(world: World) -> None:
+        two = [ADDRESS, f"{ADDRESS}:31443"]
+        world.edit("RemoteMesh", "west", lambda one: one["spec"].update(addresses=two), namespace=SYSTEM)
+        await asyncio.sleep(10)
+        assert condition(world, CART) == "False GatewayNotReached"
+        other = Way(GatewayAddress(ADDRESS, 31443), cart().name)
+        world.ways[other] = Answered(WHO, 1e10)
         await asyncio.sleep(10)
         assert condition(world, CART) == "True Answered"
 

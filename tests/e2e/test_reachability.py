@@ -119,6 +119,22 @@ async def test_a_broken_path_is_named_and_mended_it_is_true_again(
     await becomes(world.east, "FederatedService", RECORD, "True Answered")
 
 
+async def test_an_address_has_a_port_of_its_own(world: World) -> None:
+    address = await world.west.gateway_address()
+    await world.east.remote(world.west, **IMPORT, addresses=[f"{address}:15443"], port=15444)
+    await world.settled()
+    await becomes(world.east, "RemoteMesh", "west", "True Answered")
+    await becomes(world.east, "FederatedService", RECORD, "True Answered")
+    await world.east.until(URL, from_="caller", mesh="west")
+
+    await world.east.remote(world.west, **IMPORT, addresses=[f"{address}:15443", f"{address}:15444"])
+    found = await becomes(world.east, "FederatedService", RECORD, "False")
+    assert f"{address}:15444: " in found
+    assert found.endswith(f"; {address}:15443 answers")
+    await world.east.remote(world.west, **IMPORT)
+    await becomes(world.east, "FederatedService", RECORD, "True Answered")
+
+
 async def test_the_discovery_service_is_not_whom_the_remote_should_be(world: World) -> None:
     other = "spiffe://cluster.local/ns/istio-system/sa/somebody-else"
     await world.east.remote(world.west, **IMPORT, identity=other)

@@ -156,3 +156,22 @@ async def test_requests_stay_near_until_that_fails(world: World) -> None:
     await world.west.patch(*GATEWAY, {"spec": {"replicas": 1}}, "istio-system")
     await remotes(world)
     await hold(world, SHARED)
+
+
+async def test_the_nearest_first_and_nobody_left_out(world: World) -> None:
+    """With an outlier detection that counts nothing: the near mesh is called while it is an endpoint, well or not."""
+    policy = {"trafficPolicy": {"outlierDetection": {"consecutive5xxErrors": 0}}}
+    await remotes(world, {"locality": "here/1", **policy}, {"locality": "there/1", **policy})
+    await eventually(lambda: all_from(world, "west"))
+    await world.west.patch(*GATEWAY, {"spec": {"replicas": 0}}, "istio-system")
+    await world.east.until(URL, from_="caller", status=503)
+    counts = await world.east.sample(URL, 20, from_="caller")
+    assert "north" not in counts
+    await world.west.patch(*GATEWAY, {"spec": {"replicas": 1}}, "istio-system")
+    await eventually(lambda: all_from(world, "west"))
+    await world.west.unexport("echo")
+    await eventually(lambda: all_from(world, "north"))
+    await world.west.export("echo")
+    await eventually(lambda: all_from(world, "west"))
+    await remotes(world)
+    await hold(world, SHARED)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 
 from meshfed.federation.reachability import reachable, unproven
+from meshfed.model.meshes import GatewayAddress
 from meshfed.model.probes import LINKS, Answered, Broken, Finding, Link, Probe, Way, ways
 from meshfed.model.reasons import Reason
 
 WHO = "spiffe://cluster.local/ns/shop/sa/cart"
-PROBE = Probe("west", ("192.0.2.20", "2001:db8::20"), 15443, ("outbound_.80_._.cart", "outbound_.90_._.cart"), (WHO,))
+GATEWAYS = (GatewayAddress("192.0.2.20", 15443), GatewayAddress("2001:db8::20", 15443))
+PROBE = Probe("west", GATEWAYS, ("outbound_.80_._.cart", "outbound_.90_._.cart"), (WHO,))
 ANSWERED = Answered(WHO, 1e10)
 ALL: dict[Way, Finding] = dict.fromkeys(ways(PROBE), ANSWERED)
 
@@ -66,7 +68,7 @@ def test_somebody_else_answers() -> None:
 
 
 def test_where_nobody_is_announced_whoever_has_an_identity_will_do() -> None:
-    probe = Probe(PROBE.remote, PROBE.addresses, PROBE.port, PROBE.names)
+    probe = Probe(PROBE.remote, PROBE.addresses, PROBE.names)
     assert reachable(probe, ALL).status == "True"
     assert reachable(probe, dict.fromkeys(ALL, Answered("", 1e10))).status == "False"
 

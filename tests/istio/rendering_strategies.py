@@ -10,7 +10,7 @@ from hypothesis.strategies import SearchStrategy
 
 from meshfed.model.identity import SpiffeID
 from meshfed.model.imports import Backend, Import, LocalPort, LocalService
-from meshfed.model.meshes import IngressType, LocalMesh, Remote
+from meshfed.model.meshes import GatewayAddress, IngressType, LocalMesh, Remote
 from meshfed.model.names import ServiceHost
 from meshfed.model.offers import PROTOCOLS, Port
 
@@ -47,9 +47,9 @@ def ip_addresses() -> SearchStrategy[str]:
     return st.one_of(st.ip_addresses(v=4).map(str), st.ip_addresses(v=6).map(str))
 
 
-def addresses() -> SearchStrategy[str]:
+def addresses() -> SearchStrategy[GatewayAddress]:
     names = st.lists(dns_labels(), min_size=2, max_size=3).map(".".join)
-    return st.one_of(ip_addresses(), names)
+    return st.builds(GatewayAddress, st.one_of(ip_addresses(), names), st.one_of(st.just(15443), NUMBERS))
 
 
 def hosts(domain: str = "cluster.local") -> SearchStrategy[ServiceHost]:
@@ -80,7 +80,7 @@ def remotes(ingress: IngressType) -> SearchStrategy[Remote]:
         Remote,
         name=dns_labels(34),
         addresses=st.lists(addresses(), max_size=4).map(tuple),
-        port=NUMBERS,
+        port=st.one_of(st.just(15443), NUMBERS),
         network=st.one_of(st.just(""), dns_labels()),
         ingress_type=st.just(ingress),
         trust_domain=st.just("cluster.local"),

@@ -10,7 +10,7 @@ import yaml
 from meshfed.istio import Manifest
 from meshfed.model.identity import SpiffeID
 from meshfed.model.imports import Backend, Import, LocalPort, LocalService
-from meshfed.model.meshes import IngressType, LocalMesh, Remote
+from meshfed.model.meshes import GatewayAddress, IngressType, LocalMesh, Remote
 from meshfed.model.names import ServiceHost
 from meshfed.model.offers import Port
 
@@ -39,11 +39,12 @@ def east(**changes: Any) -> LocalMesh:
 
 
 def peer(name: str = "west", *addresses: str, **changes: Any) -> Remote:
-    """A remote mesh, at 192.0.2.10 unless said otherwise."""
+    """A remote mesh, at 192.0.2.10 unless said otherwise, and at port 15444 where neither address nor ``port`` says."""
+    port = changes.get("port", 15444)
     value = Remote(
         name=name,
-        addresses=addresses or ("192.0.2.10",),
-        port=15444,
+        addresses=tuple(GatewayAddress.parse(address, port) for address in addresses or ("192.0.2.10",)),
+        port=port,
         network=f"{name}-network",
         ingress_type=IngressType.ISTIO,
         trust_domain="cluster.local",

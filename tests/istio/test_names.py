@@ -9,7 +9,7 @@ from meshfed.federation.imports import record_name
 from meshfed.istio import names
 from meshfed.istio.metadata import owner_labels
 from meshfed.istio.sni import istio_sni, router_sni
-from meshfed.model.meshes import FDS_SERVICE_PREFIX
+from meshfed.model.meshes import FDS_SERVICE_PREFIX, GatewayAddress
 from meshfed.model.names import (
     MAX_CLUSTER_DOMAIN,
     MAX_LABEL,
@@ -76,7 +76,7 @@ def test_what_is_written_for_a_service(host: ServiceHost, port: int, remote: str
         record_name(host.fqdn, remote),
         names.import_name(host.fqdn),
         names.import_rule_name(host.fqdn),
-        names.workload_name(host.fqdn, remote, address, account),
+        *(names.workload_name(host.fqdn, peer(remote), GatewayAddress(address, at), account) for at in (15444, 65535)),
         names.filter_name(host, port),
         names.route_name(host, port),
     ):

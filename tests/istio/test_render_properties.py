@@ -29,9 +29,10 @@ from meshfed.istio import (
 from meshfed.istio.names import filter_name, import_name, import_rule_name, route_name, workload_name
 from meshfed.model.identity import SpiffeID
 from meshfed.model.imports import Import, LocalService
-from meshfed.model.meshes import IngressType, LocalMesh
+from meshfed.model.meshes import GatewayAddress, IngressType, LocalMesh
 from meshfed.model.names import ServiceHost
 from tests.istio.rendering_strategies import dns_labels, hosts, imports, ip_addresses, local_services, meshes, remotes
+from tests.istio.rendering_values import peer
 
 # apimachinery's IsDNS1123Subdomain, which every object name has to pass
 OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -61,17 +62,19 @@ def test_different_imported_hosts_have_different_valid_names(imported: set[str])
         st.tuples(
             dns_labels(),
             dns_labels(34),
-            ip_addresses(),
+            st.builds(GatewayAddress, ip_addresses(), st.sampled_from([15444, 80, 443])),
             st.one_of(st.just(""), st.lists(dns_labels(), min_size=1, max_size=4).map(".".join)),
         ),
         min_size=2,
         max_size=8,
     )
 )
-def test_different_endpoints_of_a_namespace_have_different_valid_names(ends: set[tuple[str, str, str, str]]) -> None:
+def test_different_endpoints_of_a_namespace_have_different_valid_names(
+    ends: set[tuple[str, str, GatewayAddress, str]],
+) -> None:
     assert_valid(
         [
-            workload_name(f"{service}.bookinfo.svc.cluster.local", remote, address, account)
+            workload_name(f"{service}.bookinfo.svc.cluster.local", peer(remote), address, account)
             for service, remote, address, account in ends
         ]
     )
@@ -133,7 +136,7 @@ def worlds(draw: st.DrawFn) -> tuple[LocalMesh, Import, LocalService, dict[str, 
     import_ = draw(imports())
     host = ServiceHost.parse(import_.backends[0].sni_host, "cluster.local")
     assert host is not None
-    names = sorted({address for backend in import_.backends for address in backend.remote.addresses})
+    names = sorted({address.host for backend in import_.backends for address in backend.remote.addresses})
     answers = st.lists(st.ip_addresses().map(str), max_size=2).map(tuple)
     return (
         draw(meshes(draw(st.sampled_from(IngressType)))),

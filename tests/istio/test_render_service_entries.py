@@ -67,6 +67,28 @@ def expected_entry(spec: str) -> Manifest:
             id="a name among them, another cluster domain and port",
         ),
         pytest.param(
+            peer(
+                "west", "192.0.2.10:443", "192.0.2.10", "gw.west.example:31443", network="", identity_configured=False
+            ),
+            """
+            hosts: [federation-discovery-service-west.federation.svc.cluster.local]
+            ports: [{number: 15080, name: grpc, protocol: GRPC}]
+            location: MESH_INTERNAL
+            resolution: DNS
+            endpoints:
+            - address: 192.0.2.10
+              ports: {grpc: 443}
+              labels: {security.istio.io/tlsMode: istio}
+            - address: 192.0.2.10
+              ports: {grpc: 15444}
+              labels: {security.istio.io/tlsMode: istio}
+            - address: gw.west.example
+              ports: {grpc: 31443}
+              labels: {security.istio.io/tlsMode: istio}
+            """,
+            id="addresses with ports of their own, two of them at one IP",
+        ),
+        pytest.param(
             peer(network="", locality="us-west1/us-west1-a", port=443, identity_configured=False),
             """
             hosts: [federation-discovery-service-west.federation.svc.cluster.local]
@@ -195,6 +217,25 @@ CENTRAL = peer("central", "198.51.100.1", "198.51.100.2", port=15443, locality="
             subjectAltNames: [spiffe://w/ns/b/sa/v1]
             """,
             id="a remote without addresses contributes nothing",
+        ),
+        pytest.param(
+            imported(backend(peer("west", "[2001:db8::1]:31443", "2001:db8::1"))),
+            """
+            hosts: [ratings.bookinfo.svc.cluster.local]
+            ports: [{number: 9080, name: http, protocol: HTTP, targetPort: 8080}]
+            location: MESH_INTERNAL
+            resolution: STATIC
+            endpoints:
+            - address: 2001:db8::1
+              ports: {http: 15444}
+              labels: {security.istio.io/tlsMode: istio}
+              network: west-network
+            - address: 2001:db8::1
+              ports: {http: 31443}
+              labels: {security.istio.io/tlsMode: istio}
+              network: west-network
+            """,
+            id="a port of its own behind an IPv6 address",
         ),
         pytest.param(
             imported(backend(peer(addresses=()))),

@@ -13,6 +13,7 @@ from meshfed.model.reasons import Decision, Reason
 from tests.istio.rendering_values import HTTP, RATINGS, backend, east, expected, imported, local_service, peer
 
 SA = "spiffe://cluster.local/ns/bookinfo/sa/"
+GW = "gw.west.example"
 GRPC = Port(number=9090, name="grpc", protocol="GRPC")
 
 
@@ -23,11 +24,11 @@ def expected_entry(suffix: str, spec: str, *, resolved_from: str = "") -> Manife
     return whole
 
 
-def spec_of(address: str, **others: str) -> str:
+def spec_of(address: str, port: int = 15444, **others: str) -> str:
     return "\n".join(
         [
             f"address: '{address}'",
-            "ports: {http-web: 15444}",
+            f"ports: {{http-web: {port}}}",
             "labels: {app: ratings, version: v1, security.istio.io/tlsMode: istio}",
             "network: west-network",
             *(f"{key}: {value}" for key, value in others.items()),
@@ -54,6 +55,28 @@ def spec_of(address: str, **others: str) -> str:
                 for address in ("192.0.2.10", "203.0.113.1", "203.0.113.2")
             ],
             id="one per IP, a name's answers among them, none twice",
+        ),
+        pytest.param(
+            imported(
+                backend(
+                    peer("west", "192.0.2.10:15444", "192.0.2.10:443", "gw.west.example:443", "gw.west.example:444"),
+                    identities=(SA + "v2", SA + "v1"),
+                )
+            ),
+            {"gw.west.example": ("192.0.2.10",)},
+            [
+                expected_entry(
+                    "west.192.0.2.10-443.v1", spec_of("192.0.2.10", 443, serviceAccount="v1"), resolved_from=GW
+                ),
+                expected_entry(
+                    "west.192.0.2.10-443.v2", spec_of("192.0.2.10", 443, serviceAccount="v2"), resolved_from=GW
+                ),
+                expected_entry(
+                    "west.192.0.2.10-444.v1", spec_of("192.0.2.10", 444, serviceAccount="v1"), resolved_from=GW
+                ),
+                expected_entry("west.192.0.2.10.v1", spec_of("192.0.2.10", serviceAccount="v1")),
+            ],
+            id="ports of their own, at one IP: in the name where it is not that of the remote",
         ),
         pytest.param(
             imported(backend(peer("west", "gw2.west.example", "gw1.west.example"))),

@@ -142,6 +142,9 @@ async def test_two_meshes(tmp_path: Path) -> None:
         world.sandbox.data_plane.names["west.example.com"] = (await west.gateway_address(),)
         await east.remote(west, **{"import": IMPORT}, addresses=["west.example.com"])
         await both.hold("the remote has a name instead of an address")
+        gateway = await west.gateway_address()
+        await east.remote(west, **{"import": IMPORT}, addresses=[f"{gateway}:15443", f"{gateway}:15444"])
+        await both.hold("the remote has an address twice, on two ports")
         await east.remote(west, **{"import": IMPORT})
 
         for seen in (".", ".,istio-system", "istio-system,~", None):

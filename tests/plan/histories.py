@@ -63,7 +63,7 @@ remotes = st.builds(
     mostly("west", "north", "north", "north", "north", "east"),
     import_=st.sampled_from(IMPORTS),
     trafficPolicy=st.sampled_from([None, None, {"outlierDetection": {}}]),
-    addresses=st.sampled_from([["192.0.2.10"], ["gw.example"], ["192.0.2.11", "gw.example"], []]),
+    addresses=st.sampled_from([["192.0.2.10"], ["gw.example"], ["192.0.2.11", "gw.example:443"], []]),
     ingressType=mostly("istio", "openshift-router"),
     trustDomain=mostly("cluster.local", "remote.local"),
     network=st.sampled_from(["west-network", "north-network"]),

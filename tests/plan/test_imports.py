@@ -118,6 +118,14 @@ def test_a_changed_remote_changes_its_imports_and_how_it_is_reached() -> None:
     assert world.manifests[ENTRY]["endpoints"][0]["locality"] == "r1/z1"
 
 
+def test_a_port_of_the_remote_is_that_of_the_addresses_that_state_none() -> None:
+    world = World(mesh_federation(), federated_service("west", "ratings"))
+    for number, expected in ((443, [443, 31443]), (8443, [8443, 31443])):
+        world.put(remote_mesh(addresses=["192.0.2.20", "192.0.2.21:31443"], port=number))
+        endpoints = world.manifests[ENTRY]["endpoints"]
+        assert [each for endpoint in endpoints for each in endpoint["ports"].values()] == expected
+
+
 def test_visibility_and_outlier_detection_reach_what_is_written() -> None:
     policy = {"outlierDetection": {"consecutive5xxErrors": 3, "interval": "5s"}}
     world = World(
@@ -459,6 +467,16 @@ def test_remotes_join_one_local_service_each_by_itself() -> None:
 
 
 # --- names ----------------------------------------------------------------------------------------
+
+
+def test_a_name_with_a_port_is_resolved_without_it() -> None:
+    addresses = ["gw.west.example:31443", "gw.west.example:31444"]
+    world = World(mesh_federation(), remote_mesh(addresses=addresses, **MERGE), federated_service("west", "ratings"))
+    world.put(service("ratings"))
+    world.settle()
+    assert world.planner.names_to_resolve() == {"gw.west.example"}
+    world.planner.resolution_changed("gw.west.example", ("192.0.2.7",))
+    assert world.carriers == [f"WorkloadEntry default/{RATINGS}.west.192.0.2.7-{port}" for port in (31443, 31444)]
 
 
 def test_names_are_resolved_only_where_workload_entries_need_them() -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from meshfed.api.v1alpha1 import RemoteMesh
 from meshfed.federation.merging import Candidate, merge
-from meshfed.model.meshes import Remote
-from meshfed.model.probes import Probe
+from meshfed.model.meshes import GatewayAddress, Remote
+from meshfed.model.probes import Probe, ways
 from meshfed.plan import meshes
 from meshfed.plan.ways import of_discovery, of_import
 from tests.builders import SYSTEM, offer, remote_mesh
@@ -36,9 +36,19 @@ def imported(of: Remote, **fields: Any) -> Probe | None:
 def test_each_port_through_each_address() -> None:
     found = imported(remote(port=15444), identities=(WHO,))
     assert found is not None
-    assert (found.remote, found.addresses, found.port) == ("west", ("192.0.2.20", "192.0.2.21"), 15444)
+    assert found.remote == "west"
+    assert found.addresses == (GatewayAddress("192.0.2.20", 15444), GatewayAddress("192.0.2.21", 15444))
     assert found.names == tuple(f"outbound_.{one.number}_._.{CART}" for one in PORTS)
     assert found.identities == (WHO,)
+
+
+def test_an_address_has_its_own_port_and_is_proven_once() -> None:
+    found = imported(
+        remote(addresses=["192.0.2.20:443", "[2001:db8::1]:444", "gw.west.example", "192.0.2.20"], port=443)
+    )
+    assert found is not None
+    assert list(map(str, found.addresses)) == ["192.0.2.20:443", "[2001:db8::1]:444", "gw.west.example:443"]
+    assert {str(way.gateway) for way in ways(found)} == set(map(str, found.addresses))
 
 
 def test_an_alias_is_asked_for_by_the_exporters_own_name() -> None:
@@ -55,9 +65,9 @@ def test_behind_a_router_by_the_name_that_the_router_knows() -> None:
 
 def test_the_discovery_service() -> None:
     name = f"outbound_.15080_._.federation-discovery-service-west.{SYSTEM}.svc.cluster.local"
-    addresses = ("192.0.2.20", "192.0.2.21")
-    assert of_discovery(remote(identity=CONTROLLER)) == Probe("west", addresses, 15443, (name,), (CONTROLLER,))
-    assert of_discovery(remote()) == Probe("west", addresses, 15443, (name,)), "nobody is stated"
+    addresses = (GatewayAddress("192.0.2.20", 15443), GatewayAddress("192.0.2.21", 15443))
+    assert of_discovery(remote(identity=CONTROLLER)) == Probe("west", addresses, (name,), (CONTROLLER,))
+    assert of_discovery(remote()) == Probe("west", addresses, (name,)), "nobody is stated"
 
 
 @pytest.mark.parametrize("spec", [{"addresses": []}, {"discovery": {"address": "west.example.com:15080"}}])

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
+from meshfed.model.meshes import GatewayAddress
 from meshfed.model.probes import Answered, Broken, Link, Way
 from meshfed.probe import Roots, handshake
 from meshfed_sandbox.dataplane.trust import Trust
@@ -59,7 +60,7 @@ def mesh() -> Mesh:
 async def at(served: Served, context: ssl.SSLContext | None = None) -> AsyncIterator[Way]:
     server = await asyncio.start_server(served, "127.0.0.1", 0, ssl=context)
     async with server:
-        yield Way("127.0.0.1", server.sockets[0].getsockname()[1], SNI)
+        yield Way(GatewayAddress("127.0.0.1", server.sockets[0].getsockname()[1]), SNI)
 
 
 async def reads(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -147,13 +148,13 @@ async def test_nobody_behind_the_gateway(mesh: Mesh) -> None:
 async def test_nobody_at_the_address(mesh: Mesh) -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))  # and listens not
-        found = await handshake(Way("127.0.0.1", bound.getsockname()[1], SNI), mesh.roots)
+        found = await handshake(Way(GatewayAddress("127.0.0.1", bound.getsockname()[1]), SNI), mesh.roots)
     assert found == Broken(Link.ADDRESS, "connection refused")
 
 
 @pytest.mark.parametrize("name", ["nobody.invalid", "a..b", "x" * 70 + ".example"])
 async def test_a_name_without_an_address(mesh: Mesh, name: str) -> None:
-    found = await handshake(Way(name, 15443, SNI), mesh.roots)
+    found = await handshake(Way(GatewayAddress(name, 15443), SNI), mesh.roots)
     assert isinstance(found, Broken)
     assert found.link is Link.NAME
 

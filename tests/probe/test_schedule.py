@@ -8,6 +8,7 @@ from collections import Counter
 
 import pytest
 
+from meshfed.model.meshes import GatewayAddress
 from meshfed.model.probes import Way
 from meshfed.probe import Pace, Schedule
 
@@ -15,7 +16,7 @@ PACE = Pace()
 
 
 def way(number: int) -> Way:
-    return Way("192.0.2.20", 15443, f"outbound_.80_._.host-{number}")
+    return Way(GatewayAddress("192.0.2.20", 15443), f"outbound_.80_._.host-{number}")
 
 
 def proven(

@@ -96,6 +96,7 @@ class _Local(_Json, frozen=True):
 class _Remote(_Json, frozen=True):
     name: MeshName
     addresses: Annotated[tuple[Address, ...], Meta(max_length=64, extra_json_schema=SET)] = ()
+    """As a RemoteMesh has them; the reference takes no port in them."""
     ingress_type: IngressKind = "istio"
     port: PortNumber = 15443
     network: Annotated[str, Meta(max_length=63)] = ""

@@ -142,7 +142,7 @@ Glob = Annotated[
     ),
 ]
 Globs = Annotated[tuple[Glob, ...], Meta(min_length=1, max_length=256, extra_json_schema=SET)]
-Address = Annotated[str, Meta(title="IP address or host name", min_length=1, max_length=253)]
+Address = Annotated[str, Meta(title="IP address or host name, or host:port", min_length=1, max_length=253)]
 HostPort = Annotated[str, Meta(title="host:port", min_length=1, max_length=260)]
 AliasHost = Annotated[
     str,

@@ -263,9 +263,9 @@ class RemoteMeshSpec(_Spec, frozen=True):
     network: Network
     """Istio's network name of the remote mesh."""
     addresses: Annotated[tuple[Address, ...], Meta(max_length=64, extra_json_schema=SET)] = ()
-    """Where the remote's federation ingress answers: IP addresses or host names, without a port."""
+    """Where the remote's federation ingress answers: IP addresses or host names, each alone or as `host:port`."""
     port: PortNumber = 15443
-    """The port of the remote's federation ingress."""
+    """The port of the remote's federation ingress, at every address that states none of its own."""
     ingress_type: IngressKind = "istio"
     """What stands before the remote's ingress gateway."""
     trust_domain: TrustDomain = "cluster.local"

@@ -55,7 +55,7 @@ _IPV6 = "|".join(
 )
 _NAME = r"([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\.)*[a-z]([-a-z0-9]{0,61}[a-z0-9])?"
 _PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
-_ADDRESS: Final = f"^({_IPV4}|{_IPV6}|{_NAME})$"
+_ADDRESS: Final = rf"^(({_IPV4}|{_NAME})(:{_PORT})?|{_IPV6}|\[({_IPV6})\]:{_PORT})$"
 _HOST_PORT: Final = rf"^({_IPV4}|\[({_IPV6})\]|{_NAME}):{_PORT}$"
 
 
@@ -84,8 +84,8 @@ ADDRESS: Final = Rule(
     part="addresses[]",
     cel=f"self.matches(r'{_ADDRESS}')",
     holds=lambda self: re.fullmatch(_ADDRESS, self) is not None,
-    message="an address must be an IP address or a lower-case host name, without scheme or path: "
-    "the port goes into the field port beside addresses",
+    message="an address must be an IP address or a lower-case host name, without scheme or path: where the field "
+    "port does not hold for it, put its own behind it, as in 192.0.2.20:31443 or [2001:db8::1]:31443",
 )
 
 RULES: Final[tuple[Rule, ...]] = (

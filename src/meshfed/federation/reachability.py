@@ -34,7 +34,7 @@ def reachable(probe: Probe, findings: Mapping[Way, Finding]) -> Condition:
         return _condition("False", reason, message + _beside(way, failed, [way for way, _ in found]))
     if not found or len(found) < len(ways(probe)):
         return _condition("Unknown", Reason.NOT_PROBED, f"{len(found)} of {len(ways(probe))} ways were tried so far")
-    gateways = _listed(dict.fromkeys(way.gateway for way, _ in found))
+    gateways = _listed(dict.fromkeys(str(way.gateway) for way, _ in found))
     answering = _listed(dict.fromkeys(one.identity for _, one in found if isinstance(one, Answered)))
     return _condition("True", Reason.ANSWERED, f"answered through {gateways} as {answering}")
 
@@ -63,7 +63,7 @@ def _remedy(probe: Probe, way: Way, broken: Broken) -> str:
     remote = f"RemoteMesh {probe.remote}"
     match broken.link:
         case Link.NAME:
-            return f"mend {way.address} in DNS, or `addresses` of {remote}"
+            return f"mend {way.gateway.host} in DNS, or `addresses` of {remote}"
         case Link.ADDRESS:
             return (
                 f"compare `addresses` and `port` of {remote} with where its ingress gateway answers, and look for a "
@@ -87,7 +87,7 @@ def _remedy(probe: Probe, way: Way, broken: Broken) -> str:
 def _beside(way: Way, failed: set[Way], found: list[Way]) -> str:
     """Return in words what of the other ways is known."""
     answering = [other for other in found if other not in failed]
-    gateways = dict.fromkeys(other.gateway for other in answering if other.gateway != way.gateway)
+    gateways = dict.fromkeys(str(other.gateway) for other in answering if other.gateway != way.gateway)
     more = len(failed) - 1
     return (f"; {more} other {'way' if more == 1 else 'ways'} fail{'s' if more == 1 else ''} too" if more else "") + (
         f"; {_listed(gateways)} answers" if gateways else "; other ports answer" if answering else ""

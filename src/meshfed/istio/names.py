@@ -11,7 +11,7 @@ import re
 from typing import Final
 
 from meshfed.api.v1alpha1 import GROUP
-from meshfed.model.meshes import FDS_SERVICE_PREFIX, Remote
+from meshfed.model.meshes import FDS_SERVICE_PREFIX, GatewayAddress, Remote
 from meshfed.model.names import ServiceHost, shortened
 
 INGRESS_GATEWAY: Final = "federation-ingress-gateway"
@@ -51,9 +51,13 @@ def import_name(host: str) -> str:
     return shortened(f"import.{host}")
 
 
-def workload_name(host: str, remote: str, address: str, account: str) -> str:
-    """The WorkloadEntry for one address of one remote, and one service account where one was announced."""
-    return shortened(".".join(part for part in (host, remote, address, account) if part))
+def workload_name(host: str, remote: Remote, address: GatewayAddress, account: str) -> str:
+    """The WorkloadEntry for one address of one remote, and one service account where one was announced.
+
+    A port of the address's own is told apart by a dash, which no IP has.
+    """
+    place = address.host if address.port == remote.port else f"{address.host}-{address.port}"
+    return shortened(".".join(part for part in (host, remote.name, place, account) if part))
 
 
 def discovery_rule_name(remote: Remote) -> str:

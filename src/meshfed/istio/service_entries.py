@@ -81,7 +81,7 @@ def import_entry(mesh: LocalMesh, import_: Import) -> Manifest:
 
 
 def _endpoints(remote: Remote, *, port_names: Iterable[str], labels: Mapping[str, str]) -> list[dict[str, Any]]:
-    """An endpoint per address of ``remote``: each port leads to its one ingress port.
+    """An endpoint per address of ``remote``: each port leads to the ingress port there.
 
     The tlsMode label makes proxies speak mTLS to the address, which has no sidecar that istiod knows of; the network
     keeps gateways of this mesh from sending traffic of others on.
@@ -89,8 +89,8 @@ def _endpoints(remote: Remote, *, port_names: Iterable[str], labels: Mapping[str
     names = tuple(port_names)
     return [
         present(
-            address=address,
-            ports=dict.fromkeys(names, remote.port),
+            address=address.host,
+            ports=dict.fromkeys(names, address.port),
             labels={**dict(sorted(labels.items())), TLS_MODE: "istio"},
             network=remote.network,
             locality=remote.locality,

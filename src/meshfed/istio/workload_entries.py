@@ -14,7 +14,7 @@ from meshfed.istio.metadata import MANAGED_BY, NETWORKING, Manifest, manifest, p
 from meshfed.istio.names import EXPORT_TO, RESOLVED_FROM, workload_name
 from meshfed.model.identity import SpiffeID
 from meshfed.model.imports import Backend, Import, LocalPort, LocalService
-from meshfed.model.meshes import LocalMesh, Remote, is_ip
+from meshfed.model.meshes import GatewayAddress, LocalMesh, Remote, is_ip
 from meshfed.model.offers import MAX_PORT_NAME, TLS_MODE
 from meshfed.model.reasons import Decision, Reason
 
@@ -22,7 +22,7 @@ from meshfed.model.reasons import Decision, Reason
 def workload_entries(
     mesh: LocalMesh, import_: Import, service: LocalService, resolved: Mapping[str, Sequence[str]]
 ) -> list[Manifest] | Decision:
-    """The endpoints of all backends of ``import_``, for ``service``: each IP and each announced account, by name.
+    """The endpoints of all backends of ``import_``, for ``service``: each IP, port and announced account, by name.
 
     ``resolved`` has the IPs of the remotes' addresses that are names; a backend none of whose addresses is known
     contributes nothing, and where that leaves nothing at all the answer is UNRESOLVED. A refusal of one backend
@@ -55,7 +55,7 @@ def _entry(
     remote: Remote,
     *,
     keys: Iterable[str],
-    address: str,
+    address: GatewayAddress,
     names: Sequence[str],
     account: str,
 ) -> Manifest:
@@ -63,11 +63,11 @@ def _entry(
         mesh,
         api_version=NETWORKING,
         kind="WorkloadEntry",
-        name=workload_name(service.host.fqdn, remote.name, address, account),
+        name=workload_name(service.host.fqdn, remote, address, account),
         namespace=service.host.namespace,
         spec=present(
-            address=address,
-            ports=dict.fromkeys(keys, remote.port),
+            address=address.host,
+            ports=dict.fromkeys(keys, address.port),
             labels={**dict(sorted(service.selector.items())), TLS_MODE: "istio"},
             network=remote.network,
             locality=remote.locality,
@@ -181,18 +181,18 @@ def _accounts(mesh: LocalMesh, backend: Backend, service: LocalService) -> set[s
     return accounts
 
 
-def _ips(remote: Remote, resolved: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+def _ips(remote: Remote, resolved: Mapping[str, Sequence[str]]) -> dict[GatewayAddress, list[str]]:
     """The known IPs of ``remote``, in their canonical form, each with the names that it is an answer for, sorted."""
-    known: dict[str, list[str]] = {}
-    for address in sorted(remote.addresses):
-        for answer in (address,) if is_ip(address) else resolved.get(address, ()):
-            names = known.setdefault(str(ipaddress.ip_address(answer)), [])
-            if not is_ip(address):
-                names.append(address)
+    known: dict[GatewayAddress, list[str]] = {}
+    for host, port in sorted((address.host, address.port) for address in remote.addresses):
+        for answer in (host,) if is_ip(host) else resolved.get(host, ()):
+            names = known.setdefault(GatewayAddress(str(ipaddress.ip_address(answer)), port), [])
+            if not is_ip(host):
+                names.append(host)
     return known
 
 
-def _places(addresses: Sequence[str], accounts: Sequence[str]) -> list[tuple[str, str]]:
+def _places(addresses: Sequence[GatewayAddress], accounts: Sequence[str]) -> list[tuple[GatewayAddress, str]]:
     """Where to state what: each address once, and each account once.
 
     istiod has a client accept any account of any of the Service's endpoints (``EndpointShards.ServiceAccounts``), and
@@ -205,7 +205,7 @@ def _places(addresses: Sequence[str], accounts: Sequence[str]) -> list[tuple[str
 
 def _unresolved_message(import_: Import) -> str:
     remotes = sorted({backend.remote.name for backend in import_.backends})
-    names = sorted({address for backend in import_.backends for address in backend.remote.addresses})
+    names = sorted({address.host for backend in import_.backends for address in backend.remote.addresses})
     if not names:
         return f"no address is known of {', '.join(remotes)}; set spec.addresses of the RemoteMesh"
     return f"{', '.join(names)} of {', '.join(remotes)} could not be resolved yet"

@@ -59,14 +59,33 @@ class LocalMesh(msgspec.Struct, frozen=True):
         return f"{self.fds_service}.{self.namespace}.svc.{self.cluster_domain}"
 
 
+class GatewayAddress(msgspec.Struct, frozen=True, order=True):
+    """Where a remote's ingress answers: an IP or a host name, and a port."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str, port: int) -> GatewayAddress:
+        """Read ``HOST``, which is at ``port``, ``HOST:PORT`` or ``[IPV6]:PORT``, as the API admits them."""
+        if ":" not in text or is_ip(text):
+            return cls(text, port)
+        host, _, own = text.rpartition(":")
+        return cls(host.strip("[]"), int(own))
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
 class Remote(msgspec.Struct, frozen=True):
     """A remote mesh: where its ingress is, who its controller is, how its hosts are named.
 
+    ``port`` is that of every address that states none; each of ``addresses`` has the one that holds for it.
     ``identity_configured`` says that a person stated ``identity``, so that no other may answer in its place.
     """
 
     name: str
-    addresses: tuple[str, ...]
+    addresses: tuple[GatewayAddress, ...]
     port: int
     network: str
     ingress_type: IngressType
@@ -88,7 +107,7 @@ class Remote(msgspec.Struct, frozen=True):
     @property
     def has_only_ips(self) -> bool:
         """Whether every address is an IP, so that resolution can be STATIC."""
-        return all(is_ip(address) for address in self.addresses)
+        return all(is_ip(address.host) for address in self.addresses)
 
 
 def is_ip(address: str) -> bool:

@@ -7,6 +7,8 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from meshfed.model.meshes import GatewayAddress
+
 
 class Link(StrEnum):
     """Where a way is broken, in the order in which it is gone; the values are labels of a metric."""
@@ -53,30 +55,23 @@ Finding: TypeAlias = Answered | Broken
 class Probe(msgspec.Struct, frozen=True):
     """What is to be proven for one import, or for the discovery service of one remote.
 
-    There is a way for each of ``addresses``, IPs or host names, and each of ``names``, the SNIs.
+    There is a way for each of ``addresses`` and each of ``names``, the SNIs.
     """
 
     remote: str
-    addresses: tuple[str, ...]
-    port: int
+    addresses: tuple[GatewayAddress, ...]
     names: tuple[str, ...]
     identities: tuple[str, ...] = ()
     """The SPIFFE IDs of which one is to answer; empty: whoever has a certificate of a root that is trusted."""
 
 
 class Way(msgspec.Struct, frozen=True, order=True):
-    """One address and one SNI; ``port`` is the gateway's."""
+    """One address of a gateway and one SNI."""
 
-    address: str
-    port: int
+    gateway: GatewayAddress
     name: str
-
-    @property
-    def gateway(self) -> str:
-        """The gateway in words for a person: ``192.0.2.20:15443``."""
-        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
 
 
 def ways(probe: Probe) -> tuple[Way, ...]:
     """Return the ways of a probe, the first address with all names first."""
-    return tuple(Way(address, probe.port, name) for address in probe.addresses for name in probe.names)
+    return tuple(Way(address, name) for address in probe.addresses for name in probe.names)

@@ -101,7 +101,7 @@ class ImportObjects:
             backend.remote.name
             for backend in imported.backends
             if not any(
-                imported.local is None or is_ip(address) or address in self._resolved
+                imported.local is None or is_ip(address.host) or address.host in self._resolved
                 for address in backend.remote.addresses
             )
         )
@@ -113,7 +113,8 @@ def _names(_host: str, merged: Merged) -> Iterable[str]:
     imported = merged.imported
     if imported is None or imported.local is None:
         return ()
-    return (name for backend in imported.backends for name in backend.remote.addresses if not is_ip(name))
+    hosts = (address.host for backend in imported.backends for address in backend.remote.addresses)
+    return {host for host in hosts if not is_ip(host)}
 
 
 def _reference(manifest: istio.Manifest) -> str:

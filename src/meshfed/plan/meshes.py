@@ -15,7 +15,7 @@ from meshfed.api.v1alpha1 import MeshFederation, RemoteMesh
 from meshfed.istio.names import EXPORT_TO
 from meshfed.model.identity import SpiffeID
 from meshfed.model.imports import LocalPort, LocalService
-from meshfed.model.meshes import IngressType, LocalMesh, Remote
+from meshfed.model.meshes import GatewayAddress, IngressType, LocalMesh, Remote
 from meshfed.model.names import ServiceHost
 from meshfed.plan.values import Settings
 
@@ -53,7 +53,8 @@ def remote(mesh: RemoteMesh) -> Remote:
     identity = SpiffeID.parse(spec.identity) if spec.identity is not None else None
     return Remote(
         name=mesh.metadata.name,
-        addresses=spec.addresses,
+        # 192.0.2.20 and 192.0.2.20:15443 may be one: each is kept once, where it comes first.
+        addresses=tuple(dict.fromkeys(GatewayAddress.parse(address, spec.port) for address in spec.addresses)),
         port=spec.port,
         network=spec.network,
         ingress_type=IngressType(spec.ingress_type),

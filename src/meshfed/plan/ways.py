@@ -31,4 +31,4 @@ def of_discovery(remote: Remote) -> Probe | None:
 
 def _probe(remote: Remote, names: list[str | None], identities: tuple[str, ...]) -> Probe | None:
     known = tuple(name for name in names if name is not None)
-    return Probe(remote.name, remote.addresses, remote.port, known, identities) if known and remote.addresses else None
+    return Probe(remote.name, remote.addresses, known, identities) if known and remote.addresses else None

@@ -42,7 +42,7 @@ async def handshake(way: Way, roots: Roots, seconds: float = SECONDS) -> Finding
     """Shake hands by one way, and say what was seen; ``seconds`` for the connection, and again for the handshake."""
     try:
         async with asyncio.timeout(seconds):
-            _, writer = await asyncio.open_connection(way.address, way.port)
+            _, writer = await asyncio.open_connection(way.gateway.host, way.gateway.port)
     except socket.gaierror as error:
         return Broken(Link.NAME, error.strerror or str(error))
     except TimeoutError:

@@ -22,14 +22,13 @@ def target(mesh: RemoteMesh) -> Target | None:
     Behind sidecars the authority decides where a call goes, so any address that leads into the mesh's own proxy
     will do: the remote's first one, on the discovery port, which the discovery ServiceEntry knows.
     """
-    spec = mesh.spec
-    authority = meshes.remote(mesh).fds_host
-    if spec.discovery.address is not None:
-        host, _, port = spec.discovery.address.rpartition(":")
-        return Target(host.strip("[]"), int(port), authority=authority)
-    if not spec.addresses:
+    remote = meshes.remote(mesh)
+    if remote.discovery_address:
+        host, _, port = remote.discovery_address.rpartition(":")
+        return Target(host.strip("[]"), int(port), authority=remote.fds_host)
+    if not remote.addresses:
         return None
-    return Target(spec.addresses[0], spec.discovery.port, authority=authority)
+    return Target(remote.addresses[0].host, remote.discovery_port, authority=remote.fds_host)
 
 
 def is_another(mesh: RemoteMesh, before: RemoteMesh) -> bool:
@@ -40,10 +39,15 @@ def is_another(mesh: RemoteMesh, before: RemoteMesh) -> bool:
     were the stream kept, a wrong port would show only once it breaks.
     """
     one, other = [
-        (target(each), each.spec.trust_domain, each.spec.identity, each.spec.port, each.spec.ingress_type)
+        (target(each), each.spec.trust_domain, each.spec.identity, _ports(each), each.spec.ingress_type)
         for each in (mesh, before)
     ]
     return one != other
+
+
+def _ports(mesh: RemoteMesh) -> tuple[int, ...]:
+    """The remote's own port, and that of the address which is dialled."""
+    return (mesh.spec.port, *(address.port for address in meshes.remote(mesh).addresses[:1]))
 
 
 def hint(error: DiscoveryError, mesh: RemoteMesh) -> str:
@@ -53,7 +57,7 @@ def hint(error: DiscoveryError, mesh: RemoteMesh) -> str:
     if not isinstance(error, NotReady):
         return ""
     if any(words in str(error) for words in _PROXYS_WORDS):
-        gateway = ", ".join(f"{address}:{mesh.spec.port}" for address in mesh.spec.addresses[:3])
+        gateway = ", ".join(map(str, meshes.remote(mesh).addresses[:3]))
         return (
             f"; a proxy says so: the remote's controller is not reached by way of its gateway ({gateway}), or is not "
             f"{meshes.remote(mesh).fds_host}, as metadata.name and discovery.namespace have it, or is not whom "

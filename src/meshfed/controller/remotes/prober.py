@@ -27,7 +27,7 @@ Told = Callable[[Proven, Condition, bool], None]
 
 BLOCKED: Final = (
     "the remote's discovery service is connected through the same gateway, so it is this controller's own sidecar that "
-    "closes the handshakes: name port {port} in annotation traffic.sidecar.istio.io/excludeOutboundPorts of the "
+    "closes the handshakes: name {ports} in annotation traffic.sidecar.istio.io/excludeOutboundPorts of the "
     "controller's pods (the chart's controller.probe.ports)"
 )
 """Why nothing can be proven where a sidecar lets nothing unknown through."""
@@ -240,7 +240,7 @@ class _RemoteProber:
         elif not any(way in self._findings for way in ways(probe)):
             return  # what was seen before a restart stands until something is seen
         elif self._is_blocked_here():
-            condition = unproven(BLOCKED.format(port=probe.port))
+            condition = unproven(BLOCKED.format(ports=_ports(probe)))
         else:
             condition = reachable(probe, self._findings)
         if condition.status != "False":
@@ -271,3 +271,8 @@ class _RemoteProber:
         if isinstance(finding, Answered):
             self._metrics.probe_seconds.labels(remote=self._name).observe(seconds)
             self._metrics.probe_last_answered.labels(remote=self._name).set_to_current_time()
+
+
+def _ports(probe: Probe) -> str:
+    ports = sorted({address.port for address in probe.addresses})
+    return f"{'port' if len(ports) == 1 else 'ports'} {', '.join(map(str, ports))}"

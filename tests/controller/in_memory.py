@@ -189,7 +189,7 @@ class World:
         data = {"root-cert.pem": trustme.CA().cert_pem.bytes().decode()}
         self.cluster.put(CONFIG_MAPS, {"metadata": {"name": "istio-ca-root-cert", "namespace": SYSTEM}, "data": data})
 
-    async def _shake(self, way: Way, _roots: Roots) -> Finding:
+    async def _shake(self, way: Way, _ip: str, _roots: Roots) -> Finding:
         return self.ways.get(way, Broken(Link.ADDRESS))
 
     def put(self, *manifests: Manifest) -> None:

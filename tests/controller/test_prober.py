@@ -10,7 +10,7 @@ import pytest
 from meshfed.controller.remotes.prober import LASTING, Prober, Proven
 from meshfed.controller.remotes.trust_bundle import TrustBundle
 from meshfed.model.meshes import GatewayAddress
-from meshfed.model.probes import Answered, Broken, Finding, Link, Probe, Way
+from meshfed.model.probes import MOST_WAYS, Answered, Broken, Finding, Link, Probe, Way, ways
 from meshfed.model.reasons import Condition, Reason
 from meshfed.plan import OfferKey, RemoteKey
 from meshfed.probe import Pace, Roots
@@ -74,7 +74,7 @@ class World:
         else:
             self.faults[key] = error
 
-    async def _shake(self, way: Way, _roots: Roots) -> Finding:
+    async def _shake(self, way: Way, _ip: str, _roots: Roots) -> Finding:
         self.tried.append((self.now, way))
         given = self.answers.get(way.gateway.host, self.answers.get(way.name, GOOD))
         self.trial.set()
@@ -148,6 +148,21 @@ def test_one_packet_that_is_lost_is_no_news() -> None:
             world.trial.clear()
             await world.trial.wait()
             world.answers["cart"] = GOOD
+            await asyncio.sleep(20)
+        assert [one.status for _, _, one, _ in world.said] == ["True"]
+
+    in_world(story)
+
+
+def test_one_packet_that_is_lost_is_no_news_of_the_remote_either() -> None:
+    async def story(world: World) -> None:
+        world.prober.want(RemoteKey("west"), probe("discovery"))
+        await asyncio.sleep(60)
+        for _ in range(20):
+            world.answers["discovery"] = GONE
+            world.trial.clear()
+            await world.trial.wait()
+            world.answers["discovery"] = GOOD
             await asyncio.sleep(20)
         assert [one.status for _, _, one, _ in world.said] == ["True"]
 
@@ -268,7 +283,6 @@ def test_without_roots_nothing_is_tried_and_that_is_said() -> None:
         world.bundle.roots = roots
         world.bundle.changed()
         await asyncio.sleep(5)
-        assert [one.message for _, _, one, _ in world.said[1:-1]] == ["none for another reason"]
         assert world.said[-1][2].status == "True"
 
     in_world(story)
@@ -315,6 +329,133 @@ def test_where_discovery_is_connected_it_is_our_own_sidecar_that_closes_handshak
         assert (found.status, found.reason) == ("False", Reason.NOT_PASSED_ON)
 
     in_world(story)
+
+
+@pytest.mark.parametrize("number", [1, 6, 12, 300])
+def test_imports_that_do_not_answer_hide_nothing_else(number: int) -> None:
+    async def story(world: World) -> None:
+        healthy = [OfferKey(f"healthy-{one}") for one in range(5)]
+        world.prober.want(RemoteKey("west"), probe("discovery"))
+        for one, key in enumerate(healthy):
+            world.prober.want(key, probe(f"healthy-{one}"))
+        for one in range(number):
+            world.answers[f"broken-{one}"] = GONE
+            world.prober.want(OfferKey(f"broken-{one}"), probe(f"broken-{one}"))
+        await asyncio.sleep(1200)
+        assert all(found is not None and found.status == "True" for found in map(world.last, healthy))
+        world.answers["192.0.2.20"], died = Broken(Link.ADDRESS), world.now
+        await asyncio.sleep(60)
+        proven: list[Proven] = [RemoteKey("west"), *healthy]
+        for one_of_them in proven:
+            fell = next(
+                when for when, of, one, _ in world.said if of == one_of_them and one.status == "False" and when >= died
+            )
+            assert fell - died < 30
+
+    in_world(story)
+
+
+def test_imports_that_all_break_are_all_said_to() -> None:
+    async def story(world: World) -> None:
+        keys = [OfferKey(f"{one}") for one in range(300)]
+        for one, key in enumerate(keys):
+            world.prober.want(key, probe(f"s{one}", "west", "192.0.2.20"))
+        await asyncio.sleep(400)
+        world.answers["192.0.2.20"] = GONE
+        await asyncio.sleep(900)
+        assert all(found is not None and found.status == "False" for found in map(world.last, keys))
+
+    in_world(story)
+
+
+def test_after_a_restart_nothing_is_said_before_all_ways_were_tried() -> None:
+    async def story(world: World) -> None:
+        for one in range(40):
+            two = Probe("west", probe().addresses, (f"{one}-a", f"{one}-b"), (WHO,))
+            world.prober.want(OfferKey(f"{one}"), two)
+        await asyncio.sleep(120)
+        assert [condition.status for _, _, condition, _ in world.said] == ["True"] * 40
+
+    in_world(story)
+
+
+def test_what_was_seen_of_other_ways_is_not_said_of_these() -> None:
+    async def story(world: World) -> None:
+        world.prober.want(CART, probe())
+        await asyncio.sleep(30)
+        world.seconds["192.0.2.99"] = 3.0
+        world.prober.want(CART, probe("cart", "west", "192.0.2.99"))
+        found = world.last()
+        assert found is not None
+        assert (found.status, found.reason) == ("Unknown", Reason.NOT_PROBED)
+
+    in_world(story)
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        pytest.param((GOOD, GONE, GONE), id="broken and not"),
+        pytest.param((GONE, Broken(Link.WORKLOAD), Broken(Link.TLS)), id="one link and another"),
+        pytest.param((GOOD, Answered("spiffe://cluster.local/ns/shop/sa/other", 1e10)), id="one identity and another"),
+        pytest.param((GOOD, Answered("spiffe://cluster.local/ns/shop/sa/canary", 1e10)), id="two that may"),
+    ],
+)
+def test_what_changes_all_the_time_is_said_ever_more_slowly(answers: tuple[Finding, ...]) -> None:
+    async def story(world: World) -> None:
+        identities = (WHO, "spiffe://cluster.local/ns/shop/sa/canary")
+        world.prober.want(CART, Probe("west", probe().addresses, ("cart",), identities))
+        number = 0
+        for number in range(2000):
+            world.answers["cart"] = answers[number % len(answers)]
+            world.trial.clear()
+            await world.trial.wait()
+        assert len(world.said) <= 20 + world.now / 60 * 2.2, (len(world.said), world.now)
+        world.answers["cart"] = GOOD
+        await asyncio.sleep(130)
+        found = world.last()
+        assert found is not None
+        assert found.status == "True"
+
+    in_world(story)
+
+
+def test_an_import_with_a_way_that_answers_is_not_blocked_here() -> None:
+    async def story(world: World) -> None:
+        world.answers["discovery"] = GONE
+        world.connected.add("west")
+        world.prober.want(RemoteKey("west"), probe("discovery"))
+        world.prober.want(CART, probe())
+        await asyncio.sleep(30)
+        cart, discovery = world.last(), world.last(RemoteKey("west"))
+        assert cart is not None
+        assert discovery is not None
+        assert (cart.status, discovery.status) == ("True", "False")
+
+    in_world(story)
+
+
+def test_a_thousand_changes_leave_nothing_behind() -> None:
+    async def story(world: World) -> None:
+        world.bundle.roots = None
+        for number in range(10_000):
+            world.prober.want(CART, Probe("west", probe().addresses, ("cart", f"other-{number % 2}"), (WHO,)))
+        schedule = world.prober._remotes["west"]._schedule
+        assert len(schedule) == 2
+        assert sum(map(len, schedule._due.values())) == 2
+
+    in_world(story)
+
+
+def test_of_many_ways_some_are_tried() -> None:
+    many = Probe(
+        "west", probe("x", "west", *(f"192.0.2.{one}" for one in range(64))).addresses, tuple(map(str, range(64)))
+    )
+    assert len(ways(many)) == MOST_WAYS
+    few = Probe("west", many.addresses[:2], many.names[:3])
+    assert len(ways(few)) == 6
+    assert len({way.gateway for way in ways(many)}) > 1
+    assert len({way.name for way in ways(many)}) > 1
 
 
 def test_a_fault_of_ours_is_told_and_stops_nothing() -> None:

@@ -11,11 +11,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography import x509
 
 from meshfed.model.meshes import GatewayAddress
 from meshfed.model.probes import Answered, Broken, Link, Way
-from meshfed.probe import Roots, handshake
+from meshfed.probe import Names, Roots, handshake
 from meshfed_sandbox.dataplane.trust import Trust
 
 SNI = "outbound_.9080_._.ratings.default.svc.cluster.local"
@@ -83,7 +82,7 @@ async def test_a_workload_is_seen_without_a_credential(mesh: Mesh, tmp_path: Pat
     context = mesh.workload(tmp_path)
     context.sni_callback = lambda _socket, name, _context: asked.append(name)
     async with at(reads, context) as way:
-        found = await handshake(way, mesh.roots)
+        found = await handshake(way, "127.0.0.1", mesh.roots)
     assert isinstance(found, Answered)
     assert found.identity == WHO
     assert found.expires > datetime.now(UTC).timestamp()
@@ -92,7 +91,7 @@ async def test_a_workload_is_seen_without_a_credential(mesh: Mesh, tmp_path: Pat
 
 async def test_another_root(mesh: Mesh, tmp_path: Path) -> None:
     async with at(reads, Mesh().workload(tmp_path)) as way:
-        found = await handshake(way, mesh.roots)
+        found = await handshake(way, "127.0.0.1", mesh.roots)
     assert isinstance(found, Broken)
     assert found.link is Link.ROOT
 
@@ -101,7 +100,7 @@ async def test_another_root(mesh: Mesh, tmp_path: Path) -> None:
 async def test_a_certificate_that_is_not_valid_now(mesh: Mesh, tmp_path: Path, shift: timedelta) -> None:
     mesh.late = shift
     async with at(reads, mesh.workload(tmp_path)) as way:
-        found = await handshake(way, mesh.roots)
+        found = await handshake(way, "127.0.0.1", mesh.roots)
     assert isinstance(found, Broken)
     assert found.link is Link.VALIDITY
 
@@ -109,12 +108,12 @@ async def test_a_certificate_that_is_not_valid_now(mesh: Mesh, tmp_path: Path, s
 @pytest.mark.parametrize("closes", [reads, aborts])
 async def test_a_gateway_that_does_not_know_the_name(mesh: Mesh, closes: Served) -> None:
     async with at(closes) as way:
-        assert await handshake(way, mesh.roots) == Broken(Link.SNI)
+        assert await handshake(way, "127.0.0.1", mesh.roots) == Broken(Link.SNI)
 
 
 async def test_somebody_who_speaks_no_tls(mesh: Mesh) -> None:
     async with at(speaks_http) as way:
-        found = await handshake(way, mesh.roots)
+        found = await handshake(way, "127.0.0.1", mesh.roots)
     assert isinstance(found, Broken)
     assert found.link is Link.TLS
 
@@ -126,7 +125,7 @@ async def test_somebody_whose_tls_is_too_old_to_show_this(mesh: Mesh) -> None:
         writer.close()
 
     async with at(refuses) as way:
-        found = await handshake(way, mesh.roots)
+        found = await handshake(way, "127.0.0.1", mesh.roots)
     assert isinstance(found, Broken)
     assert found.link is Link.TLS
 
@@ -139,7 +138,7 @@ async def test_nobody_behind_the_gateway(mesh: Mesh) -> None:
         writer.close()
 
     async with at(swallows) as way:
-        found = await handshake(way, mesh.roots, seconds=0.05)
+        found = await handshake(way, "127.0.0.1", mesh.roots, seconds=0.05)
         ends.set()
     assert isinstance(found, Broken)
     assert found.link is Link.WORKLOAD
@@ -148,23 +147,63 @@ async def test_nobody_behind_the_gateway(mesh: Mesh) -> None:
 async def test_nobody_at_the_address(mesh: Mesh) -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))  # and listens not
-        found = await handshake(Way(GatewayAddress("127.0.0.1", bound.getsockname()[1]), SNI), mesh.roots)
+        way = Way(GatewayAddress("127.0.0.1", bound.getsockname()[1]), SNI)
+        found = await handshake(way, "127.0.0.1", mesh.roots)
     assert found == Broken(Link.ADDRESS, "connection refused")
 
 
+async def test_what_cannot_be_a_server_name(mesh: Mesh) -> None:
+    async with at(aborts) as way:
+        found = await handshake(Way(way.gateway, "x" * 70 + ".example"), "127.0.0.1", mesh.roots)
+    assert found == Broken(Link.SNI, "it cannot be a server name")
+
+
 @pytest.mark.parametrize("name", ["nobody.invalid", "a..b", "x" * 70 + ".example"])
-async def test_a_name_without_an_address(mesh: Mesh, name: str) -> None:
-    found = await handshake(Way(GatewayAddress(name, 15443), SNI), mesh.roots)
-    assert isinstance(found, Broken)
-    assert found.link is Link.NAME
+async def test_a_name_without_an_address(name: str) -> None:
+    with pytest.raises(OSError, match=r"not known|cannot be a host name|No address"):
+        await Names().ips(name)
+
+
+async def test_a_name_is_asked_for_once_and_not_by_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    most, now = 0, 0
+    ends = asyncio.Event()
+
+    async def getaddrinfo(name: str, *_: object, **__: object) -> list[tuple[object, ...]]:
+        nonlocal most, now
+        asked.append(name)
+        now += 1
+        most = max(most, now)
+        await ends.wait()
+        now -= 1
+        return [(0, 0, 0, "", ("192.0.2.2", 0)), (0, 0, 0, "", ("192.0.2.1", 0))]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    names = Names()
+    asking = [asyncio.create_task(names.ips(f"gateway-{number % 10}.example")) for number in range(100)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    ends.set()
+    assert {await one for one in asking} == {("192.0.2.1", "192.0.2.2")}
+    assert len(asked) == 10
+    assert most <= 2
+    assert await names.ips("192.0.2.3") == ("192.0.2.3",)
 
 
 @pytest.mark.parametrize("pem", ["", "nonsense", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
 def test_roots_that_are_none(pem: str) -> None:
-    with pytest.raises(ValueError, match=r"no certificates in PEM|[Ee]mpty"):
+    with pytest.raises(ValueError, match=r"no certificate as PEM|cannot be read"):
         Roots(pem)
 
 
-def test_several_roots(mesh: Mesh) -> None:
-    both = mesh.pem + Mesh().pem
-    assert len(Roots(both).context.get_ca_certs()) == len(x509.load_pem_x509_certificates(both.encode())) == 2
+def test_what_else_stands_beside_roots(mesh: Mesh) -> None:
+    text = f"# Autoridade Raíz\n{mesh.pem}\0-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n{Mesh().pem}"
+    assert len(Roots(text).context.get_ca_certs()) == 2
+
+
+async def test_an_intermediate_authority_that_is_trusted_is_enough(mesh: Mesh, tmp_path: Path) -> None:
+    context = mesh.workload(tmp_path)
+    intermediate = (tmp_path / "workload.pem").read_text().rpartition("-----BEGIN CERTIFICATE-----")
+    async with at(reads, context) as way:
+        found = await handshake(way, "127.0.0.1", Roots("".join(intermediate[1:])))
+    assert isinstance(found, Answered)

@@ -10,7 +10,7 @@ import pytest
 
 from meshfed.model.meshes import GatewayAddress
 from meshfed.model.probes import Way
-from meshfed.probe import Pace, Schedule
+from meshfed.probe import Line, Pace, Schedule
 
 PACE = Pace()
 
@@ -30,7 +30,7 @@ def proven(
             now = max(schedule.next(), now)
             continue
         found.append((now, taken))
-        schedule.found(taken, now, answered=taken not in broken)
+        schedule.found(taken, now, Line.BROKEN if taken in broken else Line.ANSWERING)
     return found
 
 
@@ -44,7 +44,7 @@ def schedule(number: int) -> Schedule:
 @pytest.mark.parametrize("number", [1, 5, 200])
 def test_in_the_long_run_a_gateway_sees_one_handshake_a_second_at_most(number: int) -> None:
     made = schedule(number)
-    first = proven(made, since=0.0, until=number * PACE.burst + 1)
+    first = proven(made, since=0.0, until=2 * number * PACE.burst + 1)
     assert {one for _, one in first} == {way(one) for one in range(number)}, "all are proven soon, within the limit"
     later = proven(made, since=1000.0, until=2000.0)
     assert len(later) <= 1000 / PACE.gap * 1.15
@@ -53,19 +53,44 @@ def test_in_the_long_run_a_gateway_sees_one_handshake_a_second_at_most(number: i
 
 def test_what_is_new_does_not_wait_for_a_round_of_the_others() -> None:
     made = schedule(300)
+    proven(made, since=0.0, until=400.0)
+    made.soon(way(1000), 400.0)
+    assert way(1000) in [one for _, one in proven(made, since=400.0, until=400.0 + 3 * PACE.burst)]
+
+
+def test_what_is_not_believed_is_tried_again_soon() -> None:
+    made = schedule(100)
     proven(made, since=0.0, until=200.0)
-    made.soon(way(1000), 200.0)
-    assert way(1000) in [one for _, one in proven(made, since=200.0, until=200.0 + 3 * PACE.burst)]
+    made.soon(way(7), 200.0)
+    now = made.next()
+    assert made.take(max(now, 200.0)) == way(7)
+    made.found(way(7), now, Line.DOUBTED)
+    times = [when for when, one in proven(made, since=now, until=now + 10) if one == way(7)]
+    assert times[0] - now <= 1.1 * PACE.again + 2 * PACE.burst
 
 
-def test_what_does_not_answer_is_tried_again_soon_and_then_less_often() -> None:
-    made = schedule(1)
-    times = [now for now, _ in proven(made, since=0.0, until=60.0, broken=frozenset({way(0)}))]
-    pauses = [later - earlier for earlier, later in itertools.pairwise(times)]
-    assert pauses[0] <= 1.2 * PACE.retry[0]
-    assert pauses[-1] == pytest.approx(PACE.retry[1], rel=0.1)
-    answered = proven(made, since=60.0, until=120.0)
-    assert len(answered) == pytest.approx(60 / PACE.rest, abs=2)
+@pytest.mark.parametrize("number", [1, 6, 12, 300])
+def test_what_does_not_answer_delays_nothing_that_does(number: int) -> None:
+    broken = frozenset(way(1000 + one) for one in range(number))
+    made = schedule(5)
+    for one in sorted(broken):
+        made.soon(one, 0.0)
+    proven(made, since=0.0, until=400.0, broken=broken)
+    found = Counter(one in broken for _, one in proven(made, since=400.0, until=1000.0, broken=broken))
+    assert found[False] >= 600 / PACE.gap * 0.7
+    assert found[True] >= min(600 / PACE.rest * number * 0.7, 600 / PACE.burst * 0.4)
+
+
+def test_what_is_asked_for_again_and_again_keeps_its_place() -> None:
+    made = schedule(50)
+    taken = []
+    for step in range(100):
+        made.soon(way(49), float(step))
+        found = made.take(float(step))
+        if found is not None:
+            taken.append(found)
+            made.found(found, float(step), Line.ANSWERING)
+    assert way(49) in taken
 
 
 def test_never_two_within_the_limit() -> None:
@@ -80,6 +105,6 @@ def test_what_is_dropped_is_proven_no_more() -> None:
     taken = made.take(0.0)
     assert taken == way(1)
     made.drop(way(1))
-    made.found(way(1), 1.0, answered=True)
+    made.found(way(1), 1.0, Line.ANSWERING)
     assert made.next() == float("inf")
     assert not len(made)

@@ -22,21 +22,42 @@ _REASONS: Final = {
     Link.VALIDITY: Reason.CERTIFICATE_NOT_VALID,
 }
 _SHOWN: Final = 3
+_LONGEST: Final = 4096
+"""The most characters of a message: an identity alone may have 2,048."""
 
 
 def reachable(probe: Probe, findings: Mapping[Way, Finding]) -> Condition:
     """Return what holds of a probe after ``findings``; ways of which nothing is known yet are not among them."""
-    found = [(way, findings[way]) for way in ways(probe) if way in findings]
-    failures = [(way, trouble) for way, finding in found if (trouble := _trouble(probe, way, finding)) is not None]
-    if failures:
-        way, (reason, message) = failures[0]
-        failed = {way for way, _ in failures}
-        return _condition("False", reason, message + _beside(way, failed, [way for way, _ in found]))
-    if not found or len(found) < len(ways(probe)):
-        return _condition("Unknown", Reason.NOT_PROBED, f"{len(found)} of {len(ways(probe))} ways were tried so far")
+    if probe.unnamed:
+        return _condition(
+            "False",
+            Reason.NAME_TOO_LONG,
+            f"port {_listed(dict.fromkeys(map(str, probe.unnamed)))} has no SNI that the remote's router could serve, "
+            "so nobody reaches it: have it exported under a shorter name",
+        )
+    all_ways = ways(probe)
+    found = [(way, findings[way]) for way in all_ways if way in findings]
+    failed = [(way, finding) for way, finding in found if not answers(probe, finding)]
+    if failed:
+        way, finding = failed[0]
+        reason, message = _trouble(probe, way, finding)
+        return _condition(
+            "False", reason, message + _beside(way, {way for way, _ in failed}, [way for way, _ in found])
+        )
+    if not found or len(found) < len(all_ways):
+        return _condition("Unknown", Reason.NOT_PROBED, "not every way there was tried yet")
     gateways = _listed(dict.fromkeys(str(way.gateway) for way, _ in found))
-    answering = _listed(dict.fromkeys(one.identity for _, one in found if isinstance(one, Answered)))
-    return _condition("True", Reason.ANSWERED, f"answered through {gateways} as {answering}")
+    who = _listed(dict.fromkeys(one.identity for _, one in found if isinstance(one, Answered)))
+    total = len(probe.addresses) * len(probe.names)
+    some = f"; {len(all_ways)} of {total} ways are tried" if len(all_ways) < total else ""
+    return _condition("True", Reason.ANSWERED, f"answered through {gateways} as {who}{some}")
+
+
+def answers(probe: Probe, finding: Finding) -> bool:
+    """Whether somebody answered who may."""
+    if isinstance(finding, Broken):
+        return False
+    return bool(finding.identity) and (not probe.identities or finding.identity in probe.identities)
 
 
 def unproven(why: str) -> Condition:
@@ -44,19 +65,17 @@ def unproven(why: str) -> Condition:
     return _condition("Unknown", Reason.NOT_PROBED, why)
 
 
-def _trouble(probe: Probe, way: Way, finding: Finding) -> tuple[Reason, str] | None:
-    """Return what is wrong with one way, and what to do about it; ``None`` where nothing is."""
+def _trouble(probe: Probe, way: Way, finding: Finding) -> tuple[Reason, str]:
+    """Return what is wrong with one way, and what to do about it."""
     if isinstance(finding, Broken):
         detail = f" ({finding.detail})" if finding.detail else ""
         return _REASONS[finding.link], f"{way.gateway}: {LINKS[finding.link]}{detail}; {_remedy(probe, way, finding)}"
-    if not finding.identity or (probe.identities and finding.identity not in probe.identities):
-        who = finding.identity or "somebody without a SPIFFE ID"
-        expected = f", not {_listed(dict.fromkeys(probe.identities))}" if probe.identities else ""
-        return Reason.UNEXPECTED_IDENTITY, (
-            f"{way.gateway}: {who} answers for {way.name}{expected}; callers here refuse it: have RemoteMesh "
-            f"{probe.remote} announce or state who serves it, or find out who took its place"
-        )
-    return None
+    who = finding.identity or "somebody without a SPIFFE ID"
+    expected = f", not {_listed(dict.fromkeys(probe.identities))}" if probe.identities else ""
+    return Reason.UNEXPECTED_IDENTITY, (
+        f"{way.gateway}: {who} answers for {way.name}{expected}; callers here refuse it: have RemoteMesh "
+        f"{probe.remote} announce or state who serves it, or find out who took its place"
+    )
 
 
 def _remedy(probe: Probe, way: Way, broken: Broken) -> str:
@@ -101,4 +120,4 @@ def _listed(names: Mapping[str, object]) -> str:
 
 
 def _condition(status: ConditionStatus, reason: Reason, message: str) -> Condition:
-    return Condition(type=ConditionType.REACHABLE, status=status, reason=reason, message=message)
+    return Condition(type=ConditionType.REACHABLE, status=status, reason=reason, message=message[:_LONGEST])

@@ -13,7 +13,7 @@ from meshfed.istio.metadata import Manifest, owner_labels
 from meshfed.istio.names import gateway_index, gateway_name
 from meshfed.istio.routes import route
 from meshfed.istio.security import authorization_policy, peer_authentication
-from meshfed.istio.service_entries import discovery_entry, import_entry
+from meshfed.istio.service_entries import discovery_entry, import_entry, subject_alt_names
 from meshfed.istio.sni import gateway_sni, istio_sni, router_sni
 from meshfed.istio.workload_entries import workload_entries
 
@@ -36,6 +36,7 @@ __all__ = [
     "route",
     "router_sni",
     "states_sni",
+    "subject_alt_names",
     "tls_left_behind",
     "workload_entries",
 ]

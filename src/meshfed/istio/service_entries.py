@@ -67,7 +67,7 @@ def import_entry(mesh: LocalMesh, import_: Import) -> Manifest:
             for backend in backends
             for endpoint in _endpoints(backend.remote, port_names=names, labels=backend.labels)
         ],
-        subjectAltNames=_subject_alt_names(backends),
+        subjectAltNames=subject_alt_names(backends),
         exportTo=[] if "*" in import_.export_to else sorted(set(import_.export_to)),
     )
     return manifest(
@@ -107,6 +107,7 @@ def _resolution(remotes: Iterable[Remote]) -> str:
     return "STATIC" if all(remote.has_only_ips for remote in remotes) else "DNS"
 
 
-def _subject_alt_names(backends: Iterable[Backend]) -> list[str]:
+def subject_alt_names(backends: Iterable[Backend]) -> list[str]:
+    """The identities of which an endpoint has to have one, sorted; none, and so any, where one says nothing."""
     announced = [backend.identities for backend in backends]
     return sorted({name for names in announced for name in names}) if all(announced) else []

@@ -63,6 +63,8 @@ class Probe(msgspec.Struct, frozen=True):
     names: tuple[str, ...]
     identities: tuple[str, ...] = ()
     """The SPIFFE IDs of which one is to answer; empty: whoever has a certificate of a root that is trusted."""
+    unnamed: tuple[int, ...] = ()
+    """Ports for which the remote's ingress has no SNI, so that nobody reaches them."""
 
 
 class Way(msgspec.Struct, frozen=True, order=True):
@@ -72,6 +74,19 @@ class Way(msgspec.Struct, frozen=True, order=True):
     name: str
 
 
+MOST_WAYS: Final = 16
+"""The most ways of one probe that are tried."""
+
+
 def ways(probe: Probe) -> tuple[Way, ...]:
-    """Return the ways of a probe, the first address with all names first."""
-    return tuple(Way(address, name) for address in probe.addresses for name in probe.names)
+    """Return the ways of a probe that are tried: all, or of many the first few that have each address and each name."""
+    found = [
+        (max(row, column), row, Way(address, name))
+        for row, address in enumerate(probe.addresses[:MOST_WAYS])
+        for column, name in enumerate(probe.names[:MOST_WAYS])
+    ]
+    return (
+        tuple(way for *_, way in sorted(found)[:MOST_WAYS])
+        if len(found) > MOST_WAYS
+        else tuple(way for *_, way in found)
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from meshfed.derive import Graph, Input
-from meshfed.model.meshes import Remote
+from meshfed.model.meshes import LocalMesh
 from meshfed.model.probes import Probe
 from meshfed.model.reasons import Condition, ConditionType
 from meshfed.plan.failures import Failures
@@ -68,20 +68,20 @@ class Probes:
         seen = self._seen.get(record)
         return ((seen,) if seen is not None else ()), ()
 
-    def ended(self, remote: Remote, *, asked: bool) -> tuple[ConditionType, ...]:
-        """Return which conditions a RemoteMesh has no more; ``asked``: whether it is, what it offers."""
-        return (
-            () if self._settings.probing and asked and of_discovery(remote) is not None else (ConditionType.REACHABLE,)
-        )
+    def ended(self, mesh: LocalMesh | None, peer: Peer) -> tuple[ConditionType, ...]:
+        """Return which conditions a RemoteMesh has no more."""
+        return () if self._of_peer(mesh, peer) is not None else (ConditionType.REACHABLE,)
 
     def _import(self, record: str) -> Probe | None:
         fate = self._imports.fate(record)
         return fate.probe if self._settings.probing and fate is not None else None
 
     def _discovery(self, name: str) -> Probe | None:
-        mesh, peer = self._federations.mesh, self._remotes.peers.get(name)
-        if not self._settings.probing or mesh is None or not isinstance(peer, Peer):
-            return None
-        if peer.rules is None or ourselves(mesh, peer.remote) is not None:
+        peer = self._remotes.peers.get(name)
+        return self._of_peer(self._federations.mesh, peer) if isinstance(peer, Peer) else None
+
+    def _of_peer(self, mesh: LocalMesh | None, peer: Peer) -> Probe | None:
+        """Return what is to be proven of a remote that is asked what it offers."""
+        if not self._settings.probing or mesh is None or peer.rules is None or ourselves(mesh, peer.remote) is not None:
             return None
         return of_discovery(peer.remote)

@@ -211,7 +211,7 @@ class Reporting:
             name=name,
             observed_generation=described.generation,
             conditions=conditions,
-            ended=self.probes.ended(peer.remote, asked=mesh is not None and peer.rules is not None),
+            ended=self.probes.ended(mesh, peer),
             fields={
                 "offeredServices": imported + not_imported,
                 "importedServices": imported,

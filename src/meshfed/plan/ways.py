@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from meshfed import istio
 from meshfed.federation.merging import Candidate
 from meshfed.model.imports import Import
@@ -16,8 +18,12 @@ def of_import(candidate: Candidate, imported: Import) -> Probe | None:
     """
     remote, offer = candidate.remote, candidate.offer
     host, numbers = offer.sni_host or offer.host, {port.number for port in imported.ports}
-    names = [istio.gateway_sni(remote, host, port.number) for port in offer.ports if port.number in numbers]
-    return _probe(remote, names, offer.identities)
+    names = {
+        port.number: istio.gateway_sni(remote, host, port.number) for port in offer.ports if port.number in numbers
+    }
+    # A ServiceEntry has one list for all its endpoints; beside a local Service each has an account of its own.
+    identities = istio.subject_alt_names(imported.backends) if imported.local is None else offer.identities
+    return _probe(remote, names, tuple(identities))
 
 
 def of_discovery(remote: Remote) -> Probe | None:
@@ -26,9 +32,13 @@ def of_discovery(remote: Remote) -> Probe | None:
         return None
     # As for our sidecar: where nobody is stated, whoever has a certificate may be it.
     identities = (str(remote.identity),) if remote.identity_configured else ()
-    return _probe(remote, [istio.gateway_sni(remote, remote.fds_host, remote.discovery_port)], identities)
+    port = remote.discovery_port
+    return _probe(remote, {port: istio.gateway_sni(remote, remote.fds_host, port)}, identities)
 
 
-def _probe(remote: Remote, names: list[str | None], identities: tuple[str, ...]) -> Probe | None:
-    known = tuple(name for name in names if name is not None)
-    return Probe(remote.name, remote.addresses, known, identities) if known and remote.addresses else None
+def _probe(remote: Remote, names: Mapping[int, str | None], identities: tuple[str, ...]) -> Probe | None:
+    if not remote.addresses:
+        return None
+    known = tuple(name for name in names.values() if name is not None)
+    unnamed = tuple(port for port, name in names.items() if name is None)
+    return Probe(remote.name, remote.addresses, known, identities, unnamed) if known or unnamed else None

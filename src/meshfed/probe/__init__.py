@@ -7,6 +7,7 @@ until when. What the application's own policies then say is not seen.
 """
 
 from meshfed.probe.handshake import Roots, handshake
-from meshfed.probe.schedule import Pace, Schedule
+from meshfed.probe.names import Names
+from meshfed.probe.schedule import PACE, Line, Pace, Schedule
 
-__all__ = ["Pace", "Roots", "Schedule", "handshake"]
+__all__ = ["PACE", "Line", "Names", "Pace", "Roots", "Schedule", "handshake"]

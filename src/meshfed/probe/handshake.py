@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
+import re
 import ssl
 from typing import Any, Final
 
+from meshfed.model.identity import SpiffeID
 from meshfed.model.probes import Answered, Broken, Finding, Link, Way
 
 SECONDS: Final = 4.0
 """For the connection, and again for the handshake: longer than a packet that is lost and sent again, twice."""
 _ALPN: Final = ["istio"]
 """By this a sidecar that also takes plaintext tells mutual TLS of the mesh from TLS of the application."""
+_CERTIFICATE: Final = re.compile("-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\\s]*-----END CERTIFICATE-----", re.ASCII)
 _EXPIRED, _NOT_YET_VALID = 10, 9
 """X509_V_ERR_CERT_HAS_EXPIRED and X509_V_ERR_CERT_NOT_YET_VALID of OpenSSL."""
 
@@ -21,36 +23,44 @@ _EXPIRED, _NOT_YET_VALID = 10, 9
 class Roots:
     """The certificate authorities that this mesh trusts."""
 
-    def __init__(self, pem: str) -> None:
-        """``pem`` holds one certificate or several.
+    def __init__(self, text: str) -> None:
+        """``text`` holds certificates as PEM, and whatever else; only they count.
 
         Raises:
             ValueError: there is none in it, or one cannot be read; the message says so.
         """
+        found = _CERTIFICATE.findall(text)
+        if not found:
+            raise ValueError("no certificate as PEM is in it")
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         # The certificate has a SPIFFE ID instead of a host name; whoever asked compares that.
         self.context.check_hostname = False
         self.context.minimum_version = ssl.TLSVersion.TLSv1_3
+        # As Envoy: an intermediate that is trusted is enough.
+        self.context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         self.context.set_alpn_protocols(_ALPN)
         try:
-            self.context.load_verify_locations(cadata=pem)
-        except ssl.SSLError as error:
-            raise ValueError(f"no certificates in PEM: {error.reason or error}") from error
+            self.context.load_verify_locations(cadata="\n".join(found))
+        except (ssl.SSLError, ValueError) as error:
+            raise ValueError(f"one of its {len(found)} certificates cannot be read: {error}") from error
 
 
-async def handshake(way: Way, roots: Roots, seconds: float = SECONDS) -> Finding:
-    """Shake hands by one way, and say what was seen; ``seconds`` for the connection, and again for the handshake."""
+async def handshake(way: Way, ip: str, roots: Roots, seconds: float = SECONDS) -> Finding:
+    """Shake hands by one way, at one IP of its gateway, and say what was seen.
+
+    ``seconds`` for the connection, and again for the handshake.
+    """
+    try:
+        way.name.encode("idna")
+    except UnicodeError:
+        return Broken(Link.SNI, "it cannot be a server name")
     try:
         async with asyncio.timeout(seconds):
-            _, writer = await asyncio.open_connection(way.gateway.host, way.gateway.port)
-    except socket.gaierror as error:
-        return Broken(Link.NAME, error.strerror or str(error))
+            _, writer = await asyncio.open_connection(ip, way.gateway.port)
     except TimeoutError:
         return Broken(Link.ADDRESS, f"no answer within {seconds:g} s")
-    except UnicodeError:
-        return Broken(Link.NAME, "it cannot be a host name")
     except OSError as error:
-        return Broken(Link.ADDRESS, os.strerror(error.errno).lower() if error.errno else str(error))
+        return Broken(Link.ADDRESS, os.strerror(error.errno).lower() if error.errno else "it cannot be reached")
     try:
         async with asyncio.timeout(seconds):
             await writer.start_tls(roots.context, server_hostname=way.name)
@@ -64,8 +74,8 @@ async def handshake(way: Way, roots: Roots, seconds: float = SECONDS) -> Finding
         return Broken(Link.SNI)
     except ssl.SSLError as error:
         return Broken(Link.TLS, (error.reason or str(error)).lower().replace("_", " "))
-    except UnicodeError:
-        return Broken(Link.SNI, "it cannot be a server name")
+    except ValueError:  # of which UnicodeError is one
+        return Broken(Link.TLS, "the certificate cannot be read")
     except (OSError, EOFError):  # reset, or closed without a word
         return Broken(Link.SNI)
     finally:
@@ -73,5 +83,9 @@ async def handshake(way: Way, roots: Roots, seconds: float = SECONDS) -> Finding
 
 
 def _answered(certificate: dict[str, Any]) -> Answered:
-    identity = next((value for kind, value in certificate.get("subjectAltName", ()) if kind == "URI"), "")
-    return Answered(identity, float(ssl.cert_time_to_seconds(certificate["notAfter"])))
+    """Return who answered, as far as that is a SPIFFE ID: anything else could be of any length, and say anything."""
+    uri = next((value for kind, value in certificate.get("subjectAltName", ()) if kind == "URI"), "")
+    identity = SpiffeID.parse(uri)
+    return Answered(
+        str(identity) if identity is not None else "", float(ssl.cert_time_to_seconds(certificate["notAfter"]))
+    )

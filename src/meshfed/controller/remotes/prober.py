@@ -1,7 +1,9 @@
 """Proves the ways into remote meshes, again and again, and says what came of it.
 
 Each remote has a pace of its own (`meshfed.probe.Schedule`), so one whose gateway swallows packets delays no other. One
-packet that is lost is no news: a way counts as broken when it failed twice in a row. Nothing is ever removed for it.
+packet that is lost is no news: a way counts as broken when it failed twice in a row. What comes and goes is said ever
+more slowly, and other words for the same once a minute, so that nobody can have statuses written without end. Nothing
+is ever removed for what is seen.
 """
 
 from __future__ import annotations
@@ -11,17 +13,20 @@ import contextlib
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Final
 
+import msgspec
+
 from meshfed.controller.remotes.trust_bundle import TrustBundle
-from meshfed.federation.reachability import reachable, unproven
+from meshfed.federation.reachability import answers, reachable, unproven
 from meshfed.model.probes import Answered, Broken, Finding, Link, Probe, Way, ways
 from meshfed.model.reasons import Condition
 from meshfed.plan import OfferKey, RemoteKey
-from meshfed.probe import Roots, Schedule, handshake
+from meshfed.probe import PACE, Line, Names, Roots, Schedule, handshake
 from meshfed.telemetry.metrics import Metrics
 
 Proven = OfferKey | RemoteKey
 """What is proven: an import, by its FederatedService, or the way to a remote's discovery service."""
-Shake = Callable[[Way, Roots], Awaitable[Finding]]
+Shake = Callable[[Way, str, Roots], Awaitable[Finding]]
+"""Shakes hands by a way, at an IP."""
 Told = Callable[[Proven, Condition, bool], None]
 """Hears what holds of something now, and whether it has been False for so long that it is worth an Event."""
 
@@ -37,6 +42,11 @@ LASTING: Final = 30.0
 """Seconds for which something has to be False until that counts for more than itself."""
 CONFIRMED: Final = 2
 """Failures in a row that make a way broken."""
+REWORDED: Final = 60.0
+"""Seconds between two messages of one status."""
+FLAPPING: Final = (600.0, 5.0, 60.0)
+"""For how many seconds it is remembered that something was False; and for how many it then has to be True until that
+is said: the second time, and at most. It doubles between."""
 
 
 class Prober:
@@ -54,6 +64,7 @@ class Prober:
     ) -> None:
         """``connected``: whether the discovery service of a remote is, by way of our sidecar."""
         self._connected = connected
+        self._names = Names()
         self._bundle = bundle
         self._told = told
         self._metrics = metrics
@@ -79,6 +90,7 @@ class Prober:
                 metrics=self._metrics,
                 faults=self._faults,
                 connected=self._connected,
+                names=self._names,
                 shake=self._shake,
             )
             self._more.set()
@@ -102,6 +114,16 @@ class Prober:
             remote.trust_changed()
 
 
+class _Said(msgspec.Struct):
+    """What was said of something last, when, and how often it was False lately."""
+
+    condition: Condition
+    lasting: bool = False
+    at: float = 0.0
+    false_since: float | None = None
+    times_false: int = 0
+
+
 class _RemoteProber:
     """The ways into one remote mesh."""
 
@@ -114,49 +136,58 @@ class _RemoteProber:
         metrics: Metrics,
         faults: Callable[[Hashable, Exception | None], None],
         connected: Callable[[str], bool],
+        names: Names,
         shake: Shake,
     ) -> None:
-        self._connected = connected
         self._name = name
         self._bundle = bundle
         self._told = told
         self._metrics = metrics
         self._faults = faults
+        self._connected = connected
+        self._names = names
         self._shake = shake
+        self._discovery = RemoteKey(name)
         self._schedule = Schedule()
         self._probes: dict[Proven, Probe] = {}
         self._users: dict[Way, set[Proven]] = {}
         self._findings: dict[Way, Finding] = {}
+        """What is believed of each way."""
         self._failures: dict[Way, int] = {}
-        """How often in a row a way failed that last answered, or was never tried."""
-        self._said: dict[Proven, tuple[Condition, bool]] = {}
-        self._false_since: dict[Proven, float] = {}
+        """How often in a row a way failed of which that is not believed yet."""
+        self._said: dict[Proven, _Said] = {}
+        self._unsaid: set[Proven] = set()
+        """Of these something else is to be said, once its time has come."""
+        self._looked_at = -LASTING
+        self._ever_answered = False
         self._shaking = 0
         self._wake = asyncio.Event()
 
     def want(self, key: Proven, probe: Probe | None) -> None:
         """Prove this for ``key`` from now on; ``None``: nothing any more."""
-        before, now = self._probes.pop(key, None), asyncio.get_running_loop().time()
+        before, now = self._probes.get(key), asyncio.get_running_loop().time()
         if before == probe:
-            if probe is not None:
-                self._probes[key] = probe
             return
-        old, new = (set(ways(one)) if one is not None else set() for one in (before, probe))
-        for way in old - new:
+        old, new = (ways(one) if one is not None else () for one in (before, probe))
+        for way in set(old) - set(new):
             self._users[way].discard(key)
             if not self._users[way]:
                 del self._users[way]
                 self._forget(way)
-        for way in new - old:
-            self._users.setdefault(way, set()).add(key)
         for way in new:
+            self._users.setdefault(way, set()).add(key)
             self._schedule.soon(way, now)
         if probe is None:
+            del self._probes[key]
             self._said.pop(key, None)
-            self._false_since.pop(key, None)
+            self._unsaid.discard(key)
             self._count()
+            if key == self._discovery:
+                self._metrics.certificate_expiry.remove_by_labels({"remote": self._name})
         else:
             self._probes[key] = probe
+            if (said := self._said.get(key)) is not None:
+                said.at = now - REWORDED  # of something else it is news whatever it is
             self._say(key)
         self._wake.set()
 
@@ -164,6 +195,7 @@ class _RemoteProber:
         self._schedule.drop(way)
         self._findings.pop(way, None)
         self._failures.pop(way, None)
+        self._faults(self._subject(way), None)
 
     def trust_changed(self) -> None:
         """There are other roots, or none for another reason."""
@@ -191,70 +223,128 @@ class _RemoteProber:
                     async with asyncio.timeout(max(pause, 0.01) if pause < float("inf") else None):
                         await self._wake.wait()
 
+    def _subject(self, way: Way) -> str:
+        return f"{self._name} by {way.gateway} to {way.name}"
+
     async def _prove(self, way: Way, roots: Roots) -> None:
         loop = asyncio.get_running_loop()
-        began, subject = loop.time(), f"{self._name} by {way.gateway} to {way.name}"
-        answered = False
+        began, line = loop.time(), Line.BROKEN
         try:
-            finding = await self._shake(way, roots)
-            answered = isinstance(finding, Answered)
+            finding = await self._find(way, roots)
             if way in self._users:
                 self._measure(finding, loop.time() - began)
-                self._take_in(way, finding)
+                line = self._take_in(way, finding)
+                self._faults(self._subject(way), None)
         except Exception as error:  # noqa: BLE001 - one way's fault must not stop the others
-            self._faults(subject, error)
-        else:
-            self._faults(subject, None)
+            self._faults(self._subject(way), error)
         finally:
             self._shaking -= 1
-            self._schedule.found(way, loop.time(), answered=answered)
+            self._schedule.found(way, loop.time(), line)
             self._wake.set()
 
-    def _take_in(self, way: Way, finding: Finding) -> None:
-        """Believe what answers at once, and what does not the second time."""
-        if isinstance(finding, Broken):
-            self._look_at_the_remote()
-        if isinstance(finding, Broken) and not isinstance(self._findings.get(way), Broken):
-            self._failures[way] = self._failures.get(way, 0) + 1
-            if self._failures[way] < CONFIRMED:
-                return
+    async def _find(self, way: Way, roots: Roots) -> Finding:
+        """Shake hands at each IP of the gateway, until one does not answer."""
+        try:
+            ips = await self._names.ips(way.gateway.host)
+        except OSError as error:
+            return Broken(Link.NAME, str(error))
+        finding: Finding = Broken(Link.NAME, "it has no address")
+        for ip in ips:
+            finding = await self._shake(way, ip, roots)
+            if isinstance(finding, Broken):
+                break
+        return finding
+
+    def _take_in(self, way: Way, finding: Finding) -> Line:
+        """Believe what answers at once, and what does not the second time; returns where the way waits next."""
+        users = sorted(self._users[way], key=str)
+        good = all(answers(self._probes[key], finding) for key in users)
+        before = self._findings.get(way)
+        if isinstance(finding, Answered):
+            if self._discovery in users:
+                self._metrics.certificate_expiry.labels(remote=self._name).set(finding.expires)
+            if not self._ever_answered:
+                self._ever_answered = True
+                for key in list(self._said):  # nothing is closed here, whatever was said before
+                    self._say(key)
+        if not good:
+            if self._discovery not in users:
+                self._look_at_the_remote()
+            if before is None or all(answers(self._probes[key], before) for key in users):
+                self._failures[way] = self._failures.get(way, 0) + 1
+                if self._failures[way] < CONFIRMED:
+                    return Line.DOUBTED
         self._failures.pop(way, None)
         self._findings[way] = finding
-        for key in sorted(self._users[way], key=str):
-            if isinstance(key, RemoteKey) and isinstance(finding, Answered):
-                self._metrics.certificate_expiry.labels(remote=self._name).set(finding.expires)
-            self._say(key)
+        same = before == finding or (
+            isinstance(before, Answered) and isinstance(finding, Answered) and before.identity == finding.identity
+        )
+        for key in users:
+            if not same or key in self._unsaid:
+                self._say(key)
+        return Line.ANSWERING if good else Line.BROKEN
 
     def _look_at_the_remote(self) -> None:
-        """One of many imports does not answer: see at once whether anything of the remote does."""
-        discovery, now = self._probes.get(RemoteKey(self._name)), asyncio.get_running_loop().time()
-        for way in ways(discovery) if discovery is not None else ():
-            if isinstance(self._findings.get(way), Answered) and way not in self._failures:
-                self._schedule.soon(way, now)
+        """Something does not answer: see soon whether anything of the remote does."""
+        discovery, now = self._probes.get(self._discovery), asyncio.get_running_loop().time()
+        if discovery is not None and now - self._looked_at >= PACE.rest:
+            self._looked_at = now
+            for way in ways(discovery):
+                self._schedule.doubt(way, now)
 
     def _say(self, key: Proven) -> None:
-        """Say what holds of ``key``, if that is news."""
-        probe, now = self._probes[key], asyncio.get_running_loop().time()
-        if self._bundle.roots is None and self._bundle.why_none:
-            condition = unproven(self._bundle.why_none)
-        elif not any(way in self._findings for way in ways(probe)):
-            return  # what was seen before a restart stands until something is seen
-        elif self._is_blocked_here():
-            condition = unproven(BLOCKED.format(ports=_ports(probe)))
-        else:
-            condition = reachable(probe, self._findings)
-        if condition.status != "False":
-            self._false_since.pop(key, None)
-        lasting = condition.status == "False" and now - self._false_since.setdefault(key, now) >= LASTING
-        if self._said.get(key) != (condition, lasting):
-            self._said[key] = (condition, lasting)
-            self._told(key, condition, lasting)
-            self._count()
+        """Say what holds of ``key``, if that is news and its time has come."""
+        now, said = asyncio.get_running_loop().time(), self._said.get(key)
+        condition = self._holds(key, said)
+        self._unsaid.discard(key)
+        if condition is None:
+            return
+        said = said or _Said(condition, at=-REWORDED)
+        false = condition.status == "False"
+        if not false and said.false_since is not None and now < said.at + self._hold(said):
+            self._unsaid.add(key)  # it comes and goes
+            return
+        since = (said.false_since if said.false_since is not None else now) if false else None
+        lasting = since is not None and now - since >= LASTING
+        if (false and not lasting) or condition.status == "Unknown":
+            self._unsaid.add(key)
+        if key in self._said and (condition.status, lasting) == (said.condition.status, said.lasting):
+            if condition == said.condition:
+                return
+            if now - said.at < REWORDED:
+                self._unsaid.add(key)
+                return
+        began = false and said.false_since is None
+        lately = said.times_false if now - said.at < FLAPPING[0] else 0
+        self._said[key] = _Said(condition, lasting, now, since, lately + began)
+        self._told(key, condition, lasting)
+        self._count()
+
+    def _hold(self, said: _Said) -> float:
+        """Return for how long something that was False has to be True until that is said."""
+        _, first, most = FLAPPING
+        return min(first * 2 ** (said.times_false - 2), most) if said.times_false > 1 else 0.0
+
+    def _holds(self, key: Proven, said: _Said | None) -> Condition | None:
+        """Return what holds of ``key``; ``None`` where nothing is to be said yet."""
+        probe = self._probes[key]
+        if self._bundle.roots is None:
+            return unproven(self._bundle.why_none) if self._bundle.why_none else None
+        if self._is_blocked_here():
+            return unproven(BLOCKED.format(ports=_ports(probe)))
+        condition = reachable(probe, self._findings)
+        if condition.status != "Unknown":
+            return condition
+        # What was seen before, by whoever it was, stands until all was seen anew; not what was seen of other ways.
+        others = said is not None and not any(way in self._findings for way in ways(probe))
+        return condition if others else None
 
     def _is_blocked_here(self) -> bool:
-        """Whether discovery is connected by the very ways by which our own handshakes are closed: by our sidecar."""
-        discovery = self._probes.get(RemoteKey(self._name))
-        found = [self._findings.get(way) for way in ways(discovery)] if discovery is not None else []
+        """Whether our own sidecar closes all handshakes: discovery is connected by the very ways by which they go."""
+        discovery = self._probes.get(self._discovery)
+        if self._ever_answered or discovery is None:
+            return False
+        found = [self._findings.get(way) for way in ways(discovery)]
         closed = bool(found) and all(isinstance(one, Broken) and one.link is Link.SNI for one in found)
         return closed and self._connected(self._name)
 
@@ -262,7 +352,7 @@ class _RemoteProber:
         if not self._probes:
             self._metrics.forget_probes(self._name)
             return
-        broken = sum(isinstance(key, OfferKey) for key in self._false_since)
+        broken = sum(isinstance(key, OfferKey) and said.false_since is not None for key, said in self._said.items())
         self._metrics.unreachable_services.labels(remote=self._name).set(broken)
 
     def _measure(self, finding: Finding, seconds: float) -> None:
@@ -274,5 +364,6 @@ class _RemoteProber:
 
 
 def _ports(probe: Probe) -> str:
-    ports = sorted({address.port for address in probe.addresses})
-    return f"{'port' if len(ports) == 1 else 'ports'} {', '.join(map(str, ports))}"
+    """Return the ports of a remote's gateways in words: ``port 443``, ``ports 443, 15443``."""
+    found = sorted({address.port for address in probe.addresses})
+    return f"port{'s' if len(found) > 1 else ''} {', '.join(map(str, found))}"

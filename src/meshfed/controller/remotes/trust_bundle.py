@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from meshfed.kube import Client, KubeError, Resource
 from meshfed.probe import Roots
+from meshfed.telemetry.logs import LogThrottle
 
 _log = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ class TrustBundle:
         self._namespace = namespace
         self._name = name
         self._pem = ""
+        self._throttle = LogThrottle(period=3600)
         self.roots: Roots | None = None
         self.why_none = ""
         """Why there are no ``roots``; empty where nobody has looked yet."""
@@ -50,6 +52,8 @@ class TrustBundle:
             if pem != self._pem or self.roots is None:
                 self.roots, self._pem = Roots(pem), pem
         except (KubeError, ValueError) as error:
+            why = f"the roots that this mesh trusts cannot be read from {place}: {error}"
             if self.roots is None:
-                self.why_none = f"the roots that this mesh trusts cannot be read from {place}: {error}"
-            _log.debug("%s: %s", place, error)
+                self.why_none = why
+            if self._throttle.ready(place):
+                _log.warning("%s%s", why, "" if self.roots is None else "; those that were read before stay in use")

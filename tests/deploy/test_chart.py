@@ -384,6 +384,26 @@ def test_a_text_with_a_quote_stays_one(helm_process: helm.Helm) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("istio", "name"),
+    [
+        ({}, "istio"),
+        ({"revision": "default"}, "istio"),
+        ({"revision": "1-31"}, "istio-1-31"),
+        ({"revision": "stable", "meshConfig": "istio-1-31"}, "istio-1-31"),
+    ],
+)
+def test_istios_configuration_is_that_of_the_revision(
+    helm_process: helm.Helm, istio: dict[str, str], name: str
+) -> None:
+    found = rendered(helm_process, {"istio": istio | {"namespace": "mesh"}})
+    rules = [rule for role in found if role["kind"] == "Role" for rule in role["rules"]]
+    assert [rule["verbs"] for rule in rules if rule.get("resourceNames") == [name]] == [["get"]]
+    assert [flag for flag in arguments(found) if flag.startswith("--mesh-config")] == (
+        [] if name == "istio" else [f"--mesh-config={name}"]
+    )
+
+
 def test_proxies_of_a_revision(renderings: dict[str, list[Manifest]]) -> None:
     for case, expected in (("everything", "1-31"), ("objects", None)):
         pods = [obj["spec"]["template"]["metadata"] for obj in renderings[case] if obj["kind"] == "Deployment"]

@@ -15,11 +15,13 @@ from meshfed_sandbox.apiserver import APIServer
 from meshfed_sandbox.dataplane.controllers import Controllers
 from meshfed_sandbox.dataplane.translate import KINDS
 from meshfed_sandbox.dataplane.translate.reading import WITHOUT_EFFECT
+from meshfed_sandbox.dataplane.values import MeshSettings
 from meshfed_sandbox.dataplane.watch import DEPLOYMENT, POD, SERVICE, Watch
 from tests.waiting import eventually, meanwhile
 
 JSONObject = dict[str, Any]
 
+SETTINGS = MeshSettings(name="east", network="east-network")
 NAMESPACE = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
 
 
@@ -35,7 +37,7 @@ async def client(api_server: APIServer, tmp_path: Path) -> AsyncIterator[Client]
 @pytest.fixture
 async def watch(client: Client) -> AsyncIterator[Watch]:
     watch = Watch(client)
-    async with meanwhile(watch.run(), Controllers(client, watch, roots="").run()):
+    async with meanwhile(watch.run(), Controllers(client, watch, SETTINGS, roots="").run()):
         await watch.synced()
         yield watch
 

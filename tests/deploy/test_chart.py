@@ -372,7 +372,7 @@ def test_with_certificates_of_spire_istiods_roots_prove_nothing(helm_process: he
     found = rendered(helm_process, spire | bundles)
     assert "--trust-bundle=bundles" in arguments(found)
     roles = [rule for one in found if one["kind"] == "Role" for rule in one["rules"]]
-    assert [rule["resourceNames"] for rule in roles if rule["resources"] == ["configmaps"]] == [["bundles"]]
+    assert [rule["resourceNames"] for rule in roles if rule["resources"] == ["configmaps"]] == [["istio"], ["bundles"]]
 
 
 def test_a_text_with_a_quote_stays_one(helm_process: helm.Helm) -> None:

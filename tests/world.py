@@ -9,7 +9,7 @@ from meshfed.api.core import EndpointSlice, Namespace, Pod, Service
 from meshfed.api.v1alpha1 import FederatedService, MeshFederation, RemoteMesh
 from meshfed.istio.peer_authentications import of_peer_authentication
 from meshfed.kube import Manifest
-from meshfed.model.meshes import LocalMesh
+from meshfed.model.meshes import LocalMesh, MeshConfig
 from meshfed.plan import ImportKey, Key, Outputs, Planner, Settings, StatusUpdate, meshes
 from meshfed.plan.endpoint_slices import is_by_hand, of_slice
 from meshfed.plan.foreign_destination_rules import ForeignDestinationRule, of_destination_rule
@@ -40,7 +40,7 @@ def stored(manifest: Manifest) -> Any:
 
 def local_mesh(federation: Manifest | None = None) -> LocalMesh:
     """Return this mesh as decisions see it."""
-    return meshes.local_mesh(stored(federation or mesh_federation()), Settings())
+    return meshes.local_mesh(stored(federation or mesh_federation()), Settings(), MeshConfig())
 
 
 def rule_of_others(host: str, *, created: str = "", **spec: Any) -> ForeignDestinationRule:

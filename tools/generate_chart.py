@@ -27,6 +27,10 @@ _KEY = re.compile(r"^( *)([A-Za-z]\w*):(?: (.*))?$")
 _TYPES = {bool: "boolean", int: "integer", str: "string", list: "array", dict: "object"}
 _NAME = {"pattern": "^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$", "maxLength": 63}
 _LABEL_VALUE = {"pattern": "^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$", "maxLength": 63}
+_OBJECT_NAME = {
+    "pattern": "^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*)?$",
+    "maxLength": 253,
+}
 _SECRETS = {
     "items": {
         "type": "object",
@@ -141,6 +145,7 @@ def _details() -> dict[str, JSONObject]:
         "federation.importedServiceSet": _if_given(_flag(IMPORTED)),
         "istio.namespace": _NAME,
         "istio.revision": _LABEL_VALUE,
+        "istio.meshConfig": _OBJECT_NAME,
         "istio.spire.templateName": _TEMPLATE | {"minLength": 1},
         "istio.spire.gatewayTemplateName": _TEMPLATE,
         "controller.replicas": {"minimum": 0},
@@ -153,10 +158,7 @@ def _details() -> dict[str, JSONObject]:
         "controller.nodeSelector": _STRINGS,
         "controller.tolerations": _OBJECTS,
         "controller.affinity": {},
-        "controller.probe.trustBundle": {
-            "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
-            "maxLength": 253,
-        },
+        "controller.probe.trustBundle": _OBJECT_NAME | {"minLength": 1},
         "controller.probe.ports": {"minItems": 1, "items": {"type": "integer", "minimum": 1, "maximum": 65535}},
         "serviceAccount.name": _NAME | {"minLength": 1},
         "serviceAccount.annotations": _STRINGS,

@@ -11,11 +11,11 @@ from typing import Any, Never
 import pytest
 import trustme
 
+from meshfed.controller.config_maps import CONFIG_MAPS
 from meshfed.controller.controller import Controller
 from meshfed.controller.options import Address, Options
 from meshfed.controller.remotes import session as sessions
 from meshfed.controller.remotes.publisher import Publisher
-from meshfed.controller.remotes.trust_bundle import CONFIG_MAPS
 from meshfed.controller.watches import (
     API_KINDS,
     CRDS,

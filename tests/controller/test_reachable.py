@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from meshfed.controller.remotes.trust_bundle import CONFIG_MAPS
+from meshfed.controller.config_maps import CONFIG_MAPS
 from meshfed.model.meshes import GatewayAddress
 from meshfed.model.probes import Answered, Broken, Link, Way
 from tests.builders import HTTP, RESOURCES, SYSTEM, host, mesh_federation, offer, remote_mesh

@@ -372,7 +372,7 @@ def test_with_certificates_of_spire_istiods_roots_prove_nothing(helm_process: he
     found = rendered(helm_process, spire | bundles)
     assert "--trust-bundle=bundles" in arguments(found)
     roles = [rule for one in found if one["kind"] == "Role" for rule in one["rules"]]
-    assert [rule["resourceNames"] for rule in roles if rule["resources"] == ["configmaps"]] == [["bundles"]]
+    assert [rule["resourceNames"] for rule in roles if rule["resources"] == ["configmaps"]] == [["istio"], ["bundles"]]
 
 
 def test_a_text_with_a_quote_stays_one(helm_process: helm.Helm) -> None:
@@ -381,6 +381,26 @@ def test_a_text_with_a_quote_stays_one(helm_process: helm.Helm) -> None:
     values = {"federation": example("kind")["federation"] | {"exportedServiceSet": exported}}
     assert f"--exportedServiceSet={json.dumps(exported, separators=(',', ':'), sort_keys=True)}" in arguments(
         rendered(helm_process, values)
+    )
+
+
+@pytest.mark.parametrize(
+    ("istio", "name"),
+    [
+        ({}, "istio"),
+        ({"revision": "default"}, "istio"),
+        ({"revision": "1-31"}, "istio-1-31"),
+        ({"revision": "stable", "meshConfig": "istio-1-31"}, "istio-1-31"),
+    ],
+)
+def test_istios_configuration_is_that_of_the_revision(
+    helm_process: helm.Helm, istio: dict[str, str], name: str
+) -> None:
+    found = rendered(helm_process, {"istio": istio | {"namespace": "mesh"}})
+    rules = [rule for role in found if role["kind"] == "Role" for rule in role["rules"]]
+    assert [rule["verbs"] for rule in rules if rule.get("resourceNames") == [name]] == [["get"]]
+    assert [flag for flag in arguments(found) if flag.startswith("--mesh-config")] == (
+        [] if name == "istio" else [f"--mesh-config={name}"]
     )
 
 

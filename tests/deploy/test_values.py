@@ -16,7 +16,7 @@ DEFAULTS: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
 MAY_BE_EMPTY = {
     *("image.tag", "imagePullSecrets", "nameOverride", "fullnameOverride", "mesh.name", "mesh.spec", "remotes"),
     *("federation.meshPeers", "federation.exportedServiceSet", "federation.importedServiceSet"),
-    *("istio.namespace", "istio.revision", "istio.spire.gatewayTemplateName"),
+    *("istio.namespace", "istio.revision", "istio.meshConfig", "istio.spire.gatewayTemplateName"),
     *(
         f"controller.{name}"
         for name in ("extraArgs", "podLabels", "podAnnotations", "nodeSelector", "tolerations", "affinity")

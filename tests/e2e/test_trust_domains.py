@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 import pytest_asyncio
+import yaml
 
 from meshfed_sandbox.dataplane.plane import Options, default_settings
 from tests.e2e.probes import fronting, only, run
@@ -64,6 +65,25 @@ async def test_a_local_service_is_not_joined_across_trust_domains(world: World) 
     assert set(await world.east.sample(BOTH, 20, from_="caller")) == {"east"}
 
 
+async def test_with_an_alias_of_the_trust_domain_a_local_service_is_joined(world: World) -> None:
+    """Istio then takes an identity of west's for the same account of this mesh's, and has clients accept both."""
+
+    async def joined() -> list[str]:
+        entries = await world.east.list("WorkloadEntry", "bookinfo")
+        return [entry["spec"]["serviceAccount"] for entry in entries]
+
+    async def by_both() -> bool:
+        return await joined() == ["both"] and {*await world.east.sample(BOTH, 20, from_="caller")} == {"east", "west"}
+
+    async def by_one() -> bool:
+        return await joined() == [] and {*await world.east.sample(BOTH, 20, from_="caller")} == {"east"}
+
+    await _configure(world.east, "west.local")
+    await eventually(by_both, what="both meshes answer, and nobody is refused")
+    await _configure(world.east)
+    await eventually(by_one, what="without the alias nothing is joined")
+
+
 async def test_under_an_alias_of_the_host_it_is_reached_all_the_same(world: World) -> None:
     """What the refusal of a local Service leaves: import it under another name."""
     alias = {
@@ -104,8 +124,18 @@ async def test_without_the_alias_sidecars_refuse_the_other_trust_domain(world: W
     await world.connected()
 
 
+async def _configure(mesh: MeshWorld, *aliases: str) -> None:
+    """Give a mesh these aliases of its trust domain; its controller reads that as it starts."""
+    plane = mesh.plane.control_plane
+    plane.settings = msgspec.structs.replace(plane.settings, trust_domain_aliases=aliases)
+    data = {"mesh": yaml.safe_dump(plane.settings.mesh_config)}
+    await mesh.patch("ConfigMap", "istio", {"data": data}, "istio-system")
+    mesh.plane.pod("istio-system", "federation-controller").crash()
+    await _touch(mesh)
+
+
 async def _touch(mesh: MeshWorld) -> None:
     """Have the control plane look at everything again."""
-    await mesh.patch("Service", "echo", {"metadata": {"labels": {"looked": "again"}}})
-    await mesh.patch("Service", "echo", {"metadata": {"labels": {"looked": None}}})
+    await mesh.patch("Service", "both", {"metadata": {"labels": {"looked": "again"}}})
+    await mesh.patch("Service", "both", {"metadata": {"labels": {"looked": None}}})
     await mesh.plane.settled()

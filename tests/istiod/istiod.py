@@ -188,13 +188,7 @@ async def _ready(found: Istiod, process: asyncio.subprocess.Process) -> None:
 
 
 def _mesh_config(settings: MeshSettings) -> JSONObject:
-    return {
-        "trustDomain": settings.trust_domain,
-        "trustDomainAliases": list(settings.trust_domain_aliases),
-        "rootNamespace": settings.root_namespace,
-        "outboundTrafficPolicy": {"mode": settings.outbound_policy},
-        "ingressControllerMode": "OFF",
-    }
+    return settings.mesh_config | {"ingressControllerMode": "OFF"}
 
 
 def _node(settings: MeshSettings, proxy: ProxyIdentity) -> bytes:

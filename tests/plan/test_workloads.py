@@ -283,7 +283,7 @@ def test_an_export_that_the_gateway_does_not_see_is_pointed_out_and_stays(export
     )
     decision = world.outputs[ExportKey("default", "a")].export_decision
     assert decision is not None
-    assert (f"annotation {EXPORT_TO} hides it from the gateway" in decision.message) is hidden
+    assert (f"annotation {EXPORT_TO} of Service default/a hides it from the gateway" in decision.message) is hidden
     world.put(service("a", exported=True))
     assert world.conditions("MeshFederation", "east")["ExportsReady"] == "True Exporting"
 

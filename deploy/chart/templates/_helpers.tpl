@@ -86,6 +86,12 @@ podAntiAffinity:
 {{- .Values.istio.namespace | default ($local.controlPlane).namespace | default (.Values.mesh.spec).controlPlaneNamespace | default "istio-system" -}}
 {{- end -}}
 
+{{/* Where istiod has its configuration of the mesh from. */}}
+{{- define "meshfed.meshConfig" -}}
+{{- $revision := .Values.istio.revision | default "default" -}}
+{{- .Values.istio.meshConfig | default (eq $revision "default" | ternary "istio" (printf "istio-%s" $revision)) -}}
+{{- end -}}
+
 {{- define "meshfed.ingress" -}}
 {{- $local := include "meshfed.local" . | fromJson -}}
 {{- if include "meshfed.flags" . -}}
@@ -194,6 +200,7 @@ podAntiAffinity:
 --no-probe: set controller.probe.enabled=false
 --trust-bundle: set controller.probe.trustBundle
 --service-account: set serviceAccount.name, of which the pod's token tells
+--mesh-config: set istio.meshConfig, or istio.revision
 --adopt-reference: set controller.adoptReference=true
 --log-level: set controller.logLevel
 --log-format: set controller.logFormat

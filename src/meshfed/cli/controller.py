@@ -53,6 +53,7 @@ def controller(
     read_pods: Annotated[bool, Parameter(negative="--no-read-pods")] = True,
     probe: Annotated[bool, Parameter(negative="--no-probe")] = True,
     trust_bundle: str = "istio-ca-root-cert",
+    mesh_config: str = "istio",
     log_format: Literal["text", "json"] = "text",
     log_level: Literal["debug", "info", "warning", "error"] = "info",
     adopt_reference: Annotated[bool, Parameter(show_default=False)] = False,
@@ -106,6 +107,9 @@ def controller(
         Prove, by TLS handshakes without a credential, that what is imported is answered, and by whom.
     trust_bundle
         The ConfigMap, beside the controller, with the root certificates that this mesh trusts: all PEM in it counts.
+    mesh_config
+        The ConfigMap, in the control plane namespace, with Istio's configuration of this mesh: of a revision,
+        istio-REVISION.
     log_format
         One line a record for people, or one JSON object a line for machines.
     log_level
@@ -147,6 +151,7 @@ def controller(
         read_pods=read_pods,
         probe=probe,
         trust_bundle=trust_bundle,
+        mesh_config=mesh_config,
         account=pod_service_account() if service_account is None else (place, account(service_account)),
         adopt_reference=adopt_reference,
         fixed=_fixed(mesh_peers, exported_service_set, imported_service_set, place),

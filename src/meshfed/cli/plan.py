@@ -17,9 +17,10 @@ from cyclopts import Parameter
 from meshfed.cli.exits import BadInput, Exit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from meshfed.istio.peer_authentications import PeerAuthentication
+    from meshfed.model.meshes import MeshConfig
     from meshfed.model.offers import Offer
     from meshfed.model.workloads import Located
     from meshfed.plan import Plan, PlanInputs
@@ -37,6 +38,7 @@ def plan(
     resolve: Annotated[list[str] | None, Parameter(name="--resolve", consume_multiple=True)] = None,
     namespace: Annotated[str | None, Parameter(name=["--namespace", "-n"])] = None,
     metrics_bind_address: str = ":8080",
+    mesh_config: str = "istio",
     report: bool = False,
     output: Annotated[Literal["yaml", "json"], Parameter(name=["--output", "-o"])] = "yaml",
 ) -> int:
@@ -50,7 +52,7 @@ def plan(
         A file or folder with MeshFederation, RemoteMeshes, Services and Namespaces as YAML or JSON, `-` for standard
         input. FederatedServices and Gateways of the cluster may be among them: they record what depends on history.
         So may Pods, EndpointSlices, and WorkloadEntries, ServiceEntries, DestinationRules and PeerAuthentications of
-        others, where they decide anything. Other kinds are skipped.
+        others, and the ConfigMap of Istio's configuration, where they decide anything. Other kinds are skipped.
     remote
         NAME=FILE: what the RemoteMesh NAME offers, a YAML list of `{host, ports: [{name, number, protocol,
         targetPort}], labels}`.
@@ -60,6 +62,8 @@ def plan(
         The controller's namespace; by default that of the MeshFederation.
     metrics_bind_address
         As the controller's: the PeerAuthentication of its pods lets that port be scraped in plaintext.
+    mesh_config
+        As the controller's: the name of the ConfigMap with Istio's configuration of this mesh.
     report
         Print, in place of the objects, what each remote would be told, as what each Service is exported or why it is
         not, and all conditions, as they are once everything is written.
@@ -70,7 +74,7 @@ def plan(
     from meshfed.plan import Settings, plan_all
 
     metrics = address("--metrics-bind-address", metrics_bind_address)
-    inputs, controller_namespace = _read([*file, *more], remote or (), resolve or (), namespace)
+    inputs, controller_namespace = _read([*file, *more], remote or (), resolve or (), namespace, mesh_config)
     result = plan_all(inputs, Settings(namespace=controller_namespace, metrics_port=metrics.port))
     for warning in _warnings(inputs, result, controller_namespace):
         print(f"warning: {warning}", file=sys.stderr)
@@ -85,7 +89,7 @@ def plan(
 
 
 def _read(
-    files: Sequence[str], remotes: Sequence[str], answers: Sequence[str], namespace: str | None
+    files: Sequence[str], remotes: Sequence[str], answers: Sequence[str], namespace: str | None, mesh_config: str
 ) -> tuple[PlanInputs, str]:
     import msgspec
 
@@ -97,7 +101,7 @@ def _read(
         raise BadInput(str(error)) from error
     controller_namespace = namespace or _namespace_of_mesh(documents)
     try:
-        inputs = _sorted_out(documents, controller_namespace)
+        inputs = _sorted_out(documents, controller_namespace, mesh_config)
     except InvalidInput as error:
         raise BadInput(str(error)) from error
     known = sorted(mesh.metadata.name for mesh in inputs.remotes)
@@ -151,7 +155,7 @@ def _namespace_of_mesh(documents: Sequence[tuple[str, dict[str, Any]]]) -> str:
     return str(next(iter(found), _DEFAULT_NAMESPACE))
 
 
-def _sorted_out(documents: Sequence[tuple[str, dict[str, Any]]], namespace: str) -> PlanInputs:
+def _sorted_out(documents: Sequence[tuple[str, dict[str, Any]]], namespace: str, mesh_config: str) -> PlanInputs:
     """Return the objects that the controller of ``namespace`` would look at; of one that comes twice, the last."""
     from meshfed.api.core import EndpointSlice, Namespace, Pod, Service
     from meshfed.api.objects import decode_object, type_of
@@ -178,7 +182,9 @@ def _sorted_out(documents: Sequence[tuple[str, dict[str, Any]]], namespace: str)
         if place != namespace or kind in of_all or decoded.metadata.namespace == namespace:
             found[kind][decoded.metadata.namespace, decoded.metadata.name] = decoded
     others.workloads |= {("Pod", *place): of_pod(pod) for place, pod in found[Pod].items()}
+    control_planes = {federation.spec.control_plane_namespace for federation in found[MeshFederation].values()}
     return PlanInputs(
+        mesh_config=others.mesh_config(control_planes, mesh_config),
         federations=tuple(found[MeshFederation].values()),
         remotes=tuple(found[RemoteMesh].values()),
         namespaces=tuple(found[Namespace].values()),
@@ -208,6 +214,7 @@ class _Others:
         self.rules: dict[tuple[str, str], ForeignDestinationRule] = {}
         self.entries: dict[tuple[str, str], ForeignServiceEntry] = {}
         self.peer_authentications: dict[tuple[str, str], PeerAuthentication] = {}
+        self._config_maps: dict[tuple[str, str], str] = {}
 
     def take(self, document: dict[str, Any], metadata: dict[str, Any]) -> None:
         """Take in an object, if it is of a kind that matters."""
@@ -236,8 +243,21 @@ class _Others:
                 self.entries[place] = of_service_entry(document | {"metadata": placed})
             case "security.istio.io", "PeerAuthentication" if not ours:
                 self.peer_authentications[place] = of_peer_authentication(document)
+            case "v1", "ConfigMap":
+                data = document.get("data")
+                self._config_maps[place] = str(data.get("mesh", "")) if isinstance(data, dict) else ""
             case _:
                 pass
+
+    def mesh_config(self, control_planes: Iterable[str], name: str) -> MeshConfig:
+        """Return what the ConfigMap of that name says in a control plane's namespace; nothing where there is none."""
+        from meshfed.istio import mesh_config
+        from meshfed.model.meshes import MeshConfig
+
+        for place in ((namespace, name) for namespace in control_planes):
+            if place in self._config_maps:
+                return mesh_config(self._config_maps[place], f"ConfigMap {'/'.join(place)}")
+        return MeshConfig()
 
 
 def _metadata(document: dict[str, Any]) -> dict[str, Any]:
@@ -310,7 +330,10 @@ def _warnings(inputs: PlanInputs, result: Plan, namespace: str) -> Iterator[str]
     """Yield what a person should know beside the objects."""
     from meshfed.model.reasons import Reason
 
-    told = {Reason.DUPLICATE, Reason.NAME_CONFLICT, Reason.INVALID, Reason.NAME_TOO_LONG, Reason.MTLS_DISABLED}
+    told = {
+        *(Reason.DUPLICATE, Reason.NAME_CONFLICT, Reason.INVALID, Reason.NAME_TOO_LONG, Reason.MTLS_DISABLED),
+        Reason.TRUST_DOMAIN_MISMATCH,
+    }
     if not inputs.federations:
         yield f"there is no MeshFederation in namespace {namespace}, so the controller would write nothing"
     for name in sorted(result.unresolved):

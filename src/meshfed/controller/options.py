@@ -58,6 +58,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Prove the ways into remote meshes."""
     trust_bundle: str = "istio-ca-root-cert"
     """The ConfigMap with the roots that this mesh trusts."""
+    mesh_config: str = "istio"
+    """The ConfigMap, in the control plane namespace, with the mesh's configuration."""
     account: tuple[str, str] | None = None
     """Namespace and name of the ServiceAccount that the controller's pods run as, where known."""
     adopt_reference: bool = False

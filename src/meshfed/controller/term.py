@@ -21,6 +21,7 @@ from functools import partial
 from meshfed.controller.changes import Changes
 from meshfed.controller.environment import Environment
 from meshfed.controller.feed import Feed
+from meshfed.controller.mesh_config_map import MeshConfigMap
 from meshfed.controller.migration import adoption
 from meshfed.controller.migration.adoption import Adoption
 from meshfed.controller.not_understood import NotUnderstood
@@ -73,6 +74,7 @@ class Term:
             faults=faults,
             others=f"{NOT_OURS},{adoption.NOT_THEIRS}" if options.adopt_reference else NOT_OURS,
         )
+        self._mesh_config = MeshConfigMap(client, options.mesh_config, planner)
         self._feed = Feed(faults, inputs)
         self._not_understood = NotUnderstood(
             client, served, inputs, planner, faults=faults, stamp=environment.stamp, says=leading
@@ -126,7 +128,7 @@ class Term:
             statuses=writing.statuses,
             leftovers=leftovers,
             finalizers=self._finalizers,
-            on_mesh=self._tell_mesh,
+            on_mesh=self._on_mesh,
         )
 
     async def run(self) -> None:
@@ -146,6 +148,9 @@ class Term:
                 self._say_what_is_not_read()
             await self._not_understood.begin(not_ready)
             tasks.create_task(self._not_understood.run())
+            not_ready("reading the mesh's configuration")
+            await self._mesh_config.begin()
+            tasks.create_task(self._mesh_config.run())
             if self._leading:
                 await self._lead(tasks)
             else:
@@ -223,6 +228,12 @@ class Term:
             self._tell_mesh()
             self._publish_all()
         self._resolver.poke()
+
+    def _on_mesh(self) -> None:
+        mesh = self._planner.mesh
+        if mesh is not None and mesh.control_plane_namespace != self._mesh_config.namespace:
+            self._mesh_config.look_again()
+        self._tell_mesh()
 
     def _tell_mesh(self) -> None:
         """Log which mesh this is, or what is waited for; at the start once all is known that there is."""

@@ -9,6 +9,7 @@ stored equals what was rendered.
 from meshfed.istio.destination_rules import discovery_rule, import_rule, states_sni, tls_left_behind
 from meshfed.istio.envoy_filters import passthrough_filter, port_filter
 from meshfed.istio.gateway import gateway
+from meshfed.istio.mesh_config import mesh_config
 from meshfed.istio.metadata import Manifest, owner_labels
 from meshfed.istio.names import gateway_index, gateway_name
 from meshfed.istio.routes import route
@@ -29,6 +30,7 @@ __all__ = [
     "import_entry",
     "import_rule",
     "istio_sni",
+    "mesh_config",
     "owner_labels",
     "passthrough_filter",
     "peer_authentication",

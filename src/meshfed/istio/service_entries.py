@@ -6,7 +6,7 @@ for one SNI and takes no more updates. Such hosts get WorkloadEntries.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from meshfed.istio.metadata import NETWORKING, Manifest, manifest, present
@@ -38,6 +38,7 @@ def discovery_entry(mesh: LocalMesh, remote: Remote) -> Manifest | None:
             resolution=_resolution([remote]),
             endpoints=_endpoints(remote, port_names=(FDS_PORT_NAME,), labels={}),
             subjectAltNames=[str(remote.identity)] if remote.identity_configured else [],
+            exportTo=_export_to(mesh, ("*",)),
         ),
     )
 
@@ -47,7 +48,8 @@ def import_entry(mesh: LocalMesh, import_: Import) -> Manifest:
 
     ``subjectAltNames`` hold for all endpoints alike, so they are written only where every remote announced some;
     without them any certificate under the trusted roots may answer. ``exportTo`` is left to Istio where it is ``*``,
-    its own default. Where no remote has an address, the host is known but has no endpoints.
+    its own default, unless the mesh's configuration has another. Where no remote has an address, the host is known but
+    has no endpoints.
     """
     backends = sorted(
         (backend for backend in import_.backends if backend.remote.addresses), key=lambda backend: backend.remote.name
@@ -68,7 +70,7 @@ def import_entry(mesh: LocalMesh, import_: Import) -> Manifest:
             for endpoint in _endpoints(backend.remote, port_names=names, labels=backend.labels)
         ],
         subjectAltNames=subject_alt_names(backends),
-        exportTo=[] if "*" in import_.export_to else sorted(set(import_.export_to)),
+        exportTo=_export_to(mesh, import_.export_to),
     )
     return manifest(
         mesh,
@@ -97,6 +99,13 @@ def _endpoints(remote: Remote, *, port_names: Iterable[str], labels: Mapping[str
         )
         for address in sorted(set(remote.addresses))
     ]
+
+
+def _export_to(mesh: LocalMesh, namespaces: Collection[str]) -> list[str]:
+    """Who sees an entry; nothing is written where Istio's default says the same."""
+    if "*" not in namespaces:
+        return sorted(set(namespaces))
+    return [] if "*" in (mesh.config.default_service_export_to or "*") else ["*"]
 
 
 def _resolution(remotes: Iterable[Remote]) -> str:

@@ -11,7 +11,7 @@ import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 
 from meshfed.istio.metadata import MANAGED_BY, NETWORKING, Manifest, manifest, present
-from meshfed.istio.names import EXPORT_TO, RESOLVED_FROM, workload_name
+from meshfed.istio.names import RESOLVED_FROM, workload_name
 from meshfed.model.identity import SpiffeID
 from meshfed.model.imports import Backend, Import, LocalPort, LocalService
 from meshfed.model.meshes import GatewayAddress, LocalMesh, Remote, is_ip
@@ -92,7 +92,7 @@ def _unusable(service: LocalService) -> Decision | None:
     elif not service.selector:
         why = "has no selector, and Istio finds WorkloadEntries by it"
     elif service.visible_in == ():
-        why = f"is seen by no namespace, as its annotation {EXPORT_TO} says"
+        why = f"is seen by no namespace, as {service.visible_by} says"
     else:
         return None
     return _refused(Reason.LOCAL_SERVICE_UNUSABLE, f"local Service {_shown(service)} {why}")
@@ -156,26 +156,28 @@ def _accounts(mesh: LocalMesh, backend: Backend, service: LocalService) -> set[s
     """The service accounts to state for ``backend``; the empty one, for none, where nothing was announced.
 
     For a host that a local Service has, a client's proxy expects one of the accounts of its endpoints: istiod reads a
-    WorkloadEntry's as ``spiffe://<our trust domain>/ns/<its namespace>/sa/<serviceAccount>``.
+    WorkloadEntry's as ``spiffe://<our trust domain>/ns/<its namespace>/sa/<serviceAccount>``
+    (``convertWorkloadEntryToWorkloadInstance``), and has the client accept it in every alias of that trust domain too
+    (``PushContext.addServiceAccounts``, ``spiffe.ExpandWithTrustDomains``).
     """
     remote = backend.remote
     if not backend.identities:
-        if remote.trust_domain == mesh.trust_domain:
+        if remote.trust_domain in mesh.trust_domains:
             return {""}
         return _refused(
             Reason.IDENTITY_MISMATCH,
             f"remote {remote.name} announced no identities for {_shown(service)} and its trust domain is "
-            f"{remote.trust_domain}, not {mesh.trust_domain}: proxies here would refuse its certificates",
+            f"{remote.trust_domain}, not {' or '.join(mesh.trust_domains)}: proxies here would refuse its certificates",
         )
     accounts: set[str] = set()
     for announced in backend.identities:
         identity = SpiffeID.parse(announced)
-        workload = identity.workload if identity is not None and identity.trust_domain == mesh.trust_domain else None
+        workload = identity.workload if identity is not None and identity.trust_domain in mesh.trust_domains else None
         if workload is None or workload[0] != service.host.namespace:
             return _refused(
                 Reason.IDENTITY_MISMATCH,
                 f"{_shown(service)} is served by {announced} in {remote.name}, but a WorkloadEntry can state only "
-                f"spiffe://{mesh.trust_domain}/ns/{service.host.namespace}/sa/...",
+                + " or ".join(f"spiffe://{domain}/ns/{service.host.namespace}/sa/..." for domain in mesh.trust_domains),
             )
         accounts.add(workload[1])
     return accounts

@@ -47,6 +47,8 @@ class LocalService(msgspec.Struct, frozen=True):
     external_name: bool = False
     visible_in: tuple[str, ...] | None = None
     """The namespaces whose clients see it, sorted; ``None``: all of them."""
+    visible_by: str = ""
+    """What says so, in words; empty where all do."""
 
 
 class Import(msgspec.Struct, frozen=True, gc=False):

@@ -26,8 +26,22 @@ class IngressType(StrEnum):
     OPENSHIFT_ROUTER = "openshift-router"
 
 
+class MeshConfig(msgspec.Struct, frozen=True):
+    """What the mesh's own configuration states; nothing where it leaves that out, or is not known.
+
+    ``source`` names the object that it is from, for people; empty where it is not known.
+    """
+
+    source: str = ""
+    trust_domain: str = ""
+    trust_domain_aliases: tuple[str, ...] = ()
+    """Other trust domains that Istio takes for this one, sorted."""
+    default_service_export_to: tuple[str, ...] = ()
+    """The ``exportTo`` of a Service or ServiceEntry that has none; empty: ``*``, Istio's own default."""
+
+
 class LocalMesh(msgspec.Struct, frozen=True):
-    """This mesh.
+    """This mesh, as its MeshFederation describes it, and what Istio's ``config`` says of it.
 
     ``namespace`` and ``owner`` (the MeshFederation's name) say whose the written objects are;
     ``controller_selector`` finds the controller's own pods, and ``identity`` is whom other meshes know it as.
@@ -47,6 +61,12 @@ class LocalMesh(msgspec.Struct, frozen=True):
     identity: SpiffeID
     metrics_port: int = 8080
     health_port: int = 8081
+    config: MeshConfig = MeshConfig()
+
+    @property
+    def trust_domains(self) -> tuple[str, ...]:
+        """The trust domains whose identities Istio takes for those of this mesh: its own first, then its aliases."""
+        return (self.trust_domain, *self.config.trust_domain_aliases)
 
     @property
     def fds_service(self) -> str:

@@ -75,6 +75,7 @@ class Reason(StrEnum):
     PAUSED = "Paused"
     # MeshFederation
     DUPLICATE = "Duplicate"
+    TRUST_DOMAIN_MISMATCH = "TrustDomainMismatch"
     EXPORTING = "Exporting"
     NOTHING_EXPORTED = "NothingExported"
     EXPORTED = "Exported"
@@ -158,6 +159,7 @@ REASONS: Final[dict[Reason, str]] = {
     Reason.PENDING: "The Istio objects are being written.",
     Reason.PAUSED: 'An annotation on an object, `federation.openshift-service-mesh.io/paused: "true"`, says to leave it as it is.',
     Reason.DUPLICATE: "An older MeshFederation in this namespace is in force; this one does nothing.",
+    Reason.TRUST_DOMAIN_MISMATCH: "`spec.trustDomain` is not the trust domain in the mesh's own configuration, so identities that follow from it are nobody's.",
     Reason.EXPORTING: "Services are exported; the message counts them.",
     Reason.NOTHING_EXPORTED: "No Service matches the export rules, or there are none.",
     Reason.EXPORTED: "The Service is offered to other meshes.",
@@ -169,7 +171,7 @@ REASONS: Final[dict[Reason, str]] = {
     Reason.NO_SERVICE: "There is no Service of the ServiceExport's name.",
     Reason.NO_MESH_ENDPOINTS: "No endpoint of the exported Service has a sidecar, so the gateway cannot reach any; it is exported all the same.",
     Reason.MTLS_DISABLED: "A PeerAuthentication, which the message names, turns mTLS off (`DISABLE`), without which nothing passes from mesh to mesh. An export leaves the ports out that are served so; an import is not written where clients would speak plaintext to the remote's gateway; with mTLS off in the whole mesh, remotes are not reached, nor is this mesh's discovery service.",
-    Reason.HIDDEN_FROM_GATEWAY: "The exported Service's annotation `networking.istio.io/exportTo` leaves the gateway's namespace out, so the gateway passes no calls on to it; it is exported all the same.",
+    Reason.HIDDEN_FROM_GATEWAY: "The exported Service's annotation `networking.istio.io/exportTo`, or without it `defaultServiceExportTo` of the mesh's configuration, leaves the gateway's namespace out, so the gateway passes no calls on to it; it is exported all the same.",
     Reason.ROUTE_NOT_ADMITTED: "The OpenShift router refuses a Route, so that what it leads to cannot be reached; the message has the Route and what the router says.",
     Reason.GATEWAY_SERVICE_MISSING: "No Service is in front of the gateway's pods; behind an OpenShift router, none of the name that Routes lead to.",
     Reason.GATEWAY_PORT_MISSING: "The gateway's Service lacks the port that `ingress.gateway.portConfig` states.",
@@ -210,7 +212,7 @@ REASONS: Final[dict[Reason, str]] = {
     Reason.LOCAL_SERVICE_EXISTS: "A local Service has that name, and `merge` is not set.",
     Reason.LOCAL_SERVICE_UNUSABLE: "The local Service of that name cannot take endpoints from a WorkloadEntry.",
     Reason.ALREADY_IMPORTED: "The host is imported from another remote, and `merge` is not set.",
-    Reason.IDENTITY_MISMATCH: "The identities that serve the host cannot be stated on a WorkloadEntry of the local Service.",
+    Reason.IDENTITY_MISMATCH: "The identities that serve the host cannot be stated on a WorkloadEntry of the local Service: they are of another namespace, or of a trust domain that is neither this mesh's nor an alias of it.",
     Reason.IDENTITY_UNKNOWN: "Nobody says who serves the host in the remote, and callers here would accept the accounts of the local Service alone: state them in `subjectAltNames` of an import rule.",
     Reason.TCP_NOT_ALLOWED: "Every port is plain TCP or of no stated protocol, no local Service has the host, and `allowTCP` is not set.",
     Reason.UNRESOLVED: "The remote's address is a host name that has not been resolved yet.",

@@ -10,7 +10,6 @@ import msgspec
 from meshfed.derive import Known
 from meshfed.federation.exports import Exported
 from meshfed.federation.ports import without
-from meshfed.istio.names import EXPORT_TO
 from meshfed.model.reasons import Decision, Reason
 from meshfed.plan.statuses import listed
 from meshfed.plan.values import Place
@@ -29,8 +28,8 @@ class Claim(msgspec.Struct, frozen=True):
     """Ports of the Service that are not offered, since they are served without mTLS, and who turns it off."""
     no_sidecar: bool = False
     """Whether nothing that is behind it has a sidecar, so that the gateway reaches nobody."""
-    hidden: bool = False
-    """Whether the gateway is in none of the namespaces whose proxies are told of it."""
+    hidden: str = ""
+    """What keeps it from the gateway's proxies, in words; empty where nothing does."""
     gateway_port: int = 0
     """Where no Gateway lists it, the port that the gateway listens on."""
 
@@ -107,7 +106,7 @@ def described(claim: Claim) -> Decision:
     if claim.no_sidecar:
         message += "; none of its endpoints has a sidecar, so the gateway has nobody to send to"
     if claim.hidden:
-        message += f"; its annotation {EXPORT_TO} hides it from the gateway, which passes no calls on to it"
+        message += f"; {claim.hidden} hides it from the gateway, which passes no calls on to it"
     return Decision(accepted=True, reason=Reason.EXPORTED, message=message)
 
 

@@ -140,20 +140,21 @@ class Exports:
             unservable=unservable,
             plaintext=plaintext,
             no_sidecar=serving.outside and not serving.in_mesh,
-            hidden=self._is_hidden(context, mesh, service),
+            hidden=self._hidden_by(context, mesh, service),
             gateway_port=context.get(self._listening, THIS) or mesh.gateway_port if exported.by_port else 0,
         )
 
-    def _is_hidden(self, context: Context, mesh: LocalMesh, service: Service) -> bool:
-        """Whether the gateway is in none of the namespaces that see a Service.
+    def _hidden_by(self, context: Context, mesh: LocalMesh, service: Service) -> str:
+        """Return what says that no namespace that sees a Service has a gateway; empty where one has.
 
-        Where nobody knows where the gateway is, none is: that only makes a remark.
+        Where nobody knows where the gateway is, nothing does: that only makes a remark.
         """
-        seen_in = meshes.seen_in(service)
+        seen_in = meshes.seen_in(service, mesh.config)
         if seen_in is None:
-            return False
+            return ""
         gateways = context.known(self._gateways, THIS)
-        return not isinstance(gateways, Unknown) and not _namespaces(gateways, mesh) & {*seen_in}
+        hidden = not isinstance(gateways, Unknown) and not _namespaces(gateways, mesh) & {*seen_in}
+        return meshes.seen_by(service, mesh.config) if hidden else ""
 
     def _holder(self, context: Context, host: str) -> ServiceHost | None:
         """Return which of the Services that claim a host has it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from meshfed.api.v1alpha1 import Export, MeshFederation
 from meshfed.derive import Graph, Input
-from meshfed.model.meshes import LocalMesh
+from meshfed.model.meshes import LocalMesh, MeshConfig
 from meshfed.plan import meshes
 from meshfed.plan.inputs import ClusterInputs
 from meshfed.plan.values import THIS, Settings
@@ -26,6 +26,7 @@ class Federations:
         """The `export` of the one in force."""
         self.mesh: LocalMesh | None = None
         """This mesh as the one in force describes it."""
+        self._config = MeshConfig()
 
     def change(self, name: str, federation: MeshFederation | None) -> None:
         """Take in a MeshFederation; its status, which we write ourselves, changes nothing."""
@@ -35,6 +36,11 @@ class Federations:
         if isinstance(before, MeshFederation) and federation is not None and _head(before) == _head(federation):
             return
         self.objects.put(name, federation)
+        self._choose()
+
+    def mesh_config_changed(self, config: MeshConfig) -> None:
+        """Take in what the mesh's own configuration states."""
+        self._config = config
         self._choose()
 
     def unknown(self, name: str, reason: str) -> None:
@@ -52,7 +58,7 @@ class Federations:
         if found and not known:
             return
         in_force = min(known, key=_age, default=None)
-        self.mesh = meshes.local_mesh(in_force, self._settings) if in_force is not None else None
+        self.mesh = meshes.local_mesh(in_force, self._settings, self._config) if in_force is not None else None
         self.in_force.put(THIS, in_force)
         self.exports.put(THIS, in_force.spec.export if in_force is not None else None)
         self._meshes.put(THIS, self.mesh)

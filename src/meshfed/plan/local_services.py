@@ -63,7 +63,7 @@ class LocalServices:
         mesh, service = context.get(self._inputs.meshes, THIS), context.get(self._inputs.services, place)
         if mesh is None or service is None:
             return None
-        local = meshes.local_service(service, mesh.cluster_domain)
+        local = meshes.local_service(service, mesh)
         if not local.selector or local.external_name:
             return Local(local)
         selector, gateway = local.selector.items(), mesh.gateway_selector.items()

@@ -15,7 +15,7 @@ from meshfed.api.v1alpha1 import MeshFederation, RemoteMesh
 from meshfed.istio.names import EXPORT_TO
 from meshfed.model.identity import SpiffeID
 from meshfed.model.imports import LocalPort, LocalService
-from meshfed.model.meshes import GatewayAddress, IngressType, LocalMesh, Remote
+from meshfed.model.meshes import GatewayAddress, IngressType, LocalMesh, MeshConfig, Remote
 from meshfed.model.names import ServiceHost
 from meshfed.plan.values import Settings
 
@@ -23,8 +23,8 @@ _DEFAULT_TRUST_DOMAIN = "cluster.local"
 _CONTROLLER_ACCOUNT = "federation-controller"
 
 
-def local_mesh(federation: MeshFederation, settings: Settings) -> LocalMesh:
-    """Return this mesh as the MeshFederation describes it."""
+def local_mesh(federation: MeshFederation, settings: Settings, config: MeshConfig) -> LocalMesh:
+    """Return this mesh as the MeshFederation describes it, and what Istio's ``config`` says of it."""
     spec = federation.spec
     gateway = spec.ingress.gateway
     account = settings.account or (settings.namespace, _CONTROLLER_ACCOUNT)
@@ -43,6 +43,7 @@ def local_mesh(federation: MeshFederation, settings: Settings) -> LocalMesh:
         identity=SpiffeID.of_workload(spec.trust_domain, *account),
         metrics_port=settings.metrics_port,
         health_port=settings.health_port,
+        config=config,
     )
 
 
@@ -89,11 +90,12 @@ def traffic_policy(mesh: RemoteMesh) -> dict[str, Any]:
     return msgspec.to_builtins(policy) if policy is not None else {}
 
 
-def local_service(service: Service, domain: str) -> LocalService:
+def local_service(service: Service, mesh: LocalMesh) -> LocalService:
     """Return what of a Service of this mesh decides how remote endpoints join it."""
     meta, spec = service.metadata, service.spec
+    seen = seen_in(service, mesh.config)
     return LocalService(
-        host=ServiceHost(name=meta.name, namespace=meta.namespace, domain=domain),
+        host=ServiceHost(name=meta.name, namespace=meta.namespace, domain=mesh.cluster_domain),
         selector=spec.selector or {},
         ports=tuple(
             LocalPort(number=port.port, name=port.name, target_port=port.target_port)
@@ -102,21 +104,42 @@ def local_service(service: Service, domain: str) -> LocalService:
         ),
         headless=spec.cluster_ip == "None",
         external_name=spec.type == "ExternalName",
-        visible_in=seen_in(service),
+        visible_in=seen,
+        visible_by=seen_by(service, mesh.config) if seen is not None else "",
     )
 
 
-def seen_in(service: Service) -> tuple[str, ...] | None:
-    """Return the namespaces whose proxies know a Service of this mesh, sorted; ``None`` where all do."""
-    meta = service.metadata
-    return visible_in(filter(None, meta.annotations.get(EXPORT_TO, "").split(",")), meta.namespace)
+def seen_in(service: Service, config: MeshConfig) -> tuple[str, ...] | None:
+    """Return the namespaces whose proxies know a Service of this mesh, sorted; ``None`` where all do.
+
+    What its annotation says counts, else the mesh's default (``PushContext.serviceExportTo``).
+    """
+    return visible_in(_exported_to(service) or config.default_service_export_to, service.metadata.namespace)
+
+
+def seen_by(service: Service, config: MeshConfig) -> str:
+    """Return what says who sees a Service, in words."""
+    if _exported_to(service):
+        return f"annotation {EXPORT_TO} of Service {service.metadata.namespace}/{service.metadata.name}"
+    return f"`defaultServiceExportTo` of {config.source}" if config.default_service_export_to else ""
+
+
+def hidden_by(config: MeshConfig) -> str:
+    """Return what may say of Services that not everyone sees them, in words."""
+    default = (
+        f" or, without it, `defaultServiceExportTo` of {config.source}" if config.default_service_export_to else ""
+    )
+    return f"annotation {EXPORT_TO}{default}"
+
+
+def _exported_to(service: Service) -> list[str]:
+    return list(filter(None, service.metadata.annotations.get(EXPORT_TO, "").split(",")))
 
 
 def visible_in(export_to: Iterable[str], namespace: str) -> tuple[str, ...] | None:
     """Return the namespaces that see what is exported like this from ``namespace``; ``None`` where all do.
 
-    As ``PushContext.initServiceRegistry`` has it; what the mesh configuration says of those that say nothing is not
-    known here, and taken for everyone.
+    As ``PushContext.initServiceRegistry`` has it; where nothing is said, that is everyone.
     """
     named = {name.strip() for name in export_to}
     if not named or "*" in named:

@@ -15,7 +15,7 @@ from meshfed.federation.imports import record_name
 from meshfed.federation.ledger import Ledger
 from meshfed.federation.withdrawals import Guard
 from meshfed.istio.peer_authentications import PeerAuthentication
-from meshfed.model.meshes import LocalMesh, Remote
+from meshfed.model.meshes import LocalMesh, MeshConfig, Remote
 from meshfed.model.offers import Offer
 from meshfed.model.reasons import Decision, Reason
 from meshfed.model.workloads import Located
@@ -47,6 +47,7 @@ class PlanInputs(msgspec.Struct, frozen=True):
     offers, where that is known.
     """
 
+    mesh_config: MeshConfig = MeshConfig()
     federations: tuple[MeshFederation, ...] = ()
     remotes: tuple[RemoteMesh, ...] = ()
     namespaces: tuple[Namespace, ...] = ()
@@ -92,6 +93,7 @@ def drain(planner: Planner) -> dict[Key, Outputs]:
 
 def feed(planner: Planner, inputs: PlanInputs) -> None:
     """Give the planner everything but the offers that are not recorded yet."""
+    planner.mesh_config_changed(inputs.mesh_config)
     for federation in inputs.federations:
         planner.federation_changed(federation.metadata.name, federation)
     for remote in inputs.remotes:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from meshfed.api.v1alpha1 import FederatedService, FederatedServiceSpec, MeshFederation, RemoteMesh
 from meshfed.derive import Collection, Distinct, Graph, Input
 from meshfed.model.identity import SpiffeID
-from meshfed.model.meshes import LocalMesh, Remote
+from meshfed.model.meshes import LocalMesh, MeshConfig, Remote
 from meshfed.model.reasons import Condition, Decision
 from meshfed.model.turns import Turns
 from meshfed.plan.exports import Exports
@@ -132,6 +132,10 @@ class Planner:
     def federation_changed(self, name: str, federation: MeshFederation | None) -> None:
         """Take in a MeshFederation; the oldest one of the namespace is in force."""
         self._federations.change(name, federation)
+
+    def mesh_config_changed(self, config: MeshConfig) -> None:
+        """Take in what the mesh's own configuration states."""
+        self._federations.mesh_config_changed(config)
 
     def remote_changed(self, name: str, remote: RemoteMesh | None) -> None:
         """Take in a RemoteMesh."""

@@ -273,12 +273,15 @@ class Reporting:
         if in_force.metadata.name != name:
             return self._of_mesh(federation, statuses.duplicate_conditions(in_force.metadata.name), 0, 0, 0)
         gateway, exporting = context.get(self._gateway, THIS), context.get(self._exporting, THIS)
-        if gateway is None or exporting is None:
+        mesh = context.get(self._meshes, THIS)
+        if mesh is None or gateway is None or exporting is None:
             return None
         exported = len(context.members(self._exports.by_reason, Reason.EXPORTED))
         imported = (context.get(self._imports.hosts, THIS) or {}).get(True, 0)
         remotes = sum((context.get(self._remotes.identities, THIS) or {}).values())
-        conditions = statuses.mesh_conditions(gateway, exporting, exported=exported, imported=imported, remotes=remotes)
+        conditions = statuses.mesh_conditions(
+            mesh, gateway, exporting, exported=exported, imported=imported, remotes=remotes
+        )
         return self._of_mesh(federation, conditions, exported, imported, remotes)
 
     def _of_mesh(
@@ -330,6 +333,7 @@ class Reporting:
                 invalid=first(Reason.INVALID),
                 plaintext=first(Reason.MTLS_DISABLED),
                 left_out=left_out,
+                hidden_by=meshes.hidden_by(mesh.config),
                 gateway_in=self._exports.gateway_in(context, mesh),
                 failed=self._failures.of(context, ("exports", "")),
             )

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from meshfed.istio.names import EXPORT_TO
+from meshfed.model.meshes import LocalMesh
 from meshfed.model.reasons import Condition, ConditionType, Decision, Reason
 from meshfed.plan.values import Applied, FailedWrites, Reached, RemoteConnection
 
@@ -224,6 +224,8 @@ class ExportFacts(msgspec.Struct, frozen=True):
     """Which ports of the first Service that is served without mTLS are, and why; else empty."""
     left_out: Mapping[Reason, Sequence[str]]
     """Services that are left out though somebody may expect them, by reason."""
+    hidden_by: str
+    """What keeps Services from the gateway's proxies, where anything does."""
     gateway_in: Sequence[str]
     """The namespaces that the gateway is in, or would be in by default, sorted."""
     failed: FailedWrites | None
@@ -231,9 +233,21 @@ class ExportFacts(msgspec.Struct, frozen=True):
 
 
 def mesh_conditions(
-    gateway: Condition, exports: Condition, *, exported: int, imported: int, remotes: int
+    mesh: LocalMesh, gateway: Condition, exports: Condition, *, exported: int, imported: int, remotes: int
 ) -> tuple[Condition, ...]:
     """Say how this mesh stands."""
+    stated = mesh.config.trust_domain
+    if stated and stated != mesh.trust_domain:
+        ready = condition(
+            ConditionType.READY,
+            holds=False,
+            reason=Reason.TRUST_DOMAIN_MISMATCH,
+            message=f"`spec.trustDomain` is {mesh.trust_domain}, and `trustDomain` in {mesh.config.source}, of which "
+            f"istiod makes certificates, is {stated}: remotes are told identities that nobody has; set "
+            f"`spec.trustDomain` to {stated}, or, where that is not this mesh's ConfigMap, name the right one with "
+            "--mesh-config",
+        )
+        return ready, gateway, exports
     # Unknown is no obstacle: whoever brings traffic to the gateway in a way of their own would never be ready.
     obstacle = next((other for other in (gateway, exports) if other.status == "False"), None)
     if obstacle is not None:
@@ -365,7 +379,7 @@ def _export_problems(facts: ExportFacts) -> Iterator[tuple[Reason, str]]:
         yield Reason.MTLS_DISABLED, message
     if names := facts.left_out.get(Reason.HIDDEN_FROM_GATEWAY):
         message = (
-            f"annotation {EXPORT_TO} hides {listed(names)} from the gateway in namespace {listed(facts.gateway_in)}, "
+            f"{facts.hidden_by} hides {listed(names)} from the gateway in namespace {listed(facts.gateway_in)}, "
             "which passes no calls on to what it does not see: name that namespace there too, or do not export them"
         )
         yield Reason.HIDDEN_FROM_GATEWAY, message

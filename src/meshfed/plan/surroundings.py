@@ -12,7 +12,6 @@ from meshfed import istio
 from meshfed.derive import Context, Derived, Graph
 from meshfed.federation.imports import Verdict, beside_local, capturing, lacking, unidentified
 from meshfed.federation.merging import Candidate, merge
-from meshfed.istio.names import EXPORT_TO
 from meshfed.model.imports import Import, LocalService
 from meshfed.model.meshes import LocalMesh
 from meshfed.model.reasons import Decision, Reason
@@ -172,10 +171,7 @@ class Surroundings:
 def _seen_by(local: LocalService) -> str:
     if local.visible_in is None:
         return ""
-    return (
-        f", for clients in {', '.join(local.visible_in)} alone, as annotation {EXPORT_TO} of Service "
-        f"{local.host.namespace}/{local.host.name} says"
-    )
+    return f", for clients in {', '.join(local.visible_in)} alone, as {local.visible_by} says"
 
 
 def _shared(rivals: Sequence[Place], control_plane: str) -> str:

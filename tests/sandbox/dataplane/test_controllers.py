@@ -15,11 +15,13 @@ from meshfed_sandbox.apiserver import APIServer
 from meshfed_sandbox.dataplane.controllers import Controllers
 from meshfed_sandbox.dataplane.translate import KINDS
 from meshfed_sandbox.dataplane.translate.reading import WITHOUT_EFFECT
-from meshfed_sandbox.dataplane.watch import DEPLOYMENT, POD, SERVICE, Watch
+from meshfed_sandbox.dataplane.values import MeshSettings
+from meshfed_sandbox.dataplane.watch import CONFIG_MAP, DEPLOYMENT, POD, SERVICE, Watch
 from tests.waiting import eventually, meanwhile
 
 JSONObject = dict[str, Any]
 
+SETTINGS = MeshSettings(name="east", network="east-network")
 NAMESPACE = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
 
 
@@ -35,7 +37,7 @@ async def client(api_server: APIServer, tmp_path: Path) -> AsyncIterator[Client]
 @pytest.fixture
 async def watch(client: Client) -> AsyncIterator[Watch]:
     watch = Watch(client)
-    async with meanwhile(watch.run(), Controllers(client, watch, roots="").run()):
+    async with meanwhile(watch.run(), Controllers(client, watch, SETTINGS, roots="").run()):
         await watch.synced()
         yield watch
 
@@ -73,6 +75,23 @@ def test_everything_is_watched_that_proxies_are_told_of(watch: Watch) -> None:
 def test_what_no_proxy_is_told_of_is_watched_where_traffic_would_depend_on_it(watch: Watch) -> None:
     refused = ("VirtualService", "Sidecar", "RequestAuthentication", "WasmPlugin", "TrafficExtension", "HTTPRoute")
     assert [kind for kind in (*refused, *WITHOUT_EFFECT) if not watch.knows(kind)] == []
+
+
+async def test_the_config_maps_of_istiod(client: Client, watch: Watch) -> None:
+    await client.create(NAMESPACE, {"metadata": {"name": "istio-system"}})
+
+    async def found() -> set[tuple[str, str]]:
+        return {(one["metadata"]["namespace"], one["metadata"]["name"]) for one in await client.list(CONFIG_MAP)}
+
+    roots = {("bookinfo", "istio-ca-root-cert"), ("istio-system", "istio-ca-root-cert")}
+
+    async def all_there() -> bool:
+        return await found() >= roots | {("istio-system", "istio")}
+
+    await eventually(all_there)
+    assert ("bookinfo", "istio") not in await found()
+    config = await client.get(CONFIG_MAP, "istio", namespace="istio-system")
+    assert yaml.safe_load(config["data"]["mesh"]) == SETTINGS.mesh_config
 
 
 async def test_from_a_deployment_to_endpoints_and_back(client: Client, watch: Watch) -> None:

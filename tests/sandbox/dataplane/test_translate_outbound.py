@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from meshfed_sandbox.dataplane.translate import hosts, read_mesh, translate
@@ -622,6 +623,21 @@ def test_hosts_are_seen_where_they_are_exported_to() -> None:
     )
     names = clusters({"ServiceEntry": [here, nowhere]})
     assert [name for name in names if name.startswith("outbound")] == [f"outbound|9080||{DETAILS}"]
+
+
+def test_where_nothing_says_who_sees_a_host_the_meshs_default_does() -> None:
+    said = details_elsewhere("b", exportTo=["*"], hosts=["said.example.com"])
+    objects = {**BASE, "ServiceEntry": [details_elsewhere("a"), said]}
+
+    def seen(*default: str) -> set[str]:
+        settings = msgspec.structs.replace(SETTINGS, default_service_export_to=default)
+        found = clusters(objects, settings=settings)
+        return {name.rpartition("|")[2] for name in found if name.startswith("outbound")}
+
+    assert seen("*") == {HOST, DETAILS, "said.example.com"}
+    assert seen(".") == {HOST, "said.example.com"}
+    assert seen("istio-system") == {"said.example.com"}
+    assert seen("bookinfo") == {HOST, DETAILS, "said.example.com"}
 
 
 def test_the_names_that_are_resolved() -> None:

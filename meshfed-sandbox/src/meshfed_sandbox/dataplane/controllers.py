@@ -1,4 +1,4 @@
-"""Those controllers of a cluster that a mesh needs: Deployments, EndpointSlices, addresses, root certificates."""
+"""Those controllers of a cluster that a mesh needs: Deployments, EndpointSlices, addresses, istiod's ConfigMaps."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import yaml
+
 from meshfed.kube import AlreadyExists, Client, Conflict, KubeError, NotFound
 from meshfed_sandbox.dataplane import workloads
+from meshfed_sandbox.dataplane.values import MeshSettings
 from meshfed_sandbox.dataplane.watch import CONFIG_MAP, DEPLOYMENT, ENDPOINT_SLICE, JOB, POD, SERVICE, Watch
 
 JSONObject = dict[str, Any]
 
 _log = logging.getLogger(__name__)
 ROOT_CERTIFICATE: Final = "istio-ca-root-cert"
+MESH_CONFIG: Final = "istio"
 _PAUSE: Final = 0.02
 """Seconds for which changes are gathered."""
 _RETRY: Final = 0.5
@@ -34,11 +38,12 @@ def now() -> str:
 class Controllers:
     """Brings Pods, EndpointSlices and addresses to what Deployments and Services ask for."""
 
-    def __init__(self, client: Client, watch: Watch, roots: str) -> None:
+    def __init__(self, client: Client, watch: Watch, settings: MeshSettings, *, roots: str) -> None:
         """``roots`` are those that the mesh trusts, as PEM."""
         self._client = client
+        self._settings = settings
         self._roots = roots
-        self._with_roots: set[str] = set()
+        self._with_config_maps: set[str] = set()
         self._watch = watch
         self._changed = asyncio.Event()
         self._awaited: dict[tuple[str, str, bool], float] = {}
@@ -64,7 +69,7 @@ class Controllers:
                 self._changed.set()
 
     async def _reconcile(self) -> None:
-        await self._root_certificates()
+        await self._config_maps()
         pods = self._watch.all("Pod")
         for deployment in self._watch.all("Deployment"):
             own = [pod for pod in pods if workloads.owned_by(pod, deployment)]
@@ -80,17 +85,21 @@ class Controllers:
                     await self._load_balancer(service, workloads.ingress_addresses(service, pods))
         await self._slices(wanted)
 
-    async def _root_certificates(self) -> None:
-        """Have the ConfigMap in each namespace that istiod puts there, and that its sidecars mount."""
+    async def _config_maps(self) -> None:
+        """Have the ConfigMap that istiod puts into each namespace, and beside istiod the one that it reads."""
         for namespace in self._watch.all("Namespace"):
             name, uid = namespace["metadata"]["name"], namespace["metadata"]["uid"]
-            if uid in self._with_roots or namespace["metadata"].get("deletionTimestamp"):
+            if uid in self._with_config_maps or namespace["metadata"].get("deletionTimestamp"):
                 continue
-            metadata = {"name": ROOT_CERTIFICATE, "namespace": name, "labels": {"istio.io/config": "true"}}
-            data = {"root-cert.pem": self._roots}
-            made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
-            await _unless_gone(self._client.create(CONFIG_MAP, made))
-            self._with_roots.add(uid)
+            await self._config_map(name, ROOT_CERTIFICATE, {"root-cert.pem": self._roots})
+            if name == self._settings.root_namespace:
+                await self._config_map(name, MESH_CONFIG, {"mesh": yaml.safe_dump(self._settings.mesh_config)})
+            self._with_config_maps.add(uid)
+
+    async def _config_map(self, namespace: str, name: str, data: dict[str, str]) -> None:
+        metadata = {"name": name, "namespace": namespace, "labels": {"istio.io/config": "true"}}
+        made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+        await _unless_gone(self._client.create(CONFIG_MAP, made))
 
     # --- Deployments
 

@@ -244,7 +244,7 @@ class DataPlane:
             await stack.enter_async_context(router)
             complain = partial(control_plane.complain, "openshift-ingress", "router")
             parts.append(Routing(client, watch, router, complain).run())
-        controllers = Controllers(client, watch, roots="".join(self.trust.bundles(mesh).values()))
+        controllers = Controllers(client, watch, settings, roots="".join(self.trust.bundles(mesh).values()))
         parts += [watch.run(), control_plane.run(), controllers.run(), node.run()]
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         for part in parts:

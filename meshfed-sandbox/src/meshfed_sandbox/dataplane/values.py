@@ -37,6 +37,18 @@ class MeshSettings(msgspec.Struct, frozen=True, kw_only=True):
     cluster_domain: str = "cluster.local"
     root_namespace: str = "istio-system"
     outbound_policy: Literal["REGISTRY_ONLY", "ALLOW_ANY"] = "REGISTRY_ONLY"
+    default_service_export_to: tuple[str, ...] = ("*",)
+
+    @property
+    def mesh_config(self) -> dict[str, Any]:
+        """These settings as istiod's MeshConfig, JSON."""
+        return {
+            "trustDomain": self.trust_domain,
+            "trustDomainAliases": list(self.trust_domain_aliases),
+            "rootNamespace": self.root_namespace,
+            "outboundTrafficPolicy": {"mode": self.outbound_policy},
+            "defaultServiceExportTo": list(self.default_service_export_to),
+        }
 
 
 class ProxyIdentity(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,19 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any, Final
 
-from meshfed.kube import Client, KubeError, Resource
+from meshfed.controller.config_maps import PERIOD, RETRY, data_of
+from meshfed.kube import Client, KubeError
 from meshfed.probe import Roots
 from meshfed.telemetry.logs import LogThrottle
 
 _log = logging.getLogger(__name__)
-
-CONFIG_MAPS: Final = Resource("", "v1", "configmaps", "ConfigMap")
-PERIOD: Final = 60.0
-"""Seconds between two looks; roots are rotated over days."""
-RETRY: Final = 5.0
-"""Seconds until another look while there are none."""
 
 
 class TrustBundle:
@@ -45,10 +39,8 @@ class TrustBundle:
     async def _look(self) -> None:
         place = f"ConfigMap {self._namespace}/{self._name}"
         try:
-            found: dict[str, Any] = await self._client.get(CONFIG_MAPS, self._name, namespace=self._namespace)
-            data = found.get("data")
             # Who keeps bundles of several trust domains keeps each under a key of its own.
-            pem = "\n".join(str(data[key]) for key in sorted(data)) if isinstance(data, dict) else ""
+            pem = "\n".join((await data_of(self._client, self._namespace, self._name)).values())
             if pem != self._pem or self.roots is None:
                 self.roots, self._pem = Roots(pem), pem
         except (KubeError, ValueError) as error:

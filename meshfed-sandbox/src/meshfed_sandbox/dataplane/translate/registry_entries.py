@@ -82,7 +82,7 @@ def _services(sources: Sources, entry: Object[schema.ServiceEntrySpec]) -> list[
             endpoints=endpoints if spec.endpoints or spec.workload_selector else _itself(spec, ports, host),
             external=spec.location == "MESH_EXTERNAL",
             accounts=tuple(spec.subject_alt_names),
-            export_to=tuple(spec.export_to),
+            export_to=tuple(spec.export_to) or sources.settings.default_service_export_to,
             age=entry.age,
         )
         for host in spec.hosts

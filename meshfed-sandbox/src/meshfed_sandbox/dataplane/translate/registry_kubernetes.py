@@ -83,7 +83,7 @@ def _service(sources: Sources, service: Object[schema.ServiceSpec]) -> Service:
         addresses=() if headless else (spec.cluster_ip,),
         ports=ports,
         endpoints={name: tuple(sorted(set_of(found), key=order)) for name, found in endpoints.items()},
-        export_to=_export_to(meta.annotations.get(EXPORT_TO, "")),
+        export_to=_export_to(meta.annotations.get(EXPORT_TO, "")) or settings.default_service_export_to,
         selector=spec.selector or {},
         age=service.age,
     )

@@ -1,0 +1,53 @@
+"""What is read of Istio's MeshConfig."""
+
+from __future__ import annotations
+
+import pytest
+
+from meshfed.api.errors import InvalidDocument
+from meshfed.istio import mesh_config
+from meshfed.model.meshes import MeshConfig
+
+SOURCE = "ConfigMap istio-system/istio"
+CHART = """
+defaultConfig:
+  discoveryAddress: istiod.istio-system.svc:15012
+defaultProviders:
+  metrics:
+  - prometheus
+enablePrometheusMerge: true
+rootNamespace: istio-system
+trustDomain: east.local
+trustDomainAliases: [west.local, old.local, west.local]
+defaultServiceExportTo: ["."]
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "config"),
+    [
+        pytest.param(
+            CHART,
+            MeshConfig(
+                source=SOURCE,
+                trust_domain="east.local",
+                trust_domain_aliases=("old.local", "west.local"),
+                default_service_export_to=(".",),
+            ),
+            id="as Istio's chart writes it",
+        ),
+        pytest.param("", MeshConfig(source=SOURCE), id="empty"),
+        pytest.param("trustDomain: null\ntrustDomainAliases:\n", MeshConfig(source=SOURCE), id="nulls"),
+        pytest.param('{"trustDomain": "a"}', MeshConfig(source=SOURCE, trust_domain="a"), id="JSON"),
+    ],
+)
+def test_what_matters_is_read(text: str, config: MeshConfig) -> None:
+    assert mesh_config(text, SOURCE) == config
+
+
+@pytest.mark.parametrize(
+    "text", ["trustDomain: [", "- a", "trustDomain: 1", "trustDomainAliases: a", "defaultServiceExportTo: [~]"]
+)
+def test_what_istiod_does_not_take_is_an_error_that_says_where(text: str) -> None:
+    with pytest.raises(InvalidDocument, match=f"^{SOURCE}:"):
+        mesh_config(text, SOURCE)

@@ -14,7 +14,7 @@ import pytest_asyncio
 from tests.builders import manifest
 from tests.e2e.load import load
 from tests.e2e.probes import BOTH_SIDES, PROTOCOLS, Probe, answered_by, bring, echo, hold
-from tests.sandbox.dataplane.world import World
+from tests.sandbox.dataplane.world import MeshWorld, World
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
@@ -74,6 +74,10 @@ async def remotes(world: World, west: dict[str, Any] | None = None, north: dict[
     await world.east.remote(world.north, **{"import": IMPORT}, **(north or {}))
 
 
+async def is_gone(mesh: MeshWorld, remote: str) -> bool:
+    return await mesh.get("RemoteMesh", remote, "istio-system") is None
+
+
 async def all_from(world: World, mesh: str, url: str = URL, count: int = 20) -> bool:
     return set(map(answered_by, [await world.east.request(url, from_="caller") for _ in range(count)])) == {mesh}
 
@@ -95,6 +99,8 @@ async def test_one_mesh_withdraws_and_no_request_fails(world: World) -> None:
         await hold(world, SHARED + EVERYWHERE)
         await world.east.delete("RemoteMesh", "north", "istio-system")
         await hold(world, answered(PROTOCOLS, "west") + answered(BOTH_SIDES, "east", "west"))
+        # Until its finalizer let it go it cannot be made anew: that would be of the one that goes.
+        await eventually(lambda: is_gone(world.east, "north"), what="RemoteMesh north is gone")
         await remotes(world)
         await hold(world, SHARED + EVERYWHERE)
     assert (imported.failed, joined.failed) == ([], [])

@@ -79,8 +79,10 @@ EXPORTED_BY_ITS_OWNER = service_export("details")
 OFFERS = """
 - host: details.default.svc.cluster.local
   ports: [{name: http, number: 9080, protocol: HTTP}]
+  identities: [spiffe://cluster.local/ns/default/sa/details]
 - host: ratings.default.svc.cluster.local
   ports: [{name: http, number: 9080, protocol: HTTP}]
+  identities: [spiffe://cluster.local/ns/default/sa/ratings]
 """
 
 

@@ -130,7 +130,7 @@ def test_a_service_none_of_whose_ports_has_mtls_is_not_exported(where: dict[str,
     assert (offered(world), world.gateways) == ([], [[]])
     place = f"{where.get('namespace', 'default')}/theirs"
     assert decided(world) == (
-        "False MTLSDisabled: Service default/ratings: port 80, 81, 82 takes no mTLS because of PeerAuthentication "
+        "False MTLSDisabled: Service default/ratings: ports 80, 81, 82 take no mTLS because of PeerAuthentication "
         f"{place} (`mtls.mode: DISABLE`), and the gateway passes on nothing else; set PERMISSIVE there, or do not "
         "export it"
     )

@@ -45,7 +45,7 @@ CONDITIONS: Final[dict[ConditionType, str]] = {
 
 
 SEEN: Final[dict[ConditionType, str]] = {
-    ConditionType.READY: "What the object's other conditions saw, and nothing beyond.",
+    ConditionType.READY: "What the object's other conditions saw; besides, what stands in the objects and in Istio's configuration.",
     ConditionType.GATEWAY_READY: "In the API: the Gateway objects, pods of the gateway that are ready, and a Service with the port and an address. Not seen: whether that address leads there from outside. The other meshes' `Reachable` says so.",
     ConditionType.EXPORTS_READY: "In the API: what an export needs, and pods with a sidecar behind it where Pods may be read. Not seen: a request. The other meshes' `Reachable` says whether it is answered.",
     ConditionType.CONNECTED: "An answer of the discovery service, through this controller's sidecar, which lets nobody answer but whom `identity` of the RemoteMesh states; where it states nobody, whoever has a certificate of a trusted root.",

@@ -116,5 +116,7 @@ def without_mtls(plaintext: Mapping[int, str]) -> str:
     for port in sorted(plaintext):
         ports.setdefault(plaintext[port], []).append(port)
     return ", ".join(
-        f"port {listed([*map(str, numbers)])} takes no mTLS because of {stated}" for stated, numbers in ports.items()
+        (f"port {numbers[0]} takes" if len(numbers) == 1 else f"ports {listed([*map(str, numbers)])} take")
+        + f" no mTLS because of {stated}"
+        for stated, numbers in ports.items()
     )

@@ -126,10 +126,9 @@ def seen_by(service: Service, config: MeshConfig) -> str:
 
 def hidden_by(config: MeshConfig) -> str:
     """Return what may say of Services that not everyone sees them, in words."""
-    default = (
-        f" or, without it, `defaultServiceExportTo` of {config.source}" if config.default_service_export_to else ""
-    )
-    return f"annotation {EXPORT_TO}{default}"
+    default = config.default_service_export_to
+    also = f" or, without it, `defaultServiceExportTo` of {config.source}" if default and "*" not in default else ""
+    return f"annotation {EXPORT_TO}{also}"
 
 
 def _exported_to(service: Service) -> list[str]:

@@ -275,6 +275,8 @@ class Walk:
         elif kind == "RemoteMesh":
             self._reach |= {origin(MeshKey()), origin(RemoteKey(short))}
             reach.unknown(self._known[kind], short)
+            # In the plan one that is being deleted is none, and so its object leads to nothing.
+            reach.unknown(self._known[Remotes.PEERS], short)
         elif kind in {"Pod", "WorkloadEntry"}:
             reach.unknown(self._known["Distinct"], name)
         else:

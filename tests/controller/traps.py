@@ -216,17 +216,34 @@ class Reach:
             self._add([source.node(key)])
 
     def surely(self, collection: str, fault: Fault, keys: list[Any]) -> set[Any]:
-        """The keys of a collection that go by values for which a function raised, and not by groups of such alone."""
+        """The keys of a collection that go by values for which a function raised, and not by groups of such alone.
+
+        Nor by values that are only come upon in groups: from a start on, nobody looks for them there.
+        """
         name, _, _attribute = fault.function.rpartition(": ")
         source = self._source.get(name, self._parts[name])
         waiting = [source.nodes[key] for key in keys if key in source.nodes] if isinstance(source, Derived) else []
         found = dict.fromkeys(waiting)
         while waiting:
-            for reader in waiting.pop().dependents:
-                if reader not in found:
+            node = waiting.pop()
+            for reader in node.dependents:
+                if reader not in found and not self._comes_upon(reader, node):
                     found[reader] = None
                     waiting.append(reader)
         return {node.key for node in found if node.collection.name == collection}
+
+    def _comes_upon(self, reader: Node, node: Node) -> bool:
+        """Whether who reads a value only knows of its key from a group, where it may not be if it was never known."""
+        earlier = reader.reads[: reader.reads.index(node)]
+        groups, told = set[Node](), set[Node]()
+        for index in getattr(node.collection, "_indexes", ()):
+            if isinstance(index, Index):
+                perhaps = index._perhaps(node.key)
+                silent = [] if perhaps is None else [one for one in index.groups(node.key) if one not in perhaps]
+                groups.update(index.nodes[group] for group in silent if group in index.nodes)
+            elif isinstance(index, _HANDED_ON):
+                told.update(self._told(index, node.key))
+        return told.isdisjoint(earlier) and any(one in groups or groups.intersection(one.reads) for one in earlier)
 
     def keys(self, collection: str) -> set[Any]:
         """The keys of a collection that may be unknown."""
@@ -253,8 +270,13 @@ class Reach:
             elif isinstance(index, Tally):
                 self._add(index.nodes.values())
             elif isinstance(index, _HANDED_ON):
-                where = index._perhaps(key)
-                self._add(node for items, node in index.nodes.items() if index._where(items) in {None, where})
+                self._add(self._told(index, key))
+
+    @staticmethod
+    def _told(index: Any, key: Any) -> list[Node]:
+        """The sets asked for that a key may match of which nothing is known."""
+        where = index._perhaps(key)
+        return [node for items, node in index.nodes.items() if index._where(items) in {None, where}]
 
     def _doubt(self, index: Any, groups: Any) -> None:
         """There may be others in these groups than are known."""

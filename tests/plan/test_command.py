@@ -129,6 +129,25 @@ def test_where_mtls_is_turned_off_nothing_is_shared_and_that_is_said(
     ]
 
 
+def test_a_remote_mesh_that_is_being_deleted_counts_as_gone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever it offers, and is recorded of it."""
+    objects = [
+        one for name in ("input", "expected") for one in yaml.safe_load_all((BOOKINFO / f"{name}.yaml").read_text())
+    ]
+    (west,) = (one for one in objects if one["kind"] == "RemoteMesh")
+    (tmp_path / "gone.yaml").write_text(yaml.safe_dump_all(one for one in objects if one is not west))
+    west["metadata"] |= {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["example.org/held"]}
+    (tmp_path / "going.yaml").write_text(yaml.safe_dump_all(objects))
+    assert run(["plan", "-f", str(tmp_path / "gone.yaml")]) == 0
+    gone = capsys.readouterr()
+    offers = command(BOOKINFO)[3:]
+    assert offers[0] == "--remote"
+    assert run(["plan", "-f", str(tmp_path / "going.yaml"), *offers]) == 0
+    assert capsys.readouterr() == gone
+    assert "kind: FederatedService" not in gone.out
+    assert "kind: Gateway" in gone.out
+
+
 @pytest.mark.parametrize(
     ("files", "arguments", "says"),
     [

@@ -129,8 +129,9 @@ def plan_all(inputs: PlanInputs, settings: Settings) -> Plan:
     planner = Planner(settings)
     feed(planner, inputs)
     records = {record.metadata.name: record for record in inputs.records}
-    for remote in inputs.remotes:
-        name = remote.metadata.name
+    # One that is being deleted counts as gone: what is recorded of it goes, and nothing more of it is recorded.
+    remotes = {remote.metadata.name: remote for remote in inputs.remotes if not remote.metadata.deletion_timestamp}
+    for name, remote in remotes.items():
         # A remote that nothing is imported from is not listened to, and what it offered before is forgotten.
         offers = inputs.offers.get(name) if remote.spec.import_ is not None else ()
         if offers is not None:
@@ -145,8 +146,7 @@ def plan_all(inputs: PlanInputs, settings: Settings) -> Plan:
     statuses = tuple(status for key in outputs for status in outputs[key].statuses)
     objects = [manifest for result in outputs.values() for manifest in result.objects]
     if planner.mesh is not None:
-        known = {remote.metadata.name for remote in inputs.remotes}
-        objects += _with_status(planner.mesh, (r for r in records.values() if r.spec.remote in known), statuses)
+        objects += _with_status(planner.mesh, (r for r in records.values() if r.spec.remote in remotes), statuses)
     exports = [
         ((key.namespace, key.name), result.export_decision, result.export)
         for key, result in outputs.items()

@@ -281,6 +281,34 @@ def test_nothing_fails_any_more_of_what_is_gone() -> None:
     assert derived.size == 0
 
 
+def test_where_a_key_may_be_anywhere_nobody_can_say_what_there_is_of_a_group() -> None:
+    """Neither of one that was asked for before, nor of one that is asked for since; nor what follows from it."""
+    world = Hosts()
+    above = Derived[str, list[str]](
+        world.graph, "above", lambda context, host: context.get(world.served, host), over=[world.served]
+    )
+    wanted = Input[str, bool](world.graph, "wanted")
+
+    def is_absent(context: Context, host: str) -> bool | None:
+        return context.get(above, host) is None if context.get(wanted, host) else None
+
+    asked = Derived[str, bool](world.graph, "asked", is_absent, over=[wanted], output=True)
+    lost = Unknown("it cannot be decoded")
+    wanted.put("before", True)
+    assert world.drain() == {"before": True}
+    world.hosts.unknown("one", lost.reason)
+    assert world.drain() == {"before": lost}
+    wanted.put("since", True)
+    assert world.drain() == {"since": lost}
+    world.hosts.put("one", "elsewhere")
+    assert world.drain() == {"before": True, "since": True, "elsewhere": ["one elsewhere"]}
+    assert (above.size, world.served.size) == (3, 3), "what there is nothing of is there for who asks"
+    wanted.put("before", None)
+    wanted.put("since", None)
+    world.drain()
+    assert (asked.size, above.size, world.served.size) == (0, 1, 1)
+
+
 def test_a_key_that_is_lost_leaves_the_groups_alone_in_which_it_cannot_be() -> None:
     world = Hosts(perhaps=lambda record: [record])
     lost = Unknown("it cannot be decoded")

@@ -73,6 +73,16 @@ class Collection(Generic[K, V]):
         for follower in self._followers:
             follower.look(key)
 
+    @property
+    def lost_anywhere(self) -> bool:
+        """Whether there may be any key here, also one that nobody names."""
+        return False
+
+    def _doubt_followers(self) -> None:
+        """Have followers look again at whatever they were asked for: there may be, or may not be any more, any key."""
+        for follower in self._followers:
+            follower.look_again()
+
     def work_out(self, node: Node, reads: dict[Node, None]) -> tuple[Any, Any]:
         """Return the value of a key, and where it stands in indexes."""
         raise NotImplementedError
@@ -294,9 +304,26 @@ class Derived(Collection[K, V]):
         for node in self.nodes.values():
             self.graph.mark(node)
 
+    def _new(self, key: K) -> Node:
+        node = super()._new(key)
+        if self.lost_anywhere:
+            self.graph.mark(node)  # nobody looked at it, and yet it is not to be absent for who reads it
+        return node
+
+    @property
+    def lost_anywhere(self) -> bool:
+        """Whether in what this is over there may be any key."""
+        return any(one.lost_anywhere for one in self._over)
+
     def look(self, key: K) -> None:
         """In what this is over there is a key now, or none any more."""
         self.graph.mark(self.node(key))
+
+    def look_again(self) -> None:
+        """In what this is over there may be any key, or not any more."""
+        for key in list(self.nodes):
+            self.look(key)
+        self._doubt_followers()
 
     def work_out(self, node: Node, reads: dict[Node, None]) -> tuple[Any, Any]:
         """Return the value of a key, and where it stands in indexes."""

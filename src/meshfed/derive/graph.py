@@ -188,7 +188,7 @@ class Graph:
                 self._flows = stale.pop(node)
                 self._work_out(node)
             stale.clear()  # else it keeps the memory that it needed at most
-        return True
+        return self.is_fresh
 
     def is_to_be_told(self, collection: Owner, key: Hashable) -> bool:
         """Whether an output changed since the last call of `outputs`."""

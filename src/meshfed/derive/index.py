@@ -150,6 +150,13 @@ class Index(Collection[G, Sequence[K]]):
     def _look_again(self, groups: tuple[G, ...] | None) -> None:
         for group in list(self.nodes) if groups is None else groups:
             self._changed(group)
+        if groups is None:
+            self._doubt_followers()
+
+    @property
+    def lost_anywhere(self) -> bool:
+        """Whether there is a key that may be in any group."""
+        return bool(self._lost_anywhere)
 
     def _join(self, group: G, key: K) -> None:
         node, position = self.node(group), 0

@@ -96,7 +96,10 @@ def section(names: tuple[str, ...], command: cyclopts.App) -> Iterator[str]:
 
 def row(argument: Argument) -> str:
     """One line of a table of flags."""
-    names = ", ".join(f"`{name}`" for name in argument.names if not name.startswith(("--no-", "--empty-")))
+    # What is off unless it is asked for need not be turned off.
+    is_on = argument.field_info.default is True
+    hidden = ("--empty-",) if is_on else ("--no-", "--empty-")
+    names = ", ".join(f"`{name}`" for name in argument.names if not name.startswith(hidden))
     shown = argument.field_info.default
     default = "*required*" if argument.required else ""
     if not argument.required and shown not in (None, False, "", ()):

@@ -476,6 +476,23 @@ def test_a_fault_of_ours_is_told_and_stops_nothing() -> None:
     in_world(story)
 
 
+def test_what_is_wanted_no_more_leaves_neither_a_fault_nor_a_date() -> None:
+    async def story(world: World) -> None:
+        world.answers["cart"] = Broken(Link.SNI, "raise")
+        world.prober.want(CART, probe())
+        world.prober.want(OfferKey("other"), probe("other"))
+        world.prober.want(RemoteKey("west"), probe("discovery"))
+        await asyncio.sleep(20)
+        assert world.faults
+        assert world.gauge("meshfed_remote_certificate_expiry_timestamp_seconds") == 1e10
+        world.prober.want(CART, None)
+        world.prober.want(RemoteKey("west"), None)
+        assert not world.faults
+        assert world.gauge("meshfed_remote_certificate_expiry_timestamp_seconds") is None
+
+    in_world(story)
+
+
 def test_the_certificate_of_the_discovery_service_is_measured() -> None:
     async def story(world: World) -> None:
         world.prober.want(RemoteKey("west"), probe())

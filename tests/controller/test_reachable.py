@@ -184,3 +184,13 @@ def test_a_remote_that_is_gone_is_proven_no_more() -> None:
         assert 'meshfed_probes_total{outcome="answered",remote="west"}' not in text
 
     told(story)
+
+
+def test_a_remote_with_our_own_network_is_not_said_to_be_reachable() -> None:
+    async def story(world: World) -> None:
+        world.edit("RemoteMesh", "west", lambda one: one["spec"].update(network="east-network"), namespace=SYSTEM)
+        await asyncio.sleep(20)
+        assert condition(world, "RemoteMesh west", "Ready") == "False NameConflict"
+        assert condition(world, "RemoteMesh west") == ""
+
+    told(story)

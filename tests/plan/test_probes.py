@@ -9,8 +9,10 @@ import pytest
 
 from meshfed.api.v1alpha1 import RemoteMesh
 from meshfed.federation.merging import Candidate, merge
+from meshfed.federation.reachability import reachable
 from meshfed.model.meshes import GatewayAddress, Remote
-from meshfed.model.probes import Probe, ways
+from meshfed.model.probes import Answered, Probe, ways
+from meshfed.model.reasons import Reason
 from meshfed.plan import meshes
 from meshfed.plan.ways import of_discovery, of_import
 from tests.builders import SYSTEM, offer, remote_mesh
@@ -77,3 +79,33 @@ def test_where_no_way_leads_through_the_gateway_nothing_is_proven_of_discovery(s
 
 def test_without_an_address_nothing_is_proven_of_an_import() -> None:
     assert imported(remote(addresses=[])) is None
+
+
+def test_of_a_host_of_several_remotes_callers_take_whoever_one_of_them_announces() -> None:
+    other = "spiffe://cluster.local/ns/default/sa/other"
+    for theirs, expected in (((other,), (WHO, other)), ((), ())):
+        of = remote(network="a")
+        one = Candidate(record="cart.west", remote=of, offer=offer("cart", identities=(WHO,)), merge=True)
+        elsewhere = msgspec.structs.replace(of, name="north", network="b")
+        two = Candidate(record="cart.north", remote=elsewhere, offer=offer("cart", identities=theirs), merge=True)
+        both = merge(CART, [one, two]).imported
+        assert both is not None
+        found = of_import(one, both)
+        assert found is not None
+        assert found.identities == expected
+
+
+def test_a_port_that_a_router_cannot_name_is_reached_by_nobody() -> None:
+    long = "c" * 58
+    of = remote(ingressType="openshift-router", port=443)
+    two = [msgspec.structs.replace(PORTS[0], number=number, name=f"http-{number}") for number in (80, 10000)]
+    brought = offer(long, ports=tuple(two))
+    candidate = Candidate(record="long.west", remote=of, offer=brought, merge=False)
+    alone = merge(brought.host, [candidate]).imported
+    assert alone is not None
+    found = of_import(candidate, alone)
+    assert found is not None
+    assert found.unnamed == (10000,)
+    condition = reachable(found, {way: Answered(WHO, 1e10) for way in ways(found)})
+    assert (condition.status, condition.reason) == ("False", Reason.NAME_TOO_LONG)
+    assert "port 10000" in condition.message

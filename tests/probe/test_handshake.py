@@ -15,6 +15,7 @@ import pytest
 from meshfed.model.meshes import GatewayAddress
 from meshfed.model.probes import Answered, Broken, Link, Way
 from meshfed.probe import Names, Roots, handshake
+from meshfed.probe.handshake import _answered
 from meshfed_sandbox.dataplane.trust import Trust
 
 SNI = "outbound_.9080_._.ratings.default.svc.cluster.local"
@@ -207,3 +208,11 @@ async def test_an_intermediate_authority_that_is_trusted_is_enough(mesh: Mesh, t
     async with at(reads, context) as way:
         found = await handshake(way, "127.0.0.1", Roots("".join(intermediate[1:])))
     assert isinstance(found, Answered)
+
+
+@pytest.mark.parametrize(
+    "uri", ["spiffe://a/b\x1b[2J", "https://example.com/", "spiffe://a/" + "b" * 3000, "spiffe://a/b\nc"]
+)
+def test_an_identity_that_is_no_spiffe_id_is_none(uri: str) -> None:
+    found = _answered({"subjectAltName": (("URI", uri),), "notAfter": "Jan  1 00:00:00 2030 GMT"})
+    assert found.identity == ""

@@ -14,6 +14,6 @@ def __getattr__(name: str) -> Any:
     """Import what is exported here when it is asked for: the help of a command needs none of it."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from meshfed_sandbox import sandbox  # noqa: PLC0415
+    from meshfed_sandbox import sandbox  # noqa: PLC0415 - it brings all of the sandbox, and most who import this need little
 
     return getattr(sandbox, name)

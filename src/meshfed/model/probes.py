@@ -79,14 +79,10 @@ MOST_WAYS: Final = 16
 
 
 def ways(probe: Probe) -> tuple[Way, ...]:
-    """Return the ways of a probe that are tried: all, or of many the first few that have each address and each name."""
+    """Return the ways of a probe that are tried: all, or of many the first few, of several addresses and names."""
     found = [
         (max(row, column), row, Way(address, name))
         for row, address in enumerate(probe.addresses[:MOST_WAYS])
         for column, name in enumerate(probe.names[:MOST_WAYS])
     ]
-    return (
-        tuple(way for *_, way in sorted(found)[:MOST_WAYS])
-        if len(found) > MOST_WAYS
-        else tuple(way for *_, way in found)
-    )
+    return tuple(way for *_, way in sorted(found)[:MOST_WAYS])

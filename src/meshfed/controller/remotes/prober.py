@@ -156,6 +156,8 @@ class _RemoteProber:
         self._failures: dict[Way, int] = {}
         """How often in a row a way failed of which that is not believed yet."""
         self._said: dict[Proven, _Said] = {}
+        self._false: set[OfferKey] = set()
+        """The imports that are said not to be reachable."""
         self._unsaid: set[Proven] = set()
         """Of these something else is to be said, once its time has come."""
         self._looked_at = -LASTING
@@ -181,7 +183,7 @@ class _RemoteProber:
             del self._probes[key]
             self._said.pop(key, None)
             self._unsaid.discard(key)
-            self._count()
+            self._count(key, false=False)
             if key == self._discovery:
                 self._metrics.certificate_expiry.remove_by_labels({"remote": self._name})
         else:
@@ -318,7 +320,7 @@ class _RemoteProber:
         lately = said.times_false if now - said.at < FLAPPING[0] else 0
         self._said[key] = _Said(condition, lasting, now, since, lately + began)
         self._told(key, condition, lasting)
-        self._count()
+        self._count(key, false=false)
 
     def _hold(self, said: _Said) -> float:
         """Return for how long something that was False has to be True until that is said."""
@@ -348,12 +350,13 @@ class _RemoteProber:
         closed = bool(found) and all(isinstance(one, Broken) and one.link is Link.SNI for one in found)
         return closed and self._connected(self._name)
 
-    def _count(self) -> None:
-        if not self._probes:
+    def _count(self, key: Proven, *, false: bool) -> None:
+        if isinstance(key, OfferKey):
+            (self._false.add if false else self._false.discard)(key)
+        if self._probes:
+            self._metrics.unreachable_services.labels(remote=self._name).set(len(self._false))
+        else:
             self._metrics.forget_probes(self._name)
-            return
-        broken = sum(isinstance(key, OfferKey) and said.false_since is not None for key, said in self._said.items())
-        self._metrics.unreachable_services.labels(remote=self._name).set(broken)
 
     def _measure(self, finding: Finding, seconds: float) -> None:
         outcome = "answered" if isinstance(finding, Answered) else str(finding.link)

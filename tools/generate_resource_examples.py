@@ -98,7 +98,7 @@ def examples() -> dict[str, Manifest | None]:
         "import-rule": istio.import_rule(EAST, imported(RATINGS.fqdn, CENTRAL, RATINGS, outliers=True)),
         "alias-rule": istio.import_rule(EAST, imported(alias, WEST, RATINGS)),
         "envoy-filter": istio.passthrough_filter(EAST_BEHIND_ROUTER, REVIEWS, 9080),
-        "port-filter": istio.port_filter(EAST, RATINGS, 9080, listening=15443),
+        "port-filter": istio.port_filter(EAST, RATINGS, 9080, listening=[15443]),
         "route": istio.route(EAST_BEHIND_ROUTER, REVIEWS, 9080),
     }
 

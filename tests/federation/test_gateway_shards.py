@@ -53,22 +53,9 @@ def test_a_gateway_comes_after_those_that_may_still_list_what_it_lists() -> None
     homes.release(SERVICES[7])
     homes.release(SERVICES[1199])
     assert (homes.assign(SERVICES[1199]), homes.former(0), homes.former(1), homes.former(2)) == (0, {2}, set(), set())
-    homes.written(1)
+    homes.left(1)
     assert homes.former(0) == {2}
-    homes.written(2)
+    homes.left(2)
     assert homes.former(0) == set()
     homes.release(SERVICES[600])
     assert (homes.assign(SERVICES[600]), homes.former(1)) == (1, set())
-
-
-def test_a_gateway_comes_after_the_filter_chains_of_what_it_is_to_list() -> None:
-    homes = GatewayShards()
-    assert (homes.assign(("ns", "a"), by_port=True), homes.assign(("ns", "b"))) == (0, 0)
-    assert homes.entering(0) == [("ns", "a")]
-    assert (homes.written(0), homes.entering(0)) == ([], [])
-    homes.release(("ns", "a"))
-    assert (homes.is_leaving(("ns", "a")), homes.is_leaving(("ns", "b"))) == (True, False)
-    assert (homes.written(1), homes.written(0), homes.is_leaving(("ns", "a"))) == ([], [("ns", "a")], False)
-    homes.assign(("ns", "a"), by_port=True)
-    homes.release(("ns", "a"))
-    assert homes.entering(0) == []

@@ -139,7 +139,7 @@ def test_a_port_that_the_first_does_not_serve_is_left_out_by_itself() -> None:
     decision = dict(outcome.decisions)["north"]
     assert (decision.accepted, decision.reason) == (True, Reason.PORTS_LEFT_OUT)
     assert decision.message == (
-        f"imported as {HOST}; left out: port 9464 metrics (not offered by RemoteMesh west, which comes first)"
+        f"imported as {HOST}; left out: port 9464 metrics (not imported from RemoteMesh west, which comes first)"
     )
 
 
@@ -149,10 +149,18 @@ def test_a_port_that_only_the_first_serves_would_be_called_at_the_other_too() ->
     assert dict(outcome.decisions)["north"] == Decision(
         accepted=False,
         reason=Reason.PORT_CONFLICT,
-        message=f"RemoteMesh north offers {HOST} with ports 9080/HTTP, and RemoteMesh west, which comes first, with "
-        "9080/HTTP, 9000/GRPC; Istio would send it calls on port 9000 all the same: make them agree, or have rules of "
-        "both RemoteMeshes import only `ports` that agree",
+        message=f"{HOST} is imported from RemoteMesh west, which comes first, with ports 9080/HTTP, 9000/GRPC; "
+        "RemoteMesh north would serve 9080/HTTP, and Istio would send it calls on port 9000 all the same: make them "
+        "agree, or have rules of both RemoteMeshes import only `ports` that agree",
     )
+
+
+def test_a_port_that_this_mesh_leaves_out_of_the_other_is_not_said_to_be_missing_there() -> None:
+    gone = LeftOut(GRPC, Reason.DENIED_BY_RULE, "import rule 1 denies it")
+    later = candidate("north", first="2026-02-01T00:00:00Z", merge=True, left_out=(gone,))
+    message = dict(merge(HOST, [candidate("west", ports=(HTTP, GRPC)), later]).decisions)["north"].message
+    assert "offers" not in message
+    assert message.endswith("`ports` that agree; left out: port 9000 grpc (import rule 1 denies it)")
 
 
 def test_beside_a_local_service_each_serves_its_own_ports() -> None:

@@ -13,7 +13,7 @@ RATINGS = ServiceHost("ratings", "bookinfo", "cluster.local")
 
 
 def test_the_gateways_chain_answers_to_the_router_sni_too() -> None:
-    assert passthrough_filter(east(ingress_type=ROUTER, gateway_port=15445), RATINGS, 9080) == expected(
+    assert passthrough_filter(east(ingress_type=ROUTER), RATINGS, 9080) == expected(
         "networking.istio.io/v1alpha3",
         "EnvoyFilter",
         "sni.ratings.bookinfo.svc.cluster.local.9080",
@@ -24,13 +24,18 @@ def test_the_gateways_chain_answers_to_the_router_sni_too() -> None:
           match:
             context: GATEWAY
             listener:
-              portNumber: 15445
               filterChain: {sni: outbound_.9080_._.ratings.bookinfo.svc.cluster.local}
           patch:
             operation: MERGE
             value: {filter_chain_match: {server_names: [ratings-9080.bookinfo.svc.cluster.local]}}
         """,
     )
+
+
+def test_the_chain_is_added_wherever_the_gateway_may_listen() -> None:
+    patches = port_filter(east(), RATINGS, 9080, listening={15443, 8443})["spec"]["configPatches"]
+    assert [patch["match"]["listener"] for patch in patches] == [{"portNumber": 8443}, {"portNumber": 15443}]
+    assert patches[0]["patch"] == patches[1]["patch"]
 
 
 PROTOCOLS = "[istio, istio-peer-exchange, istio-http/1.0, istio-http/1.1, istio-h2]"
@@ -49,7 +54,7 @@ PROTOCOLS = "[istio, istio-peer-exchange, istio-http/1.0, istio-http/1.1, istio-
 def test_a_port_of_a_host_that_is_in_no_gateway_has_a_filter_chain_of_its_own(
     ingress: dict[str, IngressType], names: str
 ) -> None:
-    assert port_filter(east(**ingress), RATINGS, 9080, listening=8443) == expected(
+    assert port_filter(east(**ingress), RATINGS, 9080, listening=[8443]) == expected(
         "networking.istio.io/v1alpha3",
         "EnvoyFilter",
         "sni.ratings.bookinfo.svc.cluster.local.9080",
@@ -65,6 +70,7 @@ def test_a_port_of_a_host_that_is_in_no_gateway_has_a_filter_chain_of_its_own(
             value:
               filter_chain_match:
                 server_names: {names}
+                transport_protocol: tls
                 application_protocols: {PROTOCOLS}
               filters:
               - name: envoy.filters.network.tcp_proxy

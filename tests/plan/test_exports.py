@@ -10,8 +10,7 @@ from meshfed.federation.exports import decide
 from meshfed.federation.gateway_shards import HOSTS_PER_GATEWAY
 from meshfed.model.reasons import Reason
 from meshfed.plan import ExportKey, GatewayKey, Key, MeshKey, MeshStatusKey, Outputs, Planner, Settings
-from meshfed.plan.values import Applied
-from tests.builders import GATEWAY, host, mesh_federation, namespace, port, service
+from tests.builders import GATEWAY, host, mesh_federation, namespace, pod, port, service
 from tests.world import World, stored
 
 ROUTER: dict[str, Any] = {
@@ -274,44 +273,71 @@ def test_a_port_that_comes_up_later_was_never_open() -> None:
     assert world.manifests == before
 
 
-def test_what_comes_to_be_exported_by_port_leaves_its_gateway_first_and_the_other_way_round() -> None:
-    """Two filter chains for one SNI, and the gateway would refuse all of its listener."""
-    export, gateway = ExportKey("default", "a"), GatewayKey(0)
+def test_what_comes_to_be_exported_by_port_waits_for_nothing_and_nothing_waits_for_it() -> None:
+    """One EnvoyFilter that cannot be written or deleted would else hold up what others export."""
     world = World(mesh_federation(export=rules({"action": "Export"})), service("a", ports=PORTS))
     assert (world.gateways, filters(world)) == ([[host("a")]], [])
-
-    world.put(mesh_federation(export=HTTP_ALONE))
-    assert (world.gateways, filters(world)) == ([[]], [])
-    assert list(world.published) == [host("a")]
-    world.planner.applied_changed(gateway, Applied("pending"))
-    assert filters(world) == []
-    world.planner.applied_changed(gateway, Applied("applied"))
-    assert filters(world) == [FILTER]
-
-    world.put(mesh_federation(export=rules({"action": "Export"})))
-    assert (world.gateways, filters(world)) == ([[host("a")]], [])
-    assert world.outputs[gateway].after == frozenset({export})
-    world.planner.applied_changed(gateway, Applied("pending"))
-    world.planner.applied_changed(gateway, Applied("applied"))
-    world.put(service("b")).settle()
-    assert world.outputs[gateway].after == frozenset()
+    for export, found in ((HTTP_ALONE, ([[]], [FILTER])), (rules({"action": "Export"}), ([[host("a")]], []))):
+        world.put(mesh_federation(export=export))
+        assert (world.gateways, filters(world)) == found
+        assert list(world.published) == [host("a")]
+        assert world.outputs[GatewayKey(0)].after == frozenset()
 
 
-def test_the_filter_chain_is_of_the_port_that_the_gateways_pods_listen_on() -> None:
-    world = World(mesh_federation(export=HTTP_ALONE), service("a", ports=PORTS))
+TLS = [port(15443, "tls", "tls"), port(1, "x", 2)]
+GATEWAYS = {
+    "no Service": ([], [15443]),
+    "a Service that leads elsewhere": ([service("gw.x", selector=GATEWAY, ports=[port(15443, "tls", 8443)])], [8443]),
+    "a name of which no pod is known": ([service("gw.x", selector=GATEWAY, ports=TLS)], [15443]),
+    "another port": ([service("gw.x", selector=GATEWAY, ports=[port(443, "tls", 8443)])], [15443]),
+    "a name": (
+        [
+            service("gw.x", selector=GATEWAY, ports=TLS),
+            pod("gw-1.x", labels=GATEWAY, ports={"tls": 8443}, sidecar=False),
+            pod("gw-2.x", labels=GATEWAY, ports={"tls": 9443}, sidecar=False),
+        ],
+        [8443, 9443],
+    ),
+    "two Services, of which istiod takes either": (
+        [
+            service("gw.x", selector=GATEWAY, ports=[port(15443, "tls", 8443)]),
+            service("old.x", selector=GATEWAY, ports=[port(15443, "tls")]),
+        ],
+        [8443, 15443],
+    ),
+    "a Service of another namespace than the pods": (
+        [service("gw.y", selector=GATEWAY, ports=[port(15443, "tls", 8443)]), pod("gw-1.x", labels=GATEWAY)],
+        [15443],
+    ),
+    "a Service of some pods alone": (
+        [
+            service("gw.x", selector=GATEWAY | {"v": "2"}, ports=[port(15443, "tls", 8443)]),
+            pod("gw-1.x", labels=GATEWAY | {"v": "1"}),
+            pod("gw-2.x", labels=GATEWAY | {"v": "2"}),
+        ],
+        [8443, 15443],
+    ),
+}
 
-    def listening() -> int:
-        patch = world.manifests[FILTER]["configPatches"][0]
-        number: int = patch["match"]["listener"]["portNumber"]
-        return number
 
-    assert listening() == 15443
-    newer, older = "2026-01-02T00:00:00Z", "2026-01-01T00:00:00Z"
-    translated = [port(15443, "tls", 8443)]
-    world.put(service("gw.istio-system", created=newer, selector=GATEWAY, ports=translated))
-    assert listening() == 8443
-    world.put(service("old.istio-system", created=older, selector=GATEWAY, ports=[port(15443, "tls"), port(1, "x", 2)]))
-    assert listening() == 15443
+@pytest.mark.parametrize("case", GATEWAYS)
+def test_a_filter_chain_is_wherever_pods_of_the_gateway_may_listen(case: str) -> None:
+    given, expected = GATEWAYS[case]
+    world = World(mesh_federation(export=HTTP_ALONE), service("a", ports=PORTS), *given)
+    patches = world.manifests[FILTER]["configPatches"]
+    assert [patch["match"]["listener"]["portNumber"] for patch in patches] == expected
+    assert len({str(patch["patch"]) for patch in patches}) == 1
+
+
+def test_thousands_of_ports_are_counted_and_only_some_are_named() -> None:
+    """An API server takes no condition of more than 32 KB."""
+    many = [port(number, f"p-{number}") for number in range(10000, 13000)]
+    world = World(mesh_federation(export=HTTP_ALONE), service("a", ports=[*PORTS, *many]))
+    world.settle()
+    decision = world.outputs[ExportKey("default", "a")].export_decision
+    assert decision is not None
+    assert len(decision.message) < 1000
+    assert decision.message.endswith("10018 p-10018 (export rule 1 is for other ports) and 2981 more")
 
 
 def test_an_export_by_port_that_was_there_counts_as_listed() -> None:

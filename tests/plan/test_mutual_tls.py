@@ -139,6 +139,18 @@ def test_a_service_none_of_whose_ports_has_mtls_is_not_exported(where: dict[str,
     assert offered(world) == [80, 81, 82]
 
 
+def test_of_a_port_that_no_rule_exports_nobody_says_that_it_has_no_mtls() -> None:
+    export = {"rules": [{"action": "Deny", "ports": ["plain"]}, {"action": "Export"}]}
+    world = exporting(
+        peer_authentication("plain", app="ratings", ports={82: "DISABLE"}), mesh_federation(export=export)
+    )
+    assert offered(world) == [80, 81]
+    assert world.conditions("MeshFederation", "east")["ExportsReady"] == "True Exporting"
+    decision = world.outputs[ExportKey("default", "ratings")].export_decision
+    assert decision is not None
+    assert "mTLS" not in decision.message
+
+
 def test_what_is_closest_to_a_workload_counts() -> None:
     world = exporting(peer_authentication("all", "DISABLE", namespace=SYSTEM))
     assert offered(world) == []

@@ -26,8 +26,6 @@ class GatewayShards:
         self._members: dict[int, set[tuple[str, str]]] = {}
         self._former: dict[tuple[str, str], int] = {}
         """The Gateway that a Service left, for as long as that may still list it."""
-        self._entering: dict[tuple[str, str], int] = {}
-        """The Gateway that is to list a Service whose ports have filter chains of their own, until it does."""
 
     def recover(self, index: int, services: Iterable[tuple[str, str]]) -> None:
         """Take over what Gateway ``index`` lists, as (namespace, name); what has a shard keeps the lower-numbered."""
@@ -39,26 +37,20 @@ class GatewayShards:
                 self.release(service)
             self._put(service, index)
 
-    def assign(self, service: tuple[str, str], *, by_port: bool = False) -> int:
-        """Return the shard of ``service``, found in the lowest-numbered Gateway with room where it has none.
-
-        ``by_port``: its ports may have filter chains of their own, which have to go first.
-        """
+    def assign(self, service: tuple[str, str]) -> int:
+        """Return the shard of ``service``, found in the lowest-numbered Gateway with room where it has none."""
         shard = self._shard.get(service)
         if shard is None:
             shard = 0
             while len(self._members.get(shard, ())) >= HOSTS_PER_GATEWAY - (shard == 0):
                 shard += 1
             self._put(service, shard)
-            if by_port:
-                self._entering[service] = shard
         return shard
 
     def release(self, service: tuple[str, str]) -> int | None:
         """Take ``service`` out of its shard, and return which that was."""
         shard = self._shard.pop(service, None)
         if shard is not None:
-            self._entering.pop(service, None)
             self._former[service] = shard
             members = self._members[shard]
             members.discard(service)
@@ -71,22 +63,9 @@ class GatewayShards:
         members = self._members.get(index, set())
         return {shard for service in self._former.keys() & members if (shard := self._former[service]) != index}
 
-    def entering(self, index: int) -> list[tuple[str, str]]:
-        """Return the Services whose filter chains have to go before Gateway ``index`` lists them, sorted."""
-        return sorted(service for service, shard in self._entering.items() if shard == index)
-
-    def is_leaving(self, service: tuple[str, str]) -> bool:
-        """Whether a Gateway that ``service`` has left may list it still."""
-        return service in self._former
-
-    def written(self, index: int) -> list[tuple[str, str]]:
-        """Take note that Gateway ``index`` lists its members and nothing else; return what it listed before, sorted."""
-        left = sorted(service for service, shard in self._former.items() if shard == index)
-        for service in left:
-            del self._former[service]
-        for service in self.entering(index):
-            del self._entering[service]
-        return left
+    def left(self, index: int) -> None:
+        """Take note that Gateway ``index`` lists its members and nothing else any more."""
+        self._former = {service: shard for service, shard in self._former.items() if shard != index}
 
     def shard_of(self, service: tuple[str, str]) -> int | None:
         """Return the shard of ``service`` where it has one."""

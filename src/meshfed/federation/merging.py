@@ -133,15 +133,16 @@ def _agreeing(host: str, first: Candidate, candidate: Candidate) -> Candidate | 
     lacking = _shape(first.offer.ports) - _shape(candidate.offer.ports)
     if lacking:
         numbers = ", ".join(str(number) for number, _ in sorted(lacking))
+        here, there = _shown(first.offer.ports), _shown(candidate.offer.ports)
         return _refused(
             Reason.PORT_CONFLICT,
-            f"RemoteMesh {candidate.remote.name} offers {host} with ports {_shown(candidate.offer.ports)}, and "
-            f"RemoteMesh {first.remote.name}, which comes first, with {_shown(first.offer.ports)}; Istio would send it "
-            f"calls on port {numbers} all the same: make them agree, or have rules of both RemoteMeshes import only "
-            "`ports` that agree",
+            f"{host} is imported from RemoteMesh {first.remote.name}, which comes first, with ports {here}; RemoteMesh "
+            f"{candidate.remote.name} would serve {there}, and Istio would send it calls on port {numbers} all the "
+            "same: make them agree, or have rules of both RemoteMeshes import only `ports` that agree"
+            f"{without(candidate.left_out)}",
         )
     agreed = _shape(first.offer.ports)
-    why = f"not offered by RemoteMesh {first.remote.name}, which comes first"
+    why = f"not imported from RemoteMesh {first.remote.name}, which comes first"
     return candidate.without(
         host,
         [

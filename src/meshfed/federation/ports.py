@@ -7,7 +7,7 @@ first rule that exports or imports then decides, with its `ports` about which of
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
@@ -17,6 +17,7 @@ from meshfed.model.offers import Port
 from meshfed.model.reasons import Decision, Reason
 
 R = TypeVar("R", ExportRule, ImportRule)
+_NAMED: Final = 20
 
 
 class LeftOut(msgspec.Struct, frozen=True):
@@ -72,15 +73,19 @@ def is_among(choice: Iterable[int | str], port: Port) -> bool:
 
 
 def without(left_out: Sequence[LeftOut]) -> str:
-    """Return which ports are left out, and why, in words that end a sentence; empty where none is."""
+    """Return which ports are left out, and why, in words that end a sentence; empty where none is.
+
+    Only the first of many are named: a Service may have thousands of ports, and a condition has 32 KB.
+    """
     if not left_out:
         return ""
-    told = dict.fromkeys(one.why for one in left_out)
-    parts = [f"{shown(one.port for one in left_out if one.why == why)} ({why})" for why in told]
-    return f"; left out: port {', '.join(parts)}"
+    named, more = left_out[:_NAMED], len(left_out) - _NAMED
+    told = dict.fromkeys(one.why for one in named)
+    parts = [f"{_shown(one.port for one in named if one.why == why)} ({why})" for why in told]
+    return f"; left out: port {', '.join(parts)}" + (f" and {more} more" if more > 0 else "")
 
 
-def shown(ports: Iterable[Port]) -> str:
+def _shown(ports: Iterable[Port]) -> str:
     """Return the numbers of ports with their names."""
     return ", ".join(f"{port.number} {port.name}".strip() for port in ports)
 

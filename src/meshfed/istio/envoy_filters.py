@@ -9,6 +9,7 @@ has a filter chain of its own, and what is not listed is closed, whatever ports 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from meshfed.istio.metadata import NETWORKING_ALPHA, Manifest, manifest
@@ -28,39 +29,48 @@ def passthrough_filter(mesh: LocalMesh, host: ServiceHost, port: int) -> Manifes
     """Add the router SNI of one exported port to the gateway's filter chain for it.
 
     ``None`` where this mesh is not behind a router, or the SNI cannot be served. MERGE appends to ``server_names``,
-    so the chain goes on answering to Istio's own SNI. The listener is matched by port and not by its name, which
-    starts with ``0.0.0.0`` or ``[::]`` depending on the cluster.
+    so the chain goes on answering to Istio's own SNI. That SNI alone says which chain is meant, wherever the gateway's
+    pods listen.
     """
     router = _router_sni(mesh, host, port)
     if router is None:
         return None
-    match = {"portNumber": mesh.gateway_port, "filterChain": {"sni": istio_sni(host.fqdn, port)}}
+    match = {"filterChain": {"sni": istio_sni(host.fqdn, port)}}
     change = {"operation": "MERGE", "value": {"filter_chain_match": {"server_names": [router]}}}
-    return _filter(mesh, filter_name(host, port), match, change)
+    return _filter(mesh, filter_name(host, port), [match], change)
 
 
-def port_filter(mesh: LocalMesh, host: ServiceHost, port: int, *, listening: int) -> Manifest:
+def port_filter(mesh: LocalMesh, host: ServiceHost, port: int, *, listening: Iterable[int]) -> Manifest:
     """Add a filter chain for one exported port of a host that is in no Gateway, as istiod makes them for those.
 
-    ``listening`` is the port on which the gateway's pods listen. The cluster is there for every Service that the
-    gateway sees, and has only endpoints that speak mTLS (istiod's ``buildOutboundSniDnatClusters``).
+    ``listening`` are the ports on which the gateway's pods may listen: a listener is matched by port and not by its
+    name, which starts with ``0.0.0.0`` or ``[::]`` depending on the cluster. The chain's cluster is there for every
+    Service that the gateway sees, and has only endpoints that speak mTLS (istiod's ``buildOutboundSniDnatClusters``).
+
+    istiod's chains state no ``transport_protocol``. So a Gateway may list the host as well, ours or anybody's, or one
+    with a wildcard: to Envoy these are two chains, and ours, which says more, comes first. Of two that match alike it
+    would refuse the whole listener (``FilterChainManagerImpl``).
     """
     sni, router = istio_sni(host.fqdn, port), _router_sni(mesh, host, port)
     names = [sni] if router is None else [sni, router]
     proxy = {"@type": _TCP_PROXY, "stat_prefix": sni, "cluster": sni}
     chain = {
-        "filter_chain_match": {"server_names": names, "application_protocols": list(_MTLS)},
+        "filter_chain_match": {
+            "server_names": names,
+            "transport_protocol": "tls",
+            "application_protocols": list(_MTLS),
+        },
         "filters": [{"name": "envoy.filters.network.tcp_proxy", "typed_config": proxy}],
     }
-    return _filter(mesh, filter_name(host, port), {"portNumber": listening}, {"operation": "ADD", "value": chain})
+    listeners = [{"portNumber": number} for number in sorted(listening)]
+    return _filter(mesh, filter_name(host, port), listeners, {"operation": "ADD", "value": chain})
 
 
 def _router_sni(mesh: LocalMesh, host: ServiceHost, port: int) -> str | None:
     return router_sni(host, port) if mesh.ingress_type is IngressType.OPENSHIFT_ROUTER else None
 
 
-def _filter(mesh: LocalMesh, name: str, listener: dict[str, Any], patch: dict[str, Any]) -> Manifest:
-    change = {"applyTo": "FILTER_CHAIN", "match": {"context": "GATEWAY", "listener": listener}, "patch": patch}
+def _filter(mesh: LocalMesh, name: str, listeners: Iterable[dict[str, Any]], patch: dict[str, Any]) -> Manifest:
     return manifest(
         mesh,
         api_version=NETWORKING_ALPHA,
@@ -69,6 +79,9 @@ def _filter(mesh: LocalMesh, name: str, listener: dict[str, Any], patch: dict[st
         namespace=mesh.control_plane_namespace,
         spec={
             "workloadSelector": {"labels": dict(sorted(mesh.gateway_selector.items()))},
-            "configPatches": [change],
+            "configPatches": [
+                {"applyTo": "FILTER_CHAIN", "match": {"context": "GATEWAY", "listener": listener}, "patch": patch}
+                for listener in listeners
+            ],
         },
     )

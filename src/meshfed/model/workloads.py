@@ -12,7 +12,7 @@ class Workload(msgspec.Struct, frozen=True, weakref=True):
 
     ``labels`` are sorted. ``account`` is its service account, empty where none is stated. ``in_mesh``: whether it takes
     Istio's mTLS, so that a gateway can reach it by SNI. ``ready``: whether it takes requests. ``ports`` are those that
-    have names, sorted, of what is in the mesh. ``is_entry``: whether it is a WorkloadEntry.
+    have names, sorted. ``is_entry``: whether it is a WorkloadEntry.
     """
 
     labels: tuple[tuple[str, str], ...] = ()

@@ -30,8 +30,8 @@ class Claim(msgspec.Struct, frozen=True):
     """Whether nothing that is behind it has a sidecar, so that the gateway reaches nobody."""
     hidden: str = ""
     """What keeps it from the gateway's proxies, in words; empty where nothing does."""
-    gateway_port: int = 0
-    """Where no Gateway lists it, the port that the gateway listens on."""
+    listening: tuple[int, ...] = ()
+    """Where no Gateway lists it, the ports on which the gateway's pods may listen."""
 
     @property
     def flaws(self) -> tuple[Reason, ...]:
@@ -64,7 +64,7 @@ def shown(place: Place, decided: Known[Claim | Decision]) -> str:
     alias = f"as {offer.host}" if offer.sni_host else ""
     only = f"to {listed(sorted(audience))} only" if audience is not None else ""
     gone = decided.exported.left_out
-    less = f"without port {listed([str(one.port.number) for one in gone])}" if gone else ""
+    less = f"without port {listed([*map(str, sorted(one.port.number for one in gone))])}" if gone else ""
     remarks = ", ".join(filter(None, (alias, only, less)))
     return f"{name} ({remarks})" if remarks else name
 

@@ -46,7 +46,7 @@ class Exports:
         serving: Derived[Place, Serving],
         mutual_tls: MutualTLS,
         gateways: Derived[str, frozenset[str]],
-        listening: Derived[str, int],
+        listening: Derived[str, tuple[int, ...]],
     ) -> None:
         self._mark = mark
         self._meshes = inputs.meshes
@@ -122,7 +122,10 @@ class Exports:
         )
         if isinstance(exported, Decision):
             return exported
-        plaintext = self._mutual_tls.off_at(context, mesh, place)
+        numbers = {port.number for port in exported.offer.ports}
+        off = self._mutual_tls.off_at(context, mesh, place)
+        # Of a port that no rule exports, nobody minds that it is in plaintext.
+        plaintext = {number: stated for number, stated in off.items() if number in numbers}
         ports = tuple(port for port in exported.offer.ports if port.number not in plaintext)
         if not ports:
             return _unreachable(place, plaintext)
@@ -141,7 +144,7 @@ class Exports:
             plaintext=plaintext,
             no_sidecar=serving.outside and not serving.in_mesh,
             hidden=self._hidden_by(context, mesh, service),
-            gateway_port=context.get(self._listening, THIS) or mesh.gateway_port if exported.by_port else 0,
+            listening=context.get(self._listening, THIS) or () if exported.by_port else (),
         )
 
     def _hidden_by(self, context: Context, mesh: LocalMesh, service: Service) -> str:
@@ -228,25 +231,11 @@ class Exports:
         exported = decided.exported
         self._list(place, exported)
         return Outputs(
-            objects=tuple(self._beside_gateway(self._mesh, decided, in_gateway=self._shards.is_leaving(place))),
+            objects=tuple(_beside_gateway(self._mesh, decided)),
             export=Published(offer=exported.offer, audience=exported.audience),
             export_decision=described(decided),
             statuses=statuses,
         )
-
-    @staticmethod
-    def _beside_gateway(mesh: LocalMesh, claim: Claim, *, in_gateway: bool) -> Iterator[istio.Manifest]:
-        """Yield what an export needs beside a Gateway; ``in_gateway``: one lists it, though it is exported by port."""
-        service, by_port = claim.exported.service, claim.exported.by_port
-        router = mesh.ingress_type is IngressType.OPENSHIFT_ROUTER
-        for port in claim.exported.offer.ports if by_port or router else ():
-            # Never both: with two filter chains for one SNI, the gateway would refuse all of its listener.
-            if by_port and not in_gateway:
-                yield istio.port_filter(mesh, service, port.number, listening=claim.gateway_port)
-            elif not by_port and (filter_ := istio.passthrough_filter(mesh, service, port.number)) is not None:
-                yield filter_
-            if (route := istio.route(mesh, service, port.number)) is not None:
-                yield route
 
     def _list(self, place: Place, exported: Exported | None) -> None:
         """Have a Gateway list a Service that is exported with whatever ports it has, and no Gateway any other."""
@@ -256,7 +245,7 @@ class Exports:
             if shard is not None:
                 self._moved(shard)
         elif self._shards.shard_of(place) is None:
-            self._moved(self._shards.assign(place, by_port=place in self._by_port))
+            self._moved(self._shards.assign(place))
         if by_port:
             self._by_port.add(place)
         else:
@@ -273,20 +262,12 @@ class Exports:
             return Outputs()
         return Outputs(
             objects=(istio.gateway(self._mesh, index, hosts),),
-            after=frozenset(
-                {
-                    *(GatewayKey(former) for former in self._shards.former(index)),
-                    # Whose ports had filter chains of their own gives those up first.
-                    *(ExportKey(*place) for place in self._shards.entering(index)),
-                }
-            ),
+            after=frozenset(GatewayKey(former) for former in self._shards.former(index)),
         )
 
     def gateway_in_place(self, index: int) -> None:
         """Take note that one of the Gateways is in the cluster as `gateway` says, or gone where that says nothing."""
-        for place in self._shards.written(index):
-            if place in self._by_port:
-                self._mark(ExportKey(*place))
+        self._shards.left(index)
 
     def discovery_objects(self) -> tuple[istio.Manifest, ...]:
         """Return what the router in front of this mesh needs for the discovery service."""
@@ -351,6 +332,19 @@ class Exports:
     def indexes(self) -> list[int]:
         """Return the numbers of the Gateways there are; the first is always there."""
         return sorted({0, *self._shards.indexes()})
+
+
+def _beside_gateway(mesh: LocalMesh, claim: Claim) -> Iterator[istio.Manifest]:
+    """Yield what an export needs beside a Gateway."""
+    service, by_port = claim.exported.service, claim.exported.by_port
+    router = mesh.ingress_type is IngressType.OPENSHIFT_ROUTER
+    for port in claim.exported.offer.ports if by_port or router else ():
+        if by_port:
+            yield istio.port_filter(mesh, service, port.number, listening=claim.listening)
+        elif (filter_ := istio.passthrough_filter(mesh, service, port.number)) is not None:
+            yield filter_
+        if (route := istio.route(mesh, service, port.number)) is not None:
+            yield route
 
 
 def _unreachable(place: Place, plaintext: Mapping[int, str]) -> Decision:

@@ -6,7 +6,7 @@ way that cannot be seen from here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from meshfed.api.core import Service
@@ -14,10 +14,11 @@ from meshfed.derive import Context, Derived, Graph, Index, Unknown
 from meshfed.istio.names import INGRESS_GATEWAY
 from meshfed.model.meshes import IngressType, LocalMesh
 from meshfed.model.reasons import Condition, ConditionStatus, ConditionType, Reason
+from meshfed.model.workloads import Workload
 from meshfed.plan.inputs import ClusterInputs, Sort
 from meshfed.plan.local_services import Local, LocalServices
 from meshfed.plan.values import THIS, Place
-from meshfed.plan.workloads import labelled
+from meshfed.plan.workloads import labelled, port_of
 
 PORTS: Final = {IngressType.ISTIO: 2000, IngressType.OPENSHIFT_ROUTER: 1000}
 """Exported ports beyond which a gateway needs hundreds of MB, and seconds for each change; EnvoyFilters cost as much
@@ -33,7 +34,9 @@ class Ingress:
         self._locals = locals_
         self._fronts = Index(graph, "Services in front of", locals_.services, _front, perhaps=lambda _: ())
         self.namespaces = Derived[str, frozenset[str]](graph, "where the gateway is", self._namespaces, keys=[THIS])
-        self.listening = Derived[str, int](graph, "the port that the gateway listens on", self._listening, keys=[THIS])
+        self.listening = Derived[str, tuple[int, ...]](
+            graph, "the ports that the gateway may listen on", self._listening, keys=[THIS]
+        )
         self._trouble = Derived[str, Condition](graph, "what is wrong with the gateway", self._look, keys=[THIS])
 
     def _pods(self, context: Context, mesh: LocalMesh) -> frozenset[Sort]:
@@ -48,23 +51,34 @@ class Ingress:
         pods = frozenset(namespace for namespace, _ in self._pods(context, mesh))
         return pods or frozenset(namespace for namespace, _ in context.members(self._fronts, THIS)) or None
 
-    def _listening(self, context: Context, _this: str) -> int | None:
-        """Return the port of the gateway's pods to which the oldest Service that has the gateway's port leads it.
+    def _listening(self, context: Context, _this: str) -> tuple[int, ...] | None:
+        """Return the ports on which pods of the gateway may listen, sorted.
 
-        The gateway listens there, and on the port itself where there is no such Service (istiod's ``resolvePorts``).
-        Which number a name stands for is not known here.
+        A pod listens where a Service leads the gateway's port, and on that port itself where none does (istiod's
+        ``resolvePorts``). Of several Services istiod takes one in no order (``GetProxyServiceTargets``).
         """
         mesh = context.get(self._inputs.meshes, THIS)
         if mesh is None:
             return None
-        leading = [
-            (service.metadata.creation_timestamp, place, port.target_port)
-            for place, service in self._in_front(context, self._pods(context, mesh)).items()
-            for port in service.spec.ports
-            if port.port == mesh.gateway_port and port.protocol == "TCP"
+        selecting = [
+            (pod, context.members(self._locals.selecting, labelled(namespace, pod.labels)))
+            for namespace, pod in self._pods(context, mesh)
         ]
-        target = min(leading, key=lambda one: one[:2])[2] if leading else None
-        return target if isinstance(target, int) and target else mesh.gateway_port
+        found: set[int] = set()
+        for pod, places in selecting or [(Workload(), context.members(self._fronts, THIS))]:
+            found |= self._led_to(context, mesh, pod, places)
+        return tuple(sorted(found))
+
+    def _led_to(self, context: Context, mesh: LocalMesh, pod: Workload, places: Iterable[Place]) -> set[int]:
+        """Return the ports of a pod to which Services lead the gateway's port."""
+        services = [context.get(self._locals.services, place) for place in places]
+        numbers = {
+            port_of(pod, port)
+            for local in services
+            for port in (local.service.ports if local is not None else ())
+            if port.number == mesh.gateway_port
+        }
+        return {number for number in numbers if number} or {mesh.gateway_port}
 
     def _in_front(self, context: Context, pods: frozenset[Sort]) -> dict[Place, Service]:
         """Return the Services in front of the gateway."""

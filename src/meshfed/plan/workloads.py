@@ -106,7 +106,7 @@ def _workload(
             account=account,
             in_mesh=in_mesh,
             ready=ready,
-            ports=tuple(sorted(ports.items())) if in_mesh else (),
+            ports=tuple(sorted(ports.items())),
             is_entry=is_entry,
         )
     )

@@ -300,6 +300,19 @@ def test_an_envoy_filter_adds_a_chain_for_a_host_that_no_gateway_names() -> None
     assert sni(9090, RATINGS_HOST) not in {each["name"] for each in config.clusters}
 
 
+def test_a_chain_that_states_its_transport_may_stand_beside_the_one_of_a_gateway(tmp_path: Path) -> None:
+    """To Envoy they are two, and the one that says more comes first; without, it refuses the whole listener."""
+    cluster = sni(9080, RATINGS_HOST)
+    added = added_chain(cluster, cluster)
+    match = added["spec"]["configPatches"][0]["patch"]["value"]["filter_chain_match"]
+    match["application_protocols"] = ["istio", "istio-peer-exchange", "istio-http/1.0", "istio-http/1.1", "istio-h2"]
+    objects = {**BASE, "Gateway": [gateway("g", RATINGS_HOST)], "EnvoyFilter": [added]}
+    with pytest.raises(AssertionError, match="overlapping matching rules"):
+        validate(translate(SETTINGS, objects, PROXY, FILES), tmp_path)
+    match["transport_protocol"] = "tls"
+    validate(translate(SETTINGS, objects, PROXY, FILES), tmp_path)
+
+
 def test_a_chain_that_is_added_and_leads_to_nothing_ends_every_call() -> None:
     objects = {**BASE, "Gateway": [gateway("g", DETAILS_HOST)], "EnvoyFilter": [added_chain("nowhere", "a")]}
     chain = translate(SETTINGS, objects, PROXY, FILES).listeners[0]["filter_chains"][1]

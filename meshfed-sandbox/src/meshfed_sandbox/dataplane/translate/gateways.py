@@ -65,7 +65,8 @@ def gateway(view: View) -> ProxyConfig:
         for chain in added:
             match, leads_to = chain.filter_chain_match, chain.filters[0].typed_config.cluster
             proxied = tcp_proxy(leads_to if leads_to in found else clusters.BLACK_HOLE, log)
-            chains.append(_chain(leads_to, match.server_names, match.application_protocols, proxied))
+            transport = {"transport_protocol": match.transport_protocol} if match.transport_protocol else {}
+            chains.append(_chain(leads_to, match.server_names, match.application_protocols, proxied, **transport))
         listeners.append(
             typed(
                 "envoy.config.listener.v3.Listener",
@@ -148,10 +149,12 @@ def _reached(mesh: Mesh, proxy: ProxyIdentity, hosts: tuple[str, ...]) -> list[t
     return sorted(found, key=lambda each: (each[0].host, each[1].number))
 
 
-def _chain(name: str, server_names: list[str], protocols: list[str], leads_to: JSONObject) -> JSONObject:
+def _chain(
+    name: str, server_names: list[str], protocols: list[str], leads_to: JSONObject, **transport: str
+) -> JSONObject:
     return {
         "name": name,
-        "filter_chain_match": {"server_names": server_names, "application_protocols": protocols},
+        "filter_chain_match": {"server_names": server_names, **transport, "application_protocols": protocols},
         "filters": [leads_to],
     }
 

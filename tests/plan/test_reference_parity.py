@@ -149,10 +149,10 @@ def _peer_authentication(spec: dict[str, Any]) -> None:
 
 
 def _envoy_filter(spec: dict[str, Any]) -> None:
-    """A listener's name differs on IPv6 and where the Service's port is not the pod's; its port number holds."""
+    """A listener's name differs on IPv6 and where the Service's port is not the pod's; its chain's SNI says enough."""
     match = spec["configPatches"][0]["match"]
     match["context"] = "GATEWAY"
-    match["listener"]["portNumber"] = int(match["listener"].pop("name").removeprefix("0.0.0.0_"))
+    del match["listener"]["name"]
 
 
 def _route(spec: dict[str, Any]) -> None:

@@ -60,13 +60,13 @@ class Ingress:
         mesh = context.get(self._inputs.meshes, THIS)
         if mesh is None:
             return None
-        selecting = [
+        selecting: list[tuple[Workload, Iterable[Place]]] = [
             (pod, context.members(self._locals.selecting, labelled(namespace, pod.labels)))
             for namespace, pod in self._pods(context, mesh)
         ]
-        found: set[int] = set()
-        for pod, places in selecting or [(Workload(), context.members(self._fronts, THIS))]:
-            found |= self._led_to(context, mesh, pod, places)
+        if not selecting:
+            selecting = [(Workload(), context.members(self._fronts, THIS))]
+        found = {number for pod, places in selecting for number in self._led_to(context, mesh, pod, places)}
         return tuple(sorted(found))
 
     def _led_to(self, context: Context, mesh: LocalMesh, pod: Workload, places: Iterable[Place]) -> set[int]:

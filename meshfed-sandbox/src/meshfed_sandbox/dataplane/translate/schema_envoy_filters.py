@@ -34,7 +34,7 @@ class ServerNames(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """What a patch says of a filter chain's match; the protocols only of a chain that it adds."""
 
     server_names: list[str]
-    transport_protocol: Literal["", "tls"] = ""
+    transport_protocol: Literal["tls"] | None = None
     application_protocols: list[str] = []
 
 

@@ -213,7 +213,6 @@ EQUIVALENT: Final[Mapping[str, str]] = {
     "west WorkloadEntry * labels.security.istio.io/tlsMode renamed": "who has a service account is taken to speak mTLS",
     "west WorkloadEntry * labels.security.istio.io/tlsMode removed": "who has a service account is taken to speak mTLS",
     "* EnvoyFilter * configPatches[0].match.context removed": "what it is for is said by the pods and the SNI as well",
-    "* EnvoyFilter * configPatches[0].match.listener.portNumber removed": "the gateway has one port",
     "* EnvoyFilter * workloadSelector.labels.app removed": _ONE_GATEWAY,
     "* Route * to.kind removed": _DEFAULT,
     "* Route * to.weight removed": _DEFAULT,

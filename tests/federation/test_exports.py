@@ -293,7 +293,14 @@ def test_rules_are_for_ports(
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ([export(ports=["none"])], "matches none of the 1 export rules"),
+        (
+            [export(ports=["none"])],
+            "matches none of the 1 export rules with port 8080 http, 9000 grpc, 9464 metrics",
+        ),
+        (
+            [deny(ports=["http"]), deny(names=["b"]), export(ports=["none"])],
+            "the 3 export rules with port 9000 grpc, 9464 metrics; left out: port 8080 http (export rule 1 denies",
+        ),
         ([deny(ports=["*"]), export()], "is denied by export rule 1"),
         ([deny(ports=["http", "grpc"]), deny(ports=[9464]), export()], "is denied by export rule 2"),
     ],

@@ -207,7 +207,10 @@ def test_rules_are_for_ports(rules: list[dict[str, Any]], taken: list[int], why:
 @pytest.mark.parametrize(
     ("rules", "says"),
     [
-        ([allow(ports=["nothing"])], "matches none of the 1 import rules"),
+        (
+            [allow(ports=["nothing"])],
+            "matches none of the 1 import rules of RemoteMesh west with port 9",
+        ),
         ([deny(ports=["http", "grpc"]), deny(ports=["metrics"]), allow()], "is denied by import rule 2"),
         ([deny(ports=["http"]), deny(), allow()], "is denied by import rule 2"),
     ],

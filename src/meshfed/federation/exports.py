@@ -13,7 +13,7 @@ import msgspec
 
 from meshfed.api.core import Service, ServicePort
 from meshfed.api.v1alpha1 import Export, ExportRule
-from meshfed.federation.ports import LeftOut, Ruled, ruled
+from meshfed.federation.ports import LeftOut, Ruled, ruled, unmatched
 from meshfed.federation.protection import (
     is_api_server,
     is_discovery_service,
@@ -135,7 +135,8 @@ def _chosen(
     if export.service_exports and has_service_export:
         return chosen
     if export.rules and rule is None:
-        return _refused(Reason.DENIED_BY_RULE, f"{shown} matches none of the {len(export.rules)} export rules")
+        message = f"{shown} matches none of the {len(export.rules)} export rules{unmatched(chosen)}"
+        return _refused(Reason.DENIED_BY_RULE, message)
     if export.service_selectors is not None and not export.service_selectors.matches(meta.labels):
         return _refused(Reason.NOT_SELECTED, f"{shown} does not match `export.serviceSelectors`")
     if export.namespace_selectors is not None and not export.namespace_selectors.matches(namespace_labels):

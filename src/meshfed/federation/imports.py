@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from meshfed.api.v1alpha1 import FederatedServiceSpec, ImportPolicy, ImportRule
-from meshfed.federation.ports import LeftOut, ruled
+from meshfed.federation.ports import LeftOut, ruled, unmatched
 from meshfed.federation.protection import (
     is_api_server,
     is_discovery_service,
@@ -77,7 +77,8 @@ def judge(mesh: LocalMesh, remote: Remote, rules: ImportPolicy | None, offer: Of
     if rules.rules and rule is None:
         return _no(
             Reason.DENIED_BY_RULE,
-            f"{offer.host} matches none of the {len(rules.rules)} import rules of RemoteMesh {remote.name}",
+            f"{offer.host} matches none of the {len(rules.rules)} import rules of RemoteMesh {remote.name}"
+            f"{unmatched(chosen)}",
         )
     named = _imported_host(remote, rule, service, offer)
     if isinstance(named, Decision):

@@ -85,6 +85,13 @@ def without(left_out: Sequence[LeftOut]) -> str:
     return f"; left out: port {', '.join(parts)}" + (f" and {more} more" if more > 0 else "")
 
 
+def unmatched(asked: Ruled[R]) -> str:
+    """Return what goes on from "matches none of the rules", where its ports are the reason; else nothing."""
+    if not asked.by_port:
+        return ""
+    return f" with port {_shown(asked.ports[:_NAMED])}{without(asked.left_out)}" if asked.ports else ""
+
+
 def _shown(ports: Iterable[Port]) -> str:
     """Return the numbers of ports with their names."""
     return ", ".join(f"{port.number} {port.name}".strip() for port in ports)

@@ -85,9 +85,9 @@ async def test_ports_that_disagree_are_refused_and_disturb_nothing() -> None:
             if condition["type"] == "Accepted"
         )
         assert message == (
-            f"{RATINGS} is imported from RemoteMesh west, which comes first, with ports 9080/HTTP; RemoteMesh north would "
-            "serve 7000/GRPC, and Istio would send it calls on port 9080 all the same: make them agree, or have rules of "
-            "both RemoteMeshes import only `ports` that agree"
+            f"{RATINGS} is imported from RemoteMesh west, which comes first, with ports 9080/HTTP; RemoteMesh north "
+            "would serve 7000/GRPC, and Istio would send it calls on port 9080 all the same: make them agree, or have "
+            "rules of both RemoteMeshes import only `ports` that agree"
         )
 
         north.offer(offer("ratings", ports=(Port(number=9080, name="web", protocol="HTTP"),)))

@@ -15,6 +15,8 @@ from meshfed_sandbox.demo.screen import Screen
 from meshfed_sandbox.demo.stage import Stage
 
 QUIET: Final = 3.0
+WINDOWS: Final = 10
+"""How often it may still be about what came before: a way that is proven anew after a restart is written down."""
 """Seconds in which a steady state must write nothing."""
 
 DETAILS, RATINGS, REVIEWS, PRODUCTPAGE = map(host, ("details", "ratings", "reviews", "productpage"))
@@ -170,13 +172,15 @@ class Play:
         )
 
     async def quiet(self) -> None:
-        """Count writes and pushes over a few seconds of nothing."""
+        """Count writes and pushes over a few seconds of nothing, once what came before has come to rest."""
         counters = ("meshfed_kube_writes_total", "meshfed_fds_pushes_total")
-        await asyncio.sleep(1)
         controllers = [actor.controller for actor in (self._east, self._west)]
-        before = [await controller.metric(name) for controller in controllers for name in counters]
-        await asyncio.sleep(QUIET)
-        after = [await controller.metric(name) for controller in controllers for name in counters]
+        for _ in range(WINDOWS):
+            before = [await controller.metric(name) for controller in controllers for name in counters]
+            await asyncio.sleep(QUIET)
+            after = [await controller.metric(name) for controller in controllers for name in counters]
+            if before == after:
+                break
         self._check(f"no API write and no push in {QUIET:.0f} s, by the controllers' own counters", before == after)
 
     # --- what the acts are made of

@@ -5,7 +5,7 @@ Each is known by its apiVersion and kind. Of one that comes twice, the last coun
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from meshfed.api.core import EndpointSlice, Namespace, Pod, Service
@@ -49,8 +49,18 @@ def namespace_of_mesh(documents: Sequence[tuple[str, Document]]) -> str:
     return str(next(iter(found), DEFAULT_NAMESPACE))
 
 
-def read_documents(documents: Sequence[tuple[str, Document]], namespace: str, mesh_config_map: str) -> PlanInputs:
-    """Return the objects that the controller of ``namespace`` would look at; of one that comes twice, the last."""
+def read_documents(
+    documents: Iterable[tuple[str, Document]],
+    namespace: str,
+    mesh_config_map: str,
+    *,
+    invalid: Callable[[InvalidInput], None] | None = None,
+) -> PlanInputs:
+    """Return the objects that the controller of ``namespace`` would look at; of one that comes twice, the last.
+
+    Each comes with where it is from. Of one that cannot be used ``invalid`` is told, and it is left out; without
+    ``invalid``, ``InvalidInput`` is raised.
+    """
     of_all = {Service, Pod, EndpointSlice}
     found: dict[type[Any], dict[tuple[str, str], Any]] = {
         kind: {} for kind in (MeshFederation, RemoteMesh, FederatedService, Namespace, *of_all)
@@ -65,7 +75,13 @@ def read_documents(documents: Sequence[tuple[str, Document]], namespace: str, me
             continue
         place = "" if kind is Namespace else "default" if kind in of_all else namespace
         given = document | {"metadata": {"namespace": place} | meta} if meta and place else document
-        decoded: Any = decode_object(given, kind, source=source)
+        try:
+            decoded: Any = decode_object(given, kind, source=source)
+        except InvalidInput as error:
+            if invalid is None:
+                raise
+            invalid(error)
+            continue
         if place != namespace or kind in of_all or decoded.metadata.namespace == namespace:
             found[kind][decoded.metadata.namespace, decoded.metadata.name] = decoded
     others.workloads |= {("Pod", *place): of_pod(pod) for place, pod in found[Pod].items()}

@@ -15,9 +15,9 @@ from meshfed_sandbox.demo.screen import Screen
 from meshfed_sandbox.demo.stage import Stage
 
 QUIET: Final = 3.0
-WINDOWS: Final = 10
-"""How often it may still be about what came before: a way that is proven anew after a restart is written down."""
 """Seconds in which a steady state must write nothing."""
+WINDOWS: Final = 10
+"""In how many it has to be quiet once: a way that is proven anew after a restart, say, is written down first."""
 
 DETAILS, RATINGS, REVIEWS, PRODUCTPAGE = map(host, ("details", "ratings", "reviews", "productpage"))
 
@@ -175,13 +175,15 @@ class Play:
         """Count writes and pushes over a few seconds of nothing, once what came before has come to rest."""
         counters = ("meshfed_kube_writes_total", "meshfed_fds_pushes_total")
         controllers = [actor.controller for actor in (self._east, self._west)]
+        quiet = False
         for _ in range(WINDOWS):
             before = [await controller.metric(name) for controller in controllers for name in counters]
             await asyncio.sleep(QUIET)
             after = [await controller.metric(name) for controller in controllers for name in counters]
-            if before == after:
+            quiet = before == after
+            if quiet:
                 break
-        self._check(f"no API write and no push in {QUIET:.0f} s, by the controllers' own counters", before == after)
+        self._check(f"no API write and no push in {QUIET:.0f} s, by the controllers' own counters", quiet)
 
     # --- what the acts are made of
 

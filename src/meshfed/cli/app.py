@@ -22,6 +22,10 @@ _CANNOT_WRITE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errn
 
 COMMANDS: Final = {
     "controller": "meshfed.cli.controller:controller",
+    "status": "meshfed.cli.status:status",
+    "exports": "meshfed.cli.lists:exports",
+    "imports": "meshfed.cli.lists:imports",
+    "remotes": "meshfed.cli.lists:remotes",
     "plan": "meshfed.cli.plan:plan",
     "fds": "meshfed.cli.fds:app",
     "crds": "meshfed.cli.crds:app",

@@ -1,0 +1,244 @@
+"""Where commands look: which clusters, or files, and what they hold."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
+
+from cyclopts import Parameter
+
+from meshfed.cli.exits import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from meshfed.kube import Client, ClusterConfig, Resource, ServedAPIs
+    from meshfed.views.snapshot import Document, Snapshot
+
+_DEFAULT_NAMESPACE: Final = "istio-system"
+_FEDERATION: Final = "federation.openshift-service-mesh.io"
+_NETWORKING: Final = "networking.istio.io"
+
+
+class Wanted(NamedTuple):
+    """A kind whose objects are looked at: of the installation's namespace, or of the whole cluster.
+
+    ``optional``: a cluster may well not serve it.
+    """
+
+    group: str
+    kind: str
+    everywhere: bool = False
+    selector: str | None = None
+    optional: bool = False
+
+
+OURS: Final = (
+    Wanted(_FEDERATION, "MeshFederation"),
+    Wanted(_FEDERATION, "RemoteMesh"),
+    Wanted(_FEDERATION, "FederatedService"),
+)
+"""What says how an installation stands."""
+LEASES: Final = Wanted("coordination.k8s.io", "Lease")
+"""What says who controls it."""
+SURROUNDINGS: Final = (
+    Wanted("", "Namespace", everywhere=True),
+    Wanted("", "Service", everywhere=True),
+    Wanted("", "Pod", everywhere=True),
+    Wanted("discovery.k8s.io", "EndpointSlice", everywhere=True),
+    Wanted("multicluster.x-k8s.io", "ServiceExport", everywhere=True, optional=True),
+    Wanted(_NETWORKING, "Gateway", everywhere=True),
+    Wanted(_NETWORKING, "ServiceEntry", everywhere=True),
+    Wanted(_NETWORKING, "WorkloadEntry", everywhere=True),
+    Wanted(_NETWORKING, "DestinationRule", everywhere=True),
+    Wanted(_NETWORKING, "EnvoyFilter", everywhere=True),
+    Wanted("security.istio.io", "PeerAuthentication", everywhere=True),
+    Wanted("security.istio.io", "AuthorizationPolicy", everywhere=True),
+    Wanted("route.openshift.io", "Route", everywhere=True, optional=True),
+)
+"""What else decides what is exported and imported, or carries it."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Where:
+    """Which clusters to look at."""
+
+    kubeconfig: str | None = None
+    """The kubeconfig file. Without it: $KUBECONFIG, then the pod's service account, then ~/.kube/config."""
+    context: Annotated[tuple[str, ...], Parameter(negative="")] = ()
+    """The kubeconfig's context to use; may be given several times, to see several meshes side by side."""
+    namespace: Annotated[str | None, Parameter(name=["--namespace", "-n"])] = None
+    """The controller's namespace, where the MeshFederation and RemoteMeshes are. Without it, the one that has a
+    MeshFederation.
+    """
+    request_timeout: str = "20s"
+    """How long a cluster has to answer, such as 5s or 1m."""
+
+
+class Unreached(NamedTuple):
+    """A cluster of which nothing is known, and why, in words."""
+
+    source: str
+    why: str
+
+
+Seen = tuple[tuple["Snapshot", ...], tuple[Unreached, ...]]
+"""What was read, and what could not be reached."""
+
+
+def look(where: Where, wanted: Sequence[Wanted], *, mesh_config_map: str | None = None) -> Seen:
+    """Read ``wanted`` from every cluster, at the same time; one that does not answer blocks no other.
+
+    Raises ``BadInput`` where a kubeconfig cannot be used.
+    """
+    return asyncio.run(look_at(clusters(where), where, wanted, mesh_config_map=mesh_config_map))
+
+
+def clusters(where: Where) -> tuple[tuple[str, ClusterConfig], ...]:
+    """Return each cluster under the name that a person knows it by; raises ``BadInput``."""
+    from meshfed.kube import ConfigError, detect
+
+    repeated = next((one for one in where.context if where.context.count(one) > 1), None)
+    if repeated is not None:
+        raise BadInput(f"--context {repeated} is given twice")
+    try:
+        found = [(one, detect(environ=os.environ, path=where.kubeconfig, context=one)) for one in where.context]
+        if found:
+            return tuple(found)
+        config = detect(environ=os.environ, path=where.kubeconfig)
+    except ConfigError as error:
+        raise BadInput(str(error)) from error
+    return ((config.server, config),)
+
+
+async def look_at(
+    found: Sequence[tuple[str, ClusterConfig]],
+    where: Where,
+    wanted: Sequence[Wanted],
+    *,
+    mesh_config_map: str | None = None,
+) -> Seen:
+    """Read ``wanted`` from the clusters that were ``found``."""
+    from meshfed.cli.arguments import duration
+
+    seconds = duration("--request-timeout", where.request_timeout)
+    answers = await asyncio.gather(
+        *(
+            _one(
+                source,
+                config,
+                seconds,
+                lambda client, source=source: read(  # type: ignore[misc] # bound now
+                    client, source, where.namespace, wanted, mesh_config_map=mesh_config_map
+                ),
+            )
+            for source, config in found
+        )
+    )
+    return (
+        tuple(one for one in answers if not isinstance(one, Unreached)),
+        tuple(one for one in answers if isinstance(one, Unreached)),
+    )
+
+
+async def _one(
+    source: str, config: ClusterConfig, seconds: float, read_from: Callable[[Client], Awaitable[Snapshot]]
+) -> Snapshot | Unreached:
+    from meshfed.kube import Client, KubeError
+
+    try:
+        async with Client(config) as client, asyncio.timeout(seconds):
+            return await read_from(client)
+    except TimeoutError:
+        return Unreached(source, f"{config.server} did not answer in {seconds:g} s")
+    except KubeError as error:
+        return Unreached(source, str(error))
+
+
+async def read(
+    client: Client,
+    source: str,
+    namespace: str | None,
+    wanted: Sequence[Wanted],
+    *,
+    mesh_config_map: str | None = None,
+) -> Snapshot:
+    """Read ``wanted`` from one cluster. What may not be read is named in the snapshot; raises ``KubeError``."""
+    from meshfed.kube import discover
+    from meshfed.views.snapshot import Snapshot
+
+    served = await discover(client)
+    place = namespace or await _installed_in(client, served)
+    found = await asyncio.gather(*(_list(client, served, one, place) for one in wanted))
+    objects = [document for documents, _ in found for document in documents]
+    unread = {one.kind: why for one, (_, why) in zip(wanted, found, strict=True) if why}
+    if mesh_config_map is not None:
+        objects += await _config_maps(client, objects, mesh_config_map, unread)
+    return Snapshot(source, place, datetime.now(UTC), tuple(objects), unread)
+
+
+async def _installed_in(client: Client, served: ServedAPIs) -> str:
+    """Return the namespace that has a MeshFederation; raises ``BadInput`` where several have."""
+    from meshfed.kube import Forbidden
+
+    resource = served.find(_FEDERATION, "MeshFederation")
+    if resource is None:
+        return _DEFAULT_NAMESPACE
+    try:
+        found = sorted({one["metadata"]["namespace"] for one in await client.list(resource)})
+    except Forbidden:
+        return _DEFAULT_NAMESPACE
+    if len(found) > 1:
+        raise BadInput(f"there are MeshFederations in the namespaces {', '.join(found)}: choose one with --namespace")
+    return found[0] if found else _DEFAULT_NAMESPACE
+
+
+async def _list(
+    client: Client, served: ServedAPIs, wanted: Wanted, namespace: str
+) -> tuple[Sequence[Document], Literal[""] | str]:
+    """Return the objects of a kind; where they cannot be had, none, and why in words."""
+    from meshfed.kube import Forbidden, NotFound
+
+    resource = served.find(wanted.group, wanted.kind)
+    if resource is None:
+        group = f".{wanted.group}" if wanted.group else ""
+        return (), "" if wanted.optional else f"the cluster does not serve {wanted.kind}{group}"
+    place = None if wanted.everywhere else namespace
+    try:
+        return await client.list(resource, namespace=place, label_selector=wanted.selector), ""
+    except Forbidden:
+        return (), _forbidden(resource, place)
+    except NotFound:
+        return (), f"the cluster does not serve {resource} any more"
+
+
+def _forbidden(resource: Resource, namespace: str | None) -> str:
+    where = f"in namespace {namespace}" if namespace else "in all namespaces"
+    return f"you may not list {resource} {where}"
+
+
+async def _config_maps(
+    client: Client, objects: Sequence[Document], name: str, unread: dict[str, str]
+) -> list[Document]:
+    """Return the ConfigMaps of that name in the control plane namespaces of the MeshFederations among ``objects``."""
+    from meshfed.kube import Forbidden, NotFound, Resource
+
+    resource = Resource("", "v1", "configmaps", "ConfigMap")
+    places = {
+        one.get("spec", {}).get("controlPlaneNamespace") or _DEFAULT_NAMESPACE
+        for one in objects
+        if one.get("kind") == "MeshFederation"
+    }
+    found = []
+    for place in sorted(places):
+        try:
+            found.append(await client.get(resource, name, namespace=place))
+        except NotFound:
+            continue
+        except Forbidden:
+            unread["ConfigMap"] = f"you may not get configmap {place}/{name}"
+    return found

@@ -1,0 +1,289 @@
+"""``meshfed exports``, ``imports`` and ``remotes``: what is offered, what became of what others offer, who they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from meshfed.cli.clusters import OURS, SURROUNDINGS, Unreached, Where, look
+from meshfed.cli.exits import Exit, NotHeld
+from meshfed.cli.output import Column, How, Listing, follow, say, several
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from meshfed.model.offers import Port
+    from meshfed.views.exports import ExportView
+    from meshfed.views.imports import ImportView
+    from meshfed.views.remotes import RemoteView
+    from meshfed.views.snapshot import Snapshot
+
+
+def imports(
+    name: str = "",
+    /,
+    *,
+    remote: str | None = None,
+    problems: Annotated[bool, Parameter(show_default=False)] = False,
+    where: Where = Where(),  # noqa: B008 - immutable
+    how: How = How(),  # noqa: B008 - immutable
+) -> int:
+    """List what remote meshes offer, and what became of each offer here; the worst first.
+
+    Exit codes: 0 listed, be it nothing, 1 nothing has the name that was given, 2 bad usage, 3 a cluster cannot be
+    reached.
+
+    Parameters
+    ----------
+    name
+        A host, as it is offered or imported, its first labels (`ratings` or `ratings.bookinfo`), or the name of a
+        FederatedService.
+    remote
+        Only what this RemoteMesh offers.
+    problems
+        Only what somebody may have to act on.
+    """
+    from meshfed.views.imports import GOOD
+    from meshfed.views.imports import imports as imports_of
+
+    def wanted(one: ImportView) -> bool:
+        return (
+            (not name or _named(name, one.host, one.imported_as) or one.name == name)
+            and (remote is None or one.remote == remote)
+            and not (problems and one.state in GOOD)
+        )
+
+    session = _Session(where, OURS)
+
+    def listing() -> Listing[ImportView]:
+        rows = [one for snapshot in session.look() for one in imports_of(snapshot) if wanted(one)]
+        columns = [
+            Column[Any]("HOST", lambda one: one.host),
+            Column[Any]("REMOTE", lambda one: one.remote),
+            Column[Any]("STATE", lambda one: one.state),
+            Column[Any]("REACHABLE", lambda one: one.reachable),
+            Column[Any]("REASON", lambda one: one.reason),
+            Column[Any]("AGE", session.age),
+            Column[Any]("PORTS", lambda one: _ports(one.ports), wide=True),
+            Column[Any]("MESSAGE", lambda one: one.message, wide=True),
+        ]
+        return session.listing(
+            "ImportList",
+            columns,
+            rows,
+            lambda one: f"federatedservice.federation.openshift-service-mesh.io/{one.name}",
+            nothing="nothing is offered to this mesh",
+        )
+
+    return session.run(listing, how, name)
+
+
+def remotes(
+    name: str = "",
+    /,
+    *,
+    problems: Annotated[bool, Parameter(show_default=False)] = False,
+    where: Where = Where(),  # noqa: B008 - immutable
+    how: How = How(),  # noqa: B008 - immutable
+) -> int:
+    """List the remote meshes: whether this mesh hears them, whether they hear this mesh, and what came of it.
+
+    HEARD says whether this mesh is connected to the remote's discovery service, HEARS whether the remote subscribes to
+    what this mesh exports, REACHABLE whether a handshake by way of its gateway was answered by whom it should be.
+
+    Exit codes: 0 listed, be it nothing, 1 nothing has the name that was given, 2 bad usage, 3 a cluster cannot be
+    reached.
+
+    Parameters
+    ----------
+    name
+        The name of a RemoteMesh.
+    problems
+        Only those that are not ready.
+    """
+    from meshfed.views.imports import imports as imports_of
+    from meshfed.views.remotes import remotes as remotes_of
+
+    session = _Session(where, OURS)
+
+    def listing() -> Listing[RemoteView]:
+        rows = [
+            one
+            for snapshot in session.look()
+            for one in remotes_of(snapshot, imports_of(snapshot))
+            if (not name or one.name == name) and not (problems and one.ready == "True")
+        ]
+        return session.listing(
+            "RemoteList",
+            [*remote_columns(), Column[Any]("AGE", session.age), *_WIDE_REMOTE],
+            rows,
+            lambda one: f"remotemesh.federation.openshift-service-mesh.io/{one.name}",
+            nothing="there are no RemoteMeshes",
+        )
+
+    return session.run(listing, how, name)
+
+
+def remote_columns() -> list[Column[Any]]:
+    """Return the columns that are for people in a hurry."""
+    return [
+        Column[Any]("REMOTE", lambda one: one.name),
+        Column[Any]("READY", lambda one: one.ready),
+        Column[Any]("HEARD", lambda one: one.heard),
+        Column[Any]("HEARS", lambda one: one.hears),
+        Column[Any]("REACHABLE", lambda one: one.reachable),
+        Column[Any]("OFFERED", lambda one: str(one.offered)),
+        Column[Any]("IMPORTED", lambda one: str(one.imported)),
+        Column[Any]("REASON", lambda one: one.reason if one.ready != "True" else ""),
+    ]
+
+
+_WIDE_REMOTE = [
+    Column[Any]("DENIED", lambda one: str(one.denied), wide=True),
+    Column[Any]("REFUSED", lambda one: str(one.refused), wide=True),
+    Column[Any]("HELD", lambda one: str(one.held), wide=True),
+    Column[Any]("ADDRESSES", lambda one: ",".join(one.addresses), wide=True),
+    Column[Any]("MESSAGE", lambda one: one.message, wide=True),
+]
+
+
+def exports(
+    name: str = "",
+    /,
+    *,
+    all_: Annotated[bool, Parameter(name="--all", show_default=False)] = False,
+    to: str | None = None,
+    mesh_config: str = "istio",
+    where: Where = Where(),  # noqa: B008 - immutable
+    how: How = How(),  # noqa: B008 - immutable
+) -> int:
+    """List the Services that this mesh offers to others, and those that it does not though somebody may expect it to.
+
+    It is decided anew, by what the controller decides it by, from the Services, Pods and objects of Istio in the
+    cluster.
+
+    Exit codes: 0 listed, be it nothing, 1 nothing has the name that was given, 2 bad usage, 3 a cluster cannot be
+    reached.
+
+    Parameters
+    ----------
+    name
+        A Service as NAMESPACE/NAME, NAME alone, or the host that it is offered under.
+    all_
+        Also those that nobody asked to export.
+    to
+        Only what this RemoteMesh may see.
+    mesh_config
+        The name of the ConfigMap with Istio's configuration of the mesh, as for the controller.
+    """
+    from meshfed.views.exports import exports as exports_of
+    from meshfed.views.exports import is_nobodys, planned
+
+    def wanted(one: ExportView) -> bool:
+        if name:
+            return name in {one.name, f"{one.namespace}/{one.name}"} or _named(name, one.host)
+        if to is not None:
+            return one.exported and (one.to is None or to in one.to)
+        return all_ or not is_nobodys(one)
+
+    session = _Session(where, (*OURS, *SURROUNDINGS), mesh_config)
+
+    def listing() -> Listing[ExportView]:
+        rows = []
+        for snapshot in session.look():
+            plan, problems = planned(snapshot, mesh_config_map=mesh_config)
+            for problem in problems:
+                say(problem)
+            rows += [one for one in exports_of(snapshot, plan) if wanted(one)]
+        columns = [
+            Column[Any]("SERVICE", lambda one: f"{one.namespace}/{one.name}"),
+            Column[Any]("EXPORTED", lambda one: str(one.exported)),
+            Column[Any]("PORTS", lambda one: _ports(one.ports)),
+            Column[Any]("TO", _audience),
+            Column[Any]("REASON", lambda one: one.reason),
+            Column[Any]("HOST", lambda one: one.host, wide=True),
+            Column[Any]("IDENTITIES", lambda one: ",".join(one.identities), wide=True),
+            Column[Any]("MESSAGE", lambda one: one.message, wide=True),
+        ]
+        return session.listing(
+            "ExportList", columns, rows, lambda one: f"{one.namespace}/{one.name}", nothing="nothing is exported"
+        )
+
+    return session.run(listing, how, name)
+
+
+def _audience(one: ExportView) -> str:
+    if not one.exported:
+        return "-"
+    return "all" if one.to is None else ",".join(one.to)
+
+
+class _Session:
+    """One call of a command that lists: what was looked at, and what could not be."""
+
+    def __init__(self, where: Where, wanted: Sequence[Any], mesh_config_map: str | None = None) -> None:
+        self._where = where
+        self._wanted = wanted
+        self._mesh_config_map = mesh_config_map
+        self._snapshots: tuple[Snapshot, ...] = ()
+        self._unreached: tuple[Unreached, ...] = ()
+        self._told: set[str] = set()
+
+    def look(self) -> tuple[Snapshot, ...]:
+        """Look once more, and say once what cannot be seen."""
+        self._snapshots, self._unreached = look(self._where, self._wanted, mesh_config_map=self._mesh_config_map)
+        for source, why in self._unreached:
+            self._say(f"{source}: not reached: {why}")
+        for snapshot in self._snapshots:
+            for why in (*snapshot.unread.values(), *snapshot.not_understood()):
+                self._say(f"{snapshot.source}: {why}")
+        return self._snapshots
+
+    def _say(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            say(text)
+
+    def age(self, one: Any) -> str:
+        """Return how long ago what a row tells of came about."""
+        from meshfed.views.ages import age
+
+        return age(one.since, self._snapshots[0].taken)
+
+    def listing(
+        self, kind: str, columns: list[Column[Any]], rows: list[Any], name: Callable[[Any], str], *, nothing: str
+    ) -> Listing[Any]:
+        """Return the rows, with a column for the mesh where they are of several."""
+        if several(rows):
+            columns = [Column[Any]("MESH", lambda one: one.mesh), *columns]
+        beside: dict[str, Any] = {}
+        if self._unreached:
+            beside["unreached"] = [one._asdict() for one in self._unreached]
+        return Listing(kind, columns, rows, name, beside, "" if self._unreached else nothing)
+
+    def run(self, listing: Callable[[], Listing[Any]], how: How, name: str) -> int:
+        """Show the list, and return how the command ends."""
+        found = False
+
+        def looked() -> Listing[Any]:
+            nonlocal found
+            listed = listing()
+            found = bool(listed.rows)
+            return listed if not name else listed._replace(nothing="")
+
+        follow(looked, how)
+        if self._unreached:
+            return Exit.OUT_OF_REACH
+        if name and not found:
+            raise NotHeld(f"{name}: there is nothing of that name here; without a name, everything is listed")
+        return Exit.OK
+
+
+def _named(name: str, *hosts: str) -> bool:
+    """Whether ``name`` is one of the hosts, or the first labels of one."""
+    return any(host == name or host.startswith(f"{name}.") for host in hosts if host)
+
+
+def _ports(ports: Sequence[Port]) -> str:
+    return ",".join(f"{port.number}/{port.protocol}" for port in ports) or "-"

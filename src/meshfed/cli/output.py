@@ -1,0 +1,150 @@
+"""How commands show what they found: tables for people, documents for machines, and what changes as it changes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Annotated, Any, Final, Generic, Literal, NamedTuple, TypeVar
+
+import msgspec
+from cyclopts import Parameter
+
+T = TypeVar("T")
+
+API_VERSION: Final = "cli.federation.openshift-service-mesh.io/v1alpha1"
+"""Of every document that a command prints. A field may be added in a version; none is taken away or changes."""
+Format = Literal["table", "wide", "json", "yaml", "name"]
+LOOK_SECONDS: Final = 2.0
+"""Between two looks of ``--watch``."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class How:
+    """How to show it."""
+
+    output: Annotated[Format, Parameter(name=["--output", "-o"])] = "table"
+    """A table, with more columns if wide; a document; or the names alone."""
+    watch: Annotated[bool, Parameter(name=["--watch", "-w"], show_default=False)] = False
+    """Stay, and show what changes."""
+
+
+class Column(NamedTuple, Generic[T]):
+    """A column of a table: its title, and what stands in it."""
+
+    title: str
+    value: Callable[[T], str]
+    wide: bool = False
+
+
+def table(columns: Sequence[Column[T]], rows: Sequence[T], *, wide: bool = False) -> list[str]:
+    """Return a heading and a line for each row, as kubectl sets them; nothing is cut off."""
+    shown = [column for column in columns if wide or not column.wide]
+    cells = [[column.title for column in shown], *([one_line(column.value(row)) for column in shown] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return ["   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
+
+
+def one_line(text: str) -> str:
+    """Return ``text`` without what would break a line or speak to a terminal; much of it comes from strangers."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
+def document(kind: str, fields: dict[str, Any], format_: Literal["json", "yaml"]) -> str:
+    """Return a document of ``kind``; the values may be structs."""
+    plain: dict[str, Any] = {"apiVersion": API_VERSION, "kind": kind, **msgspec.to_builtins(fields, str_keys=True)}
+    if format_ == "json":
+        return msgspec.json.format(msgspec.json.encode(plain), indent=2).decode()
+    from meshfed.api.documents import encode_document
+
+    return encode_document(plain).rstrip("\n")
+
+
+class Listing(NamedTuple, Generic[T]):
+    """A list to show: what a document is called, the columns, the rows, and a name for each."""
+
+    kind: str
+    columns: Sequence[Column[T]]
+    rows: Sequence[T]
+    name: Callable[[T], str]
+    beside: Mapping[str, Any] = MappingProxyType({})
+    """What else a document has."""
+    nothing: str = ""
+    """What is said where there are no rows."""
+
+
+def show(listing: Listing[T], how: How, before: Sequence[T] | None = None) -> None:
+    """Print a list; of one that was shown ``before``, what is new in it."""
+    match how.output:
+        case "json" | "yaml":
+            if before is None or before != listing.rows:
+                separator = "---\n" if how.output == "yaml" and how.watch else ""
+                fields = {**listing.beside, "items": listing.rows}
+                print(separator + document(listing.kind, fields, how.output), flush=True)
+        case "name":
+            for row in _new(listing.rows, before):
+                print(one_line(listing.name(row)), flush=True)
+        case _:
+            lines = table(listing.columns, listing.rows, wide=how.output == "wide")
+            if not listing.rows and before is None:
+                say(listing.nothing)
+                return
+            fresh = set(map(id, _new(listing.rows, before)))
+            if before is None:
+                print(lines[0])
+            for row, line in zip(listing.rows, lines[1:], strict=True):
+                if id(row) in fresh:
+                    print(line, flush=True)
+
+
+def _new(rows: Sequence[T], before: Sequence[T] | None) -> list[T]:
+    return list(rows) if before is None else [row for row in rows if row not in before]
+
+
+def follow(listing: Callable[[], Listing[T]], how: How) -> None:
+    """Show a list, and where that is asked for go on until interrupted."""
+    found = listing()
+    show(found, how)
+    while how.watch:
+        before = found.rows
+        time.sleep(LOOK_SECONDS)
+        found = listing()
+        show(found, how, before)
+
+
+def say(text: str) -> None:
+    """Print what is beside the output, for a person."""
+    if text:
+        print(one_line(text), file=sys.stderr, flush=True)
+
+
+class Paint:
+    """Colours, where a terminal shows them and nobody objects (NO_COLOR)."""
+
+    def __init__(self) -> None:
+        self._on = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+    def __call__(self, text: str, *, good: bool | None) -> str:
+        """Return ``text`` in green where it is good, in red where it is not, in yellow where nobody knows."""
+        if not self._on:
+            return text
+        code = {True: "32", False: "31", None: "33"}[good]
+        return f"\x1b[{code}m{text}\x1b[0m"
+
+    def faint(self, text: str) -> str:
+        """Return ``text`` in grey."""
+        return f"\x1b[2m{text}\x1b[0m" if self._on else text
+
+
+def holds(status: str) -> bool | None:
+    """Return whether the status of a condition is good; ``None`` where that is not known."""
+    return {"True": True, "False": False}.get(status)
+
+
+def several(rows: Iterable[Any]) -> bool:
+    """Whether rows are of several meshes, so that each has to say of which."""
+    return len({row.mesh for row in rows}) > 1

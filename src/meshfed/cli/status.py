@@ -1,0 +1,127 @@
+"""``meshfed status``: one mesh on one screen, what is wrong first."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from meshfed.cli.clusters import LEASES, OURS, Unreached, Where, look
+from meshfed.cli.exits import Exit
+from meshfed.cli.output import LOOK_SECONDS, Paint, document, holds, one_line, table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+
+    from meshfed.views.controllers import LeaderView
+    from meshfed.views.meshes import MeshView
+    from meshfed.views.problems import ProblemView
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class How:
+    """How to show it."""
+
+    output: Annotated[Literal["text", "json", "yaml"], Parameter(name=["--output", "-o"])] = "text"
+    """For people, or a document."""
+    watch: Annotated[bool, Parameter(name=["--watch", "-w"], show_default=False)] = False
+    """Stay, and show it again whenever it changes."""
+
+
+def status(*, where: Where = Where(), how: How = How()) -> int:  # noqa: B008 - immutable
+    """Show how a mesh stands: its controller, its exports and imports, its remotes, and what is wrong.
+
+    Exit codes: 0 nothing is wrong, 1 something is, 2 bad usage, 3 a cluster cannot be reached.
+    """
+    from meshfed.views.meshes import is_well, mesh
+
+    shown: Any = None
+    while True:
+        snapshots, unreached = look(where, (*OURS, LEASES))
+        views = [mesh(snapshot) for snapshot in snapshots]
+        if how.output == "text":
+            text = "\n\n".join(
+                [
+                    *("\n".join(_page(view, one.taken)) for view, one in zip(views, snapshots, strict=True)),
+                    *(f"{one_line(one.source)}: not reached: {one_line(one.why)}" for one in unreached),
+                ]
+            )
+            current: Any = text
+        else:
+            text = document("MeshList", _fields(views, unreached), how.output)
+            # What was seen, apart from when.
+            current = ([(view.problems, view.remotes, view.conditions, view.imports) for view in views], unreached)
+        if current != shown:
+            clear = "\x1b[H\x1b[2J" if how.watch and how.output == "text" and sys.stdout.isatty() else ""
+            print(clear + text, flush=True)
+            shown = current
+        if not how.watch:
+            break
+        time.sleep(LOOK_SECONDS)
+    if unreached:
+        return Exit.OUT_OF_REACH
+    return Exit.OK if all(map(is_well, views)) else Exit.NOT_HELD
+
+
+def _fields(views: Sequence[MeshView], unreached: Sequence[Unreached]) -> dict[str, Any]:
+    fields: dict[str, Any] = {"items": views}
+    return fields | ({"unreached": [one._asdict() for one in unreached]} if unreached else {})
+
+
+def _page(view: MeshView, now: datetime) -> Iterator[str]:
+    from meshfed.cli.lists import remote_columns
+    from meshfed.views.ages import age
+
+    paint = Paint()
+    state = {"True": "is ready", "False": "is not ready"}.get(view.ready, "is not known to be ready")
+    since = f" since {age(view.since, now)}" if view.since else ""
+    yield f"Mesh {view.mesh} {paint(state, good=holds(view.ready))}{since} (namespace {view.namespace}, {view.source})"
+    if not view.found:
+        yield f"  {view.message}"
+    yield f"  Controller  {_leader(view.leader, now, paint, read='Lease' not in view.unread)}"
+    if view.found:
+        yield f"  Exports     {view.exported} Services"
+        counts = ", ".join(f"{number} {state}" for state, number in sorted(view.imports.items()))
+        yield f"  Imports     {view.imported} hosts" + (f" (offers: {counts})" if counts else "")
+    for why in view.unread.values():
+        yield paint(f"  Not seen: {one_line(why)}", good=None)
+    if view.problems:
+        yield ""
+        yield paint("What is wrong", good=False)
+        for problem in view.problems:
+            yield from _problem(problem, now)
+    if view.remotes:
+        yield ""
+        yield from table([*remote_columns()], view.remotes)
+
+
+def _leader(leader: LeaderView | None, now: datetime, paint: Paint, *, read: bool) -> str:
+    from meshfed.views.ages import age
+
+    if not read:
+        return "not known"
+    if leader is None:
+        return "there is no Lease: none runs, or one without --leader-elect"
+    if not leader.name:
+        return paint("nobody leads", good=False)
+    if not leader.alive:
+        gone = f"{leader.name} led, and was last heard {age(leader.renewed, now)} ago: nobody leads"
+        return paint(gone, good=False)
+    return f"{leader.name} leads since {age(leader.since, now)}, heard {age(leader.renewed, now)} ago"
+
+
+def _problem(problem: ProblemView, now: datetime) -> Iterator[str]:
+    from meshfed.views.ages import age
+
+    names = ", ".join(problem.objects) + (
+        f" and {problem.count - len(problem.objects)} more" if problem.count > len(problem.objects) else ""
+    )
+    what = " ".join(part for part in (problem.condition, problem.status, problem.reason) if part)
+    since = f", since {age(problem.since, now)}" if problem.since else ""
+    yield one_line(f"  {problem.kind} {names}: {what}{since}")
+    yield one_line(f"    {problem.message}")

@@ -1,0 +1,82 @@
+"""What this mesh offers to others, and why not what it does not.
+
+No status says it of each Service. It is decided anew from what the cluster holds, by what the controller decides it by.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from meshfed.api.errors import InvalidInput
+from meshfed.model.offers import Port
+from meshfed.model.reasons import Decision, Reason
+from meshfed.plan import Plan, Published, Settings, plan_all
+from meshfed.plan.documents import read_documents
+from meshfed.views.snapshot import Snapshot
+
+
+class ExportView(msgspec.Struct, frozen=True, rename="camel"):
+    """One Service, and as what it is offered, if it is. ``to`` names remotes; ``None`` is all of them."""
+
+    mesh: str
+    namespace: str
+    name: str
+    exported: bool
+    reason: str
+    message: str
+    host: str = ""
+    ports: tuple[Port, ...] = ()
+    identities: tuple[str, ...] = ()
+    to: tuple[str, ...] | None = None
+
+
+def planned(snapshot: Snapshot, *, mesh_config_map: str = "istio") -> tuple[Plan, tuple[str, ...]]:
+    """Return the plan for what a cluster holds, and what of that cannot be understood, in words."""
+    problems: list[str] = []
+
+    def invalid(error: InvalidInput) -> None:
+        problems.append(str(error))
+
+    documents = ((snapshot.source, document) for document in snapshot.objects)
+    inputs = read_documents(documents, snapshot.namespace, mesh_config_map, invalid=invalid)
+    return plan_all(inputs, Settings(namespace=snapshot.namespace)), tuple(problems)
+
+
+def exports(snapshot: Snapshot, plan: Plan) -> tuple[ExportView, ...]:
+    """Return every Service: first those that somebody may expect to be exported, then those that are, then the others.
+
+    Within each, by namespace and name.
+    """
+    found = [_view(snapshot.mesh, *export) for export in plan.exports]
+    return tuple(sorted(found, key=lambda one: (_rank(one), one.namespace, one.name)))
+
+
+def _rank(one: ExportView) -> int:
+    return 1 if one.exported else 2 if is_nobodys(one) else 0
+
+
+def is_nobodys(one: ExportView) -> bool:
+    """Whether nobody asked for the Service to be exported."""
+    return one.reason == Reason.NOT_SELECTED
+
+
+def _view(mesh: str, place: tuple[str, str], decision: Decision, published: Published | None) -> ExportView:
+    namespace, name = place
+    # What is offered may still not be reached, which is said by another reason.
+    view = ExportView(
+        mesh=mesh,
+        namespace=namespace,
+        name=name,
+        exported=published is not None,
+        reason=decision.reason,
+        message=decision.message,
+    )
+    if published is None:
+        return view
+    return msgspec.structs.replace(
+        view,
+        host=published.offer.host,
+        ports=published.offer.ports,
+        identities=published.offer.identities,
+        to=tuple(sorted(published.audience)) if published.audience is not None else None,
+    )

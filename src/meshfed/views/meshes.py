@@ -1,0 +1,77 @@
+"""One mesh on one screen."""
+
+from __future__ import annotations
+
+import msgspec
+
+from meshfed.api.meta import StatusCondition
+from meshfed.model.reasons import ConditionType
+from meshfed.views.controllers import LeaderView, leader
+from meshfed.views.imports import ImportState, imports
+from meshfed.views.problems import ProblemView, problems
+from meshfed.views.remotes import RemoteView, remotes
+from meshfed.views.snapshot import Snapshot, find
+
+
+class MeshView(msgspec.Struct, frozen=True, rename="camel"):
+    """One mesh: who controls it, what it exports and imports, its remotes, and what is wrong.
+
+    ``found`` is false where there is no MeshFederation. ``imports`` counts offers by what became of them.
+    """
+
+    mesh: str
+    source: str
+    namespace: str
+    taken: str
+    found: bool
+    ready: str
+    message: str
+    since: str
+    leader: LeaderView | None
+    exported: int
+    imported: int
+    imports: dict[ImportState, int]
+    remotes: tuple[RemoteView, ...]
+    problems: tuple[ProblemView, ...]
+    conditions: tuple[StatusCondition, ...]
+    unread: dict[str, str]
+
+
+def mesh(snapshot: Snapshot) -> MeshView:
+    """Return how the mesh of a snapshot stands."""
+    federation = next(iter(snapshot.federations), None)
+    offers = imports(snapshot)
+    counts: dict[ImportState, int] = {}
+    for one in offers:
+        counts[one.state] = counts.get(one.state, 0) + 1
+    conditions = federation.status.conditions if federation is not None else ()
+    ready = find(conditions, ConditionType.READY)
+    return MeshView(
+        mesh=snapshot.mesh,
+        source=snapshot.source,
+        namespace=snapshot.namespace,
+        taken=snapshot.taken.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        found=federation is not None,
+        ready=ready.status if ready is not None else "Unknown",
+        message=ready.message if ready is not None else _no_status(snapshot, there=federation is not None),
+        since=ready.last_transition_time if ready is not None else "",
+        leader=leader(snapshot),
+        exported=federation.status.exported_services if federation is not None else 0,
+        imported=federation.status.imported_services if federation is not None else 0,
+        imports=counts,
+        remotes=remotes(snapshot, offers),
+        problems=problems(snapshot, offers),
+        conditions=conditions,
+        unread=dict(snapshot.unread) | dict.fromkeys(snapshot.not_understood(), "cannot be understood"),
+    )
+
+
+def is_well(view: MeshView) -> bool:
+    """Whether nothing is wrong, as far as can be seen."""
+    return view.found and view.ready == "True" and not view.problems and (view.leader is None or view.leader.alive)
+
+
+def _no_status(snapshot: Snapshot, *, there: bool) -> str:
+    if there:
+        return "it has no status: no controller has looked at it yet; see whether one runs in this namespace"
+    return f"there is no MeshFederation in namespace {snapshot.namespace}; name another with --namespace, or create one"

@@ -1,0 +1,90 @@
+"""What one cluster held at one moment, as far as it could be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from meshfed.api.meta import ObjectMeta, StatusCondition
+from meshfed.api.v1alpha1 import FederatedService, MeshFederation, RemoteMesh
+
+T = TypeVar("T", bound=msgspec.Struct)
+Document = dict[str, Any]
+"""An object as plain data."""
+
+KINDS: Final[dict[str, type[MeshFederation | RemoteMesh | FederatedService]]] = {
+    "MeshFederation": MeshFederation,
+    "RemoteMesh": RemoteMesh,
+    "FederatedService": FederatedService,
+}
+"""The kinds of our API."""
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """The objects of one cluster that matter to the installation in ``namespace``.
+
+    ``source`` is the kubeconfig's context, or the files. ``unread`` says of each kind that could not be read why, in
+    words; nothing is known of its objects, which is not that there are none.
+    """
+
+    source: str
+    namespace: str
+    taken: datetime
+    objects: tuple[Document, ...] = ()
+    unread: Mapping[str, str] = {}
+
+    def of_kind(self, kind: str) -> Iterator[Document]:
+        """Yield the objects of a kind, as they came."""
+        return (document for document in self.objects if document.get("kind") == kind)
+
+    @property
+    def federations(self) -> tuple[MeshFederation, ...]:
+        """The MeshFederations, the oldest first: that is the one in force."""
+        found = self._decoded("MeshFederation", MeshFederation)
+        return tuple(sorted(found, key=lambda one: (one.metadata.creation_timestamp, one.metadata.name)))
+
+    @property
+    def remotes(self) -> tuple[RemoteMesh, ...]:
+        """The RemoteMeshes, by name."""
+        return tuple(sorted(self._decoded("RemoteMesh", RemoteMesh), key=lambda one: one.metadata.name))
+
+    @property
+    def records(self) -> tuple[FederatedService, ...]:
+        """The FederatedServices, by host and remote."""
+        found = self._decoded("FederatedService", FederatedService)
+        return tuple(sorted(found, key=lambda one: (one.spec.host, one.spec.remote)))
+
+    @property
+    def mesh(self) -> str:
+        """The name of this mesh; where nobody says it, of where the objects are from."""
+        return next((one.metadata.name for one in self.federations), self.source)
+
+    def not_understood(self) -> tuple[str, ...]:
+        """Return the objects of ours that this version cannot decode, in words."""
+        return tuple(problem for kind in KINDS for _, problem in self._tried(kind, KINDS[kind]) if problem)
+
+    def _decoded(self, kind: str, type_: type[T]) -> Iterator[T]:
+        return (decoded for decoded, _ in self._tried(kind, type_) if decoded is not None)
+
+    def _tried(self, kind: str, type_: type[T]) -> Iterator[tuple[T | None, str]]:
+        for document in self.of_kind(kind):
+            metadata = document.get("metadata") or {}
+            if metadata.get("namespace", self.namespace) != self.namespace:
+                continue
+            try:
+                yield msgspec.convert(document, type_), ""
+            except msgspec.ValidationError as error:
+                yield None, f"{kind} {metadata.get('namespace')}/{metadata.get('name')} cannot be understood: {error}"
+
+
+def find(conditions: Iterable[StatusCondition], type_: str) -> StatusCondition | None:
+    """Return the condition of that type, if there is one."""
+    return next((one for one in conditions if one.type == type_), None)
+
+
+def named(metadata: ObjectMeta) -> str:
+    """Return ``namespace/name``."""
+    return f"{metadata.namespace}/{metadata.name}" if metadata.namespace else metadata.name

@@ -23,6 +23,7 @@ GENERATORS = {
     "generate_metrics.py": "docs",
     "generate_protos.py": "src",
     "generate_resource_examples.py": "docs",
+    "generate_schemas.py": "docs",
 }
 
 

@@ -72,15 +72,19 @@ def section(names: tuple[str, ...], command: cyclopts.App) -> Iterator[str]:
     arguments = [
         argument
         for argument in command.assemble_argument_collection(parse_docstring=True)
-        if argument.parameter.show is not False
+        if argument.parameter.show is not False and argument.names != ("*",)
     ]
-    places = " ".join(argument.names[0] for argument in arguments if positional(argument))
+    places = " ".join(
+        argument.names[0] if argument.required else f"[{argument.names[0]}]"
+        for argument in arguments
+        if positional(argument)
+    )
     required = " ".join(
         f"{argument.names[0]} {value(argument)}"
         for argument in arguments
         if argument.required and not positional(argument)
     )
-    optional = "[OPTIONS]" if any(not argument.required for argument in arguments) else ""
+    optional = "[OPTIONS]" if any(not argument.required and not positional(argument) for argument in arguments) else ""
     synopsis = " ".join(part for part in ("meshfed", *names, places, required, optional) if part)
     text = inspect.cleandoc(command.default_command.__doc__ or "") if command.default_command else ""
     yield from (f"## `meshfed {' '.join(names)}`", "", text.partition("\nParameters\n---")[0].strip(), "")

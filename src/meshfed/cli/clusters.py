@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from meshfed.kube import Client, ClusterConfig, Resource, ServedAPIs
+    from meshfed.views.documents import Unreached
     from meshfed.views.snapshot import Document, Snapshot
 
 _DEFAULT_NAMESPACE: Final = "istio-system"
@@ -79,14 +80,7 @@ class Where:
     """How long a cluster has to answer, such as 5s or 1m."""
 
 
-class Unreached(NamedTuple):
-    """A cluster of which nothing is known, and why, in words."""
-
-    source: str
-    why: str
-
-
-Seen = tuple[tuple["Snapshot", ...], tuple[Unreached, ...]]
+Seen = tuple[tuple["Snapshot", ...], tuple["Unreached", ...]]
 """What was read, and what could not be reached."""
 
 
@@ -124,6 +118,7 @@ async def look_at(
 ) -> Seen:
     """Read ``wanted`` from the clusters that were ``found``."""
     from meshfed.cli.arguments import duration
+    from meshfed.views.documents import Unreached
 
     seconds = duration("--request-timeout", where.request_timeout)
     answers = await asyncio.gather(
@@ -149,6 +144,7 @@ async def _one(
     source: str, config: ClusterConfig, seconds: float, read_from: Callable[[Client], Awaitable[Snapshot]]
 ) -> Snapshot | Unreached:
     from meshfed.kube import Client, KubeError
+    from meshfed.views.documents import Unreached
 
     try:
         async with Client(config) as client, asyncio.timeout(seconds):

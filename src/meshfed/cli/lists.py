@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from meshfed.cli.clusters import OURS, SURROUNDINGS, Unreached, Where, look
+from meshfed.cli.clusters import OURS, SURROUNDINGS, Where, look
 from meshfed.cli.exits import Exit, NotHeld
 from meshfed.cli.output import Column, How, Listing, follow, say, several
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from meshfed.model.offers import Port
+    from meshfed.views.documents import Unreached
     from meshfed.views.exports import ExportView
     from meshfed.views.imports import ImportView
     from meshfed.views.remotes import RemoteView
@@ -233,8 +234,8 @@ class _Session:
     def look(self) -> tuple[Snapshot, ...]:
         """Look once more, and say once what cannot be seen."""
         self._snapshots, self._unreached = look(self._where, self._wanted, mesh_config_map=self._mesh_config_map)
-        for source, why in self._unreached:
-            self._say(f"{source}: not reached: {why}")
+        for one in self._unreached:
+            self._say(f"{one.source}: not reached: {one.why}")
         for snapshot in self._snapshots:
             for why in (*snapshot.unread.values(), *snapshot.not_understood()):
                 self._say(f"{snapshot.source}: {why}")
@@ -259,7 +260,7 @@ class _Session:
             columns = [Column[Any]("MESH", lambda one: one.mesh), *columns]
         beside: dict[str, Any] = {}
         if self._unreached:
-            beside["unreached"] = [one._asdict() for one in self._unreached]
+            beside["unreached"] = self._unreached
         return Listing(kind, columns, rows, name, beside, "" if self._unreached else nothing)
 
     def run(self, listing: Callable[[], Listing[Any]], how: How, name: str) -> int:

@@ -15,8 +15,6 @@ from cyclopts import Parameter
 
 T = TypeVar("T")
 
-API_VERSION: Final = "cli.federation.openshift-service-mesh.io/v1alpha1"
-"""Of every document that a command prints. A field may be added in a version; none is taken away or changes."""
 Format = Literal["table", "wide", "json", "yaml", "name"]
 LOOK_SECONDS: Final = 2.0
 """Between two looks of ``--watch``."""
@@ -56,6 +54,8 @@ def one_line(text: str) -> str:
 
 def document(kind: str, fields: dict[str, Any], format_: Literal["json", "yaml"]) -> str:
     """Return a document of ``kind``; the values may be structs."""
+    from meshfed.views.documents import API_VERSION
+
     plain: dict[str, Any] = {"apiVersion": API_VERSION, "kind": kind, **msgspec.to_builtins(fields, str_keys=True)}
     if format_ == "json":
         return msgspec.json.format(msgspec.json.encode(plain), indent=2).decode()

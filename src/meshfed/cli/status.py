@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from meshfed.cli.clusters import LEASES, OURS, Unreached, Where, look
+from meshfed.cli.clusters import LEASES, OURS, Where, look
 from meshfed.cli.exits import Exit
 from meshfed.cli.output import LOOK_SECONDS, Paint, document, holds, one_line, table
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from meshfed.views.controllers import LeaderView
+    from meshfed.views.documents import Unreached
     from meshfed.views.meshes import MeshView
     from meshfed.views.problems import ProblemView
 
@@ -70,7 +71,7 @@ def status(*, where: Where = Where(), how: How = How()) -> int:  # noqa: B008 - 
 
 def _fields(views: Sequence[MeshView], unreached: Sequence[Unreached]) -> dict[str, Any]:
     fields: dict[str, Any] = {"items": views}
-    return fields | ({"unreached": [one._asdict() for one in unreached]} if unreached else {})
+    return fields | ({"unreached": unreached} if unreached else {})
 
 
 def _page(view: MeshView, now: datetime) -> Iterator[str]:

@@ -105,8 +105,8 @@ def test_a_port_of_the_pods_without_mtls_is_not_offered_and_said(number: int) ->
         f"(`portLevelMtls.{number}.mode: DISABLE`)"
     )
     assert decided(world) == (
-        f"True Exported: offered to every remote mesh as {host('ratings')}; {why}, so the gateway cannot reach it, and "
-        "it is not offered"
+        f"True MTLSDisabled: offered to every remote mesh as {host('ratings')}; {why}, so the gateway cannot reach it, "
+        "and it is not offered"
     )
     assert exports_ready(world) == (
         "False MTLSDisabled: ports of default/ratings are served without mTLS, so the gateway cannot reach them, and "

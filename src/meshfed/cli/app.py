@@ -69,6 +69,7 @@ def build(known: Mapping[str, str] | None = None, *, whole: bool = False) -> cyc
         version_flags=["--version"],
         help_format="markdown",
         default_parameter=cyclopts.Parameter(negative=""),
+        suppress_keyboard_interrupt=False,  # it ends with 130, which is said in one place: `run`
     )
     for name, target in (commands() if known is None else known).items():
         app.command(_imported(target) if whole else target, name=name)

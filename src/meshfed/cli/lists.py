@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from meshfed.cli.clusters import OURS, SURROUNDINGS, Where, look
 from meshfed.cli.exits import Exit, NotHeld
-from meshfed.cli.output import Column, How, Listing, follow, say, several
+from meshfed.cli.output import How, Listing, TableColumn, follow, say, several
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -60,14 +60,14 @@ def imports(
     def listing() -> Listing[ImportView]:
         rows = [one for snapshot in session.look() for one in imports_of(snapshot) if wanted(one)]
         columns = [
-            Column[Any]("HOST", lambda one: one.host),
-            Column[Any]("REMOTE", lambda one: one.remote),
-            Column[Any]("STATE", lambda one: one.state),
-            Column[Any]("REACHABLE", lambda one: one.reachable),
-            Column[Any]("REASON", lambda one: one.reason),
-            Column[Any]("AGE", session.age),
-            Column[Any]("PORTS", lambda one: _ports(one.ports), wide=True),
-            Column[Any]("MESSAGE", lambda one: one.message, wide=True),
+            TableColumn[Any]("HOST", lambda one: one.host),
+            TableColumn[Any]("REMOTE", lambda one: one.remote),
+            TableColumn[Any]("STATE", lambda one: one.state),
+            TableColumn[Any]("REACHABLE", lambda one: one.reachable),
+            TableColumn[Any]("REASON", lambda one: one.reason),
+            TableColumn[Any]("AGE", session.age),
+            TableColumn[Any]("PORTS", lambda one: _ports(one.ports), wide=True),
+            TableColumn[Any]("MESSAGE", lambda one: one.message, wide=True),
         ]
         return session.listing(
             "ImportList",
@@ -117,7 +117,7 @@ def remotes(
         ]
         return session.listing(
             "RemoteList",
-            [*remote_columns(), Column[Any]("AGE", session.age), *_WIDE_REMOTE],
+            [*remote_columns(), TableColumn[Any]("AGE", session.age), *_WIDE_REMOTE],
             rows,
             lambda one: f"remotemesh.federation.openshift-service-mesh.io/{one.name}",
             nothing="there are no RemoteMeshes",
@@ -126,26 +126,26 @@ def remotes(
     return session.run(listing, how, name)
 
 
-def remote_columns() -> list[Column[Any]]:
+def remote_columns() -> list[TableColumn[Any]]:
     """Return the columns that are for people in a hurry."""
     return [
-        Column[Any]("REMOTE", lambda one: one.name),
-        Column[Any]("READY", lambda one: one.ready),
-        Column[Any]("HEARD", lambda one: one.heard),
-        Column[Any]("HEARS", lambda one: one.hears),
-        Column[Any]("REACHABLE", lambda one: one.reachable),
-        Column[Any]("OFFERED", lambda one: str(one.offered)),
-        Column[Any]("IMPORTED", lambda one: str(one.imported)),
-        Column[Any]("REASON", lambda one: one.reason if one.ready != "True" else ""),
+        TableColumn[Any]("REMOTE", lambda one: one.name),
+        TableColumn[Any]("READY", lambda one: one.ready),
+        TableColumn[Any]("HEARD", lambda one: one.heard),
+        TableColumn[Any]("HEARS", lambda one: one.hears),
+        TableColumn[Any]("REACHABLE", lambda one: one.reachable),
+        TableColumn[Any]("OFFERED", lambda one: str(one.offered)),
+        TableColumn[Any]("IMPORTED", lambda one: str(one.imported)),
+        TableColumn[Any]("REASON", lambda one: one.reason if one.ready != "True" else ""),
     ]
 
 
 _WIDE_REMOTE = [
-    Column[Any]("DENIED", lambda one: str(one.denied), wide=True),
-    Column[Any]("REFUSED", lambda one: str(one.refused), wide=True),
-    Column[Any]("HELD", lambda one: str(one.held), wide=True),
-    Column[Any]("ADDRESSES", lambda one: ",".join(one.addresses), wide=True),
-    Column[Any]("MESSAGE", lambda one: one.message, wide=True),
+    TableColumn[Any]("DENIED", lambda one: str(one.denied), wide=True),
+    TableColumn[Any]("REFUSED", lambda one: str(one.refused), wide=True),
+    TableColumn[Any]("HELD", lambda one: str(one.held), wide=True),
+    TableColumn[Any]("ADDRESSES", lambda one: ",".join(one.addresses), wide=True),
+    TableColumn[Any]("MESSAGE", lambda one: one.message, wide=True),
 ]
 
 
@@ -198,14 +198,14 @@ def exports(
                 say(problem)
             rows += [one for one in exports_of(snapshot, plan) if wanted(one)]
         columns = [
-            Column[Any]("SERVICE", lambda one: f"{one.namespace}/{one.name}"),
-            Column[Any]("EXPORTED", lambda one: str(one.exported)),
-            Column[Any]("PORTS", lambda one: _ports(one.ports)),
-            Column[Any]("TO", _audience),
-            Column[Any]("REASON", lambda one: one.reason),
-            Column[Any]("HOST", lambda one: one.host, wide=True),
-            Column[Any]("IDENTITIES", lambda one: ",".join(one.identities), wide=True),
-            Column[Any]("MESSAGE", lambda one: one.message, wide=True),
+            TableColumn[Any]("SERVICE", lambda one: f"{one.namespace}/{one.name}"),
+            TableColumn[Any]("EXPORTED", lambda one: str(one.exported)),
+            TableColumn[Any]("PORTS", lambda one: _ports(one.ports)),
+            TableColumn[Any]("TO", _audience),
+            TableColumn[Any]("REASON", lambda one: one.reason),
+            TableColumn[Any]("HOST", lambda one: one.host, wide=True),
+            TableColumn[Any]("IDENTITIES", lambda one: ",".join(one.identities), wide=True),
+            TableColumn[Any]("MESSAGE", lambda one: one.message, wide=True),
         ]
         return session.listing(
             "ExportList", columns, rows, lambda one: f"{one.namespace}/{one.name}", nothing="nothing is exported"
@@ -253,11 +253,11 @@ class _Session:
         return age(one.since, self._snapshots[0].taken)
 
     def listing(
-        self, kind: str, columns: list[Column[Any]], rows: list[Any], name: Callable[[Any], str], *, nothing: str
+        self, kind: str, columns: list[TableColumn[Any]], rows: list[Any], name: Callable[[Any], str], *, nothing: str
     ) -> Listing[Any]:
         """Return the rows, with a column for the mesh where they are of several."""
         if several(rows):
-            columns = [Column[Any]("MESH", lambda one: one.mesh), *columns]
+            columns = [TableColumn[Any]("MESH", lambda one: one.mesh), *columns]
         beside: dict[str, Any] = {}
         if self._unreached:
             beside["unreached"] = self._unreached

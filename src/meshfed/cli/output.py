@@ -31,7 +31,7 @@ class How:
     """Stay, and show what changes."""
 
 
-class Column(NamedTuple, Generic[T]):
+class TableColumn(NamedTuple, Generic[T]):
     """A column of a table: its title, and what stands in it."""
 
     title: str
@@ -39,7 +39,7 @@ class Column(NamedTuple, Generic[T]):
     wide: bool = False
 
 
-def table(columns: Sequence[Column[T]], rows: Sequence[T], *, wide: bool = False) -> list[str]:
+def table(columns: Sequence[TableColumn[T]], rows: Sequence[T], *, wide: bool = False) -> list[str]:
     """Return a heading and a line for each row, as kubectl sets them; nothing is cut off."""
     shown = [column for column in columns if wide or not column.wide]
     cells = [[column.title for column in shown], *([one_line(column.value(row)) for column in shown] for row in rows)]
@@ -68,7 +68,7 @@ class Listing(NamedTuple, Generic[T]):
     """A list to show: what a document is called, the columns, the rows, and a name for each."""
 
     kind: str
-    columns: Sequence[Column[T]]
+    columns: Sequence[TableColumn[T]]
     rows: Sequence[T]
     name: Callable[[T], str]
     beside: Mapping[str, Any] = MappingProxyType({})

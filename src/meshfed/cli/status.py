@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class How:
+class PageHow:
     """How to show it."""
 
     output: Annotated[Literal["text", "json", "yaml"], Parameter(name=["--output", "-o"])] = "text"
@@ -34,7 +34,7 @@ class How:
     """Stay, and show it again whenever it changes."""
 
 
-def status(*, where: Where = Where(), how: How = How()) -> int:  # noqa: B008 - immutable
+def status(*, where: Where = Where(), how: PageHow = PageHow()) -> int:  # noqa: B008 - immutable
     """Show how a mesh stands: its controller, its exports and imports, its remotes, and what is wrong.
 
     Exit codes: 0 nothing is wrong, 1 something is, 2 bad usage, 3 a cluster cannot be reached.

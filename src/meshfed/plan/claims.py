@@ -44,7 +44,7 @@ class Claim(msgspec.Struct, frozen=True):
         )
 
 
-_EXPECTED = frozenset({Reason.NOT_SELECTED, Reason.DENIED_BY_RULE})
+EXPECTED = frozenset({Reason.NOT_SELECTED, Reason.DENIED_BY_RULE})
 """Why a Service is not exported where nobody would expect it to be."""
 
 
@@ -52,7 +52,7 @@ def listed_under(_place: Place, decided: Claim | Decision) -> tuple[Reason, ...]
     """Return under what a person finds a Service in the status."""
     if isinstance(decided, Claim):
         return (Reason.EXPORTED, *decided.flaws)
-    return () if decided.reason in _EXPECTED else (decided.reason,)
+    return () if decided.reason in EXPECTED else (decided.reason,)
 
 
 def shown(place: Place, decided: Known[Claim | Decision]) -> str:
@@ -107,7 +107,8 @@ def described(claim: Claim) -> Decision:
         message += "; none of its endpoints has a sidecar, so the gateway has nobody to send to"
     if claim.hidden:
         message += f"; {claim.hidden} hides it from the gateway, which passes no calls on to it"
-    return Decision(accepted=True, reason=Reason.EXPORTED, message=message)
+    reason = claim.flaws[0] if claim.flaws else Reason.EXPORTED
+    return Decision(accepted=True, reason=reason, message=message)
 
 
 def without_mtls(plaintext: Mapping[int, str]) -> str:

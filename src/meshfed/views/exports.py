@@ -9,8 +9,9 @@ import msgspec
 
 from meshfed.api.errors import InvalidInput
 from meshfed.model.offers import Port
-from meshfed.model.reasons import Decision, Reason
+from meshfed.model.reasons import Decision
 from meshfed.plan import Plan, Published, Settings, plan_all
+from meshfed.plan.claims import EXPECTED
 from meshfed.plan.documents import read_documents
 from meshfed.views.snapshot import Snapshot
 
@@ -56,13 +57,12 @@ def _rank(one: ExportView) -> int:
 
 
 def is_nobodys(one: ExportView) -> bool:
-    """Whether nobody asked for the Service to be exported."""
-    return one.reason == Reason.NOT_SELECTED
+    """Whether nobody would expect the Service to be exported."""
+    return one.reason in EXPECTED
 
 
 def _view(mesh: str, place: tuple[str, str], decision: Decision, published: Published | None) -> ExportView:
     namespace, name = place
-    # What is offered may still not be reached, which is said by another reason.
     view = ExportView(
         mesh=mesh,
         namespace=namespace,

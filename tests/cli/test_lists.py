@@ -1,0 +1,299 @@
+"""``meshfed status``, ``exports``, ``imports`` and ``remotes``: what is printed of what a cluster holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import pytest
+import yaml
+
+from meshfed.cli.app import run
+from meshfed.views.documents import Unreached
+from tests.builders import manifest, mesh_federation, namespace, pod, service
+from tests.cli.fakes import condition, holding, imported, lease, snapshot, trouble, with_status
+
+SCHEMA = Path(__file__).resolve().parents[2] / "docs" / "cli.schema.json"
+WEST = snapshot(
+    with_status(mesh_federation("west"), condition("Ready", True, "Ready", "all is well")),
+    imported("east", "details"),
+    lease("west-0"),
+    source="west",
+)
+
+
+@pytest.fixture(scope="module")
+def validate() -> Callable[[Any], None]:
+    return jsonschema_rs.validator_for(json.loads(SCHEMA.read_text())).validate
+
+
+def test_status_says_what_is_wrong_first(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    holding(monkeypatch, trouble())
+    assert run(["status"]) == 1
+    assert (
+        capsys.readouterr().out
+        == """\
+Mesh east is not ready since 5m (namespace istio-system, east)
+  Controller  controller-0 leads since 3h, heard 2s ago
+  Exports     3 Services
+  Imports     2 hosts (offers: 1 Denied, 1 Failed, 1 Imported, 1 Pending, 2 Refused, 1 Unreachable)
+
+What is wrong
+  MeshFederation istio-system/east: ExportsReady False NoMeshEndpoints, since 5m
+    no endpoint of shop/cart has a sidecar
+  RemoteMesh istio-system/north: Connected False Unreachable, since 5m
+    192.0.2.30:15443: connection refused
+  RemoteMesh istio-system/north: Synced False NotSynced, since 5m
+    its whole offer has not been received yet
+  FederatedService old.default.svc.cluster.local: Failed from north WriteFailed, since 5m
+    the webhook says no
+  FederatedService reviews.default.svc.cluster.local: Unreachable from west NotPassedOn, since 5m
+    192.0.2.20:15443: closed at the SNI
+  FederatedService cart.default.svc.cluster.local, details.default.svc.cluster.local: Refused from west \
+LocalServiceExists, since 5m
+    there is a local Service
+
+REMOTE   READY   HEARD   HEARS   REACHABLE   OFFERED   IMPORTED   REASON
+north    False   False   -       -           1         1          Unreachable
+west     True    True    -       True        6         2
+"""
+    )
+
+
+def test_several_meshes_side_by_side_and_one_that_does_not_answer_blocks_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    holding(monkeypatch, WEST, Unreached("north", "connection refused"))
+    assert run(["status", "--context", "west", "--context", "north"]) == 3
+    assert (
+        capsys.readouterr().out
+        == """\
+Mesh west is ready since 5m (namespace istio-system, west)
+  Controller  west-0 leads since 3h, heard 2s ago
+  Exports     0 Services
+  Imports     0 hosts (offers: 1 Imported)
+
+north: not reached: connection refused
+"""
+    )
+
+
+@pytest.mark.parametrize(
+    ("objects", "said"),
+    [
+        ((), "nobody"),
+        ((lease("c", renewed="2026-01-01T11:00:00Z"),), "c led, and was last heard 60m ago: nobody leads"),
+        ((manifest("Lease", "meshfed-controller", {"holderIdentity": ""}),), "nobody leads"),
+        ((lease("c"),), "c leads since 3h, heard 2s ago"),
+    ],
+)
+def test_who_leads(
+    objects: tuple[Any, ...], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    holding(monkeypatch, snapshot(mesh_federation("east"), *objects))
+    run(["status"])
+    line = capsys.readouterr().out.splitlines()[1]
+    assert line == f"  Controller  {said}" if objects else line.startswith("  Controller  there is no Lease")
+
+
+def test_a_leader_that_is_not_heard_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ready = with_status(mesh_federation("east"), condition("Ready", True, "Ready"))
+    holding(monkeypatch, snapshot(ready, lease("c")))
+    assert run(["status"]) == 0
+    holding(monkeypatch, snapshot(ready, lease("c", renewed="2026-01-01T11:00:00Z")))
+    assert run(["status"]) == 1
+    capsys.readouterr()
+
+
+def test_a_mesh_that_is_not_there_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    holding(monkeypatch, snapshot(unread={"RemoteMesh": "you may not list remotemeshes"}))
+    assert run(["status"]) == 1
+    out = capsys.readouterr().out
+    assert "there is no MeshFederation in namespace istio-system; name another with --namespace, or create one" in out
+    assert "Not seen: you may not list remotemeshes" in out
+
+
+IMPORTS = """\
+HOST                                REMOTE   STATE         REACHABLE   REASON               AGE
+old.default.svc.cluster.local       north    Failed        True        WriteFailed          5m
+reviews.default.svc.cluster.local   west     Unreachable   False       NotPassedOn          5m
+cart.default.svc.cluster.local      west     Refused       True        LocalServiceExists   5m
+details.default.svc.cluster.local   west     Refused       True        LocalServiceExists   5m
+new.default.svc.cluster.local       west     Pending       True        Pending              5m
+secret.default.svc.cluster.local    west     Denied        True        DeniedByRule         5m
+ratings.default.svc.cluster.local   west     Imported      True        Answered             5m
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kept"),
+    [
+        ([], range(1, 8)),
+        (["--problems"], [1, 2, 3, 4]),
+        (["--remote", "north"], [1]),
+        (["reviews"], [2]),
+        (["reviews.default"], [2]),
+        (["reviews.default.svc.cluster.local"], [2]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) and all(isinstance(one, str) for one in value) else "",
+)
+def test_imports_are_listed_the_worst_first(
+    arguments: list[str], kept: list[int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    holding(monkeypatch, trouble())
+    assert run(["imports", *arguments]) == 0
+    lines = IMPORTS.splitlines()
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        lines[number].split() for number in [0, *kept]
+    ]
+
+
+def test_a_name_that_nothing_has(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    holding(monkeypatch, trouble())
+    assert run(["imports", "rev"]) == 1
+    assert capsys.readouterr() == (
+        "",
+        "meshfed: rev: there is nothing of that name here; without a name, everything is listed\n",
+    )
+
+
+@pytest.mark.parametrize("command", ["imports", "remotes", "exports"])
+def test_an_empty_list_is_no_error(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    holding(monkeypatch, snapshot(mesh_federation("east")))
+    assert run([command]) == 0
+    out, err = capsys.readouterr()
+    assert (out, len(err.splitlines())) == ("", 1)
+
+
+def test_remotes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    holding(monkeypatch, trouble())
+    assert run(["remotes"]) == 0
+    assert (
+        capsys.readouterr().out
+        == """\
+REMOTE   READY   HEARD   HEARS   REACHABLE   OFFERED   IMPORTED   REASON        AGE
+north    False   False   -       -           1         1          Unreachable   5m
+west     True    True    -       True        6         2                        5m
+"""
+    )
+    assert run(["remotes", "--problems", "-o", "name"]) == 0
+    assert capsys.readouterr().out == "remotemesh.federation.openshift-service-mesh.io/north\n"
+
+
+def test_exports_are_decided_as_the_controller_decides(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = snapshot(
+        mesh_federation("east"),
+        namespace("default"),
+        service("ratings", exported=True),
+        pod("ratings-1", "ratings"),
+        service("bare", exported=True),
+        pod("bare-1", "bare", sidecar=False),
+        service("outside", exported=True, type="ExternalName", externalName="example.org"),
+        service("private"),
+    )
+    holding(monkeypatch, here)
+    assert run(["exports"]) == 0
+    out, err = capsys.readouterr()
+    assert (out, err) == (
+        """\
+SERVICE           EXPORTED   PORTS       TO    REASON
+default/outside   False      -           -     ExternalName
+default/bare      True       9080/HTTP   all   NoMeshEndpoints
+default/ratings   True       9080/HTTP   all   Exported
+""",
+        "",
+    )
+    assert run(["exports", "private"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split() == ["default/private", "False", "-", "-", "NotSelected"]
+    assert run(["exports", "--all", "-o", "name"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "default/outside",
+        "default/bare",
+        "default/ratings",
+        "default/private",
+    ]
+
+
+@pytest.mark.parametrize("command", ["status", "imports", "remotes", "exports"])
+def test_documents_meet_their_schema(
+    command: str,
+    validate: Callable[[Any], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    holding(monkeypatch, trouble(), WEST, Unreached("north", "connection refused"))
+    assert run([command, "-o", "json"]) == 3
+    document = json.loads(capsys.readouterr().out)
+    validate(document)
+    assert document["items"] or command == "exports"
+    assert document["unreached"] == [{"source": "north", "why": "connection refused"}]
+    assert run([command, "-o", "yaml"]) == 3
+    assert yaml.safe_load(capsys.readouterr().out) == document
+
+
+def test_a_document_that_is_none_does_not_meet_the_schema(validate: Callable[[Any], None]) -> None:
+    with pytest.raises(jsonschema_rs.ValidationError):
+        validate({"apiVersion": "cli.federation.openshift-service-mesh.io/v1alpha1", "kind": "ImportList"})
+
+
+def test_what_strangers_wrote_speaks_to_no_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evil = condition("Accepted", False, "InvalidHost", "\x1b[2Jgone\nHOST faked")
+    holding(monkeypatch, snapshot(mesh_federation("east"), imported("west", "ratings", evil)))
+    for arguments in (["imports", "-o", "wide"], ["status"]):
+        run(arguments)
+        out = capsys.readouterr().out
+        assert "\x1b" not in out
+        assert "\\x1b[2Jgone\\nHOST faked" in out
+
+
+def test_of_several_meshes_each_row_says_which(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    holding(monkeypatch, trouble(), WEST)
+    assert run(["imports", "details"]) == 0
+    assert [line.split()[:3] for line in capsys.readouterr().out.splitlines()] == [
+        ["MESH", "HOST", "REMOTE"],
+        ["east", "details.default.svc.cluster.local", "west"],
+        ["west", "details.default.svc.cluster.local", "east"],
+    ]
+
+
+def test_watching_shows_what_changed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    changed = [
+        snapshot(mesh_federation("east"), imported("west", "ratings"), imported("west", "reviews")),
+        snapshot(
+            mesh_federation("east"),
+            imported("west", "ratings"),
+            imported("west", "reviews", condition("Reachable", False, "NotPassedOn")),
+        ),
+    ]
+    slept = iter(changed)
+
+    def sleep(_: float) -> None:
+        found = next(slept, None)
+        if found is None:
+            raise KeyboardInterrupt
+        holding(monkeypatch, found)
+
+    monkeypatch.setattr("meshfed.cli.output.time.sleep", sleep)
+    holding(monkeypatch, changed[0])
+    assert run(["imports", "--watch"]) == 130
+    assert [line.split()[0] + " " + line.split()[2] for line in capsys.readouterr().out.splitlines()] == [
+        "HOST STATE",
+        "ratings.default.svc.cluster.local Imported",
+        "reviews.default.svc.cluster.local Imported",
+        "reviews.default.svc.cluster.local Unreachable",
+    ]

@@ -144,10 +144,12 @@ class Listening:
             else:
                 if not connected:
                     await self._sink.connected(Dialect.DELTA)
-                now = dict(remote.offers)
+                now, now_is = dict(remote.offers), asyncio.get_running_loop().time()
                 upserts = tuple(one for host, one in now.items() if told.get(host) != one or not connected)
                 removals = tuple(told.keys() - now.keys())
-                update = Update(upserts, () if not connected else removals, complete=not connected, synced=True)
+                update = Update(
+                    upserts, () if not connected else removals, complete=not connected, synced=True, received=now_is
+                )
                 connected, told = True, now
                 await self._sink.update(update)
             await changed.wait()

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from meshfed.api.core import Namespace, Pod, Service
 from meshfed.api.v1alpha1 import FederatedService, MeshFederation, RemoteMesh
 from meshfed.controller.faults import Faults
+from meshfed.controller.propagation import Propagation
 from meshfed.controller.remotes import session as sessions
 from meshfed.controller.remotes.remote_sessions import RemoteSessions
 from meshfed.controller.remotes.session import Session
@@ -151,6 +152,7 @@ class World:
             engine=self.engine,
             offers=self.offers,
             metrics=Metrics(),
+            propagation=Propagation(Metrics()),
             stamp=lambda: NOW,
         )
 

@@ -14,6 +14,7 @@ import pytest
 
 from meshfed.api.meta import ObjectMeta
 from meshfed.api.v1alpha1 import FederatedService, FederatedServiceSpec, RemoteMesh
+from meshfed.controller.propagation import Propagation
 from meshfed.controller.remotes.session import Reports, Session
 from meshfed.controller.watches import Ours
 from meshfed.controller.writing.delivery import Delivery
@@ -90,7 +91,7 @@ def session(desire: Any) -> Session:
 @pytest.mark.looptime
 async def test_what_a_remote_says_is_carried_out_in_pieces_and_others_are_served_in_between() -> None:
     said: list[str] = []
-    west = session(lambda _remote, host, _spec: said.append(host))
+    west = session(lambda _remote, host, _spec, _received: said.append(host))
     for update in (
         Update(upserts=many(), complete=True, synced=True),
         Update(upserts=many(label="changed"), synced=True),
@@ -109,7 +110,7 @@ async def test_what_a_remote_says_is_carried_out_in_pieces_and_others_are_served
 @pytest.mark.looptime
 async def test_what_waits_when_a_session_ends_in_the_middle_is_said() -> None:
     said: list[str] = []
-    west = session(lambda _remote, host, _spec: said.append(host))
+    west = session(lambda _remote, host, _spec, _received: said.append(host))
     await west.update(Update(upserts=many(), complete=True, synced=True))
     said.clear()
     taking = asyncio.create_task(west.update(Update(removals=tuple(one.host for one in many()[:900]), synced=True)))
@@ -188,6 +189,7 @@ def test_what_a_key_wants_is_written_in_the_turn_of_whoever_had_it_worked_out() 
         recorder=nothing,
         services=nothing,
         metrics=Metrics(),
+        propagation=Propagation(Metrics()),
         leading=True,
         prove=lambda _key, _probe: None,
     )
@@ -199,7 +201,7 @@ def test_what_a_key_wants_is_written_in_the_turn_of_whoever_had_it_worked_out() 
 async def test_a_hold_that_ends_while_the_list_is_taken_in_that_offers_all_again_takes_nothing_away() -> None:
     kept: dict[str, Any] = {}
 
-    def desire(_remote: str, host: str, spec: Any) -> None:
+    def desire(_remote: str, host: str, spec: Any, _received: float | None) -> None:
         kept[host] = spec
 
     west = session(desire)

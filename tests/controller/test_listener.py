@@ -10,6 +10,7 @@ import pytest
 
 from meshfed.api.v1alpha1 import FederatedService, RemoteMesh
 from meshfed.controller.faults import Faults
+from meshfed.controller.propagation import Propagation
 from meshfed.controller.remotes import remote_sessions as module
 from meshfed.controller.remotes.remote_sessions import RemoteSessions
 from meshfed.kube import Engine, Store
@@ -96,6 +97,7 @@ async def test_what_a_session_reports_while_it_ends_is_forgotten_too(
         engine=cast("Engine", SimpleNamespace()),
         offers=cast("Store[FederatedService]", SimpleNamespace(by_index=lambda *_: ())),
         metrics=metrics,
+        propagation=Propagation(metrics),
         stamp=lambda: "",
         faults=Faults(metrics),
     )

@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 
 from meshfed.api.v1alpha1 import OWNER_NAMESPACE_LABEL
+from meshfed.controller.propagation import Propagation
 from meshfed.controller.writing.delivery import Delivery
 from meshfed.controller.writing.statuses import StatusWriter
 from meshfed.kube import NotFound, Recorder, Resource, Store, TransportError, WorkQueue
@@ -60,7 +61,7 @@ async def test_what_was_written_and_is_gone(leading: bool, gone: str) -> None:
     cluster = Cluster(served=set(ISTIO.values()))
     client = MemoryClient(cluster)
     planner, statuses = Planner(Settings()), SimpleNamespace(want=lambda _: None)
-    publisher = SimpleNamespace(publish=lambda _key, _export: None, reevaluate=lambda: None)
+    publisher = SimpleNamespace(publish=lambda _key, _export, **_: None, reevaluate=lambda: None)
     engine = OwnedEngine(client, tuple(ISTIO.values()), owner={OWNER_NAMESPACE_LABEL: Settings().namespace})
     delivery = Delivery(
         planner,
@@ -70,6 +71,7 @@ async def test_what_was_written_and_is_gone(leading: bool, gone: str) -> None:
         recorder=Recorder(client, component="c", instance="i", stamp=str),
         services=Store(),
         metrics=Metrics(),
+        propagation=Propagation(Metrics()),
         leading=leading,
         prove=lambda _key, _probe: None,
     )

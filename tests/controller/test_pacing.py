@@ -71,7 +71,7 @@ class World:
             node="east",
         )
 
-    def _desire(self, _remote: str, host: str, spec: FederatedServiceSpec | None) -> None:
+    def _desire(self, _remote: str, host: str, spec: FederatedServiceSpec | None, _received: float | None) -> None:
         self.changes += 1
         if spec is None:
             self.records.pop(host, None)

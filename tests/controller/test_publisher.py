@@ -29,8 +29,8 @@ class Told:
         self.publisher.begin(self.planner)
         self.heard: list[str] = []
         exports = self.publisher._exports
-        monkeypatch.setattr(exports, "set", lambda offer, _audience: self.heard.append(offer.sni_host))
-        monkeypatch.setattr(exports, "remove", lambda gone: self.heard.append(f"no {gone}"))
+        monkeypatch.setattr(exports, "set", lambda offer, _audience, **_: self.heard.append(offer.sni_host))
+        monkeypatch.setattr(exports, "remove", lambda gone, **_: self.heard.append(f"no {gone}"))
 
 
 async def test_a_host_stays_with_whom_it_was_until_it_is_known_that_they_have_it_no_more(

@@ -52,7 +52,7 @@ async def restarted(status: Mapping[str, Any], services: int = 30, **spec: Any) 
     session = Session(
         mesh,
         reports=Reports(
-            desire=lambda _remote, name, wanted: heard.wanted.update({name: wanted}),
+            desire=lambda _remote, name, wanted, _received: heard.wanted.update({name: wanted}),
             connection=lambda _remote, connection: heard.connections.append(connection),
         ),
         judge=lambda _: Decision(accepted=True, reason=Reason.ACCEPTED),

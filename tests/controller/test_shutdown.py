@@ -34,7 +34,9 @@ def session() -> Reconciler:
     mesh = msgspec.convert(Remote("west", 1).remote_mesh(), RemoteMesh)
     made = Session(
         mesh,
-        reports=Reports(desire=lambda _remote, _host, _spec: None, connection=lambda _name, _connection: None),
+        reports=Reports(
+            desire=lambda _remote, _host, _spec, _received: None, connection=lambda _name, _connection: None
+        ),
         judge=lambda _: Decision(accepted=True, reason=Reason.ACCEPTED),
         metrics=Metrics(),
         stamp=lambda: "2026-01-01T00:00:00Z",

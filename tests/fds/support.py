@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
+
 from meshfed.fds import (
     Bounds,
     Dialect,
@@ -83,7 +85,8 @@ class Recorder:
 
     async def _note(self, item: Dialect | Update | DiscoveryError) -> None:
         async with self._changed:
-            self.log.append(item)
+            # When it came is the clock's business.
+            self.log.append(msgspec.structs.replace(item, received=0.0) if isinstance(item, Update) else item)
             self._changed.notify_all()
 
     async def until(self, condition: Callable[[], bool], *, timeout: float = 30) -> None:

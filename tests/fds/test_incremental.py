@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from meshfed.fds import (
+    Bounds,
     Dialect,
     DiscoveryServer,
     ExportSet,
@@ -26,9 +27,10 @@ from meshfed.fds import (
     Unreachable,
     Update,
 )
+from meshfed.fds._streams import _Stream
 from meshfed.fds.client import DiscoveryClient
 from meshfed.fds.errors import ProtocolError
-from meshfed.fds.messages import DELTA_TYPE, SetDigest, encode
+from meshfed.fds.messages import DELTA_METHOD, DELTA_TYPE, SOTW_METHOD, SOTW_TYPE, SetDigest, encode
 from meshfed.fds.pb import discovery_pb2 as pb
 from meshfed.telemetry.metrics import Metrics
 from tests.builders import host, offer
@@ -491,3 +493,75 @@ async def test_a_stream_that_missed_a_forgotten_withdrawal_starts_anew() -> None
         assert [type(error) for error in w.sink.errors] == [NotReady]
         assert "too far behind" in str(w.sink.errors[0])
         assert w.count("meshfed_fds_divergences_total", remote="east") == 0
+
+
+async def test_a_change_is_measured_until_the_subscriber_has_acknowledged_it() -> None:
+    exports = ready(offer("a"))
+
+    def measured(w: World) -> tuple[float, float]:
+        name, labels = "meshfed_export_propagation_seconds", {"subscriber": "anyone"}
+        return w.count(f"{name}_count", **labels), w.count(f"{name}_sum", **labels)
+
+    exports.set(offer("b"), None, since=0.0)
+    async with world(exports) as w:
+        await w.sink.until_offered("a", "b")
+        await asyncio.sleep(100)
+        assert measured(w) == (0, 0), "what it found when it came did not change for it"
+        now = asyncio.get_running_loop().time()
+        exports.set(offer("c"), None, since=now - 2)
+        exports.remove(host("a"), since=now - 1)
+        exports.set(offer("d"), None)
+        await w.sink.until_offered("b", "c", "d")
+        await asyncio.sleep(1)
+        count, total = measured(w)
+        assert (count, total) == (1, pytest.approx(2.05, abs=0.01)), "the oldest of one response, and the 50 ms"
+        exports.set(offer("e"), None)
+        await asyncio.sleep(1)
+        assert measured(w) == (count, total)
+
+
+@pytest.mark.parametrize("dialect", Dialect)
+async def test_only_what_is_acknowledged_is_measured_and_what_never_is_not_remembered_for_ever(
+    dialect: Dialect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    streams = set[Any]()
+    told = _Stream._told
+    monkeypatch.setattr(_Stream, "_told", lambda stream, *told_of: (streams.add(stream), told(stream, *told_of)))
+    exports = ready(offer("a"))
+    w = World(exports, everyone, {})
+    delta = dialect is Dialect.DELTA
+    asks, answers = (
+        (pb.DeltaDiscoveryRequest, pb.DeltaDiscoveryResponse) if delta else (pb.DiscoveryRequest, pb.DiscoveryResponse)
+    )
+    dialled = w.dial(Target(host="east", port=1), bounds=Bounds(), timeout=1)
+    async with dialled as channel, channel.call(DELTA_METHOD if delta else SOTW_METHOD) as call:
+
+        async def say(**fields: Any) -> None:
+            await call.send(asks(type_url=DELTA_TYPE if delta else SOTW_TYPE, **fields).SerializeToString())
+
+        async def heard(*, ack: bool = False, **fields: Any) -> float:
+            """Answer what comes next, and return how many changes were measured by then."""
+            data = await call.receive()
+            assert data is not None
+            ack_fields: dict[str, Any] = {"version_info": "1"} if ack and not delta else {}
+            await say(response_nonce=answers.FromString(data).nonce, **ack_fields, **fields)
+            await asyncio.sleep(1)
+            return w.count("meshfed_export_propagation_seconds_count", subscriber="anyone")
+
+        def change(label: str) -> None:
+            exports.set(offer("a", labels={"a": label}), None, since=asyncio.get_running_loop().time())
+
+        await say()
+        assert await heard(ack=True) == 0
+        change("1")
+        assert await heard(ack=True) == 1
+        change("2")
+        assert await heard(error_detail=pb.Status(message="no")) == 1
+        for label in range(100):
+            change(f"not answered {label}")
+            await asyncio.sleep(1)
+            assert await call.receive()
+        (stream,) = streams
+        assert len(stream._unanswered) == 64
+        change("3")
+        assert await heard(ack=True) == 2

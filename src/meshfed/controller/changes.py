@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from meshfed.api.core import Service
 from meshfed.api.v1alpha1 import FederatedService, MeshFederation, RemoteMesh
 from meshfed.controller.feed import Feed
 from meshfed.controller.options import Fixed
+from meshfed.controller.propagation import Propagation
 from meshfed.controller.remotes.remote_sessions import RemoteSessions
 from meshfed.controller.watches import Watches
 from meshfed.controller.writing.lifecycle import Finalizers, Leftovers
@@ -30,6 +32,7 @@ class Changes:
         statuses: StatusWriter,
         leftovers: Leftovers,
         finalizers: Finalizers,
+        propagation: Propagation,
         on_mesh: Callable[[], None],
     ) -> None:
         """``on_mesh`` hears of each change to a MeshFederation, once all others have."""
@@ -40,13 +43,14 @@ class Changes:
         self._statuses = statuses
         self._leftovers = leftovers
         self._finalizers = finalizers
+        self._propagation = propagation
         self._on_mesh = on_mesh
 
     def follow(self) -> None:
         """Pass on what changes from now on."""
         planner, inputs, follow = self._planner, self._inputs, self._feed.follow
         into = planner.inputs
-        follow("Service", inputs.services, lambda key, _old, new: into.services.put(key, new))
+        follow("Service", inputs.services, self._on_service)
         follow("Namespace", inputs.namespaces, lambda key, _old, new: into.namespaces.put(key.name, new))
         follow("FederatedService", inputs.offers, self._on_offer)
         follow(
@@ -81,6 +85,10 @@ class Changes:
         key = Key("", fixed.federation.metadata.name)
         self._feed.take(("MeshFederation", *key), None, partial(self._on_federation, key, None, fixed.federation))
 
+    def _on_service(self, key: Key, _old: Service | None, new: Service | None) -> None:
+        self._propagation.service_changed(*key)
+        self._planner.inputs.services.put(key, new)
+
     def _on_federation(self, key: Key, _old: MeshFederation | None, new: MeshFederation | None) -> None:
         self._planner.federation_changed(key.name, new)
         self._listener.federation_changed()
@@ -105,6 +113,8 @@ class Changes:
                     return
             elif old is None:
                 self._listener.record_found(new.spec)
+        is_there = new is not None and not new.metadata.deletion_timestamp
+        self._propagation.record_seen(key.name, new.spec if new is not None and is_there else None)
         self._planner.offer_changed(key.name, new)
 
     def _look_at_status(self, kind: str, key: Key, new: object | None) -> None:

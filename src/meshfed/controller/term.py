@@ -25,6 +25,7 @@ from meshfed.controller.mesh_config_map import MeshConfigMap
 from meshfed.controller.migration import adoption
 from meshfed.controller.migration.adoption import Adoption
 from meshfed.controller.not_understood import NotUnderstood
+from meshfed.controller.propagation import Propagation
 from meshfed.controller.reconciler import Reconciler
 from meshfed.controller.remotes.lost_records import LostRecords
 from meshfed.controller.remotes.prober import Prober
@@ -87,6 +88,7 @@ class Term:
             connected=planner.is_connected,
             shake=environment.shake,
         )
+        propagation = self._propagation = Propagation(environment.metrics)
         writing = self._writing = Writing(
             environment,
             client,
@@ -94,6 +96,7 @@ class Term:
             planner=planner,
             inputs=inputs,
             feed=self._feed,
+            propagation=propagation,
             leading=leading,
             prove=self._prober.want,
         )
@@ -112,6 +115,7 @@ class Term:
             engine=writing.engine,
             offers=inputs.offers,
             metrics=environment.metrics,
+            propagation=propagation,
             stamp=environment.stamp,
             faults=faults,
         )
@@ -128,6 +132,7 @@ class Term:
             statuses=writing.statuses,
             leftovers=leftovers,
             finalizers=self._finalizers,
+            propagation=propagation,
             on_mesh=self._on_mesh,
         )
 
@@ -212,6 +217,7 @@ class Term:
     def _on_done(self) -> None:
         if self._feed.is_over:
             return
+        self._propagation.done()
         if self._lost_records.lost:
             self._lost_records.look()
         recovered, learned = self._work.recovered(), self._planner.learned()

@@ -6,12 +6,13 @@ import asyncio
 import itertools
 import logging
 import random
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
 from google.protobuf.message import DecodeError, Message
 
-from meshfed.fds.exports import ExportSet, Subscriber
+from meshfed.fds.exports import Entry, ExportSet, Subscriber
 from meshfed.fds.messages import DELTA_TYPE, SOTW_TYPE, Dialect
 from meshfed.fds.pb import discovery_pb2 as pb
 from meshfed.fds.transport import Call, Status, StatusError
@@ -23,6 +24,8 @@ CHUNK: Final = 256 * 1024
 """The bytes of resources after which an incremental response is sent and the next begun."""
 _MAX_TYPES: Final = 16
 _MAX_CLAIMS: Final = 100_000
+_MAX_UNANSWERED: Final = 64
+"""The responses of one stream of which it is remembered when what they say began."""
 _KNOWN_TYPES: Final = frozenset({SOTW_TYPE, DELTA_TYPE})
 
 
@@ -64,6 +67,8 @@ class _Stream:
         self._nonces = itertools.count(1)
         self._unknown: list[str] = []
         self._types: set[str] = set()
+        self._unanswered: dict[str, float] = {}
+        """By nonce, when the first of the changes began that a response says."""
 
     def close(self) -> None:
         """Give the place in the export set back."""
@@ -78,6 +83,21 @@ class _Stream:
     def _pushed(self) -> None:
         self._service.metrics.fds_pushes.labels(dialect=self.dialect.value).inc()
 
+    def _told(self, nonce: str, entries: Iterable[Entry]) -> None:
+        """Remember when what a response says of ``entries`` began, until it is answered."""
+        moments = [entry.since for entry in entries if entry.since is not None]
+        if not moments:
+            return
+        if len(self._unanswered) >= _MAX_UNANSWERED:
+            del self._unanswered[next(iter(self._unanswered))]
+        self._unanswered[nonce] = min(moments)
+
+    def _acked(self, nonce: str) -> None:
+        since = self._unanswered.pop(nonce, None)
+        if since is not None:
+            passed = asyncio.get_running_loop().time() - since
+            self._service.metrics.export_propagation.labels(subscriber=self._subscriber.name).observe(passed)
+
     def _note_type(self, type_url: str) -> None:
         """Remember a type that is not ours, to be answered with an empty list of it, as the reference does."""
         if len(self._types) >= _MAX_TYPES:
@@ -87,6 +107,7 @@ class _Stream:
         self._wake.set()
 
     def _nacked(self, nonce: str, why: str) -> None:
+        self._unanswered.pop(nonce, None)
         self._service.metrics.fds_refused.labels(reason="nack").inc()
         if not self._service.log_throttle.ready(("nack", self._subscriber.name)):
             return
@@ -107,6 +128,7 @@ class SotwStream(_Stream):
         self._asked = ""
         self._answer_due = False
         self._sent = ""
+        self._position: int | None = None
 
     async def read(self) -> None:
         """Take requests until the stream ends. A half-close ends nothing: the subscriber still listens."""
@@ -125,6 +147,8 @@ class SotwStream(_Stream):
                 self._asked = request.type_url
                 self._answer_due = True
                 self._wake.set()
+            else:
+                self._acked(request.response_nonce)
         await self._call.closed()
 
     async def write(self) -> None:
@@ -154,8 +178,19 @@ class SotwStream(_Stream):
                 type_url=self._asked,
                 nonce=self._nonce(),
             )
+            self._told(response.nonce, self._news())
             self._pushed()
             await self._send(response)
+
+    def _news(self) -> list[Entry]:
+        """What changed since the list was sent last, as far as the subscriber may see it; none the first time."""
+        position, self._position = self._position, self._exports.sequence
+        if position is None:
+            return []
+        remotes = self._view.remotes
+        return [
+            entry for entry in self._exports.after(position) if entry.visible(remotes) or entry.was_visible(remotes)
+        ]
 
 
 class DeltaStream(_Stream):
@@ -186,6 +221,8 @@ class DeltaStream(_Stream):
                     self._note_type(request.type_url)
             elif not self._subscribed:
                 self._subscribe(request)
+            else:
+                self._acked(request.response_nonce)
         await self._call.closed()
 
     def _subscribe(self, request: pb.DeltaDiscoveryRequest) -> None:
@@ -238,6 +275,7 @@ class DeltaStream(_Stream):
             raise StatusError(Status.UNAVAILABLE, "you are too far behind: subscribe anew")
         resources: list[bytes] = []
         removed: list[bytes] = []
+        news: list[Entry] = []
         size = 0
         while self._stale and size < CHUNK:
             name = self._stale.pop()
@@ -256,9 +294,11 @@ class DeltaStream(_Stream):
                 if entry.sequence > self._start or self._claims.get(entry.host) != entry.version:
                     resources.append(entry.resource)
                     size += cost
+                    news.append(entry)
             elif entry.sequence > self._start and entry.was_visible(self._view.remotes):
                 removed.append(entry.host.encode())
                 size += cost
+                news.append(entry)
         if last:
             self._claims = {}
             if self._caught_up and not resources and not removed:
@@ -267,4 +307,5 @@ class DeltaStream(_Stream):
         response = self._response(last=last)
         response.resources.extend(resources)
         response.removed_resources.extend(removed)
+        self._told(response.nonce, (entry for entry in news if entry.sequence > self._start))
         return response

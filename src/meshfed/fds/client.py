@@ -223,7 +223,7 @@ class DiscoveryClient:
                 raise why from error
             self._hear()
             if update is not None:
-                self._mailbox.put(update)
+                self._mailbox.put(msgspec.structs.replace(update, received=self._heard))
             if self._delta.synced:
                 self._note_synced()
             await self._answer(call, nonce)
@@ -266,7 +266,7 @@ class DiscoveryClient:
                 doubted.clear()
                 self._asked_to_confirm = False
             if update is not None:
-                self._mailbox.put(update)
+                self._mailbox.put(msgspec.structs.replace(update, received=self._heard))
             if self._sotw.synced:
                 self._note_synced()
             del data, response, update

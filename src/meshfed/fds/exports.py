@@ -48,6 +48,7 @@ class Entry:
         "packed",
         "resource",
         "sequence",
+        "since",
         "snapshot_term",
         "term",
         "version",
@@ -59,6 +60,8 @@ class Entry:
         self.audience: Audience = frozenset()
         self.former: Audience = frozenset()
         self.sequence = 0
+        self.since: float | None = None
+        """When the change began that led here, by the loop's clock; ``None`` where that is not known."""
         self.version = ""
         self.resource = b""
         self.packed = b""
@@ -135,9 +138,10 @@ class ExportSet:
         """Say that the set is complete: every offer that should be in it is."""
         self._ready = True
 
-    def set(self, offer: Offer, audience: Audience) -> None:
+    def set(self, offer: Offer, audience: Audience, *, since: float | None = None) -> None:
         """Offer a service to the remotes in ``audience``; tells subscribers where something they see changes.
 
+        ``since``: when the change began that this follows from, by the loop's clock.
         Raises ``ValueError`` where the offer cannot be encoded; what was offered before then stays.
         """
         version = messages.version_of(offer)
@@ -154,9 +158,9 @@ class ExportSet:
         fresh.offered, fresh.audience = True, audience
         fresh.former = None if former is None or audience is None else former | audience
         self._entries[offer.host] = fresh
-        self._changed(fresh)
+        self._changed(fresh, since)
 
-    def remove(self, host: str) -> None:
+    def remove(self, host: str, *, since: float | None = None) -> None:
         """Offer a service no more; does nothing where it is not offered."""
         entry = self._entries.pop(host, None)
         if entry is None:
@@ -169,11 +173,11 @@ class ExportSet:
         while len(self._withdrawn) > self._max_withdrawn:
             oldest = next(iter(self._withdrawn))
             self._floor = max(self._floor, self._withdrawn.pop(oldest).sequence)
-        self._changed(gone)
+        self._changed(gone, since)
 
-    def _changed(self, entry: Entry) -> None:
+    def _changed(self, entry: Entry, since: float | None) -> None:
         self._sequence += 1
-        entry.sequence = self._sequence
+        entry.sequence, entry.since = self._sequence, since
         self._log.append((entry.sequence, entry))
         for view in self._views.values():
             view.count(entry)

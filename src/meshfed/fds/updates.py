@@ -43,6 +43,8 @@ class Update(msgspec.Struct, frozen=True):
     complete: bool = False
     synced: bool = False
     rejected: tuple[Rejected, ...] = ()
+    received: float = 0.0
+    """When it came, by the loop's clock; of several that were merged, the first."""
 
 
 class Sink(Protocol):
@@ -105,7 +107,7 @@ class Mailbox:
 def merged(first: Update, second: Update) -> Update:
     """Make one update of two in a row."""
     if second.complete:
-        return second
+        return msgspec.structs.replace(second, received=first.received)
     upserts = {offer.host: offer for offer in first.upserts}
     removals = dict.fromkeys(first.removals)
     for host in second.removals:
@@ -122,4 +124,5 @@ def merged(first: Update, second: Update) -> Update:
         complete=first.complete,
         synced=second.synced,
         rejected=tuple(item for item in rejected.values() if item.host not in settled)[:MAX_REJECTED],
+        received=first.received,
     )

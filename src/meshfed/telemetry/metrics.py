@@ -6,10 +6,16 @@ controllers in one process do not share counters. Label values that come from a 
 
 from __future__ import annotations
 
+import platform
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import generate_latest
 
+from meshfed import __version__
+
 _FAST = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_PROPAGATION = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+"""Subscribers are told after 50 ms, so nothing is faster."""
 
 
 class Metrics:
@@ -18,6 +24,13 @@ class Metrics:
     def __init__(self) -> None:
         registry = CollectorRegistry(auto_describe=True)
         self.registry = registry
+        self.build_info = Gauge(
+            "meshfed_build_info",
+            "1, with the version of Meshfed and of Python as labels; one series for each process.",
+            ["version", "python"],
+            registry=registry,
+        )
+        self.build_info.labels(version=__version__, python=platform.python_version()).set(1)
         self.api_requests = Counter(
             "meshfed_kube_requests",
             "Requests to the Kubernetes API, by verb, resource and HTTP status (0: no answer).",
@@ -117,6 +130,20 @@ class Metrics:
         )
         self.fds_refused = Counter(
             "meshfed_fds_refused", "Callers and streams refused, by reason.", ["reason"], registry=registry
+        )
+        self.export_propagation = Histogram(
+            "meshfed_export_propagation_seconds",
+            "Time from the event of a Service until a subscriber acknowledged what follows from it, by subscriber.",
+            ["subscriber"],
+            buckets=_PROPAGATION,
+            registry=registry,
+        )
+        self.import_propagation = Histogram(
+            "meshfed_import_propagation_seconds",
+            "Time from when a remote's change was received until the objects of its import were in place, by remote.",
+            ["remote"],
+            buckets=_PROPAGATION,
+            registry=registry,
         )
         self.fds_connected = Gauge(
             "meshfed_fds_connected",
@@ -222,6 +249,7 @@ class Metrics:
         """Drop every series of a remote: its RemoteMesh is gone, and nobody reports of it any more."""
         for metric in self._of_remotes:
             metric.remove_by_labels({"remote": name})
+        self.export_propagation.remove_by_labels({"subscriber": name})
 
     def forget_discovery(self, name: str) -> None:
         """Drop the series that speak of the discovery of a remote, from which nothing is imported any more."""

@@ -53,8 +53,11 @@ class Publisher:
         if not self._exports.ready:
             self._planner = planner
 
-    def publish(self, key: ExportKey, published: Published | None) -> None:
-        """Offer what ``key`` exports now, and no more what it exported before."""
+    def publish(self, key: ExportKey, published: Published | None, *, since: float | None = None) -> None:
+        """Offer what ``key`` exports now, and no more what it exported before.
+
+        ``since``: when the change began that this follows from, by the loop's clock.
+        """
         self._stale.discard(key)
         self._kept_back.pop(key, None)
         before = self._hosts.pop(key, None)
@@ -63,7 +66,7 @@ class Publisher:
             if self._owners.get(host, key) != key and self._owners[host] in self._stale:
                 self._kept_back[key] = published
             else:
-                self._exports.set(published.offer, published.audience)
+                self._exports.set(published.offer, published.audience, since=since)
                 self._hosts[key] = host
                 self._owners[host] = key
         if before is not None and self._owners.get(before) == key and before != self._hosts.get(key):
@@ -72,7 +75,7 @@ class Publisher:
             if waiting:
                 self.publish(waiting[0], self._kept_back[waiting[0]])
             else:
-                self._exports.remove(before)
+                self._exports.remove(before, since=since)
         self._metrics.exported_services.set(len(self._hosts))
 
     def ready(self, planner: Planner) -> None:

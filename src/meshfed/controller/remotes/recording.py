@@ -13,8 +13,11 @@ from meshfed.federation.ledger import Ledger
 PIECE: Final = 4
 """The offers that are taken in, or carried out, between two looks at everything else the process has to do."""
 
-Desire = Callable[[str, str, FederatedServiceSpec | None], None]
-"""Takes a remote, a host, and the FederatedService that should exist for them (``None``: none). Returns at once."""
+Desire = Callable[[str, str, FederatedServiceSpec | None, float | None], None]
+"""Takes a remote, a host, the FederatedService that should exist for them (``None``: none), and when it was received.
+
+That is by the loop's clock, and ``None`` where it is not the remote that has it change. Returns at once.
+"""
 
 
 class Recording:
@@ -25,6 +28,7 @@ class Recording:
         self._ledger = ledger
         self._desire = desire
         self._pacer = Pacer()
+        self._received: dict[str, float] = {}
         self.said: dict[str, FederatedServiceSpec] = {}
         """The FederatedServices that should exist by now, by host."""
         self.closed = False
@@ -38,13 +42,16 @@ class Recording:
         """When the next of what waits has its turn, by the loop's clock; ``None`` where nothing waits."""
         return self._pacer.due()
 
-    def note(self, changed: Iterable[str]) -> None:
-        """Let what changed wait until it is carried out."""
+    def note(self, changed: Iterable[str], *, received: float | None = None) -> None:
+        """Let what changed wait until it is carried out. ``received``: when the remote said so, if that is why."""
         for host in changed:
             if host in self.said or self._ledger.desired(host) is not None:
                 self._pacer.add(host)
+                if received is not None:
+                    self._received.setdefault(host, received)
             else:
                 self._pacer.discard(host)  # it came and went before its turn
+                self._received.pop(host, None)
 
     async def carry_out(self, *, at_once: bool = False) -> None:
         """Say what waits and whose turn it is, or all of it ``at_once``: in pieces, between which others are served."""
@@ -64,7 +71,7 @@ class Recording:
                 self.said[host] = spec
             else:
                 self.said.pop(host, None)
-            self._desire(self._remote, host, spec)
+            self._desire(self._remote, host, spec, self._received.pop(host, None))
 
     def close(self) -> None:
         """Say what waits, and then no more."""

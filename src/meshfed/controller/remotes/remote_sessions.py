@@ -14,6 +14,7 @@ import msgspec
 
 from meshfed.api.v1alpha1 import FederatedService, FederatedServiceSpec, RemoteMesh
 from meshfed.controller.faults import Faults, described
+from meshfed.controller.propagation import Propagation
 from meshfed.controller.remotes.session import Reports, Session
 from meshfed.federation.imports import record_name
 from meshfed.kube import Engine, Store
@@ -57,6 +58,7 @@ class RemoteSessions:
         engine: Engine,
         offers: Store[FederatedService],
         metrics: Metrics,
+        propagation: Propagation,
         stamp: Callable[[], str],
         faults: Faults,
     ) -> None:
@@ -65,6 +67,7 @@ class RemoteSessions:
         self._engine = engine
         self._offers = offers
         self._metrics = metrics
+        self._propagation = propagation
         self._stamp = stamp
         self._meshes: dict[str, RemoteMesh] = {}
         self._sessions: dict[str, Session] = {}
@@ -264,18 +267,24 @@ class RemoteSessions:
         if name in self._sessions or self._ending[name]:
             return
         del self._ending[name]
+        self._propagation.forget(name)
         if name in self._meshes:
             self._metrics.forget_discovery(name)
         else:
             self._metrics.forget_remote(name)
 
-    def _desire(self, remote: str, host: str, spec: FederatedServiceSpec | None) -> None:
+    def _desire(self, remote: str, host: str, spec: FederatedServiceSpec | None, received: float | None) -> None:
         mesh = self._planner.mesh
         wanted = () if spec is None or mesh is None else (record_manifest(mesh, spec),)
-        record = OfferSource(remote, host)
-        self._engine.want(record, wanted, flow=remote)
+        self._engine.want(OfferSource(remote, host), wanted, flow=remote)
         name = record_name(host, remote)
-        if not wanted and mesh is not None and self._offers.get((mesh.namespace, name)) is None:
+        record = self._offers.get((mesh.namespace, name)) if mesh is not None else None
+        stands = record.spec if record is not None else None
+        if known := spec or stands:
+            self._propagation.record_wanted(
+                name, stands, spec, remote=remote, host=self._planner.host_of(known), received=received
+            )
+        if not wanted and mesh is not None and record is None:
             # Where somebody deleted it, no watch will say that it goes.
             self._planner.offer_changed(name, None)
 

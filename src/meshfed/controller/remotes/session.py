@@ -234,18 +234,20 @@ class Session:
         at_once = not connections.is_heard(self._connection)
         dropped, moment = self._ledger.dropped, micro_time_now()
         for start in range(0, len(update.upserts), PIECE):
-            self._recording.note(self._ledger.offered(update.upserts[start : start + PIECE], moment=moment))
+            offered = self._ledger.offered(update.upserts[start : start + PIECE], moment=moment)
+            self._recording.note(offered, received=update.received)
             await self._recording.carry_out(at_once=at_once)
         for what, number in (self._ledger.dropped - dropped).items():
             self._metrics.dropped.labels(remote=self._name, what=what).inc(number)
         # A host that came mangled was not withdrawn; where even its name is lost, nothing is taken away.
         mangled = {rejected.host for rejected in update.rejected}
-        offered = mangled.union(offer.host for offer in update.upserts)
-        gone = [host for host in update.removals if host not in offered]
+        named = mangled.union(offer.host for offer in update.upserts)
+        gone = [host for host in update.removals if host not in named]
         if update.complete and "" not in mangled:
-            gone = self._ledger.missing(offered)
+            gone = self._ledger.missing(named)
         complete = update.complete and not mangled
-        self._recording.note(self._ledger.withdrawn(gone, complete=complete, now=loop.time(), stamp=self._stamp()))
+        withdrawn = self._ledger.withdrawn(gone, complete=complete, now=loop.time(), stamp=self._stamp())
+        self._recording.note(withdrawn, received=update.received)
         await self._recording.carry_out(at_once=at_once)
         if update.synced:
             if not connections.is_heard(self._connection):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from meshfed.api.core import Service
+from meshfed.controller.propagation import Propagation
 from meshfed.controller.remotes.publisher import Publisher
 from meshfed.controller.remotes.remote_sessions import OfferSource
 from meshfed.controller.watches import SERVICES
@@ -22,6 +23,7 @@ from meshfed.plan import (
     Applied,
     ExportKey,
     GatewayKey,
+    ImportKey,
     Key,
     MeshKey,
     OfferKey,
@@ -49,6 +51,7 @@ class Delivery:
         recorder: Recorder,
         services: Store[Service],
         metrics: Metrics,
+        propagation: Propagation,
         leading: bool,
         prove: Callable[[OfferKey | RemoteKey, Probe | None], None],
     ) -> None:
@@ -60,6 +63,7 @@ class Delivery:
         self._recorder = recorder
         self._services = services
         self._metrics = metrics
+        self._propagation = propagation
         self._leading = leading
         self._prove = prove
         self._is_news = False
@@ -74,7 +78,7 @@ class Delivery:
     def send(self, key: Key, outputs: Outputs, flow: str) -> None:
         """Pass on what a key wants now; it was worked out in the turn of ``flow``, and is written in its turn."""
         if isinstance(key, ExportKey):
-            self._publisher.publish(key, outputs.export)
+            self._publisher.publish(key, outputs.export, since=self._propagation.began(key))
         if isinstance(key, MeshKey | RemoteKey):
             self._publisher.reevaluate()
         if isinstance(key, RemoteStatusKey):
@@ -88,6 +92,8 @@ class Delivery:
         if isinstance(key, ExportKey):
             self._tell_export(key, outputs.export or outputs.export_decision)
         self._engine.want(key, outputs.objects, after=outputs.after, flow=flow)
+        if isinstance(key, ImportKey):
+            self._propagation.import_wanted(key, in_place=self._in_place)
         for status in outputs.statuses:
             self._statuses.want(status)
         if isinstance(key, OfferKey | RemoteKey):
@@ -100,9 +106,14 @@ class Delivery:
         if isinstance(source, OfferSource):
             self._planner.record_changed(source.remote, source.host, now)
         elif isinstance(source, Key):
+            if isinstance(source, ImportKey) and now == Applied("applied"):
+                self._propagation.import_in_place(source)
             # Gateways are few, and the planner waits to hear that what one has left is in place.
             is_there = state.objects or state.deleting or isinstance(source, GatewayKey)
             self._planner.applied_changed(source, now if is_there else None)
+
+    def _in_place(self, key: ImportKey) -> bool:
+        return verdict(self._engine.source_state(key)) == Applied("applied")
 
     def _tell_export(self, key: ExportKey, now: Published | Decision | None) -> None:
         """Record on a Service that its export begins or ends; what was found at the start is no news."""

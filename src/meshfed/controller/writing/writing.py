@@ -11,6 +11,7 @@ from meshfed.api.v1alpha1 import ORIGIN_ANNOTATION
 from meshfed.controller.environment import Environment
 from meshfed.controller.feed import Feed
 from meshfed.controller.migration import adoption
+from meshfed.controller.propagation import Propagation
 from meshfed.controller.watches import SERVICE_EXPORTS, Served, Watches
 from meshfed.controller.writing.deletions import Deletions
 from meshfed.controller.writing.delivery import Delivery, tell
@@ -34,6 +35,7 @@ class Writing:
         planner: Planner,
         inputs: Watches,
         feed: Feed,
+        propagation: Propagation,
         leading: bool,
         prove: Callable[[OfferKey | RemoteKey, Probe | None], None],
     ) -> None:
@@ -74,6 +76,7 @@ class Writing:
             recorder=self._recorder,
             services=inputs.services,
             metrics=environment.metrics,
+            propagation=propagation,
             leading=leading,
             prove=prove,
         )

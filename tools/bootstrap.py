@@ -228,6 +228,16 @@ def fetch_distribution_pip() -> None:
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
         raise SetupError(NO_INSTALLER)
     say("fetching the distribution's pip through apt, into .tools")
+    packages = ["python3-pip-whl"]
+    if not SYSTEM_CERTIFICATES.exists():
+        packages.append("ca-certificates")
+    if sys.version_info < (3, 12) and not succeeds([str(VENV_PYTHON), "-c", "import distutils.cmd"]):
+        packages.append("python3-distutils")
+    fetch_packages(packages, DISTRIBUTION, "the lines above say why; or as root: apt-get install python3-venv")
+
+
+def fetch_packages(packages: list[str], place: Path, advice: str) -> None:
+    """Unpack packages of the distribution into ``place``, a folder below ``.tools``; needs apt-get and dpkg-deb."""
     work = TOOLS / "apt"
     shutil.rmtree(str(work), ignore_errors=True)
     for folder in ("state/lists/partial", "cache/archives/partial", "packages"):
@@ -239,13 +249,7 @@ def fetch_distribution_pip() -> None:
         *("-o", "Dir::State::status=/var/lib/dpkg/status"),
         *("-o", "Dir::Cache={}".format(work / "cache")),
     ]
-    packages = ["python3-pip-whl"]
-    if not SYSTEM_CERTIFICATES.exists():
-        packages.append("ca-certificates")
-    if sys.version_info < (3, 12) and not succeeds([str(VENV_PYTHON), "-c", "import distutils.cmd"]):
-        packages.append("python3-distutils")
     if not succeeds([*apt, "download", *packages], cwd=work / "packages"):
-        advice = "the lines above say why; or as root: apt-get install python3-venv"
         run([*apt, *own_lists, "update"], f"apt could not read its package lists: {advice}")
         run(
             [*apt, *own_lists, "download", *packages],
@@ -256,8 +260,8 @@ def fetch_distribution_pip() -> None:
     for package in (work / "packages").glob("*.deb"):
         run(["dpkg-deb", "--extract", str(package), str(target)], f"{package.name} does not unpack")
     # Moved into place when it is whole: what is there is taken to be good by later runs.
-    shutil.rmtree(str(DISTRIBUTION), ignore_errors=True)
-    target.rename(DISTRIBUTION)
+    shutil.rmtree(str(place), ignore_errors=True)
+    target.rename(place)
     shutil.rmtree(str(work))
 
 

@@ -21,6 +21,7 @@ GENERATORS = {
     "generate_cli.py": "docs",
     "generate_kustomize.py": "deploy/kustomize",
     "generate_metrics.py": "docs",
+    "generate_monitoring.py": "deploy",
     "generate_protos.py": "src",
     "generate_resource_examples.py": "docs",
     "generate_schemas.py": "docs",

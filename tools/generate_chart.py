@@ -174,6 +174,10 @@ def _details() -> dict[str, JSONObject]:
             "pattern": "^(0|([0-9]+y)?([0-9]+w)?([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?)$"
         },
         "podMonitor.labels": _STRINGS,
+        "prometheusRule.labels": _STRINGS,
+        "prometheusRule.runbooks": {"pattern": "^(https?://[^ ]+)?$"},
+        "dashboard.labels": _STRINGS,
+        "dashboard.annotations": _STRINGS,
         "networkPolicy.metricsFrom": _OBJECTS,
     }
 

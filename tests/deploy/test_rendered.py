@@ -46,7 +46,20 @@ POD_MONITOR = fields(
 POD_MONITORS = builders.crd(
     "PodMonitor", "podmonitors", "monitoring.coreos.com", schema=fields("spec", spec=POD_MONITOR)
 )
-"""Of the Prometheus operator's CRD, what the chart uses."""
+ALERT = fields(
+    *("alert", "expr", "for"),
+    alert=STRING,
+    expr=STRING,
+    labels=LABELS,
+    annotations=LABELS,
+    **{"for": DURATION},
+)
+GROUP = fields("name", "rules", name=STRING, rules={"type": "array", "items": ALERT})
+PROMETHEUS_RULES = builders.crd(
+    *("PrometheusRule", "prometheusrules", "monitoring.coreos.com"),
+    schema=fields("spec", spec=fields("groups", groups={"type": "array", "items": GROUP})),
+)
+"""Of the Prometheus operator's CRDs, what the chart uses."""
 
 
 class Release(NamedTuple):
@@ -90,7 +103,7 @@ def releases(helm_process: helm.Helm) -> dict[str, list[Manifest]]:
 async def test_every_object_is_one_that_a_cluster_takes(releases: dict[str, list[Manifest]], tmp_path: Path) -> None:
     plurals = {"NetworkPolicy": "networkpolicies", "RemoteMesh": "remotemeshes"}
     crds = [yaml.safe_load(path.read_text()) for path in sorted((CHART / "crds").glob("*.yaml"))]
-    async with cluster(tmp_path, crds=[*crds, POD_MONITORS]) as found:
+    async with cluster(tmp_path, crds=[*crds, POD_MONITORS, PROMETHEUS_RULES]) as found:
         for namespace in {release.namespace for release in RELEASES.values()}:
             await found.apply(builders.namespace(namespace))
         seen = set()
@@ -106,6 +119,7 @@ async def test_every_object_is_one_that_a_cluster_takes(releases: dict[str, list
         assert seen == {
             *("ClusterRole", "ClusterRoleBinding", "Deployment", "Job", "MeshFederation", "NetworkPolicy"),
             *("PodDisruptionBudget", "PodMonitor", "RemoteMesh", "Role", "RoleBinding", "Service", "ServiceAccount"),
+            *("ConfigMap", "PrometheusRule"),
         }
         wrong = one(releases["everything"], "PodMonitor")
         wrong["spec"]["podMetricsEndpoints"][0]["intervall"] = "30s"

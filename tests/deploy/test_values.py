@@ -24,6 +24,7 @@ MAY_BE_EMPTY = {
     *("controller.resources", "controller.priorityClassName", "serviceAccount.annotations"),
     *("gateway.network", "gateway.service.annotations", "gateway.resources"),
     *("podMonitor.labels", "podMonitor.interval", "networkPolicy.metricsFrom"),
+    *("prometheusRule.labels", "prometheusRule.runbooks", "dashboard.labels", "dashboard.annotations"),
 }
 
 
@@ -65,7 +66,7 @@ def test_a_null_that_cannot_be_meant_is_refused_by_its_name(helm_process: helm.H
 @pytest.mark.parametrize("path", sorted(MAY_BE_EMPTY))
 def test_a_null_where_nothing_need_be_is_nothing(helm_process: helm.Helm, path: str) -> None:
     everywhere = {"gateway": {"enabled": True, "network": "n"}, "podMonitor": {"enabled": True}}
-    values = everywhere | {"networkPolicy": {"enabled": True}}
+    values = everywhere | {name: {"enabled": True} for name in ("networkPolicy", "prometheusRule", "dashboard")}
     expected = rendered(helm_process, values)
     if path == "gateway.network":
         with pytest.raises(helm.HelmError, match=r"gateway\.enabled without a network"):

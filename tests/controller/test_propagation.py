@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 from meshfed.api.v1alpha1 import FederatedService
 from meshfed.controller.propagation import Propagation
 from meshfed.kube import KubeError, ServerFailure
-from meshfed.model.offers import Port
+from meshfed.model.offers import Offer, Port
 from meshfed.plan import ExportKey, ImportKey
 from meshfed.telemetry.metrics import Metrics
 from tests.builders import federated_service, host, mesh_federation, namespace, offer, remote_mesh, service, typed
@@ -150,16 +150,17 @@ async def test_imports_come_change_and_go_under_whatever_name_and_each_is_measur
     west = Remote()
     async with running(monkeypatch, west, rules=rules) as world:
         counts = []
-        for change in (
-            lambda: west.offer(offer("ratings")),
-            lambda: west.offer(offer("reviews")),
-            lambda: west.offer(offer("denied")),
-            lambda: west.offer(offer("reviews", ports=(HTTP2,))),
-            lambda: west.withdraw(host("reviews")),
-            lambda: west.withdraw(host("ratings")),
-            lambda: west.withdraw(host("denied")),
-        ):
-            change()
+        changes: list[tuple[Callable[..., None], Offer | str]] = [
+            (west.offer, offer("ratings")),
+            (west.offer, offer("reviews")),
+            (west.offer, offer("denied")),
+            (west.offer, offer("reviews", ports=(HTTP2,))),
+            (west.withdraw, host("reviews")),
+            (west.withdraw, host("ratings")),
+            (west.withdraw, host("denied")),
+        ]
+        for change, of_what in changes:
+            change(of_what)
             await asyncio.sleep(30)
             count, total = measured(world.metrics)
             counts.append(int(count))

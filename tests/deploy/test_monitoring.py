@@ -124,6 +124,8 @@ def test_the_charts_dashboard_is_what_grafanas_sidecar_looks_for(helm_process: h
     assert json.loads(found["data"]["meshfed.json"]) == dashboard()
     assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
     assert found["metadata"]["annotations"] == {"grafana_folder": "Mesh"}
+    other = one(rendered(helm_process, {"dashboard": {"enabled": True, "labels": {"a": "b"}}}), "ConfigMap")
+    assert (other["metadata"]["labels"]["a"], "grafana_dashboard" in other["metadata"]["labels"]) == ("b", False)
     assert len(json.dumps(found)) < 256 * 1024, "kubectl apply repeats it in an annotation"
 
 

@@ -152,7 +152,7 @@ class World:
             engine=self.engine,
             offers=self.offers,
             metrics=Metrics(),
-            propagation=Propagation(Metrics()),
+            propagation=Propagation(Metrics(), self.planner.imports),
             stamp=lambda: NOW,
         )
 

@@ -189,7 +189,7 @@ def test_what_a_key_wants_is_written_in_the_turn_of_whoever_had_it_worked_out() 
         recorder=nothing,
         services=nothing,
         metrics=Metrics(),
-        propagation=Propagation(Metrics()),
+        propagation=Propagation(Metrics(), nothing),
         leading=True,
         prove=lambda _key, _probe: None,
     )

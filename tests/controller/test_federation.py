@@ -170,3 +170,19 @@ async def test_a_remote_whose_discovery_moves_is_followed_without_losing_an_impo
         await west.label("productpage", export_service="true")
         await eventually(lambda: ("default", "productpage") in east.merged())
         assert before <= east.identities("ServiceEntry", "WorkloadEntry", "FederatedService")
+
+
+async def test_how_long_changes_take_is_measured_at_both_ends() -> None:
+    def measured(mesh: Mesh, name: str, **by: str) -> float:
+        return mesh.metrics.registry.get_sample_value(f"meshfed_{name}_propagation_seconds_count", by) or 0.0
+
+    async with federated("east", "west", services=BOOKINFO) as (east, west):
+        assert not measured(west, "export", subscriber="anonymous"), "nothing is exported yet"
+        await west.label("ratings", export_service="true")
+        await eventually(lambda: measured(west, "export", subscriber="anonymous") == 1)
+        await eventually(lambda: measured(east, "import", remote="west") == 1)
+        await west.label("ratings", export_service=None)
+        await eventually(lambda: measured(west, "export", subscriber="anonymous") == 2)
+        await eventually(lambda: measured(east, "import", remote="west") == 2)
+        await east.stop()
+        assert not measured(east, "import", remote="west"), "whoever leads next begins anew"

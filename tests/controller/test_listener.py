@@ -97,7 +97,7 @@ async def test_what_a_session_reports_while_it_ends_is_forgotten_too(
         engine=cast("Engine", SimpleNamespace()),
         offers=cast("Store[FederatedService]", SimpleNamespace(by_index=lambda *_: ())),
         metrics=metrics,
-        propagation=Propagation(metrics),
+        propagation=Propagation(metrics, world.planner.imports),
         stamp=lambda: "",
         faults=Faults(metrics),
     )

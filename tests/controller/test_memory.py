@@ -71,7 +71,7 @@ async def test_what_was_written_and_is_gone(leading: bool, gone: str) -> None:
         recorder=Recorder(client, component="c", instance="i", stamp=str),
         services=Store(),
         metrics=Metrics(),
-        propagation=Propagation(Metrics()),
+        propagation=Propagation(Metrics(), planner.imports),
         leading=leading,
         prove=lambda _key, _probe: None,
     )

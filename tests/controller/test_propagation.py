@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -14,6 +15,7 @@ from meshfed.controller.propagation import Propagation
 from meshfed.kube import KubeError, ServerFailure
 from meshfed.model.offers import Offer, Port
 from meshfed.plan import ExportKey, ImportKey
+from meshfed.plan.imports import Imports
 from meshfed.telemetry.metrics import Metrics
 from tests.builders import federated_service, host, mesh_federation, namespace, offer, remote_mesh, service, typed
 from tests.controller.in_memory import Remote, World
@@ -36,16 +38,22 @@ def spec(name: str = "ratings", **fields: Any) -> Any:
     return typed(FederatedService, federated_service("west", name, **fields)).spec
 
 
+def as_offered() -> Imports:
+    """In the place of a planner's: west's offer is imported under its own name, and was not before."""
+    found = SimpleNamespace(fate=lambda _: None, records=lambda host: ["record"] if host == RATINGS.host else [])
+    return cast("Imports", found)
+
+
 class Followed:
     """A change of west's, and the steps that it takes."""
 
     def __init__(self) -> None:
         self.metrics = Metrics()
-        self.propagation = Propagation(self.metrics)
+        self.propagation = Propagation(self.metrics, as_offered())
         self.in_place = False
 
     def want(self, wanted: Any, *, stands: Any = None, received: float | None) -> None:
-        self.propagation.record_wanted("record", stands, wanted, remote="west", host=host("ratings"), received=received)
+        self.propagation.record_wanted("record", stands, wanted, received=received)
 
     def see(self, seen: Any) -> None:
         self.propagation.record_seen("record", seen)
@@ -116,7 +124,7 @@ async def test_a_record_that_is_seen_as_it_was_before_is_waited_for() -> None:
 
 
 async def test_a_service_begins_a_change_once_and_only_until_all_is_worked_out() -> None:
-    propagation, key = Propagation(Metrics()), ExportKey("default", "ratings")
+    propagation, key = Propagation(Metrics(), as_offered()), ExportKey("default", "ratings")
     await asyncio.sleep(1)
     propagation.service_changed("default", "ratings")
     await asyncio.sleep(1)

@@ -10,33 +10,37 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from operator import attrgetter
 
 import msgspec
 
 from meshfed.api.v1alpha1 import FederatedServiceSpec
 from meshfed.plan import ExportKey, ImportKey
+from meshfed.plan.imports import Imports
 from meshfed.telemetry.metrics import Metrics
 
 
 class _Change(msgspec.Struct, frozen=True, gc=False):
-    """What a remote said, when that was received, the FederatedService that follows, and the host it is imported as."""
+    """What a remote said, when that was received, and the FederatedService that follows; ``None``: none."""
 
     remote: str
     received: float
     spec: FederatedServiceSpec | None
-    host: str
 
 
 class Propagation:
-    """Follows the changes that are under way. Costs the same however many there are."""
+    """Follows the changes that are under way. A change costs the same however many there are."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, imports: Imports) -> None:
         self._metrics = metrics
+        self._imports = imports
         self._services: dict[tuple[str, str], float] = {}
         self._wanted: dict[str, _Change] = {}
         """By FederatedService, what the watch has not shown yet."""
         self._seen: dict[str, _Change] = {}
-        """By imported host, what the watch has shown, and what follows from it is not worked out yet."""
+        """By FederatedService, what the watch has shown, and what follows from it is not worked out yet."""
+        self._imported: dict[str, list[str]] = {}
+        """By host, those of them that are imported as it until that is worked out."""
         self._writing: dict[str, _Change] = {}
         """By imported host, what is not in place yet."""
 
@@ -44,6 +48,7 @@ class Propagation:
         """All that changed was worked out: what has led to nothing by now never will."""
         self._services.clear()
         self._seen.clear()
+        self._imported.clear()
 
     # --- exports: begun
 
@@ -63,30 +68,36 @@ class Propagation:
         stands: FederatedServiceSpec | None,
         spec: FederatedServiceSpec | None,
         *,
-        remote: str,
-        host: str,
         received: float | None,
     ) -> None:
-        """A FederatedService that ``stands`` is wanted as ``spec`` says; it is imported as ``host``.
+        """A FederatedService that ``stands`` is wanted as ``spec`` says.
 
         ``received``: when the remote said so; ``None`` where something else is why, which is not measured.
         """
         before = self._wanted.pop(record, None)
-        if received is not None and stands != spec:
-            self._wanted[record] = _Change(remote, received if before is None else before.received, spec, host)
+        known = spec or stands
+        if received is not None and stands != spec and known is not None:
+            self._wanted[record] = _Change(known.remote, received if before is None else before.received, spec)
 
     def record_seen(self, record: str, spec: FederatedServiceSpec | None) -> None:
-        """A watch showed a FederatedService; ``None``: it is gone."""
+        """A watch showed a FederatedService, of which the planner does not know yet; ``None``: it is gone."""
         change = self._wanted.get(record)
-        if change is not None and change.spec == spec:
-            del self._wanted[record]
-            self._seen.setdefault(change.host, change)
+        if change is None or change.spec != spec:
+            return
+        del self._wanted[record]
+        self._seen.setdefault(record, change)
+        fate = self._imports.fate(record)
+        if fate is not None and fate.host:
+            self._imported.setdefault(fate.host, []).append(record)
 
     def import_wanted(self, key: ImportKey, *, in_place: Callable[[ImportKey], bool]) -> None:
         """An import was worked out, and its objects are wanted."""
-        change = self._seen.pop(key.host, None)
-        if change is not None and not in_place(key):
-            self._writing.setdefault(key.host, change)
+        if not self._seen:
+            return
+        records = {*self._imported.pop(key.host, ()), *self._imports.records(key.host)}
+        changes = [self._seen.pop(record) for record in records if record in self._seen]
+        if changes and not in_place(key):
+            self._writing.setdefault(key.host, min(changes, key=attrgetter("received")))
 
     def import_in_place(self, key: ImportKey) -> None:
         """The objects of an import are what they should be, or gone."""

@@ -88,7 +88,7 @@ class Term:
             connected=planner.is_connected,
             shake=environment.shake,
         )
-        propagation = self._propagation = Propagation(environment.metrics)
+        propagation = self._propagation = Propagation(environment.metrics, planner.imports)
         writing = self._writing = Writing(
             environment,
             client,

@@ -101,12 +101,13 @@ class Planner:
             gateways=self._ingress.namespaces,
             listening=self._ingress.listening,
         )
-        self._imports = Imports(
+        self.imports = self._imports = Imports(
             graph,
             meshes=self.inputs.meshes,
             surroundings=Surroundings(graph, self.inputs, locals_, rivals, mutual_tls),
             remotes=self._remotes,
         )
+        """What is imported, to be asked; what changes comes in by the methods below."""
         self._objects = ImportObjects(
             graph, self._mark, meshes=self.inputs.meshes, merged=self._imports.merged, told=self._outcome_changed
         )

@@ -280,10 +280,7 @@ class RemoteSessions:
         name = record_name(host, remote)
         record = self._offers.get((mesh.namespace, name)) if mesh is not None else None
         stands = record.spec if record is not None else None
-        if known := spec or stands:
-            self._propagation.record_wanted(
-                name, stands, spec, remote=remote, host=self._planner.host_of(known), received=received
-            )
+        self._propagation.record_wanted(name, stands, spec, received=received)
         if not wanted and mesh is not None and record is None:
             # Where somebody deleted it, no watch will say that it goes.
             self._planner.offer_changed(name, None)

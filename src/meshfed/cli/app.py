@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "crds": "meshfed.cli.crds:app",
     "manifests": "meshfed.cli.manifests:manifests",
     "uninstall": "meshfed.cli.uninstall:uninstall",
+    "completion": "meshfed.cli.completion:completion",
     "version": "meshfed.cli.version:version",
 }
 SUMMARIES: Final = {
@@ -44,6 +45,7 @@ SUMMARIES: Final = {
     "crds": "Print the CustomResourceDefinitions as YAML, for `kubectl apply --server-side -f -`.",
     "manifests": "Print what runs a controller, as YAML for `kubectl apply --server-side -f -`.",
     "uninstall": "Remove all that Meshfed wrote for one installation, and what it was configured by.",
+    "completion": "Print what has a shell complete `meshfed`: commands, flags, contexts, remotes, hosts.",
     "version": "Print the version of Meshfed and of Python.",
 }
 """The first sentence of each, so that listing them imports none."""
@@ -100,6 +102,10 @@ def _imported(target: str) -> Any:
 
 def run(arguments: list[str]) -> int:
     """Run one command line; returns its exit code. Errors are one sentence on standard error."""
+    if arguments[:1] == ["__complete"]:
+        from meshfed.cli.completion import complete
+
+        return complete(arguments[1:])
     try:
         app = build(_known(arguments[0] if arguments else ""))
         result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")

@@ -107,7 +107,7 @@ def clusters(where: Where) -> tuple[tuple[str, ClusterConfig], ...]:
         config = detect(environ=os.environ, path=where.kubeconfig)
     except ConfigError as error:
         raise BadInput(str(error)) from error
-    return ((config.server, config),)
+    return ((config.context or config.server, config),)
 
 
 async def look_at(

@@ -32,7 +32,7 @@ def holding(monkeypatch: pytest.MonkeyPatch, *found: Snapshot | Unreached) -> No
             tuple(one for one in found if isinstance(one, Unreached)),
         )
 
-    for module in ("lists", "status"):
+    for module in ("clusters", "lists", "status"):
         monkeypatch.setattr(f"meshfed.cli.{module}.look", look)
 
 

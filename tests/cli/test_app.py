@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from meshfed.cli.app import COMMANDS, ELSEWHERE, commands, run
+from meshfed.cli.app import COMMANDS, ELSEWHERE, SUMMARIES, build, commands, run
 
 SOME = ", ".join([*list(commands())[:8], "..."])
 
@@ -19,6 +19,19 @@ def test_help_says_what_every_command_does(capsys: pytest.CaptureFixture[str]) -
     assert run([]) == 0
     listed = dict(re.findall(r"^│ (\w+) +(\S.*\S) +│$", capsys.readouterr().out, re.MULTILINE))
     assert set(listed) == set(commands()) == {*COMMANDS, *ELSEWHERE}
+
+
+def test_the_list_says_of_each_command_what_it_says_of_itself() -> None:
+    own = build(COMMANDS, whole=True)
+    assert {name: " ".join((own[name].help or "").partition("\n\n")[0].split()) for name in COMMANDS} == SUMMARIES
+
+
+def test_help_imports_none_of_the_commands() -> None:
+    program = (
+        "import sys; from meshfed.cli.app import COMMANDS, run; run(['--help']);"
+        "sys.exit([target for target in COMMANDS.values() if target.partition(':')[0] in sys.modules] != [])"
+    )
+    subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
 
 
 @pytest.fixture

@@ -31,8 +31,24 @@ COMMANDS: Final = {
     "crds": "meshfed.cli.crds:app",
     "manifests": "meshfed.cli.manifests:manifests",
     "uninstall": "meshfed.cli.uninstall:uninstall",
+    "completion": "meshfed.cli.completion:completion",
     "version": "meshfed.cli.version:version",
 }
+SUMMARIES: Final = {
+    "controller": "Run the controller of one mesh.",
+    "status": "Show how a mesh stands: its controller, its exports and imports, its remotes, and what is wrong.",
+    "exports": "List the Services that this mesh offers to others, and those that it does not though it might.",
+    "imports": "List what remote meshes offer, and what became of each offer here; the worst first.",
+    "remotes": "List the remote meshes: whether each is heard and hears this mesh, and what came of it.",
+    "plan": "Print every object the controller would have in a cluster; nothing is contacted.",
+    "fds": "Speak to discovery services, or be one.",
+    "crds": "Print the CustomResourceDefinitions as YAML, for `kubectl apply --server-side -f -`.",
+    "manifests": "Print what runs a controller, as YAML for `kubectl apply --server-side -f -`.",
+    "uninstall": "Remove all that Meshfed wrote for one installation, and what it was configured by.",
+    "completion": "Print what has a shell complete `meshfed`: commands, flags, contexts, remotes, hosts.",
+    "version": "Print the version of Meshfed and of Python.",
+}
+"""The first sentence of each, so that listing them imports none."""
 GROUP: Final = "meshfed.commands"
 ELSEWHERE: Final = {"demo": "meshfed-sandbox", "sandbox": "meshfed-sandbox"}
 """What is looked for here and is in a distribution of its own."""
@@ -60,7 +76,7 @@ def _known(name: str) -> Mapping[str, str]:
 def build(known: Mapping[str, str] | None = None, *, whole: bool = False) -> cyclopts.App:
     """The command-line application, of the ``known`` commands or all.
 
-    Subcommands are imported when they are called, or all at once for their help.
+    Subcommands are imported when they are called; with ``whole`` all at once.
     """
     app = cyclopts.App(
         name="meshfed",
@@ -72,7 +88,10 @@ def build(known: Mapping[str, str] | None = None, *, whole: bool = False) -> cyc
         suppress_keyboard_interrupt=False,  # it ends with 130, which is said in one place: `run`
     )
     for name, target in (commands() if known is None else known).items():
-        app.command(_imported(target) if whole else target, name=name)
+        if whole or name not in SUMMARIES:
+            app.command(_imported(target), name=name)
+        else:
+            app.command(target, name=name, help=SUMMARIES[name])
     return app
 
 
@@ -83,9 +102,12 @@ def _imported(target: str) -> Any:
 
 def run(arguments: list[str]) -> int:
     """Run one command line; returns its exit code. Errors are one sentence on standard error."""
-    lists_commands = not arguments or arguments[0] in {"-h", "--help"}
+    if arguments[:1] == ["__complete"]:
+        from meshfed.cli.completion import complete
+
+        return complete(arguments[1:])
     try:
-        app = build(_known(arguments[0] if arguments else ""), whole=lists_commands)
+        app = build(_known(arguments[0] if arguments else ""))
         result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()  # what cannot be written is noticed here, where it can still be said
     except cyclopts.CycloptsError as error:

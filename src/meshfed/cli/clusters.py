@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -89,6 +88,8 @@ def look(where: Where, wanted: Sequence[Wanted], *, mesh_config_map: str | None 
 
     Raises ``BadInput`` where a kubeconfig cannot be used.
     """
+    import asyncio
+
     return asyncio.run(look_at(clusters(where), where, wanted, mesh_config_map=mesh_config_map))
 
 
@@ -106,7 +107,7 @@ def clusters(where: Where) -> tuple[tuple[str, ClusterConfig], ...]:
         config = detect(environ=os.environ, path=where.kubeconfig)
     except ConfigError as error:
         raise BadInput(str(error)) from error
-    return ((config.server, config),)
+    return ((config.context or config.server, config),)
 
 
 async def look_at(
@@ -117,6 +118,8 @@ async def look_at(
     mesh_config_map: str | None = None,
 ) -> Seen:
     """Read ``wanted`` from the clusters that were ``found``."""
+    import asyncio
+
     from meshfed.cli.arguments import duration
     from meshfed.views.documents import Unreached
 
@@ -143,6 +146,8 @@ async def look_at(
 async def _one(
     source: str, config: ClusterConfig, seconds: float, read_from: Callable[[Client], Awaitable[Snapshot]]
 ) -> Snapshot | Unreached:
+    import asyncio
+
     from meshfed.kube import Client, KubeError
     from meshfed.views.documents import Unreached
 
@@ -164,6 +169,8 @@ async def read(
     mesh_config_map: str | None = None,
 ) -> Snapshot:
     """Read ``wanted`` from one cluster. What may not be read is named in the snapshot; raises ``KubeError``."""
+    import asyncio
+
     from meshfed.kube import discover
     from meshfed.views.snapshot import Snapshot
 

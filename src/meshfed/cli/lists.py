@@ -88,7 +88,7 @@ def remotes(
     where: Where = Where(),  # noqa: B008 - immutable
     how: How = How(),  # noqa: B008 - immutable
 ) -> int:
-    """List the remote meshes: whether this mesh hears them, whether they hear this mesh, and what came of it.
+    """List the remote meshes: whether each is heard and hears this mesh, and what came of it.
 
     HEARD says whether this mesh is connected to the remote's discovery service, HEARS whether the remote subscribes to
     what this mesh exports, REACHABLE whether a handshake by way of its gateway was answered by whom it should be.
@@ -159,7 +159,7 @@ def exports(
     where: Where = Where(),  # noqa: B008 - immutable
     how: How = How(),  # noqa: B008 - immutable
 ) -> int:
-    """List the Services that this mesh offers to others, and those that it does not though somebody may expect it to.
+    """List the Services that this mesh offers to others, and those that it does not though it might.
 
     It is decided anew, by what the controller decides it by, from the Services, Pods and objects of Istio in the
     cluster.

@@ -32,7 +32,7 @@ from meshfed.kube.errors import (
     Unauthorized,
 )
 from meshfed.kube.events import Recorder, Subject
-from meshfed.kube.kubeconfig import detect, load_kubeconfig
+from meshfed.kube.kubeconfig import contexts, detect, load_kubeconfig
 from meshfed.kube.lease import LEASES, Elector, LeaseTiming, process_identity
 from meshfed.kube.ownership import Ownership
 from meshfed.kube.queue import QueueStatistics, WorkQueue
@@ -87,6 +87,7 @@ __all__ = [
     "Unauthorized",
     "WatchEvent",
     "WorkQueue",
+    "contexts",
     "detect",
     "discover",
     "in_cluster",

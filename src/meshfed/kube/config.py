@@ -25,7 +25,8 @@ class ClusterConfig:
     """A cluster and how to connect to it.
 
     ``server`` is a URL, perhaps with a path; ``namespace`` where things are when none is named; ``proxy`` the URL of
-    an HTTP proxy; ``impersonate`` the headers that ask to act as somebody else; ``source`` says where this was found.
+    an HTTP proxy; ``impersonate`` the headers that ask to act as somebody else; ``source`` says where this was found,
+    and ``context`` under which name in a kubeconfig.
     """
 
     server: str
@@ -35,6 +36,7 @@ class ClusterConfig:
     proxy: str | None = field(default=None, repr=False)
     impersonate: tuple[tuple[str, str], ...] = ()
     source: str = ""
+    context: str = ""
 
 
 def in_cluster(environ: Mapping[str, str], root: Path = SERVICE_ACCOUNT) -> ClusterConfig:

@@ -205,7 +205,17 @@ def load_kubeconfig(path: str | None, context: str | None, environ: Mapping[str,
         proxy=_proxy(cluster, cluster_place) or proxy_for(server, environ),
         impersonate=impersonate,
         source=f"context {name} of {where}",
+        context=name,
     )
+
+
+def contexts(path: str | None, environ: Mapping[str, str]) -> list[str]:
+    """The names of the contexts of the file ``path``, or of wherever `load_kubeconfig` looks, sorted."""
+    files, where = _files(path, environ)
+    merged = _Merged(where)
+    for file in files:
+        merged.add(_read(file), file)
+    return sorted(merged.contexts)
 
 
 def _files(path: str | None, environ: Mapping[str, str]) -> tuple[list[Path], str]:

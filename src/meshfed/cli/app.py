@@ -105,7 +105,7 @@ def run(arguments: list[str]) -> int:
     if arguments[:1] == ["__complete"]:
         from meshfed.cli.completion import complete
 
-        return complete(arguments[1:])
+        return complete(build(), arguments[1:], SUMMARIES)
     try:
         app = build(_known(arguments[0] if arguments else ""))
         result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
@@ -165,3 +165,9 @@ def main() -> None:
     """Run ``meshfed`` with the process's arguments."""
     _open_standard_streams()
     sys.exit(run(sys.argv[1:]))
+
+
+def kubectl_complete() -> None:
+    """Answer kubectl, which runs ``kubectl_complete-meshfed`` to complete ``kubectl meshfed``."""
+    _open_standard_streams()
+    sys.exit(run(["__complete", *sys.argv[1:]]))

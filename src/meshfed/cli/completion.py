@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import json
 import os
-import sys
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from meshfed.cli.exits import Exit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import cyclopts
     from cyclopts.argument import Argument
@@ -106,10 +105,13 @@ def completion(shell: Shell, /) -> None:
     print(SCRIPTS[shell], end="")
 
 
-def complete(words: Sequence[str]) -> int:
-    """Print what the last of ``words`` may become; the others are what stands before it, without ``meshfed``."""
+def complete(app: cyclopts.App, words: Sequence[str], summaries: Mapping[str, str]) -> int:
+    """Print what the last of ``words`` may become; the others are what stands before it, without ``meshfed``.
+
+    ``summaries`` has a sentence for commands of ``app``, so that these are not imported for it.
+    """
     *before, partial = words or [""]
-    found, directive = _candidates(before, partial)
+    found, directive = _candidates(app, before, partial, summaries)
     for value, description in found:
         if value.startswith(partial):
             print(f"{value}\t{description}" if description else value)
@@ -117,17 +119,18 @@ def complete(words: Sequence[str]) -> int:
     return Exit.OK
 
 
-def _candidates(before: Sequence[str], partial: str) -> tuple[Iterator[tuple[str, str]], str]:
-    from meshfed.cli.app import build
-
-    app, chain = build(), list[str]()
+def _candidates(
+    app: cyclopts.App, before: Sequence[str], partial: str, summaries: Mapping[str, str]
+) -> tuple[Iterator[tuple[str, str]], str]:
+    chain: list[str] = []
     for word in before:
         if word.startswith("-") or word not in _subcommands(app):
             break
         app, chain = app[word], [*chain, word]
     if app.default_command is None or (_subcommands(app) and not partial.startswith("-")):
         known = _subcommands(app) if before == chain else []
-        return ((name, _summary(app, name)) for name in known), NOTHING_ELSE
+        said = {} if chain else summaries
+        return ((name, said.get(name) or (app[name].help or "").partition("\n")[0]) for name in known), NOTHING_ELSE
     arguments = list(app.assemble_argument_collection(parse_docstring=True))
     flags = {name: argument for argument in arguments for name in argument.names if name.startswith("-")}
     last = before[-1] if before else ""
@@ -144,12 +147,6 @@ def _candidates(before: Sequence[str], partial: str) -> tuple[Iterator[tuple[str
 
 def _subcommands(app: cyclopts.App) -> list[str]:
     return sorted(name for name in app if not name.startswith(("-", "_")))
-
-
-def _summary(app: cyclopts.App, name: str) -> str:
-    from meshfed.cli.app import SUMMARIES
-
-    return SUMMARIES.get(name) or (app[name].help or "").partition("\n")[0]
 
 
 def _is_switch(argument: Argument) -> bool:
@@ -238,8 +235,3 @@ def _looked_up(source: str, given: dict[str, str]) -> list[tuple[str, str]]:
             metadata: list[dict[str, Any]] = [one["metadata"] for one in snapshot.of_kind("Service")]
             found |= {f"{one['namespace']}/{one['name']}": "" for one in metadata}
     return sorted(found.items())
-
-
-def kubectl_complete() -> None:
-    """Answer kubectl, which runs ``kubectl_complete-meshfed`` to complete ``kubectl meshfed``."""
-    sys.exit(complete(sys.argv[1:]))

@@ -110,7 +110,7 @@ def test_a_port_of_the_pods_without_mtls_is_not_offered_and_said(number: int) ->
     )
     assert exports_ready(world) == (
         "False MTLSDisabled: ports of default/ratings are served without mTLS, so the gateway cannot reach them, and "
-        f"they are not offered: set PERMISSIVE for them, or do not export them ({why})"
+        f"they are not offered: turn mTLS on for them, or do not export them ({why})"
     )
     assert world.gateways == [[host("ratings")]]
     world.remove(off)
@@ -131,8 +131,8 @@ def test_a_service_none_of_whose_ports_has_mtls_is_not_exported(where: dict[str,
     place = f"{where.get('namespace', 'default')}/theirs"
     assert decided(world) == (
         "False MTLSDisabled: Service default/ratings: ports 80, 81, 82 take no mTLS because of PeerAuthentication "
-        f"{place} (`mtls.mode: DISABLE`), and the gateway passes on nothing else; set PERMISSIVE there, or do not "
-        "export it"
+        f"{place} (`mtls.mode: DISABLE`), and the gateway passes on nothing else; set PERMISSIVE in a "
+        "PeerAuthentication, ISTIO_MUTUAL in a DestinationRule, or do not export it"
     )
     assert exports_ready(world).startswith("False MTLSDisabled: ports of default/ratings are served without mTLS")
     world.put(peer_authentication("theirs", "STRICT", **where))

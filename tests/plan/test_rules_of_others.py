@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from meshfed.plan.foreign_destination_rules import of_destination_rule
-from tests.builders import federated_service, mesh_federation, remote_mesh, service
+from tests.builders import GATEWAY, federated_service, mesh_federation, port, remote_mesh, service
 from tests.world import World, rule_of_others
 
 RATINGS = "ratings.default.svc.cluster.local"
@@ -71,7 +71,7 @@ def policy(world: World) -> dict[str, Any]:
         (
             "web",
             RATINGS,
-            {"trafficPolicy": OUTLIERS | {"portLevelSettings": [{"port": {"number": 1}} | ROUND_ROBIN]}},
+            {"trafficPolicy": OUTLIERS | {"portLevelSettings": [{"port": {"number": 9080}} | ROUND_ROBIN]}},
             "for clients in web ",
         ),
     ],
@@ -112,6 +112,7 @@ def test_a_rule_beside_a_local_service_counts_for_whom_it_is_exported_to(
     ("where", "host", "spec"),
     [
         ("web", RATINGS, {"trafficPolicy": {"outlierDetection": {}}}),
+        ("web", RATINGS, {"trafficPolicy": OUTLIERS | {"portLevelSettings": [{"port": {"number": 1}} | ROUND_ROBIN]}}),
         ("istio-system", RATINGS, {}),
         ("web", RATINGS, {"exportTo": ["shop"]}),
         ("web", "ratings", {}),
@@ -156,11 +157,240 @@ def test_who_has_a_rule_of_ours_for_the_sni_alone_loses_no_policy() -> None:
     assert said(world)[1].startswith("not for clients in web, whose DestinationRule web/theirs")
 
 
+def test_who_states_the_sni_of_the_remote_too_takes_nothing_away() -> None:
+    world = imported(trafficPolicy=None, **ROUTER)
+    tls = {"mode": "ISTIO_MUTUAL", "sni": "ratings-9080.default.svc.cluster.local"}
+    for stating in ({"tls": tls}, {"portLevelSettings": [{"port": {"number": 9080}, "tls": tls}]}):
+        for where in ("web", "istio-system"):
+            put(world, where, RATINGS, trafficPolicy=stating)
+            assert said(world) == ("Accepted", "")
+    put(world, "istio-system", RATINGS, trafficPolicy={"tls": tls | {"mode": "SIMPLE"}})
+    assert said(world)[0] == "SNIOverridden"
+    put(
+        world, "istio-system", RATINGS, trafficPolicy={"tls": tls} | {"portLevelSettings": [{"port": {"number": 9080}}]}
+    )
+    assert said(world)[0] == "SNIOverridden"
+    world.planner.inputs.rules.put(("istio-system", "theirs"), None)
+    put(world, "web", RATINGS, trafficPolicy={"tls": tls}, workloadSelector={})
+    assert said(world)[1].startswith("not for clients in web"), "whom it does not select has no SNI at all"
+
+
 def test_a_rule_in_the_control_plane_that_adds_only_subsets_to_ours_keeps_the_sni() -> None:
     world = put(imported(trafficPolicy=None, **ROUTER), "istio-system", RATINGS, subsets=[V1])
     assert (world.accepted()[RECORD], len(world.carriers)) == ("Accepted", 2)
     put(world, "istio-system", RATINGS, subsets=[V1], exportTo=["*"])
     assert (world.accepted()[RECORD], len(world.carriers)) == ("SNIOverridden", 0)
+
+
+# --- which one counts ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", ["*tings.default.svc.cluster.local", "*ault.svc.cluster.local", "*uster.local"])
+def test_a_wildcard_may_have_the_end_of_a_label(host: str) -> None:
+    assert said(put(imported(), "web", host)) == (
+        "TrafficPolicyOverridden",
+        f"for clients in web DestinationRule web/theirs {LOST}",
+    )
+    assert said(put(imported(), "web", host.replace("*", "*x")))[0] == "Accepted"
+
+
+def test_a_wildcard_without_a_dot_is_for_services_of_its_namespace() -> None:
+    assert said(put(imported(beside=True), "default", "*s"))[0] == "TrafficPolicyOverridden"
+    assert said(put(imported(beside=True), "default", "*x"))[0] == "Accepted"
+    assert said(put(imported(), "web", "*s"))[0] == "Accepted"
+
+
+def test_the_longer_wildcard_is_the_more_specific_one() -> None:
+    world = put(imported(), "web", "*.default.svc.cluster.local", name="shorter")
+    assert said(world)[0] == "TrafficPolicyOverridden"
+    put(world, "web", "*s.default.svc.cluster.local", name="longer", trafficPolicy=OUTLIERS)
+    assert said(world) == ("Accepted", "")
+
+
+def test_of_those_that_stand_side_by_side_the_youngest_counts() -> None:
+    world = put(imported(), "web", RATINGS, name="a", created="2026-01-01T00:00:00Z", exportTo=["*"])
+    assert said(world)[0] == "TrafficPolicyOverridden"
+    put(world, "web", RATINGS, name="b", created="2026-01-02T00:00:00Z", exportTo=["."], trafficPolicy=OUTLIERS)
+    assert said(world) == ("Accepted", "")
+    put(world, "web", RATINGS, name="c", created="2026-01-03T00:00:00Z")
+    assert said(world)[1] == f"for clients in web DestinationRule web/c {LOST}"
+
+
+def test_whom_one_does_not_select_another_of_the_namespace_serves() -> None:
+    world = put(imported(), "web", RATINGS, name="some", workloadSelector={}, trafficPolicy=OUTLIERS)
+    assert said(world)[0] == "TrafficPolicyOverridden"
+    put(world, "web", RATINGS, name="others", trafficPolicy=OUTLIERS)
+    assert said(world) == ("Accepted", "")
+    put(world, "web", RATINGS, name="others", trafficPolicy=ROUND_ROBIN)
+    assert said(world)[1].startswith("for clients in web DestinationRule web/others takes")
+
+
+@pytest.mark.parametrize(
+    ("export_to", "whom"),
+    [(["*", "."], ""), (["*", "web"], ""), (["~"], None), ([""], None), (["web", "~"], "for clients in web ")],
+)
+def test_whom_a_rule_is_exported_to(export_to: list[str], whom: str | None) -> None:
+    world = put(imported(beside=True), "default", RATINGS, exportTo=export_to)
+    expected = (
+        ("Accepted", "")
+        if whom is None
+        else ("TrafficPolicyOverridden", f"{whom}DestinationRule default/theirs {LOST}")
+    )
+    assert said(world) == expected
+
+
+def test_what_is_said_of_many_rules_is_short() -> None:
+    world = imported(trafficPolicy=OUTLIERS)
+    router = imported(trafficPolicy=None, **ROUTER)
+    for number in range(300):
+        put(world, f"n{number:03}", "*.local")
+        put(router, f"n{number:03}", "*.local")
+    assert said(world)[1].startswith("for clients in n000, n001, n002 and 297 more DestinationRule n000/theirs, n001/")
+    assert said(router)[1].startswith("not for clients in n000, n001, n002 and 297 more, whose DestinationRule n000/")
+    assert max(len(said(one)[1]) for one in (world, router)) < 500
+
+
+# --- what keeps calls from the remote's gateway --------------------------------------------------------
+
+OFF = {"tls": {"mode": "DISABLE"}}
+STATES_OFF = "states `tls.mode: DISABLE`, and the ingress of RemoteMesh west takes Istio's mTLS alone"
+MUTUAL = {"tls": {"mode": "ISTIO_MUTUAL"}}
+
+
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize(
+    ("where", "host"), [("istio-system", "*.local"), ("istio-system", RATINGS), ("default", "ratings")]
+)
+@pytest.mark.parametrize("mode", ["DISABLE", "SIMPLE", "MUTUAL", None])
+def test_a_rule_that_has_everybody_speak_no_mtls_with_the_remote(
+    where: str, host: str, mode: str | None, beside: bool
+) -> None:
+    if where == "default":
+        beside = True
+    tls = {} if mode is None else {"mode": mode}
+    world = put(imported(beside=beside, trafficPolicy=None), where, host, trafficPolicy={"tls": tls})
+    assert (said(world)[0], world.carriers) == ("MTLSDisabled", [])
+    assert said(world)[1] == (
+        f"no port of {RATINGS} is taken; left out: port 9080 http (DestinationRule {where}/theirs states "
+        f"`tls.mode: {mode or 'DISABLE'}`, and the ingress of RemoteMesh west takes Istio's mTLS alone; set "
+        "ISTIO_MUTUAL there, or leave `tls` out)"
+    )
+    put(world, where, host, trafficPolicy=MUTUAL)
+    assert said(world) == ("Accepted", "")
+
+
+def test_a_rule_of_some_clients_that_has_them_speak_no_mtls_is_named() -> None:
+    world = imported(trafficPolicy=None)
+    assert said(put(world, "web", "*.local", trafficPolicy=OFF)) == (
+        "Accepted",
+        f"not for clients in web, whose DestinationRule web/theirs {STATES_OFF}",
+    )
+    put(world, "shop", "*.local", trafficPolicy=OFF)
+    assert said(world)[1] == (
+        f"not for clients in shop, web, whose DestinationRule shop/theirs, web/theirs {STATES_OFF}"
+    )
+    assert said(put(imported(import_={"exportTo": ["shop"]}), "web", RATINGS, trafficPolicy=OFF)) == ("Accepted", "")
+
+
+def test_a_rule_of_ours_that_counts_has_them_speak_mtls_all_the_same() -> None:
+    world = put(imported(), "istio-system", "*.local", trafficPolicy=OFF)
+    assert said(world)[0] == "Accepted"
+    assert said(put(world, "istio-system", RATINGS, trafficPolicy=OFF))[0] == "MTLSDisabled"
+
+
+def test_another_sni_is_one_that_the_remote_does_not_know() -> None:
+    world = imported(trafficPolicy=None)
+    put(world, "istio-system", "*.local", trafficPolicy={"tls": {"mode": "ISTIO_MUTUAL", "sni": "x.example"}})
+    assert said(world)[0] == "SNIOverridden"
+    assert said(world)[1] == (
+        f"no port of {RATINGS} is taken; left out: port 9080 http (DestinationRule istio-system/theirs states "
+        "`tls.sni: x.example`, by which the ingress of RemoteMesh west does not know it; leave `sni` out there)"
+    )
+    own = {"tls": {"mode": "ISTIO_MUTUAL", "sni": f"outbound_.9080_._.{RATINGS}"}}
+    assert said(put(world, "istio-system", "*.local", trafficPolicy=own)) == ("Accepted", "")
+    endless = {"tls": {"mode": "ISTIO_MUTUAL", "sni": "x" * 100_000}}
+    assert len(said(put(world, "istio-system", "*.local", trafficPolicy=endless))[1]) < 600
+
+
+def test_a_port_that_is_called_without_mtls_is_left_out_by_itself() -> None:
+    ports = [{"number": 9080, "name": "http"}, {"number": 9000, "name": "admin", "protocol": "HTTP"}]
+    offered = federated_service("west", "ratings", ports=[{"protocol": "HTTP"} | one for one in ports])
+    world = World(mesh_federation(), remote_mesh(), offered)
+    of_port = {"portLevelSettings": [{"port": {"number": 9000}} | OFF, {"port": {"number": 9000}} | MUTUAL]}
+    put(world, "istio-system", RATINGS, trafficPolicy=of_port)
+    assert said(world)[0] == "PortsLeftOut"
+    assert "left out: port 9000 admin (DestinationRule istio-system/theirs states `tls.mode: DISABLE`" in said(world)[1]
+    # What a port leaves out is looked for above, where it comes to its endpoints.
+    bare = {"portLevelSettings": [{"port": {"number": 9000}}]}
+    assert said(put(world, "istio-system", RATINGS, trafficPolicy=OFF | bare))[0] == "MTLSDisabled"
+    assert said(put(world, "istio-system", RATINGS, trafficPolicy=MUTUAL | bare))[0] == "Accepted"
+    put(world, "istio-system", RATINGS)
+    put(world, "web", RATINGS, trafficPolicy=of_port)
+    assert said(world)[1].startswith("port 9000 not for clients in web, whose DestinationRule web/theirs states")
+
+
+# --- what keeps the gateway from what is exported ------------------------------------------------------
+
+
+def exporting(**mesh: Any) -> World:
+    return World(mesh_federation(**mesh), service("ratings", exported=True, ports=[port(80), port(81, "other")]))
+
+
+def exported(world: World) -> list[int]:
+    """The ports that remotes are told of."""
+    world.settle()
+    exports = [outputs.export for outputs in world.outputs.values() if outputs.export is not None]
+    return [one.number for export in exports for one in export.offer.ports]
+
+
+@pytest.mark.parametrize(
+    ("where", "host", "spec", "offered"),
+    [
+        ("default", "ratings", {"trafficPolicy": OFF}, []),
+        ("default", "ratings", {"trafficPolicy": {"tls": {}}}, []),
+        ("default", "*.svc.cluster.local", {"trafficPolicy": {"tls": {"mode": "SIMPLE"}}}, []),
+        ("istio-system", "*.local", {"trafficPolicy": OFF}, []),
+        ("istio-system", "*.local", {"trafficPolicy": OFF, "exportTo": ["."]}, []),
+        ("default", "ratings", {"trafficPolicy": {"portLevelSettings": [{"port": {"number": 81}} | OFF]}}, [80]),
+        ("default", "ratings", {"trafficPolicy": MUTUAL}, [80, 81]),
+        ("default", "ratings", {"trafficPolicy": OFF, "exportTo": ["web"]}, [80, 81]),
+        ("default", "ratings", {"trafficPolicy": OFF, "workloadSelector": {}}, [80, 81]),
+        ("web", RATINGS, {"trafficPolicy": OFF}, [80, 81]),
+        ("default", "details", {"trafficPolicy": OFF}, [80, 81]),
+    ],
+)
+def test_what_the_gateway_is_not_to_speak_mtls_with_is_not_offered(
+    where: str, host: str, spec: dict[str, Any], offered: list[int]
+) -> None:
+    world = put(exporting(), where, host, **spec)
+    assert exported(world) == offered
+    world.planner.inputs.rules.put((where, "theirs"), None)
+    assert exported(world) == [80, 81]
+
+
+def test_why_it_is_not_offered_is_said() -> None:
+    world = put(exporting(), "default", "ratings", trafficPolicy=OFF)
+    (ready,) = (one for one in world.statuses["MeshFederation east"].conditions if one.type == "ExportsReady")
+    assert ready.message == (
+        "ports of default/ratings are served without mTLS, so the gateway cannot reach them, and they are not offered: "
+        "turn mTLS on for them, or do not export them (Service default/ratings: ports 80, 81 take no mTLS because of "
+        "DestinationRule default/theirs (`tls.mode: DISABLE`), and the gateway passes on nothing else; set PERMISSIVE "
+        "in a PeerAuthentication, ISTIO_MUTUAL in a DestinationRule, or do not export it)"
+    )
+    put(world, "istio-system", "*.local", trafficPolicy=MUTUAL)
+    assert exported(world) == [], "that of the Service's namespace comes first"
+    put(world, "istio-system", "ratings.default.svc.cluster.local", name="own", exportTo=["."], trafficPolicy=MUTUAL)
+    assert exported(world) == [80, 81], "and before it what is for the gateway's namespace alone"
+
+
+def test_it_counts_where_the_gateway_is() -> None:
+    front = service("gateway.edge", selector=GATEWAY, ports=[port(15443)])
+    world = exporting().put(front)
+    put(world, "edge", "*.local", trafficPolicy=OFF)
+    assert exported(world) == []
+    put(world, "edge", "*.local", trafficPolicy=MUTUAL)
+    put(world, "default", "ratings", trafficPolicy=OFF)
+    assert exported(world) == [80, 81]
 
 
 # --- ours takes the place of one for a wildcard ------------------------------------------------------
@@ -242,8 +472,9 @@ def test_what_is_taken_over_is_so_whoever_has_another_rule() -> None:
     put(world, "web", RATINGS)
     assert (policy(world), said(world)[0]) == (before, "Accepted")
     assert said(world)[1] == (
-        "not for clients in web, whose DestinationRule web/theirs takes the place of the one that states the SNI; what "
-        "DestinationRule istio-system/all has as `trafficPolicy` is taken over for this host"
+        "not for clients in web, whose DestinationRule web/theirs takes the place of the one that states the SNI under "
+        "which the ingress of RemoteMesh west knows it; what DestinationRule istio-system/all has as `trafficPolicy` "
+        "is taken over for this host"
     )
     without = put(imported(), "istio-system", "*.local", name="all", trafficPolicy=POOL)
     put(without, "istio-system", RATINGS, trafficPolicy=ROUND_ROBIN)

@@ -6,7 +6,7 @@ only where it says something; a field that an API server would fill in by defaul
 stored equals what was rendered.
 """
 
-from meshfed.istio.destination_rules import discovery_rule, import_rule, states_sni, tls_left_behind
+from meshfed.istio.destination_rules import discovery_rule, import_rule, stated_sni, states_sni, tls_left_behind
 from meshfed.istio.envoy_filters import passthrough_filter, port_filter
 from meshfed.istio.gateway import gateway
 from meshfed.istio.mesh_config import mesh_config
@@ -37,6 +37,7 @@ __all__ = [
     "port_filter",
     "route",
     "router_sni",
+    "stated_sni",
     "states_sni",
     "subject_alt_names",
     "tls_left_behind",

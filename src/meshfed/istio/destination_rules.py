@@ -48,7 +48,7 @@ def import_rule(mesh: LocalMesh, import_: Import) -> Manifest | None:
     for a router SNI is left out; it cannot be reached either way.
     """
     asked, taken_over = import_.traffic_policy, import_.taken_over
-    snis = {port.number: _import_sni(import_, port.number) for port in import_.ports}
+    snis = {port.number: stated_sni(import_, port.number) for port in import_.ports}
     if not asked and not any(snis.values()):
         return None
     settings: list[dict[str, Any]] = []
@@ -105,10 +105,10 @@ def _of_port(policy: Mapping[str, Any], number: int) -> dict[str, Any] | None:
 
 def states_sni(import_: Import) -> bool:
     """Whether the rule of ``import_`` states an SNI, and so has everybody speak mTLS with the host's endpoints."""
-    return any(_import_sni(import_, port.number) is not None for port in import_.ports)
+    return any(stated_sni(import_, port.number) is not None for port in import_.ports)
 
 
-def _import_sni(import_: Import, port: int) -> str | None:
+def stated_sni(import_: Import, port: int) -> str | None:
     """The SNI that has to be stated for ``port``; ``None`` where Istio's own does, or none can be served."""
     backend = import_.backends[0]
     if import_.ingress_type is IngressType.ISTIO and backend.sni_host == import_.host:

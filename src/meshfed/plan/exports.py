@@ -26,6 +26,7 @@ from meshfed.plan.claims import Claim, Listed, described, listed_under, shown, w
 from meshfed.plan.inputs import ClusterInputs
 from meshfed.plan.keys import ExportKey, GatewayKey, Mark
 from meshfed.plan.mutual_tls import MutualTLS
+from meshfed.plan.overrides import Overrides
 from meshfed.plan.values import THIS, Outputs, Place, Published, StatusUpdate
 
 
@@ -45,6 +46,7 @@ class Exports:
         rules: Input[str, Export],
         serving: Derived[Place, Serving],
         mutual_tls: MutualTLS,
+        overrides: Overrides,
         gateways: Derived[str, frozenset[str]],
         listening: Derived[str, tuple[int, ...]],
     ) -> None:
@@ -54,6 +56,7 @@ class Exports:
         self._services = inputs.services
         self._serving = serving
         self._mutual_tls = mutual_tls
+        self._overrides = overrides
         self._gateways = gateways
         self._listening = listening
         self._rules = rules
@@ -123,7 +126,7 @@ class Exports:
         if isinstance(exported, Decision):
             return exported
         numbers = {port.number for port in exported.offer.ports}
-        off = self._mutual_tls.off_at(context, mesh, place)
+        off = self._off_from_the_gateway(context, mesh, exported) | self._mutual_tls.off_at(context, mesh, place)
         # Of a port that no rule exports, nobody minds that it is in plaintext.
         plaintext = {number: stated for number, stated in off.items() if number in numbers}
         ports = tuple(port for port in exported.offer.ports if port.number not in plaintext)
@@ -146,6 +149,22 @@ class Exports:
             hidden=self._hidden_by(context, mesh, service),
             listening=context.get(self._listening, THIS) or () if exported.by_port else (),
         )
+
+    def _off_from_the_gateway(self, context: Context, mesh: LocalMesh, exported: Exported) -> dict[int, str]:
+        """Return the ports to whose endpoints the gateway is not to speak mTLS, and in words the DestinationRule.
+
+        Then it has no endpoints there (istiod, ``mtlsChecker.checkMtlsEnabled``, ``EndpointsWithMTLSFilter``).
+        """
+        if not self._overrides.states_tls(context, exported.service.fqdn):
+            return {}
+        ports = [port.number for port in exported.offer.ports]
+        first, *others = (
+            self._overrides.off_for(
+                context, exported.service, namespace, control_plane=mesh.control_plane_namespace, ports=ports
+            )
+            for namespace in sorted(_namespaces(context.get(self._gateways, THIS), mesh))
+        )
+        return {port: words for port, words in first.items() if all(port in other for other in others)}
 
     def _hidden_by(self, context: Context, mesh: LocalMesh, service: Service) -> str:
         """Return what says that no namespace that sees a Service has a gateway; empty where one has.
@@ -352,7 +371,7 @@ def _unreachable(place: Place, plaintext: Mapping[int, str]) -> Decision:
         accepted=False,
         reason=Reason.MTLS_DISABLED,
         message=f"Service {'/'.join(place)}: {without_mtls(plaintext)}, and the gateway passes on nothing else; set "
-        "PERMISSIVE there, or do not export it",
+        "PERMISSIVE in a PeerAuthentication, ISTIO_MUTUAL in a DestinationRule, or do not export it",
     )
 
 

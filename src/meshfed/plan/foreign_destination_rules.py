@@ -7,9 +7,25 @@ JSON: ours takes its place for one host, and takes it over.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+
+ISTIO_MUTUAL: Final = "ISTIO_MUTUAL"
+MTLS: Final = frozenset({"", ISTIO_MUTUAL})
+"""The modes in which endpoints are spoken to by Istio's mTLS, if they can; empty: no mode is stated."""
+_LONGEST: Final = 253
+"""No name in DNS is longer, and so no SNI that anybody asks for."""
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What of a ``trafficPolicy``, or of that of one port, matters."""
+
+    gives: frozenset[str] = frozenset()
+    """What of `stated` it states."""
+    tls_mode: str = ""
+    """Empty where it has no ``tls``. One without a mode is DISABLE, as the first value of the enum."""
+    sni: str = ""
 
 
 class Subset(msgspec.Struct, frozen=True):
@@ -32,12 +48,30 @@ class ForeignDestinationRule(msgspec.Struct, frozen=True):
     """Whether it has a ``workloadSelector``: one that is empty counts too."""
     has_policy: bool = False
     """Whether it has a ``trafficPolicy``: one that is empty counts too."""
-    gives: frozenset[str] = frozenset()
-    """What of `stated` it states for every port."""
+    general: Settings = Settings()
+    ports: tuple[tuple[int, Settings], ...] = ()
+    """``portLevelSettings``, each port once."""
     subsets: tuple[Subset, ...] = ()
     policy: bytes = b""
     """The ``trafficPolicy`` of a rule for a wildcard, as JSON."""
     created: str = ""
+
+    def of_port(self, number: int) -> Settings:
+        """Return what counts for a port: its own settings whole, if it has any (``GetPortLevelTrafficPolicy``)."""
+        return dict(self.ports).get(number, self.general)
+
+    def tls_mode(self, number: int) -> str:
+        """Return in which mode a port's endpoints are called; empty: as they and PeerAuthentications have it.
+
+        What a port leaves out has its default in the cluster, but the mode is looked for above when it comes to
+        endpoints (``trafficPolicyTLSModeForPort``), and one of these without mTLS is called in plaintext.
+        """
+        return self.of_port(number).tls_mode or self.general.tls_mode
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether it states a mode for any port."""
+        return bool(self.general.tls_mode or any(settings.tls_mode for _, settings in self.ports))
 
 
 def of_destination_rule(rule: Mapping[str, Any]) -> ForeignDestinationRule:
@@ -49,7 +83,8 @@ def of_destination_rule(rule: Mapping[str, Any]) -> ForeignDestinationRule:
         export_to=tuple(sorted({one for one in _list(spec.get("exportTo")) if isinstance(one, str)})),
         selects=isinstance(spec.get("workloadSelector"), dict),
         has_policy=isinstance(policy, dict),
-        gives=_given(_mapping(policy)),
+        general=_settings(_mapping(policy)),
+        ports=tuple(_of_ports(_mapping(policy)).items()),
         subsets=tuple(_subsets(_list(spec.get("subsets")))),
         policy=msgspec.json.encode(policy) if isinstance(policy, dict) and str(host).startswith("*") else b"",
         created=str(metadata.get("creationTimestamp") or ""),
@@ -64,10 +99,26 @@ def stated(policy: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(found)
 
 
-def _given(policy: Mapping[str, Any]) -> frozenset[str]:
-    # What is said of a port counts whole: what it leaves out is not taken from the level above.
-    ports = [stated(_mapping(port)) for port in _list(policy.get("portLevelSettings"))]
-    return stated(policy).intersection(*ports)
+def _settings(policy: Mapping[str, Any]) -> Settings:
+    tls = policy.get("tls")
+    if not isinstance(tls, dict):
+        return Settings(stated(policy))
+    mode, sni = tls.get("mode"), tls.get("sni")
+    return Settings(
+        gives=stated(policy),
+        tls_mode=mode if isinstance(mode, str) and mode else "DISABLE",
+        sni=sni[:_LONGEST] if isinstance(sni, str) else "",
+    )
+
+
+def _of_ports(policy: Mapping[str, Any]) -> dict[int, Settings]:
+    """Return the settings of ports, of several for one those that come first."""
+    found: dict[int, Settings] = {}
+    for one in map(_mapping, _list(policy.get("portLevelSettings"))):
+        number = _mapping(one.get("port")).get("number")
+        if isinstance(number, int):
+            found.setdefault(number, _settings(one))
+    return found
 
 
 def _subsets(found: list[Any]) -> Iterator[Subset]:

@@ -3,9 +3,10 @@
 A proxy takes one for a host, as istiod chooses it (``PushContext.destinationRule``): one of its own namespace, else one
 of the Service's that is exported to it, else one of the control plane's, where ours are. In each the most specific host
 comes first, whoever may see that. Those for one host in one namespace are merged if they are exported alike: subsets
-add up, and of ``trafficPolicy`` the oldest that there is counts whole (``PushContext.mergeDestinationRule``); those
-that are not stand side by side. One with a ``workloadSelector`` is for its own namespace, and there no other
-namespace's counts for whom it does not select (``SidecarScope.DestinationRule``).
+add up, and of ``trafficPolicy`` the oldest that there is counts whole (``PushContext.mergeDestinationRule``). Those
+that are not stand side by side, and of these the youngest that a client sees counts. One with a ``workloadSelector`` is
+for its own namespace, and there no other namespace's counts for whom it does not select
+(``SidecarScope.DestinationRule``).
 
 What ``meshConfig.defaultDestinationRuleExportTo`` says of those that say nothing is not known here: they count as
 exported to all.
@@ -13,28 +14,39 @@ exported to all.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
 
 import msgspec
 
 from meshfed.derive import Context, Derived, Graph, Index, SubsetIndex
 from meshfed.model.names import ServiceHost
-from meshfed.plan.foreign_destination_rules import ForeignDestinationRule
+from meshfed.plan.foreign_destination_rules import MTLS, ForeignDestinationRule
 from meshfed.plan.inputs import ClusterInputs
 from meshfed.plan.values import THIS, Place
 
 Found = tuple[Place, ForeignDestinationRule]
-_EVERYBODY = frozenset({(), ("*",)})
+_EVERYBODY: Final = frozenset({(), ("*",)})
+_OURS: Final = ("", "")
+"""The place of ours, which is for the exact host and everybody. Nobody can say here how old it is, and beside another
+in its namespace it counts for less.
+"""
 
 
 class Override(msgspec.Struct, frozen=True):
-    """A rule that takes the place of ours, what it gives of what ours may, and for clients in which namespace."""
+    """A rule that counts, and not ours, for clients in which namespace."""
 
     rule: Place
-    gives: frozenset[str] = frozenset()
+    says: ForeignDestinationRule
     clients: str = ""
     """Empty: for clients of every namespace that has no rule of its own."""
+    leaves_some: bool = False
+    """Whether there are others of these clients, whom it does not select, and for whom no rule counts."""
+
+    def gives(self, ports: Iterable[int]) -> frozenset[str]:
+        """Return what it states, of that which ours may, for each of these ports."""
+        stated = [self.says.of_port(port).gives for port in ports]
+        return frozenset[str]() if self.leaves_some or not stated else stated[0].intersection(*stated[1:])
 
 
 class Displaced(msgspec.Struct, frozen=True):
@@ -77,52 +89,88 @@ class Overrides:
         return msgspec.structs.replace(rule, host=full)
 
     def of(
-        self, context: Context, host: str, *, service_namespace: str, control_plane: str
-    ) -> tuple[tuple[Override, ...], Displaced | None]:
-        """Return what takes the place of ours for ``host``, sorted, and what ours takes the place of."""
+        self, context: Context, host: str, *, service_namespace: str, control_plane: str, beside_ours: bool
+    ) -> tuple[Override, ...]:
+        """Return what counts for ``host`` instead of ours, or without one of ours, sorted."""
         found = self._for(context, host)
-        overriding: set[Override] = set()
-        for namespace in {place[0] for place, _ in found}:
-            there = [one for one in found if one[0][0] == namespace]
-            if namespace == control_plane:
-                overriding.update(_beside_ours(there, host, control_plane))
-            else:
-                overriding.update(_at_home(there, namespace))
-                if namespace == service_namespace:
-                    overriding.update(_exported(_most_specific(_exportable(there)), namespace))
-        ours_instead = _displaced([one for one in found if one[0][0] == control_plane], host)
-        return tuple(sorted(overriding, key=lambda one: (one.clients, one.rule))), ours_instead
+        if beside_ours:
+            ours = (_OURS, ForeignDestinationRule(host=host, has_policy=True))
+            found.setdefault(control_plane, []).append(ours)
+        everybodys = _counting(found, "", service_namespace, control_plane)
+        overriding = [*_overrides(everybodys, "")]
+        for clients in _named(found, service_namespace, control_plane):
+            counting = _counting(found, clients, service_namespace, control_plane)
+            if counting != everybodys:
+                overriding += _overrides(counting, clients)
+        return tuple(sorted(overriding, key=lambda one: (one.clients, one.rule)))
 
-    def _for(self, context: Context, host: str) -> list[Found]:
+    def displaced(self, context: Context, host: str, control_plane: str) -> Displaced | None:
+        """Return what ours takes the place of for ``host``."""
+        return _displaced(self._for(context, host).get(control_plane, []), host)
+
+    def off_for(
+        self, context: Context, host: ServiceHost, clients: str, *, control_plane: str, ports: Iterable[int]
+    ) -> dict[int, str]:
+        """Return the ports of a Service at which a rule turns mTLS off for proxies of a namespace, and in words which.
+
+        Whether one that selects proxies selects these is not asked.
+        """
+        counting = _counting(self._for(context, host.fqdn), clients, host.namespace, control_plane)
+        modes = ((port, place, rule.tls_mode(port)) for place, rule in counting if not rule.selects for port in ports)
+        return {
+            port: f"DestinationRule {'/'.join(place)} (`tls.mode: {mode}`)"
+            for port, place, mode in modes
+            if mode not in MTLS
+        }
+
+    def states_tls(self, context: Context, host: str) -> bool:
+        """Whether any rule for ``host`` states a mode of TLS."""
+        return any(rule.has_tls for there in self._for(context, host).values() for _, rule in there)
+
+    def _for(self, context: Context, host: str) -> dict[str, list[Found]]:
+        """Return the rules for a host, by namespace."""
         wild = context.members(self._wildcards, _wildcards_for(host))
-        places = {*context.members(self.by_host, host), *wild}
-        rules = ((place, context.get(self.rules, place)) for place in places)
-        return [(place, rule) for place, rule in rules if rule is not None]
+        found: dict[str, list[Found]] = {}
+        for place in {*context.members(self.by_host, host), *wild}:
+            rule = context.get(self.rules, place)
+            if rule is not None and host.endswith(rule.host.removeprefix("*")):
+                found.setdefault(place[0], []).append((place, rule))
+        return found
 
 
-def _at_home(there: list[Found], namespace: str) -> Iterator[Override]:
-    """Yield what counts for clients of the rules' own namespace."""
-    for place, rule in _that_speak(_most_specific(one for one in there if _is_seen_at_home(*one))):
-        # Whom it does not select is left without any rule.
-        yield Override(place, frozenset() if rule.selects else rule.gives, namespace)
+def _counting(
+    found: Mapping[str, list[Found]], clients: str, service_namespace: str, control_plane: str
+) -> list[Found]:
+    """Return the rules that count for clients of a namespace: those that select some, and that for all others.
+
+    Without ``clients``: for those of namespaces that no rule names, and that have none.
+    """
+    at_home = [one for one in found.get(clients, []) if _is_seen_at_home(*one)]
+    if clients == control_plane:
+        at_home = [one for one in at_home if not _is_exportable(*one)]
+    if at_home:
+        rules = _merged(_most_specific(at_home))
+        return [one for one in rules if one[1].selects] + [one for one in rules if not one[1].selects][-1:]
+    for namespace in (service_namespace, control_plane):
+        rules = _merged(_most_specific(_exportable(found.get(namespace, []))))
+        seen = [one for one in rules if _is_exported_to(one[1], clients)]
+        if seen:
+            return seen[-1:]
+    return []
 
 
-def _exported(rules: list[Found], namespace: str) -> Iterator[Override]:
-    """Yield what counts for clients elsewhere, or for everybody."""
-    for place, rule in _that_speak(rules):
-        if rule.export_to in _EVERYBODY:
-            yield Override(place, rule.gives)
-        else:
-            yield from (Override(place, rule.gives, one) for one in rule.export_to if one not in {".", namespace})
+def _named(found: Mapping[str, list[Found]], service_namespace: str, control_plane: str) -> set[str]:
+    """Return the namespaces for whose clients another rule may count than for everybody's."""
+    exported = [rule for namespace in (service_namespace, control_plane) for _, rule in found.get(namespace, [])]
+    return {*found, *(name for rule in exported for name in rule.export_to)} - {"", ".", "*", "~"}
 
 
-def _beside_ours(there: list[Found], host: str, control_plane: str) -> Iterator[Override]:
-    """Yield what of the control plane's namespace counts instead of ours, which is for the exact host and everybody."""
-    kept_to_itself = [one for one in there if not _is_exportable(*one)]
-    yield from _at_home(kept_to_itself, control_plane)
-    exact = [(place, rule) for place, rule in _exportable(there) if rule.host == host]
-    # One that is exported as ours is, and has no policy, only adds its subsets to ours.
-    yield from _exported([(p, rule) for p, rule in exact if rule.export_to or rule.has_policy], control_plane)
+def _overrides(counting: list[Found], clients: str) -> Iterator[Override]:
+    """Yield what counts, as far as it is not ours."""
+    for_all = any(not rule.selects for _, rule in counting)
+    for place, rule in counting:
+        if place != _OURS:
+            yield Override(place, rule, clients, leaves_some=not for_all)
 
 
 def _displaced(there: list[Found], host: str) -> Displaced | None:
@@ -131,7 +179,7 @@ def _displaced(there: list[Found], host: str) -> Displaced | None:
     if any(rule.host == host for _, rule in rules):
         return None
     first = _most_specific(rules)
-    speaking = _that_speak(first)
+    speaking = _merged(first)
     if not speaking or not any(rule.has_policy or rule.subsets for _, rule in first):
         return None
     (place, rule), *others = speaking
@@ -151,12 +199,12 @@ def _rank(host: str) -> tuple[bool, int]:
     return not host.startswith("*"), len(host)
 
 
-def _that_speak(rules: list[Found]) -> list[Found]:
-    """Return those whose policy counts: of all that are merged the oldest that has one."""
-    merged: dict[tuple[Any, ...], Found] = {}
-    for place, rule in sorted(rules, key=lambda one: (not one[1].has_policy, one[1].created, one[0][1])):
-        merged.setdefault((rule.export_to, rule.selects), (place, rule))
-    return sorted(merged.values(), key=lambda one: one[0])
+def _merged(rules: Iterable[Found]) -> list[Found]:
+    """Return those that stand side by side, the oldest first: of all that are merged the oldest that has a policy."""
+    merged: dict[object, list[Found]] = {}
+    for place, rule in sorted(rules, key=lambda one: (one[1].created, one[0][1])):
+        merged.setdefault(place if rule.selects else rule.export_to, []).append((place, rule))
+    return [min(group, key=lambda one: (not one[1].has_policy, one[0] == _OURS)) for group in merged.values()]
 
 
 def _exportable(rules: list[Found]) -> list[Found]:
@@ -166,6 +214,10 @@ def _exportable(rules: list[Found]) -> list[Found]:
 def _is_exportable(place: Place, rule: ForeignDestinationRule) -> bool:
     """Whether a rule may count beyond its own namespace."""
     return not rule.selects and rule.export_to not in {(".",), (place[0],)}
+
+
+def _is_exported_to(rule: ForeignDestinationRule, clients: str) -> bool:
+    return not rule.export_to or "*" in rule.export_to or (bool(clients) and clients in rule.export_to)
 
 
 def _is_seen_at_home(place: Place, rule: ForeignDestinationRule) -> bool:
@@ -178,10 +230,14 @@ def _exact(_place: Place, rule: ForeignDestinationRule) -> tuple[str, ...]:
 
 
 def _wildcard(_place: Place, rule: ForeignDestinationRule) -> frozenset[str] | None:
-    return frozenset({rule.host}) if rule.host.startswith("*") else None
+    """Return under what a wildcard is looked for: one such as ``*-v1.example`` with all of its domain's."""
+    if not rule.host.startswith("*"):
+        return None
+    _, dot, domain = rule.host.partition(".")
+    return frozenset({f"*{dot}{domain}"})
 
 
 def _wildcards_for(host: str) -> frozenset[str]:
-    """Return every wildcard that matches ``host``."""
+    """Return under what all wildcards are that match ``host``; it is the same for all of a domain."""
     labels = host.split(".")
     return frozenset({"*", *(".".join(("*", *labels[depth:])) for depth in range(1, len(labels)))})

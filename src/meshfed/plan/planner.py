@@ -39,6 +39,7 @@ from meshfed.plan.keys import (
 )
 from meshfed.plan.local_services import LocalServices
 from meshfed.plan.mutual_tls import MutualTLS
+from meshfed.plan.overrides import Overrides
 from meshfed.plan.remotes import Remotes
 from meshfed.plan.reporting import Reporting
 from meshfed.plan.surroundings import Surroundings
@@ -90,6 +91,7 @@ class Planner:
         rivals = ForeignServiceEntries(graph, self.inputs.entries)
         locals_ = LocalServices(graph, self.inputs, rivals)
         mutual_tls = MutualTLS(graph, self.inputs, locals_)
+        overrides = Overrides(graph, self.inputs)
         self._ingress = Ingress(graph, self.inputs, locals_)
         self._exports = Exports(
             graph,
@@ -98,13 +100,14 @@ class Planner:
             rules=self._federations.exports,
             serving=locals_.serving,
             mutual_tls=mutual_tls,
+            overrides=overrides,
             gateways=self._ingress.namespaces,
             listening=self._ingress.listening,
         )
         self.imports = self._imports = Imports(
             graph,
             meshes=self.inputs.meshes,
-            surroundings=Surroundings(graph, self.inputs, locals_, rivals, mutual_tls),
+            surroundings=Surroundings(graph, self.inputs, locals_, rivals, mutual_tls=mutual_tls, overrides=overrides),
             remotes=self._remotes,
         )
         """What is imported, to be asked; what changes comes in by the methods below."""

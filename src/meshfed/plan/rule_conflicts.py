@@ -1,7 +1,9 @@
 """What DestinationRules of others mean for an offer: one takes the place of ours, or ours of one, or one has subsets.
 
-Ours states the SNI that a remote's ingress knows, without which no request gets there: where another takes its place,
-the offer is not imported. What else it has, the RemoteMesh's ``trafficPolicy``, is lost then, and a person is told.
+A remote's ingress takes Istio's mTLS alone, under one SNI for each port. Where a rule that counts for everybody has
+clients call it in another way, or takes the place of ours that states the SNI, no request would get there, and the port
+is not imported. What else ours has, the RemoteMesh's ``trafficPolicy``, is lost where another counts, and a person is
+told.
 """
 
 from __future__ import annotations
@@ -14,13 +16,15 @@ import msgspec
 from meshfed import istio
 from meshfed.derive import Context
 from meshfed.federation.merging import Candidate
+from meshfed.federation.ports import LeftOut
 from meshfed.model.imports import Import
 from meshfed.model.meshes import LocalMesh
-from meshfed.model.offers import TLS_MODE
-from meshfed.model.reasons import Decision, Reason
-from meshfed.plan.foreign_destination_rules import stated
+from meshfed.model.offers import TLS_MODE, Port
+from meshfed.model.reasons import Reason
+from meshfed.plan.foreign_destination_rules import ISTIO_MUTUAL, MTLS, stated
 from meshfed.plan.meshes import visible_in
 from meshfed.plan.overrides import Displaced, Override, Overrides
+from meshfed.plan.statuses import listed
 from meshfed.plan.values import Place
 
 _REGION: Final = "topology.kubernetes.io/region"
@@ -29,52 +33,122 @@ _SUBZONE: Final = "topology.istio.io/subzone"
 _NETWORK: Final = "topology.istio.io/network"
 
 
-def fit(
-    context: Context,
-    overrides: Overrides,
-    mesh: LocalMesh,
-    alone: Import,
-    candidate: Candidate,
-    *,
-    rules: Sequence[Place],
-) -> Candidate | Decision:
-    """Return an offer as it fits in with the DestinationRules of others, or why it does not.
+class Counting(msgspec.Struct, frozen=True):
+    """The DestinationRules of others that count for the import of an offer, were there no other offer."""
 
-    ``alone`` is its import, were there no other offer; ``rules`` are those for its exact host.
-    """
-    fitted = _beside_ours(context, overrides, mesh, alone, candidate)
-    return fitted if isinstance(fitted, Decision) else _with(fitted, _subsets_note(context, overrides, rules, alone))
+    alone: Import
+    everywhere: tuple[Override, ...] = ()
+    """Those for clients of every namespace."""
+    somewhere: tuple[Override, ...] = ()
+    """Those for clients of one namespace, which sees the import."""
+    displaced: Displaced | None = None
+    """What ours takes the place of."""
+
+    @property
+    def ports(self) -> list[int]:
+        """The numbers of the ports that are imported."""
+        return [port.number for port in self.alone.ports]
 
 
-def _beside_ours(
-    context: Context, overrides: Overrides, mesh: LocalMesh, alone: Import, candidate: Candidate
-) -> Candidate | Decision:
-    """Return an offer as it fits in with what takes the place of ours, and with what ours takes the place of."""
-    states_sni, asked = istio.states_sni(alone), stated(candidate.traffic_policy)
-    if not states_sni and not candidate.traffic_policy:
-        return candidate
+def counting(context: Context, overrides: Overrides, mesh: LocalMesh, alone: Import, candidate: Candidate) -> Counting:
+    """Return what counts beside ours, if there is to be one of ours, and else without it."""
     control_plane, local = mesh.control_plane_namespace, alone.local
-    overriding, displaced = overrides.of(
+    has_ours = istio.states_sni(alone) or bool(candidate.traffic_policy)
+    found = overrides.of(
         context,
         alone.host,
         service_namespace=local.host.namespace if local is not None else control_plane,
         control_plane=control_plane,
+        beside_ours=has_ours,
     )
-    everywhere = [one for one in overriding if not one.clients]
-    if states_sni and everywhere:
-        return _sni_lost(everywhere, alone, candidate)
     seen = local.visible_in if local is not None else visible_in(alone.export_to, control_plane)
-    some = [one for one in overriding if one.clients and (seen is None or one.clients in seen)]
-    lost = [one for one in (*everywhere, *some) if asked - one.gives]
-    if states_sni and some:
-        # Who has no SNI reaches nobody, and loses nothing more.
-        candidate = _with(candidate, _sni_lost_in(some))
-    elif lost:
-        candidate = _with(candidate, _policy_lost(lost, asked, candidate), Reason.TRAFFIC_POLICY_OVERRIDDEN)
-    if displaced is None:
-        return candidate
-    told = candidate if everywhere else _with(candidate, _displacing(displaced))
-    return msgspec.structs.replace(told, taken_over=displaced.policy or {})
+    return Counting(
+        alone,
+        tuple(one for one in found if not one.clients),
+        tuple(one for one in found if one.clients and (seen is None or one.clients in seen)),
+        overrides.displaced(context, alone.host, control_plane) if has_ours else None,
+    )
+
+
+def unreached(found: Counting) -> list[LeftOut]:
+    """Return the ports on which no client would get through to the remote, and why."""
+    left_out: dict[Port, LeftOut] = {}
+    for override in found.everywhere:
+        for port in found.alone.ports:
+            barred = _barred(override, port.number, found.alone)
+            if barred is not None:
+                why = f"{_named([override])} {barred.why}; {barred.remedy}"
+                left_out.setdefault(port, LeftOut(port, barred.reason, why))
+    return list(left_out.values())
+
+
+def fit(
+    context: Context, overrides: Overrides, found: Counting, candidate: Candidate, *, rules: Sequence[Place]
+) -> Candidate:
+    """Return an offer as it fits in with the DestinationRules of others; ``rules`` are those for its exact host."""
+    barred = {one: why for one in found.somewhere if (why := _barred_at(one, found))}
+    for why in dict.fromkeys(barred.values()):
+        candidate = _with(candidate, _not_for([one for one in barred if barred[one] == why], why, len(found.ports)))
+    asked = stated(candidate.traffic_policy)
+    # Whose requests do not get there loses nothing more.
+    lost = [
+        one for one in (*found.everywhere, *found.somewhere) if one not in barred and asked - one.gives(found.ports)
+    ]
+    if lost:
+        note = _policy_lost(lost, asked, found.ports, candidate)
+        candidate = _with(candidate, note, Reason.TRAFFIC_POLICY_OVERRIDDEN)
+    if found.displaced is not None:
+        told = candidate if found.everywhere else _with(candidate, _displacing(found.displaced))
+        candidate = msgspec.structs.replace(told, taken_over=found.displaced.policy or {})
+    return _with(candidate, _subsets_note(context, overrides, rules, found.alone))
+
+
+class _Barred(msgspec.Struct, frozen=True):
+    """Why calls do not get through to a remote where a rule counts, in words that go on from its name."""
+
+    reason: Reason
+    why: str
+    remedy: str
+
+
+def _barred(override: Override, port: int, alone: Import) -> _Barred | None:
+    """Return why calls to a port do not get through to the remote where a rule counts; ``None`` where they do."""
+    sni, settings, mode = istio.stated_sni(alone, port), override.says.of_port(port), override.says.tls_mode(port)
+    ingress = f"the ingress of RemoteMesh {alone.backends[0].remote.name}"
+    if sni is not None:
+        if not override.leaves_some and (settings.tls_mode, settings.sni) == (ISTIO_MUTUAL, sni):
+            return None
+        return _Barred(
+            Reason.SNI_OVERRIDDEN,
+            f"takes the place of the one that states the SNI under which {ingress} knows it",
+            "delete it, or import under another host with a rule's `as`",
+        )
+    if mode not in MTLS:
+        return _Barred(
+            Reason.MTLS_DISABLED,
+            f"states `tls.mode: {mode}`, and {ingress} takes Istio's mTLS alone",
+            "set ISTIO_MUTUAL there, or leave `tls` out",
+        )
+    if settings.sni not in {"", istio.istio_sni(alone.host, port)}:
+        return _Barred(
+            Reason.SNI_OVERRIDDEN,
+            f"states `tls.sni: {settings.sni}`, by which {ingress} does not know it",
+            "leave `sni` out there",
+        )
+    return None
+
+
+def _barred_at(override: Override, found: Counting) -> tuple[tuple[int, _Barred], ...]:
+    """Return the ports to which calls do not get through where a rule counts."""
+    return tuple((port, why) for port in found.ports if (why := _barred(override, port, found.alone)) is not None)
+
+
+def _not_for(rules: Sequence[Override], barred: Sequence[tuple[int, _Barred]], every: int) -> str:
+    """Return for whose clients which ports are not, ``every`` being how many ports there are."""
+    ports = "" if len(barred) == every else f"port {', '.join(str(port) for port, _ in barred)} "
+    clients = listed(sorted({one.clients for one in rules}))
+    why = barred[0][1].why
+    return f"; {ports}not for clients in {clients}, whose {_named(rules)} {why}"
 
 
 def _subsets_note(context: Context, overrides: Overrides, rules: Sequence[Place], alone: Import) -> str:
@@ -120,31 +194,19 @@ def _subsets(found: Mapping[Place, Sequence[str]]) -> str:
     )
 
 
-def _sni_lost(rules: Sequence[Override], alone: Import, candidate: Candidate) -> Decision:
-    return Decision(
-        accepted=False,
-        reason=Reason.SNI_OVERRIDDEN,
-        message=f"{_named([one.rule for one in rules])} takes the place of the one that states the SNI under which "
-        f"the ingress of RemoteMesh {candidate.remote.name} knows {alone.host}; delete it, or import under another "
-        "host with a rule's `as`",
-    )
-
-
-def _sni_lost_in(rules: Sequence[Override]) -> str:
-    where = ", ".join(sorted({one.clients for one in rules}))
-    named = _named(sorted({one.rule for one in rules}))
-    return f"; not for clients in {where}, whose {named} takes the place of the one that states the SNI"
-
-
-def _policy_lost(rules: Sequence[Override], asked: frozenset[str], candidate: Candidate) -> str:
-    fields = " and ".join(sorted(frozenset[str]().union(*(asked - one.gives for one in rules)), reverse=True))
+def _policy_lost(rules: Sequence[Override], asked: frozenset[str], ports: Sequence[int], candidate: Candidate) -> str:
+    gone = frozenset[str]().union(*(asked - one.gives(ports) for one in rules))
     clients = sorted({one.clients for one in rules})
-    where = "" if "" in clients else f"for clients in {', '.join(clients)} "
-    named = _named(sorted({one.rule for one in rules}))
+    where = "" if "" in clients else f"for clients in {listed(clients)} "
     return (
-        f"; {where}{named} takes the place of the one with `trafficPolicy` of RemoteMesh {candidate.remote.name}, and "
-        f"nothing of its {fields} counts: state it there too, or delete that rule"
+        f"; {where}{_named(rules)} takes the place of the one with `trafficPolicy` of RemoteMesh "
+        f"{candidate.remote.name}, and nothing of its {' and '.join(sorted(gone, reverse=True))} counts: state it "
+        "there too, or delete that rule"
     )
+
+
+def _named(rules: Sequence[Override]) -> str:
+    return "DestinationRule " + listed(sorted({"/".join(one.rule) for one in rules}))
 
 
 def _displacing(displaced: Displaced) -> str:
@@ -161,7 +223,3 @@ def _with(candidate: Candidate, note: str, reason: Reason | None = None) -> Cand
     """Return the offer with one more note, and the reason if there is none that is worse."""
     told = reason if reason is not None and candidate.reason is Reason.ACCEPTED else candidate.reason
     return msgspec.structs.replace(candidate, note=candidate.note + note, reason=told)
-
-
-def _named(rules: Sequence[Place]) -> str:
-    return "DestinationRule " + ", ".join("/".join(rule) for rule in rules)

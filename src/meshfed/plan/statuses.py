@@ -374,7 +374,7 @@ def _export_problems(facts: ExportFacts) -> Iterator[tuple[Reason, str]]:
     if names := facts.left_out.get(Reason.MTLS_DISABLED):
         message = (
             f"ports of {listed(names)} are served without mTLS, so the gateway cannot reach them, and they are not "
-            f"offered: set PERMISSIVE for them, or do not export them ({facts.plaintext})"
+            f"offered: turn mTLS on for them, or do not export them ({facts.plaintext})"
         )
         yield Reason.MTLS_DISABLED, message
     if names := facts.left_out.get(Reason.HIDDEN_FROM_GATEWAY):

@@ -42,13 +42,15 @@ class Surroundings:
         inputs: ClusterInputs,
         locals_: LocalServices,
         rivals: ForeignServiceEntries,
+        *,
         mutual_tls: MutualTLS,
+        overrides: Overrides,
     ) -> None:
         self._inputs = inputs
         self._locals = locals_
         self._rivals = rivals
         self._mutual_tls = mutual_tls
-        self._overrides = Overrides(graph, inputs)
+        self._overrides = overrides
         self._beside = Derived[str, Beside](
             graph,
             "what is here beside",
@@ -82,16 +84,22 @@ class Surroundings:
         alone = merge(verdict.host, [candidate]).imported
         if alone is None:
             return candidate
+        counting = rule_conflicts.counting(context, self._overrides, mesh, alone, candidate)
+        unreached = rule_conflicts.unreached(counting)
+        if unreached:
+            reached = candidate.without(verdict.host, unreached)
+            if isinstance(reached, Decision):
+                return reached
+            candidate, alone = reached, msgspec.structs.replace(alone, ports=reached.offer.ports)
+            counting = msgspec.structs.replace(counting, alone=alone)
         refusal = self._cannot_join(context, mesh, verdict, alone)
         if refusal is not None:
             return refusal
-        fitted = rule_conflicts.fit(context, self._overrides, mesh, alone, candidate, rules=beside.rules)
-        if isinstance(fitted, Decision):
-            return fitted
+        candidate = rule_conflicts.fit(context, self._overrides, counting, candidate, rules=beside.rules)
         if istio.states_sni(alone):
-            fitted = self._with_sni(context, mesh, alone, fitted)
+            fitted = self._with_sni(context, mesh, alone, candidate)
         else:
-            fitted = self._in_plaintext(context, mesh, alone) or fitted
+            fitted = self._in_plaintext(context, mesh, alone) or candidate
         if isinstance(fitted, Candidate) and fitted.unidentified and self._is_served(context, fitted.local):
             return unidentified(candidate.remote, verdict.host)
         return fitted

@@ -5,9 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from meshfed.plan.foreign_destination_rules import of_destination_rule
-from tests.builders import GATEWAY, federated_service, mesh_federation, port, remote_mesh, service
+from meshfed_sandbox.dataplane.translate import read_mesh
+from meshfed_sandbox.dataplane.translate.destination_rules import policy as policy_of
+from meshfed_sandbox.dataplane.translate.registry import Service
+from tests.builders import GATEWAY, SYSTEM, federated_service, manifest, mesh_federation, port, remote_mesh, service
+from tests.sandbox.dataplane.cluster_objects import SETTINGS
 from tests.world import World, rule_of_others
 
 RATINGS = "ratings.default.svc.cluster.local"
@@ -391,6 +397,79 @@ def test_it_counts_where_the_gateway_is() -> None:
     put(world, "edge", "*.local", trafficPolicy=MUTUAL)
     put(world, "default", "ratings", trafficPolicy=OFF)
     assert exported(world) == [80, 81]
+
+
+# --- as the proxies of the sandbox are told ------------------------------------------------------------
+
+TLS = st.sampled_from([{}, {}, OFF, OFF, MUTUAL, {"outlierDetection": {}}])
+rules_of_others = st.lists(
+    st.builds(
+        lambda where, name, host, export_to, created, policy, of_port: manifest(
+            "DestinationRule",
+            name,
+            {
+                "host": host,
+                "exportTo": export_to,
+                "trafficPolicy": policy
+                | ({"portLevelSettings": [{"port": {"number": 9080}} | of_port]} if of_port else {}),
+            },
+            namespace=where,
+            creationTimestamp=created,
+        ),
+        st.sampled_from(["default", "default", SYSTEM, SYSTEM, "web", "shop"]),
+        st.sampled_from("abc"),
+        st.sampled_from(
+            [RATINGS, RATINGS, "ratings", "*.local", "*.default.svc.cluster.local", "*s.default.svc.cluster.local"]
+        ),
+        st.sampled_from([[], [], ["*"], ["."], ["web"], ["shop", "web"], ["default"], [SYSTEM]]),
+        st.sampled_from(["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z", "2026-01-03T00:00:00Z"]),
+        TLS,
+        TLS,
+    ),
+    max_size=6,
+    unique_by=lambda one: (one["metadata"]["namespace"], one["metadata"]["name"]),
+)
+CLIENTS = ("other", "default", "shop", "web", SYSTEM)
+
+
+def told(found: list[dict[str, Any]], namespace: str, clients: str) -> str:
+    """The mode in which the sandbox's proxies of a namespace call endpoints of ratings; empty: their own choice."""
+    of_host = Service(
+        host=RATINGS, namespace=namespace, kubernetes=True, resolution="endpoints", addresses=(), ports=(), endpoints={}
+    )
+    return policy_of(read_mesh(SETTINGS, {"DestinationRule": found}), of_host, 9080, clients).endpoint_mode
+
+
+def among(world: World, found: list[dict[str, Any]]) -> World:
+    for one in found:
+        place = (one["metadata"]["namespace"], one["metadata"]["name"])
+        world.planner.inputs.rules.put(place, of_destination_rule(one))
+    return world
+
+
+@settings(max_examples=300, deadline=None)
+@given(rules_of_others, st.booleans())
+def test_what_is_said_of_clients_is_what_those_of_the_sandbox_are_told(
+    found: list[dict[str, Any]], beside: bool
+) -> None:
+    world = among(imported(beside=beside, trafficPolicy=None), found)
+    barred = [one for one in CLIENTS if told(found, "default" if beside else SYSTEM, one) == "DISABLE"]
+    reason, message = said(world)
+    if "other" in barred:
+        assert (reason, world.carriers) == ("MTLSDisabled", [])
+        return
+    assert reason == "Accepted"
+    _, _, words = message.partition("not for clients in ")
+    named = words.partition(", whose")[0]
+    # Of more than three the first are named.
+    assert named.partition(" and ")[0].split(", ") == (sorted(barred)[:3] if barred else [""])
+
+
+@settings(max_examples=300, deadline=None)
+@given(rules_of_others)
+def test_what_is_offered_is_what_the_gateway_of_the_sandbox_reaches(found: list[dict[str, Any]]) -> None:
+    world = among(World(mesh_federation(), service("ratings", exported=True, ports=[port(9080)])), found)
+    assert exported(world) == ([] if told(found, "default", SYSTEM) == "DISABLE" else [9080])
 
 
 # --- ours takes the place of one for a wildcard ------------------------------------------------------

@@ -125,6 +125,25 @@ def test_only_endpoints_with_mutual_tls_in_the_requested_network() -> None:
     assert addresses() == ["127.8.0.4", "127.9.0.3"]
 
 
+@pytest.mark.parametrize(
+    ("policy", "reached"),
+    [
+        ({}, True),
+        ({"tls": {"mode": "DISABLE"}}, False),
+        ({"tls": {"mode": "SIMPLE"}}, False),
+        ({"tls": {"mode": "ISTIO_MUTUAL"}}, True),
+        ({"portLevelSettings": [{"port": {"number": 9080}, "tls": {"mode": "DISABLE"}}]}, False),
+        ({"portLevelSettings": [{"port": {"number": 9090}, "tls": {"mode": "DISABLE"}}]}, True),
+        ({"tls": {"mode": "DISABLE"}, "portLevelSettings": [{"port": {"number": 9080}}]}, False),
+    ],
+)
+def test_a_destination_rule_may_take_endpoints_from_a_gateway(policy: JSONObject, reached: bool) -> None:
+    rule = istio("rule", {"host": "ratings", "trafficPolicy": policy}, namespace="bookinfo")
+    objects = {**BASE, "Gateway": [gateway("g", RATINGS_HOST)], "DestinationRule": [rule]}
+    found = translate(SETTINGS, objects, PROXY, FILES).endpoints[f"{sni(9080, RATINGS_HOST)}.json"]
+    assert bool(found["endpoints"]) is reached
+
+
 def test_gateways_on_one_port_are_merged() -> None:
     gateways = [gateway("a", RATINGS_HOST), gateway("b", DETAILS_HOST), gateway("c", "x.example.com", number=15444)]
     assert names({**BASE, "Gateway": gateways}) == {

@@ -500,6 +500,27 @@ def test_the_most_specific_rule_of_a_namespace_counts_whoever_sees_it(namespace:
     assert sni_of(clusters(objects, client)[f"outbound|9080||{DETAILS}"]) == expected
 
 
+def test_of_rules_that_are_exported_otherwise_the_youngest_counts_that_a_client_sees() -> None:
+    def rule(sni: str, *export_to: str, **policy: Any) -> JSONObject:
+        tls = {"tls": {"mode": "ISTIO_MUTUAL", "sni": sni}} if sni else {}
+        return (
+            {"host": DETAILS, "trafficPolicy": tls | policy, "exportTo": list(export_to)} if sni else {"host": DETAILS}
+        )
+
+    objects = {
+        "ServiceEntry": [details_elsewhere(namespace="services")],
+        "DestinationRule": [
+            istio("bare", rule(""), namespace="services"),
+            istio("named", rule("of-some", "shop", "web"), namespace="services"),
+            istio("all", rule("of-all"), namespace="services"),
+            istio("last", rule("of-web", "web"), namespace="services"),
+        ],
+    }
+    for namespace, expected in (("web", "of-web"), ("shop", "of-some"), ("other", "of-all")):
+        client = identity(pod_at("client", "127.9.0.9", namespace=namespace), application="127.9.128.9")
+        assert sni_of(clusters(objects, client)[f"outbound|9080||{DETAILS}"]) == expected
+
+
 @pytest.mark.parametrize(
     ("policy", "expected"),
     [

@@ -82,7 +82,7 @@ def assignment(view: View, target: Target, name: str) -> JSONObject:
     for each in target.service.endpoints.get(target.port.name, ()):
         if proxy.requested_network and each.network not in {"", proxy.requested_network}:
             continue
-        mutual = takes_mutual(mesh, each)
+        mutual = takes_mutual(mesh, each, target.policy)
         if (mutual_only and not mutual) or (each.address, each.port) in seen:
             continue
         seen.add((each.address, each.port))
@@ -104,8 +104,13 @@ def assignment(view: View, target: Target, name: str) -> JSONObject:
     )
 
 
-def takes_mutual(mesh: Mesh, endpoint: Endpoint) -> bool:
-    """Whether proxies use mTLS towards an endpoint by themselves: it has a sidecar, which takes it."""
+def takes_mutual(mesh: Mesh, endpoint: Endpoint, policy: Policy) -> bool:
+    """Whether proxies use mTLS towards an endpoint (istiod's ``mtlsChecker.checkMtlsEnabled``).
+
+    It needs a sidecar, which takes it, unless a DestinationRule says how endpoints are called.
+    """
+    if policy.endpoint_mode:
+        return endpoint.mutual and policy.endpoint_mode == "ISTIO_MUTUAL"
     return endpoint.mutual and port_mode(mesh, endpoint.namespace, endpoint.labels, endpoint.port) != "DISABLE"
 
 

@@ -19,6 +19,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """What is set for one port of a host."""
 
     tls: schema_destination_rules.TLS | None = None
+    endpoint_mode: str = ""
+    """The mode of TLS that counts when it is asked which endpoints take mTLS; empty where none is stated."""
     outlier_detection: schema_destination_rules.OutlierDetection | None = None
     load_balancer: schema_destination_rules.LoadBalancer | None = None
     connect_timeout: str = ""
@@ -27,7 +29,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 def policy(mesh: Mesh, service: Service, port: int, namespace: str) -> Policy:
     """What proxies in ``namespace`` are told of one port of ``service``.
 
-    Port level settings count whole: what they leave out has its default, not the value of the level above.
+    Port level settings count whole: what they leave out has its default, not the value of the level above. Only the
+    mode of TLS of a port's endpoints is looked for there then (istiod's ``trafficPolicyTLSModeForPort``).
     """
     rule = winner(mesh, service, namespace)
     general = rule.spec.traffic_policy if rule else None
@@ -35,14 +38,18 @@ def policy(mesh: Mesh, service: Service, port: int, namespace: str) -> Policy:
         return Policy()
     for each in general.port_level_settings:
         if each.port.number == port:
-            return _policy(each)
-    return _policy(general)
+            return _policy(each, each.tls or general.tls)
+    return _policy(general, general.tls)
 
 
-def _policy(given: schema_destination_rules.TrafficPolicy | schema_destination_rules.PortPolicy) -> Policy:
+def _policy(
+    given: schema_destination_rules.TrafficPolicy | schema_destination_rules.PortPolicy,
+    endpoint_tls: schema_destination_rules.TLS | None,
+) -> Policy:
     tcp = given.connection_pool.tcp if given.connection_pool else None
     return Policy(
         tls=given.tls,
+        endpoint_mode=endpoint_tls.mode if endpoint_tls else "",
         outlier_detection=given.outlier_detection,
         load_balancer=given.load_balancer,
         connect_timeout=tcp.connect_timeout if tcp else "",
@@ -53,9 +60,9 @@ def winner(mesh: Mesh, service: Service, namespace: str) -> Rule | None:
     """The one rule that counts (istiod's ``PushContext.destinationRule``).
 
     Rules in the client's namespace come first, then those in the service's that are exported, then those in the root
-    namespace. Within one namespace the host that is more specific wins, whoever sees that, and of two rules for it the
-    older that has a policy. A rule in the root namespace that is not exported (``exportTo: ['.']``) is for proxies
-    there.
+    namespace. Within one namespace the host that is more specific wins, whoever sees that. Of two rules for it that are
+    exported alike the older that has a policy counts; of those that are not, the youngest that the client sees. A rule
+    in the root namespace that is not exported (``exportTo: ['.']``) is for proxies there.
     """
     root = mesh.settings.root_namespace
     rules = [rule for rule in mesh.destination_rules if covers(host(mesh, rule), service.host)]
@@ -68,8 +75,16 @@ def winner(mesh: Mesh, service: Service, namespace: str) -> Rule | None:
     for tier in tiers:
         seen = [rule for rule in _most_specific(mesh, tier) if _visible(rule, namespace)]
         if seen:
-            return max(seen, key=lambda rule: rule.spec.traffic_policy is not None)
+            return _merged(seen)[-1]
     return None
+
+
+def _merged(rules: Iterable[Rule]) -> list[Rule]:
+    """One of each that are merged, the oldest first (istiod's ``PushContext.mergeDestinationRule``)."""
+    alike: dict[frozenset[str], list[Rule]] = {}
+    for rule in rules:
+        alike.setdefault(frozenset(rule.spec.export_to), []).append(rule)
+    return [max(group, key=lambda rule: rule.spec.traffic_policy is not None) for group in alike.values()]
 
 
 def _exported(rules: Iterable[Rule], owner: str) -> list[Rule]:

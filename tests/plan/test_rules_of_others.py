@@ -8,6 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from meshfed.derive import Unknown
+from meshfed.federation.exports import decide
+from meshfed.federation.imports import judge
+from meshfed.plan import ExportKey, ImportKey
 from meshfed.plan.foreign_destination_rules import of_destination_rule
 from meshfed_sandbox.dataplane.translate import read_mesh
 from meshfed_sandbox.dataplane.translate.destination_rules import policy as policy_of
@@ -470,6 +474,58 @@ def test_what_is_said_of_clients_is_what_those_of_the_sandbox_are_told(
 def test_what_is_offered_is_what_the_gateway_of_the_sandbox_reaches(found: list[dict[str, Any]]) -> None:
     world = among(World(mesh_federation(), service("ratings", exported=True, ports=[port(9080)])), found)
     assert exported(world) == ([] if told(found, "default", SYSTEM) == "DISABLE" else [9080])
+
+
+# --- what a change costs, and what nobody knows --------------------------------------------------------
+
+
+def looked_at(world: World, where: str, host: str, monkeypatch: pytest.MonkeyPatch, **spec: Any) -> list[str]:
+    """The hosts that are looked at because of a rule: of offers, and of Services."""
+    found: list[str] = []
+
+    def judged(mesh: Any, remote: Any, rules: Any, offer: Any) -> Any:
+        found.append(offer.host.partition(".svc.")[0])
+        return judge(mesh, remote, rules, offer)
+
+    def decided(mesh: Any, export: Any, one: Any, *more: Any, **parts: Any) -> Any:
+        found.append(f"{one.metadata.name}.{one.metadata.namespace}")
+        return decide(mesh, export, one, *more, **parts)
+
+    world.settle()
+    with monkeypatch.context() as patched:
+        patched.setattr("meshfed.plan.imports.judge", judged)
+        patched.setattr("meshfed.plan.exports.decide", decided)
+        put(world, where, host, name=f"for-{host}", **spec).settle()
+    return sorted(found)
+
+
+@pytest.mark.parametrize("size", [10, 100])
+def test_a_rule_asks_only_about_hosts_that_it_can_be_for(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(mesh_federation(), remote_mesh())
+    world.put(*(federated_service("west", f"in-{number}.shop") for number in range(size)))
+    world.put(*(service(f"out-{number}.web", exported=True) for number in range(size)))
+    world.put(service("out-1.other", exported=True))
+    assert looked_at(world, "shop", "in-1", monkeypatch, trafficPolicy=OFF) == ["in-1.shop"]
+    assert looked_at(world, "web", "out-1", monkeypatch, trafficPolicy=OFF) == ["out-1.web"]
+    assert looked_at(world, "shop", "nothing", monkeypatch, trafficPolicy=OFF) == []
+    assert looked_at(world, "other", "*.other.svc.cluster.local", monkeypatch) == ["out-1.other"]
+    assert looked_at(world, "other", "*-1.other.svc.cluster.local", monkeypatch) == ["out-1.other"]
+    assert len(looked_at(world, "istio-system", "*.local", monkeypatch)) == 2 * size + 1
+
+
+def test_one_that_nobody_can_read_makes_unknown_what_it_may_be_for_and_removes_nothing() -> None:
+    world = exporting().put(remote_mesh(), federated_service("west", "details"))
+    before = (exported(world), world.carriers)
+    world.planner.unknown(("DestinationRule", "web", "theirs"), "it cannot be decoded")
+    worked: list[Any] = []
+    while turn := world.planner.take_dirty():
+        worked += [world.planner.reconcile(key) for key in turn.keys if isinstance(key, ExportKey | ImportKey)]
+    assert worked == [None, None], "and so nothing is changed"
+    lost = Unknown("it cannot be decoded")
+    assert world.planner._exports._claims.get(("default", "ratings")) == lost
+    assert world.planner._imports._judged.get(f"{RATINGS.replace('ratings', 'details')}.west") == lost
+    put(world, "web", RATINGS)
+    assert (exported(world), world.carriers) == before
 
 
 # --- ours takes the place of one for a wildcard ------------------------------------------------------

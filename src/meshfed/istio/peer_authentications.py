@@ -22,7 +22,7 @@ import msgspec
 Mode = Literal["DISABLE", "PERMISSIVE", "STRICT"]
 _MODES: Final = get_args(Mode)
 
-_PORT: Final = re.compile("[0-9]{1,5}")
+_PORT: Final = re.compile("[1-9][0-9]{0,4}")
 
 Name = tuple[str, str]
 """Namespace and name."""

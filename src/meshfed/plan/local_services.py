@@ -55,6 +55,9 @@ class LocalServices:
         self.workloads = SupersetIndex[Sort](
             graph, "workloads with", inputs.workloads, _carried_by, perhaps=_namespace_of, where=namespace_in
         )
+        self.by_hand = Derived[Place, frozenset[Workload]](
+            graph, "who is without a selector behind", self._by_hand, over=[self.services]
+        )
         self.serving = Derived[Place, Serving](graph, self.SERVING, self._serving, over=[self.services])
 
     def _local(self, context: Context, place: Place) -> Local | None:
@@ -84,14 +87,20 @@ class LocalServices:
         # Istio adds WorkloadEntries to no headless Service (istiod, ``serviceInstancesFromWorkloadInstances``).
         found = [one for one in self._selected(context, local.selects) if not (one.is_entry and local.service.headless)]
         found += self._of_service_entries(context, local.service.host)
-        # Where Pods may not be read, nobody can say of an address that it is none's.
-        if local.selects is None and context.get(self._inputs.pods_listed, THIS) is not False:
-            found += self._slices.behind(context, place)
+        by_hand = context.get(self.by_hand, place) if local.selects is None else None
+        found += by_hand or ()
         if not found:
             return None
         # Beside what is no Pod there may be Pods that may not be read.
         all_known = not any(one.is_entry for one in found) or context.get(self._inputs.pods_listed, THIS) is not False
         return Serving.of(found, all_known=all_known)
+
+    def _by_hand(self, context: Context, place: Place) -> frozenset[Workload] | None:
+        """Return who is behind a Service without a selector, as its EndpointSlices say; ``None`` where nobody is."""
+        # Where Pods may not be read, nobody can say of an address that it is none's.
+        if context.get(self._inputs.pods_listed, THIS) is False:
+            return None
+        return frozenset(self._slices.behind(context, place)) or None
 
     def _selected(self, context: Context, selects: frozenset[Any] | None) -> Iterator[Workload]:
         """Yield what is selected, alike ones once."""

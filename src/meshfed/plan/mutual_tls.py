@@ -16,12 +16,12 @@ from meshfed.model.meshes import LocalMesh
 from meshfed.model.workloads import Workload
 from meshfed.plan.inputs import ClusterInputs
 from meshfed.plan.local_services import WORKLOAD, Local, LocalServices
-from meshfed.plan.values import Place
+from meshfed.plan.values import THIS, Place
 from meshfed.plan.workloads import labelled, namespace_in, namespace_of, port_of
 
 _ON = Ruling()
 _ANY_PORT = 0
-"""No port's number: that of a named port of which no workload says which number it is."""
+"""No port's number: that of a port of which nobody says which one of the workload it is."""
 
 
 class MutualTLS:
@@ -29,6 +29,7 @@ class MutualTLS:
 
     def __init__(self, graph: Graph, inputs: ClusterInputs, locals_: LocalServices) -> None:
         self._inputs = inputs.peer_authentications
+        self._meshes = inputs.meshes
         self._locals = locals_
         self._known = Derived[Place, PeerAuthentication](
             graph, "what matters of PeerAuthentication", self._matters, over=[self._inputs]
@@ -55,10 +56,14 @@ class MutualTLS:
     def _of_all_in(self, context: Context, namespace: str) -> Ruling | None:
         """Return whether the PeerAuthentications of a namespace turn mTLS off, or on; ``None`` where neither.
 
-        In which way it is on matters to nobody here, so nobody hears of that.
+        In which way it is on matters to nobody here, so nobody hears of that, nor of it being on in the whole mesh, as
+        it is where nothing is said.
         """
         found = namespace_mode(self._read(context, context.members(self._by_namespace, namespace)))
-        return _ON if found is not None and not found.off else found
+        if found is None or found.off:
+            return found
+        mesh = context.get(self._meshes, THIS)
+        return None if mesh is not None and namespace == mesh.control_plane_namespace else _ON
 
     def _read(self, context: Context, places: Iterable[Place]) -> dict[Place, PeerAuthentication]:
         found = {place: context.get(self._known, place) for place in places}
@@ -71,16 +76,17 @@ class MutualTLS:
         ruling = context.get(self._namespaces, mesh.control_plane_namespace) or _ON
         return ruling.off
 
-    def off_for(self, context: Context, mesh: LocalMesh, local: LocalService, port: int) -> str:
+    def off_for(self, context: Context, mesh: LocalMesh, local: LocalService, ports: Iterable[int]) -> str:
         """Return who turns mTLS off for WorkloadEntries of ours that join a Service, in words; empty where nobody does.
 
-        ``port`` is the one at which they are dialled, the remote's ingress. A PeerAuthentication that selects all that
-        the Service selects takes them for its pods.
+        ``ports`` are those at which they are dialled, of the remote's ingress. A PeerAuthentication that selects all
+        that the Service selects takes them for its pods.
         """
         namespace = local.host.namespace
         whole = self._namespace(context, mesh, namespace)
         labels = labelled(namespace, (local.selector | WORKLOAD).items())
-        return whole.off or self._workload(context, mesh, namespace, labels).of_port(port).off
+        modes = self._workload(context, mesh, namespace, labels)
+        return whole.off or min((off for port in ports if (off := modes.of_port(port).off)), default="")
 
     def off_at(self, context: Context, mesh: LocalMesh, place: Place) -> dict[int, str]:
         """Return the ports of a Service that nobody behind it serves with mTLS, and in words who turns it off."""
@@ -98,32 +104,49 @@ class MutualTLS:
     def _served(self, context: Context, mesh: LocalMesh, place: Place) -> Iterator[tuple[int, Ruling]]:
         """Yield the ports of a Service, each as often as a workload in the mesh serves it, and the mode there."""
         local = context.get(self._locals.services, place)
-        if local is None or local.selects is None:
+        if local is None or local.service.external_name:
             return
-        for workload, labels in self._behind(context, local, place[0]):
+        for workload, labels in self._behind(context, local, place):
             modes = self._workload(context, mesh, place[0], labels)
             for port in local.service.ports:
                 number = port_of(workload, port)
+                if number is None and local.selects is None:
+                    number = _ANY_PORT
                 if number is not None:
                     yield port.number, modes.of_port(number)
 
-    def _behind(self, context: Context, local: Local, namespace: str) -> list[tuple[Workload, frozenset[Any]]]:
+    def _behind(self, context: Context, local: Local, place: Place) -> list[tuple[Workload, frozenset[Any]]]:
         """Return what is in the mesh behind a Service, in a stable order, and the labels of each (`labelled`).
 
-        Where nothing is, or nobody knows what, one that has the labels that the Service selects by and no others:
-        whoever comes has them too.
+        Where nothing is that it selects, or nobody knows what, one that has the labels that it selects by and no
+        others: whoever comes has them too.
         """
-        workloads = self._locals.workloads
-        found = sorted(
-            (sort for sort in context.members(workloads, local.selects or frozenset()) if sort[1].in_mesh),
-            key=lambda sort: (sort[1].labels, sort[1].ports),
-        )
+        if local.selects is None:
+            return self._by_hand(context, place)
+        found = self._selected(context, local.selects)
         if found:
-            # By the set that is there already: there are as many as Pods that differ.
-            return [(sort[1], workloads.items_of(sort) or frozenset()) for sort in found]
+            return found
         named = {port.target_port: _ANY_PORT for port in local.service.ports if isinstance(port.target_port, str)}
         coming = Workload(labels=tuple(sorted(local.service.selector.items())), ports=tuple(sorted(named.items())))
-        return [(coming, labelled(namespace, coming.labels))]
+        return [(coming, labelled(place[0], coming.labels))]
+
+    def _selected(self, context: Context, selects: frozenset[Any]) -> list[tuple[Workload, frozenset[Any]]]:
+        workloads = self._locals.workloads
+        sorts = sorted(
+            (sort for sort in context.members(workloads, selects) if sort[1].in_mesh),
+            key=lambda sort: (sort[1].labels, sort[1].ports),
+        )
+        # By the set that is there already: there are as many as Pods that differ.
+        return [(sort[1], workloads.items_of(sort) or frozenset()) for sort in sorts]
+
+    def _by_hand(self, context: Context, place: Place) -> list[tuple[Workload, frozenset[Any]]]:
+        """Return who is behind a Service without a selector, of whom it is not known on which port."""
+        found = context.get(self._locals.by_hand, place) or frozenset()
+        return [
+            (one, labelled(place[0], one.labels))
+            for one in sorted(found, key=lambda one: (one.labels, one.ports))
+            if one.in_mesh
+        ]
 
     def _workload(self, context: Context, mesh: LocalMesh, namespace: str, labels: frozenset[Any]) -> WorkloadModes:
         inherited = self._namespace(context, mesh, namespace)

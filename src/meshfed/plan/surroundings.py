@@ -123,7 +123,11 @@ class Surroundings:
         """
         local, remote = alone.local, alone.backends[0].remote
         everywhere = self._mutual_tls.off_everywhere(context, mesh)
-        off = everywhere if local is None else self._mutual_tls.off_for(context, mesh, local, remote.port)
+        off = (
+            everywhere
+            if local is None
+            else self._mutual_tls.off_for(context, mesh, local, {address.port for address in remote.addresses})
+        )
         if not off:
             return None
         holds, narrower = "holds for the whole mesh", ""

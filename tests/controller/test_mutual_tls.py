@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from meshfed.api.v1alpha1 import OWNER_NAMESPACE_LABEL
-from tests.builders import SYSTEM, host, peer_authentication, port, service
+from tests.builders import SYSTEM, host, manifest, peer_authentication, port, service
 from tests.controller.meshes import Mesh, federated
 from tests.waiting import eventually
 
@@ -30,6 +30,20 @@ async def test_a_port_that_is_served_without_mtls_is_not_shared_for_as_long_as_t
         await west.ready()
         assert imported(east) == [81]
         await west.delete("PeerAuthentication", "theirs", namespace="default")
+        await eventually(lambda: imported(east) == [80, 81])
+        await eventually(lambda: west.condition("MeshFederation", "west", "ExportsReady") == ("True", "Exporting"))
+
+
+async def test_a_port_that_a_rule_takes_from_the_gateway_is_not_shared_for_as_long_as_that_is_so() -> None:
+    async with federated("east", "west", services=EXPORTING) as (east, west):
+        await eventually(lambda: imported(east) == [80, 81])
+        off = {"portLevelSettings": [{"port": {"number": 80}, "tls": {"mode": "DISABLE"}}]}
+        rule = manifest("DestinationRule", "theirs", {"host": "ratings", "trafficPolicy": off}, namespace="default")
+        await west.apply(rule)
+        await eventually(lambda: imported(east) == [81])
+        ready = ("False", "MTLSDisabled")
+        await eventually(lambda: west.condition("MeshFederation", "west", "ExportsReady") == ready)
+        await west.delete("DestinationRule", "theirs", namespace="default")
         await eventually(lambda: imported(east) == [80, 81])
         await eventually(lambda: west.condition("MeshFederation", "west", "ExportsReady") == ("True", "Exporting"))
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import msgspec
 import pytest
 import pytest_asyncio
 
-from tests.builders import peer_authentication
+from tests.builders import manifest, peer_authentication
 from tests.e2e.load import load
 from tests.e2e.probes import BOTH_SIDES, EXPORTS, PORTS, PROBES, PROTOCOLS, Probe, bring, complaints, echo, hold, run
 from tests.sandbox.dataplane.world import NAMESPACE, MeshWorld, World
@@ -218,6 +218,38 @@ async def test_an_export_that_is_served_without_mtls(world: World) -> None:
     await world.west.delete("PeerAuthentication", "theirs")
     await hold(world, PROBES)
     await said(world.west, "MeshFederation west", "ExportsReady", "True Exporting")
+
+
+def rule_without_mtls(host: str, namespace: str) -> dict[str, Any]:
+    """A DestinationRule by which clients of a host, and the gateway, are not to speak mTLS with its endpoints."""
+    return manifest(
+        "DestinationRule", "theirs", {"host": host, "trafficPolicy": {"tls": {"mode": "DISABLE"}}}, namespace=namespace
+    )
+
+
+async def test_a_destination_rule_that_turns_mtls_off(world: World) -> None:
+    """Nothing of its host passes the exporter's gateway; an importer's clients would speak plaintext to that."""
+    imported = "echo.bookinfo.svc.cluster.local"
+    await hold(world, PROBES)
+    await world.west.apply(rule_without_mtls("echo", NAMESPACE))
+    await said(world.west, "MeshFederation west", "ExportsReady", "False MTLSDisabled: ports of bookinfo/echo are")
+    await eventually(lambda: all_refused(world, PROTOCOLS), what="the gateway has nobody to pass it on to")
+    await hold(world, BOTH_SIDES)
+    await world.west.delete("DestinationRule", "theirs")
+    await hold(world, PROBES)
+    await world.east.apply(rule_without_mtls(imported, "istio-system"))
+    await said(
+        world.east, f"FederatedService {imported}.west", "Accepted", "False MTLSDisabled: DestinationRule istio-"
+    )
+    await eventually(lambda: all_refused(world, PROTOCOLS), what="nobody knows the host")
+    await hold(world, BOTH_SIDES)
+    await world.east.delete("DestinationRule", "theirs", "istio-system")
+    await hold(world, PROBES)
+
+
+async def all_refused(world: World, probes: Sequence[Probe]) -> bool:
+    """Whether no request gets an answer."""
+    return len(await complaints(world, probes)) == len(probes)
 
 
 async def refused(world: World, probe: Probe) -> bool:

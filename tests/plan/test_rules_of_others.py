@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from meshfed.derive import Unknown
 from meshfed.federation.exports import decide
 from meshfed.federation.imports import judge
-from meshfed.plan import ExportKey, ImportKey
+from meshfed.plan import Applied, ExportKey, GatewayKey, ImportKey, MeshKey
 from meshfed.plan.foreign_destination_rules import of_destination_rule
 from meshfed_sandbox.dataplane.translate import read_mesh
 from meshfed_sandbox.dataplane.translate.destination_rules import policy as policy_of
@@ -281,9 +281,8 @@ def test_a_rule_that_has_everybody_speak_no_mtls_with_the_remote(
     world = put(imported(beside=beside, trafficPolicy=None), where, host, trafficPolicy={"tls": tls})
     assert (said(world)[0], world.carriers) == ("MTLSDisabled", [])
     assert said(world)[1] == (
-        f"no port of {RATINGS} is taken; left out: port 9080 http (DestinationRule {where}/theirs states "
-        f"`tls.mode: {mode or 'DISABLE'}`, and the ingress of RemoteMesh west takes Istio's mTLS alone; set "
-        "ISTIO_MUTUAL there, or leave `tls` out)"
+        f"DestinationRule {where}/theirs states `tls.mode: {mode or 'DISABLE'}`, and the ingress of RemoteMesh west "
+        "takes Istio's mTLS alone; set ISTIO_MUTUAL there, or leave `tls` out"
     )
     put(world, where, host, trafficPolicy=MUTUAL)
     assert said(world) == ("Accepted", "")
@@ -313,8 +312,8 @@ def test_another_sni_is_one_that_the_remote_does_not_know() -> None:
     put(world, "istio-system", "*.local", trafficPolicy={"tls": {"mode": "ISTIO_MUTUAL", "sni": "x.example"}})
     assert said(world)[0] == "SNIOverridden"
     assert said(world)[1] == (
-        f"no port of {RATINGS} is taken; left out: port 9080 http (DestinationRule istio-system/theirs states "
-        "`tls.sni: x.example`, by which the ingress of RemoteMesh west does not know it; leave `sni` out there)"
+        "DestinationRule istio-system/theirs states `tls.sni: x.example`, by which the ingress of RemoteMesh west does "
+        f"not know {RATINGS}; leave `sni` out there"
     )
     own = {"tls": {"mode": "ISTIO_MUTUAL", "sni": f"outbound_.9080_._.{RATINGS}"}}
     assert said(put(world, "istio-system", "*.local", trafficPolicy=own)) == ("Accepted", "")
@@ -401,6 +400,28 @@ def test_it_counts_where_the_gateway_is() -> None:
     put(world, "edge", "*.local", trafficPolicy=MUTUAL)
     put(world, "default", "ratings", trafficPolicy=OFF)
     assert exported(world) == [80, 81]
+
+
+def test_a_rule_that_turns_mtls_off_for_discovery_is_named_on_either_side() -> None:
+    world = put(World(mesh_federation(), remote_mesh()), "istio-system", "*.local", trafficPolicy=OFF)
+    (ready,) = (one for one in world.statuses["RemoteMesh west"].conditions if one.type == "Ready")
+    assert f"{ready.status} {ready.reason} {ready.message}" == (
+        "False MTLSDisabled DestinationRule istio-system/theirs (`tls.mode: DISABLE`) counts for its discovery "
+        "service, so this mesh would not speak Istio's mTLS with the ingress of the remote, which takes nothing else; "
+        "turn mTLS on there"
+    )
+    front = service(f"gateway.{SYSTEM}", selector=GATEWAY, ports=[port(15443)], externalIPs=["192.0.2.1"])
+    world.put(front).settle()
+    for key in (MeshKey(), GatewayKey(0)):
+        world.planner.applied_changed(key, Applied("applied"))
+    (ready,) = (one for one in world.statuses["MeshFederation east"].conditions if one.type == "GatewayReady")
+    assert f"{ready.status} {ready.reason} {ready.message}" == (
+        "False MTLSDisabled DestinationRule istio-system/theirs (`tls.mode: DISABLE`) counts for it, so the gateway "
+        "does not reach this mesh's discovery service, and other meshes hear nothing; turn mTLS on there"
+    )
+    put(world, "istio-system", "*.local", trafficPolicy=MUTUAL)
+    assert world.conditions("RemoteMesh", "west")["Ready"] != "False MTLSDisabled"
+    assert world.conditions("MeshFederation", "east")["GatewayReady"] == "True Applied"
 
 
 # --- as the proxies of the sandbox are told ------------------------------------------------------------
@@ -608,8 +629,8 @@ def test_what_is_taken_over_is_so_whoever_has_another_rule() -> None:
     assert (policy(world), said(world)[0]) == (before, "Accepted")
     assert said(world)[1] == (
         "not for clients in web, whose DestinationRule web/theirs takes the place of the one that states the SNI under "
-        "which the ingress of RemoteMesh west knows it; what DestinationRule istio-system/all has as `trafficPolicy` "
-        "is taken over for this host"
+        f"which the ingress of RemoteMesh west knows {RATINGS}; what DestinationRule istio-system/all has as "
+        "`trafficPolicy` is taken over for this host"
     )
     without = put(imported(), "istio-system", "*.local", name="all", trafficPolicy=POOL)
     put(without, "istio-system", RATINGS, trafficPolicy=ROUND_ROBIN)

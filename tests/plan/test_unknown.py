@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from meshfed.derive import Known, Unknown
 from meshfed.kube import Manifest
-from meshfed.model.reasons import Reason
+from meshfed.model.reasons import Decision, Reason
 from meshfed.model.workloads import Located, Workload
 from meshfed.plan import Applied, ExportKey, GatewayKey, ImportKey, MeshKey, Ref
 from meshfed.plan.claims import Claim
@@ -265,16 +265,19 @@ def test_a_workload_makes_unknown_what_serves_the_services_of_its_namespace(kind
 
 
 @pytest.mark.parametrize("known_for", ["", "*.shop.svc.cluster.local", "x.example.com"])
-def test_a_rule_makes_unknown_every_offer_that_needs_one_of_ours(known_for: str) -> None:
+def test_a_rule_makes_unknown_every_offer_and_every_export(known_for: str) -> None:
     world = World(mesh_federation(), remote_mesh(**ROUTER), remote_mesh("north", trustDomain="n.local"))
     world.put(federated_service("west", "ratings"), federated_service("north", "reviews"))
+    world.put(service("details", exported=True), service("plain"))
     world.planner.inputs.rules.put(("shop", "theirs"), rule_of_others(known_for))
     work(world)
     unknown(world, ("DestinationRule", "shop", "theirs"))
-    assert judged(world, "ratings") == Unknown(UNREADABLE)
-    assert isinstance(judged(world, "reviews", "north"), Judged)
+    assert judged(world, "ratings") == judged(world, "reviews", "north") == Unknown(UNREADABLE)
+    assert claimed(world, "details") == Unknown(UNREADABLE)
+    assert isinstance(claimed(world, "plain"), Decision), "nobody asks for its rules"
     world.planner.inputs.rules.put(("shop", "theirs"), rule_of_others("x.example.com"))
     assert isinstance(judged(world, "ratings"), Judged)
+    assert isinstance(claimed(world, "details"), Claim)
 
 
 def test_a_service_entry_makes_unknown_who_takes_the_endpoints_of_a_service_and_is_no_rival() -> None:

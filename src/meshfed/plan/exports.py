@@ -157,14 +157,14 @@ class Exports:
         """
         if not self._overrides.states_tls(context, exported.service.fqdn):
             return {}
-        ports = [port.number for port in exported.offer.ports]
-        first, *others = (
-            self._overrides.off_for(
-                context, exported.service, namespace, control_plane=mesh.control_plane_namespace, ports=ports
-            )
-            for namespace in sorted(_namespaces(context.get(self._gateways, THIS), mesh))
+        return self._overrides.off_for(
+            context,
+            exported.service.fqdn,
+            service_namespace=exported.service.namespace,
+            clients=_namespaces(context.get(self._gateways, THIS), mesh),
+            control_plane=mesh.control_plane_namespace,
+            ports=[port.number for port in exported.offer.ports],
         )
-        return {port: words for port, words in first.items() if all(port in other for other in others)}
 
     def _hidden_by(self, context: Context, mesh: LocalMesh, service: Service) -> str:
         """Return what says that no namespace that sees a Service has a gateway; empty where one has.

@@ -109,19 +109,25 @@ class Overrides:
         return _displaced(self._for(context, host).get(control_plane, []), host)
 
     def off_for(
-        self, context: Context, host: ServiceHost, clients: str, *, control_plane: str, ports: Iterable[int]
+        self,
+        context: Context,
+        host: str,
+        *,
+        service_namespace: str,
+        clients: Iterable[str],
+        control_plane: str,
+        ports: Iterable[int],
     ) -> dict[int, str]:
-        """Return the ports of a Service at which a rule turns mTLS off for proxies of a namespace, and in words which.
+        """Return the ports of a host at which rules turn mTLS off for proxies of all these namespaces, and one of them.
 
-        Whether one that selects proxies selects these is not asked.
+        The rule is named in words. Whether one that selects proxies selects these is not asked.
         """
-        counting = _counting(self._for(context, host.fqdn), clients, host.namespace, control_plane)
-        modes = ((port, place, rule.tls_mode(port)) for place, rule in counting if not rule.selects for port in ports)
-        return {
-            port: f"DestinationRule {'/'.join(place)} (`tls.mode: {mode}`)"
-            for port, place, mode in modes
-            if mode not in MTLS
-        }
+        found = self._for(context, host)
+        first, *others = (
+            {port: _off(_counting(found, one, service_namespace, control_plane), port) for port in ports}
+            for one in sorted(clients)
+        )
+        return {port: off for port, off in first.items() if off and all(other[port] for other in others)}
 
     def states_tls(self, context: Context, host: str) -> bool:
         """Whether any rule for ``host`` states a mode of TLS."""
@@ -171,6 +177,15 @@ def _overrides(counting: list[Found], clients: str) -> Iterator[Override]:
     for place, rule in counting:
         if place != _OURS:
             yield Override(place, rule, clients, leaves_some=not for_all)
+
+
+def _off(counting: list[Found], port: int) -> str:
+    """Return which rule turns mTLS off for whom no rule selects, in words; empty where none does."""
+    for place, rule in counting:
+        mode = rule.tls_mode(port)
+        if not rule.selects and mode not in MTLS:
+            return f"DestinationRule {'/'.join(place)} (`tls.mode: {mode}`)"
+    return ""
 
 
 def _displaced(there: list[Found], host: str) -> Displaced | None:

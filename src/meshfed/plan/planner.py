@@ -125,6 +125,7 @@ class Planner:
             objects=self._objects,
             ingress=self._ingress,
             mutual_tls=mutual_tls,
+            overrides=overrides,
         )
 
     def _mark(self, key: Key, flow: str = "") -> None:

@@ -13,7 +13,7 @@ from meshfed import istio
 from meshfed.api.meta import RefusedCount
 from meshfed.api.v1alpha1 import FederatedService, MeshFederation
 from meshfed.derive import Context, Derived, Graph, Input
-from meshfed.model.meshes import LocalMesh
+from meshfed.model.meshes import FDS_PORT, LocalMesh
 from meshfed.model.reasons import DENIALS, Condition, ConditionType, Decision, Reason
 from meshfed.plan import meshes, statuses
 from meshfed.plan.exports import Exports
@@ -25,6 +25,7 @@ from meshfed.plan.ingress import Ingress
 from meshfed.plan.inputs import ClusterInputs
 from meshfed.plan.keys import ExportKey, GatewayKey, ImportKey, Key, MeshKey, RemoteKey
 from meshfed.plan.mutual_tls import MutualTLS
+from meshfed.plan.overrides import Overrides
 from meshfed.plan.probes import Probes
 from meshfed.plan.remotes import Peer, Remotes, ourselves
 from meshfed.plan.values import THIS, Applied, RemoteConnection, Settings, StatusUpdate
@@ -52,6 +53,7 @@ class Reporting:
         objects: ImportObjects,
         ingress: Ingress,
         mutual_tls: MutualTLS,
+        overrides: Overrides,
     ) -> None:
         self._settings = settings
         self._meshes = inputs.meshes
@@ -62,6 +64,7 @@ class Reporting:
         self._objects = objects
         self._ingress = ingress
         self._mutual_tls = mutual_tls
+        self._overrides = overrides
         self.connections = Input[str, RemoteConnection](graph, "the connection to RemoteMesh")
         self._applied = Input[Key, Applied](graph, "the objects of")
         """What the engine says of what is of a whole mesh."""
@@ -245,9 +248,22 @@ class Reporting:
         )
 
     def _plaintext(self, context: Context, mesh: LocalMesh, peer: Peer) -> str:
-        """Return who has this mesh speak plaintext to a remote's discovery service, in words; empty where nobody."""
-        by_itself = istio.discovery_entry(mesh, peer.remote) and not istio.discovery_rule(mesh, peer.remote)
-        return self._mutual_tls.off_everywhere(context, mesh) if by_itself else ""
+        """Return who keeps this mesh from speaking mTLS with a remote's discovery service, in words; empty: nobody."""
+        remote = peer.remote
+        if not istio.discovery_entry(mesh, remote) or istio.discovery_rule(mesh, remote):
+            return ""
+        off = self._mutual_tls.off_everywhere(context, mesh)
+        if off:
+            return f"{off} holds for the whole mesh"
+        rule = self._overrides.off_for(
+            context,
+            remote.fds_host,
+            service_namespace=mesh.control_plane_namespace,
+            clients=[mesh.namespace],
+            control_plane=mesh.control_plane_namespace,
+            ports=[remote.discovery_port],
+        )
+        return f"{rule[remote.discovery_port]} counts for its discovery service" if rule else ""
 
     def _sharing_identity(self, context: Context, mesh: LocalMesh, peer: Peer) -> tuple[str, ...]:
         """Return who else has a remote's identity, in words for a person."""
@@ -310,10 +326,20 @@ class Reporting:
         Our own PeerAuthentication has mTLS for it, but for nobody in the root namespace.
         """
         mesh = context.get(self._meshes, THIS)
-        if mesh is None or mesh.namespace != mesh.control_plane_namespace:
+        if mesh is None:
             return None
         off = self._mutual_tls.off_everywhere(context, mesh)
-        return statuses.no_way_to_discovery(off) if off else None
+        if off and mesh.namespace == mesh.control_plane_namespace:
+            return statuses.no_way_to_discovery(f"{off} holds for the whole mesh")
+        rule = self._overrides.off_for(
+            context,
+            mesh.fds_host,
+            service_namespace=mesh.namespace,
+            clients=self._exports.gateway_in(context, mesh),
+            control_plane=mesh.control_plane_namespace,
+            ports=[FDS_PORT],
+        )
+        return statuses.no_way_to_discovery(f"{rule[FDS_PORT]} counts for it") if rule else None
 
     def _exports_ready(self, context: Context, _this: str) -> Condition | None:
         """Return whether what is exported works, and what is left out."""

@@ -20,7 +20,7 @@ from meshfed.federation.ports import LeftOut
 from meshfed.model.imports import Import
 from meshfed.model.meshes import LocalMesh
 from meshfed.model.offers import TLS_MODE, Port
-from meshfed.model.reasons import Reason
+from meshfed.model.reasons import Decision, Reason
 from meshfed.plan.foreign_destination_rules import ISTIO_MUTUAL, MTLS, stated
 from meshfed.plan.meshes import visible_in
 from meshfed.plan.overrides import Displaced, Override, Overrides
@@ -70,8 +70,8 @@ def counting(context: Context, overrides: Overrides, mesh: LocalMesh, alone: Imp
     )
 
 
-def unreached(found: Counting) -> list[LeftOut]:
-    """Return the ports on which no client would get through to the remote, and why."""
+def reached(found: Counting, candidate: Candidate) -> Candidate | Decision:
+    """Return an offer without the ports on which no client would get through to the remote, or why there is none."""
     left_out: dict[Port, LeftOut] = {}
     for override in found.everywhere:
         for port in found.alone.ports:
@@ -79,7 +79,11 @@ def unreached(found: Counting) -> list[LeftOut]:
             if barred is not None:
                 why = f"{_named([override])} {barred.why}; {barred.remedy}"
                 left_out.setdefault(port, LeftOut(port, barred.reason, why))
-    return list(left_out.values())
+    reasons = {(one.reason, one.why) for one in left_out.values()}
+    if len(left_out) == len(found.alone.ports) and len(reasons) == 1:
+        ((reason, why),) = reasons
+        return Decision(accepted=False, reason=reason, message=why)
+    return candidate.without(found.alone.host, list(left_out.values()))
 
 
 def fit(
@@ -120,7 +124,7 @@ def _barred(override: Override, port: int, alone: Import) -> _Barred | None:
             return None
         return _Barred(
             Reason.SNI_OVERRIDDEN,
-            f"takes the place of the one that states the SNI under which {ingress} knows it",
+            f"takes the place of the one that states the SNI under which {ingress} knows {alone.host}",
             "delete it, or import under another host with a rule's `as`",
         )
     if mode not in MTLS:
@@ -132,7 +136,7 @@ def _barred(override: Override, port: int, alone: Import) -> _Barred | None:
     if settings.sni not in {"", istio.istio_sni(alone.host, port)}:
         return _Barred(
             Reason.SNI_OVERRIDDEN,
-            f"states `tls.sni: {settings.sni}`, by which {ingress} does not know it",
+            f"states `tls.sni: {settings.sni}`, by which {ingress} does not know {alone.host}",
             "leave `sni` out there",
         )
     return None

@@ -159,8 +159,8 @@ def _remote_obstacle(facts: RemoteFacts) -> tuple[Reason, str] | None:
         return None
     if facts.plaintext:
         message = (
-            f"{facts.plaintext} holds for the whole mesh, so this mesh would speak plaintext to the ingress of the "
-            "remote, which takes mTLS alone; set PERMISSIVE there"
+            f"{facts.plaintext}, so this mesh would not speak Istio's mTLS with the ingress of the remote, which takes "
+            "nothing else; turn mTLS on there"
         )
         return Reason.MTLS_DISABLED, message
     if not connection.connected:
@@ -311,13 +311,13 @@ def gateway_ready(gateways: Sequence[Applied | None], ingress: Condition | None)
 
 
 def no_way_to_discovery(off: str) -> Condition:
-    """Say that the gateway cannot pass anybody on to the discovery service; ``off`` names who turns mTLS off."""
+    """Say that the gateway cannot pass anybody on to the discovery service; ``off`` says who turns mTLS off for it."""
     return condition(
         ConditionType.GATEWAY_READY,
         holds=False,
         reason=Reason.MTLS_DISABLED,
-        message=f"{off} holds for the whole mesh, so the gateway does not reach this mesh's discovery service, and "
-        "other meshes hear nothing; set PERMISSIVE there",
+        message=f"{off}, so the gateway does not reach this mesh's discovery service, and other meshes hear nothing; "
+        "turn mTLS on there",
     )
 
 

@@ -85,11 +85,10 @@ class Surroundings:
         if alone is None:
             return candidate
         counting = rule_conflicts.counting(context, self._overrides, mesh, alone, candidate)
-        unreached = rule_conflicts.unreached(counting)
-        if unreached:
-            reached = candidate.without(verdict.host, unreached)
-            if isinstance(reached, Decision):
-                return reached
+        reached = rule_conflicts.reached(counting, candidate)
+        if isinstance(reached, Decision):
+            return reached
+        if reached is not candidate:
             candidate, alone = reached, msgspec.structs.replace(alone, ports=reached.offer.ports)
             counting = msgspec.structs.replace(counting, alone=alone)
         refusal = self._cannot_join(context, mesh, verdict, alone)

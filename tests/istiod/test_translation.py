@@ -158,6 +158,12 @@ async def test_two_meshes(tmp_path: Path) -> None:
             await both.hold(f"without mTLS by {off['spec']} in {off['metadata']['namespace']}")
             for mesh in (east, west):
                 await mesh.delete("PeerAuthentication", off["metadata"]["name"], off["metadata"]["namespace"])
+        for rule in RULES_WITHOUT_MTLS:
+            for mesh in (east, west):
+                await mesh.apply(rule)
+            await both.hold(f"a DestinationRule with {rule['spec']['trafficPolicy']}")
+            for mesh in (east, west):
+                await mesh.delete("DestinationRule", "off", namespace="bookinfo")
         # The namespace's own is older than any of these, and one for some of its Pods leaves their clients as they are.
         for spec in ({"mtls": {"mode": "DISABLE"}}, {"mtls": {"mode": "STRICT"}}):
             for mesh in (east, west):
@@ -199,6 +205,14 @@ WITHOUT_MTLS = (
     _security("PeerAuthentication", "off", {"mtls": {"mode": "DISABLE"}}, "istio-system"),
 )
 """Applied one after the other, none beside another of them."""
+
+RULES_WITHOUT_MTLS = tuple(
+    manifest("DestinationRule", "off", {"host": "echo", "trafficPolicy": policy}, namespace="bookinfo")
+    for policy in (
+        {"tls": {"mode": "DISABLE"}},
+        {"portLevelSettings": [{"port": {"number": 8080}, "tls": {"mode": "DISABLE"}}]},
+    )
+)
 
 POLICIES = (
     _security(

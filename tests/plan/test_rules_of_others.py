@@ -716,6 +716,7 @@ def test_who_is_in_no_subset_of_an_import_is_said() -> None:
         {"app": "ratings"},
         {"security.istio.io/tlsMode": "istio"},
         {"topology.istio.io/network": "west-network"},
+        {"topology.istio.io/cluster": "this-one"},
         {"topology.kubernetes.io/region": "r1", "topology.kubernetes.io/zone": "z1"},
     ],
 )

@@ -31,6 +31,8 @@ _REGION: Final = "topology.kubernetes.io/region"
 _ZONE: Final = "topology.kubernetes.io/zone"
 _SUBZONE: Final = "topology.istio.io/subzone"
 _NETWORK: Final = "topology.istio.io/network"
+_CLUSTER: Final = "topology.istio.io/cluster"
+"""The endpoints that we write have it too, with the name of this cluster, which nobody tells us."""
 
 
 class Counting(msgspec.Struct, frozen=True):
@@ -168,7 +170,7 @@ def _subsets_note(context: Context, overrides: Overrides, rules: Sequence[Place]
     for place in rules:
         rule = context.get(overrides.rules, place)
         for subset in rule.subsets if rule is not None else ():
-            if not carried >= set(subset.labels):
+            if not carried >= {(key, value) for key, value in subset.labels if key != _CLUSTER}:
                 outside.setdefault(place, []).append(subset.name)
             elif not subset.states_sni and not istio.states_sni(alone):
                 unknown_there.setdefault(place, []).append(subset.name)

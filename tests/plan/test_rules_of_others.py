@@ -534,6 +534,22 @@ def test_a_rule_asks_only_about_hosts_that_it_can_be_for(size: int, monkeypatch:
     assert len(looked_at(world, "istio-system", "*.local", monkeypatch)) == 2 * size + 1
 
 
+def test_a_host_reads_no_more_where_there_are_many_rules_for_any() -> None:
+    world = exporting().put(remote_mesh(), federated_service("west", "ratings.shop"))
+    nodes = [
+        world.planner._exports._claims.nodes["default", "ratings"],
+        world.planner._imports._judged.nodes["ratings.shop.svc.cluster.local.west"],
+    ]
+
+    def read(rules: int) -> list[int]:
+        for number in range(rules):
+            put(world, "web", "*" if number % 2 else "*.local", name=f"r{number}")
+        world.settle()
+        return [len(node.reads) for node in nodes]
+
+    assert read(2) == read(200)
+
+
 def test_one_that_nobody_can_read_makes_unknown_what_it_may_be_for_and_removes_nothing() -> None:
     world = exporting().put(remote_mesh(), federated_service("west", "details"))
     before = (exported(world), world.carriers)

@@ -264,7 +264,18 @@ def test_a_workload_makes_unknown_what_serves_the_services_of_its_namespace(kind
     assert isinstance(claimed(world, "ratings"), Claim)
 
 
-@pytest.mark.parametrize("known_for", ["", "*.shop.svc.cluster.local", "x.example.com"])
+def test_a_rule_that_was_for_some_hosts_makes_those_unknown() -> None:
+    world = World(
+        mesh_federation(), remote_mesh(), federated_service("west", "ratings"), federated_service("west", "a.b")
+    )
+    world.planner.inputs.rules.put(("shop", "theirs"), rule_of_others("*.b.svc.cluster.local"))
+    work(world)
+    unknown(world, ("DestinationRule", "shop", "theirs"))
+    assert isinstance(judged(world, "ratings"), Judged)
+    assert world.planner._imports._judged.get("a.b.svc.cluster.local.west") == Unknown(UNREADABLE)
+
+
+@pytest.mark.parametrize("known_for", ["", "x.example.com", "*"])
 def test_a_rule_makes_unknown_every_offer_and_every_export(known_for: str) -> None:
     world = World(mesh_federation(), remote_mesh(**ROUTER), remote_mesh("north", trustDomain="n.local"))
     world.put(federated_service("west", "ratings"), federated_service("north", "reviews"))

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import msgspec
 
-from meshfed.derive import Context, Derived, Graph, Index, SubsetIndex
+from meshfed.derive import Context, Derived, Graph, Index
 from meshfed.model.names import ServiceHost
 from meshfed.plan.foreign_destination_rules import MTLS, ForeignDestinationRule
 from meshfed.plan.inputs import ClusterInputs
@@ -68,14 +68,9 @@ class Overrides:
         )
         self.by_host = Index(graph, "DestinationRules for", self.rules, _exact, perhaps=lambda _: ())
         """Of one of which nothing is known, who needs to know is told by the wildcards."""
-        self._wildcards = SubsetIndex[Place](
-            graph,
-            "DestinationRules for any of",
-            self.rules,
-            _wildcard,
-            perhaps=lambda _: THIS,
-            where=lambda _: THIS,
-        )
+        by_wildcard = self._by_wildcard = Index(graph, "DestinationRules under", self.rules, _wildcard)
+        self._wild = Derived[str, tuple[Found, ...]](graph, "what matters under", self._under, over=[by_wildcard])
+        """Once for all hosts: there may be as many as there are namespaces."""
 
     def _rule(self, context: Context, place: Place) -> ForeignDestinationRule | None:
         """Return what of a rule matters: of a short host the full one that it stands for."""
@@ -87,6 +82,16 @@ class Overrides:
             return None
         full = ServiceHost(name=rule.host, namespace=place[0], domain=mesh.cluster_domain).fqdn
         return msgspec.structs.replace(rule, host=full)
+
+    def _under(self, context: Context, wildcard: str) -> tuple[Found, ...] | None:
+        """Return the rules that are looked for under a wildcard."""
+        return tuple(self._read(context, context.members(self._by_wildcard, wildcard))) or None
+
+    def _read(self, context: Context, places: Iterable[Place]) -> Iterator[Found]:
+        for place in places:
+            rule = context.get(self.rules, place)
+            if rule is not None:
+                yield place, rule
 
     def of(
         self, context: Context, host: str, *, service_namespace: str, control_plane: str, beside_ours: bool
@@ -135,12 +140,11 @@ class Overrides:
 
     def _for(self, context: Context, host: str) -> dict[str, list[Found]]:
         """Return the rules for a host, by namespace."""
-        wild = context.members(self._wildcards, _wildcards_for(host))
+        exact = self._read(context, context.members(self.by_host, host))
+        wild = (one for wildcard in _wildcards_for(host) for one in context.get(self._wild, wildcard) or ())
         found: dict[str, list[Found]] = {}
-        for place in {*context.members(self.by_host, host), *wild}:
-            rule = context.get(self.rules, place)
-            if rule is not None and host.endswith(rule.host.removeprefix("*")):
-                found.setdefault(place[0], []).append((place, rule))
+        for place, rule in (*exact, *(one for one in wild if host.endswith(one[1].host[1:]))):
+            found.setdefault(place[0], []).append((place, rule))
         return found
 
 
@@ -244,15 +248,17 @@ def _exact(_place: Place, rule: ForeignDestinationRule) -> tuple[str, ...]:
     return () if rule.host.startswith("*") or not rule.host else (rule.host,)
 
 
-def _wildcard(_place: Place, rule: ForeignDestinationRule) -> frozenset[str] | None:
+def _wildcard(_place: Place, rule: ForeignDestinationRule) -> tuple[str, ...]:
     """Return under what a wildcard is looked for: one such as ``*-v1.example`` with all of its domain's."""
     if not rule.host.startswith("*"):
-        return None
+        return ()
     _, dot, domain = rule.host.partition(".")
-    return frozenset({f"*{dot}{domain}"})
+    return (f"*{dot}{domain}",)
 
 
-def _wildcards_for(host: str) -> frozenset[str]:
-    """Return under what all wildcards are that match ``host``; it is the same for all of a domain."""
+def _wildcards_for(host: str) -> Iterator[str]:
+    """Yield under what all wildcards are that match ``host``; it is the same for all of a domain."""
+    yield "*"
     labels = host.split(".")
-    return frozenset({"*", *(".".join(("*", *labels[depth:])) for depth in range(1, len(labels)))})
+    for depth in range(1, len(labels)):
+        yield ".".join(("*", *labels[depth:]))

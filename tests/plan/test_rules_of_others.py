@@ -288,6 +288,26 @@ def test_a_rule_that_has_everybody_speak_no_mtls_with_the_remote(
     assert said(world) == ("Accepted", "")
 
 
+def test_what_cannot_join_a_local_service_at_all_is_told_that() -> None:
+    world = put(imported(beside=True, trafficPolicy=None, import_={}), "default", "ratings", trafficPolicy=OFF)
+    assert said(world)[0] == "LocalServiceExists"
+
+
+def test_a_port_that_is_left_out_may_keep_the_others_from_joining_a_local_service() -> None:
+    local = service("ratings", ports=[port(9080, "http", "web"), port(9000, "admin", 7000)])
+    ports = [
+        {"number": 9080, "name": "http", "protocol": "HTTP"},
+        {"number": 9000, "name": "admin", "protocol": "HTTP"},
+    ]
+    offered = federated_service("west", "ratings", ports=ports)
+    world = World(mesh_federation(), remote_mesh(import_={"merge": True}), offered, local)
+    assert said(world)[0] == "Accepted"
+    put(world, "default", "ratings", trafficPolicy={"portLevelSettings": [{"port": {"number": 9000}} | OFF]})
+    assert (said(world)[0], world.carriers) == ("LocalServiceUnusable", []), "istiod would dial 7000 at the gateway"
+    world.put(service("ratings", ports=[port(9080, "http", "web"), port(9000, "admin", "admin")]))
+    assert said(world)[0] == "PortsLeftOut"
+
+
 def test_a_rule_of_some_clients_that_has_them_speak_no_mtls_is_named() -> None:
     world = imported(trafficPolicy=None)
     assert said(put(world, "web", "*.local", trafficPolicy=OFF)) == (

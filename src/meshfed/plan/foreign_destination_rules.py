@@ -58,7 +58,7 @@ class ForeignDestinationRule(msgspec.Struct, frozen=True):
 
     def of_port(self, number: int) -> Settings:
         """Return what counts for a port: its own settings whole, if it has any (``GetPortLevelTrafficPolicy``)."""
-        return dict(self.ports).get(number, self.general)
+        return next((settings for port, settings in self.ports if port == number), self.general)
 
     def tls_mode(self, number: int) -> str:
         """Return in which mode a port's endpoints are called; empty: as they and PeerAuthentications have it.

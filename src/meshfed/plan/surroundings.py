@@ -84,6 +84,9 @@ class Surroundings:
         alone = merge(verdict.host, [candidate]).imported
         if alone is None:
             return candidate
+        refusal = self._cannot_join(context, mesh, verdict, alone)
+        if refusal is not None:
+            return refusal
         counting = rule_conflicts.counting(context, self._overrides, mesh, alone, candidate)
         reached = rule_conflicts.reached(counting, candidate)
         if isinstance(reached, Decision):
@@ -91,9 +94,9 @@ class Surroundings:
         if reached is not candidate:
             candidate, alone = reached, msgspec.structs.replace(alone, ports=reached.offer.ports)
             counting = msgspec.structs.replace(counting, alone=alone)
-        refusal = self._cannot_join(context, mesh, verdict, alone)
-        if refusal is not None:
-            return refusal
+            refusal = self._cannot_join(context, mesh, verdict, alone)
+            if refusal is not None:
+                return refusal
         candidate = rule_conflicts.fit(context, self._overrides, counting, candidate, rules=beside.rules)
         if istio.states_sni(alone):
             fitted = self._with_sni(context, mesh, alone, candidate)

@@ -18,8 +18,8 @@ _LONGEST: Final = 253
 """No name in DNS is longer, and so no SNI that anybody asks for."""
 
 
-class Settings(msgspec.Struct, frozen=True):
-    """What of a ``trafficPolicy``, or of that of one port, matters."""
+class PortSettings(msgspec.Struct, frozen=True):
+    """What of a ``trafficPolicy`` matters for the ports that it holds for: one, or all that have none of their own."""
 
     gives: frozenset[str] = frozenset()
     """What of `stated` it states."""
@@ -48,15 +48,15 @@ class ForeignDestinationRule(msgspec.Struct, frozen=True):
     """Whether it has a ``workloadSelector``: one that is empty counts too."""
     has_policy: bool = False
     """Whether it has a ``trafficPolicy``: one that is empty counts too."""
-    general: Settings = Settings()
-    ports: tuple[tuple[int, Settings], ...] = ()
+    general: PortSettings = PortSettings()
+    ports: tuple[tuple[int, PortSettings], ...] = ()
     """``portLevelSettings``, each port once."""
     subsets: tuple[Subset, ...] = ()
     policy: bytes = b""
     """The ``trafficPolicy`` of a rule for a wildcard, as JSON."""
     created: str = ""
 
-    def of_port(self, number: int) -> Settings:
+    def of_port(self, number: int) -> PortSettings:
         """Return what counts for a port: its own settings whole, if it has any (``GetPortLevelTrafficPolicy``)."""
         return next((settings for port, settings in self.ports if port == number), self.general)
 
@@ -99,21 +99,21 @@ def stated(policy: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(found)
 
 
-def _settings(policy: Mapping[str, Any]) -> Settings:
+def _settings(policy: Mapping[str, Any]) -> PortSettings:
     tls = policy.get("tls")
     if not isinstance(tls, dict):
-        return Settings(stated(policy))
+        return PortSettings(stated(policy))
     mode, sni = tls.get("mode"), tls.get("sni")
-    return Settings(
+    return PortSettings(
         gives=stated(policy),
         tls_mode=mode if isinstance(mode, str) and mode else "DISABLE",
         sni=sni[:_LONGEST] if isinstance(sni, str) else "",
     )
 
 
-def _of_ports(policy: Mapping[str, Any]) -> dict[int, Settings]:
+def _of_ports(policy: Mapping[str, Any]) -> dict[int, PortSettings]:
     """Return the settings of ports, of several for one those that come first."""
-    found: dict[int, Settings] = {}
+    found: dict[int, PortSettings] = {}
     for one in map(_mapping, _list(policy.get("portLevelSettings"))):
         number = _mapping(one.get("port")).get("number")
         if isinstance(number, int):

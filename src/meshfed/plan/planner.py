@@ -104,11 +104,9 @@ class Planner:
             gateways=self._ingress.namespaces,
             listening=self._ingress.listening,
         )
+        surroundings = Surroundings(graph, self.inputs, locals_, rivals, mutual_tls=mutual_tls, overrides=overrides)
         self.imports = self._imports = Imports(
-            graph,
-            meshes=self.inputs.meshes,
-            surroundings=Surroundings(graph, self.inputs, locals_, rivals, mutual_tls=mutual_tls, overrides=overrides),
-            remotes=self._remotes,
+            graph, meshes=self.inputs.meshes, surroundings=surroundings, remotes=self._remotes
         )
         """What is imported, to be asked; what changes comes in by the methods below."""
         self._objects = ImportObjects(

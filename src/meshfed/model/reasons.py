@@ -205,7 +205,7 @@ REASONS: Final[dict[Reason, str]] = {
     Reason.LIMIT_EXCEEDED: "The remote has as many imported hosts as `import.limit` allows.",
     Reason.INVALID_HOST: "The host is not a Service of the remote's cluster domain, and no rule says what it becomes.",
     Reason.INVALID_PORTS: "The announced ports cannot be used.",
-    Reason.PORT_CONFLICT: "Another remote offered the host first, and the message names a port that this one does not serve as that does. A port that this one alone serves is left out by itself.",
+    Reason.PORT_CONFLICT: "Another remote offered the host first, and this one lacks a port that the first serves, or serves it by another protocol; the message names it. Where it is the other way round, and only this one has a port, that port alone is left out.",
     Reason.SNI_CONFLICT: "The exporter answers to another SNI than the host can be called by: it offers the host under an alias where a local Service has it, or another remote behind an ingress of another type offered it first.",
     Reason.SNI_OVERRIDDEN: "Another DestinationRule for the host takes the place of the one that states the SNI of the remote's ingress; the message names it.",
     Reason.TRAFFIC_POLICY_OVERRIDDEN: "The offer is imported, and another DestinationRule for the host takes the place of the one with `trafficPolicy` of its RemoteMesh; the message names it, and says what does not count: without outlierDetection there is no failover by locality.",

@@ -184,7 +184,7 @@ class _RemoteProber:
             self._probes[key] = probe
             if (said := self._said.get(key)) is not None:
                 said.at = now - REWORDED  # of something else it is news whatever it is
-                said.recalled = said.recalled and before is None
+                said.recalled = said.recalled and (before is None or old == new)
                 self._count(key, false=said.condition.status == "False")
             self._say(key)
         self._wake.set()

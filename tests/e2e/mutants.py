@@ -217,6 +217,9 @@ EQUIVALENT: Final[Mapping[str, str]] = {
     "east EnvoyFilter *.filter_chain_match.application_protocols[*] *": (
         "a sidecar offers several of them, and one is enough"
     ),
+    "east EnvoyFilter *.filter_chain_match.transport_protocol removed": (
+        "it tells the chain from that of a Gateway with the same host, which nobody has here"
+    ),
     "east EnvoyFilter * configPatches[0].patch.value.filters[0].typed_config.stat_prefix wrong": "it names a metric",
     "* DestinationRule * trafficPolicy.connectionPool.tcp.connectTimeout wrong": (
         "every port has settings of its own, which count whole"

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, Never
 
 import pytest
@@ -206,7 +207,9 @@ class World:
         client = PatchingClient(self.cluster)
         client.metrics = self.metrics
         options = Options(namespace=SYSTEM, discovery=OFF, metrics=OFF, health=OFF)
-        self.controller = Controller(client, options, self.metrics, lookup=_lookup, shake=self._shake)
+        self.controller = Controller(
+            client, options, self.metrics, stamp=virtual_time, lookup=_lookup, shake=self._shake
+        )
         self.publisher = Publisher(options, self.metrics)
         found = Served(ours=OURS, written=(*ISTIO, ROUTE))
         term = self.controller._term(client, found, self.publisher, leading=True)
@@ -248,6 +251,12 @@ class World:
             for (resource, _, name), manifest in self.cluster.objects.items()
             if resource.group == GROUP
         }
+
+
+def virtual_time() -> str:
+    """What a clock shows that keeps step with the event loop's."""
+    now = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=asyncio.get_running_loop().time())
+    return f"{now:%Y-%m-%dT%H:%M:%SZ}"
 
 
 async def _lookup(_name: str) -> tuple[str, ...]:

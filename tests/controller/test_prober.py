@@ -7,8 +7,10 @@ from collections.abc import Awaitable, Callable, Hashable
 
 import pytest
 
-from meshfed.controller.remotes.prober import LASTING, Prober, Proven
+from meshfed.controller.remotes.damping import LASTING, said_before
+from meshfed.controller.remotes.prober import Prober, Proven
 from meshfed.controller.remotes.trust_bundle import TrustBundle
+from meshfed.federation.reachability import reachable
 from meshfed.model.meshes import GatewayAddress
 from meshfed.model.probes import MOST_WAYS, Answered, Broken, Finding, Link, Probe, Way, ways
 from meshfed.model.reasons import Condition, Reason
@@ -55,13 +57,14 @@ class World:
         self.faults: dict[Hashable, Exception] = {}
         self.bundle = Bundle()
         self.connected: set[str] = set()
+        self.connecting: set[str] = set()
         self.metrics = Metrics()
         self.prober = Prober(
             self.bundle,
             self._hear,
             metrics=self.metrics,
             faults=self._fault,
-            connected=self.connected.__contains__,
+            connected=lambda name: None if name in self.connecting else name in self.connected,
             shake=self._shake,
         )
 
@@ -86,6 +89,13 @@ class World:
     @property
     def now(self) -> float:
         return asyncio.get_running_loop().time()
+
+    def recall(self, key: Proven, seconds: float) -> Condition:
+        """Have it said before a restart that something is not reachable; returns in which words."""
+        before = reachable(probe(), dict.fromkeys(ways(probe()), GONE))
+        assert before is not None
+        self.prober.recall(key, said_before(before, seconds, self.now))
+        return before
 
     def last(self, key: Proven = CART) -> Condition | None:
         return next((condition for _, of, condition, _ in reversed(self.said) if of == key), None)
@@ -204,6 +214,104 @@ def test_a_restart_says_nothing_before_something_was_seen() -> None:
         world.prober.want(CART, probe())
         await asyncio.sleep(2.9)
         assert not world.said
+
+    in_world(story)
+
+
+@pytest.mark.parametrize("seconds", [LASTING, 3600.0])
+def test_what_has_been_false_for_long_before_a_restart_and_still_is_is_not_said_again(seconds: float) -> None:
+    async def story(world: World) -> None:
+        world.answers["cart"] = GONE
+        world.recall(CART, seconds)
+        world.prober.want(CART, probe())
+        assert world.gauge("meshfed_unreachable_services") == 1
+        await asyncio.sleep(600)
+        assert not world.said
+
+    in_world(story)
+
+
+def test_what_began_to_be_false_before_a_restart_counts_from_then_on() -> None:
+    async def story(world: World) -> None:
+        world.answers["cart"] = GONE
+        before = world.recall(CART, 20.0)
+        world.prober.want(CART, probe())
+        await asyncio.sleep(600)
+        assert [(condition, lasting) for _, _, condition, lasting in world.said] == [(before, True)]
+        assert 10 <= world.said[0][0] < 20
+
+    in_world(story)
+
+
+def test_what_was_false_before_a_restart_and_answers_now_is_true_once_that_was_seen() -> None:
+    async def story(world: World) -> None:
+        world.seconds["192.0.2.20"] = 3.0
+        world.recall(CART, 3600.0)
+        world.prober.want(CART, probe())
+        await asyncio.sleep(2.9)
+        assert not world.said
+        await asyncio.sleep(600)
+        assert [(one.status, lasting) for _, _, one, lasting in world.said] == [("True", False)]
+        assert world.gauge("meshfed_unreachable_services") == 0
+
+    in_world(story)
+
+
+def test_what_was_said_before_a_restart_is_not_said_of_ways_that_came_since() -> None:
+    async def story(world: World) -> None:
+        world.seconds["192.0.2.20"] = world.seconds["192.0.2.21"] = 3.0
+        world.recall(CART, 3600.0)
+        world.prober.want(CART, probe())
+        await asyncio.sleep(1)
+        world.prober.want(CART, probe("cart", "west", "192.0.2.21"))
+        found = world.last()
+        assert found is not None
+        assert (found.status, found.reason) == ("Unknown", Reason.NOT_PROBED)
+
+    in_world(story)
+
+
+def test_what_is_not_wanted_after_a_restart_is_forgotten() -> None:
+    async def story(world: World) -> None:
+        world.recall(CART, 3600.0)
+        world.prober.want(CART, None)
+        world.prober.want(CART, probe())
+        await asyncio.sleep(60)
+        assert [one.status for _, _, one, _ in world.said] == ["True"]
+
+    in_world(story)
+
+
+def test_after_a_restart_nobody_is_blamed_before_it_is_known_whether_our_own_sidecar_closes_handshakes() -> None:
+    async def story(world: World) -> None:
+        world.answers["192.0.2.20"] = GONE
+        world.connecting.add("west")
+        world.prober.want(CART, probe())
+        world.prober.want(RemoteKey("west"), probe("discovery"))
+        await asyncio.sleep(20)
+        assert not world.said
+        world.connecting.clear()
+        world.connected.add("west")
+        await asyncio.sleep(20)
+        assert {(key, one.status) for _, key, one, _ in world.said} == {
+            (CART, "Unknown"),
+            (RemoteKey("west"), "Unknown"),
+        }
+
+    in_world(story)
+
+
+def test_where_a_remote_takes_tls_1_2_alone_it_is_unknown_and_stays_so() -> None:
+    async def story(world: World) -> None:
+        world.answers["192.0.2.20"] = Broken(Link.VERSION)
+        world.prober.want(RemoteKey("west"), probe("discovery"))
+        world.prober.want(CART, probe())
+        await asyncio.sleep(600)
+        assert [(key, one.status, one.reason) for _, key, one, _ in world.said] == [
+            (RemoteKey("west"), "Unknown", Reason.NOT_PROBED),
+            (CART, "Unknown", Reason.NOT_PROBED),
+        ]
+        assert world.gauge("meshfed_unreachable_services") == 0
 
     in_world(story)
 

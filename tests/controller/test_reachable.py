@@ -78,16 +78,84 @@ def test_a_broken_way_is_said_and_removes_nothing() -> None:
         assert condition(world, "RemoteMesh west") == "True Answered"
         assert condition(world, "RemoteMesh west", "Ready") == "True Ready"
         await asyncio.sleep(60)
-        assert condition(world, "RemoteMesh west", "Ready") == "False NotPassedOn"
-        assert any(
-            one.startswith(f"NotReady: NotPassedOn: FederatedServices {host('cart')}.west") for one in events(world)
+        assert condition(world, "RemoteMesh west", "Ready") == "True ImportsNotReached", "it is that import's trouble"
+        message = (
+            f"1 of 1 offered service imported; FederatedServices {host('cart')}.west are not reached: NotPassedOn: "
         )
+        assert any(one.startswith(f"ImportsNotReached: {message}") for one in events(world))
         await asyncio.sleep(3600)
         assert world.written() == before
         world.ways[cart()] = Answered(WHO, 1e10)
         await asyncio.sleep(20)
         assert condition(world, CART) == "True Answered"
         assert condition(world, "RemoteMesh west", "Ready") == "True Ready"
+
+    told(story)
+
+
+def test_an_import_that_ends_at_the_gateways_address_is_the_remotes_trouble() -> None:
+    async def story(world: World) -> None:
+        way = {"discovery": {"address": "fds.west.example:15080"}}
+        world.edit("RemoteMesh", "west", lambda one: one["spec"].update(way), namespace=SYSTEM)
+        world.ways[cart()] = Broken(Link.ADDRESS)
+        await asyncio.sleep(60)
+        assert condition(world, "RemoteMesh west") == "", "discovery has a way of its own"
+        assert condition(world, "RemoteMesh west", "Ready") == "False GatewayNotReached"
+
+    told(story)
+
+
+def turns(world: World) -> tuple[Any, ...]:
+    """What somebody who watches could take for news: which conditions hold since when, and how often Events came."""
+    seen = {
+        (kind.kind, name, one["type"]): (one["status"], one["reason"], one["lastTransitionTime"])
+        for (kind, _, name), manifest in world.cluster.objects.items()
+        for one in manifest.get("status", {}).get("conditions", [])
+        if one["type"] in ("Ready", "Reachable")
+    }
+    counts = {
+        (one["reason"], one["involvedObject"]["name"]): one["count"]
+        for (resource, *_), one in world.cluster.objects.items()
+        if resource.kind == "Event"
+    }
+    return seen, counts
+
+
+@pytest.mark.parametrize("broken", [cart(), DISCOVERY])
+def test_a_restart_says_nothing_again_of_what_is_broken(broken: Way) -> None:
+    async def story(world: World) -> None:
+        world.ways[broken] = Broken(Link.WORKLOAD)
+        await asyncio.sleep(120)
+        before = turns(world)
+        assert any("NoCertificate" in str(one) for one in events(world))
+        for seconds in (1, 20, 100):
+            await world.stop()
+            await world.start()
+            for _ in range(seconds):
+                await asyncio.sleep(1)
+                assert turns(world) == before
+        world.ways[broken] = Answered(WHO if broken == cart() else CONTROLLER, 1e10)
+        await asyncio.sleep(10)
+        assert condition(world, CART) == condition(world, "RemoteMesh west") == "True Answered"
+        assert condition(world, "RemoteMesh west", "Ready") == "True Ready"
+
+    told(story)
+
+
+def test_a_way_that_is_another_since_before_a_restart_has_no_history() -> None:
+    async def story(world: World) -> None:
+        world.ways[DISCOVERY] = Broken(Link.WORKLOAD)
+        await asyncio.sleep(120)
+        assert condition(world, "RemoteMesh west", "Ready") == "False NoCertificate"
+        await world.stop()
+        two = ["192.0.2.21"]
+        world.edit("RemoteMesh", "west", lambda one: one["spec"].update(addresses=two), namespace=SYSTEM)
+        gateway = GatewayAddress(two[0], 15443)
+        world.ways = {Way(gateway, DISCOVERY.name): Answered(CONTROLLER, 1e10), cart(two[0]): Answered(WHO, 1e10)}
+        await world.start()
+        await asyncio.sleep(10)
+        assert condition(world, "RemoteMesh west", "Ready") == "True Ready"
+        assert condition(world, "RemoteMesh west") == condition(world, CART) == "True Answered"
 
     told(story)
 

@@ -16,6 +16,7 @@ from tests.builders import SYSTEM, mesh_federation, namespace, service
 from tests.deploy.cluster import ROOT, Cluster, cluster, until
 from tests.deploy.permissions import refused
 from tests.deploy.test_release import written
+from tests.pages import blocks
 
 OPS = "mesh-ops"
 NAME = "federation-controller"
@@ -55,6 +56,17 @@ async def federates(found: Cluster, control_plane: str) -> None:
     assert {one["metadata"]["namespace"] for one in written(found, OPS)["Gateway"]} == {control_plane}
     assert [one["metadata"]["namespace"] for one in found.all("Lease")] == [OPS]
     assert refused(found.uses(NAME, OPS)) == []
+
+
+def test_what_the_page_has_patched_for_other_ports(tmp_path: Path) -> None:
+    (text,) = [
+        text for _, kind, text in blocks(ROOT / "docs" / "install.md") if kind == "yaml" and "op: replace" in text
+    ]
+    patches = yaml.safe_load(text)["patches"]
+    objects = kustomized(tmp_path, ROOT / "deploy" / "kustomize", patches=patches)
+    (controller,) = [one for one in objects if one["kind"] == "Deployment"]
+    annotations = controller["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["traffic.sidecar.istio.io/excludeOutboundPorts"] == "15443,443"
 
 
 async def test_where_istiod_is_in_that_namespace_too_an_overlay_says_so_in_a_line(tmp_path: Path) -> None:

@@ -213,6 +213,18 @@ EQUIVALENT: Final[Mapping[str, str]] = {
     "west WorkloadEntry * labels.security.istio.io/tlsMode renamed": "who has a service account is taken to speak mTLS",
     "west WorkloadEntry * labels.security.istio.io/tlsMode removed": "who has a service account is taken to speak mTLS",
     "* EnvoyFilter * configPatches[0].match.context removed": "what it is for is said by the pods and the SNI as well",
+    "* EnvoyFilter * configPatches[0].match.listener.portNumber removed": "the gateway has one port",
+    "east EnvoyFilter *.filter_chain_match.application_protocols[*] *": (
+        "a sidecar offers several of them, and one is enough"
+    ),
+    "east EnvoyFilter *.filter_chain_match.transport_protocol removed": (
+        "it tells the chain from that of a Gateway with the same host, which nobody has here"
+    ),
+    "east EnvoyFilter * configPatches[0].patch.value.filters[0].typed_config.stat_prefix wrong": "it names a metric",
+    "* DestinationRule * trafficPolicy.connectionPool.tcp.connectTimeout wrong": (
+        "every port has settings of its own, which count whole"
+    ),
+    "* DestinationRule *.connectTimeout removed": ("Istio's own holds then, and no gateway here swallows packets"),
     "* EnvoyFilter * workloadSelector.labels.app removed": _ONE_GATEWAY,
     "* Route * to.kind removed": _DEFAULT,
     "* Route * to.weight removed": _DEFAULT,

@@ -1,7 +1,8 @@
 """Two meshes in which every kind of object that a controller writes is at work, and probes that notice what is wrong.
 
 West is behind an OpenShift router, east is not. Each exports to the other a Service that the other lacks, and both
-export one that both have; east one more, which west imports under another name. Once all is written the controllers
+export one that both have; east one more, which west imports under another name, and one of which it exports a single
+port. Once all is written the controllers
 make way for a stand-in, which serves discovery and writes nothing: whatever is changed then stays so.
 
 Connections are not shared here: each request of a probe is carried by new ones all the way, which what was changed has
@@ -28,8 +29,9 @@ from meshfed_sandbox.dataplane.network import inside
 from meshfed_sandbox.dataplane.plane import Options
 from meshfed_sandbox.dataplane.translate import configuration
 from meshfed_sandbox.dataplane.values import ProxyConfig
+from tests.builders import EXPORTED
 from tests.e2e.mutants import KINDS, Mutation, Names, equivalent, mutations
-from tests.e2e.probes import BOTH, CALLER, Probe, fronting, run
+from tests.e2e.probes import BOTH, CALLER, Probe, fronting, run, shown_at
 from tests.sandbox.dataplane.world import JSONObject, MeshWorld, World
 from tests.waiting import PATIENCE, eventually
 
@@ -143,6 +145,11 @@ async def metrics(mesh: MeshWorld) -> str:
     return "" if found.status in {200, 404} else f"answered {found.status} {found.error}"
 
 
+async def left_out(mesh: MeshWorld) -> str:
+    """The gateway is asked for a port that is not exported: no certificate is expected."""
+    return "a certificate is shown" if await shown_at(mesh, "single", PORTS["tcp"]) else ""
+
+
 def _by_name(host: str) -> Callable[[MeshWorld], Awaitable[str]]:
     """HTTP goes by the name in the request, whichever Service's address was dialled."""
 
@@ -201,6 +208,8 @@ def probes() -> list[Notices]:
     return [
         *found,
         _http("west: alias", "west", f"http://{alias}:8080/", EAST),
+        Checked("east: gateway closes other ports", "east", left_out),
+        _http("west: single port", "west", "http://single.bookinfo:8080/", EAST),
         Checked("west: alias by name", "west", _by_name(alias)),
     ]
 
@@ -241,11 +250,11 @@ async def converged(directory: Path) -> AsyncIterator[Mutated]:
 
 
 async def _bring(world: World) -> None:
+    ports = [{"name": name, "port": number} for name, number in PORTS.items()]
     for mesh, exported in ((world.east, ("back", "aliased")), (world.west, ("echo",))):
         await run(mesh, "caller", image="sleep", account="caller")
         # The accounts differ, so that it matters who is said to answer for a Service that both have.
         await run(mesh, "echo-pods", image="echo", account=f"{mesh.name}-echo", ports=PORTS, labels=SHARED)
-        ports = [{"name": name, "port": number} for name, number in PORTS.items()]
         for name in (*exported, "both"):
             made = fronting(name, *(ports[:1] if name == "aliased" else ports))
             if name == "both":
@@ -253,13 +262,18 @@ async def _bring(world: World) -> None:
             await mesh.apply(made)
         await mesh.federation()
         await mesh.export(*exported, "both")
+    await world.east.apply(fronting("single", *ports))
+    single = {"action": "Export", "names": ["single"], "ports": [PORTS["http"]]}
+    labelled = {"action": "Export", "labels": {"matchLabels": EXPORTED}}
+    await world.east.federation(export={"rules": [single, labelled]})
     shared = {"merge": True, "allowTCP": True}
     alias = {
         "action": "Import",
         "hosts": ["aliased.bookinfo.svc.cluster.local"],
         "as": {"host": "{name}.{namespace}.svc.east.mesh"},
     }
-    await world.east.remote(world.west, **{"import": shared})
+    impatient = {"connectionPool": {"tcp": {"connectTimeout": "5s"}}}
+    await world.east.remote(world.west, **{"import": shared, "trafficPolicy": impatient})
     await world.west.remote(world.east, **{"import": {**shared, "rules": [alias, {"action": "Import"}]}})
 
 

@@ -11,6 +11,7 @@ an object and wants to know who notices asks all of them with ``complaints``.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -143,6 +144,26 @@ BOTH_SIDES = (
 """A Service that both meshes have, each with targetPorts of its own."""
 
 PROBES = NAMES + PROTOCOLS + TARGET_PORTS + BOTH_SIDES
+
+
+async def shown_at(mesh: MeshWorld, name: str, *ports: int) -> set[int]:
+    """The ports of a Service at which somebody shows a certificate to whoever asks the gateway for their SNI."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["istio"])
+    address = await mesh.gateway_address()
+
+    async def shown(port: int) -> bool:
+        sni = f"outbound_.{port}_._.{name}.{NAMESPACE}.svc.cluster.local"
+        try:
+            _, writer = await asyncio.open_connection(address, 15443, ssl=context, server_hostname=sni)
+        except OSError:
+            return False
+        found = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        writer.transport.abort()
+        return bool(found)
+
+    return {port for port in ports if await shown(port)}
 
 
 async def bring(here: MeshWorld, *there: MeshWorld) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import ssl
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -13,7 +11,20 @@ import pytest_asyncio
 
 from tests.builders import manifest, peer_authentication
 from tests.e2e.load import load
-from tests.e2e.probes import BOTH_SIDES, EXPORTS, PORTS, PROBES, PROTOCOLS, Probe, bring, complaints, echo, hold, run
+from tests.e2e.probes import (
+    BOTH_SIDES,
+    EXPORTS,
+    PORTS,
+    PROBES,
+    PROTOCOLS,
+    Probe,
+    bring,
+    complaints,
+    echo,
+    hold,
+    run,
+    shown_at,
+)
 from tests.sandbox.dataplane.world import NAMESPACE, MeshWorld, World
 from tests.waiting import eventually
 
@@ -114,11 +125,11 @@ async def test_a_port_that_an_export_leaves_out_is_not_reached_by_whoever_knows_
     closed = [one for one in PROTOCOLS if one.name in {"gRPC", "TCP"}]
     others = [*(one for one in PROTOCOLS if one not in closed), *BOTH_SIDES]
     await hold(world, PROBES)
-    assert await shown_at(world.west, *PORTS.values()) == {*PORTS.values()}
+    assert await shown_at(world.west, "echo", *PORTS.values()) == {*PORTS.values()}
     await world.west.federation(export={"rules": rules})
 
     async def only_these() -> bool:
-        return await shown_at(world.west, *PORTS.values()) == {8080, 8082, 8443}
+        return await shown_at(world.west, "echo", *PORTS.values()) == {8080, 8082, 8443}
 
     async def closed_fail() -> bool:
         return len(await complaints(world, closed)) == len(closed)
@@ -131,27 +142,7 @@ async def test_a_port_that_an_export_leaves_out_is_not_reached_by_whoever_knows_
     )
     await world.west.federation()
     await hold(world, PROBES)
-    assert await shown_at(world.west, *PORTS.values()) == {*PORTS.values()}
-
-
-async def shown_at(mesh: MeshWorld, *ports: int) -> set[int]:
-    """The ports of echo at which somebody shows a certificate to whoever asks the gateway for them by their SNI."""
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    context.set_alpn_protocols(["istio"])
-    address = await mesh.gateway_address()
-
-    async def shown(port: int) -> bool:
-        sni = f"outbound_.{port}_._.echo.bookinfo.svc.cluster.local"
-        try:
-            _, writer = await asyncio.open_connection(address, 15443, ssl=context, server_hostname=sni)
-        except OSError:
-            return False
-        found = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
-        writer.transport.abort()
-        return bool(found)
-
-    return {port for port in ports if await shown(port)}
+    assert await shown_at(world.west, "echo", *PORTS.values()) == {*PORTS.values()}
 
 
 async def test_an_export_that_its_gateway_does_not_see(world: World) -> None:

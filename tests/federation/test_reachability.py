@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import pytest
 
-from meshfed.federation.reachability import reachable, unproven
+from meshfed.federation import reachability
+from meshfed.federation.reachability import unproven
 from meshfed.model.meshes import GatewayAddress
 from meshfed.model.probes import LINKS, Answered, Broken, Finding, Link, Probe, Way, ways
-from meshfed.model.reasons import Reason
+from meshfed.model.reasons import Condition, Reason
 
 WHO = "spiffe://cluster.local/ns/shop/sa/cart"
 GATEWAYS = (GatewayAddress("192.0.2.20", 15443), GatewayAddress("2001:db8::20", 15443))
 PROBE = Probe("west", GATEWAYS, ("outbound_.80_._.cart", "outbound_.90_._.cart"), (WHO,))
 ANSWERED = Answered(WHO, 1e10)
 ALL: dict[Way, Finding] = dict.fromkeys(ways(PROBE), ANSWERED)
+
+
+def reachable(probe: Probe, findings: dict[Way, Finding]) -> Condition:
+    """What holds after findings of which something follows."""
+    condition = reachability.reachable(probe, findings)
+    assert condition is not None
+    return condition
 
 
 def but(finding: Finding, *numbers: int) -> dict[Way, Finding]:
@@ -26,10 +34,8 @@ def test_true_is_only_what_was_seen_by_every_way() -> None:
     assert (found.status, found.reason) == ("True", Reason.ANSWERED)
     assert found.message == f"answered through 192.0.2.20:15443, [2001:db8::20]:15443 as {WHO}"
     for way in ALL:
-        one_short = reachable(PROBE, {other: finding for other, finding in ALL.items() if other != way})
-        assert (one_short.status, one_short.reason) == ("Unknown", Reason.NOT_PROBED)
-        assert one_short.message == "not every way there was tried yet"
-    assert reachable(PROBE, {}).status == "Unknown"
+        assert reachability.reachable(PROBE, {other: one for other, one in ALL.items() if other != way}) is None
+    assert reachability.reachable(PROBE, {}) is None
 
 
 @pytest.mark.parametrize(
@@ -54,8 +60,17 @@ def test_each_broken_link_has_its_reason_and_a_remedy(link: Link, reason: Reason
 
 def test_every_link_is_told() -> None:
     assert set(LINKS) == set(Link)
-    for link in Link:
+    for link in set(Link) - {Link.VERSION}:
         assert reachable(PROBE, dict.fromkeys(ALL, Broken(link))).status == "False"
+
+
+def test_of_who_takes_tls_1_2_alone_nothing_is_seen() -> None:
+    found = reachable(PROBE, but(Broken(Link.VERSION), 0, 1))
+    assert (found.status, found.reason) == ("Unknown", Reason.NOT_PROBED)
+    assert found.message.startswith("192.0.2.20:15443: whoever answers does not take TLS 1.3; by TLS 1.2 a handshake ")
+    assert "with FIPS that is to be expected" in found.message
+    broken = reachable(PROBE, but(Broken(Link.VERSION), 0, 1) | {ways(PROBE)[3]: Broken(Link.SNI)})
+    assert (broken.status, broken.reason) == ("False", Reason.NOT_PASSED_ON), "what is seen to be broken comes first"
 
 
 def test_somebody_else_answers() -> None:

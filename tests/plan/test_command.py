@@ -152,8 +152,16 @@ def test_a_remote_mesh_that_is_being_deleted_counts_as_gone(tmp_path: Path, caps
     ("files", "arguments", "says"),
     [
         pytest.param({"a.yaml": "kind: [\n"}, [], ["a.yaml:2", "not YAML"], id="not YAML"),
-        pytest.param({"a.yaml": "- 1\n"}, [], ["a.yaml", "not a Kubernetes object"], id="no object"),
-        pytest.param({"a.yaml": "kind: X\n"}, [], ["a.yaml", "apiVersion"], id="no apiVersion"),
+        pytest.param({"a.yaml": "- 1\n"}, [], ["a.yaml", "not a Kubernetes object: name by -f only"], id="no object"),
+        pytest.param(
+            {"a.yaml": "kind: X\n"}, [], ["a.yaml", "apiVersion", "object: name by -f only"], id="no apiVersion"
+        ),
+        pytest.param(
+            {"a.yaml": "kind: X\napiVersion: v1\n", "offers.yaml": "- host: a\n  ports: []\n"},
+            [],
+            ["offers.yaml", "with the objects of one mesh", "offers with --remote NAME=FILE"],
+            id="the folder of several meshes",
+        ),
         pytest.param(
             {
                 "a.yaml": "apiVersion: federation.openshift-service-mesh.io/v1alpha1\n"

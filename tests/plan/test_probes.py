@@ -107,5 +107,6 @@ def test_a_port_that_a_router_cannot_name_is_reached_by_nobody() -> None:
     assert found is not None
     assert found.unnamed == (10000,)
     condition = reachable(found, {way: Answered(WHO, 1e10) for way in ways(found)})
+    assert condition is not None
     assert (condition.status, condition.reason) == ("False", Reason.NAME_TOO_LONG)
     assert "port 10000" in condition.message

@@ -12,6 +12,7 @@ from meshfed.model.offers import MAX_IDENTITIES, TLS_MODE
 from meshfed.model.reasons import Reason
 from meshfed.plan import Applied, ExportKey, MeshStatusKey
 from meshfed.plan.values import THIS
+from meshfed.plan.workloads import of_entry
 from tests.builders import (
     EXPORTED,
     endpoint_slice,
@@ -105,6 +106,34 @@ def test_a_virtual_machine_with_an_account_is_in_the_mesh(
     assert world.conditions("MeshFederation", "east")["ExportsReady"] == exports
     world.put(pod("a-1", app="a", account="one"))
     assert told(world) == (ACCOUNT + "one", *((ACCOUNT + "vm",) if announced else ()))
+
+
+HEALTH_CHECKED = "proxy.istio.io/health-checks-enabled"
+HEALTHY: dict[str, Any] = {"conditions": [{"type": "Healthy", "status": "True"}]}
+SICK: dict[str, Any] = {"conditions": [{"type": "Healthy", "status": "False"}]}
+
+
+@pytest.mark.parametrize(
+    ("annotation", "status", "ready"),
+    [
+        ("true", HEALTHY, True),
+        ("1", SICK, False),
+        ("true", {}, False),
+        ("true", {"conditions": "nonsense"}, False),
+        ("false", SICK, True),
+        ("", SICK, True),
+        ("nonsense", SICK, True),
+    ],
+)
+def test_a_virtual_machine_whose_health_is_checked_is_ready_once_that_is_said(
+    annotation: str, status: dict[str, Any], ready: bool
+) -> None:
+    """As istiod's ``isHealthy`` has it. As a pod that is not ready, it is announced, so that it may come back."""
+    vm = workload_entry("vm", "a", account="vm")
+    vm["metadata"]["annotations"], vm["status"] = {HEALTH_CHECKED: annotation}, status
+    world = World(mesh_federation(), service("a", exported=True), vm)
+    assert told(world) == (ACCOUNT + "vm",)
+    assert of_entry(vm).workload.ready is ready
 
 
 @pytest.mark.parametrize("address", ["vm.example.com", "unix:///run/app.sock"])

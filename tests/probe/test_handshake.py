@@ -119,16 +119,23 @@ async def test_somebody_who_speaks_no_tls(mesh: Mesh) -> None:
     assert found.link is Link.TLS
 
 
-async def test_somebody_whose_tls_is_too_old_to_show_this(mesh: Mesh) -> None:
+async def test_a_workload_that_takes_tls_1_2_alone_as_with_fips_does_not_show_itself(
+    mesh: Mesh, tmp_path: Path
+) -> None:
+    context = mesh.workload(tmp_path)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+
     async def refuses(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(16)
-        writer.write(b"\x15\x03\x03\x00\x02\x02\x46")  # a fatal alert: protocol_version
+        """Send the alert too, as Envoy does; asyncio's own server keeps it."""
+        taken, given = ssl.MemoryBIO(), ssl.MemoryBIO()
+        taken.write(await reader.read(4096))
+        with pytest.raises(ssl.SSLError, match="UNSUPPORTED_PROTOCOL"):
+            context.wrap_bio(taken, given, server_side=True).do_handshake()
+        writer.write(given.read())
         writer.close()
 
     async with at(refuses) as way:
-        found = await handshake(way, "127.0.0.1", mesh.roots)
-    assert isinstance(found, Broken)
-    assert found.link is Link.TLS
+        assert await handshake(way, "127.0.0.1", mesh.roots) == Broken(Link.VERSION)
 
 
 async def test_nobody_behind_the_gateway(mesh: Mesh) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from meshfed.api.errors import InvalidDocument, shown
+from meshfed.api.errors import InvalidDocument, NotAnObject, shown
 
 _LOADER = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 _TRUE = re.compile("y|yes|true|on", re.IGNORECASE)
@@ -60,7 +60,7 @@ _Dumper.add_implicit_resolver("tag:yaml.org,2002:float", _MISSED, list("+-.01234
 
 def _flattened(document: object, source: str) -> Iterator[dict[str, Any]]:
     if not isinstance(document, dict):
-        raise InvalidDocument(source, f"a document is {shown(document)}, not a Kubernetes object")
+        raise NotAnObject(source, f"a document is {shown(document)}, not a Kubernetes object")
     kind, items = document.get("kind"), document.get("items")
     if not isinstance(kind, str) or not kind.endswith("List") or not isinstance(items, list | None):
         yield document

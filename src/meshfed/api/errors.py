@@ -2,6 +2,7 @@
 
     InvalidInput
     ├── InvalidDocument   a file that is not YAML or JSON, or holds something else than Kubernetes objects
+    │   └── NotAnObject   the latter
     ├── InvalidObject     an object that the API server would refuse
     └── InvalidFlag       one of the reference's JSON flags
 
@@ -41,6 +42,10 @@ class InvalidDocument(InvalidInput):
     def __init__(self, source: str, reason: str, *, line: int = 0) -> None:
         self.source, self.reason, self.line = source, reason, line
         super().__init__(f"{source}:{line}: {reason}" if line else f"{source}: {reason}")
+
+
+class NotAnObject(InvalidDocument):
+    """A text that is sound YAML or JSON, and no Kubernetes object."""
 
 
 class InvalidObject(InvalidInput):

@@ -17,6 +17,15 @@ _TIME: Final = re.compile(
 )
 
 
+def age(moment: str, now: str) -> float:
+    """Return the seconds from ``moment`` to ``now``; 0 where the clock was set back, or either is not a time."""
+    try:
+        passed = parse_time(now) - parse_time(moment)
+    except ValueError:
+        return 0.0
+    return max(0.0, passed.total_seconds())
+
+
 def parse_time(text: str) -> datetime:
     """The moment that ``text`` stands for, in UTC, to the microsecond; raises ValueError where it is not a time.
 

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from meshfed.plan import Plan, PlanInputs
 
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
+_LEAVE_OUT = (
+    "name by -f only files and folders with the objects of one mesh, and give what a remote offers with "
+    "--remote NAME=FILE"
+)
 
 
 def plan(
@@ -87,13 +91,15 @@ def _read(
 ) -> tuple[PlanInputs, str]:
     import msgspec
 
-    from meshfed.api.errors import InvalidInput
+    from meshfed.api.errors import InvalidInput, NotAnObject
     from meshfed.plan.documents import namespace_of_mesh, read_documents
 
     try:
         documents = [document for source, text in _texts(files) for document in _documents(source, text)]
         controller_namespace = namespace or namespace_of_mesh(documents)
         inputs = read_documents(documents, controller_namespace, mesh_config)
+    except NotAnObject as error:
+        raise BadInput(f"{error}: {_LEAVE_OUT}") from error
     except InvalidInput as error:
         raise BadInput(str(error)) from error
     known = sorted(mesh.metadata.name for mesh in inputs.remotes)

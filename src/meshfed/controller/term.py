@@ -27,12 +27,13 @@ from meshfed.controller.migration.adoption import Adoption
 from meshfed.controller.not_understood import NotUnderstood
 from meshfed.controller.propagation import Propagation
 from meshfed.controller.reconciler import Reconciler
+from meshfed.controller.remotes.damping import said_before
 from meshfed.controller.remotes.lost_records import LostRecords
 from meshfed.controller.remotes.prober import Prober
 from meshfed.controller.remotes.remote_sessions import RemoteSessions
 from meshfed.controller.remotes.resolver import Resolver
 from meshfed.controller.remotes.trust_bundle import TrustBundle
-from meshfed.controller.startup.history import outlived, recall
+from meshfed.controller.startup.history import not_reached, outlived, recall
 from meshfed.controller.watches import NOT_OURS, Served, Watches
 from meshfed.controller.writing.lifecycle import Finalizers, Leftovers
 from meshfed.controller.writing.writing import Writing
@@ -192,6 +193,7 @@ class Term:
         for name in self._listener.recall():
             ref = ("RemoteMesh", self._environment.options.namespace, name)
             self._feed.take(ref, self._inputs.find(ref), partial(self._listener.arrange, name))
+        self._recall_what_was_seen()
         await self._lost_records.begin(lambda: outlived(self._client, self._served, owner, not_ready=not_ready))
         await self._work.all()
         for part in (self._listener, self._resolver, self._finalizers):
@@ -200,6 +202,16 @@ class Term:
             tasks.create_task(self._prober.run())
         if adopts:
             tasks.create_task(self._adoption().run())
+
+    def _recall_what_was_seen(self) -> None:
+        """Go on from what was said of the ways into remotes, so that a restart neither forgets it nor says it again."""
+        if not self._environment.options.probe:
+            return
+        now = asyncio.get_running_loop().time()
+        for key, condition, seconds in not_reached(self._inputs, self._environment.stamp()):
+            said = said_before(condition, seconds, now)
+            self._prober.recall(key, said)
+            self._planner.reached(key, condition, lasting=said.lasting)
 
     def _adoption(self) -> Adoption:
         return Adoption(

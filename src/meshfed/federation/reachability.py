@@ -18,6 +18,7 @@ _REASONS: Final = {
     Link.SNI: Reason.NOT_PASSED_ON,
     Link.WORKLOAD: Reason.NO_CERTIFICATE,
     Link.TLS: Reason.NO_MUTUAL_TLS,
+    Link.VERSION: Reason.NOT_PROBED,
     Link.ROOT: Reason.ROOT_NOT_TRUSTED,
     Link.VALIDITY: Reason.CERTIFICATE_NOT_VALID,
 }
@@ -26,8 +27,11 @@ _LONGEST: Final = 4096
 """The most characters of a message: an identity alone may have 2,048."""
 
 
-def reachable(probe: Probe, findings: Mapping[Way, Finding]) -> Condition:
-    """Return what holds of a probe after ``findings``; ways of which nothing is known yet are not among them."""
+def reachable(probe: Probe, findings: Mapping[Way, Finding]) -> Condition | None:
+    """Return what holds of a probe after ``findings``; ways of which nothing is known yet are not among them.
+
+    ``None`` where nothing is broken as far as is known, and not every way was tried.
+    """
     if probe.unnamed:
         return _condition(
             "False",
@@ -39,13 +43,12 @@ def reachable(probe: Probe, findings: Mapping[Way, Finding]) -> Condition:
     found = [(way, findings[way]) for way in all_ways if way in findings]
     failed = [(way, finding) for way, finding in found if not answers(probe, finding)]
     if failed:
-        way, finding = failed[0]
+        way, finding = min(failed, key=lambda one: _is_unseen(one[1]))  # the first that is seen to be broken
+        status: ConditionStatus = "Unknown" if _is_unseen(finding) else "False"
         reason, message = _trouble(probe, way, finding)
-        return _condition(
-            "False", reason, message + _beside(way, {way for way, _ in failed}, [way for way, _ in found])
-        )
+        return _condition(status, reason, message + _beside(way, {way for way, _ in failed}, [way for way, _ in found]))
     if not found or len(found) < len(all_ways):
-        return _condition("Unknown", Reason.NOT_PROBED, "not every way there was tried yet")
+        return None
     gateways = _listed(dict.fromkeys(str(way.gateway) for way, _ in found))
     who = _listed(dict.fromkeys(one.identity for _, one in found if isinstance(one, Answered)))
     total = len(probe.addresses) * len(probe.names)
@@ -58,6 +61,11 @@ def answers(probe: Probe, finding: Finding) -> bool:
     if isinstance(finding, Broken):
         return False
     return bool(finding.identity) and (not probe.identities or finding.identity in probe.identities)
+
+
+def _is_unseen(finding: Finding) -> bool:
+    """Whether somebody answered in a way that does not show who it is."""
+    return isinstance(finding, Broken) and finding.link is Link.VERSION
 
 
 def unproven(why: str) -> Condition:
@@ -97,6 +105,12 @@ def _remedy(probe: Probe, way: Way, broken: Broken) -> str:
             return f"the pods behind {way.name} do not answer the remote's gateway"
         case Link.TLS:
             return f"`addresses` and `port` of {remote} have to lead to a gateway that passes TLS on as it is"
+        case Link.VERSION:
+            return (
+                "by TLS 1.2 a handshake without a client certificate does not end, so who answers cannot be seen; with "
+                f"FIPS that is to be expected, and else `addresses` and `port` of {remote} have to lead to a gateway "
+                "that passes TLS on as it is"
+            )
         case Link.ROOT:
             return "both meshes need a common root, or each other's trust bundles"
         case Link.VALIDITY:

@@ -18,6 +18,7 @@ class Link(StrEnum):
     SNI = "sni"
     WORKLOAD = "workload"
     TLS = "tls"
+    VERSION = "version"
     ROOT = "root"
     VALIDITY = "validity"
 
@@ -27,7 +28,8 @@ LINKS: Final[dict[Link, str]] = {
     Link.ADDRESS: "nobody takes a connection at the address of the gateway",
     Link.SNI: "the gateway closed the connection when it had seen the SNI",
     Link.WORKLOAD: "the gateway took the connection, and no certificate came",
-    Link.TLS: "whoever answers does not speak TLS 1.3",
+    Link.TLS: "whoever answers does not speak TLS",
+    Link.VERSION: "whoever answers does not take TLS 1.3",
     Link.ROOT: "the certificate is of no root that this mesh trusts",
     Link.VALIDITY: "the certificate is not valid now",
 }

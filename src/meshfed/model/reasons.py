@@ -106,6 +106,7 @@ class Reason(StrEnum):
     THROTTLED = "Throttled"
     STALE = "Stale"
     PUBLISH_ONLY = "PublishOnly"
+    IMPORTS_NOT_REACHED = "ImportsNotReached"
     NAME_CONFLICT = "NameConflict"
     IDENTITY_UNIQUE = "IdentityUnique"
     IDENTITY_SHADOWED = "IdentityShadowed"
@@ -189,6 +190,7 @@ REASONS: Final[dict[Reason, str]] = {
     Reason.THROTTLED: "The remote keeps changing more hosts a second than are taken; its changes wait for their turn.",
     Reason.STALE: "The remote has been away for longer than its staleness policy allows.",
     Reason.PUBLISH_ONLY: "The RemoteMesh has no `import`, so nothing is imported from it.",
+    Reason.IMPORTS_NOT_REACHED: "The remote is connected and in sync, and behind its gateway nobody answers for some of its imports, or somebody else; the message names them, and says why for the first. It is these imports' trouble, so `Ready` stays True.",
     Reason.NAME_CONFLICT: "The RemoteMesh has the name or the network of this mesh or of an older RemoteMesh.",
     Reason.IDENTITY_UNIQUE: "Callers with the remote's identity are this remote and no other.",
     Reason.IDENTITY_AMBIGUOUS: "Another RemoteMesh, or this mesh, has the same identity, so callers cannot be told apart.",
@@ -203,7 +205,7 @@ REASONS: Final[dict[Reason, str]] = {
     Reason.LIMIT_EXCEEDED: "The remote has as many imported hosts as `import.limit` allows.",
     Reason.INVALID_HOST: "The host is not a Service of the remote's cluster domain, and no rule says what it becomes.",
     Reason.INVALID_PORTS: "The announced ports cannot be used.",
-    Reason.PORT_CONFLICT: "Another remote offered the host first, and the message names a port that this one does not serve as that does. A port that this one alone serves is left out by itself.",
+    Reason.PORT_CONFLICT: "Another remote offered the host first, and this one lacks a port that the first serves, or serves it by another protocol; the message names it. Where it is the other way round, and only this one has a port, that port alone is left out.",
     Reason.SNI_CONFLICT: "The exporter answers to another SNI than the host can be called by: it offers the host under an alias where a local Service has it, or another remote behind an ingress of another type offered it first.",
     Reason.SNI_OVERRIDDEN: "Another DestinationRule for the host takes the place of the one that states the SNI of the remote's ingress, or states another SNI; the message names it.",
     Reason.TRAFFIC_POLICY_OVERRIDDEN: "The offer is imported, and another DestinationRule for the host takes the place of the one with `trafficPolicy` of its RemoteMesh; the message names it, and says what does not count: without outlierDetection there is no failover by locality.",
@@ -217,12 +219,12 @@ REASONS: Final[dict[Reason, str]] = {
     Reason.TCP_NOT_ALLOWED: "Every port is plain TCP or of no stated protocol, no local Service has the host, and `allowTCP` is not set.",
     Reason.UNRESOLVED: "The remote's address is a host name that has not been resolved yet.",
     Reason.ANSWERED: "A handshake by every way was answered by whom it should be, with a certificate that is valid and of a trusted root.",
-    Reason.NOT_PROBED: "Not every way was tried yet, or none can be: without roots to compare with, or where this controller's own sidecar lets nothing through. The message says which.",
+    Reason.NOT_PROBED: "Not every way was tried yet, or none can be: without roots to compare with, where this controller's own sidecar lets nothing through, or where TLS 1.3 is not taken, as with FIPS. The message says which.",
     Reason.NAME_NOT_RESOLVED: "DNS has no address for the host name of the remote's gateway.",
     Reason.GATEWAY_NOT_REACHED: "Nobody takes a connection at an address of the remote's gateway: a wrong address or port, a firewall, or the gateway is down.",
     Reason.NOT_PASSED_ON: "The remote's gateway closed the connection when it had seen the SNI: what was asked for is not exported there, or no ready pod with a sidecar is behind it.",
     Reason.NO_CERTIFICATE: "The remote's gateway took the connection, and nobody behind it answered.",
-    Reason.NO_MUTUAL_TLS: "Whoever answers does not speak TLS 1.3: no gateway that passes TLS on, or a workload that takes plaintext alone.",
+    Reason.NO_MUTUAL_TLS: "Whoever answers does not speak TLS: no gateway that passes TLS on, or a workload that takes plaintext alone.",
     Reason.ROOT_NOT_TRUSTED: "The certificate was signed by a root that this mesh does not trust.",
     Reason.CERTIFICATE_NOT_VALID: "The certificate has expired, or is not valid yet.",
     Reason.UNEXPECTED_IDENTITY: "Somebody else answers than who is announced or stated to serve it; the message names both.",
@@ -269,6 +271,7 @@ class EventReason(StrEnum):
     IDENTITY_SHADOWED = "IdentityShadowed"
     IDENTITY_AMBIGUOUS = "IdentityAmbiguous"
     READY = "Ready"
+    IMPORTS_NOT_REACHED = "ImportsNotReached"
     NOT_READY = "NotReady"
 
 
@@ -290,6 +293,7 @@ EVENTS: Final[dict[EventReason, str]] = {
     EventReason.IDENTITY_SHADOWED: "On a RemoteMesh: Istio here takes callers from it for callers of this mesh, so it is refused.",
     EventReason.IDENTITY_AMBIGUOUS: "On a RemoteMesh: callers with its identity cannot be told from others.",
     EventReason.READY: "On a MeshFederation: all that it asks for is in place.",
+    EventReason.IMPORTS_NOT_REACHED: "On a RemoteMesh: it is ready, and the way to some of its imports has been broken for a while; the message names them, and says why the first is not reached.",
     EventReason.NOT_READY: "On a MeshFederation or RemoteMesh: something stands in the way; the message begins with the reason.",
 }
 """What each Event tells, for the documentation."""

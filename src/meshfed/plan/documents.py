@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from meshfed.api.core import EndpointSlice, Namespace, Pod, Service
-from meshfed.api.errors import InvalidInput
+from meshfed.api.errors import InvalidInput, NotAnObject
 from meshfed.api.objects import decode_object, type_of
 from meshfed.api.v1alpha1 import (
     API_VERSION,
@@ -162,7 +162,7 @@ def _refuse_strangers(source: str, document: dict[str, Any]) -> None:
     """A kind of our own group that we do not know is a slip of the pen, not somebody else's object."""
     version, kind = document.get("apiVersion"), document.get("kind")
     if not version or not kind:
-        raise InvalidInput(f"{source}: a document has no apiVersion or no kind, so it is not a Kubernetes object")
+        raise NotAnObject(source, "a document has no apiVersion or no kind, so it is not a Kubernetes object")
     if str(version).partition("/")[0] == GROUP:
         raise InvalidInput(
             f"{source}: {kind} of apiVersion {version} is unknown; {API_VERSION} has MeshFederation, RemoteMesh and "

@@ -15,11 +15,13 @@ from meshfed.plan.values import Published
 _LOST = frozenset({Reason.UNREACHABLE, Reason.PERMISSION_DENIED})
 _FAILED = frozenset({Reason.NOT_OWNED, Reason.DRIFT_CONFLICT, Reason.WRITE_FAILED, Reason.UNRESOLVED})
 _MISCONFIGURED = _FAILED | BROKEN | {Reason.NAME_CONFLICT, Reason.INVALID}
-_SYNC = {
-    Reason.WITHDRAWAL_HELD: EventReason.WITHDRAWAL_HELD,
-    Reason.THROTTLED: EventReason.THROTTLED,
-    Reason.STALE: EventReason.STALE,
+_OF_REMOTES: Mapping[tuple[str, str], EventReason] = {
+    (ConditionType.SYNCED, Reason.WITHDRAWAL_HELD): EventReason.WITHDRAWAL_HELD,
+    (ConditionType.SYNCED, Reason.THROTTLED): EventReason.THROTTLED,
+    (ConditionType.SYNCED, Reason.STALE): EventReason.STALE,
+    (ConditionType.READY, Reason.IMPORTS_NOT_REACHED): EventReason.IMPORTS_NOT_REACHED,
 }
+"""What of a RemoteMesh's conditions has an Event of its own."""
 _REMARKS = {
     Reason.HOST_SHARED: EventReason.HOST_SHARED,
     Reason.PORTS_LEFT_OUT: EventReason.PORTS_LEFT_OUT,
@@ -65,8 +67,8 @@ def _happening(
             return None if again else EventRecord(EventReason.REMOTE_FOUND, now.message)
         case "RemoteMesh", ConditionType.CONNECTED if now.reason in _LOST:
             return EventRecord(EventReason.REMOTE_LOST, now.message, warns=True)
-        case "RemoteMesh", ConditionType.SYNCED if now.reason in _SYNC:
-            return EventRecord(_SYNC[Reason(now.reason)], now.message, warns=True)
+        case "RemoteMesh", _ if (now.type, now.reason) in _OF_REMOTES:
+            return EventRecord(_OF_REMOTES[now.type, now.reason], now.message, warns=True)
         case "RemoteMesh", ConditionType.IDENTITY_UNIQUE if not holds:
             shadowed = now.reason == Reason.IDENTITY_SHADOWED
             reason = EventReason.IDENTITY_SHADOWED if shadowed else EventReason.IDENTITY_AMBIGUOUS

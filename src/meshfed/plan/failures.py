@@ -14,6 +14,7 @@ from typing import Literal, TypeAlias
 from meshfed.api.v1alpha1 import FederatedService
 from meshfed.derive import Context, Derived, Graph, Index, Input
 from meshfed.federation.merging import Merged
+from meshfed.model.reasons import Reason
 from meshfed.plan.claims import Listed
 from meshfed.plan.keys import ExportKey, ImportKey, OfferKey
 from meshfed.plan.values import Applied, FailedWrites
@@ -21,8 +22,13 @@ from meshfed.plan.values import Applied, FailedWrites
 Record: TypeAlias = tuple[str, str]
 """The FederatedService for what a remote offers, by that one's name and the host."""
 Subject: TypeAlias = ExportKey | ImportKey | OfferKey | Record
-Group: TypeAlias = tuple[Literal["exports", "imports", "records", "ways"], str]
-"""What one status tells of: of what, and the remote whose status it is; of exports that of this mesh tells."""
+Group: TypeAlias = tuple[Literal["exports", "imports", "records", "gateways", "ways"], str]
+"""What one status tells of: of what, and the remote whose status it is; of exports that of this mesh tells.
+
+Ways into a remote that end at the address of its gateway, by which nobody gets there, are apart from those that end
+behind it.
+"""
+_AT_THE_GATEWAY = frozenset({Reason.NAME_NOT_RESOLVED, Reason.GATEWAY_NOT_REACHED})
 
 
 class Failures:
@@ -46,7 +52,8 @@ class Failures:
 
     def _told(self, context: Context, subject: Subject) -> tuple[Group, ...] | None:
         """Return whose status tells of a failure."""
-        if context.get(self._verdicts, subject) is None:
+        verdict = context.get(self._verdicts, subject)
+        if verdict is None:
             return None
         match subject:
             case ExportKey():
@@ -59,7 +66,9 @@ class Failures:
                 )
             case OfferKey(name=name):
                 offer = context.get(self._offers, name)
-                return (("ways", offer.spec.remote),) if offer is not None else None
+                if offer is None:
+                    return None
+                return (("gateways" if verdict.reason in _AT_THE_GATEWAY else "ways", offer.spec.remote),)
             case remote, _:
                 return (("records", remote),)
 

@@ -13,7 +13,7 @@ from meshfed.api.v1alpha1 import FederatedService, FederatedServiceSpec, MeshFed
 from meshfed.derive import Collection, Distinct, Graph, Input
 from meshfed.model.identity import SpiffeID
 from meshfed.model.meshes import LocalMesh, MeshConfig, Remote
-from meshfed.model.reasons import Condition, Decision
+from meshfed.model.reasons import Condition, Decision, Reason
 from meshfed.model.turns import Turns
 from meshfed.plan.exports import Exports
 from meshfed.plan.failing import Failed, Failing, Subject
@@ -168,10 +168,12 @@ class Planner:
         """Take in how the discovery of ``remote`` stands."""
         self._reporting.connections.put(remote, connection)
 
-    def is_connected(self, remote: str) -> bool:
-        """Whether the discovery of ``remote`` is connected, as was last taken in."""
+    def is_connected(self, remote: str) -> bool | None:
+        """Whether the discovery of ``remote`` is connected, as was last taken in; ``None`` where nobody tried yet."""
         connection = self._reporting.connections.get(remote)
-        return isinstance(connection, RemoteConnection) and connection.connected
+        if isinstance(connection, RemoteConnection) and connection.reason is not Reason.CONNECTING:
+            return connection.connected
+        return None
 
     def applied_changed(self, key: Key, applied: Applied | None) -> None:
         """Take in the engine's verdict on the objects of ``key``; ``None`` where it has none any more."""

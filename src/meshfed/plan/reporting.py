@@ -204,6 +204,7 @@ class Reporting:
                     applied=context.get(self._applied, RemoteKey(name)),
                     failed=self._failures.of(context, ("imports", name)),
                     unrecorded=self._failures.of(context, ("records", name)),
+                    cut_off=self._failures.of(context, ("gateways", name)),
                     unreached=self._failures.of(context, ("ways", name)),
                     way=context.get(self.probes.discovery, name),
                 )

@@ -96,8 +96,10 @@ class RemoteFacts(msgspec.Struct, frozen=True):
     """Imported hosts whose objects could not be written."""
     unrecorded: FailedWrites | None
     """Offered hosts whose FederatedServices could not be written."""
+    cut_off: FailedWrites | None
+    """FederatedServices of which the way has ended at the address of the remote's gateway for some time."""
     unreached: FailedWrites | None
-    """FederatedServices to which the way has been broken for some time."""
+    """FederatedServices to which the way has been broken behind that for some time."""
     way: Reached | None
     """What was seen of the way to the remote's discovery service; ``None`` where nothing was yet."""
 
@@ -141,7 +143,14 @@ def _remote_ready(facts: RemoteFacts) -> Condition:
         reasons = sorted(facts.refused.items(), key=lambda item: (-item[1], item[0]))
         told = ", ".join(f"{number} {reason}" for reason, number in reasons)
         message += f", {sum(facts.refused.values())} not ({told}): see `kubectl get federatedservices`"
+    if facts.unreached:  # one import's trouble is that import's
+        message += f"; {_not_reached(facts.unreached)}"
+        return condition(ConditionType.READY, holds=True, reason=Reason.IMPORTS_NOT_REACHED, message=message)
     return condition(ConditionType.READY, holds=True, reason=Reason.READY, message=message)
+
+
+def _not_reached(failed: FailedWrites) -> str:
+    return f"FederatedServices {listed(failed.names)} are not reached: {failed.first.reason}: {failed.first.message}"
 
 
 def _remote_obstacle(facts: RemoteFacts) -> tuple[Reason, str] | None:
@@ -175,9 +184,8 @@ def _remote_obstacle(facts: RemoteFacts) -> tuple[Reason, str] | None:
     if facts.failed:
         first = facts.failed.first
         return first.reason, f"objects of {listed(facts.failed.names)} are not in place: {first.message}"
-    if facts.unreached:
-        first = facts.unreached.first
-        return first.reason, f"FederatedServices {listed(facts.unreached.names)} are not reached: {first.message}"
+    if facts.cut_off:
+        return facts.cut_off.first.reason, _not_reached(facts.cut_off)
     return None
 
 

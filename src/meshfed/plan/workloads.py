@@ -21,6 +21,10 @@ _FINISHED: Final = frozenset({"Succeeded", "Failed"})
 _DEFAULT_ACCOUNT: Final = "default"
 _MTLS: Final = "istio"
 """The value of the label for whoever takes Istio's mTLS; any other says that it does not."""
+_HEALTH_CHECKED: Final = "proxy.istio.io/health-checks-enabled"
+"""The annotation by which istiod counts a WorkloadEntry only where its condition ``Healthy`` is True."""
+_TRUE: Final = frozenset({"1", "t", "T", "true", "True", "TRUE"})
+"""What Go's ``strconv.ParseBool`` takes for true."""
 _alike: WeakKeyDictionary[Workload, ref[Workload]] = WeakKeyDictionary()
 
 
@@ -48,11 +52,12 @@ def of_entry(entry: Mapping[str, Any]) -> Located:
 
     Its labels are those of its metadata, then those of its spec (istiod, ``ConvertWorkloadEntry``). At a host name or
     a Unix socket it is an endpoint of no Service (``convertWorkloadEntryToWorkloadInstance``), and has no labels here.
+    One that is not healthy is no endpoint either (``isHealthy``), and is here what a Pod is that is not ready.
     """
-    spec = _mapping(entry.get("spec"))
+    spec, metadata = _mapping(entry.get("spec")), _mapping(entry.get("metadata"))
     if not _is_reached_by_ip(spec):
         return Located(_kept(Workload()))
-    return Located(_of_entry(spec, _mapping(_mapping(entry.get("metadata")).get("labels"))))
+    return Located(_of_entry(spec, _mapping(metadata.get("labels")), ready=_is_healthy(entry, metadata)))
 
 
 def of_endpoints(endpoints: object) -> tuple[Workload, ...]:
@@ -62,7 +67,16 @@ def of_endpoints(endpoints: object) -> tuple[Workload, ...]:
     host too, those at a host name are left out (``EndpointBuilder.BuildClusterLoadAssignment``).
     """
     specs = map(_mapping, endpoints) if isinstance(endpoints, list) else ()
-    return tuple(dict.fromkeys(_of_entry(spec, {}) for spec in specs if _is_reached_by_ip(spec)))
+    return tuple(dict.fromkeys(_of_entry(spec, {}, ready=True) for spec in specs if _is_reached_by_ip(spec)))
+
+
+def _is_healthy(entry: Mapping[str, Any], metadata: Mapping[str, Any]) -> bool:
+    """Whether a WorkloadEntry takes requests: one whose health is checked does once its condition says so."""
+    if _mapping(metadata.get("annotations")).get(_HEALTH_CHECKED) not in _TRUE:
+        return True
+    conditions = _mapping(entry.get("status")).get("conditions")
+    found = map(_mapping, conditions) if isinstance(conditions, list) else ()
+    return any(one.get("type") == "Healthy" and one.get("status") == "True" for one in found)
 
 
 def _is_reached_by_ip(spec: Mapping[str, Any]) -> bool:
@@ -71,7 +85,7 @@ def _is_reached_by_ip(spec: Mapping[str, Any]) -> bool:
     return not address or (isinstance(address, str) and is_ip(address))
 
 
-def _of_entry(spec: Mapping[str, Any], more_labels: Mapping[str, Any]) -> Workload:
+def _of_entry(spec: Mapping[str, Any], more_labels: Mapping[str, Any], *, ready: bool) -> Workload:
     """Return what matters of an endpoint with a WorkloadEntry's fields.
 
     Its label says whether it takes mTLS; without that label, it does if it has a service account
@@ -85,7 +99,7 @@ def _of_entry(spec: Mapping[str, Any], more_labels: Mapping[str, Any]) -> Worklo
         labels,
         account=account,
         in_mesh=mode == _MTLS if mode is not None else bool(account),
-        ready=True,
+        ready=ready,
         ports={name: port for name, port in _mapping(spec.get("ports")).items() if isinstance(port, int) and port},
         is_entry=True,
     )

@@ -19,6 +19,9 @@ _CERTIFICATE: Final = re.compile("-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\\s]*-
 _EXPIRED, _NOT_YET_VALID = 10, 9
 """X509_V_ERR_CERT_HAS_EXPIRED and X509_V_ERR_CERT_NOT_YET_VALID of OpenSSL."""
 
+_TOO_NEW: Final = "TLSV1_ALERT_PROTOCOL_VERSION"
+"""How OpenSSL calls the alert of a server that takes no TLS as new as 1.3."""
+
 
 class Roots:
     """The certificate authorities that this mesh trusts."""
@@ -73,6 +76,8 @@ async def handshake(way: Way, ip: str, roots: Roots, seconds: float = SECONDS) -
     except ssl.SSLEOFError:
         return Broken(Link.SNI)
     except ssl.SSLError as error:
+        if error.reason == _TOO_NEW:
+            return Broken(Link.VERSION)
         return Broken(Link.TLS, (error.reason or str(error)).lower().replace("_", " "))
     except ValueError:  # of which UnicodeError is one
         return Broken(Link.TLS, "the certificate cannot be read")

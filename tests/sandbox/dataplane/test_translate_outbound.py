@@ -364,6 +364,26 @@ def test_the_labels_of_a_workload_entry_itself_are_laid_over_those_in_its_spec()
     assert selected == {"{}": True, "{'app': 'other'}": False, "{'team': 'a'}": True}
 
 
+@pytest.mark.parametrize(
+    ("annotations", "conditions", "counts"),
+    [
+        ({}, [], True),
+        ({}, [{"type": "Healthy", "status": "False"}], True),
+        ({"proxy.istio.io/health-checks-enabled": "true"}, [], False),
+        ({"proxy.istio.io/health-checks-enabled": "true"}, [{"type": "Healthy", "status": "False"}], False),
+        ({"proxy.istio.io/health-checks-enabled": "true"}, [{"type": "Healthy", "status": "True"}], True),
+    ],
+)
+def test_a_workload_entry_whose_health_is_checked_counts_once_it_is_healthy(
+    annotations: dict[str, str], conditions: list[dict[str, str]], counts: bool
+) -> None:
+    entry = istio("vm", {"address": "127.8.0.4", "labels": {"app": "ratings"}}, namespace="bookinfo")
+    entry["metadata"]["annotations"], entry["status"] = annotations, {"conditions": conditions}
+    local = service_at("ratings", "10.0.0.2", [port(9080, "http", 9081)])
+    config = translate(SETTINGS, {"Service": [local], "WorkloadEntry": [entry]}, CLIENT, FILES)
+    assert ("127.8.0.4" in str(config.endpoints)) is counts
+
+
 def test_an_unnamed_port_of_a_workload_entry_is_the_target_port() -> None:
     workload = istio(
         "w", {"address": "127.8.0.4", "labels": {"app": "ratings"}, "ports": {"": 15443}}, namespace="bookinfo"

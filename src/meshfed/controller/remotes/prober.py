@@ -1,9 +1,9 @@
 """Proves the ways into remote meshes, again and again, and says what came of it.
 
 Each remote has a pace of its own (`meshfed.probe.Schedule`), so one whose gateway swallows packets delays no other. One
-packet that is lost is no news: a way counts as broken when it failed twice in a row. What comes and goes is said ever
-more slowly, and other words for the same once a minute, so that nobody can have statuses written without end. Nothing
-is ever removed for what is seen.
+packet that is lost is no news: a way counts as broken when it failed twice in a row. What is said of that, and when, is
+damped (`meshfed.controller.remotes.damping`). What was said before a restart stands until it was looked at anew.
+Nothing is ever removed for what is seen.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ import contextlib
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Final
 
-import msgspec
-
+from meshfed.controller.remotes.damping import REWORDED, Said, damped
 from meshfed.controller.remotes.trust_bundle import TrustBundle
 from meshfed.federation.reachability import answers, reachable, unproven
 from meshfed.model.probes import Answered, Broken, Finding, Link, Probe, Way, ways
-from meshfed.model.reasons import Condition
+from meshfed.model.reasons import Condition, Reason
 from meshfed.plan import OfferKey, RemoteKey
 from meshfed.probe import PACE, Line, Names, Roots, Schedule, handshake
 from meshfed.telemetry.metrics import Metrics
@@ -38,15 +37,8 @@ BLOCKED: Final = (
 """Why nothing can be proven where a sidecar lets nothing unknown through."""
 AT_ONCE: Final = 4
 """The most handshakes with one remote at a time."""
-LASTING: Final = 30.0
-"""Seconds for which something has to be False until that counts for more than itself."""
 CONFIRMED: Final = 2
 """Failures in a row that make a way broken."""
-REWORDED: Final = 60.0
-"""Seconds between two messages of one status."""
-FLAPPING: Final = (600.0, 5.0, 60.0)
-"""For how many seconds it is remembered that something was False; and for how many it then has to be True until that
-is said: the second time, and at most. It doubles between."""
 
 
 class Prober:
@@ -59,10 +51,10 @@ class Prober:
         *,
         metrics: Metrics,
         faults: Callable[[Hashable, Exception | None], None],
-        connected: Callable[[str], bool],
+        connected: Callable[[str], bool | None],
         shake: Shake = handshake,
     ) -> None:
-        """``connected``: whether the discovery service of a remote is, by way of our sidecar."""
+        """``connected``: whether the discovery service of a remote is, by way of our sidecar; ``None``: not known."""
         self._connected = connected
         self._names = Names()
         self._bundle = bundle
@@ -72,11 +64,17 @@ class Prober:
         self._shake = shake
         self._remotes: dict[str, _RemoteProber] = {}
         self._remote_of: dict[Proven, str] = {}
+        self._recalled: dict[Proven, Said] = {}
+        """What was said before a restart, until it is known what is to be proven."""
         self._more = asyncio.Event()
+
+    def recall(self, key: Proven, said: Said) -> None:
+        """Go on from what was said before a restart; given before anything is wanted."""
+        self._recalled[key] = said
 
     def want(self, key: Proven, probe: Probe | None) -> None:
         """Prove this for ``key`` from now on, in the place of what was; ``None``: nothing any more."""
-        before = self._remote_of.pop(key, None)
+        before, recalled = self._remote_of.pop(key, None), self._recalled.pop(key, None)
         if before is not None and (probe is None or before != probe.remote):
             self._remotes[before].want(key, None)
         if probe is None:
@@ -94,6 +92,8 @@ class Prober:
                 shake=self._shake,
             )
             self._more.set()
+        if recalled is not None:
+            self._remotes[probe.remote].recall(key, recalled)
         self._remotes[probe.remote].want(key, probe)
 
     async def run(self) -> None:
@@ -114,16 +114,6 @@ class Prober:
             remote.trust_changed()
 
 
-class _Said(msgspec.Struct):
-    """What was said of something last, when, and how often it was False lately."""
-
-    condition: Condition
-    lasting: bool = False
-    at: float = 0.0
-    false_since: float | None = None
-    times_false: int = 0
-
-
 class _RemoteProber:
     """The ways into one remote mesh."""
 
@@ -135,7 +125,7 @@ class _RemoteProber:
         *,
         metrics: Metrics,
         faults: Callable[[Hashable, Exception | None], None],
-        connected: Callable[[str], bool],
+        connected: Callable[[str], bool | None],
         names: Names,
         shake: Shake,
     ) -> None:
@@ -155,15 +145,19 @@ class _RemoteProber:
         """What is believed of each way."""
         self._failures: dict[Way, int] = {}
         """How often in a row a way failed of which that is not believed yet."""
-        self._said: dict[Proven, _Said] = {}
+        self._said: dict[Proven, Said] = {}
         self._false: set[OfferKey] = set()
         """The imports that are said not to be reachable."""
         self._unsaid: set[Proven] = set()
         """Of these something else is to be said, once its time has come."""
-        self._looked_at = -LASTING
+        self._looked_at = -PACE.rest
         self._ever_answered = False
         self._shaking = 0
         self._wake = asyncio.Event()
+
+    def recall(self, key: Proven, said: Said) -> None:
+        """Go on from what was said of ``key``, which is False, before a restart."""
+        self._said[key] = said
 
     def want(self, key: Proven, probe: Probe | None) -> None:
         """Prove this for ``key`` from now on; ``None``: nothing any more."""
@@ -190,6 +184,8 @@ class _RemoteProber:
             self._probes[key] = probe
             if (said := self._said.get(key)) is not None:
                 said.at = now - REWORDED  # of something else it is news whatever it is
+                said.recalled = said.recalled and (before is None or old == new)
+                self._count(key, false=said.condition.status == "False")
             self._say(key)
         self._wake.set()
 
@@ -299,56 +295,42 @@ class _RemoteProber:
         now, said = asyncio.get_running_loop().time(), self._said.get(key)
         condition = self._holds(key, said)
         self._unsaid.discard(key)
-        if condition is None:
-            return
-        said = said or _Said(condition, at=-REWORDED)
-        false = condition.status == "False"
-        if not false and said.false_since is not None and now < said.at + self._hold(said):
-            self._unsaid.add(key)  # it comes and goes
-            return
-        since = (said.false_since if said.false_since is not None else now) if false else None
-        lasting = since is not None and now - since >= LASTING
-        if (false and not lasting) or condition.status == "Unknown":
+        news, waits = damped(said, condition, now) if condition is not None else (None, True)
+        if waits:
             self._unsaid.add(key)
-        if key in self._said and (condition.status, lasting) == (said.condition.status, said.lasting):
-            if condition == said.condition:
-                return
-            if now - said.at < REWORDED:
-                self._unsaid.add(key)
-                return
-        began = false and said.false_since is None
-        lately = said.times_false if now - said.at < FLAPPING[0] else 0
-        self._said[key] = _Said(condition, lasting, now, since, lately + began)
-        self._told(key, condition, lasting)
-        self._count(key, false=false)
+        if news is not None:
+            self._said[key] = news
+            self._told(key, news.condition, news.lasting)
+            self._count(key, false=news.condition.status == "False")
 
-    def _hold(self, said: _Said) -> float:
-        """Return for how long something that was False has to be True until that is said."""
-        _, first, most = FLAPPING
-        return min(first * 2 ** (said.times_false - 2), most) if said.times_false > 1 else 0.0
-
-    def _holds(self, key: Proven, said: _Said | None) -> Condition | None:
+    def _holds(self, key: Proven, said: Said | None) -> Condition | None:
         """Return what holds of ``key``; ``None`` where nothing is to be said yet."""
         probe = self._probes[key]
         if self._bundle.roots is None:
             return unproven(self._bundle.why_none) if self._bundle.why_none else None
-        if self._is_blocked_here():
+        blocked = self._is_blocked_here()
+        if blocked:
             return unproven(BLOCKED.format(ports=_ports(probe)))
         condition = reachable(probe, self._findings)
-        if condition.status != "Unknown":
-            return condition
+        if condition is not None:
+            # Who closed the handshake, the remote or our own sidecar, may not be known yet.
+            return None if blocked is None and condition.reason is Reason.NOT_PASSED_ON else condition
         # What was seen before, by whoever it was, stands until all was seen anew; not what was seen of other ways.
-        others = said is not None and not any(way in self._findings for way in ways(probe))
-        return condition if others else None
+        others = said is not None and not said.recalled and not any(way in self._findings for way in ways(probe))
+        return unproven("not every way there was tried yet") if others else None
 
-    def _is_blocked_here(self) -> bool:
-        """Whether our own sidecar closes all handshakes: discovery is connected by the very ways by which they go."""
+    def _is_blocked_here(self) -> bool | None:
+        """Whether our own sidecar closes all handshakes: discovery is connected by the very ways by which they go.
+
+        ``None`` where that is not known yet.
+        """
         discovery = self._probes.get(self._discovery)
-        if self._ever_answered or discovery is None:
+        if self._ever_answered or discovery is None or not discovery.names:
             return False
         found = [self._findings.get(way) for way in ways(discovery)]
-        closed = bool(found) and all(isinstance(one, Broken) and one.link is Link.SNI for one in found)
-        return closed and self._connected(self._name)
+        if any(isinstance(one, Broken) and one.link is not Link.SNI for one in found):
+            return False
+        return self._connected(self._name) if None not in found else None
 
     def _count(self, key: Proven, *, false: bool) -> None:
         if isinstance(key, OfferKey):

@@ -18,7 +18,7 @@ from typing import Final
 import msgspec
 
 from meshfed.api.durations import parse_duration
-from meshfed.api.times import parse_time
+from meshfed.api.times import age
 from meshfed.api.v1alpha1 import FederatedServiceSpec, RemoteMesh
 from meshfed.controller.remotes import connections
 from meshfed.controller.remotes.absence import Absence
@@ -276,11 +276,7 @@ class Session:
 
     def _age(self, moment: str) -> float:
         """Seconds since ``moment`` (RFC 3339) by the clock that stamps; none where that clock was set back."""
-        try:
-            passed = parse_time(self._stamp()) - parse_time(moment)
-        except ValueError:
-            return 0.0
-        return max(0.0, passed.total_seconds())
+        return age(moment, self._stamp())
 
     def _report(self, connection: RemoteConnection) -> None:
         if not self._recording.closed and connection != self._connection:

@@ -7,18 +7,20 @@ a restart. So it is read before anything is decided, and nothing is decided unti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from meshfed.api.meta import ObjectMeta
-from meshfed.api.v1alpha1 import GROUP, ORIGIN_ANNOTATION
-from meshfed.controller.watches import CRDS, Served
+from meshfed.api.times import age
+from meshfed.api.v1alpha1 import GROUP, ORIGIN_ANNOTATION, FederatedService, RemoteMesh
+from meshfed.controller.watches import CRDS, Served, Watches
 from meshfed.istio.names import RESOLVED_FROM, gateway_index
 from meshfed.kube import Client, ObjectKey, retry_on_error
 from meshfed.model.meshes import FDS_SERVICE_PREFIX, is_ip
-from meshfed.plan import Planner
+from meshfed.model.reasons import BROKEN, Condition, ConditionType, Reason
+from meshfed.plan import OfferKey, Planner, RemoteKey
 from meshfed.plan.keys import ExportKey, read_origin
 
 _T = TypeVar("_T")
@@ -117,6 +119,23 @@ class _Ours(NamedTuple):
             lambda: self.client.get(CRDS, name), problem=f"cannot read the CRD {name}", not_ready=self.not_ready
         )
         return str(crd["metadata"]["creationTimestamp"])
+
+
+def not_reached(inputs: Watches, now: str) -> Iterator[tuple[OfferKey | RemoteKey, Condition, float]]:
+    """Yield what earlier processes said is not reachable, in which words, and for how many seconds it has been so.
+
+    What they said of another generation of the object is no history of this one.
+    """
+    stored: list[tuple[OfferKey | RemoteKey, FederatedService | RemoteMesh]] = [
+        *((OfferKey(name), offer) for (_, name), offer in inputs.offers.items()),
+        *((RemoteKey(name), mesh) for (_, name), mesh in inputs.remotes.items()),
+    ]
+    for key, one in stored:
+        for said in one.status.conditions:
+            known = said.type == ConditionType.REACHABLE and said.status == "False" and said.reason in BROKEN
+            if known and said.observed_generation == one.metadata.generation:
+                condition = Condition(ConditionType.REACHABLE, "False", Reason(said.reason), said.message)
+                yield key, condition, age(said.last_transition_time, now)
 
 
 def _answers(entries: Sequence[_WorkloadEntry]) -> dict[str, tuple[str, ...]]:

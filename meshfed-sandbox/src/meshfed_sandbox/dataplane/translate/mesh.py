@@ -19,6 +19,7 @@ from meshfed_sandbox.dataplane.translate.registry import Registry, one_for_each_
 from meshfed_sandbox.dataplane.translate.schema_envoy_filters import EnvoyFilterSpec
 from meshfed_sandbox.dataplane.values import JSONObject, MeshSettings, ProxyFiles, ProxyIdentity
 
+_HEALTH_CHECKED = "proxy.istio.io/health-checks-enabled"
 REGION, ZONE, SUBZONE = "topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone"
 
 
@@ -70,7 +71,9 @@ def read_mesh(settings: MeshSettings, objects: Mapping[str, Sequence[JSONObject]
     )
     entries = [
         _labelled(each)
-        for each in reading.read("WorkloadEntry", _of(objects, "WorkloadEntry"), schema.WorkloadEntrySpec)
+        for each in reading.read(
+            "WorkloadEntry", filter(_is_healthy, _of(objects, "WorkloadEntry")), schema.WorkloadEntrySpec
+        )
     ]
     slices: dict[tuple[str, str], list[schema.EndpointSliceObject]] = {}
     for raw in _of(objects, "EndpointSlice"):
@@ -110,6 +113,15 @@ def read_mesh(settings: MeshSettings, objects: Mapping[str, Sequence[JSONObject]
 
 def _of(objects: Mapping[str, Sequence[JSONObject]], kind: str) -> Sequence[JSONObject]:
     return objects.get(kind, ())
+
+
+def _is_healthy(raw: JSONObject) -> bool:
+    """Whether a WorkloadEntry counts: where its health is checked, by its condition (``isHealthy``)."""
+    annotations = (raw.get("metadata") or {}).get("annotations") or {}
+    if annotations.get(_HEALTH_CHECKED) != "true":
+        return True
+    conditions = (raw.get("status") or {}).get("conditions") or ()
+    return any(one.get("type") == "Healthy" and one.get("status") == "True" for one in conditions)
 
 
 def _labelled(entry: Object[schema.WorkloadEntrySpec]) -> Object[schema.WorkloadEntrySpec]:

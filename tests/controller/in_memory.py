@@ -30,7 +30,7 @@ from meshfed.controller.watches import (
     Served,
 )
 from meshfed.fds import Dialect, DiscoveryError, Update
-from meshfed.kube import Conflict, Manifest, Resource
+from meshfed.kube import LEASES, Conflict, Manifest, Resource
 from meshfed.kube.events import EVENTS
 from meshfed.model.offers import Offer
 from meshfed.model.probes import Broken, Finding, Link, Way
@@ -172,6 +172,7 @@ class World:
             EVENTS,
             CRDS,
             CONFIG_MAPS,
+            LEASES,
         }
         self.cluster = Objects(served=served)
         self.remotes = remotes

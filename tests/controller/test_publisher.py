@@ -6,6 +6,7 @@ import pytest
 
 from meshfed.controller.options import Options
 from meshfed.controller.remotes.publisher import Publisher
+from meshfed.fds import Dialect, Subscriber
 from meshfed.model.offers import Offer
 from meshfed.plan import ExportKey, Planner, Published, Settings
 from meshfed.telemetry.metrics import Metrics
@@ -54,3 +55,15 @@ async def test_who_was_kept_back_has_the_host_as_soon_as_it_is_free_and_without_
     assert told.heard == [host("beta")]
     told.publisher.publish(BETA, None)
     assert told.heard == [host("beta"), f"no {host('shop')}"]
+
+
+async def test_who_subscribes_counts_once_and_of_those_that_share_an_identity_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    publisher = Publisher(Options(namespace="istio-system"), Metrics())
+    west = Subscriber("west", frozenset({"west"}))
+    both = Subscriber("north+south", frozenset({"north", "south"}))
+    streams = [(west, Dialect.SOTW), (west, Dialect.DELTA), (west, Dialect.SOTW), (both, Dialect.SOTW)]
+    streams.append((Subscriber("anonymous", frozenset()), Dialect.DELTA))
+    monkeypatch.setattr(publisher._server, "subscriptions", lambda: streams)
+    assert publisher.subscribers() == {"west": "delta", "north": "sotw", "south": "sotw"}

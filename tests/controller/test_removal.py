@@ -15,7 +15,9 @@ import pytest
 import yaml
 
 from meshfed.api.v1alpha1 import FINALIZER, OWNER_NAMESPACE_LABEL
+from meshfed.controller.options import LEASE
 from meshfed.kube import LeaseTiming
+from meshfed.plan.replicas import Replica, replica_lease
 from tests.builders import GROUP, SYSTEM, mesh_federation, offer, service, service_entry
 from tests.controller.meshes import WRITTEN, Mesh, meshes
 from tests.controller.plans import as_planned
@@ -149,13 +151,15 @@ async def test_killed_in_the_middle_it_is_resumed(tmp_path: Path) -> None:
         assert (code, everything(east)) == (0, [])
 
 
-async def test_the_lease_goes_last(tmp_path: Path) -> None:
+async def test_the_leases_go_last(tmp_path: Path) -> None:
     async with installed() as (east, _):
         await east.stop()
         await east.start(election=LeaseTiming())
         await east.ready()
         await east.stop()
-        assert len(east.server.snapshot("leases")) == 1
+        dead = Replica(name="meshfed-replica-pod-1", holder="pod-1_dead", renewed="2026-01-01T00:00:00.000000Z")
+        await east.apply(replica_lease(None, dead, SYSTEM))
+        assert {one["metadata"]["name"] for one in east.server.snapshot("leases")} == {LEASE, dead.name}
         code, _, _ = await uninstall(east, tmp_path, "--yes")
         assert (code, everything(east), east.server.snapshot("leases")) == (0, [], [])
 

@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from meshfed.kube import LeaseTiming
+from meshfed.plan.replicas import PREFIX, replica_of
 from meshfed_sandbox.ports import Ports
 from tests.builders import host
 from tests.controller.meshes import Mesh, federated, synced
 from tests.controller.test_federation import BOOKINFO, export_all
 from tests.controller.test_static import nothing_lost
-from tests.controller.test_steady import total
+from tests.controller.test_steady import lease_writes, total
 from tests.waiting import eventually
 
 TIMING = LeaseTiming(lease=3, renew=2, retry=0.3)
@@ -39,18 +40,13 @@ async def replicated() -> AsyncIterator[tuple[Mesh, Mesh, Mesh]]:
 
 
 def leads(mesh: Mesh) -> bool:
-    (lease,) = mesh.all("Lease").values() or ({},)
+    lease = mesh.all("Lease").get("meshfed-controller", {})
     return bool(mesh.identity) and lease.get("spec", {}).get("holderIdentity") == mesh.identity
 
 
-def writes(mesh: Mesh, *, leases: bool = False) -> float:
-    """What a replica has written, Leases or everything else."""
-    return sum(
-        sample.value
-        for family in mesh.metrics.registry.collect()
-        for sample in family.samples
-        if sample.name == "meshfed_kube_writes_total" and (sample.labels["resource"].startswith("leases.") is leases)
-    )
+def writes(mesh: Mesh) -> float:
+    """What a replica has written but for Leases."""
+    return total(mesh.metrics, "meshfed_kube_writes_total") - lease_writes(mesh.metrics)
 
 
 def measured_by_discovery(mesh: Mesh) -> set[str]:
@@ -68,17 +64,31 @@ def connected_since(mesh: Mesh, remote: str) -> str:
     return str(since)
 
 
-async def test_only_the_leader_writes_and_in_the_steady_state_only_its_lease() -> None:
+async def test_only_the_leader_writes_and_in_the_steady_state_only_leases() -> None:
     async with replicated() as (east, beside, west):
         assert (total(east.metrics, "meshfed_leader"), total(beside.metrics, "meshfed_leader")) == (1, 0)
         await west.label("productpage", export_service="true")
         await eventually(lambda: ("default", "productpage") in east.merged())
         await asyncio.sleep(4)
-        before = writes(east), writes(east, leases=True)
+        before = writes(east), lease_writes(east.metrics), lease_writes(beside.metrics)
         await asyncio.sleep(3)
         assert writes(east) == before[0]
-        assert writes(east, leases=True) - before[1] >= 3
-        assert (writes(beside), writes(beside, leases=True)) == (0, 0)
+        assert lease_writes(east.metrics) - before[1] >= 3
+        assert writes(beside) == 0
+        assert lease_writes(beside.metrics) - before[2] <= 1
+
+
+async def test_each_replica_has_a_lease_of_its_own_by_which_it_is_known_who_leads() -> None:
+    async with replicated() as (east, beside, _):
+        await eventually(lambda: holders(east) == {east.identity, beside.identity}, within=20)
+        await beside.stop()
+        assert holders(east) == {east.identity}
+
+
+def holders(mesh: Mesh) -> set[str]:
+    """The holders of the Leases of replicas."""
+    replicas = (replica_of(one) for one in mesh.all_of("Lease"))
+    return {one.holder for one in replicas if one.name.startswith(PREFIX)}
 
 
 async def test_every_replica_tells_subscribers_the_same_and_follows_changes() -> None:

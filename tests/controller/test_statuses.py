@@ -122,6 +122,27 @@ async def test_before_the_watch_has_shown_our_own_write_it_is_not_repeated() -> 
         assert len(cluster.writes) == 1
 
 
+async def test_what_is_said_at_first_gives_way_to_what_stands_there() -> None:
+    cluster, times = Cluster(), ["t1"]
+    unknown = Condition(type=ConditionType.SUBSCRIBED, status="Unknown", reason=Reason.SUBSCRIBERS_UNKNOWN)
+    known = Condition(type=ConditionType.SUBSCRIBED, status="True", reason=Reason.SUBSCRIBED)
+    at_first = msgspec.structs.replace(update(UP), at_first=(unknown,))
+
+    def standing() -> list[str]:
+        return [f"{one['type']} {one['status']}" for one in cluster.status["conditions"]]
+
+    async with writing(cluster, times) as writer:
+        for wanted, expected in (
+            (at_first, "Subscribed Unknown"),
+            (update(UP, known), "Subscribed True"),
+            (at_first, "Subscribed True"),
+        ):
+            writer.want(wanted)
+            await writer.queue.idle()
+            assert standing() == ["Connected True", expected]
+        assert len(cluster.writes) == 2
+
+
 async def test_a_status_that_someone_edited_is_put_back() -> None:
     cluster, times = Cluster(), ["t1"]
     async with writing(cluster, times) as writer:

@@ -54,7 +54,7 @@ async def federates(found: Cluster, control_plane: str) -> None:
     everything = {"Gateway", "PeerAuthentication", "AuthorizationPolicy"}
     await until(lambda: set(written(found, OPS)) >= everything, f"not written: {everything}", pod)
     assert {one["metadata"]["namespace"] for one in written(found, OPS)["Gateway"]} == {control_plane}
-    assert [one["metadata"]["namespace"] for one in found.all("Lease")] == [OPS]
+    assert {one["metadata"]["namespace"] for one in found.all("Lease")} == {OPS}
     assert refused(found.uses(NAME, OPS)) == []
 
 

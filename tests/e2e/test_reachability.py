@@ -44,14 +44,14 @@ async def world(meshes: World) -> World:
     return meshes
 
 
-async def becomes(mesh: MeshWorld, kind: str, name: str, said: str) -> str:
-    """Wait until the condition Reachable begins with this, and return all of it."""
+async def becomes(mesh: MeshWorld, kind: str, name: str, said: str, condition: str = "Reachable") -> str:
+    """Wait until the condition begins with this, and return all of it."""
 
     async def says() -> str:
-        found = await mesh.condition(kind, name, "Reachable")
+        found = await mesh.condition(kind, name, condition)
         return found if found.startswith(said) else ""
 
-    return str(await eventually(says, what=f"Reachable of {kind} {name} says {said}"))
+    return str(await eventually(says, what=f"{condition} of {kind} {name} says {said}"))
 
 
 async def scale(mesh: MeshWorld, name: str, replicas: int, namespace: str = NAMESPACE) -> None:
@@ -65,6 +65,13 @@ async def test_what_answers_is_said_with_its_evidence(world: World) -> None:
     controller = "spiffe://cluster.local/ns/istio-system/sa/federation-controller-west"
     found = await becomes(world.east, "RemoteMesh", "west", "True")
     assert found == f"True Answered: answered through {address}:15443 as {controller}"
+
+
+async def test_who_subscribes_is_said_on_either_side(world: World) -> None:
+    for mesh, other in ((world.east, "west"), (world.west, "east")):
+        found = await becomes(mesh, "RemoteMesh", other, "True", "Subscribed")
+        assert found.startswith("True Subscribed: subscribes at replica ")
+        assert found.endswith(", incremental")
 
 
 async def no_pod(world: World) -> Callable[[], Awaitable[None]]:

@@ -46,7 +46,16 @@ class World:
     def __init__(self, exports: ExportSet, authorize: Any, headers: dict[str, str], **options: Any) -> None:
         self.exports = exports
         self.metrics = Metrics()
-        self.server = DiscoveryServer(exports, authorize, self.metrics, timing=StreamTiming(), rng=random.Random(1))
+        self.heard = 0
+        """How often it was heard that who subscribes may have changed."""
+        self.server = DiscoveryServer(
+            exports,
+            authorize,
+            self.metrics,
+            timing=StreamTiming(),
+            rng=random.Random(1),
+            subscribers_changed=self._count_heard,
+        )
         self.dial = Memory(self.server, headers)
         self.sink = Recorder()
         options.setdefault("patience", Patience())
@@ -59,6 +68,9 @@ class World:
             dial=self.dial,
             **options,
         )
+
+    def _count_heard(self) -> None:
+        self.heard += 1
 
     @property
     def call(self) -> MemoryCall:
@@ -307,6 +319,23 @@ async def test_a_subscriber_is_sent_what_its_audience_may_see_as_that_changes() 
         assert w.sink.errors == []
         named = b"".join(data for _, data in w.call.sent)
         assert b"secret" not in named
+
+
+async def test_who_subscribes_is_known_as_long_as_they_do() -> None:
+    exports = ready(offer("a"))
+    async with world(exports, by_identity, XFCC_WEST) as w:
+        assert list(w.server.subscriptions()) == []
+        await w.sink.until_offered("a")
+        ((subscriber, dialect),) = w.server.subscriptions()
+        assert (sorted(subscriber.remotes), dialect, w.heard) == (["west"], Dialect.DELTA, 1)
+        exports.set(offer("b"), None)
+        await w.sink.until_offered("a", "b")
+        assert w.heard == 1, "what is sent changes nothing"
+        w.dial.down = True
+        w.break_stream()
+        await w.sink.until(lambda: bool(w.sink.errors))
+        await asyncio.sleep(1)
+        assert (list(w.server.subscriptions()), w.heard) == ([], 2)
 
 
 async def test_what_changed_hands_while_a_subscriber_was_away_is_told_it() -> None:

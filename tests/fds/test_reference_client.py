@@ -86,6 +86,18 @@ async def test_a_half_close_ends_nothing() -> None:
         assert await client.hosts() == [host("a"), host("b")]
 
 
+async def test_who_asks_for_what_is_exported_subscribes_and_who_asks_for_something_else_does_not() -> None:
+    server = server_of(ready(offer("a")), by_identity)
+    async with server.listen("127.0.0.1", 0) as port, reference_client(port, metadata=xfcc(WEST)) as client:
+        await client.ask(type_url="something/else")
+        await client.next()
+        assert list(server.subscriptions()) == []
+        await client.ask()
+        assert await client.hosts() == [host("a")]
+        assert [(who.name, dialect) for who, dialect in server.subscriptions()] == [("west", "sotw")]
+    assert list(server.subscriptions()) == []
+
+
 async def test_an_unknown_type_is_answered_with_an_empty_list_of_that_type() -> None:
     async with server_of(ready(offer("a"))).listen("127.0.0.1", 0) as port, reference_client(port) as client:
         await client.ask(type_url="networking.istio.io/v1alpha3/ServiceEntry")

@@ -292,3 +292,11 @@ async def test_only_what_is_selected() -> None:
         cluster.edit(SERVICES, "shop", "a", lambda o: o["metadata"].update(labels={"mine": "yes"}))
         await asyncio.sleep(1)
         assert found.heard == [("b", None, 2), ("b", 2, None), ("a", None, 1)]
+
+
+async def test_what_nobody_listens_for_any_more_is_not_said_to_be_silent() -> None:
+    async with following(cluster_with(a=1)) as found:
+        await found.store.wait_synced()
+        registry, name = found.client.metrics.registry, "meshfed_kube_watch_last_heard_timestamp_seconds"
+        assert registry.get_sample_value(name, {"resource": str(SERVICES)})
+    assert registry.get_sample_value(name, {"resource": str(SERVICES)}) is None

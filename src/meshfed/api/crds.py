@@ -110,6 +110,7 @@ KINDS: Final[tuple[Kind, ...]] = (
             _AGE,
             Column("Addresses", ".spec.addresses", wide=True),
             Column("Dialect", ".status.dialect", wide=True),
+            Column("Subscribed", _condition("Subscribed", "status"), wide=True),
             Column("Reason", _condition("Ready", "reason"), wide=True),
             Column("Message", _condition("Ready", "message"), wide=True),
         ),

@@ -22,11 +22,12 @@ from meshfed.controller.options import Options
 from meshfed.controller.remotes.prober import Shake
 from meshfed.controller.remotes.publisher import Publisher
 from meshfed.controller.remotes.resolver import Lookup, system_lookup
+from meshfed.controller.replicas.own_lease import OwnLease
 from meshfed.controller.serving import health_app, metrics_app, served
 from meshfed.controller.startup.definitions import CRDRefused, bring_up
 from meshfed.controller.term import Term
 from meshfed.controller.watches import Lacking, Served, wait_until_served
-from meshfed.kube import Backoff, Client, Elector, retry_on_error, time_now
+from meshfed.kube import Backoff, Client, Elector, process_identity, retry_on_error, time_now
 from meshfed.probe import handshake
 from meshfed.telemetry.metrics import Metrics
 
@@ -58,6 +59,7 @@ class Controller:
         self._lookup = lookup
         self._shake = shake
         self._elector = elector
+        self._identity = elector.identity if elector is not None else process_identity()
         self._faults = Faults(metrics)
         self._ready = False
         self._reason: str | None = "starting"
@@ -100,6 +102,7 @@ class Controller:
             await stack.enter_async_context(served(metrics_app(self._metrics), options.metrics))
             await stack.enter_async_context(served(health_app(self.readiness), options.health))
             await stack.enter_async_context(publisher.listening())
+            await stack.enter_async_context(self._own_lease(publisher).kept())
             adopts = options.adopt_reference
             found = await wait_until_served(self._client, self._not_ready, define=_define if adopts else None)
             if adopts:
@@ -113,6 +116,17 @@ class Controller:
                 await self._term(self._client, found, publisher, leading=True)
             else:
                 await self._terms(self._elector, found, publisher)
+
+    def _own_lease(self, publisher: Publisher) -> OwnLease:
+        return OwnLease(
+            self._client,
+            namespace=self._options.namespace,
+            identity=self._identity,
+            subscribers=publisher.subscribers,
+            changed=publisher.subscribers_changed,
+            faults=self._faults,
+            stamp=self._stamp,
+        )
 
     async def _terms(self, elector: Elector, found: Served, publisher: Publisher) -> None:
         """Follow until elected, lead until that is lost, and so on; lets go of the lease in the end."""
@@ -153,6 +167,7 @@ class Controller:
 
     async def _federate(self, client: Client, found: Served, publisher: Publisher, *, leading: bool) -> None:
         environment = Environment(
+            identity=self._identity,
             options=self._options,
             metrics=self._metrics,
             faults=self._faults,

@@ -18,6 +18,8 @@ from meshfed.telemetry.metrics import Metrics
 class Environment:
     """The process around a term. ``stamp`` returns the time as RFC 3339."""
 
+    identity: str
+    """What this process is called in leader election, whether it takes part in one or not."""
     options: Options
     metrics: Metrics
     faults: Faults

@@ -33,6 +33,7 @@ from meshfed.controller.remotes.prober import Prober
 from meshfed.controller.remotes.remote_sessions import RemoteSessions
 from meshfed.controller.remotes.resolver import Resolver
 from meshfed.controller.remotes.trust_bundle import TrustBundle
+from meshfed.controller.replicas.leases import ReplicaLeases
 from meshfed.controller.startup.history import not_reached, outlived, recall
 from meshfed.controller.watches import NOT_OURS, Served, Watches
 from meshfed.controller.writing.lifecycle import Finalizers, Leftovers
@@ -121,6 +122,9 @@ class Term:
             faults=faults,
         )
         self._lost_records = LostRecords(planner, self._listener, inputs.offers)
+        self._replicas = ReplicaLeases(
+            client, namespace=options.namespace, identity=environment.identity, planner=planner, faults=faults
+        )
         leftovers = Leftovers(writing.engine, inputs.offers, planner, self._work)
         self._finalizers = Finalizers(
             client, served.ours, inputs.find, leftovers.of, told=faults.by_key("the finalizer of")
@@ -196,7 +200,7 @@ class Term:
         self._recall_what_was_seen()
         await self._lost_records.begin(lambda: outlived(self._client, self._served, owner, not_ready=not_ready))
         await self._work.all()
-        for part in (self._listener, self._resolver, self._finalizers):
+        for part in (self._listener, self._resolver, self._finalizers, self._replicas):
             tasks.create_task(part.run())
         if self._environment.options.probe:
             tasks.create_task(self._prober.run())

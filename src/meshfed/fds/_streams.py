@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import logging
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import msgspec
@@ -49,6 +49,8 @@ class StreamContext(msgspec.Struct, frozen=True):
     timing: StreamTiming
     rng: random.Random
     log_throttle: LogThrottle
+    subscribers_changed: Callable[[], None]
+    """Hears that a stream subscribes, or does no more."""
 
 
 class _Stream:
@@ -69,10 +71,17 @@ class _Stream:
         self._types: set[str] = set()
         self._unanswered: dict[str, float] = {}
         """By nonce, when the first of the changes began that a response says."""
+        self.subscribes = False
+        """Whether the caller has asked for what this mesh exports."""
 
     def close(self) -> None:
         """Give the place in the export set back."""
         self._exports.release(self._view, self._wake)
+
+    def _has_subscribed(self) -> None:
+        if not self.subscribes:
+            self.subscribes = True
+            self._service.subscribers_changed()
 
     def _nonce(self) -> str:
         return str(next(self._nonces))
@@ -145,6 +154,7 @@ class SotwStream(_Stream):
             elif not request.version_info:
                 # The first request and every poll; the nonce may be anything. One that carries a version is an ACK.
                 self._asked = request.type_url
+                self._has_subscribed()
                 self._answer_due = True
                 self._wake.set()
             else:
@@ -200,7 +210,6 @@ class DeltaStream(_Stream):
 
     def __init__(self, call: Call, subscriber: Subscriber, service: StreamContext) -> None:
         super().__init__(call, subscriber, service)
-        self._subscribed = False
         self._claims: dict[str, str] = {}
         self._stale: list[str] = []
         self._position = 0
@@ -219,7 +228,7 @@ class DeltaStream(_Stream):
             elif request.type_url != DELTA_TYPE:
                 if request.type_url not in self._types:
                     self._note_type(request.type_url)
-            elif not self._subscribed:
+            elif not self.subscribes:
                 self._subscribe(request)
             else:
                 self._acked(request.response_nonce)
@@ -231,7 +240,7 @@ class DeltaStream(_Stream):
             raise StatusError(Status.INVALID_ARGUMENT, "subscribe to everything: with no resource names, or with '*'")
         if len(request.initial_resource_versions) > _MAX_CLAIMS:
             raise StatusError(Status.RESOURCE_EXHAUSTED, f"more than {_MAX_CLAIMS} initial_resource_versions")
-        self._subscribed = True
+        self._has_subscribed()
         self._claims = dict(request.initial_resource_versions)
         self._start = self._exports.sequence
         self._stale = [name for name in self._claims if not self._visible(name)]
@@ -248,7 +257,7 @@ class DeltaStream(_Stream):
                 async with asyncio.timeout(self._service.rng.uniform(*self._timing.heartbeat)):
                     await self._wake.wait()
             except TimeoutError:
-                if self._subscribed and not self._wake.is_set():
+                if self.subscribes and not self._wake.is_set():
                     self._service.metrics.fds_heartbeats_sent.inc()
                     await self._send(self._response(last=True))
                 continue
@@ -256,7 +265,7 @@ class DeltaStream(_Stream):
             self._wake.clear()
             while self._unknown:
                 await self._send(pb.DeltaDiscoveryResponse(type_url=self._unknown.pop(), nonce=self._nonce()))
-            while self._subscribed and (response := self._next_chunk()) is not None:
+            while self.subscribes and (response := self._next_chunk()) is not None:
                 self._pushed()
                 await self._send(response)
 

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import random
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -39,7 +39,7 @@ class _Open(msgspec.Struct, eq=False):
 
     identity: SpiffeID | None
     subscriber: Subscriber
-    dialect: Dialect
+    stream: SotwStream | DeltaStream
     ended: asyncio.Future[StatusError]
 
 
@@ -48,6 +48,7 @@ class DiscoveryServer:
 
     ``trusted_proxies``: CIDRs whose ``x-forwarded-client-cert`` is believed. ``bundles``: with TLS terminated here, the
     roots of each trust domain. Nothing is sent before the export set is ready: subscribers get UNAVAILABLE.
+    ``subscribers_changed`` is called whenever what ``subscriptions`` returns may be another.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class DiscoveryServer:
         connections: int = 256,
         streams: int = 1000,
         rng: random.Random | None = None,
+        subscribers_changed: Callable[[], None] = lambda: None,
     ) -> None:
         self._exports = exports
         self._authorize = authorize
@@ -74,6 +76,7 @@ class DiscoveryServer:
             timing=timing or StreamTiming(),
             rng=rng or random.Random(),  # noqa: S311 - jitter
             log_throttle=LogThrottle(),
+            subscribers_changed=subscribers_changed,
         )
         self._open: set[_Open] = set()
         self._listener = Listener(
@@ -97,9 +100,15 @@ class DiscoveryServer:
     def statistics(self) -> dict[str, int]:
         """Say how full what is bounded is, and how many streams of each dialect there are."""
         counts = {dialect.value: 0 for dialect in Dialect}
-        for stream in self._open:
-            counts[stream.dialect] += 1
+        for one in self._open:
+            counts[one.stream.dialect] += 1
         return self._listener.statistics() | counts | {"exports": len(self._exports)}
+
+    def subscriptions(self) -> Iterator[tuple[Subscriber, Dialect]]:
+        """Yield who subscribes by each stream, and in which dialect; a stream by which nobody has asked is none."""
+        for one in self._open:
+            if one.stream.subscribes:
+                yield one.subscriber, one.stream.dialect
 
     def reevaluate(self) -> None:
         """Ask again whom each stream's identity subscribes as, and end the streams for which that has changed.
@@ -162,7 +171,7 @@ class DiscoveryServer:
         call.admit()
         ended: asyncio.Future[StatusError] = asyncio.get_running_loop().create_future()
         stream = make(call, subscriber, self._service)
-        record = _Open(identity=caller, subscriber=subscriber, dialect=stream.dialect, ended=ended)
+        record = _Open(identity=caller, subscriber=subscriber, stream=stream, ended=ended)
         gauge = self._service.metrics.fds_subscribers.labels(dialect=stream.dialect.value)
         level = logging.INFO if self._service.log_throttle.ready((subscriber.name, stream.dialect)) else logging.DEBUG
         fields = {"subscriber": subscriber.name, "dialect": stream.dialect.value, "peer": call.peer_address}
@@ -177,6 +186,8 @@ class DiscoveryServer:
         finally:
             stream.close()
             self._open.discard(record)
+            if stream.subscribes:
+                self._service.subscribers_changed()
             gauge.dec()
 
 

@@ -113,7 +113,8 @@ class Elector:
         self._client = client
         self._namespace = namespace
         self._name = name
-        self._identity = identity
+        self.identity = identity
+        """What stands on the Lease as its holder while this one leads."""
         self._timing = timing
         self._clock = clock
         self._rng = rng
@@ -149,7 +150,7 @@ class Elector:
             "the lease %s is lost: %s; not writing any more",
             self,
             f"it could not be renewed for {self._timing.renew:g} s"
-            if self._holder == self._identity
+            if self._holder == self.identity
             else f"{self._holder or 'nobody'} holds it",
         )
 
@@ -165,7 +166,7 @@ class Elector:
             async with asyncio.timeout(_RELEASE_SECONDS):
                 # The last renewal may have been cut off between the server's doing it and its answer.
                 lease = await self._read()
-                if lease is not None and self._holder == self._identity:
+                if lease is not None and self._holder == self.identity:
                     await self._write(lease, holder="", duration=1)
                     _log.info("released the lease %s", self)
         except (KubeError, TimeoutError) as error:
@@ -203,7 +204,7 @@ class Elector:
             except (Conflict, NotFound):
                 self._lease = None  # then it is not as it was
         lease = await self._read()
-        if self._holder not in {"", self._identity}:
+        if self._holder not in {"", self.identity}:
             # Whatever this process believed, here is another's name. And a Lease that was deleted under its living
             # holder is not free before it would have been.
             self._leads_until = -math.inf
@@ -225,14 +226,14 @@ class Elector:
             self._free_at = self._clock() + float(spec.get("leaseDurationSeconds") or self._timing.lease)
         if holder != self._holder:
             self._holder = holder
-            if holder not in {"", self._identity}:
+            if holder not in {"", self.identity}:
                 _log.info("following: %s holds the lease %s", holder, self)
         return lease
 
     async def _take(self, lease: Manifest | None) -> bool:
         sent = self._clock()
-        self._lease = await self._write(lease, holder=self._identity, duration=int(self._timing.lease))
-        self._holder = self._identity
+        self._lease = await self._write(lease, holder=self.identity, duration=int(self._timing.lease))
+        self._holder = self.identity
         self._leads_until = sent + self._timing.renew
         return True
 

@@ -150,6 +150,13 @@ class Reflector(Generic[T]):
 
     async def run(self) -> None:
         """Keep the store current until cancelled; no failure ends it."""
+        try:
+            await self._run()
+        finally:
+            # What nobody listens for is not silent: the watches of who leads end with that.
+            self._client.metrics.watch_last_heard.remove_by_labels({"resource": str(self.resource)})
+
+    async def _run(self) -> None:
         while True:
             retry_after: float | None = None
             try:

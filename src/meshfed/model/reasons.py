@@ -27,6 +27,7 @@ class ConditionType(StrEnum):
     APPLIED = "Applied"
     VALID = "Valid"
     REACHABLE = "Reachable"
+    SUBSCRIBED = "Subscribed"
 
 
 CONDITIONS: Final[dict[ConditionType, str]] = {
@@ -38,6 +39,7 @@ CONDITIONS: Final[dict[ConditionType, str]] = {
     ConditionType.ACCEPTED: "On a FederatedService: whether the offer is imported, and if not, why.",
     ConditionType.APPLIED: "On a FederatedService: whether the Istio objects of the import are in place.",
     ConditionType.REACHABLE: "On a FederatedService that is imported, and on a RemoteMesh for its discovery service: whether a TLS handshake through each of the remote's addresses was answered by whom it should be. What policies of the application say to a request is not seen.",
+    ConditionType.SUBSCRIBED: "On a RemoteMesh: whether its controller subscribes to what this mesh exports; the message says at which replica, and since when. It does not count for `Ready`: a remote that imports nothing is fine.",
     ConditionType.IDENTITY_UNIQUE: "On a RemoteMesh: whether callers with its identity can be told from all others.",
     ConditionType.VALID: "On a ServiceExport of the multi-cluster services API: whether its Service can be exported.",
 }
@@ -53,6 +55,7 @@ SEEN: Final[dict[ConditionType, str]] = {
     ConditionType.ACCEPTED: "A decision, and no traffic.",
     ConditionType.APPLIED: "The objects in the API. Not seen: whether istiod and the proxies have them yet.",
     ConditionType.REACHABLE: "A handshake by every way that ended in the certificate of whom it should be. Not seen: a request, and what policies say to it.",
+    ConditionType.SUBSCRIBED: "A stream by which a caller with the remote's identity asked for what is exported, as the replica that serves it wrote into its Lease. Not seen: what the remote imports of it.",
     ConditionType.IDENTITY_UNIQUE: "What the RemoteMeshes and this mesh state, compared. Nobody was called.",
     ConditionType.VALID: "A decision, and no traffic.",
 }
@@ -111,6 +114,9 @@ class Reason(StrEnum):
     IDENTITY_UNIQUE = "IdentityUnique"
     IDENTITY_SHADOWED = "IdentityShadowed"
     IDENTITY_AMBIGUOUS = "IdentityAmbiguous"
+    SUBSCRIBED = "Subscribed"
+    NOT_SUBSCRIBED = "NotSubscribed"
+    SUBSCRIBERS_UNKNOWN = "SubscribersUnknown"
     # FederatedService
     ACCEPTED = "Accepted"
     HOST_SHARED = "HostShared"
@@ -195,6 +201,9 @@ REASONS: Final[dict[Reason, str]] = {
     Reason.IDENTITY_UNIQUE: "Callers with the remote's identity are this remote and no other.",
     Reason.IDENTITY_AMBIGUOUS: "Another RemoteMesh, or this mesh, has the same identity, so callers cannot be told apart.",
     Reason.IDENTITY_SHADOWED: "The remote's trust domain is `cluster.local` and this mesh's is not: Istio takes callers of it for this mesh's own, so the remote is refused.",
+    Reason.SUBSCRIBED: "The remote's controller subscribes to what this mesh exports.",
+    Reason.NOT_SUBSCRIBED: "Nobody with the remote's identity has subscribed to what this mesh exports for half a minute. That is as it should be where the remote imports nothing.",
+    Reason.SUBSCRIBERS_UNKNOWN: "It is not known who subscribes: this controller has only begun to look, or the Leases cannot be written or watched by which its replicas say so.",
     Reason.ACCEPTED: "The offer is imported.",
     Reason.HOST_SHARED: "The offer is imported, and a ServiceEntry that is not ours has the host too; the message names it, and says which of them clients are served by.",
     Reason.PORTS_LEFT_OUT: "The offer is imported without some of its ports; the message names them, and says why for each.",

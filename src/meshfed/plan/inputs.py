@@ -13,6 +13,7 @@ from meshfed.model.workloads import Located, Workload
 from meshfed.plan.endpoint_slices import Backing
 from meshfed.plan.foreign_destination_rules import ForeignDestinationRule
 from meshfed.plan.foreign_service_entries import ForeignServiceEntry
+from meshfed.plan.subscriptions import Subscribers
 from meshfed.plan.values import Place, Ref
 
 Sort = tuple[str, Workload]
@@ -41,6 +42,8 @@ class ClusterInputs:
         """Those that are not ours: ours is for the controller's own pods."""
         self.slices = Input[Place, Backing](graph, "EndpointSlice")
         """Those of Services without a selector."""
+        self.subscribers = Input[str, Subscribers](graph, "the subscribers that are RemoteMesh")
+        """As the Leases of this mesh's replicas say; none of a remote of which it is not known yet."""
 
     def of(self, ref: Ref) -> tuple[Input[Any, Any] | Distinct[Any, Any, Any], Any] | None:
         """Return what an object of the cluster is an input of, and under which key; ``None`` where of none of these."""

@@ -65,9 +65,8 @@ _KEYS: Final[Mapping[str, Callable[[Any], Key]]] = {
 class Planner:
     """Says what should exist in one cluster. Not for several threads; every call returns at once.
 
-    ``on_dirty`` is called as soon as there is anything for ``take_dirty``. ``on_failed`` hears of what
-    our own code fails on: what follows from it is unknown, until it can be worked out `again`. Without it such an
-    exception goes to the caller.
+    ``on_dirty`` is called as soon as there is anything for ``take_dirty``. ``on_failed`` hears of what our own code
+    fails on: what follows is unknown, until it can be worked out `again`. Without it such an exception is raised.
     """
 
     def __init__(

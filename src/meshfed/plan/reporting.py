@@ -15,7 +15,7 @@ from meshfed.api.v1alpha1 import FederatedService, MeshFederation
 from meshfed.derive import Context, Derived, Graph, Input
 from meshfed.model.meshes import FDS_PORT, LocalMesh
 from meshfed.model.reasons import DENIALS, Condition, ConditionType, Decision, Reason
-from meshfed.plan import meshes, statuses
+from meshfed.plan import meshes, statuses, subscriptions
 from meshfed.plan.exports import Exports
 from meshfed.plan.failures import Failures
 from meshfed.plan.federations import Federations
@@ -57,6 +57,7 @@ class Reporting:
     ) -> None:
         self._settings = settings
         self._meshes = inputs.meshes
+        self._subscribers = inputs.subscribers
         self._federations = federations
         self._remotes = remotes
         self._exports = exports
@@ -184,9 +185,11 @@ class Reporting:
                 refused[reason] = refused.get(reason, 0) + number
         not_imported = sum(refused.values())
         denied = sum(number for reason, number in refused.items() if reason in DENIALS)
+        subscribed: tuple[Condition, ...] = ()
         if mesh is None:
             conditions = statuses.no_mesh_conditions(self._settings.namespace)
         else:
+            subscribed = self._subscribed(context, mesh, peer)
             conditions = statuses.remote_conditions(
                 statuses.RemoteFacts(
                     name=name,
@@ -214,8 +217,9 @@ class Reporting:
             namespace=described.namespace or self._settings.namespace,
             name=name,
             observed_generation=described.generation,
-            conditions=conditions,
-            ended=self.probes.ended(mesh, peer),
+            conditions=(*conditions, *subscribed),
+            at_first=(subscriptions.NOT_KNOWN_YET,) if mesh is not None and not subscribed else (),
+            ended=(*self.probes.ended(mesh, peer), *((ConditionType.SUBSCRIBED,) if mesh is None else ())),
             fields={
                 "offeredServices": imported + not_imported,
                 "importedServices": imported,
@@ -232,6 +236,14 @@ class Reporting:
                 "identity": connection.identity,
             },
         )
+
+    def _subscribed(self, context: Context, mesh: LocalMesh, peer: Peer) -> tuple[Condition, ...]:
+        """Return whether a remote subscribes; nothing where that is not known yet, so that what was said stands."""
+        found = context.get(self._subscribers, peer.remote.name)
+        if found is None:
+            return ()
+        others = self._sharing_identity(context, mesh, peer)
+        return (subscriptions.subscribed(found, str(peer.remote.identity), others),)
 
     def _conflict(self, context: Context, mesh: LocalMesh, peer: Peer) -> Decision | None:
         remote = peer.remote

@@ -106,6 +106,8 @@ class StatusUpdate(msgspec.Struct, frozen=True):
     name: str
     observed_generation: int = 0
     conditions: tuple[Condition, ...] = ()
+    at_first: tuple[Condition, ...] = ()
+    """Conditions that it has only where none of that type stands there yet."""
     ended: tuple[ConditionType, ...] = ()
     """Conditions that it has no more; any other that is not among ``conditions`` stays as it is."""
     fields: Mapping[str, str | int | tuple[str, ...] | tuple[RefusedCount, ...]] = {}

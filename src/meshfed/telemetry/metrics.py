@@ -39,7 +39,7 @@ class Metrics:
         )
         self.api_writes = Counter(
             "meshfed_kube_writes",
-            "Writes that reached the Kubernetes API, by verb and resource; still in the steady state.",
+            "Writes that reached the Kubernetes API, by verb and resource; but for Leases, still in the steady state.",
             ["verb", "resource"],
             registry=registry,
         )

@@ -32,6 +32,7 @@ from meshfed.kube import (
     ServedAPIs,
     discover,
 )
+from meshfed.plan.replicas import replica_selector
 
 CONFIGURED: Final = ((GROUP, "RemoteMesh"), (GROUP, "MeshFederation"))
 """What people wrote, in the order in which it is let go."""
@@ -183,7 +184,7 @@ class Removal:
                     reported_at = now
                     self._report(found, waits=now - changed_at)
                 if found.is_gone and (sure or not self._sent):
-                    await self._delete_lease()
+                    await self._delete_leases()
                     return self.left
                 sure = found.is_gone  # unless somebody puts it back at this moment
                 if await self._advance(found, idle=now - changed_at):
@@ -197,14 +198,20 @@ class Removal:
                 self._say(f"the API fails, and is tried again: {self.trouble}")
             await asyncio.sleep(_SURE_SECONDS if sure else pause.next())
 
-    async def _delete_lease(self) -> None:
-        """Delete what leaders were elected by; a controller that still runs makes it anew, which harms nobody."""
+    async def _delete_leases(self) -> None:
+        """Delete what leaders were elected by, and what replicas said of themselves.
+
+        A controller that still runs makes them anew, which harms nobody.
+        """
         try:
-            await self._client.delete(LEASES, LEASE, namespace=self._namespace)
-        except NotFound:
-            return
+            replicas = await self._client.list(
+                LEASES, into=_Listed, namespace=self._namespace, label_selector=replica_selector(self._namespace)
+            )
+            for name in (LEASE, *(one.metadata.name for one in replicas)):
+                with contextlib.suppress(NotFound):
+                    await self._client.delete(LEASES, name, namespace=self._namespace)
         except KubeError as error:
-            self._say(f"Lease {self._namespace}/{LEASE} may be there still: {error}")
+            self._say(f"Leases of Meshfed may be there still in namespace {self._namespace}: {error}")
 
     async def _look(self) -> Holdings:
         found = await holdings(self._client, self._namespace)

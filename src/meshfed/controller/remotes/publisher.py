@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
 from meshfed.controller.options import Options
-from meshfed.fds import DiscoveryServer, ExportSet, Subscriber, TrustedProxies
+from meshfed.fds import Dialect, DiscoveryServer, ExportSet, Subscriber, TrustedProxies
 from meshfed.model.identity import SpiffeID
 from meshfed.plan import ExportKey, Planner, Published
 from meshfed.telemetry.metrics import Metrics
@@ -31,8 +32,14 @@ class Publisher:
         self._stale: set[ExportKey] = set()
         self._kept_back: dict[ExportKey, Published] = {}
         """What is exported under hosts of others of which it is not known yet whether they still are."""
+        self.subscribers_changed = asyncio.Event()
+        """Set whenever what ``subscribers`` returns may be another; whoever has looked clears it."""
         self._server = DiscoveryServer(
-            self._exports, self._authorize, metrics, trusted_proxies=TrustedProxies(options.trusted_proxies)
+            self._exports,
+            self._authorize,
+            metrics,
+            trusted_proxies=TrustedProxies(options.trusted_proxies),
+            subscribers_changed=self.subscribers_changed.set,
         )
 
     @asynccontextmanager
@@ -89,6 +96,18 @@ class Publisher:
     def reevaluate(self) -> None:
         """Remotes or their identities changed: look again at who subscribes."""
         self._server.reevaluate()
+
+    def subscribers(self) -> dict[str, Dialect]:
+        """Return, by the name of its RemoteMesh, each remote whose controller subscribes here, and in which dialect.
+
+        Several that share an identity cannot be told apart: each of them counts.
+        """
+        found: dict[str, Dialect] = {}
+        for subscriber, dialect in self._server.subscriptions():
+            for remote in subscriber.remotes:
+                if found.get(remote) is not Dialect.DELTA:
+                    found[remote] = dialect
+        return found
 
     def _authorize(self, identity: SpiffeID | None) -> Subscriber | None:
         planner = self._planner

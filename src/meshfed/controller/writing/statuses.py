@@ -144,9 +144,10 @@ class StatusWriter:
             else:
                 del self._echoes[ref]
         standing = [one for one in present.get("conditions", ()) if one.get("type") not in update.ended]
-        before, others = _read(standing, {condition.type for condition in update.conditions})
+        wanted = (*update.conditions, *_unsaid(update.at_first, standing))
+        before, others = _read(standing, {condition.type for condition in wanted})
         conditions = stamped(
-            update.conditions,
+            wanted,
             before,
             generation=update.observed_generation,
             now=self._stamp(),
@@ -187,6 +188,12 @@ def _is_passing(conditions: Iterable[Condition]) -> bool:
     """Whether they say that something is on its way: being written, connecting, connected and not yet in sync."""
     reasons = {condition.reason for condition in conditions}
     return Reason.PENDING in reasons or Reason.CONNECTING in reasons or {Reason.CONNECTED, Reason.NOT_SYNCED} <= reasons
+
+
+def _unsaid(conditions: Iterable[Condition], standing: Iterable[dict[str, Any]]) -> list[Condition]:
+    """Return those of which nothing stands there."""
+    types = {one.get("type") for one in standing}
+    return [condition for condition in conditions if condition.type not in types]
 
 
 def _read(

@@ -66,7 +66,7 @@ def _of(kind: str, one: MeshFederation | RemoteMesh) -> Iterator[ProblemView]:
 
 
 def _is_wrong(condition: StatusCondition) -> bool:
-    if condition.type == "Subscribed":
+    if condition.type == ConditionType.SUBSCRIBED:
         return False  # who imports nothing of ours is no trouble of ours
     if condition.status == "Unknown":
         return condition.reason != Reason.NOT_PROBED

@@ -67,7 +67,7 @@ def _view(mesh: str, remote: RemoteMesh, unreachable: int) -> RemoteView:
         message=ready.message if ready is not None else "it has no status yet: no controller has looked at it",
         since=ready.last_transition_time if ready is not None else remote.metadata.creation_timestamp,
         heard="-" if connected is None or publishes_only else connected.status,
-        hears=_status(remote, "Subscribed"),
+        hears=_status(remote, ConditionType.SUBSCRIBED),
         reachable=_status(remote, ConditionType.REACHABLE),
         offered=status.offered_services,
         imported=status.imported_services,

@@ -85,6 +85,54 @@ def test_no_import_goes_because_it_cannot_be_read() -> None:
     told(story)
 
 
+def _is_gone(world: World) -> None:
+    world.cluster.remove(CONFIG_MAPS, SYSTEM, NAME)
+
+
+def _is_forbidden(world: World) -> None:
+    error = Forbidden(403, "Forbidden", "configmaps is forbidden")
+    world.cluster.refuse = lambda _verb, name: error if name == NAME else None
+
+
+def _is_nonsense(world: World) -> None:
+    configure(world, trustDomain=1)
+
+
+def _is_of_no_trust_domain(world: World) -> None:
+    configure(world, trustDomain="")
+
+
+@pytest.mark.parametrize("lost", [_is_gone, _is_forbidden, _is_nonsense, _is_of_no_trust_domain])
+def test_what_hangs_on_it_stays_also_where_a_controller_starts_without_it(lost: Callable[[World], None]) -> None:
+    """An alias of the trust domain that cannot be read is not one that is gone; nor is who sees a ServiceEntry."""
+
+    async def story(world: World) -> None:
+        world.remotes["west"].offer(offer("only", identities=("spiffe://west.local/ns/default/sa/only",)))
+        configure(world, trustDomainAliases=ALIAS, defaultServiceExportTo=["."])
+        await world.start()
+        await asyncio.sleep(10)
+        before = world.written()
+        assert said(world, WEST, "Accepted") == "True Accepted"
+        await world.stop()
+        lost(world)
+        await world.start()
+        await asyncio.sleep(3 * PERIOD)
+        assert world.written() == before
+        assert said(world, WEST, "Accepted") == "Unknown NotUnderstood"
+        # What comes now is decided by what is known.
+        world.remotes["west"].offer(offer("late", identities=("spiffe://west.local/ns/default/sa/late",)))
+        world.put(service("late"))
+        await asyncio.sleep(10)
+        assert said(world, f"FederatedService {host('late')}.west", "Accepted") == "False IdentityMismatch"
+        world.cluster.refuse = lambda _verb, _name: None
+        configure(world)
+        await asyncio.sleep(PERIOD + 10)
+        assert said(world, WEST, "Accepted") == "False IdentityMismatch"
+        assert world.written() != before
+
+    told(story)
+
+
 @pytest.mark.parametrize("error", [None, Forbidden(403, "Forbidden", "configmaps is forbidden")])
 def test_where_there_is_none_or_it_may_not_be_read_nothing_is_waited_for(error: KubeError | None) -> None:
     async def story(world: World) -> None:

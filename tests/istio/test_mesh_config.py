@@ -20,6 +20,7 @@ rootNamespace: istio-system
 trustDomain: east.local
 trustDomainAliases: [west.local, old.local, west.local]
 defaultServiceExportTo: ["."]
+defaultDestinationRuleExportTo: ["."]
 """
 
 
@@ -33,11 +34,16 @@ defaultServiceExportTo: ["."]
                 trust_domain="east.local",
                 trust_domain_aliases=("old.local", "west.local"),
                 default_service_export_to=(".",),
+                default_destination_rule_export_to=(".",),
             ),
             id="as Istio's chart writes it",
         ),
-        pytest.param("", MeshConfig(source=SOURCE), id="empty"),
-        pytest.param("trustDomain: null\ntrustDomainAliases:\n", MeshConfig(source=SOURCE), id="nulls"),
+        pytest.param("", MeshConfig(source=SOURCE, trust_domain="cluster.local"), id="empty"),
+        pytest.param(
+            "trustDomain: null\ntrustDomainAliases:\n",
+            MeshConfig(source=SOURCE, trust_domain="cluster.local"),
+            id="nulls",
+        ),
         pytest.param('{"trustDomain": "a"}', MeshConfig(source=SOURCE, trust_domain="a"), id="JSON"),
     ],
 )
@@ -46,7 +52,17 @@ def test_what_matters_is_read(text: str, config: MeshConfig) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["trustDomain: [", "- a", "trustDomain: 1", "trustDomainAliases: a", "defaultServiceExportTo: [~]"]
+    "text",
+    [
+        "trustDomain: [",
+        "- a",
+        "trustDomain: 1",
+        "trustDomain: ''",
+        "trustDomain: East",
+        "trustDomainAliases: a",
+        "trustDomainAliases: ['']",
+        "defaultServiceExportTo: [~]",
+    ],
 )
 def test_what_istiod_does_not_take_is_an_error_that_says_where(text: str) -> None:
     with pytest.raises(InvalidDocument, match=f"^{SOURCE}:"):

@@ -153,6 +153,7 @@ slices = st.tuples(
         st.sampled_from([("default", "a"), ("default", "b")]),
         pods=st.sampled_from([(), (("default", "p1"),), (("default", "p2"), ("istio-system", "p1"))]),
         addresses=st.sampled_from([(), ("10.0.0.1",), ("10.0.0.1", "192.0.2.7")]),
+        ports=st.sampled_from([("http",), ("http",), ("other",), ()]),
     ),
 )
 resolutions = st.tuples(st.just("gw.example"), st.sampled_from([(), ("192.0.2.7",), ("192.0.2.8", "192.0.2.7")]))

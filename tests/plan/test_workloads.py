@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from meshfed.derive import Context
 from meshfed.kube import Manifest
 from meshfed.model.offers import MAX_IDENTITIES, TLS_MODE
 from meshfed.model.reasons import Reason
+from meshfed.model.workloads import Workload
 from meshfed.plan import Applied, ExportKey, MeshStatusKey
+from meshfed.plan.endpoint_slices import EndpointSlices
 from meshfed.plan.values import THIS
 from meshfed.plan.workloads import of_entry
 from tests.builders import (
@@ -214,6 +218,11 @@ def test_a_service_without_a_selector_is_served_by_whom_its_endpoint_slices_name
         (endpoint_slice("db-x", "db", "10.0.0.3=there", pods_in="elsewhere"), (), False),
         (endpoint_slice("db-x", "db", "db.example.com", address_type="FQDN"), (), False),
         (endpoint_slice("db-x.elsewhere", "db", "192.0.2.7"), (), False),
+        (endpoint_slice("db-x", "db", "192.0.2.7", ports={"other": 9080}), (), False),
+        (endpoint_slice("db-x", "db", "192.0.2.7") | {"ports": []}, (), False),
+        (endpoint_slice("db-x", "db", "192.0.2.7") | {"ports": None}, (), False),
+        (endpoint_slice("db-x", "db", "192.0.2.7") | {"ports": [{"name": "http"}]}, (), False),
+        (endpoint_slice("db-x", "db", "10.0.0.1=db-1", ports={"other": 1, "http": 9080}), ("db",), False),
         (endpoint_slice("db-x", "db", "192.0.2.7", managed_by="endpointslice-controller.k8s.io"), (), False),
         (endpoint_slice("db-x", "db", "192.0.2.7", managed_by="endpointslicemirroring-controller.k8s.io"), (), True),
         (
@@ -241,6 +250,47 @@ def test_who_is_behind_an_address_istiod_says_in_this_way(
     world.planner.inputs.pods_listed.put(THIS, value=False)
     assert told(world, "db") == ()
     assert world.conditions("MeshFederation", "east")["ExportsReady"] == "True Exporting"
+
+
+@pytest.mark.parametrize("ports", [{"other": 9080}, None])
+def test_a_slice_for_no_port_of_the_service_hides_nothing_of_what_another_says(ports: dict[str, int] | None) -> None:
+    """istiod finds the endpoints of a port by its name: of this slice there are none."""
+    pods = pod("db-1", account="db", address="10.0.0.1")
+    elsewhere = endpoint_slice("db-y", "db", "10.0.0.1=db-1") | (
+        {"ports": [{"name": name, "port": number} for name, number in (ports or {}).items()]}
+    )
+    world = World(mesh_federation(), service("db", **BY_HAND), endpoint_slice("db-x", "db", "192.0.2.7"), pods)
+    assert (told(world.put(elsewhere), "db"), exports_ready(world)[:5]) == ((), "False")
+
+
+def test_a_port_without_a_name_is_found_by_that() -> None:
+    unnamed = {"ports": [{"port": 9080}]}
+    world = World(mesh_federation(), service("db", ports=[{"port": 80}], **BY_HAND))
+    world.put(endpoint_slice("db-x", "db", "10.0.0.1=db-1") | unnamed, pod("db-1", account="db"))
+    assert told(world, "db") == (ACCOUNT + "db",)
+
+
+def test_of_other_pods_a_service_without_a_selector_hears_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there are many of both, each Pod would have all Services worked out again."""
+    world = World(
+        mesh_federation(), service("db", **BY_HAND), endpoint_slice("db-x", "db", "10.0.0.1=db-1", "10.0.0.2")
+    )
+    world.put(pod("db-1", account="db"), *(pod(f"a-{number}", app="a") for number in range(50)))
+    world.settle()
+    asked: list[tuple[str, str]] = []
+    behind = EndpointSlices.behind
+
+    def noted(self: EndpointSlices, context: Context, service: tuple[str, str], ports: set[str]) -> Iterator[Workload]:
+        asked.append(service)
+        return behind(self, context, service, ports)
+
+    monkeypatch.setattr(EndpointSlices, "behind", noted)
+    world.put(pod("a-1", app="a", address="10.0.0.7"), pod("new", account="new", address="10.0.0.8"))
+    world.settle()
+    assert asked == []
+    world.put(pod("a-1", app="a", address="10.0.0.2"))
+    world.settle()
+    assert asked == [("default", "db")]
 
 
 def test_a_service_that_selects_is_served_by_whom_it_selects() -> None:

@@ -142,12 +142,20 @@ class Endpoint(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     target_ref: ObjectReference | None = None
 
 
+class EndpointPort(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """A port of all endpoints of an EndpointSlice; its name is that of the Service's port."""
+
+    name: str | None = None
+    port: int | None = None
+
+
 class EndpointSlice(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     """An EndpointSlice: its fields are beside its metadata. Which Service it is of, a label says."""
 
     metadata: ObjectMeta
     address_type: str = ""
     endpoints: tuple[Endpoint, ...] | None = None
+    ports: tuple[EndpointPort, ...] | None = None
 
 
 class RouteCondition(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):

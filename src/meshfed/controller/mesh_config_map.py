@@ -22,7 +22,8 @@ KEY: Final = "mesh"
 class MeshConfigMap:
     """Reads it again and again; what was read last stays in use while it cannot be read.
 
-    Of several ConfigMaps that an istiod merges (``SHARED_MESH_CONFIG``) it is the one that has the last word.
+    Until it was read what it states is unknown, and why is said with whatever hangs on it. Of several ConfigMaps that
+    an istiod merges (``SHARED_MESH_CONFIG``) it is the one that has the last word.
     """
 
     def __init__(self, client: Client, name: str, planner: Planner) -> None:
@@ -31,6 +32,7 @@ class MeshConfigMap:
         self._planner = planner
         self.namespace = ""
         """Where it was looked for last."""
+        self._is_read = False
         self._moved = asyncio.Event()
 
     async def begin(self) -> None:
@@ -63,14 +65,28 @@ class MeshConfigMap:
         mesh = self._planner.mesh
         if mesh is None:
             return True
-        moved, self.namespace = mesh.control_plane_namespace != self.namespace, mesh.control_plane_namespace
+        if mesh.control_plane_namespace != self.namespace:
+            self.namespace, self._is_read = mesh.control_plane_namespace, False
         source = f"ConfigMap {self.namespace}/{self._name}"
         try:
             data = await data_of(self._client, self.namespace, self._name)
             self._planner.mesh_config_changed(istio.mesh_config(data.get(KEY, ""), source))
         except (KubeError, InvalidInput) as error:
             _log.debug("the mesh's configuration cannot be read from %s: %s", source, error)
-            if moved:
-                self._planner.mesh_config_changed(MeshConfig())
+            if not self._is_read:
+                self._planner.mesh_config_changed(MeshConfig(unread=_why_unread(source, error)))
             return isinstance(error, NotFound | Forbidden | InvalidInput)
+        self._is_read = True
         return True
+
+
+def _why_unread(source: str, error: KubeError | InvalidInput) -> str:
+    """Return why nobody knows how Istio is configured, and the remedy."""
+    match error:
+        case NotFound():
+            remedy = "name the right one with --mesh-config (in the chart istio.meshConfig)"
+            return f"{source}, with Istio's configuration of the mesh, is not there: {remedy}"
+        case Forbidden():
+            return f"{source}, with Istio's configuration of the mesh, may not be read: grant get on it"
+        case _:
+            return f"Istio's configuration of the mesh cannot be read from {source}: {error}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 from meshfed.derive.graph import Graph, Known, Node, NotKnown, Unknown
 
@@ -230,6 +230,10 @@ class Context:
         self._reads[node] = None
         value: Known[V] = node.value
         return value
+
+    def unknown(self, reason: str) -> NoReturn:
+        """What is being worked out is unknown, though all that was read is known."""
+        raise NotKnown(Unknown(reason))
 
     def _read(self, node: Node) -> None:
         if node.collection.rank >= self._node.collection.rank:

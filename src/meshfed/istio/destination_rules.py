@@ -131,5 +131,10 @@ def _rule(mesh: LocalMesh, name: str, host: str, traffic_policy: dict[str, Any])
         kind="DestinationRule",
         name=name,
         namespace=mesh.control_plane_namespace,
-        spec={"host": host, "trafficPolicy": traffic_policy},
+        # Nothing is written where it is known that Istio's default says the same.
+        spec={
+            "host": host,
+            "trafficPolicy": traffic_policy,
+            **({} if mesh.config.shows_rules else {"exportTo": ["*"]}),
+        },
     )

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Final
+
 import msgspec
 
 from meshfed.api.documents import decode_documents
 from meshfed.api.errors import InvalidDocument
 from meshfed.model.meshes import MeshConfig
 
+_DEFAULT_TRUST_DOMAIN: Final = "cluster.local"
+"""What istiod goes by where none is stated (``DefaultMeshConfig``)."""
+_TrustDomain = Annotated[str, msgspec.Meta(pattern="^[a-z0-9][-.a-z0-9]*$")]
+"""With one of another form istiod refuses the whole (``ValidateTrustDomain``)."""
+
 
 class _Stated(msgspec.Struct, frozen=True, rename="camel"):
     """The fields that matter; a null counts as left out."""
 
-    trust_domain: str | None = None
-    trust_domain_aliases: tuple[str, ...] | None = None
+    trust_domain: _TrustDomain | None = None
+    trust_domain_aliases: tuple[_TrustDomain, ...] | None = None
     default_service_export_to: tuple[str, ...] | None = None
+    default_destination_rule_export_to: tuple[str, ...] | None = None
 
 
 def mesh_config(text: str, source: str) -> MeshConfig:
@@ -30,7 +38,8 @@ def mesh_config(text: str, source: str) -> MeshConfig:
         raise InvalidDocument(source, f"no MeshConfig: {error}") from error
     return MeshConfig(
         source=source,
-        trust_domain=stated.trust_domain or "",
+        trust_domain=stated.trust_domain or _DEFAULT_TRUST_DOMAIN,
         trust_domain_aliases=tuple(sorted(set(stated.trust_domain_aliases or ()))),
         default_service_export_to=stated.default_service_export_to or (),
+        default_destination_rule_export_to=stated.default_destination_rule_export_to or (),
     )

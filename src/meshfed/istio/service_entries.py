@@ -102,10 +102,10 @@ def _endpoints(remote: Remote, *, port_names: Iterable[str], labels: Mapping[str
 
 
 def _export_to(mesh: LocalMesh, namespaces: Collection[str]) -> list[str]:
-    """Who sees an entry; nothing is written where Istio's default says the same."""
+    """Who sees an entry; nothing is written where it is known that Istio's default says the same."""
     if "*" not in namespaces:
         return sorted(set(namespaces))
-    return [] if "*" in (mesh.config.default_service_export_to or "*") else ["*"]
+    return [] if mesh.config.shows_entries else ["*"]
 
 
 def _resolution(remotes: Iterable[Remote]) -> str:

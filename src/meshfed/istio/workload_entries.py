@@ -167,7 +167,8 @@ def _accounts(mesh: LocalMesh, backend: Backend, service: LocalService) -> set[s
         return _refused(
             Reason.IDENTITY_MISMATCH,
             f"remote {remote.name} announced no identities for {_shown(service)} and its trust domain is "
-            f"{remote.trust_domain}, not {' or '.join(mesh.trust_domains)}: proxies here would refuse its certificates",
+            f"{remote.trust_domain}, not {' or '.join(mesh.trust_domains)}: proxies here would refuse its certificates"
+            + _aliases_unread(mesh),
         )
     accounts: set[str] = set()
     for announced in backend.identities:
@@ -177,10 +178,16 @@ def _accounts(mesh: LocalMesh, backend: Backend, service: LocalService) -> set[s
             return _refused(
                 Reason.IDENTITY_MISMATCH,
                 f"{_shown(service)} is served by {announced} in {remote.name}, but a WorkloadEntry can state only "
-                + " or ".join(f"spiffe://{domain}/ns/{service.host.namespace}/sa/..." for domain in mesh.trust_domains),
+                + " or ".join(f"spiffe://{domain}/ns/{service.host.namespace}/sa/..." for domain in mesh.trust_domains)
+                + _aliases_unread(mesh),
             )
         accounts.add(workload[1])
     return accounts
+
+
+def _aliases_unread(mesh: LocalMesh) -> str:
+    unread = mesh.config.unread
+    return f"; whether the trust domain here has aliases is unknown: {unread}" if unread else ""
 
 
 def _ips(remote: Remote, resolved: Mapping[str, Sequence[str]]) -> dict[GatewayAddress, list[str]]:

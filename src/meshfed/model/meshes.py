@@ -29,15 +29,29 @@ class IngressType(StrEnum):
 class MeshConfig(msgspec.Struct, frozen=True):
     """What the mesh's own configuration states; nothing where it leaves that out, or is not known.
 
-    ``source`` names the object that it is from, for people; empty where it is not known.
+    ``source`` names the object that it is from, for people; empty where it is not known. ``unread`` says why nobody
+    knows what it states, for people; empty where that is known.
     """
 
     source: str = ""
+    unread: str = ""
     trust_domain: str = ""
     trust_domain_aliases: tuple[str, ...] = ()
     """Other trust domains that Istio takes for this one, sorted."""
     default_service_export_to: tuple[str, ...] = ()
     """The ``exportTo`` of a Service or ServiceEntry that has none; empty: ``*``, Istio's own default."""
+    default_destination_rule_export_to: tuple[str, ...] = ()
+    """The ``exportTo`` of a DestinationRule that has none; empty: ``*``."""
+
+    @property
+    def shows_entries(self) -> bool:
+        """Whether it is known that a ServiceEntry that has no ``exportTo`` is for everyone."""
+        return not self.unread and "*" in (self.default_service_export_to or "*")
+
+    @property
+    def shows_rules(self) -> bool:
+        """Whether it is known that a DestinationRule that has no ``exportTo`` is for everyone."""
+        return not self.unread and "*" in (self.default_destination_rule_export_to or "*")
 
 
 class LocalMesh(msgspec.Struct, frozen=True):
@@ -66,7 +80,7 @@ class LocalMesh(msgspec.Struct, frozen=True):
     @property
     def trust_domains(self) -> tuple[str, ...]:
         """The trust domains whose identities Istio takes for those of this mesh: its own first, then its aliases."""
-        return (self.trust_domain, *self.config.trust_domain_aliases)
+        return tuple(dict.fromkeys((self.trust_domain, *self.config.trust_domain_aliases)))
 
     @property
     def fds_service(self) -> str:

@@ -6,7 +6,7 @@ out, and ten thousand of them cost nothing here. They remain unseen where a Serv
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
 import msgspec
@@ -29,11 +29,19 @@ _OUTSIDE: Final = Workload()
 
 
 class Backing(msgspec.Struct, frozen=True):
-    """What of an EndpointSlice matters: its Service, the Pods that it names, and other addresses."""
+    """What of an EndpointSlice matters: its Service, the Pods that it names, other addresses, and its ports' names."""
 
     service: Place
     pods: tuple[Place, ...] = ()
     addresses: tuple[str, ...] = ()
+    ports: tuple[str, ...] = ("",)
+
+
+class Found(msgspec.Struct, frozen=True):
+    """Who of the workloads of a namespace is named by a slice there, by name or by address."""
+
+    pods: dict[str, Workload] = {}
+    at: dict[str, tuple[Workload, ...]] = {}
 
 
 def is_by_hand(labels: Mapping[str, str]) -> bool:
@@ -42,7 +50,10 @@ def is_by_hand(labels: Mapping[str, str]) -> bool:
 
 
 def of_slice(found: EndpointSlice) -> Backing:
-    """Return what matters of an EndpointSlice (istiod, ``updateEndpointCacheForSlice``)."""
+    """Return what matters of an EndpointSlice (istiod, ``updateEndpointCacheForSlice``).
+
+    Whether its endpoints are ready does not: who serves a host is announced before it does.
+    """
     namespace = found.metadata.namespace
     service = (namespace, found.metadata.labels.get(SERVICE_NAME, ""))
     endpoints = found.endpoints or ()
@@ -51,7 +62,12 @@ def of_slice(found: EndpointSlice) -> Backing:
     references = [one.target_ref for one in endpoints]
     pods = ((ref.namespace, ref.name) for ref in references if ref is not None and ref.kind == "Pod")
     others = (one.addresses for one in endpoints if one.target_ref is None or one.target_ref.kind != "Pod")
-    return Backing(service, tuple(dict.fromkeys(pods)), tuple(dict.fromkeys(ip for ips in others for ip in ips)))
+    return Backing(
+        service,
+        tuple(dict.fromkeys(pods)),
+        tuple(dict.fromkeys(ip for ips in others for ip in ips)),
+        tuple(sorted({one.name or "" for one in found.ports or () if one.port})),
+    )
 
 
 class EndpointSlices:
@@ -62,38 +78,54 @@ class EndpointSlices:
         self._workloads_in = workloads_in
         known = Derived[Place, Backing](graph, "what matters of EndpointSlice", self._known, over=[slices])
         self._of_service = Index(graph, "EndpointSlices of", known, lambda _, backing: (backing.service,))
+        self._in = Index(
+            graph, "EndpointSlices in", known, lambda place, _: (place[0],), perhaps=lambda place: (place[0],)
+        )
+        self._found = Derived[str, Found](graph, "whom EndpointSlices name in", self._of_namespace, over=[self._in])
 
     def _known(self, context: Context, place: Place) -> Backing | None:
         """Return what of an EndpointSlice matters."""
         return context.get(self._slices, place)
 
-    def behind(self, context: Context, service: Place) -> Iterator[Workload]:
-        """Yield who is behind a Service."""
+    def _of_namespace(self, context: Context, namespace: str) -> Found | None:
+        """Return whom the slices of a namespace name there. Of all other workloads no Service hears."""
+        slices = [context.get(self._slices, place) for place in context.members(self._in, namespace)]
+        addresses = {address for one in slices if one is not None for address in one.addresses}
+        names = {name for one in slices if one is not None for place, name in one.pods if place == namespace}
+        if not addresses and not names:
+            return None
+        pods: dict[str, Workload] = {}
+        at: dict[str, dict[Workload, None]] = {}
+        for (kind, _, name), located in self._workloads(context, namespace).items():
+            if kind == "Pod" and name in names:
+                pods[name] = located.workload
+            if located.address in addresses:
+                at.setdefault(located.address, {})[located.workload] = None
+        return Found(pods, {address: tuple(there) for address, there in at.items()})
+
+    def behind(self, context: Context, service: Place, ports: Collection[str]) -> Iterator[Workload]:
+        """Yield who is behind a Service, at ports of these names: istiod finds endpoints of a port by its name."""
         for place in context.members(self._of_service, service):
             backing = context.get(self._slices, place)
-            if backing is not None:
-                yield from self._named(context, backing)
-                yield from self._at(context, backing)
+            if backing is not None and not set(ports).isdisjoint(backing.ports):
+                found = context.get(self._found, service[0]) or Found()
+                yield from self._named(context, backing, found)
+                # Pods of the namespace (``getPodsByIP``), or somebody outside.
+                for address in backing.addresses:
+                    yield from found.at.get(address, (_OUTSIDE,))
 
-    def _named(self, context: Context, backing: Backing) -> Iterator[Workload]:
+    def _named(self, context: Context, backing: Backing, found: Found) -> Iterator[Workload]:
         """Yield the Pods that are named. One that is not there is no endpoint yet (istiod, ``getPod``)."""
         for namespace, name in backing.pods:
-            pod = self._in(context, namespace).get(("Pod", namespace, name))
-            if pod is None or not pod.workload.account:
+            if namespace == backing.service[0]:
+                pod = found.pods.get(name)
+            else:
+                located = self._workloads(context, namespace).get(("Pod", namespace, name))
+                pod = located.workload if located is not None else None
+            if pod is None or not pod.account:
                 continue  # or it has finished, and is nothing any more
             # An account is one of the Service's namespace, as an export states it; another cannot be stated.
-            elsewhere = namespace != backing.service[0]
-            yield msgspec.structs.replace(pod.workload, account="") if elsewhere else pod.workload
+            yield pod if namespace == backing.service[0] else msgspec.structs.replace(pod, account="")
 
-    def _at(self, context: Context, backing: Backing) -> Iterator[Workload]:
-        """Yield who is at the addresses: Pods of the namespace (``getPodsByIP``), or somebody outside."""
-        if not backing.addresses:
-            return
-        pods: dict[str, list[Workload]] = {}
-        for located in self._in(context, backing.service[0]).values():
-            pods.setdefault(located.address, []).append(located.workload)
-        for address in backing.addresses:
-            yield from pods.get(address, (_OUTSIDE,))
-
-    def _in(self, context: Context, namespace: str) -> Mapping[Ref, Located]:
+    def _workloads(self, context: Context, namespace: str) -> Mapping[Ref, Located]:
         return context.get(self._workloads_in, namespace) or {}

@@ -137,6 +137,9 @@ class Imports:
             left_out=verdict.left_out,
         )
         fitted = self._surroundings.fit(context, mesh, verdict, candidate)
+        if mesh.config.unread and offer.status.imported_as and _is_mismatch(fitted):
+            # It fitted in before: an alias of the trust domain that cannot be read is not one that is gone.
+            context.unknown(mesh.config.unread)
         return Judged(
             remote=spec.remote,
             standing=place,
@@ -280,6 +283,10 @@ def _admitted_by_rules(
     if verdict.identities:
         offer = msgspec.structs.replace(offer, identities=verdict.identities)
     return mesh, peer, verdict, offer
+
+
+def _is_mismatch(fitted: Candidate | Decision) -> bool:
+    return isinstance(fitted, Decision) and fitted.reason is Reason.IDENTITY_MISMATCH
 
 
 def _queue_of(_record: str, judged: Judged) -> tuple[str, ...]:

@@ -98,9 +98,11 @@ class LocalServices:
     def _by_hand(self, context: Context, place: Place) -> frozenset[Workload] | None:
         """Return who is behind a Service without a selector, as its EndpointSlices say; ``None`` where nobody is."""
         # Where Pods may not be read, nobody can say of an address that it is none's.
-        if context.get(self._inputs.pods_listed, THIS) is False:
+        local = context.get(self.services, place)
+        if local is None or context.get(self._inputs.pods_listed, THIS) is False:
             return None
-        return frozenset(self._slices.behind(context, place)) or None
+        ports = {port.name for port in local.service.ports}
+        return frozenset(self._slices.behind(context, place, ports)) or None
 
     def _selected(self, context: Context, selects: frozenset[Any] | None) -> Iterator[Workload]:
         """Yield what is selected, alike ones once."""

@@ -324,6 +324,12 @@ BAD: Final = (
         cel=True,
     ),
     Bad(
+        "denied with identities",
+        _imports({"action": "Deny", "subjectAltNames": ["spiffe://west.local/ns/a/sa/b"]}),
+        (("spec.import.rules[0]", "remove them"),),
+        cel=True,
+    ),
+    Bad(
         "denied with leave",
         _imports({"action": "Deny", "allowTCP": True}),
         (("spec.import.rules[0]", "remove them"),),

@@ -20,6 +20,10 @@ items:
 B = {"kind": "B", "metadata": {"name": "b"}}
 
 
+LAUGHS = "a0: &a0 [ha]\n" + "".join(f"a{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] * 10)}]\n" for n in range(9))
+"""A text of a few lines that stands for a billion values."""
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -96,6 +100,7 @@ def test_scalars_are_read_as_kubectl_reads_them(text: str, expected: object) -> 
         ("a: 1e999", "a.yaml:1: 1e999 is not a number JSON knows"),
         ("a: {<<: 1}", "a.yaml:1: << must be followed by a mapping"),
         ("a: &x [*x]", "a.yaml:1: it is nested too deeply to be a Kubernetes object"),
+        (LAUGHS, "a.yaml: its aliases (*) make too much of it: write out what they stand for"),
         ('{"a": ' + "[" * 100_000, "a.yaml: it is nested too deeply to be a Kubernetes object"),
         ("a: \x00", "a.yaml: not YAML"),
     ],

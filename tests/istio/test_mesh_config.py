@@ -9,6 +9,8 @@ from meshfed.istio import mesh_config
 from meshfed.model.meshes import MeshConfig
 
 SOURCE = "ConfigMap istio-system/istio"
+DEFAULT = MeshConfig(source=SOURCE, trust_domain="cluster.local", root_namespace="istio-system")
+STATED = MeshConfig(source=SOURCE, trust_domain="a", root_namespace="b")
 CHART = """
 defaultConfig:
   discoveryAddress: istiod.istio-system.svc:15012
@@ -35,16 +37,13 @@ defaultDestinationRuleExportTo: ["."]
                 trust_domain_aliases=("old.local", "west.local"),
                 default_service_export_to=(".",),
                 default_destination_rule_export_to=(".",),
+                root_namespace="istio-system",
             ),
             id="as Istio's chart writes it",
         ),
-        pytest.param("", MeshConfig(source=SOURCE, trust_domain="cluster.local"), id="empty"),
-        pytest.param(
-            "trustDomain: null\ntrustDomainAliases:\n",
-            MeshConfig(source=SOURCE, trust_domain="cluster.local"),
-            id="nulls",
-        ),
-        pytest.param('{"trustDomain": "a"}', MeshConfig(source=SOURCE, trust_domain="a"), id="JSON"),
+        pytest.param("", DEFAULT, id="empty"),
+        pytest.param("trustDomain: null\ntrustDomainAliases:\nrootNamespace:\n", DEFAULT, id="nulls"),
+        pytest.param('{"trustDomain": "a", "rootNamespace": "b"}', STATED, id="JSON"),
     ],
 )
 def test_what_matters_is_read(text: str, config: MeshConfig) -> None:

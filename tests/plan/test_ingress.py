@@ -9,7 +9,7 @@ import pytest
 
 from meshfed.istio.names import INGRESS_GATEWAY
 from meshfed.kube import Manifest
-from meshfed.model.meshes import IngressType
+from meshfed.model.meshes import IngressType, MeshConfig
 from meshfed.plan import ingress
 from meshfed.plan.keys import GatewayKey, MeshKey
 from meshfed.plan.values import THIS, Applied
@@ -114,6 +114,25 @@ def test_the_gateway_is_looked_for_where_the_mesh_says_it_is() -> None:
     assert said(found) == f"{wanted}: install the gateway, or correct the selector"
     found.put(behind(istio="gw"), front(selector={"istio": "gw"}))
     assert gateway_ready(found) == "True Applied"
+
+
+def test_a_root_namespace_that_is_not_the_control_planes_is_pointed_out() -> None:
+    found = world(front(), behind())
+
+    def ready(root: str) -> str:
+        found.planner.mesh_config_changed(MeshConfig(source="ConfigMap istio-system/istio", root_namespace=root))
+        condition = next(one for one in found.statuses["MeshFederation east"].conditions if one.type == "Ready")
+        return f"{condition.status} {condition.reason}: {condition.message}"
+
+    before = ready("")
+    assert before.startswith("True Ready: ")
+    assert ready("istio-system") == before
+    assert ready("istio-config").startswith(
+        before.replace("Ready", "RootNamespaceElsewhere", 1)
+        + "; `rootNamespace` in ConfigMap istio-system/istio is istio-config, and `spec.controlPlaneNamespace` is "
+        "istio-system: "
+    )
+    assert ready("") == before
 
 
 def test_a_gateway_with_too_many_ports_says_so_and_stays_ready(monkeypatch: pytest.MonkeyPatch) -> None:

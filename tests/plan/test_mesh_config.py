@@ -34,7 +34,8 @@ def test_a_trust_domain_that_is_not_the_meshs_is_pointed_out() -> None:
     assert message(world, "MeshFederation east", "Ready") == (
         f"False TrustDomainMismatch: `spec.trustDomain` is east.local, and `trustDomain` in {SOURCE}, of which istiod "
         "makes certificates, is cluster.local: remotes are told identities that nobody has; set `spec.trustDomain` to "
-        "cluster.local, or, where that is not this mesh's ConfigMap, name the right one with --mesh-config"
+        "cluster.local, or, where that is not this mesh's ConfigMap, name the right one with --mesh-config (in the "
+        "chart istio.meshConfig)"
     )
     configured(world, trust_domain="east.local")
     assert message(world, "MeshFederation east", "Ready") == before
@@ -99,6 +100,24 @@ def test_who_sees_an_import_is_written_where_the_meshs_default_is_another() -> N
     configured(world, default_service_export_to=(".",))
     assert seen_by() == {("*",)}
     configured(world, default_service_export_to=(".", "*"))
+    assert seen_by() == {()}
+
+
+@pytest.mark.parametrize("unread", ["", "it may not be read"])
+def test_who_sees_a_rule_is_written_where_the_meshs_default_is_another(unread: str) -> None:
+    """Else the SNI that it states would be nobody's but the control plane's."""
+    router = remote_mesh(ingressType="openshift-router", trafficPolicy={"outlierDetection": {}})
+    world = World(mesh_federation(), router, federated_service("west", "ratings"))
+
+    def seen_by() -> set[tuple[str, ...]]:
+        rules = [spec for name, spec in world.manifests.items() if name.startswith("DestinationRule ")]
+        assert len(rules) == 2
+        return {tuple(spec.get("exportTo", ())) for spec in rules}
+
+    assert seen_by() == {()}
+    configured(world, unread=unread, default_destination_rule_export_to=() if unread else (".",))
+    assert seen_by() == {("*",)}
+    configured(world, default_destination_rule_export_to=(".", "*"))
     assert seen_by() == {()}
 
 

@@ -24,6 +24,8 @@ _FLOAT = re.compile(r"[-+]?(?:[.][0-9]+|[0-9]+(?:[.][0-9]*)?)(?:e[-+]?[0-9]+)?")
 _MISSED = re.compile(r"^[-+]?(?:0o[0-7_]+|0[0-9]*[89][0-9]*|[.][0-9]+|[0-9.]+e[-+]?[0-9]+)$", re.IGNORECASE)
 """Numbers for kubectl that PyYAML takes for texts."""
 _DEEPEST = 100
+_MOST = 500_000
+"""Values in one document, which is more than an API server stores in one object. A few aliases may stand for billions."""
 
 
 def decode_documents(text: str, source: str) -> list[dict[str, Any]]:
@@ -111,29 +113,31 @@ def _yaml(text: str, source: str) -> list[Any]:
     except (yaml.YAMLError, RecursionError) as error:
         problem, line = not_yaml(error)
         raise InvalidDocument(source, problem, line=line) from None
-    values = [_value(node, source, 0) for node in nodes]
+    values = [_value(node, source, 0, iter(range(_MOST))) for node in nodes]
     return [value for value in values if value is not None]
 
 
-def _value(node: yaml.Node, source: str, depth: int) -> Any:
+def _value(node: yaml.Node, source: str, depth: int, left: Iterator[int]) -> Any:
     if depth > _DEEPEST:  # an alias may contain itself
         raise InvalidDocument(source, "it is nested too deeply to be a Kubernetes object", line=_line(node))
+    if next(left, None) is None:
+        raise InvalidDocument(source, "its aliases (*) make too much of it: write out what they stand for")
     match node:
         case yaml.ScalarNode():
             return _scalar(node, source)
         case yaml.SequenceNode():
-            return [_value(item, source, depth + 1) for item in node.value]
+            return [_value(item, source, depth + 1, left) for item in node.value]
         case yaml.MappingNode():
-            return _mapping(node, source, depth)
+            return _mapping(node, source, depth, left)
         case _:
             raise InvalidDocument(source, f"an unknown kind of YAML node: {node.tag}", line=_line(node))
 
 
-def _mapping(node: yaml.MappingNode, source: str, depth: int) -> dict[str, Any]:
+def _mapping(node: yaml.MappingNode, source: str, depth: int, left: Iterator[int]) -> dict[str, Any]:
     own: dict[str, Any] = {}
     merged: dict[str, Any] = {}
     for key_node, value_node in node.value:
-        value = _value(value_node, source, depth + 1)
+        value = _value(value_node, source, depth + 1, left)
         if key_node.tag.endswith(":merge"):
             for other in value if isinstance(value, list) else [value]:
                 if not isinstance(other, dict):

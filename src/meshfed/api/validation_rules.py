@@ -183,9 +183,12 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(
         on=ImportRule,
         part="",
-        cel="self.action == 'Import' || (!has(self.__as__) && !has(self.merge) && !has(self.allowTCP))",
-        holds=lambda self: self["action"] == "Import" or not {"as", "merge", "allowTCP"} & self.keys(),
-        message="as, merge and allowTCP have no meaning where action is Deny: remove them",
+        cel="self.action == 'Import' || (!has(self.__as__) && !has(self.merge) && !has(self.allowTCP)"
+        " && !has(self.subjectAltNames))",
+        holds=lambda self: (
+            self["action"] == "Import" or not {"as", "merge", "allowTCP", "subjectAltNames"} & self.keys()
+        ),
+        message="as, merge, allowTCP and subjectAltNames have no meaning where action is Deny: remove them",
     ),
     Rule(
         on=ImportPolicy,

@@ -11,7 +11,8 @@ from meshfed.api.errors import InvalidDocument
 from meshfed.model.meshes import MeshConfig
 
 _DEFAULT_TRUST_DOMAIN: Final = "cluster.local"
-"""What istiod goes by where none is stated (``DefaultMeshConfig``)."""
+"""What istiod goes by where none is stated, as in the next one (``DefaultMeshConfig``)."""
+_DEFAULT_ROOT_NAMESPACE: Final = "istio-system"
 _TrustDomain = Annotated[str, msgspec.Meta(pattern="^[a-z0-9][-.a-z0-9]*$")]
 """With one of another form istiod refuses the whole (``ValidateTrustDomain``)."""
 
@@ -23,6 +24,7 @@ class _Stated(msgspec.Struct, frozen=True, rename="camel"):
     trust_domain_aliases: tuple[_TrustDomain, ...] | None = None
     default_service_export_to: tuple[str, ...] | None = None
     default_destination_rule_export_to: tuple[str, ...] | None = None
+    root_namespace: str | None = None
 
 
 def mesh_config(text: str, source: str) -> MeshConfig:
@@ -42,4 +44,5 @@ def mesh_config(text: str, source: str) -> MeshConfig:
         trust_domain_aliases=tuple(sorted(set(stated.trust_domain_aliases or ()))),
         default_service_export_to=stated.default_service_export_to or (),
         default_destination_rule_export_to=stated.default_destination_rule_export_to or (),
+        root_namespace=_DEFAULT_ROOT_NAMESPACE if stated.root_namespace is None else stated.root_namespace,
     )

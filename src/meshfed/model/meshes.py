@@ -42,6 +42,8 @@ class MeshConfig(msgspec.Struct, frozen=True):
     """The ``exportTo`` of a Service or ServiceEntry that has none; empty: ``*``, Istio's own default."""
     default_destination_rule_export_to: tuple[str, ...] = ()
     """The ``exportTo`` of a DestinationRule that has none; empty: ``*``."""
+    root_namespace: str = ""
+    """The namespace whose objects hold for the whole mesh."""
 
     @property
     def shows_entries(self) -> bool:

@@ -47,6 +47,19 @@ def local_mesh(federation: MeshFederation, settings: Settings, config: MeshConfi
     )
 
 
+def root_elsewhere(mesh: LocalMesh) -> str:
+    """Return what does not count since Istio's root namespace is not the control plane's, in words; else nothing."""
+    root, here = mesh.config.root_namespace, mesh.control_plane_namespace
+    if root in {"", here}:
+        return ""
+    return (
+        f"; `rootNamespace` in {mesh.config.source} is {root}, and `spec.controlPlaneNamespace` is {here}: of what "
+        f"Meshfed writes there, DestinationRules for hosts that a local Service has count for clients in {here} alone, "
+        f"and EnvoyFilters for a gateway in {here} alone, and what PeerAuthentications in {root} say of the whole mesh "
+        f"is not known; set `rootNamespace` to {here}"
+    )
+
+
 def remote(mesh: RemoteMesh) -> Remote:
     """Return a remote mesh as its RemoteMesh describes it."""
     spec = mesh.spec

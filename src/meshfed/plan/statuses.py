@@ -11,6 +11,7 @@ import msgspec
 
 from meshfed.model.meshes import LocalMesh
 from meshfed.model.reasons import Condition, ConditionType, Decision, Reason
+from meshfed.plan.meshes import root_elsewhere
 from meshfed.plan.values import Applied, FailedWrites, Reached, RemoteConnection
 
 _SHOWN = 3
@@ -253,7 +254,7 @@ def mesh_conditions(
             message=f"`spec.trustDomain` is {mesh.trust_domain}, and `trustDomain` in {mesh.config.source}, of which "
             f"istiod makes certificates, is {stated}: remotes are told identities that nobody has; set "
             f"`spec.trustDomain` to {stated}, or, where that is not this mesh's ConfigMap, name the right one with "
-            "--mesh-config",
+            "--mesh-config (in the chart istio.meshConfig)",
         )
         return ready, gateway, exports
     # Unknown is no obstacle: whoever brings traffic to the gateway in a way of their own would never be ready.
@@ -262,16 +263,16 @@ def mesh_conditions(
         ready = condition(
             ConditionType.READY, holds=False, reason=obstacle.reason, message=f"{obstacle.type}: {obstacle.message}"
         )
+    elif gateway.reason is Reason.GATEWAY_CROWDED:
+        ready = condition(ConditionType.READY, holds=True, reason=gateway.reason, message=gateway.message)
     else:
-        crowded = gateway.reason is Reason.GATEWAY_CROWDED
+        elsewhere = root_elsewhere(mesh)
         ready = condition(
             ConditionType.READY,
             holds=True,
-            reason=gateway.reason if crowded else Reason.READY,
-            message=gateway.message
-            if crowded
-            else f"exports {counted(exported, 'service')}, imports {counted(imported, 'host')} "
-            f"from {counted(remotes, 'remote mesh', 'remote meshes')}",
+            reason=Reason.ROOT_NAMESPACE_ELSEWHERE if elsewhere else Reason.READY,
+            message=f"exports {counted(exported, 'service')}, imports {counted(imported, 'host')} "
+            f"from {counted(remotes, 'remote mesh', 'remote meshes')}{elsewhere}",
         )
     return ready, gateway, exports
 

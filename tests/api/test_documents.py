@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshfed.api.documents import decode_documents, encode_documents
-from meshfed.api.errors import InvalidDocument
+from meshfed.api.errors import InvalidDocument, shown
 
 A = {"kind": "A", "metadata": {"name": "a"}}
 LISTS = """
@@ -100,6 +100,8 @@ def test_scalars_are_read_as_kubectl_reads_them(text: str, expected: object) -> 
         ("a: 1e999", "a.yaml:1: 1e999 is not a number JSON knows"),
         ("a: {<<: 1}", "a.yaml:1: << must be followed by a mapping"),
         ("a: &x [*x]", "a.yaml:1: it is nested too deeply to be a Kubernetes object"),
+        ("a: " + "9" * 5000, f"a.yaml:1: {shown('9' * 5000)} has too many digits"),
+        ('{"a": ' + "9" * 5000 + "}", "a.yaml: a number in it has too many digits"),
         (LAUGHS, "a.yaml: its aliases (*) make too much of it: write out what they stand for"),
         ('{"a": ' + "[" * 100_000, "a.yaml: it is nested too deeply to be a Kubernetes object"),
         ("a: \x00", "a.yaml: not YAML"),

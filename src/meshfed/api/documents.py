@@ -24,8 +24,10 @@ _FLOAT = re.compile(r"[-+]?(?:[.][0-9]+|[0-9]+(?:[.][0-9]*)?)(?:e[-+]?[0-9]+)?")
 _MISSED = re.compile(r"^[-+]?(?:0o[0-7_]+|0[0-9]*[89][0-9]*|[.][0-9]+|[0-9.]+e[-+]?[0-9]+)$", re.IGNORECASE)
 """Numbers for kubectl that PyYAML takes for texts."""
 _DEEPEST = 100
+_LONGEST = 400
+"""Digits of a number; a float has room for fewer."""
 _MOST = 500_000
-"""Values in one document, which is more than an API server stores in one object. A few aliases may stand for billions."""
+"""Values in one document: more than an API server stores in one object. A few aliases may stand for billions."""
 
 
 def decode_documents(text: str, source: str) -> list[dict[str, Any]]:
@@ -93,6 +95,8 @@ def _json(text: str, source: str) -> list[Any] | None:
             documents.append(document)
     except json.JSONDecodeError:
         return None
+    except ValueError:
+        raise InvalidDocument(source, "a number in it has too many digits") from None
     except RecursionError:
         raise InvalidDocument(source, "it is nested too deeply to be a Kubernetes object") from None
     return documents
@@ -173,6 +177,8 @@ def _scalar(node: yaml.ScalarNode, source: str) -> Any:
 
 def _number(digits: str, node: yaml.ScalarNode, source: str) -> int | float | str:
     if _INT.fullmatch(digits):
+        if len(digits) > _LONGEST:
+            raise InvalidDocument(source, f"{shown(node.value)} has too many digits", line=_line(node))
         octal = re.fullmatch("([-+]?)0([0-7]+)", digits)
         return int(octal.expand(r"\g<1>0o\g<2>") if octal else digits, 0)
     if not _FLOAT.fullmatch(digits):

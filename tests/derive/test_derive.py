@@ -476,3 +476,22 @@ def test_a_change_costs_the_same_however_much_there_is(number: int) -> None:
     graph.work(100_000)
     assert calls == {"double": 1, "count": 2}
     assert counts.get(6) == number // 5 + 1
+
+
+def test_a_function_may_say_itself_that_nobody_knows() -> None:
+    graph = Graph()
+    stated = Input[str, int](graph, "stated")
+
+    def even(context: Context, key: str) -> int | None:
+        value = context.get(stated, key)
+        if value is not None and value % 2:
+            context.unknown(f"{value} is odd")
+        return value
+
+    evens = Derived[str, int](graph, "even", even, over=[stated])
+    following = Derived[str, int](graph, "following", lambda context, key: context.get(evens, key), over=[evens])
+    for value, expected in ((2, 2), (3, Unknown("3 is odd")), (4, 4)):
+        stated.put("a", value)
+        while not graph.work(10):
+            pass
+        assert (evens.get("a"), following.get("a")) == (expected, expected)

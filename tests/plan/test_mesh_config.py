@@ -139,3 +139,24 @@ def test_an_alias_of_the_trust_domain_lets_a_remote_of_it_join_a_local_service()
     )
     configured(world.put(offered))
     assert (world.carriers, world.accepted()) == ([], {RECORD: "IdentityMismatch"})
+
+
+def test_where_aliases_are_not_known_what_is_refused_says_so() -> None:
+    west = remote_mesh(import_={"merge": True}, trustDomain="west.local")
+    world = World(mesh_federation(), west, service("ratings"))
+    for identities in ([ELSEWHERE], []):
+        configured(world.put(federated_service("west", "ratings", identities=identities)), unread="it is not there")
+        said = message(world, f"FederatedService {RECORD}", "Accepted")
+        assert said.startswith("False IdentityMismatch: ")
+        assert said.endswith("; whether the trust domain here has aliases is unknown: it is not there")
+
+
+def test_its_own_trust_domain_among_the_aliases_is_named_once() -> None:
+    west = remote_mesh(import_={"merge": True}, trustDomain="west.local")
+    offered = federated_service("west", "ratings", identities=[ELSEWHERE])
+    world = configured(
+        World(mesh_federation(), west, offered, service("ratings")), trust_domain_aliases=("cluster.local",)
+    )
+    assert message(world, f"FederatedService {RECORD}", "Accepted").endswith(
+        "a WorkloadEntry can state only spiffe://cluster.local/ns/default/sa/..."
+    )

@@ -37,7 +37,7 @@ class Backing(msgspec.Struct, frozen=True):
     ports: tuple[str, ...] = ("",)
 
 
-class Found(msgspec.Struct, frozen=True):
+class NamedHere(msgspec.Struct, frozen=True):
     """Who of the workloads of a namespace is named by a slice there, by name or by address."""
 
     pods: dict[str, Workload] = {}
@@ -81,13 +81,13 @@ class EndpointSlices:
         self._in = Index(
             graph, "EndpointSlices in", known, lambda place, _: (place[0],), perhaps=lambda place: (place[0],)
         )
-        self._found = Derived[str, Found](graph, "whom EndpointSlices name in", self._of_namespace, over=[self._in])
+        self._found = Derived[str, NamedHere](graph, "whom EndpointSlices name in", self._of_namespace, over=[self._in])
 
     def _known(self, context: Context, place: Place) -> Backing | None:
         """Return what of an EndpointSlice matters."""
         return context.get(self._slices, place)
 
-    def _of_namespace(self, context: Context, namespace: str) -> Found | None:
+    def _of_namespace(self, context: Context, namespace: str) -> NamedHere | None:
         """Return whom the slices of a namespace name there. Of all other workloads no Service hears."""
         slices = [context.get(self._slices, place) for place in context.members(self._in, namespace)]
         addresses = {address for one in slices if one is not None for address in one.addresses}
@@ -101,20 +101,20 @@ class EndpointSlices:
                 pods[name] = located.workload
             if located.address in addresses:
                 at.setdefault(located.address, {})[located.workload] = None
-        return Found(pods, {address: tuple(there) for address, there in at.items()})
+        return NamedHere(pods, {address: tuple(there) for address, there in at.items()})
 
     def behind(self, context: Context, service: Place, ports: Collection[str]) -> Iterator[Workload]:
         """Yield who is behind a Service, at ports of these names: istiod finds endpoints of a port by its name."""
         for place in context.members(self._of_service, service):
             backing = context.get(self._slices, place)
             if backing is not None and not set(ports).isdisjoint(backing.ports):
-                found = context.get(self._found, service[0]) or Found()
+                found = context.get(self._found, service[0]) or NamedHere()
                 yield from self._named(context, backing, found)
                 # Pods of the namespace (``getPodsByIP``), or somebody outside.
                 for address in backing.addresses:
                     yield from found.at.get(address, (_OUTSIDE,))
 
-    def _named(self, context: Context, backing: Backing, found: Found) -> Iterator[Workload]:
+    def _named(self, context: Context, backing: Backing, found: NamedHere) -> Iterator[Workload]:
         """Yield the Pods that are named. One that is not there is no endpoint yet (istiod, ``getPod``)."""
         for namespace, name in backing.pods:
             if namespace == backing.service[0]:

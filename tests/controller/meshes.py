@@ -29,7 +29,18 @@ from meshfed.telemetry.metrics import Metrics
 from meshfed_sandbox.apiserver import APIServer
 from meshfed_sandbox.istio_crds import istio_crds
 from meshfed_sandbox.ports import Ports
-from tests.builders import GATEWAY, RESOURCES, SYSTEM, mesh_federation, namespace, pod, port, remote_mesh, service
+from tests.builders import (
+    GATEWAY,
+    RESOURCES,
+    SYSTEM,
+    config_map,
+    mesh_federation,
+    namespace,
+    pod,
+    port,
+    remote_mesh,
+    service,
+)
 from tests.waiting import eventually
 
 WRITTEN = (
@@ -231,9 +242,14 @@ async def with_gateway(mesh: Mesh) -> None:
     await mesh.client.patch_status(RESOURCES["Pod"], "gateway-1", ready, namespace=SYSTEM)
 
 
+def istio_config(namespace: str) -> Manifest:
+    """The ConfigMap with Istio's configuration of a mesh, beside its control plane: nothing but defaults."""
+    return config_map("istio", namespace=namespace, mesh="")
+
+
 @asynccontextmanager
 async def meshes(*names: str) -> AsyncIterator[list[Mesh]]:
-    """Meshes without controllers yet, each with the namespace of its control plane."""
+    """Meshes without controllers yet, each with the namespace of its control plane and Istio's configuration there."""
     async with contextlib.AsyncExitStack() as stack:
         ports = stack.enter_context(Ports())
         found: list[Mesh] = []
@@ -242,7 +258,7 @@ async def meshes(*names: str) -> AsyncIterator[list[Mesh]]:
             client = await stack.enter_async_context(Client(ClusterConfig(server=server.url)))
             mesh = Mesh(name, server, client, ports.take())
             stack.push_async_callback(mesh.stop)
-            await mesh.apply(namespace(SYSTEM))
+            await mesh.apply(namespace(SYSTEM), istio_config(SYSTEM))
             found.append(mesh)
         yield found
 

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from meshfed.api.v1alpha1 import ORIGIN_ANNOTATION, OWNER_LABEL, RemoteMesh
+from meshfed.controller.config_maps import CONFIG_MAPS
 from meshfed.controller.controller import Controller
 from meshfed.controller.options import Options
 from meshfed.controller.remotes import session as sessions
@@ -27,6 +28,7 @@ from meshfed.plan.keys import origin
 from meshfed.telemetry.metrics import Metrics
 from tests.builders import GROUP, RESOURCES, SYSTEM
 from tests.controller.in_memory import ISTIO, OFF, OURS, Listening, Objects, PatchingClient, Remote
+from tests.controller.meshes import istio_config
 from tests.controller.plans import Name, contents, planned
 from tests.controller.traps import RUNNING
 from tests.controller.walks import DNS, REMOTES, Announce, Blink, Delete, Meddle, Put, Restart, Step, Withdraw
@@ -90,9 +92,12 @@ def new_cluster() -> Objects:
         EVENTS,
         CRDS,
         LEASES,
+        CONFIG_MAPS,
     }
     cluster = Objects(served=served, latency=0)  # so that what is written does not wait for all to be worked out
     cluster.put(CRDS, {"metadata": {"name": f"federatedservices.{GROUP}"}})
+    for name in (SYSTEM, "mesh-system"):
+        cluster.put(CONFIG_MAPS, istio_config(name))
     return cluster
 
 

@@ -15,7 +15,7 @@ from meshfed.api.v1alpha1 import OWNER_LABEL
 from meshfed.federation import gateway_shards
 from meshfed.kube import Manifest
 from tests.builders import SYSTEM, namespace
-from tests.controller.meshes import Mesh, meshes
+from tests.controller.meshes import Mesh, istio_config, meshes
 from tests.controller.plans import as_planned, contents
 from tests.controller.remotes import Remote, remotes
 from tests.controller.walks import (
@@ -63,6 +63,7 @@ async def take(steps: Sequence[Step]) -> None:
             created = namespace(name)
             created["metadata"]["labels"] = labels
             await east.apply(created)
+        await east.apply(istio_config("mesh-system"))
         await east.start()
         for number, step in enumerate(steps, start=1):
             await carry_out(step, east, others)

@@ -108,6 +108,8 @@ def test_what_hangs_on_it_stays_also_where_a_controller_starts_without_it(lost: 
 
     async def story(world: World) -> None:
         world.remotes["west"].offer(offer("only", identities=("spiffe://west.local/ns/default/sa/only",)))
+        world.remotes["west"].offer(offer("shop", identities=("spiffe://west.local/ns/default/sa/shop",)))
+        world.put(service("shop"))
         configure(world, trustDomainAliases=ALIAS, defaultServiceExportTo=["."])
         await world.start()
         await asyncio.sleep(10)
@@ -119,11 +121,14 @@ def test_what_hangs_on_it_stays_also_where_a_controller_starts_without_it(lost: 
         await asyncio.sleep(3 * PERIOD)
         assert world.written() == before
         assert said(world, WEST, "Accepted") == "Unknown NotUnderstood"
-        # What comes now is decided by what is known.
+        # What comes now is decided by what is known, and what no alias would mend.
         world.remotes["west"].offer(offer("late", identities=("spiffe://west.local/ns/default/sa/late",)))
         world.put(service("late"))
         await asyncio.sleep(10)
         assert said(world, f"FederatedService {host('late')}.west", "Accepted") == "False IdentityMismatch"
+        world.remotes["west"].offer(offer("shop", identities=("spiffe://west.local/ns/elsewhere/sa/shop",)))
+        await asyncio.sleep(10)
+        assert said(world, f"FederatedService {host('shop')}.west", "Accepted") == "False IdentityMismatch"
         world.cluster.refuse = lambda _verb, _name: None
         configure(world)
         await asyncio.sleep(PERIOD + 10)

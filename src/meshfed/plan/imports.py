@@ -18,6 +18,7 @@ from meshfed.federation.import_limit import Standing, over_limit, standing
 from meshfed.federation.imports import Verdict, judge, record_name, recorded_offer
 from meshfed.federation.merging import Candidate, Merged, merge
 from meshfed.istio.metadata import Manifest, manifest
+from meshfed.model.identity import SpiffeID
 from meshfed.model.meshes import LocalMesh
 from meshfed.model.offers import Offer, Refusal, checked
 from meshfed.model.probes import Probe
@@ -137,7 +138,7 @@ class Imports:
             left_out=verdict.left_out,
         )
         fitted = self._surroundings.fit(context, mesh, verdict, candidate)
-        if mesh.config.unread and offer.status.imported_as and _is_mismatch(fitted):
+        if mesh.config.unread and offer.status.imported_as and _takes_an_alias(fitted, candidate.offer, verdict.host):
             # It fitted in before: an alias of the trust domain that cannot be read is not one that is gone.
             context.unknown(mesh.config.unread)
         return Judged(
@@ -285,8 +286,13 @@ def _admitted_by_rules(
     return mesh, peer, verdict, offer
 
 
-def _is_mismatch(fitted: Candidate | Decision) -> bool:
-    return isinstance(fitted, Decision) and fitted.reason is Reason.IDENTITY_MISMATCH
+def _takes_an_alias(fitted: Candidate | Decision, offer: Offer, host: str) -> bool:
+    """Whether an offer would join the local Service of ``host`` if its trust domain were an alias of this mesh's."""
+    if not isinstance(fitted, Decision) or fitted.reason is not Reason.IDENTITY_MISMATCH:
+        return False
+    served_by = [SpiffeID.parse(one) for one in offer.identities]
+    workloads = [one.workload if one is not None else None for one in served_by]
+    return all(one is not None and one[0] == host.split(".")[1] for one in workloads)
 
 
 def _queue_of(_record: str, judged: Judged) -> tuple[str, ...]:

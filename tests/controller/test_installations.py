@@ -10,7 +10,7 @@ from typing import Any
 from meshfed.kube import Manifest
 from meshfed_sandbox.ports import Ports
 from tests.builders import SYSTEM, host, mesh_federation, namespace, offer, service
-from tests.controller.meshes import WRITTEN, Mesh, meshes, with_gateway
+from tests.controller.meshes import WRITTEN, Mesh, istio_config, meshes, with_gateway
 from tests.controller.plans import as_planned, contents
 from tests.controller.remotes import Remote, remotes
 from tests.waiting import eventually
@@ -25,7 +25,7 @@ async def installations() -> AsyncIterator[tuple[Mesh, Mesh]]:
     with Ports() as ports:
         async with meshes("east") as (east,):
             orient = Mesh("orient", east.server, east.client, ports.take(), namespace=SECOND)
-            await east.apply(namespace(SECOND))
+            await east.apply(namespace(SECOND), istio_config(SECOND))
             try:
                 yield east, orient
             finally:

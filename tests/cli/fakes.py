@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
 from meshfed.cli import clusters
 from meshfed.kube import Manifest
+from meshfed.plan.replicas import Replica, Subscription, replica_lease
 from meshfed.views.documents import Unreached
 from meshfed.views.snapshot import Snapshot
 from tests.builders import SYSTEM, federated_service, manifest, mesh_federation, remote_mesh
@@ -20,7 +22,8 @@ BEFORE = "2026-01-01T11:55:00Z"
 
 def snapshot(*objects: Manifest, source: str = "east", unread: Mapping[str, str] | None = None) -> Snapshot:
     """What the cluster ``source`` held at `NOW`."""
-    return Snapshot(source, SYSTEM, NOW, objects, unread or {})
+    plain: tuple[Manifest, ...] = msgspec.json.decode(msgspec.json.encode(objects), type=tuple[Manifest, ...])
+    return Snapshot(source, SYSTEM, NOW, plain, unread or {})
 
 
 def holding(monkeypatch: pytest.MonkeyPatch, *found: Snapshot | Unreached) -> None:
@@ -70,6 +73,19 @@ def lease(holder: str, renewed: str = "2026-01-01T11:59:58.000000Z") -> Manifest
     return manifest("Lease", "meshfed-controller", spec)
 
 
+def replica(name: str, renewed: str = "2026-01-01T11:59:55.000000Z", **subscribers: str) -> Manifest:
+    """The Lease of a replica; of each subscriber since when."""
+    said = Replica(
+        f"meshfed-replica-{name}",
+        f"{name}_1f2e",
+        "1.2.3",
+        renewed,
+        40,
+        {remote: Subscription(since, "delta") for remote, since in subscribers.items()},
+    )
+    return replica_lease(None, said, SYSTEM)
+
+
 def trouble() -> Snapshot:
     """A mesh with a bit of everything that can be wrong."""
     return snapshot(
@@ -112,4 +128,7 @@ def trouble() -> Snapshot:
         imported("west", "new", condition("Applied", False, "Pending", "the objects are being written")),
         imported("north", "old", condition("Applied", False, "WriteFailed", "the webhook says no")),
         lease("controller-0"),
+        replica("controller-0"),
+        replica("controller-1", west=BEFORE),
+        replica("controller-x", renewed=BEFORE),
     )

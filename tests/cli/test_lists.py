@@ -14,7 +14,7 @@ import yaml
 from meshfed.cli.app import run
 from meshfed.views.documents import Unreached
 from tests.builders import manifest, mesh_federation, namespace, pod, service
-from tests.cli.fakes import condition, holding, imported, lease, snapshot, trouble, with_status
+from tests.cli.fakes import condition, holding, imported, lease, replica, snapshot, trouble, with_status
 
 SCHEMA = Path(__file__).resolve().parents[2] / "docs" / "cli.schema.json"
 WEST = snapshot(
@@ -38,6 +38,9 @@ def test_status_says_what_is_wrong_first(monkeypatch: pytest.MonkeyPatch, capsys
         == """\
 Mesh east is not ready since 5m (namespace istio-system, east)
   Controller  controller-0 leads since 3h, heard 2s ago
+              controller-0 (leads): version 1.2.3, heard 5s ago
+              controller-1: version 1.2.3, heard 5s ago, serves west
+              controller-x: version 1.2.3, heard 5m ago: it is gone
   Exports     3 Services
   Imports     2 hosts (offers: 1 Denied, 1 Failed, 1 Imported, 1 Pending, 2 Refused, 1 Unreachable)
 
@@ -88,6 +91,8 @@ north: not reached: connection refused
         ((lease("c", renewed="2026-01-01T11:00:00Z"),), "c led, and was last heard 60m ago: nobody leads"),
         ((manifest("Lease", "meshfed-controller", {"holderIdentity": ""}),), "nobody leads"),
         ((lease("c"),), "c leads since 3h, heard 2s ago"),
+        ((replica("c"),), "c: version 1.2.3, heard 5s ago"),
+        ((lease("an_odd_host"),), "an_odd_host leads since 3h, heard 2s ago"),
     ],
 )
 def test_who_leads(
@@ -96,7 +101,7 @@ def test_who_leads(
     holding(monkeypatch, snapshot(mesh_federation("east"), *objects))
     run(["status"])
     line = capsys.readouterr().out.splitlines()[1]
-    assert line == f"  Controller  {said}" if objects else line.startswith("  Controller  there is no Lease")
+    assert line == f"  Controller  {said}" if objects else line.startswith("  Controller  there is no Lease of one")
 
 
 def test_a_leader_that_is_not_heard_is_wrong(

@@ -75,6 +75,8 @@ class Where:
     """The controller's namespace, where the MeshFederation and RemoteMeshes are. Without it, the one that has a
     MeshFederation.
     """
+    file: Annotated[tuple[str, ...], Parameter(name=["--file", "-f"], negative="")] = ()
+    """A report of `meshfed report` to look at, in place of a cluster; may be given several times."""
     request_timeout: str = "20s"
     """How long a cluster has to answer, such as 5s or 1m."""
 
@@ -90,7 +92,31 @@ def look(where: Where, wanted: Sequence[Wanted], *, mesh_config_map: str | None 
     """
     import asyncio
 
+    if where.file:
+        return _reported(where), ()
     return asyncio.run(look_at(clusters(where), where, wanted, mesh_config_map=mesh_config_map))
+
+
+def _reported(where: Where) -> tuple[Snapshot, ...]:
+    """Return what reports tell; raises ``BadInput``."""
+    if where.context or where.kubeconfig:
+        raise BadInput("--file looks at reports, and --context and --kubeconfig at clusters: give either")
+    return tuple(snapshot for name in where.file for snapshot in read_report(name))
+
+
+def read_report(name: str) -> tuple[Snapshot, ...]:
+    """Return what the clusters held that a report tells of; raises ``BadInput``."""
+    from pathlib import Path
+
+    from meshfed.api.errors import InvalidInput
+    from meshfed.views.bundles import unpacked
+
+    try:
+        return unpacked(Path(name).read_bytes(), name)
+    except OSError as error:
+        raise BadInput(f"-f {name}: {error.strerror}") from error
+    except InvalidInput as error:
+        raise BadInput(f"-f {error}") from error
 
 
 def clusters(where: Where) -> tuple[tuple[str, ClusterConfig], ...]:

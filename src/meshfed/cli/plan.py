@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from meshfed.model.offers import Offer
     from meshfed.plan import Plan, PlanInputs
 
+_REPORTS = (".tgz", ".tar.gz")
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 _LEAVE_OUT = (
     "name by -f only files and folders with the objects of one mesh, and give what a remote offers with "
@@ -48,9 +49,10 @@ def plan(
         What follows the first file, so that a shell's `-f *.yaml` works.
     file
         A file or folder with MeshFederation, RemoteMeshes, Services and Namespaces as YAML or JSON, `-` for standard
-        input. FederatedServices and Gateways of the cluster may be among them: they record what depends on history.
-        So may Pods, EndpointSlices, and WorkloadEntries, ServiceEntries, DestinationRules and PeerAuthentications of
-        others, and the ConfigMap of Istio's configuration, where they decide anything. Other kinds are skipped.
+        input, or a report of `meshfed report`. FederatedServices and Gateways of the cluster may be among them: they
+        record what depends on history. So may Pods, EndpointSlices, and WorkloadEntries, ServiceEntries,
+        DestinationRules and PeerAuthentications of others, and the ConfigMap of Istio's configuration, where they
+        decide anything. Other kinds are skipped.
     remote
         NAME=FILE: what the RemoteMesh NAME offers, a YAML list of `{host, ports: [{name, number, protocol,
         targetPort}], labels}`.
@@ -115,6 +117,9 @@ def _texts(files: Sequence[str]) -> Iterator[tuple[str, str]]:
         if name == "-":
             yield "standard input", sys.stdin.read()
             continue
+        if name.endswith(_REPORTS):
+            yield name, _reported(name)
+            continue
         path = Path(name)
         try:
             found = sorted(file for file in path.rglob("*") if file.suffix in _SUFFIXES and file.is_file())
@@ -129,6 +134,18 @@ def _texts(files: Sequence[str]) -> Iterator[tuple[str, str]]:
                 raise BadInput(f"-f {file}: {error.strerror}") from error
             except UnicodeDecodeError as error:
                 raise BadInput(f"-f {file}: not UTF-8 text: {error}") from error
+
+
+def _reported(name: str) -> str:
+    """Return the objects that a report has of its one mesh."""
+    from meshfed.api.documents import encode_documents
+    from meshfed.cli.clusters import read_report
+
+    snapshots = read_report(name)
+    if len(snapshots) > 1:
+        meshes = ", ".join(one.mesh for one in snapshots)
+        raise BadInput(f"-f {name}: it tells of several meshes ({meshes}); unpack it, and name the folder of one")
+    return encode_documents(snapshots[0].objects)
 
 
 def _documents(source: str, text: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from meshfed.views.controllers import LeaderView
+    from meshfed.views.controllers import ControllerView
     from meshfed.views.documents import Unreached
     from meshfed.views.meshes import MeshView
     from meshfed.views.problems import ProblemView
@@ -48,7 +48,7 @@ def status(*, where: Where = Where(), how: PageHow = PageHow()) -> int:  # noqa:
         if how.output == "text":
             text = "\n\n".join(
                 [
-                    *("\n".join(_page(view, one.taken)) for view, one in zip(views, snapshots, strict=True)),
+                    *("\n".join(page(view, one.taken)) for view, one in zip(views, snapshots, strict=True)),
                     *(f"{one_line(one.source)}: not reached: {one_line(one.why)}" for one in unreached),
                 ]
             )
@@ -74,7 +74,8 @@ def _fields(views: Sequence[MeshView], unreached: Sequence[Unreached]) -> dict[s
     return fields | ({"unreached": unreached} if unreached else {})
 
 
-def _page(view: MeshView, now: datetime) -> Iterator[str]:
+def page(view: MeshView, now: datetime) -> Iterator[str]:
+    """Yield the lines that show a mesh to a person."""
     from meshfed.cli.lists import remote_columns
     from meshfed.views.ages import age
 
@@ -84,7 +85,10 @@ def _page(view: MeshView, now: datetime) -> Iterator[str]:
     yield f"Mesh {view.mesh} {paint(state, good=holds(view.ready))}{since} (namespace {view.namespace}, {view.source})"
     if not view.found:
         yield f"  {view.message}"
-    yield f"  Controller  {_leader(view.leader, now, paint, read='Lease' not in view.unread)}"
+    heading = "Controller"
+    for line in _controller(view.controller, now, paint, read="Lease" not in view.unread):
+        yield f"  {heading:<12}{line}"
+        heading = ""
     if view.found:
         yield f"  Exports     {view.exported} Services"
         counts = ", ".join(f"{number} {state}" for state, number in sorted(view.imports.items()))
@@ -101,19 +105,27 @@ def _page(view: MeshView, now: datetime) -> Iterator[str]:
         yield from table([*remote_columns()], view.remotes)
 
 
-def _leader(leader: LeaderView | None, now: datetime, paint: Paint, *, read: bool) -> str:
+def _controller(found: ControllerView, now: datetime, paint: Paint, *, read: bool) -> Iterator[str]:
     from meshfed.views.ages import age
 
+    def heard(renewed: str) -> str:
+        return f"heard {age(renewed, now)} ago"
+
+    leader = found.leader
     if not read:
-        return "not known"
-    if leader is None:
-        return "there is no Lease: none runs, or one without --leader-elect"
-    if not leader.name:
-        return paint("nobody leads", good=False)
-    if not leader.alive:
-        gone = f"{leader.name} led, and was last heard {age(leader.renewed, now)} ago: nobody leads"
-        return paint(gone, good=False)
-    return f"{leader.name} leads since {age(leader.since, now)}, heard {age(leader.renewed, now)} ago"
+        yield "not known"
+    elif leader is None:
+        if not found.replicas:
+            yield paint("there is no Lease of one: none runs, or one that may not write Leases", good=None)
+    elif leader.alive:
+        yield f"{leader.name} leads since {age(leader.since, now)}, {heard(leader.renewed)}"
+    else:
+        last = f"{leader.name} led, and was last {heard(leader.renewed)}: " if leader.name else ""
+        yield paint(f"{last}nobody leads", good=False)
+    for one in found.replicas:
+        serves = f", serves {', '.join(one.subscribers)}" if one.subscribers else ""
+        line = f"{one.name}{' (leads)' if one.leads else ''}: version {one.version}, {heard(one.renewed)}{serves}"
+        yield line if one.alive else paint.faint(f"{line}: it is gone")
 
 
 def _problem(problem: ProblemView, now: datetime) -> Iterator[str]:

@@ -32,6 +32,7 @@ from meshfed.kube.errors import (
     Unauthorized,
 )
 from meshfed.kube.events import Recorder, Subject
+from meshfed.kube.exec import Ran, execute
 from meshfed.kube.kubeconfig import contexts, detect, load_kubeconfig
 from meshfed.kube.lease import LEASES, Elector, LeaseTiming, process_identity
 from meshfed.kube.ownership import Ownership
@@ -71,6 +72,7 @@ __all__ = [
     "Ownership",
     "PatchType",
     "QueueStatistics",
+    "Ran",
     "Recorder",
     "Reflector",
     "ReflectorState",
@@ -90,6 +92,7 @@ __all__ = [
     "contexts",
     "detect",
     "discover",
+    "execute",
     "in_cluster",
     "load_kubeconfig",
     "micro_time_now",

@@ -254,10 +254,16 @@ class Client:
                     "balancer"
                 ) from error
 
-    async def fetch(self, path: str, *, accept: str = "application/json") -> tuple[str, bytes]:
-        """GET a path that belongs to no resource, such as ``/version``: its Content-Type and its body."""
-        call = Request("get", path.strip("/").partition("/")[0], path, accept=accept)
+    async def fetch(
+        self, path: str, *, accept: str = "application/json", params: Mapping[str, str] | None = None
+    ) -> tuple[str, bytes]:
+        """GET a path that has no object for an answer, such as ``/version``: its Content-Type and its body."""
+        call = Request("get", path.strip("/").partition("/")[0], path, params or {}, accept=accept)
         return await self._connection.send(call)
+
+    def messages(self, path: str, protocol: str) -> AsyncIterator[bytes]:
+        """The messages of a WebSocket of a subprotocol, until it ends."""
+        return self._connection.messages(path, protocol)
 
     async def _send(self, call: Request) -> bytes:
         return (await self._connection.send(call)).body

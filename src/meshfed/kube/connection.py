@@ -134,6 +134,33 @@ class HTTPConnection:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise TransportError(f"{call.verb} {self.server}{call.path}: {_describe(error)}") from error
 
+    async def messages(self, path: str, protocol: str) -> AsyncIterator[bytes]:
+        """The messages of a WebSocket of the subprotocol ``protocol``, until it ends; ``path`` may have a query."""
+        if self._session is None:
+            raise RuntimeError("the client is used outside of its `async with` block")
+        header = await self._config.credentials.authorization()
+        tls = await self._tls.get(await self._config.credentials.certificate()) if self._tls else True
+        try:
+            async with (
+                asyncio.timeout(self._timeout),
+                self._session.ws_connect(
+                    URL(self.server + path, encoded=True),
+                    protocols=(protocol,),
+                    headers={"Authorization": header} if header else {},
+                    ssl=tls,
+                    proxy=self._config.proxy,
+                    max_msg_size=1 << 22,
+                ) as stream,
+            ):
+                async for message in stream:
+                    if message.type is aiohttp.WSMsgType.BINARY:
+                        yield message.data
+        except aiohttp.WSServerHandshakeError as error:
+            # aiohttp keeps the status of the refusal and no more.
+            raise api_error(error.status, error.message.encode()) from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise TransportError(f"exec {self.server}{path.partition('?')[0]}: {_describe(error)}") from error
+
     async def _authorized(self, call: Request, timeout: float) -> aiohttp.ClientResponse:
         header = await self._config.credentials.authorization()
         response = await self._request(call, header, timeout)

@@ -1,4 +1,4 @@
-"""The controller of a mesh: who leads, and whether anybody does."""
+"""The controller of a mesh: its replicas, who of them leads, and whether anybody does."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any, Final
 import msgspec
 
 from meshfed.api.times import parse_time
-from meshfed.views.snapshot import Snapshot
+from meshfed.plan.replicas import REPLICA_LABEL, Replica, replica_of
+from meshfed.views.snapshot import Document, Snapshot
 
 LEADER_LEASE: Final = "meshfed-controller"
 """The Lease that the leading replica holds."""
@@ -23,22 +24,70 @@ class LeaderView(msgspec.Struct, frozen=True, rename="camel"):
     alive: bool
 
 
-def leader(snapshot: Snapshot) -> LeaderView | None:
-    """Return who leads; ``None`` where there is no Lease, as with one replica that runs without an election."""
-    lease = next((one for one in snapshot.of_kind("Lease") if one["metadata"].get("name") == LEADER_LEASE), None)
-    if lease is None:
-        return None
-    spec: dict[str, Any] = lease.get("spec") or {}
-    holder, renewed = str(spec.get("holderIdentity") or ""), str(spec.get("renewTime") or "")
-    return LeaderView(
-        name=holder.partition("_")[0],
-        since=str(spec.get("acquireTime") or ""),
-        renewed=renewed,
-        alive=bool(holder) and fresh(renewed, spec.get("leaseDurationSeconds"), snapshot.taken),
+class ReplicaView(msgspec.Struct, frozen=True, rename="camel"):
+    """One replica, as it says itself; ``alive`` as of `LeaderView`. ``subscribers`` are remotes that it serves."""
+
+    name: str
+    version: str
+    renewed: str
+    alive: bool
+    leads: bool
+    subscribers: tuple[str, ...]
+
+
+class ControllerView(msgspec.Struct, frozen=True, rename="camel"):
+    """The controller of a mesh. ``leader`` is ``None`` where there is no election; who runs alone then leads."""
+
+    leader: LeaderView | None
+    replicas: tuple[ReplicaView, ...]
+
+    @property
+    def alive(self) -> bool | None:
+        """Whether anybody is at work; ``None`` where no Lease says."""
+        if self.leader is not None:
+            return self.leader.alive
+        return any(replica.alive for replica in self.replicas) if self.replicas else None
+
+
+def controller(snapshot: Snapshot) -> ControllerView:
+    """Return who controls the mesh, those who live first."""
+    leases = list(snapshot.of_kind("Lease"))
+    lease = next((one for one in leases if one["metadata"].get("name") == LEADER_LEASE), None)
+    holder = str((lease.get("spec") or {}).get("holderIdentity") or "") if lease is not None else ""
+    found = [
+        _replica(replica_of(one), holder, snapshot.taken)
+        for one in leases
+        if (one["metadata"].get("labels") or {}).get(REPLICA_LABEL) == "true"
+    ]
+    return ControllerView(
+        leader=_leader(lease, snapshot.taken) if lease is not None else None,
+        replicas=tuple(sorted(found, key=lambda one: (not one.leads, not one.alive, one.name))),
     )
 
 
-def fresh(renewed: str, duration: Any, now: datetime) -> bool:
+def _leader(lease: Document, now: datetime) -> LeaderView:
+    spec: dict[str, Any] = lease.get("spec") or {}
+    holder, renewed = str(spec.get("holderIdentity") or ""), str(spec.get("renewTime") or "")
+    return LeaderView(
+        name=holder.rpartition("_")[0] or holder,
+        since=str(spec.get("acquireTime") or ""),
+        renewed=renewed,
+        alive=bool(holder) and _fresh(renewed, spec.get("leaseDurationSeconds"), now),
+    )
+
+
+def _replica(replica: Replica, holder: str, now: datetime) -> ReplicaView:
+    return ReplicaView(
+        name=replica.host,
+        version=replica.version,
+        renewed=replica.renewed,
+        alive=_fresh(replica.renewed, replica.duration, now),
+        leads=bool(holder) and replica.holder == holder,
+        subscribers=tuple(sorted(replica.subscribers)),
+    )
+
+
+def _fresh(renewed: str, duration: Any, now: datetime) -> bool:
     """Whether what was ``renewed`` for a ``duration`` in seconds still holds."""
     try:
         return now - parse_time(renewed) <= timedelta(seconds=float(duration))

@@ -10,6 +10,7 @@ from meshfed.views.exports import ExportView
 from meshfed.views.imports import ImportView
 from meshfed.views.meshes import MeshView
 from meshfed.views.remotes import RemoteView
+from meshfed.views.requests import RequestView
 
 API_VERSION: Final = "cli.federation.openshift-service-mesh.io/v1alpha1"
 """Of every document. A later version may add a field; none is taken away, and none changes its meaning."""
@@ -18,6 +19,7 @@ LISTS: Final[dict[str, type[msgspec.Struct]]] = {
     "ImportList": ImportView,
     "MeshList": MeshView,
     "RemoteList": RemoteView,
+    "RequestList": RequestView,
 }
 """Documents that have ``items``, and ``unreached``: the clusters that could not be looked at."""
 

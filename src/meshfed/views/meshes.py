@@ -6,7 +6,7 @@ import msgspec
 
 from meshfed.api.meta import StatusCondition
 from meshfed.model.reasons import ConditionType
-from meshfed.views.controllers import LeaderView, leader
+from meshfed.views.controllers import ControllerView, controller
 from meshfed.views.imports import ImportState, imports
 from meshfed.views.problems import ProblemView, problems
 from meshfed.views.remotes import RemoteView, remotes
@@ -27,7 +27,7 @@ class MeshView(msgspec.Struct, frozen=True, rename="camel"):
     ready: str
     message: str
     since: str
-    leader: LeaderView | None
+    controller: ControllerView
     exported: int
     imported: int
     imports: dict[ImportState, int]
@@ -55,7 +55,7 @@ def mesh(snapshot: Snapshot) -> MeshView:
         ready=ready.status if ready is not None else "Unknown",
         message=ready.message if ready is not None else _no_status(snapshot, there=federation is not None),
         since=ready.last_transition_time if ready is not None else "",
-        leader=leader(snapshot),
+        controller=controller(snapshot),
         exported=federation.status.exported_services if federation is not None else 0,
         imported=federation.status.imported_services if federation is not None else 0,
         imports=counts,
@@ -68,7 +68,7 @@ def mesh(snapshot: Snapshot) -> MeshView:
 
 def is_well(view: MeshView) -> bool:
     """Whether nothing is wrong, as far as can be seen."""
-    return view.found and view.ready == "True" and not view.problems and (view.leader is None or view.leader.alive)
+    return view.found and view.ready == "True" and not view.problems and view.controller.alive is not False
 
 
 def _no_status(snapshot: Snapshot, *, there: bool) -> str:

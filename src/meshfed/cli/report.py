@@ -1,0 +1,195 @@
+"""``meshfed report``: what a mesh holds and says, in one file for a colleague or an issue."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+from cyclopts import Parameter, validators
+
+from meshfed.cli.clusters import LEASES, OURS, SURROUNDINGS, Wanted, Where, clusters, look_at
+from meshfed.cli.exits import BadInput, Exit
+from meshfed.cli.output import say
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from meshfed.kube import Client, ClusterConfig
+    from meshfed.views.documents import Unreached
+    from meshfed.views.snapshot import Snapshot
+
+_EVENTS: Final = Wanted("", "Event")
+_DEPLOYMENTS: Final = Wanted("apps", "Deployment", selector="app.kubernetes.io/name=federation-controller")
+_CONTROLLERS: Final = "app.kubernetes.io/name=federation-controller"
+"""Selects the controller's pods, as the chart and `meshfed manifests` label them."""
+_MOST_BYTES: Final = 4 * 1024 * 1024
+"""Of each log, the last."""
+
+
+def report(
+    *,
+    to: Annotated[str | None, Parameter(name=["--to"])] = None,
+    tail: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 10000,
+    pseudonyms: Annotated[bool, Parameter(show_default=False)] = False,
+    dry_run: Annotated[bool, Parameter(show_default=False)] = False,
+    mesh_config: str = "istio",
+    where: Where = Where(),  # noqa: B008 - immutable
+) -> int:
+    """Put what a mesh holds and says into one file for a colleague: objects, Events, metrics and logs.
+
+    No Secret is in it, and of Pods nothing but what decides something here. `meshfed status`, `exports`, `imports`
+    and `remotes` take it with `-f` in place of a cluster, and so does `meshfed plan -f`, which works it out again.
+
+    Exit codes: 0 written, 2 bad usage, 3 a cluster cannot be reached; what could be is written all the same.
+
+    Parameters
+    ----------
+    to
+        The file to write; by default `meshfed-report-<mesh>-<time>.tgz` here. `-` is standard output.
+    tail
+        How many lines of each log, the last.
+    pseudonyms
+        Give meshes, namespaces, Services, accounts, pods, hosts and addresses other names, the same thing the same one.
+    dry_run
+        List what would be in it, with sizes, and write nothing.
+    mesh_config
+        The name of the ConfigMap with Istio's configuration of the mesh, as for the controller.
+    """
+    import asyncio
+
+    from meshfed.views.bundles import packed
+
+    if where.file:
+        raise BadInput("--file is a report already: this makes one of clusters")
+    found = clusters(where)
+    snapshots, unreached, files = asyncio.run(_gather(found, where, tail, mesh_config))
+    if pseudonyms:
+        snapshots, files = _renamed(snapshots, files)
+    members = _members(snapshots, files)
+    for one in unreached:
+        say(f"{one.source}: not reached: {one.why}")
+    if not members:
+        return Exit.OUT_OF_REACH
+    if dry_run:
+        for name, content in members.items():
+            print(f"{len(content):>10}  {name}")
+        return Exit.OUT_OF_REACH if unreached else Exit.OK
+    now = time.time()
+    _write(packed(members, moment=now), to or _name(snapshots, now))
+    return Exit.OUT_OF_REACH if unreached else Exit.OK
+
+
+Files = dict[str, dict[str, str]]
+"""By the source of a snapshot, texts beside its objects, by path."""
+
+
+async def _gather(
+    found: Sequence[tuple[str, ClusterConfig]], where: Where, tail: int, mesh_config: str
+) -> tuple[tuple[Snapshot, ...], tuple[Unreached, ...], Files]:
+    wanted = (*OURS, LEASES, _EVENTS, _DEPLOYMENTS, *SURROUNDINGS)
+    say(f"reading {', '.join(source for source, _ in found)}")
+    snapshots, unreached = await look_at(found, where, wanted, mesh_config_map=mesh_config)
+    configs = dict(found)
+    files: Files = {}
+    for snapshot in snapshots:
+        say(f"{snapshot.source}: {len(snapshot.objects)} objects; reading logs and metrics of the controller")
+        files[snapshot.source] = await _of_pods(configs[snapshot.source], snapshot, tail)
+    return snapshots, unreached, files
+
+
+async def _of_pods(config: ClusterConfig, snapshot: Snapshot, tail: int) -> dict[str, str]:
+    """Return logs and metrics of the controller's pods; what cannot be had says so in its place."""
+    from meshfed.kube import Client, Resource
+
+    pods = Resource("", "v1", "pods", "Pod")
+    key, _, value = _CONTROLLERS.partition("=")
+    names = [
+        one["metadata"]["name"]
+        for one in snapshot.of_kind("Pod")
+        if one["metadata"].get("namespace") == snapshot.namespace
+        and (one["metadata"].get("labels") or {}).get(key) == value
+    ]
+    files: dict[str, str] = {}
+    async with Client(config) as client:
+        for name in names:
+            log = pods.path(snapshot.namespace, name, "log")
+            asked = {"tailLines": str(tail), "container": "controller"}
+            files[f"logs/{name}.log"] = await _text(client, log, asked)
+            metrics = f"{pods.path(snapshot.namespace, f'{name}:8080', 'proxy')}/metrics"
+            files[f"metrics/{name}.txt"] = await _text(client, metrics, {})
+    return files
+
+
+async def _text(client: Client, path: str, params: dict[str, str]) -> str:
+    from meshfed.kube import KubeError
+
+    try:
+        _, body = await client.fetch(path, accept="*/*", params=params)
+    except KubeError as error:
+        return f"not read: {error}\n"
+    return body[-_MOST_BYTES:].decode(errors="replace")
+
+
+def _renamed(snapshots: tuple[Snapshot, ...], files: Files) -> tuple[tuple[Snapshot, ...], Files]:
+    import msgspec
+
+    from meshfed.views.bundles import cleaned
+    from meshfed.views.pseudonyms import Pseudonyms
+
+    other = Pseudonyms(snapshots, secrets.token_bytes(16))
+    renamed = tuple(
+        msgspec.structs.replace(
+            one,
+            source=other.text(one.source),
+            namespace=other.text(one.namespace),
+            objects=tuple(other.value(cleaned(document)) for document in one.objects),
+            unread={kind: other.text(why) for kind, why in one.unread.items()},
+        )
+        for one in snapshots
+    )
+    texts = {
+        new.source: {other.text(path): other.text(text) for path, text in files[old.source].items()}
+        for old, new in zip(snapshots, renamed, strict=True)
+    }
+    return renamed, texts
+
+
+def _members(snapshots: tuple[Snapshot, ...], files: Files) -> dict[str, bytes]:
+    from meshfed.cli.status import page
+    from meshfed.views.bundles import files as objects_of
+    from meshfed.views.bundles import folder
+    from meshfed.views.meshes import mesh
+
+    members: dict[str, bytes] = {}
+    for snapshot in snapshots:
+        texts = {"status.txt": "\n".join(page(mesh(snapshot), snapshot.taken)) + "\n", **files[snapshot.source]}
+        members |= objects_of(snapshot)
+        members |= {f"{folder(snapshot)}/{path}": text.encode() for path, text in texts.items()}
+    return members
+
+
+def _name(snapshots: tuple[Snapshot, ...], now: float) -> str:
+    from meshfed.views.bundles import folder
+
+    moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+    return f"meshfed-report-{'-'.join(map(folder, snapshots))}-{moment}.tgz"
+
+
+def _write(archive: bytes, to: str) -> None:
+    if to == "-":
+        sys.stdout.buffer.write(archive)
+        sys.stdout.buffer.flush()
+        return
+    try:
+        path = Path(to)
+        with path.open("xb") as file:
+            path.chmod(0o600)
+            file.write(archive)
+    except FileExistsError as error:
+        raise BadInput(f"--to {to}: it is there already; name another file") from error
+    except OSError as error:
+        raise BadInput(f"--to {to}: {error.strerror}") from error
+    print(f"{to}: {len(archive)} bytes. Read it before you pass it on: `tar -tzf {to}`")

@@ -1,0 +1,173 @@
+"""Reports: what a cluster held, as files for a colleague, and read back as if it were the cluster.
+
+No Secret is ever in one, nor anything of a Pod but what decides something here: its environment may hold passwords.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import tarfile
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from meshfed import __version__
+from meshfed.api.core import EndpointSlice, Pod
+from meshfed.api.documents import decode_documents, encode_documents
+from meshfed.api.errors import InvalidInput
+from meshfed.api.times import parse_time
+from meshfed.views.documents import API_VERSION
+from meshfed.views.snapshot import Document, Snapshot
+
+MOST_BYTES: Final = 256 * 1024 * 1024
+"""What is read of a report at most, unpacked."""
+_HEAD: Final = "report.json"
+_OBJECTS: Final = re.compile(r"([^/]+)/objects/[A-Za-z]+\.yaml")
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
+_LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
+_NEVER: Final = frozenset({"Secret"})
+
+
+class ReportHead(msgspec.Struct, frozen=True, rename="camel"):
+    """What a report says of itself."""
+
+    source: str
+    mesh: str
+    namespace: str
+    taken: str
+    version: str
+    unread: dict[str, str] = {}
+    api_version: str = API_VERSION
+    kind: str = "Report"
+
+
+def folder(snapshot: Snapshot) -> str:
+    """Return the name of the folder that holds what a cluster held."""
+    return _UNSAFE.sub("-", snapshot.mesh).strip("-.") or "mesh"
+
+
+def files(snapshot: Snapshot) -> dict[str, bytes]:
+    """Return what a snapshot holds as files, by path: what it says of itself, and a file for each kind."""
+    place = folder(snapshot)
+    head = ReportHead(
+        source=snapshot.source,
+        mesh=snapshot.mesh,
+        namespace=snapshot.namespace,
+        taken=snapshot.taken.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        version=__version__,
+        unread=dict(snapshot.unread),
+    )
+    kinds: defaultdict[str, list[Document]] = defaultdict(list)
+    for one in snapshot.objects:
+        if one.get("kind") not in _NEVER:
+            kinds[str(one.get("kind"))].append(cleaned(one))
+    objects = {f"{place}/objects/{kind}.yaml": encode_documents(of_kind).encode() for kind, of_kind in kinds.items()}
+    return {
+        f"{place}/{_HEAD}": msgspec.json.format(msgspec.json.encode(head), indent=2),
+        **dict(sorted(objects.items())),
+    }
+
+
+def cleaned(one: Document) -> Document:
+    """Return an object without what nothing here looks at."""
+    metadata = dict(one.get("metadata") or {})
+    metadata.pop("managedFields", None)
+    annotations = {
+        key: value for key, value in (metadata.pop("annotations", None) or {}).items() if key != _LAST_APPLIED
+    }
+    if annotations:
+        metadata["annotations"] = annotations
+    kept = one | {"metadata": metadata}
+    match one.get("kind"):
+        case "Pod":
+            return _projected(kept, Pod)
+        case "EndpointSlice":
+            return _projected(kept, EndpointSlice)
+        case "Deployment":
+            return kept | {"spec": _without_environment(one.get("spec"))}
+        case "ConfigMap":
+            data = one.get("data")
+            return kept | {"data": {"mesh": data["mesh"]} if isinstance(data, dict) and "mesh" in data else {}}
+        case _:
+            return kept
+
+
+def _without_environment(value: Any) -> Any:
+    """Return plain data without `env` of any container in it, which may hold passwords."""
+    if isinstance(value, dict):
+        return {key: _without_environment(one) for key, one in value.items() if key not in {"env", "envFrom"}}
+    return [_without_environment(one) for one in value] if isinstance(value, list) else value
+
+
+def _projected(one: Document, type_: type[Pod] | type[EndpointSlice]) -> Document:
+    """Return the parts of an object that are decoded, with its metadata; only those where it cannot be decoded."""
+    envelope: Document = {key: one[key] for key in ("apiVersion", "kind", "metadata") if key in one}
+    try:
+        parts: dict[str, Any] = msgspec.to_builtins(msgspec.convert(one, type_))
+    except msgspec.ValidationError:
+        return envelope
+    return parts | envelope
+
+
+def packed(members: Mapping[str, bytes], *, moment: float) -> bytes:
+    """Return files as a compressed archive; ``moment`` in Unix seconds is when they were made."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size, member.mtime, member.mode = len(content), int(moment), 0o600
+            archive.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def unpacked(archive: bytes, source: str) -> tuple[Snapshot, ...]:
+    """Return what the clusters held of which an archive tells; raises ``InvalidInput`` naming ``source``.
+
+    It comes from anybody: nothing is written anywhere, what is not part of a report is skipped, and what unpacks to too
+    much is refused.
+    """
+    heads: dict[str, ReportHead] = {}
+    objects: defaultdict[str, list[Document]] = defaultdict(list)
+    for name, content in _members(archive, source):
+        place, _, rest = name.partition("/")
+        found = _OBJECTS.fullmatch(name)
+        if rest == _HEAD:
+            try:
+                heads[place] = msgspec.json.decode(content, type=ReportHead)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise InvalidInput(f"{source}: {name} is not what a report has: {error}") from error
+        elif found is not None:
+            try:
+                objects[place] += decode_documents(content.decode(), f"{source}: {name}")
+            except UnicodeDecodeError as error:
+                raise InvalidInput(f"{source}: {name}: not UTF-8 text: {error}") from error
+    if not heads:
+        raise InvalidInput(f"{source}: it holds no {_HEAD}, so it is no report of `meshfed report`")
+    return tuple(_snapshot(head, objects[place], source) for place, head in sorted(heads.items()))
+
+
+def _snapshot(head: ReportHead, objects: Iterable[Document], source: str) -> Snapshot:
+    try:
+        taken = parse_time(head.taken)
+    except ValueError as error:
+        raise InvalidInput(f"{source}: `taken` of {head.mesh}: {error}") from error
+    return Snapshot(head.source, head.namespace, taken, tuple(objects), head.unread)
+
+
+def _members(archive: bytes, source: str) -> Iterator[tuple[str, bytes]]:
+    left = MOST_BYTES
+    try:
+        with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as opened:
+            for member in opened:
+                content = opened.extractfile(member) if member.isfile() else None
+                if content is None:
+                    continue
+                left -= member.size
+                if left < 0:
+                    raise InvalidInput(f"{source}: it unpacks to more than {MOST_BYTES} bytes")
+                yield member.name.removeprefix("./"), content.read()
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise InvalidInput(f"{source}: it is not a .tgz archive: {error}") from error

@@ -51,6 +51,12 @@ class Distribution:
     folder: Path
     beside: frozenset[str] = frozenset()
     """What its sdist holds besides what every sdist does."""
+    manual: Path | None = None
+    """Where its manual pages are, relative to ``folder``."""
+
+    def pages(self) -> list[str]:
+        """The names of its manual pages."""
+        return sorted(path.name for path in (self.folder / self.manual).glob("*.1")) if self.manual else []
 
     def files(self) -> set[str]:
         """Every file of the package in the checkout, relative to the folder that is on Python's path."""
@@ -67,7 +73,7 @@ class Distribution:
         return folder / f"{name}-py3-none-any.whl", folder / f"{name}.tar.gz"
 
 
-MESHFED = Distribution("meshfed", ROOT, frozenset({"CHANGELOG.md"}))
+MESHFED = Distribution("meshfed", ROOT, frozenset({"CHANGELOG.md"}), Path("docs", "man"))
 SANDBOX = Distribution("meshfed_sandbox", ROOT / "meshfed-sandbox")
 
 
@@ -188,6 +194,7 @@ def check_wheel(distribution: Distribution, release: Path) -> None:
         wheel.name,
         names,
         distribution.files()
+        | {f"{described.removesuffix('.dist-info')}.data/data/share/man/man1/{page}" for page in distribution.pages()}
         | {f"{described}/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE")},
     )
     if metadata["Version"] != meshfed.__version__:
@@ -201,7 +208,8 @@ def check_sdist(distribution: Distribution, release: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {member.name.removeprefix(f"{top}/") for member in archive if member.isfile()}
     beside = {".gitignore", "LICENSE", "PKG-INFO", "README.md", "pyproject.toml"} | distribution.beside
-    compare(sdist.name, names, {f"src/{name}" for name in distribution.files()} | beside)
+    pages = {f"{distribution.manual}/{page}" for page in distribution.pages()}
+    compare(sdist.name, names, {f"src/{name}" for name in distribution.files()} | pages | beside)
 
 
 def compare(what: str, found: set[str], wanted: set[str]) -> None:

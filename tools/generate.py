@@ -20,6 +20,7 @@ GENERATORS = {
     "generate_chart.py": "deploy/chart",
     "generate_cli.py": "docs",
     "generate_kustomize.py": "deploy/kustomize",
+    "generate_man.py": "docs/man",
     "generate_metrics.py": "docs",
     "generate_monitoring.py": "deploy",
     "generate_protos.py": "src",

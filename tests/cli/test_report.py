@@ -143,6 +143,7 @@ HEAD = b'{"source": "e", "mesh": "e", "namespace": "n", "taken": "2026-01-01T00:
         (archive([("e/report.json", HEAD), ("e/objects/Pod.yaml", b"a: [")]), "Pod.yaml"),
         (archive([("e/report.json", HEAD), ("e/objects/Pod.yaml", b"\xff")]), "not UTF-8"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_is_no_report_is_refused(content: bytes, problem: str) -> None:
     with pytest.raises(InvalidInput, match=f"^report.tgz: .*{problem}" if "Pod" not in problem else problem):

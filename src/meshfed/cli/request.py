@@ -8,8 +8,7 @@ from cyclopts import Parameter
 
 from meshfed.cli.clusters import LEASES, OURS, Where, clusters, look_at
 from meshfed.cli.exits import BadInput, Exit, NotHeld, OutOfReach
-from meshfed.cli.output import How as TableHow
-from meshfed.cli.output import Listing, TableColumn, show
+from meshfed.cli.output import Format, How, Listing, TableColumn, show
 
 if TYPE_CHECKING:
     from meshfed.kube import ClusterConfig
@@ -26,8 +25,8 @@ def request(
     container: Annotated[str, Parameter(name=["--container", "-c"])] = "",
     max_time: str = "10s",
     times: int = 1,
+    output: Annotated[Format, Parameter(name=["--output", "-o"])] = "table",
     where: Where = Where(),  # noqa: B008 - immutable
-    how: TableHow = TableHow(),  # noqa: B008 - immutable
 ) -> int:
     """Send requests to a host from a pod of the mesh, and say at which place they ended.
 
@@ -50,6 +49,8 @@ def request(
         How long a request may take.
     times
         How many to send, one after the other.
+    output
+        A table; a document; or the addresses that were asked alone.
     """
     import asyncio
 
@@ -78,7 +79,7 @@ def request(
         TableColumn[Any]("ENDED AT", lambda one: one.ended_at or "-"),
         TableColumn[Any]("MESSAGE", lambda one: one.message),
     ]
-    show(Listing("RequestList", columns, views, lambda one: one.url), how)
+    show(Listing("RequestList", columns, views, lambda one: one.url), How(output))
     return Exit.OK if all(one.reached and one.allowed for one in views) else Exit.NOT_HELD
 
 

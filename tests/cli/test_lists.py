@@ -144,6 +144,7 @@ ratings.default.svc.cluster.local   west     Imported      True        Answered 
         (["--problems"], [1, 2, 3, 4]),
         (["--remote", "north"], [1]),
         (["reviews"], [2]),
+        (["-l", "app in (cart, new)"], [3, 5]),
         (["reviews.default"], [2]),
         (["reviews.default.svc.cluster.local"], [2]),
     ],
@@ -221,6 +222,8 @@ default/ratings   True       9080/HTTP   all   Exported
     )
     assert run(["exports", "private"]) == 0
     assert capsys.readouterr().out.splitlines()[1].split() == ["default/private", "False", "-", "-", "NotSelected"]
+    assert run(["exports", "-l", "app!=bare,app", "-o", "name"]) == 0
+    assert capsys.readouterr().out.splitlines() == ["default/outside", "default/ratings"]
     assert run(["exports", "--all", "-o", "name"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "default/outside",

@@ -11,6 +11,7 @@ from meshfed.api.durations import parse_duration
 from meshfed.cli.exits import BadInput
 from meshfed.controller.options import Address
 from meshfed.model.names import is_dns_name
+from meshfed.model.selectors import LabelSelector, parse_selector
 
 _NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
@@ -30,6 +31,14 @@ def account(text: str) -> str:
             f"--service-account: {text!r} is no name of a service account: use lower-case letters, digits, '-' and '.'"
         )
     return text
+
+
+def selector(text: str | None) -> LabelSelector:
+    """The label selector that ``--selector`` gives; raises ``BadInput``."""
+    try:
+        return parse_selector(text or "")
+    except ValueError as error:
+        raise BadInput(f"--selector: {error}") from error
 
 
 def duration(flag: str, text: str) -> float:

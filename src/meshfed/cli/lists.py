@@ -26,6 +26,7 @@ def imports(
     /,
     *,
     remote: str | None = None,
+    selector: Annotated[str | None, Parameter(name=["--selector", "-l"])] = None,
     problems: Annotated[bool, Parameter(show_default=False)] = False,
     where: Where = Where(),  # noqa: B008 - immutable
     how: How = How(),  # noqa: B008 - immutable
@@ -42,16 +43,22 @@ def imports(
         FederatedService.
     remote
         Only what this RemoteMesh offers.
+    selector
+        Only what is offered with labels that meet this, such as `app=ratings,tier!=test`.
     problems
         Only what somebody may have to act on.
     """
+    from meshfed.cli.arguments import selector as read_selector
     from meshfed.views.imports import GOOD
     from meshfed.views.imports import imports as imports_of
+
+    chosen = read_selector(selector)
 
     def wanted(one: ImportView) -> bool:
         return (
             (not name or _named(name, one.host, one.imported_as) or one.name == name)
             and (remote is None or one.remote == remote)
+            and chosen.matches(one.labels)
             and not (problems and one.state in GOOD)
         )
 
@@ -155,6 +162,7 @@ def exports(
     *,
     all_: Annotated[bool, Parameter(name="--all", show_default=False)] = False,
     to: str | None = None,
+    selector: Annotated[str | None, Parameter(name=["--selector", "-l"])] = None,
     mesh_config: str = "istio",
     where: Where = Where(),  # noqa: B008 - immutable
     how: How = How(),  # noqa: B008 - immutable
@@ -175,13 +183,20 @@ def exports(
         Also those that nobody asked to export.
     to
         Only what this RemoteMesh may see.
+    selector
+        Only Services whose labels meet this, such as `app=ratings,tier!=test`.
     mesh_config
         The name of the ConfigMap with Istio's configuration of the mesh, as for the controller.
     """
+    from meshfed.cli.arguments import selector as read_selector
     from meshfed.views.exports import exports as exports_of
     from meshfed.views.exports import is_nobodys, planned
 
+    chosen = read_selector(selector)
+
     def wanted(one: ExportView) -> bool:
+        if not chosen.matches(one.labels):
+            return False
         if name:
             return name in {one.name, f"{one.namespace}/{one.name}"} or _named(name, one.host)
         if to is not None:

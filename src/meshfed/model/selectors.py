@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -48,3 +49,36 @@ class LabelSelector(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
         return all(labels.get(key) == value for key, value in self.match_labels.items()) and all(
             requirement.matches(labels) for requirement in self.match_expressions
         )
+
+
+_KEY: Final = r"[A-Za-z0-9](?:[A-Za-z0-9._/-]*[A-Za-z0-9])?"
+_VALUE: Final = r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)?"
+_PART: Final = re.compile(
+    rf"\s*(?:!\s*(?P<absent>{_KEY})"
+    rf"|(?P<key>{_KEY})(?:\s*(?P<sign>==|=|!=)\s*(?P<value>{_VALUE})|\s+(?P<set>in|notin)\s*\((?P<values>[^()]*)\))?)\s*(?:,|$)"
+)
+
+
+def parse_selector(text: str) -> LabelSelector:
+    """Read a selector as kubectl takes it, such as ``app=a,tier!=b,env in (x, y),!old``; raises ``ValueError``."""
+    requirements: list[Requirement] = []
+    at = 0
+    while at < len(text):
+        found = _PART.match(text, at)
+        if found is None:
+            raise ValueError(f"{text[at:]!r} is no part of a label selector: write KEY=VALUE, KEY!=VALUE, KEY or !KEY")
+        requirements.append(_requirement(found))
+        at = found.end()
+    return LabelSelector(match_expressions=tuple(requirements))
+
+
+def _requirement(found: re.Match[str]) -> Requirement:
+    if found["absent"]:
+        return Requirement(key=found["absent"], operator="DoesNotExist")
+    if found["sign"]:
+        operator: Operator = "NotIn" if found["sign"] == "!=" else "In"
+        return Requirement(key=found["key"], operator=operator, values=(found["value"],))
+    if found["set"]:
+        values = tuple(value.strip() for value in found["values"].split(","))
+        return Requirement(key=found["key"], operator="NotIn" if found["set"] == "notin" else "In", values=values)
+    return Requirement(key=found["key"], operator="Exists")

@@ -25,6 +25,8 @@ class ExportView(msgspec.Struct, frozen=True, rename="camel"):
     exported: bool
     reason: str
     message: str
+    labels: dict[str, str]
+    """The Service's own."""
     host: str = ""
     ports: tuple[Port, ...] = ()
     identities: tuple[str, ...] = ()
@@ -48,7 +50,12 @@ def exports(snapshot: Snapshot, plan: Plan) -> tuple[ExportView, ...]:
 
     Within each, by namespace and name.
     """
-    found = [_view(snapshot.mesh, *export) for export in plan.exports]
+    labels = {
+        (one["metadata"].get("namespace", "default"), one["metadata"].get("name", "")): one["metadata"].get("labels")
+        or {}
+        for one in snapshot.of_kind("Service")
+    }
+    found = [_view(snapshot.mesh, labels.get(export[0], {}), *export) for export in plan.exports]
     return tuple(sorted(found, key=lambda one: (_rank(one), one.namespace, one.name)))
 
 
@@ -61,7 +68,9 @@ def is_nobodys(one: ExportView) -> bool:
     return one.reason in EXPECTED
 
 
-def _view(mesh: str, place: tuple[str, str], decision: Decision, published: Published | None) -> ExportView:
+def _view(
+    mesh: str, labels: dict[str, str], place: tuple[str, str], decision: Decision, published: Published | None
+) -> ExportView:
     namespace, name = place
     view = ExportView(
         mesh=mesh,
@@ -70,6 +79,7 @@ def _view(mesh: str, place: tuple[str, str], decision: Decision, published: Publ
         exported=published is not None,
         reason=decision.reason,
         message=decision.message,
+        labels=labels,
     )
     if published is None:
         return view

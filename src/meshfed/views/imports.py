@@ -59,6 +59,7 @@ class ImportView(msgspec.Struct, frozen=True, rename="camel"):
     message: str
     since: str
     ports: tuple[Port, ...]
+    labels: dict[str, str]
     identities: tuple[str, ...]
     objects: tuple[str, ...]
 
@@ -84,6 +85,7 @@ def _view(mesh: str, record: FederatedService) -> ImportView:
         message=decisive.message if decisive is not None else "it has no status yet: no controller has looked at it",
         since=decisive.last_transition_time if decisive is not None else record.metadata.creation_timestamp,
         ports=record.spec.ports,
+        labels=record.spec.labels,
         identities=record.spec.identities,
         objects=record.status.objects,
     )

@@ -203,7 +203,8 @@ def exports(
             return one.exported and (one.to is None or to in one.to)
         return all_ or not is_nobodys(one)
 
-    session = _Session(where, (*OURS, *SURROUNDINGS), mesh_config)
+    described = [one for one in OURS if one.kind != "FederatedService"]  # what others offer decides nothing here
+    session = _Session(where, (*described, *SURROUNDINGS), mesh_config)
 
     def listing() -> Listing[ExportView]:
         rows = []

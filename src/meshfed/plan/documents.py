@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from meshfed.api.core import EndpointSlice, Namespace, Pod, Service
 from meshfed.api.errors import InvalidInput, NotAnObject
 from meshfed.api.objects import decode_object, type_of
@@ -54,12 +56,13 @@ def read_documents(
     namespace: str,
     mesh_config_map: str,
     *,
-    invalid: Callable[[InvalidInput], None] | None = None,
+    stored: Callable[[InvalidInput], None] | None = None,
 ) -> PlanInputs:
     """Return the objects that the controller of ``namespace`` would look at; of one that comes twice, the last.
 
-    Each comes with where it is from. Of one that cannot be used ``invalid`` is told, and it is left out; without
-    ``invalid``, ``InvalidInput`` is raised.
+    Each comes with where it is from. They are checked as an API server does; raises ``InvalidInput``. Where they are
+    ``stored`` in one already, they are only decoded, as the controller does, and of one that cannot be ``stored`` is
+    told, and it is left out.
     """
     of_all = {Service, Pod, EndpointSlice}
     found: dict[type[Any], dict[tuple[str, str], Any]] = {
@@ -75,13 +78,14 @@ def read_documents(
             continue
         place = "" if kind is Namespace else "default" if kind in of_all else namespace
         given = document | {"metadata": {"namespace": place} | meta} if meta and place else document
-        try:
+        if stored is None:
             decoded: Any = decode_object(given, kind, source=source)
-        except InvalidInput as error:
-            if invalid is None:
-                raise
-            invalid(error)
-            continue
+        else:
+            try:
+                decoded = msgspec.convert(given, kind)
+            except msgspec.ValidationError as error:
+                stored(InvalidInput(f"{kind.__name__} {meta.get('namespace', '')}/{meta.get('name', '')}: {error}"))
+                continue
         if place != namespace or kind in of_all or decoded.metadata.namespace == namespace:
             found[kind][decoded.metadata.namespace, decoded.metadata.name] = decoded
     others.workloads |= {("Pod", *place): of_pod(pod) for place, pod in found[Pod].items()}

@@ -37,11 +37,11 @@ def planned(snapshot: Snapshot, *, mesh_config_map: str = "istio") -> tuple[Plan
     """Return the plan for what a cluster holds, and what of that cannot be understood, in words."""
     problems: list[str] = []
 
-    def invalid(error: InvalidInput) -> None:
+    def not_understood(error: InvalidInput) -> None:
         problems.append(str(error))
 
     documents = ((snapshot.source, document) for document in snapshot.objects)
-    inputs = read_documents(documents, snapshot.namespace, mesh_config_map, invalid=invalid)
+    inputs = read_documents(documents, snapshot.namespace, mesh_config_map, stored=not_understood)
     return plan_all(inputs, Settings(namespace=snapshot.namespace)), tuple(problems)
 
 
@@ -55,7 +55,8 @@ def exports(snapshot: Snapshot, plan: Plan) -> tuple[ExportView, ...]:
         or {}
         for one in snapshot.of_kind("Service")
     }
-    found = [_view(snapshot.mesh, labels.get(export[0], {}), *export) for export in plan.exports]
+    mesh = snapshot.mesh
+    found = [_view(mesh, labels.get(export[0], {}), *export) for export in plan.exports]
     return tuple(sorted(found, key=lambda one: (_rank(one), one.namespace, one.name)))
 
 

@@ -66,7 +66,8 @@ class ImportView(msgspec.Struct, frozen=True, rename="camel"):
 
 def imports(snapshot: Snapshot) -> tuple[ImportView, ...]:
     """Return every offer, the worst first, then by host and remote."""
-    found = [_view(snapshot.mesh, record) for record in snapshot.records]
+    mesh = snapshot.mesh
+    found = [_view(mesh, record) for record in snapshot.records]
     return tuple(sorted(found, key=lambda one: (ORDER[one.state], one.host, one.remote)))
 
 

@@ -47,7 +47,8 @@ def remotes(snapshot: Snapshot, imports: tuple[ImportView, ...]) -> tuple[Remote
     for one in imports:
         if one.state is ImportState.UNREACHABLE:
             unreachable[one.remote] = unreachable.get(one.remote, 0) + 1
-    found = [_view(snapshot.mesh, remote, unreachable.get(remote.metadata.name, 0)) for remote in snapshot.remotes]
+    mesh = snapshot.mesh
+    found = [_view(mesh, remote, unreachable.get(remote.metadata.name, 0)) for remote in snapshot.remotes]
     return tuple(sorted(found, key=lambda one: (one.ready == "True", one.name)))
 
 

@@ -1,0 +1,38 @@
+"""Views of thousands take time in proportion: what is read of a snapshot is read once, not once for each row."""
+
+from __future__ import annotations
+
+import pytest
+
+from meshfed.views.exports import exports, planned
+from meshfed.views.imports import imports
+from meshfed.views.meshes import mesh
+from meshfed.views.snapshot import Snapshot
+from tests.builders import mesh_federation, namespace, remote_mesh, service
+from tests.cli.fakes import imported, snapshot
+
+
+@pytest.mark.parametrize("number", [5, 50])
+def test_the_objects_are_gone_through_as_often_for_many_as_for_few(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+    of_kind = Snapshot.of_kind
+
+    def counted(self: Snapshot, kind: str):  # type: ignore[no-untyped-def] # as the method's
+        nonlocal looks
+        looks += 1
+        return of_kind(self, kind)
+
+    here = snapshot(
+        mesh_federation("east"),
+        remote_mesh("west"),
+        namespace("default"),
+        *(imported("west", f"offered-{one}") for one in range(number)),
+        *(service(f"own-{one}", exported=True) for one in range(number)),
+    )
+    monkeypatch.setattr(Snapshot, "of_kind", counted)
+    assert len(imports(here)) == number
+    assert len(exports(here, planned(here)[0])) == number
+    mesh(here)
+    assert looks < 25

@@ -47,6 +47,10 @@ def test_commands(capsys: pytest.CaptureFixture[str]) -> None:
         (["imports", "--context", "w"], ["west", ":4"]),
         (["plan", "-f", ""], [":0"]),
         (["plan", "--remote", ""], [":0"]),
+        (["link", ""], ["card", ":4"]),
+        (["link", "-f", ""], [":0"]),
+        (["link", "--pub"], ["--publish-only", ":4"]),
+        (["link", "card", "--context", ""], ["east", "west", ":4"]),
         (["completion", ""], ["bash", "zsh", "fish", ":4"]),
     ],
     ids=" ".join,
@@ -62,6 +66,7 @@ def test_flags_and_values(words: list[str], expected: list[str], capsys: pytest.
         (["imports", "--remote", ""], ["north", "west", ":4"]),
         (["exports", "--to", "w"], ["west", ":4"]),
         (["remotes", ""], ["north", "west", ":4"]),
+        (["unlink", ""], ["north", "west", ":4"]),
     ],
     ids=" ".join,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -223,3 +224,12 @@ async def test_an_intermediate_authority_that_is_trusted_is_enough(mesh: Mesh, t
 def test_an_identity_that_is_no_spiffe_id_is_none(uri: str) -> None:
     found = _answered({"subjectAltName": (("URI", uri),), "notAfter": "Jan  1 00:00:00 2030 GMT"})
     assert found.identity == ""
+
+
+def test_an_authority_is_known_by_its_fingerprint(mesh: Mesh) -> None:
+    (found,) = mesh.roots.authorities()
+    der = ssl.PEM_cert_to_DER_cert(mesh.pem)
+    assert found.sha256 == hashlib.sha256(der).hexdigest()
+    assert found.not_after > datetime.now(UTC).timestamp()
+    assert Roots(mesh.pem + mesh.pem).authorities() == (found,)
+    assert len(Roots(mesh.pem + Mesh().pem).authorities()) == 2

@@ -171,6 +171,7 @@ class RouteIngress(msgspec.Struct, frozen=True, omit_defaults=True, rename="came
     """A Route at one router."""
 
     router_name: str = ""
+    router_canonical_hostname: str = ""
     conditions: tuple[RouteCondition, ...] = ()
 
 

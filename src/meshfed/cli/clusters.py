@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
 
 from cyclopts import Parameter
 
-from meshfed.cli.exits import BadInput
+from meshfed.cli.exits import BadInput, OutOfReach
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -42,6 +42,8 @@ OURS: Final = (
     Wanted(_FEDERATION, "FederatedService"),
 )
 """What says how an installation stands."""
+CONTROLLERS: Final = Wanted("apps", "Deployment", selector="app.kubernetes.io/name=federation-controller")
+"""What says as which account the controller runs."""
 LEASES: Final = Wanted("coordination.k8s.io", "Lease")
 """What says who controls it."""
 SURROUNDINGS: Final = (
@@ -81,20 +83,65 @@ class Where:
     """How long a cluster has to answer, such as 5s or 1m."""
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class One:
+    """Which cluster to look at, for commands that are of one mesh."""
+
+    kubeconfig: str | None = None
+    """The kubeconfig file. Without it: $KUBECONFIG, then the pod's service account, then ~/.kube/config."""
+    context: str | None = None
+    """The kubeconfig's context to use."""
+    namespace: Annotated[str | None, Parameter(name=["--namespace", "-n"])] = None
+    """The controller's namespace, where the MeshFederation and RemoteMeshes are. Without it, the one that has a
+    MeshFederation.
+    """
+    request_timeout: str = "20s"
+    """How long the cluster has to answer, such as 5s or 1m."""
+
+    @property
+    def where(self) -> Where:
+        """The same, for who looks at any number of clusters."""
+        contexts = (self.context,) if self.context is not None else ()
+        return Where(self.kubeconfig, contexts, self.namespace, request_timeout=self.request_timeout)
+
+
 Seen = tuple[tuple["Snapshot", ...], tuple["Unreached", ...]]
 """What was read, and what could not be reached."""
 
 
-def look(where: Where, wanted: Sequence[Wanted], *, mesh_config_map: str | None = None) -> Seen:
+def look(
+    where: Where, wanted: Sequence[Wanted], *, mesh_config_map: str | None = None, trust_bundle: str | None = None
+) -> Seen:
     """Read ``wanted`` from every cluster, at the same time; one that does not answer blocks no other.
 
+    Where they are named, the ConfigMaps with Istio's configuration and with the roots that a mesh trusts are read too.
     Raises ``BadInput`` where a kubeconfig cannot be used.
     """
     import asyncio
 
     if where.file:
         return _reported(where), ()
-    return asyncio.run(look_at(clusters(where), where, wanted, mesh_config_map=mesh_config_map))
+    return asyncio.run(
+        look_at(clusters(where), where, wanted, mesh_config_map=mesh_config_map, trust_bundle=trust_bundle)
+    )
+
+
+def look_at_one(
+    one: One, wanted: Sequence[Wanted], *, mesh_config_map: str | None = None, trust_bundle: str | None = None
+) -> Snapshot:
+    """Read ``wanted`` from one cluster, and say what may not be seen.
+
+    Raises ``OutOfReach`` where it does not answer.
+    """
+    from meshfed.cli.output import say
+
+    seen, unreached = look(one.where, wanted, mesh_config_map=mesh_config_map, trust_bundle=trust_bundle)
+    if unreached:
+        raise OutOfReach(f"{unreached[0].source}: not reached: {unreached[0].why}")
+    for why in (*seen[0].unread.values(), *seen[0].not_understood()):
+        say(f"not seen: {why}")
+    return seen[0]
 
 
 def _reported(where: Where) -> tuple[Snapshot, ...]:
@@ -142,6 +189,7 @@ async def look_at(
     wanted: Sequence[Wanted],
     *,
     mesh_config_map: str | None = None,
+    trust_bundle: str | None = None,
 ) -> Seen:
     """Read ``wanted`` from the clusters that were ``found``."""
     import asyncio
@@ -157,7 +205,12 @@ async def look_at(
                 config,
                 seconds,
                 lambda client, source=source: read(  # type: ignore[misc] # bound now
-                    client, source, where.namespace, wanted, mesh_config_map=mesh_config_map
+                    client,
+                    source,
+                    where.namespace,
+                    wanted,
+                    mesh_config_map=mesh_config_map,
+                    trust_bundle=trust_bundle,
                 ),
             )
             for source, config in found
@@ -193,6 +246,7 @@ async def read(
     wanted: Sequence[Wanted],
     *,
     mesh_config_map: str | None = None,
+    trust_bundle: str | None = None,
 ) -> Snapshot:
     """Read ``wanted`` from one cluster. What may not be read is named in the snapshot; raises ``KubeError``."""
     import asyncio
@@ -205,8 +259,9 @@ async def read(
     found = await asyncio.gather(*(_list(client, served, one, place) for one in wanted))
     objects = [document for documents, _ in found for document in documents]
     unread = {one.kind: why for one, (_, why) in zip(wanted, found, strict=True) if why}
-    if mesh_config_map is not None:
-        objects += await _config_maps(client, objects, mesh_config_map, unread)
+    places = {(control_plane, mesh_config_map) for control_plane in _control_planes(objects)}
+    for at, name in sorted((*(places if mesh_config_map else ()), *([(place, trust_bundle)] if trust_bundle else ()))):
+        objects += await _config_map(client, at, name, unread)
     return Snapshot(source, place, datetime.now(UTC), tuple(objects), unread)
 
 
@@ -250,24 +305,23 @@ def _forbidden(resource: Resource, namespace: str | None) -> str:
     return f"you may not list {resource} {where}"
 
 
-async def _config_maps(
-    client: Client, objects: Sequence[Document], name: str, unread: dict[str, str]
-) -> list[Document]:
-    """Return the ConfigMaps of that name in the control plane namespaces of the MeshFederations among ``objects``."""
-    from meshfed.kube import Forbidden, NotFound, Resource
-
-    resource = Resource("", "v1", "configmaps", "ConfigMap")
-    places = {
+def _control_planes(objects: Sequence[Document]) -> set[str]:
+    """Return the control plane namespaces of the MeshFederations among ``objects``."""
+    return {
         one.get("spec", {}).get("controlPlaneNamespace") or _DEFAULT_NAMESPACE
         for one in objects
         if one.get("kind") == "MeshFederation"
     }
-    found = []
-    for place in sorted(places):
-        try:
-            found.append(await client.get(resource, name, namespace=place))
-        except NotFound:
-            continue
-        except Forbidden:
-            unread["ConfigMap"] = f"you may not get configmap {place}/{name}"
-    return found
+
+
+async def _config_map(client: Client, namespace: str, name: str, unread: dict[str, str]) -> list[Document]:
+    """Return a ConfigMap, if there is one."""
+    from meshfed.kube import Forbidden, NotFound, Resource
+
+    try:
+        return [await client.get(Resource("", "v1", "configmaps", "ConfigMap"), name, namespace=namespace)]
+    except NotFound:
+        return []
+    except Forbidden:
+        unread[f"ConfigMap {namespace}/{name}"] = f"you may not get configmap {namespace}/{name}"
+        return []

@@ -84,7 +84,7 @@ _WHERE: Final = ("--kubeconfig", "--context", "--namespace", "-n")
 _CONTEXTS, _REMOTES, _HOSTS, _SERVICES = "contexts", "remotes", "hosts", "services"
 _OF_FLAGS: Final = {"--context": _CONTEXTS, "--to": _REMOTES}
 """What names a flag takes; ``--remote`` of `meshfed imports` does too, and elsewhere takes a file."""
-_OF_PLACES: Final = {"imports": _HOSTS, "remotes": _REMOTES, "exports": _SERVICES}
+_OF_PLACES: Final = {"imports": _HOSTS, "remotes": _REMOTES, "unlink": _REMOTES, "exports": _SERVICES}
 """What names a command takes."""
 
 
@@ -127,7 +127,7 @@ def _candidates(
         if word.startswith("-") or word not in _subcommands(app):
             break
         app, chain = app[word], [*chain, word]
-    if app.default_command is None or (_subcommands(app) and not partial.startswith("-")):
+    if app.default_command is None or (before == chain and _subcommands(app) and not partial.startswith("-")):
         known = _subcommands(app) if before == chain else []
         said = {} if chain else summaries
         return ((name, said.get(name) or (app[name].help or "").partition("\n")[0]) for name in known), NOTHING_ELSE

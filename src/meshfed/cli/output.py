@@ -54,7 +54,7 @@ def one_line(text: str) -> str:
 
 def document(kind: str, fields: dict[str, Any], format_: Literal["json", "yaml"]) -> str:
     """Return a document of ``kind``; the values may be structs."""
-    from meshfed.views.documents import API_VERSION
+    from meshfed.views import API_VERSION
 
     plain: dict[str, Any] = {"apiVersion": API_VERSION, "kind": kind, **msgspec.to_builtins(fields, str_keys=True)}
     if format_ == "json":

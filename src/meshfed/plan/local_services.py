@@ -6,7 +6,7 @@ of the namespace, or a ServiceEntry with a ``workloadSelector``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -69,8 +69,8 @@ class LocalServices:
         local = meshes.local_service(service, mesh)
         if not local.selector or local.external_name:
             return Local(local)
-        selector, gateway = local.selector.items(), mesh.gateway_selector.items()
-        return Local(local, labelled(place[0], selector), is_front=selector <= gateway or gateway <= selector)
+        is_front = may_select(local.selector, mesh.gateway_selector)
+        return Local(local, labelled(place[0], local.selector.items()), is_front=is_front)
 
     def _perhaps_of(self, place: Place) -> tuple[str, ...]:
         """Return the host of a Service of which nothing else is known."""
@@ -127,6 +127,11 @@ class LocalServices:
         services = [f"Service {name}" for _, name in context.members(self.selecting, labels) - {own}]
         entries = [f"ServiceEntry {name}" for _, name in context.members(self._rivals.selecting, labels)]
         return min(services, default="") or min(entries, default="")
+
+
+def may_select(selector: Mapping[str, str], gateway: Mapping[str, str]) -> bool:
+    """Whether a Service's selector alone says that it is in front of the gateway, by the labels of its pods."""
+    return selector.items() <= gateway.items() or gateway.items() <= selector.items()
 
 
 def _host_of(_place: Place, local: Local) -> tuple[str, ...]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import re
 import ssl
 from typing import Any, Final
+
+import msgspec
 
 from meshfed.model.identity import SpiffeID
 from meshfed.model.probes import Answered, Broken, Finding, Link, Way
@@ -21,6 +24,15 @@ _EXPIRED, _NOT_YET_VALID = 10, 9
 
 _TOO_NEW: Final = "TLSV1_ALERT_PROTOCOL_VERSION"
 """How OpenSSL calls the alert of a server that takes no TLS as new as 1.3."""
+
+
+class Authority(msgspec.Struct, frozen=True):
+    """A certificate authority: the SHA-256 of its certificate (DER), in hex, and until when it is valid, in seconds
+    since 1970.
+    """
+
+    sha256: str
+    not_after: float
 
 
 class Roots:
@@ -46,6 +58,15 @@ class Roots:
             self.context.load_verify_locations(cadata="\n".join(found))
         except (ssl.SSLError, ValueError) as error:
             raise ValueError(f"one of its {len(found)} certificates cannot be read: {error}") from error
+
+    def authorities(self) -> tuple[Authority, ...]:
+        """Return each of them once, sorted."""
+        certificates = zip(self.context.get_ca_certs(binary_form=True), self.context.get_ca_certs(), strict=True)
+        found = {
+            Authority(hashlib.sha256(der).hexdigest(), float(ssl.cert_time_to_seconds(str(read["notAfter"]))))
+            for der, read in certificates
+        }
+        return tuple(sorted(found, key=lambda one: one.sha256))
 
 
 async def handshake(way: Way, ip: str, roots: Roots, seconds: float = SECONDS) -> Finding:

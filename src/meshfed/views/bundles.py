@@ -19,7 +19,7 @@ from meshfed.api.core import EndpointSlice, Pod
 from meshfed.api.documents import decode_documents, encode_documents
 from meshfed.api.errors import InvalidInput
 from meshfed.api.times import parse_time
-from meshfed.views.documents import API_VERSION
+from meshfed.views import API_VERSION
 from meshfed.views.snapshot import Document, Snapshot
 
 MOST_BYTES: Final = 256 * 1024 * 1024

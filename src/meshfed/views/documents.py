@@ -6,22 +6,29 @@ from typing import Any, Final
 
 import msgspec
 
+from meshfed.views import API_VERSION
+from meshfed.views.cards import MeshCard
 from meshfed.views.exports import ExportView
 from meshfed.views.imports import ImportView
+from meshfed.views.links import DriftView
 from meshfed.views.meshes import MeshView
 from meshfed.views.remotes import RemoteView
 from meshfed.views.requests import RequestView
+from meshfed.views.unlinking import UnlinkedHostView
 
-API_VERSION: Final = "cli.federation.openshift-service-mesh.io/v1alpha1"
-"""Of every document. A later version may add a field; none is taken away, and none changes its meaning."""
 LISTS: Final[dict[str, type[msgspec.Struct]]] = {
     "ExportList": ExportView,
+    "DriftList": DriftView,
     "ImportList": ImportView,
     "MeshList": MeshView,
     "RemoteList": RemoteView,
     "RequestList": RequestView,
+    "UnlinkedHostList": UnlinkedHostView,
 }
 """Documents that have ``items``, and ``unreached``: the clusters that could not be looked at."""
+
+SINGLE: Final[dict[str, type[msgspec.Struct]]] = {"MeshCard": MeshCard}
+"""Documents that are one thing."""
 
 
 class Unreached(msgspec.Struct, frozen=True):
@@ -33,7 +40,9 @@ class Unreached(msgspec.Struct, frozen=True):
 
 def schemas() -> dict[str, Any]:
     """Return the JSON schema of all documents; ``$defs`` has that of each kind under its name."""
-    _, parts = msgspec.json.schema_components([*LISTS.values(), Unreached], ref_template="#/$defs/{name}")
+    _, parts = msgspec.json.schema_components(
+        [*LISTS.values(), *SINGLE.values(), Unreached], ref_template="#/$defs/{name}"
+    )
     lists = {
         kind: {
             "type": "object",
@@ -48,8 +57,12 @@ def schemas() -> dict[str, Any]:
         }
         for kind, item in LISTS.items()
     }
+    for kind in SINGLE:
+        # What a newer version of it adds is no mistake: who reads it skips that.
+        parts[kind]["properties"] |= {"apiVersion": {"const": API_VERSION}, "kind": {"const": kind}}
+        parts[kind]["required"] = ["apiVersion", "kind", *parts[kind]["required"]]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "oneOf": [{"$ref": f"#/$defs/{kind}"} for kind in sorted(lists)],
+        "oneOf": [{"$ref": f"#/$defs/{kind}"} for kind in sorted([*lists, *SINGLE])],
         "$defs": dict(sorted({**parts, **lists}.items())),
     }

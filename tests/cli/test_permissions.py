@@ -1,0 +1,119 @@
+"""What commands may do: exactly what the documentation lists is needed, and enough."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from meshfed.api.crds import all_crds
+from meshfed.cli.app import run
+from meshfed.kube import Client, discover, load_kubeconfig
+from meshfed_sandbox.apiserver import APIServer
+from meshfed_sandbox.istio_crds import istio_crds
+from tests.builders import SYSTEM, config_map, mesh_federation, namespace, remote_mesh, service_exports_crd
+from tests.cli.test_link import DEPLOYMENT, GATEWAY_SERVICE
+from tests.deploy.permissions import Permission, granted, idle
+from tests.views.test_cards import card
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
+ACCOUNT = "somebody"
+NOT_ASKED = {Permission(SYSTEM, "federation.openshift-service-mesh.io", "remotemeshes", "create")}
+"""A real API server asks for it where an apply makes the object; the sandbox does not."""
+COMMANDS = {
+    "meshfed link card": [["link", "card"]],
+    "meshfed link": [
+        ["link", "-f", "{card}", "--diff"],
+        ["link", "-f", "{card}", "--apply", "--yes", "--wait", "--timeout", "1s"],
+    ],
+    "meshfed unlink": [["unlink", "west", "--yes", "--timeout", "2s"]],
+}
+
+
+def rows() -> Iterator[tuple[str, dict[str, Any], bool]]:
+    """Of each command in the table the rules, and whether each is for the whole cluster."""
+    text = DOCS.read_text().partition("### Permissions of commands")[2].partition("### Limits")[0]
+    command = ""
+    for line in text.splitlines():
+        if not line.startswith("| ") or line.startswith("| Command"):
+            continue
+        first, group, resources, verbs, where = (cell.strip() for cell in line.strip("|").split("|"))
+        command = first.strip("`") or command
+        plurals, _, named = resources.partition(" named ")
+        rule = {
+            "apiGroups": ["" if group == "core" else group.strip("`")],
+            "resources": re.findall(r"`([a-z]+)`", plurals),
+            "verbs": re.findall(r"\b(list|get|patch|create|delete)\b", verbs),
+            **({"resourceNames": [named.strip("`")]} if named else {}),
+        }
+        yield command, rule, where.startswith("cluster")
+
+
+def test_every_command_is_in_the_table() -> None:
+    assert {command for command, *_ in rows()} == set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+async def test_what_is_listed_is_needed_and_enough(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crds = [*all_crds(), *istio_crds(), service_exports_crd()]
+    async with APIServer(authorization="RBAC", crds=crds) as server:
+        config = server.kubeconfig()
+        (tmp_path / "admin").write_text(yaml.safe_dump(config))
+        (tmp_path / "card.yaml").write_text(card())
+        objects = [
+            namespace(SYSTEM),
+            mesh_federation("east"),
+            remote_mesh("west", trustDomain="west.example", addresses=["192.0.2.20"]),
+            GATEWAY_SERVICE,
+            DEPLOYMENT,
+            config_map("istio", namespace=SYSTEM),
+            config_map("istio-ca-root-cert", namespace=SYSTEM),
+            *_roles(command),
+        ]
+        async with Client(load_kubeconfig(str(tmp_path / "admin"), None, {})) as client:
+            served = await discover(client)
+            for one in objects:
+                resource = served.find(one["apiVersion"].rpartition("/")[0], one["kind"])
+                assert resource is not None
+                await client.create(resource, one)
+        config["users"][0]["user"]["token"] = server.service_account_token(SYSTEM, ACCOUNT)
+        (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
+        where = ["--kubeconfig", str(tmp_path / "kubeconfig"), "--namespace", SYSTEM]
+        for arguments in COMMANDS[command]:
+            words = [word.format(card=tmp_path / "card.yaml") for word in arguments]
+            await asyncio.to_thread(run, [*words, *where])
+        uses = [use for use in server.audit if use.user.endswith(f":{ACCOUNT}")]
+        assert [use.asked for use in uses if not use.allowed] == [], capsys.readouterr().err
+        cells = [cell for cell in granted(server, SYSTEM, ACCOUNT) if cell not in NOT_ASKED]
+        assert idle(cells, uses) == []
+
+
+def _roles(command: str) -> list[dict[str, Any]]:
+    """An account with what the table lists, in one role for the cluster and one for the namespace."""
+    found: list[dict[str, Any]] = [
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT, "namespace": SYSTEM}}
+    ]
+    for everywhere in (True, False):
+        prefix, place = ("Cluster", {}) if everywhere else ("", {"namespace": SYSTEM})
+        role = f"{prefix}Role"
+        rules = [rule for of, rule, cluster in rows() if of == command and cluster is everywhere]
+        if not rules:
+            continue
+        common = {"apiVersion": "rbac.authorization.k8s.io/v1", "metadata": {"name": ACCOUNT, **place}}
+        found += [
+            common | {"kind": role, "rules": rules},
+            common
+            | {
+                "kind": f"{role}Binding",
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": role, "name": ACCOUNT},
+                "subjects": [{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": SYSTEM}],
+            },
+        ]
+    return found

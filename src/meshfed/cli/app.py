@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "exports": "meshfed.cli.lists:exports",
     "imports": "meshfed.cli.lists:imports",
     "remotes": "meshfed.cli.lists:remotes",
+    "explain": "meshfed.cli.explain:explain",
     "test": "meshfed.cli.request:request",
     "report": "meshfed.cli.report:report",
     "plan": "meshfed.cli.plan:plan",

@@ -14,12 +14,27 @@ if TYPE_CHECKING:
     from meshfed.views.access_log import LogVerdict
     from meshfed.views.explain.asked import Missing
     from meshfed.views.explain.chains import Chain
+    from meshfed.views.explain.explanation import Explanation
     from meshfed.views.explain.links import Link
     from meshfed.views.explain.objects import TreeView
 
 _WIDTH: Final = 80
 _GOOD: Final = {"ok": True, "broken": False}
 _STATE, _NAME = 9, 11
+
+
+def text(found: Explanation) -> Iterator[str]:
+    """Yield all of an explanation."""
+    blocks = [
+        *([log_text(found.log)] if found.log is not None else []),
+        *(chain_text(chain) for chain in found.chains),
+        *([tree_text(found.objects)] if found.objects else []),
+        *([missing_text(found.asked, found.missing)] if found.missing is not None else []),
+    ]
+    for number, block in enumerate(blocks):
+        if number:
+            yield ""
+        yield from block
 
 
 def chain_text(chain: Chain) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from meshfed.cli.clusters import LEASES, OURS, SURROUNDINGS, Unreached, Where, look
+from meshfed.cli.clusters import LEASES, OURS, SURROUNDINGS, Where, look
 from meshfed.cli.exits import BadInput, Exit
 from meshfed.cli.output import document, say
 
@@ -18,16 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from meshfed.views.access_log import LogVerdict
-    from meshfed.views.explain.asked import Missing
+    from meshfed.views.documents import Unreached
     from meshfed.views.explain.chains import Chain
-    from meshfed.views.explain.objects import TreeView
+    from meshfed.views.explain.explanation import Explanation
     from meshfed.views.explain.parts import Part
-    from meshfed.views.explain.seen import Seen
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class How:
+class ExplainHow:
     """How to show it."""
 
     output: Annotated[Literal["text", "json", "yaml"], Parameter(name=["--output", "-o"])] = "text"
@@ -43,7 +42,7 @@ def explain(
     log: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     mesh_config: str = "istio",
     where: Where = Where(),  # noqa: B008 - immutable
-    how: How = How(),
+    how: ExplainHow = ExplainHow(),
 ) -> int:
     """Explain why a host of one mesh can be called in another, or cannot: every link, and the first that is broken.
 
@@ -85,9 +84,7 @@ def explain(
     session = _Session(name, where, mesh_config, merge)
     if export is not None:
         return session.write(export, remote)
-    found = session.look(remote)
-    found.log = verdict
-    return found.show(how, tree=tree)
+    return session.show(session.look(remote, verdict, tree=tree), how)
 
 
 def _line(given: str) -> Any:
@@ -100,13 +97,10 @@ def _line(given: str) -> Any:
         raise BadInput(f"--log: {error}") from error
 
 
-def _print_log(verdict: LogVerdict, how: How) -> int:
-    from meshfed.cli.chain_text import log_text
+def _print_log(verdict: LogVerdict, how: ExplainHow) -> int:
+    from meshfed.views.explain.explanation import Explanation
 
-    if how.output == "text":
-        print("\n".join(log_text(verdict)))
-    else:
-        print(document("Explanation", {"log": verdict}, how.output))
+    _print(Explanation(log=verdict), (), how)
     return Exit.NOT_HELD if verdict.failed else Exit.OK
 
 
@@ -130,29 +124,69 @@ class _Session:
     def _named(self) -> str:
         return " ".join(self._words)
 
-    def look(self, remote: str | None) -> Found:
+    def look(self, remote: str | None, log: LogVerdict | None, *, tree: bool) -> Explanation:
         """Return what there is to say."""
-        from meshfed.views.explain.asked import explained, missing
-        from meshfed.views.explain.objects import asks_about, find_object
+        from meshfed.views.explain.asked import explained, is_meant, missing
+        from meshfed.views.explain.explanation import Explanation
+        from meshfed.views.explain.objects import asks_about, find_object, trees
         from meshfed.views.explain.objects import tree as tree_of
 
-        found = Found(self._named, self.sides, self.unreached)
-        asked = [self._named]
+        asked, objects = [self._named], []
         if self._object is not None:
-            objects = [(side, one) for side in self.sides if (one := find_object(side, self._object)) is not None]
-            found.objects = [tree_of(side, one) for side, one in objects]
-            asked = [origin for _, one in objects if (origin := asks_about(one))]
+            found = [(side, one) for side in self.sides if (one := find_object(side, self._object)) is not None]
+            objects = [tree_of(side, one) for side, one in found]
+            asked = [origin for _, one in found if (origin := asks_about(one))]
+        elif self._given and not any(is_meant(self._named, part) for part in self._given):
+            hosts = ", ".join(sorted({part.host for part in self._given})) or "nothing"
+            raise BadInput(f"--merge: what the other owner wrote is of {hosts}, not of {self._named}")
         chains: dict[tuple[str, str, str], Chain] = {}
         for about in dict.fromkeys(asked):
             for chain in explained(about, self.sides, self._given, remote=remote):
                 chains[chain.exporter, chain.importer, chain.host] = chain
-        found.chains = list(chains.values())
-        if not found.chains and not found.objects:
-            found.missing = missing(self._named, self.sides)
-        return found
+        if tree:
+            objects += [one for chain in chains.values() for one in trees(self.sides, chain)]
+        return Explanation(
+            asked=self._named,
+            chains=tuple(chains.values()),
+            objects=tuple(dict.fromkeys(objects)),
+            missing=missing(self._named, self.sides) if not chains and not objects else None,
+            log=log,
+            notes=tuple(self._notes()),
+        )
+
+    def _notes(self) -> Iterator[str]:
+        """Yield what limits what can be said."""
+        from meshfed.views.controllers import leader
+
+        for source, why in ((one.source, one.why) for one in self.unreached):
+            yield f"{source}: not reached: {why}"
+        for side in self.sides:
+            snapshot = side.snapshot
+            for why in dict.fromkeys((*snapshot.unread.values(), *snapshot.not_understood(), *side.problems)):
+                yield f"{snapshot.source}: {why}"
+            leading = leader(snapshot)
+            if leading is not None and not leading.alive:
+                yield f"{snapshot.source}: no controller leads in {side.mesh.name}: what its statuses say may be old"
+        for mesh, taken in dict.fromkeys((part.mesh.name, part.taken) for part in self._given):
+            yield f"what {mesh} says is from a file, of {taken}"
+
+    def show(self, found: Explanation, how: ExplainHow) -> int:
+        """Print it, and return how the command ends."""
+        if how.output == "text":
+            for text in found.notes:
+                say(text)
+        _print(found, self.unreached, how)
+        if self.unreached:
+            return Exit.OUT_OF_REACH
+        if found.missing is not None:
+            return Exit.BAD_INPUT
+        wrong = any(chain.broken for chain in found.chains) or (found.log is not None and found.log.failed)
+        return Exit.NOT_HELD if wrong else Exit.OK
 
     def write(self, path: str, remote: str | None) -> int:
         """Write this mesh's part for another mesh's owner."""
+        import msgspec
+
         from meshfed.views.explain.asked import parts
         from meshfed.views.explain.parts import PART_KIND, written
 
@@ -163,10 +197,10 @@ class _Session:
         found = parts(self._named, self.sides, remote=remote)
         remotes = sorted({part.remote.name for part in found})
         if not found:
-            return self.look(remote).show(How(), tree=False)
+            return self.show(self.look(remote, None, tree=False), ExplainHow())
         if len(remotes) > 1:
             raise BadInput(f"--export: it concerns several meshes: choose one with --remote ({', '.join(remotes)})")
-        text = document(PART_KIND, written(found), "json")
+        text = document(PART_KIND, msgspec.structs.asdict(written(found)), "json")
         if path == "-":
             print(text)
             return Exit.OK
@@ -190,68 +224,13 @@ def _read_parts(path: str) -> tuple[Part, ...]:
         raise BadInput(f"--merge {path}: {error}") from error
 
 
-class Found:
-    """What there is to say of what was asked."""
+def _print(found: Explanation, unreached: Sequence[Unreached], how: ExplainHow) -> None:
+    import msgspec
 
-    def __init__(self, asked: str, sides: Sequence[Seen], unreached: Sequence[Unreached]) -> None:
-        self.asked = asked
-        self._sides = sides
-        self._unreached = unreached
-        self.chains: list[Chain] = []
-        self.objects: list[TreeView] = []
-        self.missing: Missing | None = None
-        self.log: LogVerdict | None = None
+    from meshfed.cli.chain_text import text
 
-    def show(self, how: How, *, tree: bool) -> int:
-        """Print it, and return how the command ends."""
-        from meshfed.views.explain.objects import trees
-
-        if tree:
-            more = [one for chain in self.chains for one in trees(self._sides, chain)]
-            self.objects = list(dict.fromkeys([*self.objects, *more]))
-        if how.output == "text":
-            for text in self._notes():
-                say(text)
-            print("\n".join(self._text()))
-        else:
-            print(document("Explanation", self._fields(), how.output))
-        if self._unreached:
-            return Exit.OUT_OF_REACH
-        if self.missing is not None:
-            return Exit.BAD_INPUT
-        wrong = any(chain.broken for chain in self.chains) or (self.log is not None and self.log.failed)
-        return Exit.NOT_HELD if wrong else Exit.OK
-
-    def _notes(self) -> Iterator[str]:
-        """Yield what limits what can be said."""
-        from meshfed.views.controllers import leader
-
-        for source, why in self._unreached:
-            yield f"{source}: not reached: {why}"
-        for side in self._sides:
-            snapshot = side.snapshot
-            for why in dict.fromkeys((*snapshot.unread.values(), *snapshot.not_understood(), *side.problems)):
-                yield f"{snapshot.source}: {why}"
-            leading = leader(snapshot)
-            if leading is not None and not leading.alive:
-                yield f"{snapshot.source}: no controller leads in {side.mesh.name}: what its statuses say may be old"
-
-    def _fields(self) -> dict[str, Any]:
-        fields: dict[str, Any] = {"asked": self.asked, "chains": self.chains, "notes": [*self._notes()]}
-        optional = {"objects": self.objects, "missing": self.missing, "log": self.log}
-        fields |= {key: value for key, value in optional.items() if value}
-        return fields | ({"unreached": [one._asdict() for one in self._unreached]} if self._unreached else {})
-
-    def _text(self) -> Iterator[str]:
-        from meshfed.cli.chain_text import chain_text, log_text, missing_text, tree_text
-
-        blocks = [
-            *([log_text(self.log)] if self.log is not None else []),
-            *(chain_text(chain) for chain in self.chains),
-            *([tree_text(self.objects)] if self.objects else []),
-            *([missing_text(self.asked, self.missing)] if self.missing is not None else []),
-        ]
-        for number, block in enumerate(blocks):
-            if number:
-                yield ""
-            yield from block
+    if how.output == "text":
+        print("\n".join(text(found)))
+        return
+    fields = msgspec.to_builtins(found) | ({"unreached": unreached} if unreached else {})
+    print(document("Explanation", fields, how.output))

@@ -62,7 +62,7 @@ def parts(
     theirs = [
         one
         for one in given
-        if one.mesh.name not in by_mesh and _is_meant(name, one) and remote in {None, *_meshes_of(one, sides)}
+        if one.mesh.name not in by_mesh and is_meant(name, one) and remote in {None, *_meshes_of(one, sides)}
     ]
     return (*found.values(), *theirs)
 
@@ -104,12 +104,13 @@ def _pairs(name: str, sides: Sequence[Seen], given: Sequence[Part]) -> Iterator[
             if record.metadata.name == name or is_named(_dotted(name), spec.host, record.status.imported_as):
                 yield _own_name(side, spec.remote, sides), mesh, spec.host
     for part in given:
-        if part.mesh.name not in by_mesh and _is_meant(name, part):
+        if part.mesh.name not in by_mesh and is_meant(name, part):
             exporter, importer = _meshes_of(part, sides)
             yield exporter, importer, part.host
 
 
-def _is_meant(name: str, part: Part) -> bool:
+def is_meant(name: str, part: Part) -> bool:
+    """Whether a part is of whatever has a name."""
     return name == part.service or is_named(_dotted(name), part.host, part.imported_as)
 
 

@@ -227,7 +227,7 @@ def offered(seen: Seen, exported: ExportView, remote: str) -> Link:
         return broken(name, message, Reason.DENIED_BY_RULE, remedy=f"add {remote} to `remotes` of that export rule")
     if unique is not None and unique.reason == Reason.IDENTITY_SHADOWED:
         return broken(name, unique.message, unique.reason, whose=Whose.EITHER)
-    subscribed = find(known.status.conditions, "Subscribed")
+    subscribed = find(known.status.conditions, ConditionType.SUBSCRIBED)
     if subscribed is None:
         return ok(name, f"RemoteMesh {remote} may see it; whether it subscribes, nobody says here")
     if subscribed.status == "False":

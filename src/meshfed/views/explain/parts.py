@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -86,6 +86,12 @@ class Part(msgspec.Struct, frozen=True, rename="camel"):
         return (self.remote if self.whose is Whose.EXPORTER else self.mesh).name
 
 
+class PartDocument(msgspec.Struct, frozen=True):
+    """The parts that one mesh's owner gives to another's."""
+
+    parts: tuple[Part, ...]
+
+
 def of_federation(federation: MeshFederation, namespace: str) -> Described:
     """Return a mesh as its MeshFederation describes it."""
     spec = federation.spec
@@ -131,9 +137,9 @@ def _redacted(link: Link) -> Link:
     return msgspec.structs.replace(link, message=sentence(link.reason), remedy="")
 
 
-def written(parts: tuple[Part, ...]) -> dict[str, Any]:
-    """Return the fields of the document that goes to the other owner."""
-    return {"parts": [redacted(part) for part in parts]}
+def written(parts: tuple[Part, ...]) -> PartDocument:
+    """Return the document that goes to the other owner."""
+    return PartDocument(tuple(map(redacted, parts)))
 
 
 def read(document: object) -> tuple[Part, ...]:
@@ -141,9 +147,9 @@ def read(document: object) -> tuple[Part, ...]:
     if not isinstance(document, dict) or document.get("kind") != PART_KIND:
         raise ValueError(f"it has no `kind: {PART_KIND}`: it has to be what `meshfed explain HOST --export FILE` wrote")
     try:
-        parts = msgspec.convert(document.get("parts"), tuple[Part, ...])
+        parts = msgspec.convert(document, PartDocument).parts
     except msgspec.ValidationError as error:
-        raise ValueError(f"parts: {error}") from error
+        raise ValueError(str(error)) from error
     for part in parts:
         wrong = [link.name for link in part.links if LINKS[link.name][0] not in {part.whose, Whose.EITHER}]
         if wrong or part.whose is Whose.EITHER:

@@ -34,11 +34,14 @@ class ExplainHow:
 
 
 def explain(
-    *name: Annotated[str, Parameter(negative="")],
+    name: str = "",
+    place: str = "",
+    /,
+    *,
     remote: str | None = None,
     tree: Annotated[bool, Parameter(show_default=False)] = False,
-    export: str | None = None,
-    merge: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    export: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
+    merge: Annotated[tuple[str, ...], Parameter(negative="", allow_leading_hyphen=True)] = (),
     log: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     mesh_config: str = "istio",
     where: Where = Where(),  # noqa: B008 - immutable
@@ -56,7 +59,9 @@ def explain(
     ----------
     name
         A host, as it is offered or imported, its first labels (`ratings` or `ratings.bookinfo`), or `NAMESPACE/NAME` of
-        a Service. Or an object that the controller wrote: `KIND/NAME`, or `Kind NAMESPACE/NAME`.
+        a Service. Or an object that the controller wrote: `KIND/NAME`, or its kind alone.
+    place
+        After a kind, `NAMESPACE/NAME` of the object.
     remote
         Only the chains from or to this mesh.
     tree
@@ -81,7 +86,7 @@ def explain(
         if export is not None or merge or tree:
             raise BadInput("--export, --merge and --tree take a host")
         return _print_log(verdict, how)
-    session = _Session(name, where, mesh_config, merge)
+    session = _Session(tuple(filter(None, (name, place))), where, mesh_config, merge)
     if export is not None:
         return session.write(export, remote)
     return session.show(session.look(remote, verdict, tree=tree), how)

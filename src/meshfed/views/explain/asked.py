@@ -8,7 +8,8 @@ from typing import Final
 
 import msgspec
 
-from meshfed.model.reasons import ConditionType, Reason
+from meshfed.model.reasons import ConditionType
+from meshfed.plan.claims import EXPECTED
 from meshfed.views.explain.chains import Chain, chains, is_described_as
 from meshfed.views.explain.exporter import exporter_part
 from meshfed.views.explain.importer import importer_part
@@ -18,8 +19,6 @@ from meshfed.views.explain.seen import Seen
 from meshfed.views.snapshot import find
 
 _CLOSE: Final = 3
-_UNASKED: Final = frozenset({Reason.NOT_SELECTED, Reason.DENIED_BY_RULE})
-"""Why something is not offered that nobody need expect to be."""
 
 
 class Neighbour(msgspec.Struct, frozen=True):
@@ -83,7 +82,7 @@ def _is_unasked(chain: Chain) -> bool:
     """Whether somebody decided that a host is not offered, and it is not recorded where that is seen."""
     link = chain.broken
     states = {one.name: one.state for one in chain.links}
-    if link is None or link.reason not in _UNASKED or chain.imported_as:
+    if link is None or link.reason not in EXPECTED or chain.imported_as:
         return False
     unseen = states[LinkName.RECEIVED] == "unseen"
     return link.name is LinkName.SELECTED or (link.name is LinkName.OFFERED and unseen)

@@ -9,8 +9,9 @@ from meshfed.model.names import ServiceHost
 from meshfed.model.offers import Port
 from meshfed.model.reasons import ConditionType, Reason
 from meshfed.plan import ExportKey, Remarks
+from meshfed.plan.claims import EXPECTED
 from meshfed.plan.keys import origin
-from meshfed.views.explain.links import Link, LinkName, Whose, after, broken, ok, unknown
+from meshfed.views.explain.links import Link, LinkName, State, Whose, after, broken, ok, unknown
 from meshfed.views.explain.parts import Described, Part, Told, of_remote
 from meshfed.views.explain.seen import Seen, is_ours, mapping, origin_of, place, shown
 from meshfed.views.exports import ExportView
@@ -19,6 +20,8 @@ from meshfed.views.snapshot import Document, find
 Place = tuple[str, str]
 _MAY_HIDE: Final = ("Pod", "EndpointSlice", "WorkloadEntry")
 _SHOWN: Final = 3
+_NOT_SELECTED: Final = EXPECTED | {Reason.PROTECTED_NAMESPACE}
+"""Why a Service is not exported that nothing selects."""
 
 
 def exporter_part(seen: Seen, host: str, remote: str) -> Part:
@@ -58,14 +61,18 @@ def _links(seen: Seen, at: Place | None, host: str, remote: str) -> Iterator[Lin
     yield is_there
     rest = (LinkName.EXPORTED, LinkName.SERVED, LinkName.GATEWAY, LinkName.OFFERED, LinkName.POLICY)
     exported = seen.export(at) if at is not None else None
-    if exported is None or at is None:
+    if exported is None or at is None or is_there.state is not State.OK:
         yield from after((LinkName.SELECTED, *rest), LinkName.SERVICE)
         return
-    yield selected(seen, exported)
-    if not exported.exported:
+    is_selected = selected(seen, exported)
+    yield is_selected
+    if is_selected.state is not State.OK:
         yield from after(rest, LinkName.SELECTED)
         return
     yield as_what(seen, exported)
+    if not exported.exported:
+        yield from after(rest[1:], LinkName.EXPORTED)
+        return
     yield served(seen, at)
     yield gateway(seen, at)
     yield offered(seen, exported, remote)
@@ -81,6 +88,8 @@ def service(seen: Seen, at: Place | None, host: str) -> Link:
         message = f"{host} is no Service of this mesh, and none is offered under it"
         return broken(name, message, Reason.NO_SERVICE, remedy="export a Service under that host with a rule's `as`")
     found = seen.service(at)
+    if why := seen.why_not_understood("Service", *at):
+        return unknown(name, why, Reason.NOT_UNDERSTOOD)
     if found is None:
         message = f"there is no Service {'/'.join(at)}"
         return broken(name, message, Reason.NO_SERVICE, remedy="create it, or ask for another name")
@@ -98,6 +107,8 @@ def selected(seen: Seen, exported: ExportView) -> Link:
         return broken(name, message, Reason.NO_MESH_FEDERATION, remedy="create one, or name another with --namespace")
     if exported.exported:
         return ok(name, f"by {_remarks(seen, exported).selected_by}", Reason.EXPORTED)
+    if exported.reason not in _NOT_SELECTED:
+        return ok(name, "`export` of the MeshFederation selects it")
     why = seen.why_unread("ServiceExport", "Namespace")
     remedy = {
         Reason.NOT_SELECTED: "give it, or its Namespace, the labels that `export` of the MeshFederation asks for",
@@ -116,6 +127,8 @@ def _remarks(seen: Seen, exported: ExportView) -> Remarks:
 
 def as_what(seen: Seen, exported: ExportView) -> Link:
     """Return as what the Service is exported, and what keeps it from being reached."""
+    if not exported.exported:
+        return broken(LinkName.EXPORTED, exported.message, exported.reason)
     remarks = _remarks(seen, exported)
     flaws = [flaw for flaw in remarks.flaws if flaw is not Reason.NO_MESH_ENDPOINTS]  # that is another link
     who = ", ".join(exported.identities) or "nobody who is known"
@@ -219,6 +232,8 @@ def offered(seen: Seen, exported: ExportView, remote: str) -> Link:
         remedy = "create the RemoteMesh, named as the other mesh's MeshFederation is"
         message = f"there is no {who} here: its controller would be refused" if remote else f"there is not {who} here"
         return broken(name, message, Reason.REMOTE_MISSING, remedy=remedy)
+    if why := seen.why_not_understood("RemoteMesh", seen.snapshot.namespace, remote):
+        return unknown(name, why, Reason.NOT_UNDERSTOOD)
     unique = find(known.status.conditions, ConditionType.IDENTITY_UNIQUE)
     if not is_told(seen, exported.host, remote):
         if unique is not None and unique.reason == Reason.IDENTITY_AMBIGUOUS:

@@ -124,7 +124,8 @@ def received(seen: Seen, known: RemoteMesh | None, record: FederatedService | No
             return broken(name, spec.problem, Reason.INVALID_PORTS, whose=Whose.EXPORTER)
         held = known.status.held_services if known is not None else 0
         note = f"; {held} services that {remote} withdrew at once are held" if held else ""
-        return ok(name, f"FederatedService {record.metadata.name}, first offered {spec.first_offered}{note}")
+        since = f", first offered {spec.first_offered}" if spec.first_offered else ""
+        return ok(name, f"FederatedService {record.metadata.name}{since}{note}")
     synced = find(known.status.conditions, ConditionType.SYNCED) if known is not None else None
     if synced is None or known is None or known.spec.import_ is None:
         return unknown(name, f"it takes `{LinkName.CONNECTED}`")

@@ -21,7 +21,7 @@ class State(StrEnum):
 
 STATES: Final[dict[State, str]] = {
     State.OK: "it holds, as the message says",
-    State.BROKEN: "it does not hold, so no request comes further",
+    State.BROKEN: "it does not hold, as the message says",
     State.UNKNOWN: "nobody can say; the message says why",
     State.UNSEEN: "it is the other owner's side, of which nothing was read here",
 }

@@ -9,7 +9,7 @@ import msgspec
 from meshfed.api.v1alpha1 import MeshFederation, RemoteMesh
 from meshfed.model.offers import Port
 from meshfed.model.reasons import Reason
-from meshfed.views.explain.links import LINKS, Link, LinkName, State, Whose, sentence
+from meshfed.views.explain.links import LINKS, Link, LinkName, State, Whose, after, sentence
 
 PART_KIND: Final = "ExplanationPart"
 
@@ -122,16 +122,17 @@ def redacted(part: Part) -> Part:
     """Return a part as the other mesh's owner may have it.
 
     Of a link that holds nothing is said but that. Of another the message stays only where it can name nothing but the
-    host, rules, meshes and identities; else the reason's own sentence takes its place.
+    host, rules, meshes and identities; else the reason's own sentence takes its place. Policies are named to whom the
+    host is offered.
     """
-    return msgspec.structs.replace(part, links=tuple(map(_redacted, part.links)))
+    return msgspec.structs.replace(part, links=tuple(_redacted(link, part) for link in part.links))
 
 
-def _redacted(link: Link) -> Link:
-    if link.name is LinkName.POLICY:
-        return link
+def _redacted(link: Link, part: Part) -> Link:
     if link.state is State.OK:
         return msgspec.structs.replace(link, message="", remedy="")
+    if link.name is LinkName.POLICY and part.told is None:
+        return after((link.name,), LinkName.OFFERED)[0]
     if link.reason in _TOLD or not link.reason:
         return link
     return msgspec.structs.replace(link, message=sentence(link.reason), remedy="")

@@ -16,6 +16,7 @@ from meshfed.api.v1alpha1 import (
     RemoteMesh,
 )
 from meshfed.model.names import ServiceHost
+from meshfed.model.reasons import Reason
 from meshfed.model.workloads import Workload
 from meshfed.plan import Plan
 from meshfed.plan.workloads import of_entry, of_pod
@@ -84,6 +85,10 @@ class Seen(msgspec.Struct, frozen=True):
         """Return why the first of some kinds could not be read; empty where all were."""
         return next((self.snapshot.unread[kind] for kind in kinds if kind in self.snapshot.unread), "")
 
+    def why_not_understood(self, kind: str, namespace: str, name: str) -> str:
+        """Return what of an object cannot be understood; empty where all can."""
+        return next((problem for problem in self.problems if f"{kind} {namespace}/{name}:" in problem), "")
+
     def workloads(self, namespace: str, selector: dict[str, str]) -> tuple[Workload, ...]:
         """Return whoever a Service selects."""
         wanted = selector.items()
@@ -105,7 +110,22 @@ class Seen(msgspec.Struct, frozen=True):
 def seen(snapshot: Snapshot, *, mesh_config_map: str = "istio") -> Seen:
     """Return a snapshot with the plan for it."""
     plan, problems = planned(snapshot, mesh_config_map=mesh_config_map)
-    return Seen(snapshot, plan, exports(snapshot, plan), problems)
+    decided = exports(snapshot, plan)
+    known = {(one.namespace, one.name) for one in decided}
+    # Of others nothing is decided: there is no MeshFederation, or they cannot be understood.
+    others = [place(one) for one in snapshot.of_kind("Service") if place(one) not in known]
+    undecided = (
+        ExportView(
+            mesh=snapshot.mesh,
+            namespace=namespace,
+            name=name,
+            exported=False,
+            reason=Reason.NO_MESH_FEDERATION if plan.mesh is None else Reason.NOT_UNDERSTOOD,
+            message="nothing is decided of it",
+        )
+        for namespace, name in others
+    )
+    return Seen(snapshot, plan, (*decided, *undecided), problems)
 
 
 def place(document: Document) -> tuple[str, str]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from meshfed.views.explain.asked import Missing
     from meshfed.views.explain.chains import Chain
     from meshfed.views.explain.explanation import Explanation
-    from meshfed.views.explain.links import Link
+    from meshfed.views.explain.links import ChainLink
     from meshfed.views.explain.objects import TreeView
 
 _WIDTH: Final = 80
@@ -57,7 +57,7 @@ def chain_text(chain: Chain) -> Iterator[str]:
             yield from _links(str(state), message, list(alike), paint)
 
 
-def _verdict(chain: Chain, link: Link, paint: Paint) -> Iterator[str]:
+def _verdict(chain: Chain, link: ChainLink, paint: Paint) -> Iterator[str]:
     mesh = {"exporter": chain.exporter, "importer": chain.importer}.get(str(link.whose), "")
     whose = f"the side of {mesh} ({link.whose})" if mesh else "either side"
     reason = f": {link.reason}" if link.reason else ""
@@ -67,7 +67,7 @@ def _verdict(chain: Chain, link: Link, paint: Paint) -> Iterator[str]:
         yield from _wrapped(f"To do: {link.remedy}", indent="  ")
 
 
-def _links(state: str, message: str, links: Sequence[Link], paint: Paint) -> Iterator[str]:
+def _links(state: str, message: str, links: Sequence[ChainLink], paint: Paint) -> Iterator[str]:
     """Yield links that stand alike: one, or several of which there is one thing to say."""
     link, several = links[0], len(links) > 1
     reason = f"{link.reason}: " if link.reason and state != "ok" else ""

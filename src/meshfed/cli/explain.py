@@ -86,7 +86,7 @@ def explain(
         if export is not None or merge or tree:
             raise BadInput("--export, --merge and --tree take a host")
         return _print_log(verdict, how)
-    session = _Session(tuple(filter(None, (name, place))), where, mesh_config, merge)
+    session = _Question(tuple(filter(None, (name, place))), where, mesh_config, merge)
     if export is not None:
         return session.write(export, remote)
     return session.show(session.look(remote, verdict, tree=tree), how)
@@ -109,7 +109,7 @@ def _print_log(verdict: LogVerdict, how: ExplainHow) -> int:
     return Exit.NOT_HELD if verdict.failed else Exit.OK
 
 
-class _Session:
+class _Question:
     """One call: what was read, and of what it is asked."""
 
     def __init__(self, words: tuple[str, ...], where: Where, mesh_config: str, merge: Sequence[str]) -> None:

@@ -7,8 +7,8 @@ from typing import Final
 
 import msgspec
 
-from meshfed.views.explain.links import LINKS, Link, LinkName, State, Whose, broken, ok, unseen
-from meshfed.views.explain.parts import Described, Part, Told
+from meshfed.views.explain.links import LINKS, ChainLink, LinkName, State, Whose, broken, ok, unseen
+from meshfed.views.explain.parts import MeshDescription, Part, Told
 
 _EXPORTERS: Final = tuple(name for name, (whose, _) in LINKS.items() if whose is Whose.EXPORTER)
 _IMPORTERS: Final = tuple(name for name, (whose, _) in LINKS.items() if whose is Whose.IMPORTER)
@@ -35,8 +35,8 @@ class Chain(msgspec.Struct, frozen=True, rename="camel"):
     importer: str
     service: str
     imported_as: str
-    links: tuple[Link, ...]
-    broken: Link | None
+    links: tuple[ChainLink, ...]
+    broken: ChainLink | None
 
 
 def chains(parts: Iterable[Part]) -> tuple[Chain, ...]:
@@ -53,7 +53,7 @@ def chains(parts: Iterable[Part]) -> tuple[Chain, ...]:
     return tuple(sorted(found, key=lambda one: (one.broken is None, one.host, one.exporter, one.importer)))
 
 
-def is_described_as(described: Described, mesh: Described, others: Iterable[Described] = ()) -> bool:
+def is_described_as(described: MeshDescription, mesh: MeshDescription, others: Iterable[MeshDescription] = ()) -> bool:
     """Whether a RemoteMesh is of a mesh: by its name, else by its network, where no other has the name."""
     if described.name == mesh.name:
         return True
@@ -105,12 +105,12 @@ def _chain(exporting: Part | None, importing: Part | None) -> Chain:
     )
 
 
-def _theirs(name: LinkName, mesh: str, to: str, host: str) -> Link:
+def _theirs(name: LinkName, mesh: str, to: str, host: str) -> ChainLink:
     who = f"{mesh}'s owner" if mesh else "the other owner"
     return unseen(name, f"{who} sees it: `meshfed explain {host} --remote {to} --export FILE` there")
 
 
-def described(exporting: Part, importing: Part) -> Link:
+def described(exporting: Part, importing: Part) -> ChainLink:
     """Return whether each mesh's RemoteMesh for the other says what the other says of itself."""
     name = LinkName.DESCRIBED
     wrong = [
@@ -127,7 +127,7 @@ def described(exporting: Part, importing: Part) -> Link:
     return msgspec.structs.replace(link, mesh=side.mesh.name)
 
 
-def _differences(part: Part, mesh: Described, fields: Iterable[str]) -> Iterator[tuple[Part, str]]:
+def _differences(part: Part, mesh: MeshDescription, fields: Iterable[str]) -> Iterator[tuple[Part, str]]:
     remote = part.remote
     if not remote.network:
         return  # there is no RemoteMesh, which another link says
@@ -139,7 +139,7 @@ def _differences(part: Part, mesh: Described, fields: Iterable[str]) -> Iterator
             yield part, f"`{_FIELDS[field]}` of RemoteMesh {remote.name} is {said}, and {mesh.name}'s is {is_}"
 
 
-def received(link: Link, exporting: Part, importing: Part) -> Link:
+def received(link: ChainLink, exporting: Part, importing: Part) -> ChainLink:
     """Return whether what is recorded is what is offered, where both are seen."""
     offered, recorded = exporting.told, importing.told
     exporter, importer = exporting.mesh.name, importing.mesh.name

@@ -11,8 +11,8 @@ from meshfed.model.reasons import ConditionType, Reason
 from meshfed.plan import ExportKey, Remarks
 from meshfed.plan.claims import EXPECTED
 from meshfed.plan.keys import origin
-from meshfed.views.explain.links import Link, LinkName, State, Whose, after, broken, ok, unknown
-from meshfed.views.explain.parts import Described, Part, Told, of_remote
+from meshfed.views.explain.links import ChainLink, LinkName, State, Whose, after, broken, ok, unknown
+from meshfed.views.explain.parts import MeshDescription, Part, Told, of_remote
 from meshfed.views.explain.seen import Seen, is_ours, mapping, origin_of, place, shown
 from meshfed.views.exports import ExportView
 from meshfed.views.snapshot import Document, find
@@ -33,7 +33,7 @@ def exporter_part(seen: Seen, host: str, remote: str) -> Part:
     return Part(
         whose=Whose.EXPORTER,
         mesh=seen.mesh,
-        remote=of_remote(known) if known is not None else Described(remote),
+        remote=of_remote(known) if known is not None else MeshDescription(remote),
         host=host,
         taken=seen.snapshot.taken.isoformat(timespec="seconds").replace("+00:00", "Z"),
         links=tuple(_links(seen, at, host, remote)),
@@ -56,7 +56,7 @@ def _told(seen: Seen, exported: ExportView) -> Told:
     )
 
 
-def _links(seen: Seen, at: Place | None, host: str, remote: str) -> Iterator[Link]:
+def _links(seen: Seen, at: Place | None, host: str, remote: str) -> Iterator[ChainLink]:
     is_there = service(seen, at, host)
     yield is_there
     rest = (LinkName.EXPORTED, LinkName.SERVED, LinkName.GATEWAY, LinkName.OFFERED, LinkName.POLICY)
@@ -79,7 +79,7 @@ def _links(seen: Seen, at: Place | None, host: str, remote: str) -> Iterator[Lin
     yield policy(seen, at)
 
 
-def service(seen: Seen, at: Place | None, host: str) -> Link:
+def service(seen: Seen, at: Place | None, host: str) -> ChainLink:
     """Return whether the Service is there."""
     name = LinkName.SERVICE
     if why := seen.why_unread("Service"):
@@ -97,7 +97,7 @@ def service(seen: Seen, at: Place | None, host: str) -> Link:
     return ok(name, f"Service {'/'.join(at)}, port {', '.join(ports) or '-'}")
 
 
-def selected(seen: Seen, exported: ExportView) -> Link:
+def selected(seen: Seen, exported: ExportView) -> ChainLink:
     """Return whether the Service is exported, and by which rule, as the controller decides it."""
     name = LinkName.SELECTED
     if why := seen.why_unread("MeshFederation"):
@@ -125,7 +125,7 @@ def _remarks(seen: Seen, exported: ExportView) -> Remarks:
     return seen.plan.remarks.get((exported.namespace, exported.name), Remarks())
 
 
-def as_what(seen: Seen, exported: ExportView) -> Link:
+def as_what(seen: Seen, exported: ExportView) -> ChainLink:
     """Return as what the Service is exported, and what keeps it from being reached."""
     if not exported.exported:
         return broken(LinkName.EXPORTED, exported.message, exported.reason)
@@ -150,7 +150,7 @@ def ports(found: Sequence[Port]) -> str:
     return ", ".join(f"{port.number}/{port.protocol or 'any'}" for port in found) or "-"
 
 
-def served(seen: Seen, at: Place) -> Link:
+def served(seen: Seen, at: Place) -> ChainLink:
     """Return whether somebody with a sidecar is ready behind the Service."""
     name = LinkName.SERVED
     if why := seen.why_unread("Pod"):
@@ -175,7 +175,7 @@ def _selector(seen: Seen, at: Place) -> dict[str, str]:
     return mapping(mapping((seen.service(at) or {}).get("spec")).get("selector"))
 
 
-def gateway(seen: Seen, at: Place) -> Link:
+def gateway(seen: Seen, at: Place) -> ChainLink:
     """Return whether the gateway has what it needs to pass the Service on, and is ready."""
     name = LinkName.GATEWAY
     condition = find(seen.federation.status.conditions, ConditionType.GATEWAY_READY) if seen.federation else None
@@ -221,7 +221,7 @@ def _hosts(gateway: Document) -> list[Any]:
     return [host for server in servers or () for host in mapping(server).get("hosts") or ()]
 
 
-def offered(seen: Seen, exported: ExportView, remote: str) -> Link:
+def offered(seen: Seen, exported: ExportView, remote: str) -> ChainLink:
     """Return whether a remote may see what is exported, and hears of it."""
     name = LinkName.OFFERED
     if why := seen.why_unread("RemoteMesh"):
@@ -253,7 +253,7 @@ def offered(seen: Seen, exported: ExportView, remote: str) -> Link:
     return ok(name, f"RemoteMesh {remote} is told of it; {subscribed.message}", subscribed.reason)
 
 
-def policy(seen: Seen, at: Place) -> Link:
+def policy(seen: Seen, at: Place) -> ChainLink:
     """Return which AuthorizationPolicies may say no to a request; whether one does, is not seen.
 
     As ``AuthorizationPolicies.ListAuthorizationPolicies``: those of the workload's namespace and of Istio's root

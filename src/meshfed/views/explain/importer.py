@@ -9,8 +9,8 @@ from meshfed.api.meta import StatusCondition
 from meshfed.api.v1alpha1 import FederatedService, RemoteMesh
 from meshfed.model.names import ServiceHost
 from meshfed.model.reasons import ConditionType, Reason
-from meshfed.views.explain.links import Link, LinkName, Whose, after, broken, ok, unknown
-from meshfed.views.explain.parts import Described, Part, Told, of_remote
+from meshfed.views.explain.links import ChainLink, LinkName, Whose, after, broken, ok, unknown
+from meshfed.views.explain.parts import MeshDescription, Part, Told, of_remote
 from meshfed.views.explain.seen import Seen, mapping
 from meshfed.views.snapshot import Document, find
 
@@ -42,7 +42,7 @@ def importer_part(seen: Seen, host: str, remote: str) -> Part:
     return Part(
         whose=Whose.IMPORTER,
         mesh=seen.mesh,
-        remote=of_remote(known) if known is not None else Described(remote),
+        remote=of_remote(known) if known is not None else MeshDescription(remote),
         host=host,
         taken=seen.snapshot.taken.isoformat(timespec="seconds").replace("+00:00", "Z"),
         links=tuple(_links(seen, known, record, remote)),
@@ -62,7 +62,7 @@ def _recorded(record: FederatedService) -> Told:
     return Told(ports=spec.ports, identities=spec.identities, sni_host=spec.sni_host)
 
 
-def _links(seen: Seen, known: RemoteMesh | None, record: FederatedService | None, remote: str) -> Iterator[Link]:
+def _links(seen: Seen, known: RemoteMesh | None, record: FederatedService | None, remote: str) -> Iterator[ChainLink]:
     yield connected(seen, known, remote, is_recorded=record is not None)
     yield received(seen, known, record, remote)
     rest = (LinkName.WRITTEN, LinkName.RESOLVED, LinkName.REACHED, LinkName.IDENTITY)
@@ -79,7 +79,7 @@ def _links(seen: Seen, known: RemoteMesh | None, record: FederatedService | None
     yield identity(seen, record)
 
 
-def connected(seen: Seen, known: RemoteMesh | None, remote: str, *, is_recorded: bool) -> Link:
+def connected(seen: Seen, known: RemoteMesh | None, remote: str, *, is_recorded: bool) -> ChainLink:
     """Return whether this mesh hears the remote, and imports from it; what is recorded already stays meanwhile."""
     name = LinkName.CONNECTED
     if why := seen.why_unread("RemoteMesh"):
@@ -105,7 +105,7 @@ def connected(seen: Seen, known: RemoteMesh | None, remote: str, *, is_recorded:
     return _not_held(name, condition)
 
 
-def _not_held(name: LinkName, condition: StatusCondition) -> Link:
+def _not_held(name: LinkName, condition: StatusCondition) -> ChainLink:
     """Return a link as a condition that is not True has it."""
     if condition.status == "Unknown":
         return unknown(name, condition.message, condition.reason)
@@ -113,7 +113,7 @@ def _not_held(name: LinkName, condition: StatusCondition) -> Link:
     return broken(name, condition.message, condition.reason, whose=whose)
 
 
-def received(seen: Seen, known: RemoteMesh | None, record: FederatedService | None, remote: str) -> Link:
+def received(seen: Seen, known: RemoteMesh | None, record: FederatedService | None, remote: str) -> ChainLink:
     """Return whether what the remote offers is recorded here."""
     name = LinkName.RECEIVED
     if why := seen.why_unread("FederatedService"):
@@ -142,7 +142,7 @@ def received(seen: Seen, known: RemoteMesh | None, record: FederatedService | No
     return broken(name, message + (more if uncounted else ""), remedy=remedy, whose=Whose.EXPORTER)
 
 
-def accepted(record: FederatedService) -> Link:
+def accepted(record: FederatedService) -> ChainLink:
     """Return whether the offer is imported, as the controller said, which names the rule."""
     name = LinkName.ACCEPTED
     condition = find(record.status.conditions, ConditionType.ACCEPTED)
@@ -151,7 +151,7 @@ def accepted(record: FederatedService) -> Link:
     return ok(name, condition.message, condition.reason) if condition.status == "True" else _not_held(name, condition)
 
 
-def written(seen: Seen, record: FederatedService) -> Link:
+def written(seen: Seen, record: FederatedService) -> ChainLink:
     """Return whether the objects of an import are in place: as the controller said, and as they were read."""
     name = LinkName.WRITTEN
     condition = find(record.status.conditions, ConditionType.APPLIED)
@@ -180,7 +180,7 @@ def entry(seen: Seen, host: str) -> Document | None:
     return next((one for one in found if host in (mapping(one.get("spec")).get("hosts") or ())), None)
 
 
-def resolved(seen: Seen, record: FederatedService) -> Link:
+def resolved(seen: Seen, record: FederatedService) -> ChainLink:
     """Return whether clients get an address for the host: of its Service, or one that istiod allocates.
 
     istiod writes it into ``status.addresses`` of a ServiceEntry (``IPAllocator``); a sidecar answers with it where it
@@ -216,7 +216,7 @@ def _allocated(found: Document) -> list[Any]:
     return [mapping(one).get("value") for one in addresses if mapping(one).get("value")]
 
 
-def reached(record: FederatedService) -> Link:
+def reached(record: FederatedService) -> ChainLink:
     """Return whether a handshake was answered, with the controller's evidence."""
     name = LinkName.REACHED
     condition = find(record.status.conditions, ConditionType.REACHABLE)
@@ -225,7 +225,7 @@ def reached(record: FederatedService) -> Link:
     return ok(name, condition.message, condition.reason) if condition.status == "True" else _not_held(name, condition)
 
 
-def identity(seen: Seen, record: FederatedService) -> Link:
+def identity(seen: Seen, record: FederatedService) -> ChainLink:
     """Return who may answer callers of the host, and as whom these are seen there."""
     name = LinkName.IDENTITY
     federation = seen.federation

@@ -76,7 +76,7 @@ LINKS: Final[dict[LinkName, tuple[Whose, str]]] = {
 """Whose side each link is, and what holds where it is ok."""
 
 
-class Link(msgspec.Struct, frozen=True, rename="camel"):
+class ChainLink(msgspec.Struct, frozen=True, rename="camel"):
     """One link: how it stands, why, and where it is broken whose side that is and what to do.
 
     ``mesh`` is where it was looked at. ``reason`` is one of the controller's, where there is one. ``remedy`` is empty
@@ -92,27 +92,27 @@ class Link(msgspec.Struct, frozen=True, rename="camel"):
     mesh: str = ""
 
 
-def ok(name: LinkName, message: str, reason: str = "") -> Link:
+def ok(name: LinkName, message: str, reason: str = "") -> ChainLink:
     """Return a link that holds."""
-    return Link(name, State.OK, message, reason)
+    return ChainLink(name, State.OK, message, reason)
 
 
-def broken(name: LinkName, message: str, reason: str = "", *, remedy: str = "", whose: Whose | None = None) -> Link:
+def broken(name: LinkName, message: str, reason: str = "", *, remedy: str = "", whose: Whose | None = None) -> ChainLink:
     """Return a link that does not hold; it is its own side's to mend unless ``whose`` says otherwise."""
-    return Link(name, State.BROKEN, message, reason, remedy, whose or LINKS[name][0])
+    return ChainLink(name, State.BROKEN, message, reason, remedy, whose or LINKS[name][0])
 
 
-def unknown(name: LinkName, message: str, reason: str = "", *, remedy: str = "") -> Link:
+def unknown(name: LinkName, message: str, reason: str = "", *, remedy: str = "") -> ChainLink:
     """Return a link of which nobody can say whether it holds."""
-    return Link(name, State.UNKNOWN, message, reason, remedy)
+    return ChainLink(name, State.UNKNOWN, message, reason, remedy)
 
 
-def unseen(name: LinkName, message: str) -> Link:
+def unseen(name: LinkName, message: str) -> ChainLink:
     """Return a link of the other owner's side."""
-    return Link(name, State.UNSEEN, message)
+    return ChainLink(name, State.UNSEEN, message)
 
 
-def after(names: tuple[LinkName, ...], link: LinkName) -> tuple[Link, ...]:
+def after(names: tuple[LinkName, ...], link: LinkName) -> tuple[ChainLink, ...]:
     """Return links of which nothing can be said where an earlier one does not hold."""
     return tuple(unknown(name, f"it takes `{link}`") for name in names)
 

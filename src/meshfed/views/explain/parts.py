@@ -9,7 +9,7 @@ import msgspec
 from meshfed.api.v1alpha1 import MeshFederation, RemoteMesh
 from meshfed.model.offers import Port
 from meshfed.model.reasons import Reason
-from meshfed.views.explain.links import LINKS, Link, LinkName, State, Whose, after, sentence
+from meshfed.views.explain.links import LINKS, ChainLink, LinkName, State, Whose, after, sentence
 
 PART_KIND: Final = "ExplanationPart"
 
@@ -37,7 +37,7 @@ _TOLD: Final = frozenset(
 """Reasons whose messages name nothing but the host, rules, meshes and identities."""
 
 
-class Described(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+class MeshDescription(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     """A mesh as its own MeshFederation describes it, or as another's RemoteMesh does."""
 
     name: str
@@ -66,11 +66,11 @@ class Part(msgspec.Struct, frozen=True, rename="camel"):
     """
 
     whose: Whose
-    mesh: Described
-    remote: Described
+    mesh: MeshDescription
+    remote: MeshDescription
     host: str
     taken: str
-    links: tuple[Link, ...]
+    links: tuple[ChainLink, ...]
     told: Told | None = None
     service: str = ""
     imported_as: str = ""
@@ -92,10 +92,10 @@ class PartDocument(msgspec.Struct, frozen=True):
     parts: tuple[Part, ...]
 
 
-def of_federation(federation: MeshFederation, namespace: str) -> Described:
+def of_federation(federation: MeshFederation, namespace: str) -> MeshDescription:
     """Return a mesh as its MeshFederation describes it."""
     spec = federation.spec
-    return Described(
+    return MeshDescription(
         federation.metadata.name,
         network=spec.network,
         trust_domain=spec.trust_domain,
@@ -105,10 +105,10 @@ def of_federation(federation: MeshFederation, namespace: str) -> Described:
     )
 
 
-def of_remote(remote: RemoteMesh) -> Described:
+def of_remote(remote: RemoteMesh) -> MeshDescription:
     """Return a mesh as a RemoteMesh describes it."""
     spec = remote.spec
-    return Described(
+    return MeshDescription(
         remote.metadata.name,
         network=spec.network,
         trust_domain=spec.trust_domain,
@@ -128,7 +128,7 @@ def redacted(part: Part) -> Part:
     return msgspec.structs.replace(part, links=tuple(_redacted(link, part) for link in part.links))
 
 
-def _redacted(link: Link, part: Part) -> Link:
+def _redacted(link: ChainLink, part: Part) -> ChainLink:
     if link.state is State.OK:
         return msgspec.structs.replace(link, message="", remedy="")
     if link.name is LinkName.POLICY and part.told is None:

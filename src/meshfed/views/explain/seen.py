@@ -20,7 +20,7 @@ from meshfed.model.reasons import Reason
 from meshfed.model.workloads import Workload
 from meshfed.plan import Plan
 from meshfed.plan.workloads import of_entry, of_pod
-from meshfed.views.explain.parts import Described, of_federation
+from meshfed.views.explain.parts import MeshDescription, of_federation
 from meshfed.views.exports import ExportView, exports, planned
 from meshfed.views.snapshot import Document, Snapshot
 
@@ -40,10 +40,10 @@ class Seen(msgspec.Struct, frozen=True):
         return next(iter(self.snapshot.federations), None)
 
     @property
-    def mesh(self) -> Described:
+    def mesh(self) -> MeshDescription:
         """This mesh; of one without a MeshFederation the name alone, which is where it was read."""
         found = self.federation
-        return of_federation(found, self.snapshot.namespace) if found is not None else Described(self.snapshot.mesh)
+        return of_federation(found, self.snapshot.namespace) if found is not None else MeshDescription(self.snapshot.mesh)
 
     @property
     def cluster_domain(self) -> str:

@@ -289,5 +289,5 @@ def test_what_cannot_be_seen_is_said_and_a_cluster_that_does_not_answer_is_the_e
     assert out.startswith(f"{RATINGS} from west to east\n")
     assert err.splitlines() == [
         "west: not reached: connection refused",
-        "east: no controller leads in east: what its statuses say may be old",
+        "east: no controller is at work in east: its statuses may be old",
     ]

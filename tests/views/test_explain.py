@@ -13,7 +13,17 @@ from meshfed.views.explain.chains import Chain
 from meshfed.views.explain.links import LinkName, State
 from meshfed.views.explain.seen import seen
 from meshfed.views.snapshot import Snapshot
-from tests.builders import host, manifest, peer_authentication, pod, remote_mesh, service, service_entry
+from tests.builders import (
+    SYSTEM,
+    config_map,
+    host,
+    manifest,
+    peer_authentication,
+    pod,
+    remote_mesh,
+    service,
+    service_entry,
+)
 from tests.cli.fakes import condition
 from tests.views.federated import ENTRY, RATINGS, RECORD, World, saying, without
 
@@ -405,6 +415,12 @@ def test_policies_that_select_the_workload_are_named_as_what_may_still_say_no(
     world.west.append(given)
     state, message = link(chain(*world.snapshots()), LinkName.POLICY)
     assert (state, named in message) == ("unknown" if named else "ok", True)
+
+
+def test_the_root_namespace_is_the_one_that_istio_is_configured_to() -> None:
+    world = World()
+    world.west += [policy("all", "istio-root"), config_map("istio", namespace=SYSTEM, mesh="rootNamespace: istio-root")]
+    assert "istio-root/all (ALLOW)" in link(chain(*world.snapshots()), LinkName.POLICY)[1]
 
 
 def test_an_alias_is_followed_from_either_end_by_whatever_name() -> None:

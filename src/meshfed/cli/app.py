@@ -43,7 +43,7 @@ SUMMARIES: Final = {
     "exports": "List the Services that this mesh offers to others, and those that it does not though it might.",
     "imports": "List what remote meshes offer, and what became of each offer here; the worst first.",
     "remotes": "List the remote meshes: whether each is heard and hears this mesh, and what came of it.",
-    "explain": "Explain why a host of one mesh can be called in another, or cannot: every link, and the first that is broken.",
+    "explain": "Explain why a host of one mesh can or cannot be called in another, link by link.",
     "test": "Send requests to a host from a pod of the mesh, and say at which place they ended.",
     "report": "Put what a mesh holds and says into one file for a colleague: objects, Events, metrics and logs.",
     "plan": "Print every object the controller would have in a cluster; nothing is contacted.",

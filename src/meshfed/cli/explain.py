@@ -47,7 +47,7 @@ def explain(
     where: Where = Where(),  # noqa: B008 - immutable
     how: ExplainHow = ExplainHow(),
 ) -> int:
-    """Explain why a host of one mesh can be called in another, or cannot: every link, and the first that is broken.
+    """Explain why a host of one mesh can or cannot be called in another, link by link.
 
     What the controller decided is shown as its statuses say it; what no status says is decided by the controller's own
     functions. The other owner's side is seen with a second `--context`, or from a file that the other owner wrote.
@@ -161,7 +161,7 @@ class _Question:
 
     def _notes(self) -> Iterator[str]:
         """Yield what limits what can be said."""
-        from meshfed.views.controllers import leader
+        from meshfed.views.controllers import controller
 
         for source, why in ((one.source, one.why) for one in self.unreached):
             yield f"{source}: not reached: {why}"
@@ -169,9 +169,8 @@ class _Question:
             snapshot = side.snapshot
             for why in dict.fromkeys((*snapshot.unread.values(), *snapshot.not_understood(), *side.problems)):
                 yield f"{snapshot.source}: {why}"
-            leading = leader(snapshot)
-            if leading is not None and not leading.alive:
-                yield f"{snapshot.source}: no controller leads in {side.mesh.name}: what its statuses say may be old"
+            if controller(snapshot).alive is False:
+                yield f"{snapshot.source}: no controller is at work in {side.mesh.name}: its statuses may be old"
         for mesh, taken in dict.fromkeys((part.mesh.name, part.taken) for part in self._given):
             yield f"what {mesh} says is from a file, of {taken}"
 

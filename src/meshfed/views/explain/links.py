@@ -97,7 +97,9 @@ def ok(name: LinkName, message: str, reason: str = "") -> ChainLink:
     return ChainLink(name, State.OK, message, reason)
 
 
-def broken(name: LinkName, message: str, reason: str = "", *, remedy: str = "", whose: Whose | None = None) -> ChainLink:
+def broken(
+    name: LinkName, message: str, reason: str = "", *, remedy: str = "", whose: Whose | None = None
+) -> ChainLink:
     """Return a link that does not hold; it is its own side's to mend unless ``whose`` says otherwise."""
     return ChainLink(name, State.BROKEN, message, reason, remedy, whose or LINKS[name][0])
 

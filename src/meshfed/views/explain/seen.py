@@ -43,7 +43,9 @@ class Seen(msgspec.Struct, frozen=True):
     def mesh(self) -> MeshDescription:
         """This mesh; of one without a MeshFederation the name alone, which is where it was read."""
         found = self.federation
-        return of_federation(found, self.snapshot.namespace) if found is not None else MeshDescription(self.snapshot.mesh)
+        return (
+            of_federation(found, self.snapshot.namespace) if found is not None else MeshDescription(self.snapshot.mesh)
+        )
 
     @property
     def cluster_domain(self) -> str:

@@ -12,9 +12,14 @@ import jsonschema_rs
 import pytest
 import yaml
 
+from meshfed.api.crds import all_crds
 from meshfed.cli.app import run
+from meshfed.cli.clusters import LEASES, OURS, SURROUNDINGS, read
+from meshfed.kube import Client, load_kubeconfig
 from meshfed.views.documents import Unreached
-from tests.builders import remote_mesh
+from meshfed_sandbox.apiserver import APIServer
+from meshfed_sandbox.istio_crds import istio_crds
+from tests.builders import RESOURCES, SYSTEM, mesh_federation, namespace, remote_mesh
 from tests.cli.fakes import condition, holding, lease
 from tests.views.federated import ENTRY, RATINGS, RECORD, World, saying
 from tests.views.test_access_log import as_text
@@ -291,3 +296,24 @@ def test_what_cannot_be_seen_is_said_and_a_cluster_that_does_not_answer_is_the_e
         "west: not reached: connection refused",
         "east: no controller is at work in east: its statuses may be old",
     ]
+
+
+async def test_what_it_takes_is_to_list_and_nothing_else_but_one_config_map(tmp_path: Path) -> None:
+    """As the page on operations has it."""
+    kubeconfig = tmp_path / "kubeconfig"
+    async with APIServer(crds=[*all_crds(), *istio_crds()], authorization="RBAC") as server:
+        kubeconfig.write_text(yaml.safe_dump(server.kubeconfig()))
+        async with Client(load_kubeconfig(str(kubeconfig), None, {})) as client:
+            await client.create(RESOURCES["Namespace"], namespace(SYSTEM))
+            await client.create(RESOURCES["MeshFederation"], mesh_federation("east"), namespace=SYSTEM)
+            before = {*server.audit}
+            found = await read(client, "east", None, (*OURS, LEASES, *SURROUNDINGS), mesh_config_map="istio")
+        used = [use.asked for use in server.audit if use not in before and not use.asked.path]
+    assert found.unread == {}
+    assert {(one.verb, one.resource) for one in used if one.verb != "list"} == {("get", "configmaps")}
+    assert {one.resource for one in used if one.verb == "list" and one.namespace == SYSTEM} == {
+        *("meshfederations", "remotemeshes", "federatedservices", "leases"),
+    }
+    assert {one.resource for one in used if one.verb == "list" and not one.namespace} >= {
+        *("services", "namespaces", "pods", "endpointslices", "authorizationpolicies", "serviceentries"),
+    }

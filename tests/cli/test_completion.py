@@ -64,6 +64,8 @@ def test_flags_and_values(words: list[str], expected: list[str], capsys: pytest.
     [
         (["imports", "rat"], ["ratings.default.svc.cluster.local", ":4"]),
         (["imports", "--remote", ""], ["north", "west", ":4"]),
+        (["explain", "rat"], ["ratings.default.svc.cluster.local", ":4"]),
+        (["explain", "--remote", ""], ["north", "west", ":4"]),
         (["exports", "--to", "w"], ["west", ":4"]),
         (["remotes", ""], ["north", "west", ":4"]),
         (["unlink", ""], ["north", "west", ":4"]),

@@ -60,7 +60,32 @@ def test_an_exported_service_is_offered_under_its_own_name_with_its_ports_and_la
             ),
             labels={"app": "a", "export-service": "true"},
         ),
+        selected_by="`export.serviceSelectors`",
     )
+
+
+@pytest.mark.parametrize(
+    ("spec", "has_service_export", "selected_by"),
+    [
+        (EVERYTHING, False, "`export`, which takes every Service"),
+        (LABELLED | {"namespaceSelectors": {}}, False, "`export.serviceSelectors` and `export.namespaceSelectors`"),
+        (
+            {"rules": [{"action": "Deny", "names": ["b"]}, {"action": "Export", "names": ["a"]}]},
+            False,
+            "export rule 2",
+        ),
+        ({"serviceExports": True}, True, "its ServiceExport"),
+        (
+            {"serviceExports": True, "rules": [{"action": "Export"}]},
+            True,
+            "its ServiceExport, and export rule 1",
+        ),
+    ],
+)
+def test_what_an_export_is_selected_by(spec: dict[str, Any], has_service_export: bool, selected_by: str) -> None:
+    outcome = verdict(spec, service("a", exported=True), has_service_export=has_service_export)
+    assert isinstance(outcome, Exported)
+    assert outcome.selected_by == selected_by
 
 
 def test_an_unnamed_port_gets_a_name_that_istio_takes() -> None:

@@ -270,7 +270,7 @@ def test_manifests_on_pages_are_valid(page: Path) -> None:
 def test_reasons_that_are_named_exist(page: Path) -> None:
     text = page_text(page)
     known = {str(one) for closed in (Reason, EventReason, ConditionType) for one in closed}
-    kinds = {kind for _, kind in schemas()} | {"Service", "Job", "BlackHoleCluster"}
+    kinds = {kind for _, kind in schemas()} | {"Service", "Job", "BlackHoleCluster", "PassthroughCluster"}
     named = set(re.findall(r"`([A-Z][a-z]+(?:[A-Z][a-z]+)+)`", text))
     foreign = {"ImagePullBackOff", "IstioCNI", "HostAlreadyClaimed"}
     assert sorted(named - known - kinds - foreign) == []

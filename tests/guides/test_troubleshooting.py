@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncIterator
 from typing import Any
@@ -9,11 +10,14 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from meshfed.views.access_log import judge, parse
+from meshfed.views.symptoms import CALLERS
 from tests.builders import service_entry
 from tests.guides.readers import ROOT
 from tests.sandbox.dataplane.world import Answer, World
 from tests.waiting import eventually
 
+KNOWS_NOTHING = ("UH", "BlackHoleCluster")
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -44,9 +48,16 @@ async def imported(world: World, *, service: str = "ratings", port: int = 15443,
 
 def row(it_is: str) -> tuple[list[str], list[str]]:
     """What the page's row that leads to ``it_is`` quotes: of what the caller gets, and of its access log."""
-    text = (ROOT / "docs" / "troubleshooting.md").read_text()
-    (found,) = [line.split("|")[1:4] for line in text.splitlines() if line.startswith("| ") and it_is in line]
-    return re.findall(r"`([^`]+)`", found[0]), re.findall(r"`([^`]+)`", found[1])
+    (found,) = [one for one in CALLERS if it_is in one.it_is]
+    assert f"| {found.gets} | {found.log} | {found.it_is} |" in (ROOT / "docs" / "troubleshooting.md").read_text()
+    return re.findall(r"`([^`]+)`", found.gets), re.findall(r"`([^`]+)`", found.log)
+
+
+def verdict(line: dict[str, Any]) -> str:
+    """What `meshfed explain --log` says of a line, and where it leads."""
+    found = judge(parse(json.dumps(line)))
+    assert found.failed
+    return f"{found.verdict} {found.page}"
 
 
 async def fails(world: World, url: str, status: int, it_is: str) -> None:
@@ -61,7 +72,7 @@ async def fails(world: World, url: str, status: int, it_is: str) -> None:
             return False
         (hop, *_) = await world.path(last)
         seen = f"{hop.line['response_flags']} {hop.line['upstream_transport_failure_reason']}"
-        return all(words in seen for words in log)
+        return all(words in seen for words in log) and it_is in verdict(hop.line)
 
     await eventually(quoted, what=f"{url}: {status} {body} {log}; last: {last}")
 
@@ -100,7 +111,8 @@ async def test_a_host_that_is_not_exported(world: World) -> None:
 
     def closed() -> bool:
         lines = [hop.line for hop in world.west.hops() if "details" in (hop.line["requested_server_name"] or "")]
-        return {(line["response_flags"], line["upstream_cluster"]) for line in lines} >= {("UH", "BlackHoleCluster")}
+        knows_nothing = [line for line in lines if (line["response_flags"], line["upstream_cluster"]) == KNOWS_NOTHING]
+        return any("the gateway knows no such host" in verdict(line) for line in knows_nothing)
 
     await eventually(closed, what="west's gateway logs what it does not know")
 

@@ -260,7 +260,8 @@ def test_a_host_of_which_ports_are_left_out_is_in_no_gateway_and_each_of_the_oth
     decision = world.outputs[ExportKey("default", "a")].export_decision
     assert decision is not None
     assert decision.message == (
-        f"offered to every remote mesh as {host('a')}; left out: port 9464 metrics (export rule 1 is for other ports)"
+        f"offered to every remote mesh as {host('a')}, by export rule 1; left out: port 9464 metrics (export rule 1 is "
+        "for other ports)"
     )
     [exporting] = [one for one in world.statuses["MeshFederation east"].conditions if one.type == "ExportsReady"]
     assert exporting.message == "2 services exported: default/a (without port 9464), default/b"

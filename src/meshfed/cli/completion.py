@@ -83,8 +83,15 @@ complete -c meshfed -f -a '(__meshfed)'
 _WHERE: Final = ("--kubeconfig", "--context", "--namespace", "-n")
 _CONTEXTS, _REMOTES, _HOSTS, _SERVICES = "contexts", "remotes", "hosts", "services"
 _OF_FLAGS: Final = {"--context": _CONTEXTS, "--to": _REMOTES}
-"""What names a flag takes; ``--remote`` of `meshfed imports` does too, and elsewhere takes a file."""
-_OF_PLACES: Final = {"imports": _HOSTS, "remotes": _REMOTES, "unlink": _REMOTES, "exports": _SERVICES}
+"""What names a flag takes; ``--remote`` of `meshfed imports` and `explain` does too, and elsewhere takes a file."""
+_OF_PLACES: Final = {
+    "explain": _HOSTS,
+    "exports": _SERVICES,
+    "imports": _HOSTS,
+    "remotes": _REMOTES,
+    "test": _HOSTS,
+    "unlink": _REMOTES,
+}
 """What names a command takes."""
 
 
@@ -166,7 +173,7 @@ def _values(
     if choices:
         return ((choice, "") for choice in choices), NOTHING_ELSE
     source = _OF_FLAGS.get(flag, "")
-    if flag == "--remote" and chain == ["imports"]:
+    if flag == "--remote" and chain in (["imports"], ["explain"]):
         source = _REMOTES
     return (_names(source, before), NOTHING_ELSE) if source else (iter(()), FILES)
 

@@ -50,6 +50,7 @@ class Exported(msgspec.Struct, frozen=True):
     """A Service that is offered: its own name, the offer, and the remotes that may see it (``None``: all).
 
     ``by_port``: the gateway may pass on the offered ports alone, since a rule with `ports` leaves others out or would.
+    ``selected_by`` says in words what of the MeshFederation selects it, ``rule`` which export rule does (0: none).
     """
 
     service: ServiceHost
@@ -57,6 +58,8 @@ class Exported(msgspec.Struct, frozen=True):
     audience: frozenset[str] | None = None
     left_out: tuple[LeftOut, ...] = ()
     by_port: bool = False
+    selected_by: str = ""
+    rule: int = 0
 
 
 def decide(
@@ -109,7 +112,31 @@ def decide(
     if isinstance(judged, Refusal):
         return Decision(accepted=False, reason=Reason.INVALID, message=judged.message)
     audience = frozenset(rule.remotes) if rule is not None and rule.remotes is not None else None
-    return Exported(own, offer, audience, left_out=chosen.left_out, by_port=chosen.by_port)
+    return Exported(
+        own,
+        offer,
+        audience,
+        left_out=chosen.left_out,
+        by_port=chosen.by_port,
+        selected_by=_selected_by(export, chosen.number, has_service_export=has_service_export),
+        rule=chosen.number,
+    )
+
+
+def _selected_by(export: Export | None, rule: int, *, has_service_export: bool) -> str:
+    """Return what an exported Service is selected by, in words."""
+    if export is None:
+        return ""
+    if export.service_exports and has_service_export:
+        return f"its ServiceExport, and export rule {rule}" if rule else "its ServiceExport"
+    if rule:
+        return f"export rule {rule}"
+    selectors = {
+        "`export.serviceSelectors`": export.service_selectors,
+        "`export.namespaceSelectors`": export.namespace_selectors,
+    }
+    named = [field for field, selector in selectors.items() if selector is not None]
+    return " and ".join(named) or "`export`, which takes every Service"
 
 
 def _chosen(

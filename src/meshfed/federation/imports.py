@@ -34,7 +34,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
     ``ports`` are those that a rule takes; ``allow_tcp`` says whether they may capture traffic.
     ``identities`` are stated for who serves it; ``None`` where those count that are announced, and there have to be
-    some, and an empty tuple where there need not.
+    some, and an empty tuple where there need not. ``rule`` is the import rule that takes it, 0 where there are none.
     """
 
     decision: Decision
@@ -44,6 +44,7 @@ class Verdict(msgspec.Struct, frozen=True):
     ports: tuple[Port, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     identities: tuple[str, ...] | None = None
+    rule: int = 0
 
 
 def record_name(host: str, remote: str) -> str:
@@ -94,6 +95,7 @@ def judge(mesh: LocalMesh, remote: Remote, rules: ImportPolicy | None, offer: Of
         ports=chosen.ports,
         left_out=chosen.left_out,
         identities=rule.subject_alt_names if rule is not None else None,
+        rule=chosen.number,
     )
 
 

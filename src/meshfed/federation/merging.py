@@ -48,6 +48,8 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     """The local Service that it joins."""
     note: str = ""
     """What a person should know of it though it is accepted, and under which reason."""
+    rule: int = 0
+    """The import rule that takes it; 0 where there are no rules."""
     left_out: tuple[LeftOut, ...] = ()
     """Ports that were offered, and are not among those of ``offer`` any more."""
 
@@ -65,11 +67,12 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
 
     def accepted(self, host: str) -> Decision:
         """Return that it is imported, with what a person should know of that."""
+        by = f", by import rule {self.rule}" if self.rule else ""
         partly = self.left_out and self.reason is Reason.ACCEPTED
         return Decision(
             accepted=True,
             reason=Reason.PORTS_LEFT_OUT if partly else self.reason,
-            message=f"imported as {host}{self.note}{without(self.left_out)}",
+            message=f"imported as {host}{by}{self.note}{without(self.left_out)}",
         )
 
 

@@ -14,7 +14,7 @@ from meshfed.plan.keys import (
 )
 from meshfed.plan.offline import Plan, PlanInputs, drain, feed, plan_all
 from meshfed.plan.planner import Planner
-from meshfed.plan.values import Applied, Outputs, Published, Ref, RemoteConnection, Settings, StatusUpdate
+from meshfed.plan.values import Applied, Outputs, Published, Ref, Remarks, RemoteConnection, Settings, StatusUpdate
 
 __all__ = [
     "Applied",
@@ -31,6 +31,7 @@ __all__ = [
     "Planner",
     "Published",
     "Ref",
+    "Remarks",
     "RemoteConnection",
     "RemoteKey",
     "RemoteStatusKey",

@@ -12,7 +12,7 @@ from meshfed.federation.exports import Exported
 from meshfed.federation.ports import without
 from meshfed.model.reasons import Decision, Reason
 from meshfed.plan.statuses import listed
-from meshfed.plan.values import Place
+from meshfed.plan.values import Place, Remarks
 
 T = TypeVar("T")
 
@@ -94,7 +94,20 @@ def described(claim: Claim) -> Decision:
     host = claim.exported.offer.host
     audience = claim.exported.audience
     whom = "every remote mesh" if audience is None else f"RemoteMesh {', '.join(sorted(audience))}"
-    message = f"offered to {whom} as {host}{without(claim.exported.left_out)}"
+    by = f", by export rule {claim.exported.rule}" if claim.exported.rule else ""
+    message = f"offered to {whom} as {host}{by}{without(claim.exported.left_out)}{_flawed(claim)}"
+    reason = claim.flaws[0] if claim.flaws else Reason.EXPORTED
+    return Decision(accepted=True, reason=reason, message=message)
+
+
+def remarks(claim: Claim) -> Remarks:
+    """Return what else there is to say of an export."""
+    return Remarks(claim.exported.selected_by, claim.flaws, _flawed(claim).removeprefix("; "))
+
+
+def _flawed(claim: Claim) -> str:
+    """Return what is wrong with an export, in words that go on; empty where nothing is."""
+    message = ""
     if claim.unservable:
         ports = ", ".join(map(str, claim.unservable))
         message += (
@@ -107,8 +120,7 @@ def described(claim: Claim) -> Decision:
         message += "; none of its endpoints has a sidecar, so the gateway has nobody to send to"
     if claim.hidden:
         message += f"; {claim.hidden} hides it from the gateway, which passes no calls on to it"
-    reason = claim.flaws[0] if claim.flaws else Reason.EXPORTED
-    return Decision(accepted=True, reason=reason, message=message)
+    return message
 
 
 def without_mtls(plaintext: Mapping[int, str]) -> str:

@@ -22,7 +22,7 @@ from meshfed.model.names import ServiceHost
 from meshfed.model.reasons import Condition, ConditionType, Decision, Reason
 from meshfed.model.workloads import Serving
 from meshfed.plan import meshes
-from meshfed.plan.claims import Claim, Listed, described, listed_under, shown, without_mtls
+from meshfed.plan.claims import Claim, Listed, described, listed_under, remarks, shown, without_mtls
 from meshfed.plan.inputs import ClusterInputs
 from meshfed.plan.keys import ExportKey, GatewayKey, Mark
 from meshfed.plan.mutual_tls import MutualTLS
@@ -253,6 +253,7 @@ class Exports:
             objects=tuple(_beside_gateway(self._mesh, decided)),
             export=Published(offer=exported.offer, audience=exported.audience),
             export_decision=described(decided),
+            remarks=remarks(decided),
             statuses=statuses,
         )
 

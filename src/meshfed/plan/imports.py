@@ -135,6 +135,7 @@ class Imports:
             first_offered=spec.first_offered,
             export_to=peer.rules.export_to if peer.rules is not None else ("*",),
             traffic_policy=peer.traffic_policy,
+            rule=verdict.rule,
             left_out=verdict.left_out,
         )
         fitted = self._surroundings.fit(context, mesh, verdict, candidate)

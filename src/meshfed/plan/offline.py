@@ -25,7 +25,17 @@ from meshfed.plan.foreign_service_entries import ForeignServiceEntry
 from meshfed.plan.imports import record_manifest
 from meshfed.plan.keys import ExportKey, Key
 from meshfed.plan.planner import Planner
-from meshfed.plan.values import Applied, Outputs, Place, Published, Ref, RemoteConnection, Settings, StatusUpdate
+from meshfed.plan.values import (
+    Applied,
+    Outputs,
+    Place,
+    Published,
+    Ref,
+    Remarks,
+    RemoteConnection,
+    Settings,
+    StatusUpdate,
+)
 
 _CONNECTED: Final = RemoteConnection(
     connected=True,
@@ -72,6 +82,8 @@ class Plan(msgspec.Struct, frozen=True):
     """As they are once all is written, and the remotes of which it is known what they offer are connected."""
     exports: tuple[tuple[Place, Decision, Published | None], ...]
     """Each Service, why it is exported or not, and as what."""
+    remarks: Mapping[Place, Remarks]
+    """What else there is to say of each Service that is exported."""
     offered: Mapping[str, tuple[str, ...]]
     """By the name of a RemoteMesh, the hosts that its controller is told of."""
     unresolved: frozenset[str]
@@ -156,6 +168,11 @@ def plan_all(inputs: PlanInputs, settings: Settings) -> Plan:
         objects=tuple(sorted(objects, key=_order)),
         statuses=tuple(sorted(statuses, key=lambda status: (status.kind, status.namespace, status.name))),
         exports=tuple(sorted(exports, key=lambda export: export[0])),
+        remarks={
+            (key.namespace, key.name): result.remarks
+            for key, result in outputs.items()
+            if isinstance(key, ExportKey) and result.remarks is not None
+        },
         offered={
             name: tuple(_told(planner, remote, (published for *_, published in exports if published is not None)))
             for name, remote in sorted(planner.remotes.items())

@@ -98,6 +98,18 @@ class Published(msgspec.Struct, frozen=True):
     audience: frozenset[str] | None = None
 
 
+class Remarks(msgspec.Struct, frozen=True):
+    """What else there is to say of a Service that is exported.
+
+    ``selected_by`` says in words what selects it, ``flaws`` why it cannot be reached, or not wholly, and ``message``
+    the same in words.
+    """
+
+    selected_by: str = ""
+    flaws: tuple[Reason, ...] = ()
+    message: str = ""
+
+
 class StatusUpdate(msgspec.Struct, frozen=True):
     """What the status of one of our objects should say; conditions are stamped with times by whoever writes them."""
 
@@ -123,6 +135,8 @@ class Outputs(msgspec.Struct, frozen=True):
     export: Published | None = None
     export_decision: Decision | None = None
     """For an ExportKey: why the Service is exported or not; ``None`` where there is no Service."""
+    remarks: Remarks | None = None
+    """For an ExportKey of a Service that is exported."""
     statuses: tuple[StatusUpdate, ...] = ()
     probe: Probe | None = None
     """For an OfferKey or a RemoteKey: what is to be proven of the way there; ``None`` where there is none."""

@@ -8,6 +8,8 @@ import msgspec
 
 from meshfed.views import API_VERSION
 from meshfed.views.cards import MeshCard
+from meshfed.views.explain.explanation import Explanation
+from meshfed.views.explain.parts import PART_KIND, PartDocument
 from meshfed.views.exports import ExportView
 from meshfed.views.imports import ImportView
 from meshfed.views.links import DriftView
@@ -27,8 +29,12 @@ LISTS: Final[dict[str, type[msgspec.Struct]]] = {
 }
 """Documents that have ``items``, and ``unreached``: the clusters that could not be looked at."""
 
-SINGLE: Final[dict[str, type[msgspec.Struct]]] = {"MeshCard": MeshCard}
-"""Documents that are one thing."""
+SINGLE: Final[dict[str, type[msgspec.Struct]]] = {
+    "Explanation": Explanation,
+    "MeshCard": MeshCard,
+    PART_KIND: PartDocument,
+}
+"""Documents that are one thing; of these too ``unreached`` may be beside."""
 
 
 class Unreached(msgspec.Struct, frozen=True):
@@ -40,10 +46,10 @@ class Unreached(msgspec.Struct, frozen=True):
 
 def schemas() -> dict[str, Any]:
     """Return the JSON schema of all documents; ``$defs`` has that of each kind under its name."""
-    _, parts = msgspec.json.schema_components(
-        [*LISTS.values(), *SINGLE.values(), Unreached], ref_template="#/$defs/{name}"
-    )
-    lists = {
+    types = [*LISTS.values(), *SINGLE.values(), Unreached]
+    _, parts = msgspec.json.schema_components(types, ref_template="#/$defs/{name}")
+    unreached = {"type": "array", "items": {"$ref": f"#/$defs/{Unreached.__name__}"}}
+    kinds = {
         kind: {
             "type": "object",
             "required": ["apiVersion", "kind", "items"],
@@ -52,17 +58,22 @@ def schemas() -> dict[str, Any]:
                 "apiVersion": {"const": API_VERSION},
                 "kind": {"const": kind},
                 "items": {"type": "array", "items": {"$ref": f"#/$defs/{item.__name__}"}},
-                "unreached": {"type": "array", "items": {"$ref": f"#/$defs/{Unreached.__name__}"}},
+                "unreached": unreached,
             },
         }
         for kind, item in LISTS.items()
     }
-    for kind in SINGLE:
-        # What a newer version of it adds is no mistake: who reads it skips that.
-        parts[kind]["properties"] |= {"apiVersion": {"const": API_VERSION}, "kind": {"const": kind}}
-        parts[kind]["required"] = ["apiVersion", "kind", *parts[kind]["required"]]
+    for kind, type_ in SINGLE.items():
+        own = parts.pop(type_.__name__)
+        head = {"apiVersion": {"const": API_VERSION}, "kind": {"const": kind}}
+        kinds[kind] = own | {
+            "title": kind,
+            "required": ["apiVersion", "kind", *own["required"]],
+            "additionalProperties": False,
+            "properties": head | own["properties"] | {"unreached": unreached},
+        }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "oneOf": [{"$ref": f"#/$defs/{kind}"} for kind in sorted([*lists, *SINGLE])],
-        "$defs": dict(sorted({**parts, **lists}.items())),
+        "oneOf": [{"$ref": f"#/$defs/{kind}"} for kind in sorted(kinds)],
+        "$defs": dict(sorted({**parts, **kinds}.items())),
     }

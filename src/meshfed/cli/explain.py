@@ -1,0 +1,240 @@
+"""``meshfed explain``: the chain from the exporter's Service to the importer's request, link by link."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from meshfed.cli.clusters import LEASES, OURS, SURROUNDINGS, Where, look
+from meshfed.cli.exits import BadInput, Exit
+from meshfed.cli.output import document, say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from meshfed.views.access_log import LogVerdict
+    from meshfed.views.documents import Unreached
+    from meshfed.views.explain.chains import Chain
+    from meshfed.views.explain.explanation import Explanation
+    from meshfed.views.explain.parts import Part
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class ExplainHow:
+    """How to show it."""
+
+    output: Annotated[Literal["text", "json", "yaml"], Parameter(name=["--output", "-o"])] = "text"
+    """For people, or a document."""
+
+
+def explain(
+    name: str = "",
+    place: str = "",
+    /,
+    *,
+    remote: str | None = None,
+    tree: Annotated[bool, Parameter(show_default=False)] = False,
+    export: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
+    merge: Annotated[tuple[str, ...], Parameter(negative="", allow_leading_hyphen=True)] = (),
+    log: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
+    mesh_config: str = "istio",
+    where: Where = Where(),  # noqa: B008 - immutable
+    how: ExplainHow = ExplainHow(),
+) -> int:
+    """Explain why a host of one mesh can or cannot be called in another, link by link.
+
+    What the controller decided is shown as its statuses say it; what no status says is decided by the controller's own
+    functions. The other owner's side is seen with a second `--context`, or from a file that the other owner wrote.
+
+    Exit codes: 0 the chain holds as far as it can be seen, 1 a link is broken, 2 bad usage or nothing of that name, 3 a
+    cluster cannot be reached.
+
+    Parameters
+    ----------
+    name
+        A host, as it is offered or imported, its first labels (`ratings` or `ratings.bookinfo`), or `NAMESPACE/NAME` of
+        a Service. Or an object that the controller wrote: `KIND/NAME`, or its kind alone.
+    place
+        After a kind, `NAMESPACE/NAME` of the object.
+    remote
+        Only the chains from or to this mesh.
+    tree
+        Show the objects that the chain leads to, and from which inputs each follows.
+    export
+        Write this mesh's part into this file, for the other mesh's owner, who merges it; `-` for standard output. It
+        has no labels, annotations or addresses, and says nothing of other hosts or meshes.
+    merge
+        A file that the other mesh's owner wrote with `--export`; may be given several times.
+    log
+        A line of an access log of Envoy, in Istio's default format or its JSON, `-` to read it from standard input:
+        what it says. Alone, it contacts no cluster.
+    mesh_config
+        The name of the ConfigMap with Istio's configuration of the mesh, as for the controller.
+    """
+    from meshfed.views.access_log import judge
+
+    verdict = judge(_line(log)) if log is not None else None
+    if not name:
+        if verdict is None:
+            raise BadInput("say which host or object to explain, or give a line of an access log with --log")
+        if export is not None or merge or tree:
+            raise BadInput("--export, --merge and --tree take a host")
+        return _print_log(verdict, how)
+    session = _Question(tuple(filter(None, (name, place))), where, mesh_config, merge)
+    if export is not None:
+        return session.write(export, remote)
+    return session.show(session.look(remote, verdict, tree=tree), how)
+
+
+def _line(given: str) -> Any:
+    from meshfed.views.access_log import parse
+
+    text = sys.stdin.read() if given == "-" else given
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise BadInput(f"--log: {error}") from error
+
+
+def _print_log(verdict: LogVerdict, how: ExplainHow) -> int:
+    from meshfed.views.explain.explanation import Explanation
+
+    _print(Explanation(log=verdict), (), how)
+    return Exit.NOT_HELD if verdict.failed else Exit.OK
+
+
+class _Question:
+    """One call: what was read, and of what it is asked."""
+
+    def __init__(self, words: tuple[str, ...], where: Where, mesh_config: str, merge: Sequence[str]) -> None:
+        from meshfed.views.explain.objects import named
+        from meshfed.views.explain.seen import seen
+
+        self._words = words
+        self._object = named(words)
+        if len(words) > 1 and self._object is None:
+            raise BadInput(f"{' '.join(words)}: one host at a time, or an object as Kind NAMESPACE/NAME")
+        self._given = tuple(part for path in merge for part in _read_parts(path))
+        wanted = (*OURS, LEASES, *SURROUNDINGS)
+        snapshots, self.unreached = look(where, wanted, mesh_config_map=mesh_config)
+        self.sides = tuple(seen(one, mesh_config_map=mesh_config) for one in snapshots)
+
+    @property
+    def _named(self) -> str:
+        return " ".join(self._words)
+
+    def look(self, remote: str | None, log: LogVerdict | None, *, tree: bool) -> Explanation:
+        """Return what there is to say."""
+        from meshfed.views.explain.asked import explained, is_meant, missing
+        from meshfed.views.explain.explanation import Explanation
+        from meshfed.views.explain.objects import asks_about, find_object, trees
+        from meshfed.views.explain.objects import tree as tree_of
+
+        asked, objects = [self._named], []
+        if self._object is not None:
+            found = [(side, one) for side in self.sides if (one := find_object(side, self._object)) is not None]
+            objects = [tree_of(side, one) for side, one in found]
+            asked = [origin for _, one in found if (origin := asks_about(one))]
+        elif self._given and not any(is_meant(self._named, part) for part in self._given):
+            hosts = ", ".join(sorted({part.host for part in self._given})) or "nothing"
+            raise BadInput(f"--merge: what the other owner wrote is of {hosts}, not of {self._named}")
+        chains: dict[tuple[str, str, str], Chain] = {}
+        for about in dict.fromkeys(asked):
+            for chain in explained(about, self.sides, self._given, remote=remote):
+                chains[chain.exporter, chain.importer, chain.host] = chain
+        if tree:
+            objects += [one for chain in chains.values() for one in trees(self.sides, chain)]
+        return Explanation(
+            asked=self._named,
+            chains=tuple(chains.values()),
+            objects=tuple(dict.fromkeys(objects)),
+            missing=missing(self._named, self.sides) if not chains and not objects else None,
+            log=log,
+            notes=tuple(self._notes()),
+        )
+
+    def _notes(self) -> Iterator[str]:
+        """Yield what limits what can be said."""
+        from meshfed.views.controllers import controller
+
+        for source, why in ((one.source, one.why) for one in self.unreached):
+            yield f"{source}: not reached: {why}"
+        for side in self.sides:
+            snapshot = side.snapshot
+            for why in dict.fromkeys((*snapshot.unread.values(), *snapshot.not_understood(), *side.problems)):
+                yield f"{snapshot.source}: {why}"
+            if controller(snapshot).alive is False:
+                yield f"{snapshot.source}: no controller is at work in {side.mesh.name}: its statuses may be old"
+        for mesh, taken in dict.fromkeys((part.mesh.name, part.taken) for part in self._given):
+            yield f"what {mesh} says is from a file, of {taken}"
+
+    def show(self, found: Explanation, how: ExplainHow) -> int:
+        """Print it, and return how the command ends."""
+        if how.output == "text":
+            for text in found.notes:
+                say(text)
+        _print(found, self.unreached, how)
+        if self.unreached:
+            return Exit.OUT_OF_REACH
+        if found.missing is not None:
+            return Exit.BAD_INPUT
+        wrong = any(chain.broken for chain in found.chains) or (found.log is not None and found.log.failed)
+        return Exit.NOT_HELD if wrong else Exit.OK
+
+    def write(self, path: str, remote: str | None) -> int:
+        """Write this mesh's part for another mesh's owner."""
+        import msgspec
+
+        from meshfed.views.explain.asked import parts
+        from meshfed.views.explain.parts import PART_KIND, written
+
+        if self.unreached:
+            raise BadInput(f"--export: {self.unreached[0].source}: not reached: {self.unreached[0].why}")
+        if len(self.sides) != 1 or self._given or self._object is not None:
+            raise BadInput("--export writes one mesh's part of one host: give one --context, a host, and no --merge")
+        found = parts(self._named, self.sides, remote=remote)
+        remotes = sorted({part.remote.name for part in found})
+        if not found:
+            return self.show(self.look(remote, None, tree=False), ExplainHow())
+        if len(remotes) > 1:
+            raise BadInput(f"--export: it concerns several meshes: choose one with --remote ({', '.join(remotes)})")
+        text = document(PART_KIND, msgspec.structs.asdict(written(found)), "json")
+        if path == "-":
+            print(text)
+            return Exit.OK
+        try:
+            Path(path).write_text(text + "\n", encoding="utf-8")
+        except OSError as error:
+            raise BadInput(f"--export {path}: {error.strerror}") from error
+        say(f"{path}: the part of {found[0].mesh.name}, for the owner of {remotes[0]}")
+        return Exit.OK
+
+
+def _read_parts(path: str) -> tuple[Part, ...]:
+    from meshfed.views.explain.parts import read
+
+    try:
+        text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
+        return read(json.loads(text))
+    except OSError as error:
+        raise BadInput(f"--merge {path}: {error.strerror}") from error
+    except ValueError as error:  # it is not UTF-8, JSON, or a part
+        raise BadInput(f"--merge {path}: {error}") from error
+
+
+def _print(found: Explanation, unreached: Sequence[Unreached], how: ExplainHow) -> None:
+    import msgspec
+
+    from meshfed.cli.chain_text import text
+
+    if how.output == "text":
+        print("\n".join(text(found)))
+        return
+    fields = msgspec.to_builtins(found) | ({"unreached": unreached} if unreached else {})
+    print(document("Explanation", fields, how.output))

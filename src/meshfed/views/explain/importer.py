@@ -1,0 +1,240 @@
+"""The importer's links of a chain: what its mesh says of one host that a remote offers, or should offer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from meshfed.api.meta import StatusCondition
+from meshfed.api.v1alpha1 import FederatedService, RemoteMesh
+from meshfed.model.names import ServiceHost
+from meshfed.model.reasons import ConditionType, Reason
+from meshfed.views.explain.links import ChainLink, LinkName, Whose, after, broken, ok, unknown
+from meshfed.views.explain.parts import MeshDescription, Part, Told, of_remote
+from meshfed.views.explain.seen import Seen, mapping
+from meshfed.views.snapshot import Document, find
+
+_NO_CONTROLLER: Final = "no controller has looked at it yet"
+_SEE_STATUS: Final = "see with `meshfed status` whether a controller runs there"
+_WHOSE: Final = {
+    Reason.PERMISSION_DENIED: Whose.EXPORTER,
+    Reason.UNREACHABLE: Whose.EITHER,
+    Reason.INVALID_PORTS: Whose.EXPORTER,
+    Reason.IDENTITY_UNKNOWN: Whose.EITHER,
+    Reason.PORT_CONFLICT: Whose.EITHER,
+    Reason.NAME_NOT_RESOLVED: Whose.IMPORTER,
+    Reason.NOT_PASSED_ON: Whose.EXPORTER,
+    Reason.NO_CERTIFICATE: Whose.EXPORTER,
+    Reason.CERTIFICATE_NOT_VALID: Whose.EXPORTER,
+    Reason.NAME_TOO_LONG: Whose.EXPORTER,
+    Reason.GATEWAY_NOT_REACHED: Whose.EITHER,
+    Reason.NO_MUTUAL_TLS: Whose.EITHER,
+    Reason.ROOT_NOT_TRUSTED: Whose.EITHER,
+    Reason.UNEXPECTED_IDENTITY: Whose.EITHER,
+}
+"""Whose side it is to mend, where that is not the importer's alone."""
+_AUTO_ALLOCATE: Final = "networking.istio.io/enable-autoallocate-ip"
+
+
+def importer_part(seen: Seen, host: str, remote: str) -> Part:
+    """Return what an importer says of what a remote offers under a host, by the name of its RemoteMesh."""
+    known, record = seen.remote(remote), seen.record(remote, host)
+    return Part(
+        whose=Whose.IMPORTER,
+        mesh=seen.mesh,
+        remote=of_remote(known) if known is not None else MeshDescription(remote),
+        host=host,
+        taken=seen.snapshot.taken.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        links=tuple(_links(seen, known, record, remote)),
+        told=_recorded(record) if record is not None else None,
+        imported_as=imported_as(record) if record is not None else "",
+    )
+
+
+def imported_as(record: FederatedService) -> str:
+    """Return the host that an offer is imported as; empty where it is not."""
+    accepted = find(record.status.conditions, ConditionType.ACCEPTED)
+    return record.status.imported_as if accepted is not None and accepted.status == "True" else ""
+
+
+def _recorded(record: FederatedService) -> Told:
+    spec = record.spec
+    return Told(ports=spec.ports, identities=spec.identities, sni_host=spec.sni_host)
+
+
+def _links(seen: Seen, known: RemoteMesh | None, record: FederatedService | None, remote: str) -> Iterator[ChainLink]:
+    yield connected(seen, known, remote, is_recorded=record is not None)
+    yield received(seen, known, record, remote)
+    rest = (LinkName.WRITTEN, LinkName.RESOLVED, LinkName.REACHED, LinkName.IDENTITY)
+    if record is None:
+        yield from after((LinkName.ACCEPTED, *rest), LinkName.RECEIVED)
+        return
+    yield accepted(record)
+    if not imported_as(record):
+        yield from after(rest, LinkName.ACCEPTED)
+        return
+    yield written(seen, record)
+    yield resolved(seen, record)
+    yield reached(record)
+    yield identity(seen, record)
+
+
+def connected(seen: Seen, known: RemoteMesh | None, remote: str, *, is_recorded: bool) -> ChainLink:
+    """Return whether this mesh hears the remote, and imports from it; what is recorded already stays meanwhile."""
+    name = LinkName.CONNECTED
+    if why := seen.why_unread("RemoteMesh"):
+        return unknown(name, why)
+    if known is None:
+        remedy = "create the RemoteMesh, named as the other mesh's MeshFederation is"
+        return broken(name, f"there is no RemoteMesh {remote}", Reason.REMOTE_MISSING, remedy=remedy)
+    if known.spec.import_ is None:
+        message = f"RemoteMesh {remote} has no `import`: nothing is imported from it"
+        return broken(
+            name, message, Reason.PUBLISH_ONLY, remedy=f"set `import` of RemoteMesh {remote}, maybe with rules"
+        )
+    ready = find(known.status.conditions, ConditionType.READY)
+    if ready is not None and ready.status == "False" and ready.reason in {Reason.NAME_CONFLICT, Reason.MTLS_DISABLED}:
+        return broken(name, ready.message, ready.reason)
+    condition = find(known.status.conditions, ConditionType.CONNECTED)
+    if condition is None:
+        return unknown(name, _NO_CONTROLLER, remedy=_SEE_STATUS)
+    if condition.status == "True":
+        return ok(name, condition.message, condition.reason)
+    if is_recorded:
+        return unknown(name, f"{condition.message}; what is recorded stays meanwhile", condition.reason)
+    return _not_held(name, condition)
+
+
+def _not_held(name: LinkName, condition: StatusCondition) -> ChainLink:
+    """Return a link as a condition that is not True has it."""
+    if condition.status == "Unknown":
+        return unknown(name, condition.message, condition.reason)
+    whose = next((side for reason, side in _WHOSE.items() if reason == condition.reason), Whose.IMPORTER)
+    return broken(name, condition.message, condition.reason, whose=whose)
+
+
+def received(seen: Seen, known: RemoteMesh | None, record: FederatedService | None, remote: str) -> ChainLink:
+    """Return whether what the remote offers is recorded here."""
+    name = LinkName.RECEIVED
+    if why := seen.why_unread("FederatedService"):
+        return unknown(name, why)
+    if record is not None:
+        spec = record.spec
+        if spec.problem:
+            return broken(name, spec.problem, Reason.INVALID_PORTS, whose=Whose.EXPORTER)
+        held = known.status.held_services if known is not None else 0
+        note = f"; {held} services that {remote} withdrew at once are held" if held else ""
+        since = f", first offered {spec.first_offered}" if spec.first_offered else ""
+        return ok(name, f"FederatedService {record.metadata.name}{since}{note}")
+    synced = find(known.status.conditions, ConditionType.SYNCED) if known is not None else None
+    if synced is None or known is None or known.spec.import_ is None:
+        return unknown(name, f"it takes `{LinkName.CONNECTED}`")
+    if synced.status != "True":
+        return _not_held(name, synced)
+    status = known.status
+    uncounted = status.denied_services + status.refused_services
+    more = f", and {uncounted} of its {status.offered_services} offers are not imported, which need not be recorded"
+    message = f"{remote} does not offer it to this mesh: it offers {status.offered_services}, and none is this"
+    remedy = (
+        f"at {remote}: `meshfed explain` with this host says there by which rule it is left out; it has to be selected "
+        "by `export` of the MeshFederation, and `remotes` of a rule must not leave this mesh out"
+    )
+    return broken(name, message + (more if uncounted else ""), remedy=remedy, whose=Whose.EXPORTER)
+
+
+def accepted(record: FederatedService) -> ChainLink:
+    """Return whether the offer is imported, as the controller said, which names the rule."""
+    name = LinkName.ACCEPTED
+    condition = find(record.status.conditions, ConditionType.ACCEPTED)
+    if condition is None:
+        return unknown(name, _NO_CONTROLLER, remedy=_SEE_STATUS)
+    return ok(name, condition.message, condition.reason) if condition.status == "True" else _not_held(name, condition)
+
+
+def written(seen: Seen, record: FederatedService) -> ChainLink:
+    """Return whether the objects of an import are in place: as the controller said, and as they were read."""
+    name = LinkName.WRITTEN
+    condition = find(record.status.conditions, ConditionType.APPLIED)
+    if condition is None:
+        return unknown(name, _NO_CONTROLLER, remedy=_SEE_STATUS)
+    if condition.reason == Reason.PENDING:
+        return unknown(name, condition.message, condition.reason)
+    if condition.status != "True":
+        return _not_held(name, condition)
+    gone = [one for one in record.status.objects if _is_gone(seen, one)]
+    if gone:
+        remedy = f"a controller puts it back: {_SEE_STATUS}"
+        return broken(name, f"{', '.join(gone)} is not there", Reason.PENDING, remedy=remedy)
+    return ok(name, condition.message, condition.reason)
+
+
+def _is_gone(seen: Seen, named: str) -> bool:
+    kind, _, place = named.partition(" ")
+    namespace, _, name = place.partition("/")
+    return not seen.why_unread(kind) and seen.object(kind, namespace, name) is None
+
+
+def entry(seen: Seen, host: str) -> Document | None:
+    """Return the ServiceEntry of an imported host, where there is one."""
+    found = seen.snapshot.of_kind("ServiceEntry")
+    return next((one for one in found if host in (mapping(one.get("spec")).get("hosts") or ())), None)
+
+
+def resolved(seen: Seen, record: FederatedService) -> ChainLink:
+    """Return whether clients get an address for the host: of its Service, or one that istiod allocates.
+
+    istiod writes it into ``status.addresses`` of a ServiceEntry (``IPAllocator``); a sidecar answers with it where it
+    captures DNS.
+    """
+    name, host = LinkName.RESOLVED, record.status.imported_as
+    own = ServiceHost.parse(host, seen.cluster_domain)
+    if own is not None and seen.service((own.namespace, own.name)) is not None:
+        return ok(name, f"as Service {own.namespace}/{own.name} of this mesh, which has the host too")
+    if why := seen.why_unread("ServiceEntry"):
+        return unknown(name, why)
+    found = entry(seen, host)
+    if found is None:
+        return broken(name, f"neither a Service nor a ServiceEntry has {host}", remedy=_SEE_STATUS)
+    spec = mapping(found.get("spec"))
+    limited = [one for one in spec.get("exportTo") or () if one != "*"]
+    seen_in = f"; only clients in {', '.join(limited)} know it (`import.exportTo`)" if limited else ""
+    addresses = spec.get("addresses") or _allocated(found)
+    if addresses:
+        return ok(name, f"as {', '.join(map(str, addresses))}, where the client's sidecar captures DNS{seen_in}")
+    message = f"no address is in `status.addresses` of its ServiceEntry{seen_in}"
+    if str(mapping(mapping(found.get("metadata")).get("labels")).get(_AUTO_ALLOCATE)) == "false":
+        return unknown(name, f"{message}, as its label {_AUTO_ALLOCATE} asks")
+    if any(_allocated(one) for one in seen.snapshot.of_kind("ServiceEntry")):
+        remedy = "istiod gives others one: wait a moment, then look for its words on this one in its log"
+        return broken(name, message, remedy=remedy)
+    remedy = "see that istiod allocates addresses, and the client's sidecar captures DNS (`ISTIO_META_DNS_CAPTURE`)"
+    return unknown(name, message, remedy=remedy)
+
+
+def _allocated(found: Document) -> list[Any]:
+    addresses = mapping(found.get("status")).get("addresses") or ()
+    return [mapping(one).get("value") for one in addresses if mapping(one).get("value")]
+
+
+def reached(record: FederatedService) -> ChainLink:
+    """Return whether a handshake was answered, with the controller's evidence."""
+    name = LinkName.REACHED
+    condition = find(record.status.conditions, ConditionType.REACHABLE)
+    if condition is None:
+        return unknown(name, "nobody has tried the way yet")
+    return ok(name, condition.message, condition.reason) if condition.status == "True" else _not_held(name, condition)
+
+
+def identity(seen: Seen, record: FederatedService) -> ChainLink:
+    """Return who may answer callers of the host, and as whom these are seen there."""
+    name = LinkName.IDENTITY
+    federation = seen.federation
+    if federation is None:
+        return unknown(name, "there is no MeshFederation, which says what this mesh's trust domain is")
+    ready = find(federation.status.conditions, ConditionType.READY)
+    if ready is not None and ready.reason == Reason.TRUST_DOMAIN_MISMATCH:
+        return broken(name, ready.message, ready.reason)
+    found = entry(seen, record.status.imported_as)
+    stated = mapping((found or {}).get("spec")).get("subjectAltNames") if found is not None else record.spec.identities
+    who = ", ".join(map(str, stated or ())) or "whoever has a certificate of a trusted root"
+    return ok(name, f"{who} may answer; callers are {federation.spec.trust_domain}/ns/<namespace>/sa/<account> to it")

@@ -63,9 +63,9 @@ def unlinking(snapshot: Snapshot, name: str, *, mesh_config_map: str = "istio") 
     before, problems = planned(snapshot, mesh_config_map=mesh_config_map)
     after, _ = planned(msgspec.structs.replace(snapshot, objects=others), mesh_config_map=mesh_config_map)
     left = _imported(after)
-    locals_ = _Locals(snapshot, before)
+    locals_, mesh = _Locals(snapshot, before), snapshot.mesh
     hosts = [
-        _view(snapshot.mesh, name, host, left.get(host, ()), locals_)
+        _view(mesh, name, host, left.get(host, ()), locals_)
         for host, remotes in _imported(before).items()
         if name in remotes
     ]

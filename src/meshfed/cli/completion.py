@@ -84,7 +84,7 @@ _WHERE: Final = ("--kubeconfig", "--context", "--namespace", "-n")
 _CONTEXTS, _REMOTES, _HOSTS, _SERVICES = "contexts", "remotes", "hosts", "services"
 _OF_FLAGS: Final = {"--context": _CONTEXTS, "--to": _REMOTES}
 """What names a flag takes; ``--remote`` of `meshfed imports` does too, and elsewhere takes a file."""
-_OF_PLACES: Final = {"imports": _HOSTS, "remotes": _REMOTES, "exports": _SERVICES}
+_OF_PLACES: Final = {"check": _REMOTES, "imports": _HOSTS, "remotes": _REMOTES, "exports": _SERVICES}
 """What names a command takes."""
 
 

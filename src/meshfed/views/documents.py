@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from meshfed.views.checks.results import CheckView
 from meshfed.views.exports import ExportView
 from meshfed.views.imports import ImportView
 from meshfed.views.meshes import MeshView
@@ -15,6 +16,7 @@ from meshfed.views.requests import RequestView
 API_VERSION: Final = "cli.federation.openshift-service-mesh.io/v1alpha1"
 """Of every document. A later version may add a field; none is taken away, and none changes its meaning."""
 LISTS: Final[dict[str, type[msgspec.Struct]]] = {
+    "CheckList": CheckView,
     "ExportList": ExportView,
     "ImportList": ImportView,
     "MeshList": MeshView,

@@ -13,6 +13,7 @@ from meshfed.model.reasons import Decision
 from meshfed.plan import Plan, Published, Settings, plan_all
 from meshfed.plan.claims import EXPECTED
 from meshfed.plan.documents import read_documents
+from meshfed.plan.values import Place
 from meshfed.views.snapshot import Snapshot
 
 
@@ -31,8 +32,13 @@ class ExportView(msgspec.Struct, frozen=True, rename="camel"):
     to: tuple[str, ...] | None = None
 
 
-def planned(snapshot: Snapshot, *, mesh_config_map: str = "istio") -> tuple[Plan, tuple[str, ...]]:
-    """Return the plan for what a cluster holds, and what of that cannot be understood, in words."""
+def planned(
+    snapshot: Snapshot, *, mesh_config_map: str = "istio", account: Place | None = None
+) -> tuple[Plan, tuple[str, ...]]:
+    """Return the plan for what a cluster holds, and what of that cannot be understood, in words.
+
+    ``account`` has namespace and name of the controller's ServiceAccount, where that is known.
+    """
     problems: list[str] = []
 
     def invalid(error: InvalidInput) -> None:
@@ -40,7 +46,8 @@ def planned(snapshot: Snapshot, *, mesh_config_map: str = "istio") -> tuple[Plan
 
     documents = ((snapshot.source, document) for document in snapshot.objects)
     inputs = read_documents(documents, snapshot.namespace, mesh_config_map, invalid=invalid)
-    return plan_all(inputs, Settings(namespace=snapshot.namespace)), tuple(problems)
+    inputs = msgspec.structs.replace(inputs, pods_listed="Pod" not in snapshot.unread)
+    return plan_all(inputs, Settings(namespace=snapshot.namespace, account=account)), tuple(problems)
 
 
 def exports(snapshot: Snapshot, plan: Plan) -> tuple[ExportView, ...]:

@@ -12,6 +12,9 @@ import pytest
 
 from meshfed.fds import messages
 from meshfed.model.offers import Offer, Port
+from meshfed.model.reasons import Reason
+from meshfed.views.checks import BEFORE, CHECKS
+from meshfed.views.checks.stored import docs_of
 from meshfed_sandbox.ports import Ports
 from tests.pages import alike, matches, page_text, shell, steps
 
@@ -140,6 +143,12 @@ def test_links_to_sections_lead_to_one(page: Path) -> None:
     links = re.findall(r"\]\(([^)#\s:]*)#([^)\s]+)\)", page.read_text())
     targets = [((page.parent / name) if name else page, anchor) for name, anchor in links]
     assert [(str(target), anchor) for target, anchor in targets if anchor not in anchors(target)] == []
+
+
+def test_checks_name_places_that_there_are() -> None:
+    named = {check.docs for check in (*CHECKS, *BEFORE)} | {docs_of(reason) for reason in Reason} - {""}
+    places = [place.partition("#") for place in sorted(named)]
+    assert [place for place in places if not place[2] or place[2] not in anchors(DOCS / place[0])] == []
 
 
 def test_every_page_is_in_the_index() -> None:

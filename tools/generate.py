@@ -18,6 +18,7 @@ GENERATORS = {
     "draw_guides.py": "docs/guides",
     "generate_api.py": ".",
     "generate_chart.py": "deploy/chart",
+    "generate_checks.py": "docs",
     "generate_cli.py": "docs",
     "generate_kustomize.py": "deploy/kustomize",
     "generate_man.py": "docs/man",

@@ -55,6 +55,7 @@ class World:
         self.trial = asyncio.Event()
         self.said: list[tuple[float, Proven, Condition, bool]] = []
         self.faults: dict[Hashable, Exception] = {}
+        self.handled: list[tuple[float, str, str]] = []
         self.bundle = Bundle()
         self.connected: set[str] = set()
         self.connecting: set[str] = set()
@@ -65,6 +66,7 @@ class World:
             metrics=self.metrics,
             faults=self._fault,
             connected=lambda name: None if name in self.connecting else name in self.connected,
+            handled=lambda remote, request: self.handled.append((self.now, remote, request)),
             shake=self._shake,
         )
 
@@ -628,5 +630,80 @@ def test_many_imports_cost_a_trickle(broken: bool) -> None:
         most = 1 / PACE.burst if broken else 1.15 / PACE.gap
         assert len(world.tried) - before <= 10 * 100 * most + 20
         assert len({key for _, key, _, _ in world.said}) > 900
+
+    in_world(story)
+
+
+# --- upon a request
+
+
+def test_upon_a_request_every_way_is_tried_at_once_and_that_is_told() -> None:
+    async def story(world: World) -> None:
+        shops = [OfferKey(f"shop-{number}.west") for number in range(8)]
+        for number, shop in enumerate(shops):
+            world.prober.want(shop, probe(f"shop-{number}"))
+        await asyncio.sleep(60)
+        asked = world.now
+        world.prober.ask("west", "now")
+        await asyncio.sleep(6)
+        tried = {way.name for at, way in world.tried if at >= asked}
+        assert tried == {f"shop-{number}" for number in range(8)}
+        assert [(remote, request) for _, remote, request in world.handled] == [("west", "now")]
+        assert world.handled[0][0] - asked <= 8 * PACE.burst
+        world.prober.ask("west", "now")
+        await asyncio.sleep(30)
+        assert len(world.handled) == 1
+        world.prober.ask("west", "again")
+        await asyncio.sleep(6)
+        world.prober.ask("west", "")
+        assert [request for *_, request in world.handled] == ["now", "again", ""]
+
+    in_world(story)
+
+
+def test_what_is_newly_broken_is_said_before_the_request_counts_as_handled() -> None:
+    async def story(world: World) -> None:
+        world.prober.want(CART, probe())
+        await asyncio.sleep(60)
+        world.answers["cart"] = GONE
+        asked = world.now
+        world.prober.ask("west", "now")
+        await asyncio.sleep(5)
+        assert [request for *_, request in world.handled] == ["now"]
+        said = [at for at, key, condition, _ in world.said if condition.status == "False"]
+        assert said
+        assert asked <= said[0] <= world.handled[0][0]
+
+    in_world(story)
+
+
+def test_a_request_from_before_the_ways_are_known_and_what_comes_meanwhile() -> None:
+    async def story(world: World) -> None:
+        world.prober.ask("west", "x" * 100)
+        await asyncio.sleep(5)
+        assert world.handled == []
+        world.seconds["192.0.2.20"] = 2.0
+        world.prober.want(CART, probe())
+        await asyncio.sleep(1)
+        world.prober.want(RemoteKey("west"), probe("controller"))
+        await asyncio.sleep(1.5)
+        assert world.handled == []
+        await asyncio.sleep(5)
+        assert [(remote, request) for _, remote, request in world.handled] == [("west", "x" * 64)]
+
+    in_world(story)
+
+
+def test_what_was_being_tried_before_a_request_does_not_count() -> None:
+    async def story(world: World) -> None:
+        world.seconds["192.0.2.20"] = 2.0
+        world.prober.want(CART, probe())
+        await asyncio.sleep(1)
+        world.prober.ask("west", "now")
+        await asyncio.sleep(1.5)
+        assert world.handled == []
+        await asyncio.sleep(5)
+        assert [request for *_, request in world.handled] == ["now"]
+        assert len(world.tried) >= 2
 
     in_world(story)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from meshfed.api.v1alpha1 import PROBE_REQUEST_ANNOTATION
 from meshfed.controller.config_maps import CONFIG_MAPS
 from meshfed.model.meshes import GatewayAddress
 from meshfed.model.probes import Answered, Broken, Link, Way
@@ -101,6 +102,38 @@ def test_an_import_that_ends_at_the_gateways_address_is_the_remotes_trouble() ->
         await asyncio.sleep(60)
         assert condition(world, "RemoteMesh west") == "", "discovery has a way of its own"
         assert condition(world, "RemoteMesh west", "Ready") == "False GatewayNotReached"
+
+    told(story)
+
+
+def handled(world: World) -> str:
+    """The request upon which ways were tried last, as the status has it."""
+    found = world.cluster.objects[RESOURCES["RemoteMesh"], SYSTEM, "west"]
+    return str(found.get("status", {}).get("probeHandledAt", ""))
+
+
+def test_upon_a_request_all_ways_are_tried_at_once_and_the_status_says_so_once_it_says_what_was_seen() -> None:
+    def ask(world: World, request: str) -> None:
+        annotations = {PROBE_REQUEST_ANNOTATION: request}
+        world.edit("RemoteMesh", "west", lambda one: one["metadata"].update(annotations=annotations), namespace=SYSTEM)
+
+    async def story(world: World) -> None:
+        assert handled(world) == ""
+        ask(world, "first")
+        await asyncio.sleep(3)
+        assert handled(world) == "first"
+        world.ways[cart()] = Broken(Link.SNI)
+        ask(world, "second")
+        seen = set()
+        for _ in range(100):
+            await asyncio.sleep(0.05)
+            seen.add((condition(world, CART), handled(world)))
+        assert (condition(world, CART), handled(world)) == ("False NotPassedOn", "second")
+        assert ("True Answered", "second") not in seen
+        await world.stop()
+        await world.start()
+        await asyncio.sleep(10)
+        assert handled(world) == "second"
 
     told(story)
 

@@ -8,6 +8,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from meshfed.cli.clusters import Where
+from meshfed.cli.facts import Asked, find_out
+from meshfed.views.checks import CheckOutcome
+from meshfed.views.checks import run as checked
 from meshfed_sandbox.dataplane.installation import GATEWAY
 from tests.builders import manifest
 from tests.e2e.probes import run
@@ -54,6 +58,17 @@ async def becomes(mesh: MeshWorld, kind: str, name: str, said: str, condition: s
     return str(await eventually(says, what=f"{condition} of {kind} {name} says {said}"))
 
 
+async def failing(mesh: MeshWorld) -> set[str]:
+    """Return the checks that fail in a mesh, as ``group/name``."""
+    (found,), _ = await find_out(Where(kubeconfig=str(mesh.kubeconfig)), Asked())
+    return {f"{one.group}/{one.check}" for one in checked(found) if one.outcome is CheckOutcome.FAILED}
+
+
+async def silent(world: World) -> bool:
+    """Whether no check fails in either mesh."""
+    return not await failing(world.east) and not await failing(world.west)
+
+
 async def scale(mesh: MeshWorld, name: str, replicas: int, namespace: str = NAMESPACE) -> None:
     await mesh.patch("Deployment", name, {"spec": {"replicas": replicas}}, namespace)
 
@@ -72,6 +87,14 @@ async def test_who_subscribes_is_said_on_either_side(world: World) -> None:
         found = await becomes(mesh, "RemoteMesh", other, "True", "Subscribed")
         assert found.startswith("True Subscribed: subscribes at replica ")
         assert found.endswith(", incremental")
+
+
+async def test_a_controller_that_is_asked_tries_it_at_once_and_so_does_the_command(world: World) -> None:
+    (found,), _ = await find_out(Where(kubeconfig=str(world.east.kubeconfig)), Asked(remote="west", probe=True))
+    said = {one.check: (one.outcome, one.evidence) for one in checked(found) if one.group == "remotes"}
+    assert said["gateway"] == (CheckOutcome.OK, "handshake just now")
+    assert said["gateway-from-here"] == (CheckOutcome.OK, "handshake just now, from here")
+    assert said["imports"] == (CheckOutcome.OK, "stored status")
 
 
 async def no_pod(world: World) -> Callable[[], Awaitable[None]]:
@@ -121,9 +144,11 @@ async def test_a_broken_path_is_named_and_mended_it_is_true_again(
     mends = await breaks(world)
     await becomes(world.east, "FederatedService", RECORD, f"False {said}")
     assert (await world.east.request(URL, from_="caller")).status != 200
+    assert "remotes/imports" in await failing(world.east)
     assert await world.east.get("ServiceEntry", "import.echo.bookinfo.svc.cluster.local", "istio-system") is not None
     await mends()
     await becomes(world.east, "FederatedService", RECORD, "True Answered")
+    await eventually(lambda: silent(world), what="meshfed check finds nothing wrong in either mesh")
 
 
 async def test_an_address_has_a_port_of_its_own(world: World) -> None:

@@ -288,7 +288,9 @@ class MemoryClient(Client):
         self._require(self._find(resource, namespace or "", name), uid, resource_version)
         self.cluster.remove(resource, namespace or "", name)
 
-    async def fetch(self, path: str, *, accept: str = "application/json") -> tuple[str, bytes]:
+    async def fetch(
+        self, path: str, *, accept: str = "application/json", params: Mapping[str, str] | None = None
+    ) -> tuple[str, bytes]:
         await asyncio.sleep(self.cluster.latency)
         if self.cluster.down:
             raise TransportError("connection refused")

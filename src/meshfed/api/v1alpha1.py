@@ -56,6 +56,8 @@ REMOTE_LABEL: Final = f"{GROUP}/remote"
 """On FederatedServices: the RemoteMesh that offers them."""
 ORIGIN_ANNOTATION: Final = f"{GROUP}/derived-from"
 """On everything we write: what it follows from, such as ``import <host>`` (`meshfed.plan.keys.origin`)."""
+PROBE_REQUEST_ANNOTATION: Final = f"{GROUP}/probe-requested-at"
+"""On RemoteMeshes: another value than before asks for a proof of all ways now; ``status.probeHandledAt`` repeats it."""
 FINALIZER: Final = f"{GROUP}/cleanup"
 
 
@@ -315,6 +317,8 @@ class RemoteMeshStatus(_Status, frozen=True):
     """The dialect of discovery that is spoken with the remote."""
     identity: str = ""
     """The SPIFFE ID that the remote's controller is configured to have; empty where the default is assumed."""
+    probe_handled_at: str = ""
+    """The annotation `federation.openshift-service-mesh.io/probe-requested-at` upon which all ways were tried."""
 
 
 class RemoteMesh(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):

@@ -23,6 +23,7 @@ _CANNOT_WRITE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errn
 COMMANDS: Final = {
     "controller": "meshfed.cli.controller:controller",
     "status": "meshfed.cli.status:status",
+    "check": "meshfed.cli.check:check",
     "exports": "meshfed.cli.lists:exports",
     "imports": "meshfed.cli.lists:imports",
     "remotes": "meshfed.cli.lists:remotes",
@@ -42,6 +43,7 @@ COMMANDS: Final = {
 SUMMARIES: Final = {
     "controller": "Run the controller of one mesh.",
     "status": "Show how a mesh stands: its controller, its exports and imports, its remotes, and what is wrong.",
+    "check": "Check what a federation needs, one named check after the other, and stop at none that fails.",
     "exports": "List the Services that this mesh offers to others, and those that it does not though it might.",
     "imports": "List what remote meshes offer, and what became of each offer here; the worst first.",
     "remotes": "List the remote meshes: whether each is heard and hears this mesh, and what came of it.",

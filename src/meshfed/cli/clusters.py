@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple, TypeVar
 
 from cyclopts import Parameter
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from meshfed.kube import Client, ClusterConfig, Resource, ServedAPIs
     from meshfed.views.documents import Unreached
     from meshfed.views.snapshot import Document, Snapshot
+
+T = TypeVar("T")
 
 _DEFAULT_NAMESPACE: Final = "istio-system"
 _FEDERATION: Final = "federation.openshift-service-mesh.io"
@@ -121,7 +123,7 @@ def look(
     import asyncio
 
     if where.file:
-        return _reported(where), ()
+        return reported(where), ()
     return asyncio.run(
         look_at(clusters(where), where, wanted, mesh_config_map=mesh_config_map, trust_bundle=trust_bundle)
     )
@@ -144,7 +146,7 @@ def look_at_one(
     return seen[0]
 
 
-def _reported(where: Where) -> tuple[Snapshot, ...]:
+def reported(where: Where) -> tuple[Snapshot, ...]:
     """Return what reports tell; raises ``BadInput``."""
     if where.context or where.kubeconfig:
         raise BadInput("--file looks at reports, and --context and --kubeconfig at clusters: give either")
@@ -200,7 +202,7 @@ async def look_at(
     seconds = duration("--request-timeout", where.request_timeout)
     answers = await asyncio.gather(
         *(
-            _one(
+            ask(
                 source,
                 config,
                 seconds,
@@ -222,9 +224,10 @@ async def look_at(
     )
 
 
-async def _one(
-    source: str, config: ClusterConfig, seconds: float, read_from: Callable[[Client], Awaitable[Snapshot]]
-) -> Snapshot | Unreached:
+async def ask(
+    source: str, config: ClusterConfig, seconds: float, read_from: Callable[[Client], Awaitable[T]]
+) -> T | Unreached:
+    """Return what ``read_from`` makes of a cluster, or why that did not answer within ``seconds``."""
     import asyncio
 
     from meshfed.kube import Client, KubeError

@@ -85,6 +85,7 @@ _CONTEXTS, _REMOTES, _HOSTS, _SERVICES = "contexts", "remotes", "hosts", "servic
 _OF_FLAGS: Final = {"--context": _CONTEXTS, "--to": _REMOTES}
 """What names a flag takes; ``--remote`` of `meshfed imports` and `explain` does too, and elsewhere takes a file."""
 _OF_PLACES: Final = {
+    "check": _REMOTES,
     "explain": _HOSTS,
     "exports": _SERVICES,
     "imports": _HOSTS,

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from functools import partial
 
 from meshfed.api.core import Service
-from meshfed.api.v1alpha1 import FederatedService, MeshFederation, RemoteMesh
+from meshfed.api.v1alpha1 import PROBE_REQUEST_ANNOTATION, FederatedService, MeshFederation, RemoteMesh
 from meshfed.controller.feed import Feed
 from meshfed.controller.options import Fixed
 from meshfed.controller.propagation import Propagation
+from meshfed.controller.remotes.prober import Prober
 from meshfed.controller.remotes.remote_sessions import RemoteSessions
 from meshfed.controller.watches import Watches
 from meshfed.controller.writing.lifecycle import Finalizers, Leftovers
@@ -33,6 +34,7 @@ class Changes:
         leftovers: Leftovers,
         finalizers: Finalizers,
         propagation: Propagation,
+        prober: Prober,
         on_mesh: Callable[[], None],
     ) -> None:
         """``on_mesh`` hears of each change to a MeshFederation, once all others have."""
@@ -44,6 +46,7 @@ class Changes:
         self._leftovers = leftovers
         self._finalizers = finalizers
         self._propagation = propagation
+        self._prober = prober
         self._on_mesh = on_mesh
 
     def follow(self) -> None:
@@ -100,6 +103,7 @@ class Changes:
         self._planner.remote_changed(key.name, new)
         self._leftovers.remote_changed(key.name, new)
         self._listener.remote_changed(key.name, new)
+        self._prober.ask(key.name, new.metadata.annotations.get(PROBE_REQUEST_ANNOTATION, "") if new else "")
         self._look_at_status("RemoteMesh", key, new)
         self._finalizers.look(("RemoteMesh", *key))
 

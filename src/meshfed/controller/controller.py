@@ -19,7 +19,6 @@ from meshfed.controller.faults import A_TERM, Faults
 from meshfed.controller.feed import TermEnded
 from meshfed.controller.migration.adoption import drop_records
 from meshfed.controller.options import Options
-from meshfed.controller.remotes.prober import Shake
 from meshfed.controller.remotes.publisher import Publisher
 from meshfed.controller.remotes.resolver import Lookup, system_lookup
 from meshfed.controller.replicas.own_lease import OwnLease
@@ -28,7 +27,7 @@ from meshfed.controller.startup.definitions import CRDRefused, bring_up
 from meshfed.controller.term import Term
 from meshfed.controller.watches import Lacking, Served, wait_until_served
 from meshfed.kube import Backoff, Client, Elector, process_identity, retry_on_error, time_now
-from meshfed.probe import handshake
+from meshfed.probe import Shake, handshake
 from meshfed.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)

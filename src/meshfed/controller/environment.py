@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from meshfed.api.v1alpha1 import OWNER_NAMESPACE_LABEL
 from meshfed.controller.faults import Faults
 from meshfed.controller.options import Options
-from meshfed.controller.remotes.prober import Shake
 from meshfed.controller.remotes.publisher import Publisher
 from meshfed.controller.remotes.resolver import Lookup
+from meshfed.probe import Shake
 from meshfed.telemetry.metrics import Metrics
 
 

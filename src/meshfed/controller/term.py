@@ -88,6 +88,7 @@ class Term:
             metrics=environment.metrics,
             faults=faults.by_key("proving the way to"),
             connected=planner.is_connected,
+            handled=planner.inputs.request_handled,
             shake=environment.shake,
         )
         propagation = self._propagation = Propagation(environment.metrics, planner.imports)
@@ -138,6 +139,7 @@ class Term:
             leftovers=leftovers,
             finalizers=self._finalizers,
             propagation=propagation,
+            prober=self._prober,
             on_mesh=self._on_mesh,
         )
 

@@ -34,6 +34,8 @@ class ClusterInputs:
         self.workloads_in = ByGroup[str, Ref, Located](graph, "the workloads in", self.workloads, itemgetter(1))
         self.pods_listed = Input[str, bool](graph, "whether all Pods are known in")
         """False where they may not be read, or are not to be."""
+        self.requests_handled = Input[str, str](graph, "upon which request ways were tried to RemoteMesh")
+        """By remote, the value of its annotation (`meshfed.api.v1alpha1.PROBE_REQUEST_ANNOTATION`)."""
         self.rules = Input[Place, ForeignDestinationRule](graph, "DestinationRule")
         """Those that are not ours."""
         self.entries = Input[Place, ForeignServiceEntry](graph, "ServiceEntry")
@@ -44,6 +46,10 @@ class ClusterInputs:
         """Those of Services without a selector."""
         self.subscribers = Input[str, Subscribers](graph, "the subscribers that are RemoteMesh")
         """As the Leases of this mesh's replicas say; none of a remote of which it is not known yet."""
+
+    def request_handled(self, remote: str, request: str) -> None:
+        """Take in that all ways to a remote were tried upon a request; empty: there is none any more."""
+        self.requests_handled.put(remote, request or None, remote)
 
     def of(self, ref: Ref) -> tuple[Input[Any, Any] | Distinct[Any, Any, Any], Any] | None:
         """Return what an object of the cluster is an input of, and under which key; ``None`` where of none of these."""

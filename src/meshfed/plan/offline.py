@@ -26,6 +26,7 @@ from meshfed.plan.imports import record_manifest
 from meshfed.plan.keys import ExportKey, Key
 from meshfed.plan.planner import Planner
 from meshfed.plan.values import (
+    THIS,
     Applied,
     Outputs,
     Place,
@@ -70,6 +71,8 @@ class PlanInputs(msgspec.Struct, frozen=True):
     peer_authentications: tuple[tuple[Place, PeerAuthentication], ...] = ()
     records: tuple[FederatedService, ...] = ()
     gateways: tuple[tuple[int, tuple[str, ...]], ...] = ()
+    pods_listed: bool | None = None
+    """Whether all Pods of the cluster are among these; ``None`` where nobody says."""
     resolved: dict[str, tuple[str, ...]] = {}
     offers: dict[str, tuple[Offer, ...]] = {}
 
@@ -115,6 +118,8 @@ def feed(planner: Planner, inputs: PlanInputs) -> None:
     # In the order in which the API lists them, however they were given: who comes first decides who has which Gateway.
     for service in sorted(inputs.services, key=lambda one: (one.metadata.namespace, one.metadata.name)):
         planner.inputs.services.put((service.metadata.namespace, service.metadata.name), service)
+    if inputs.pods_listed is not None:
+        planner.inputs.pods_listed.put(THIS, inputs.pods_listed)
     for place in inputs.service_exports:
         planner.service_export_changed(*place, 1)
     for (kind, in_namespace, name), workload in inputs.workloads:

@@ -58,6 +58,7 @@ class Reporting:
         self._settings = settings
         self._meshes = inputs.meshes
         self._subscribers = inputs.subscribers
+        self._requests_handled = inputs.requests_handled
         self._federations = federations
         self._remotes = remotes
         self._exports = exports
@@ -177,6 +178,7 @@ class Reporting:
             return None
         mesh, peer = context.get(self._meshes, THIS), described.peer
         connection = context.get(self.connections, name) or RemoteConnection()
+        handled = context.get(self._requests_handled, name)
         counts = context.get(self._imports.counts, name) or {}
         imported = counts.get(None, 0)
         refused = dict(connection.unrecorded)
@@ -234,6 +236,7 @@ class Reporting:
                 "lastSync": connection.last_sync,
                 "dialect": connection.dialect,
                 "identity": connection.identity,
+                **({"probeHandledAt": handled} if handled else {}),
             },
         )
 

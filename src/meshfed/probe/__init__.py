@@ -6,8 +6,9 @@ server misses one. So whoever reaches a gateway can see *that* a host is answere
 until when. What the application's own policies then say is not seen.
 """
 
+from meshfed.probe.attempt import Shake, attempt
 from meshfed.probe.handshake import Authority, Roots, handshake
 from meshfed.probe.names import Names
 from meshfed.probe.schedule import PACE, Line, Pace, Schedule
 
-__all__ = ["PACE", "Authority", "Line", "Names", "Pace", "Roots", "Schedule", "handshake"]
+__all__ = ["PACE", "Authority", "Line", "Names", "Pace", "Roots", "Schedule", "Shake", "attempt", "handshake"]

@@ -8,6 +8,7 @@ import msgspec
 
 from meshfed.views import API_VERSION
 from meshfed.views.cards import MeshCard
+from meshfed.views.checks.results import CheckView
 from meshfed.views.explain.explanation import Explanation
 from meshfed.views.explain.parts import PART_KIND, PartDocument
 from meshfed.views.exports import ExportView
@@ -19,6 +20,7 @@ from meshfed.views.requests import RequestView
 from meshfed.views.unlinking import UnlinkedHostView
 
 LISTS: Final[dict[str, type[msgspec.Struct]]] = {
+    "CheckList": CheckView,
     "ExportList": ExportView,
     "DriftList": DriftView,
     "ImportList": ImportView,

@@ -39,7 +39,7 @@ def planned(
 ) -> tuple[Plan, tuple[str, ...]]:
     """Return the plan for what a cluster holds, and what of that cannot be understood, in words.
 
-    ``account`` is that of the controller, where known.
+    ``account`` has namespace and name of the controller's ServiceAccount, where that is known.
     """
     problems: list[str] = []
 
@@ -48,6 +48,7 @@ def planned(
 
     documents = ((snapshot.source, document) for document in snapshot.objects)
     inputs = read_documents(documents, snapshot.namespace, mesh_config_map, stored=not_understood)
+    inputs = msgspec.structs.replace(inputs, pods_listed="Pod" not in snapshot.unread)
     return plan_all(inputs, Settings(namespace=snapshot.namespace, account=account)), tuple(problems)
 
 

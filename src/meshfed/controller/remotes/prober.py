@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Callable, Hashable
 from typing import Final
 
 from meshfed.controller.remotes.damping import REWORDED, Said, damped
@@ -19,13 +19,11 @@ from meshfed.federation.reachability import answers, reachable, unproven
 from meshfed.model.probes import Answered, Broken, Finding, Link, Probe, Way, ways
 from meshfed.model.reasons import Condition, Reason
 from meshfed.plan import OfferKey, RemoteKey
-from meshfed.probe import PACE, Line, Names, Roots, Schedule, handshake
+from meshfed.probe import PACE, Line, Names, Roots, Schedule, Shake, attempt, handshake
 from meshfed.telemetry.metrics import Metrics
 
 Proven = OfferKey | RemoteKey
 """What is proven: an import, by its FederatedService, or the way to a remote's discovery service."""
-Shake = Callable[[Way, str, Roots], Awaitable[Finding]]
-"""Shakes hands by a way, at an IP."""
 Told = Callable[[Proven, Condition, bool], None]
 """Hears what holds of something now, and whether it has been False for so long that it is worth an Event."""
 
@@ -39,6 +37,8 @@ AT_ONCE: Final = 4
 """The most handshakes with one remote at a time."""
 CONFIRMED: Final = 2
 """Failures in a row that make a way broken."""
+_LONGEST_REQUEST: Final = 64
+"""The most characters of a request that count; a person wrote it, and a status repeats it."""
 
 
 class Prober:
@@ -52,16 +52,23 @@ class Prober:
         metrics: Metrics,
         faults: Callable[[Hashable, Exception | None], None],
         connected: Callable[[str], bool | None],
+        handled: Callable[[str, str], None],
         shake: Shake = handshake,
     ) -> None:
-        """``connected``: whether the discovery service of a remote is, by way of our sidecar; ``None``: not known."""
+        """``connected``: whether the discovery service of a remote is, by way of our sidecar; ``None``: not known.
+
+        ``handled`` hears upon which request all ways to a remote were tried; the empty one: there is none any more.
+        """
         self._connected = connected
         self._names = Names()
         self._bundle = bundle
         self._told = told
+        self._handled = handled
         self._metrics = metrics
         self._faults = faults
         self._shake = shake
+        self._requests: dict[str, str] = {}
+        """By remote, what was asked for last."""
         self._remotes: dict[str, _RemoteProber] = {}
         self._remote_of: dict[Proven, str] = {}
         self._recalled: dict[Proven, Said] = {}
@@ -88,13 +95,28 @@ class Prober:
                 metrics=self._metrics,
                 faults=self._faults,
                 connected=self._connected,
+                handled=self._handled,
                 names=self._names,
                 shake=self._shake,
             )
+            self._remotes[probe.remote].ask(self._requests.get(probe.remote, ""))
             self._more.set()
         if recalled is not None:
             self._remotes[probe.remote].recall(key, recalled)
         self._remotes[probe.remote].want(key, probe)
+
+    def ask(self, remote: str, request: str) -> None:
+        """Try all ways to a remote now, if this is another request than before; the empty one is none."""
+        request = request[:_LONGEST_REQUEST]
+        if self._requests.get(remote, "") == request:
+            return
+        if request:
+            self._requests[remote] = request
+        else:
+            del self._requests[remote]
+            self._handled(remote, "")
+        if remote in self._remotes:
+            self._remotes[remote].ask(request)
 
     async def run(self) -> None:
         """Prove until cancelled."""
@@ -126,6 +148,7 @@ class _RemoteProber:
         metrics: Metrics,
         faults: Callable[[Hashable, Exception | None], None],
         connected: Callable[[str], bool | None],
+        handled: Callable[[str, str], None],
         names: Names,
         shake: Shake,
     ) -> None:
@@ -135,8 +158,14 @@ class _RemoteProber:
         self._metrics = metrics
         self._faults = faults
         self._connected = connected
+        self._handled = handled
         self._names = names
         self._shake = shake
+        self._request = ""
+        """Upon which ways are being tried; empty where that is done."""
+        self._requested_at = 0.0
+        self._untried: set[Way] = set()
+        """Of these it has not been found out since then whether they answer."""
         self._discovery = RemoteKey(name)
         self._schedule = Schedule()
         self._probes: dict[Proven, Probe] = {}
@@ -173,6 +202,8 @@ class _RemoteProber:
         for way in new:
             self._users.setdefault(way, set()).add(key)
             self._schedule.soon(way, now)
+        if self._request:
+            self._untried.update(new)
         if probe is None:
             del self._probes[key]
             self._said.pop(key, None)
@@ -189,7 +220,24 @@ class _RemoteProber:
             self._say(key)
         self._wake.set()
 
+    def ask(self, request: str) -> None:
+        """Try all ways now, those that come meanwhile too, and tell once that is done."""
+        self._request, self._requested_at = request, asyncio.get_running_loop().time()
+        self._untried = set(self._users) if request else set()
+        for way in self._untried:
+            self._schedule.soon(way, self._requested_at)
+        self._wake.set()
+
+    def _tried(self, way: Way, began: float) -> None:
+        """Take note that a way was tried; what began before the request does not count."""
+        if self._request and began >= self._requested_at:
+            self._untried.discard(way)
+            if not self._untried:
+                request, self._request = self._request, ""
+                self._handled(self._name, request)
+
     def _forget(self, way: Way) -> None:
+        self._untried.discard(way)
         self._schedule.drop(way)
         self._findings.pop(way, None)
         self._failures.pop(way, None)
@@ -228,30 +276,19 @@ class _RemoteProber:
         loop = asyncio.get_running_loop()
         began, line = loop.time(), Line.BROKEN
         try:
-            finding = await self._find(way, roots)
+            finding = await attempt(way, roots, self._names, self._shake)
             if way in self._users:
                 self._measure(finding, loop.time() - began)
                 line = self._take_in(way, finding)
                 self._faults(self._subject(way), None)
+                if line is not Line.DOUBTED:
+                    self._tried(way, began)
         except Exception as error:  # noqa: BLE001 - one way's fault must not stop the others
             self._faults(self._subject(way), error)
         finally:
             self._shaking -= 1
             self._schedule.found(way, loop.time(), line)
             self._wake.set()
-
-    async def _find(self, way: Way, roots: Roots) -> Finding:
-        """Shake hands at each IP of the gateway, until one does not answer."""
-        try:
-            ips = await self._names.ips(way.gateway.host)
-        except OSError as error:
-            return Broken(Link.NAME, str(error))
-        finding: Finding = Broken(Link.NAME, "it has no address")
-        for ip in ips:
-            finding = await self._shake(way, ip, roots)
-            if isinstance(finding, Broken):
-                break
-        return finding
 
     def _take_in(self, way: Way, finding: Finding) -> Line:
         """Believe what answers at once, and what does not the second time; returns where the way waits next."""

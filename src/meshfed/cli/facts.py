@@ -1,0 +1,291 @@
+"""What ``meshfed check`` finds out before anything is judged: objects, access reviews, handshakes."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
+
+from meshfed.cli.clusters import LEASES, OURS, SURROUNDINGS, Wanted, ask, clusters, read, reported
+from meshfed.cli.proofs import SECONDS, proofs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from meshfed.cli.clusters import Where
+    from meshfed.kube import Client, Resource
+    from meshfed.probe import Roots
+    from meshfed.views.checks import Facts, Need, Reviewed, Root
+    from meshfed.views.documents import Unreached
+    from meshfed.views.snapshot import Document, Snapshot
+
+ALL: Final = (*OURS, LEASES, *SURROUNDINGS)
+BEFORE: Final = (Wanted("", "Namespace", everywhere=True),)
+_LIVING: Final = ("Lease", "Pod")
+"""Kinds that say whether a controller lives."""
+_AT_ONCE: Final = 8
+"""Handshakes at a time."""
+
+
+class Asked(NamedTuple):
+    """What a call of the command is for."""
+
+    before: bool = False
+    """It is before an installation."""
+    remote: str = ""
+    probe: bool = False
+
+
+async def find_out(where: Where, asked: Asked) -> tuple[tuple[Facts, ...], tuple[Unreached, ...]]:
+    """Find out all there is of every cluster, at the same time; raises ``BadInput``."""
+    from meshfed.cli.arguments import duration
+    from meshfed.views.documents import Unreached
+
+    if where.file:
+        return tuple(_of_report(snapshot, asked) for snapshot in reported(where)), ()
+    seconds = duration("--request-timeout", where.request_timeout) + (SECONDS if asked.probe else 0.0)
+    answers = await asyncio.gather(
+        *(
+            ask(source, config, seconds, lambda client, source=source: _of_cluster(client, source, where, asked))  # type: ignore[misc] # bound now
+            for source, config in clusters(where)
+        )
+    )
+    return (
+        tuple([await _with_handshakes(*one, asked) for one in answers if not isinstance(one, Unreached)]),
+        tuple(one for one in answers if isinstance(one, Unreached)),
+    )
+
+
+def _of_report(snapshot: Snapshot, asked: Asked) -> Facts:
+    """Return what a report tells; what is not in it is not known."""
+    from meshfed.views.checks import Facts
+
+    there = {document.get("kind") for document in snapshot.objects}
+    untold = {kind: f"the report has no {kind}" for kind in _LIVING if kind not in there}
+    return Facts(
+        snapshot=msgspec.structs.replace(snapshot, unread=untold | dict(snapshot.unread)),
+        no_roots="a report has none",
+        remote=asked.remote,
+    )
+
+
+async def _of_cluster(client: Client, source: str, where: Where, asked: Asked) -> tuple[Facts, Roots | None]:
+    from meshfed.views.checks import Facts
+    from meshfed.views.checks.facts import account, control_plane
+
+    asked_for = await proofs(client, source, where.namespace, asked.remote) if asked.probe else {}
+    snapshot = await read(client, source, where.namespace, BEFORE if asked.before else ALL)
+    snapshot, mesh_config_map = await _with_istio(client, snapshot, before=asked.before)
+    roots, no_roots = await _roots(client, snapshot, before=asked.before)
+    access, own = await _reviews(client, snapshot, control_plane(snapshot), before=asked.before)
+    plan = None
+    if not asked.before and not snapshot.unread.keys() & {one.kind for one in (*OURS, *SURROUNDINGS)}:
+        from meshfed.views.exports import planned
+
+        plan, _ = planned(snapshot, mesh_config_map=mesh_config_map, account=account(snapshot))
+    facts = Facts(
+        snapshot=snapshot,
+        kubernetes=await _version(client),
+        plan=plan,
+        access=access,
+        own=own,
+        roots=_ends(roots) if roots is not None else (),
+        no_roots=no_roots,
+        proofs=asked_for,
+        before=asked.before,
+        remote=asked.remote,
+    )
+    return facts, roots
+
+
+async def _version(client: Client) -> str:
+    from meshfed.kube import APIError
+
+    try:
+        _, body = await client.fetch("/version")
+        return str(msgspec.json.decode(body, type=dict[str, Any]).get("gitVersion", ""))
+    except (APIError, msgspec.DecodeError):
+        return ""
+
+
+async def _with_istio(client: Client, snapshot: Snapshot, *, before: bool) -> tuple[Snapshot, str]:
+    """Add what is read by name, and return with it the name of the ConfigMap with Istio's configuration."""
+    from meshfed.kube import Resource, discover
+    from meshfed.views.checks.cluster import CRD_NAMES, ISTIO
+    from meshfed.views.checks.facts import DEFAULT_MESH_CONFIG, control_plane, flag
+    from meshfed.views.checks.istio import revisions
+
+    unread, place = dict(snapshot.unread), control_plane(snapshot)
+    crds = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", False)
+    objects = await _named(client, crds, CRD_NAMES, None, unread)
+    deployments = await _istiods(client, place, unread)
+    stated = flag(snapshot, "--mesh-config", "")
+    names = {stated or DEFAULT_MESH_CONFIG} | {
+        f"{DEFAULT_MESH_CONFIG}-{one}" for one in revisions(deployments) if one != "default" and not stated
+    }
+    config_maps = Resource("", "v1", "configmaps", "ConfigMap")
+    objects += [*deployments, *await _named(client, config_maps, sorted(names), place, unread)]
+    if before:
+        served = await discover(client)
+        unread |= {kind: f"the cluster does not serve {kind}" for group, kind in ISTIO if not served.find(group, kind)}
+    found = next((one["metadata"]["name"] for one in objects if one["kind"] == "ConfigMap"), DEFAULT_MESH_CONFIG)
+    return msgspec.structs.replace(snapshot, objects=(*snapshot.objects, *objects), unread=unread), found
+
+
+async def _istiods(client: Client, place: str, unread: dict[str, str]) -> list[Document]:
+    from meshfed.kube import Forbidden, Resource
+
+    try:
+        return [
+            *await client.list(
+                Resource("apps", "v1", "deployments", "Deployment"), namespace=place, label_selector="app=istiod"
+            )
+        ]
+    except Forbidden:
+        unread["Deployment"] = f"you may not list deployments.apps in namespace {place}"
+        return []
+
+
+async def _named(
+    client: Client, resource: Resource, names: Iterable[str], place: str | None, unread: dict[str, str]
+) -> list[Document]:
+    """Return the objects of these names that there are; of what may not be read ``unread`` says so."""
+    from meshfed.kube import Forbidden, NotFound
+
+    found = []
+    for name in names:
+        try:
+            found.append(await client.get(resource, name, namespace=place))
+        except NotFound:
+            continue
+        except Forbidden:
+            unread[resource.kind] = f"you may not get {resource} {name}" + (f" in namespace {place}" if place else "")
+    return found
+
+
+# --- whom this mesh trusts
+
+
+async def _roots(client: Client, snapshot: Snapshot, *, before: bool) -> tuple[Roots | None, str]:
+    """Return the roots that this mesh trusts, or why they are not known."""
+    from meshfed.kube import Resource
+    from meshfed.probe import Roots
+    from meshfed.views.checks.facts import DEFAULT_TRUST_BUNDLE, control_plane, flag
+
+    name = flag(snapshot, "--trust-bundle", DEFAULT_TRUST_BUNDLE)
+    place = control_plane(snapshot) if before else snapshot.namespace
+    unread: dict[str, str] = {}
+    found = await _named(client, Resource("", "v1", "configmaps", "ConfigMap"), [name], place, unread)
+    if not found:
+        return None, unread.get("ConfigMap", f"there is no ConfigMap {place}/{name}, in which istiod puts them")
+    try:
+        return Roots("\n".join(map(str, (found[0].get("data") or {}).values()))), ""
+    except ValueError as error:
+        return None, f"ConfigMap {place}/{name}: {error}"
+
+
+def _ends(roots: Roots) -> tuple[Root, ...]:
+    from meshfed.views.checks import Root
+
+    return tuple(
+        Root(
+            subject=_name(one.get("subject", ())),
+            ends=datetime.fromtimestamp(ssl.cert_time_to_seconds(str(one["notAfter"])), UTC),
+        )
+        for one in roots.context.get_ca_certs()
+    )
+
+
+def _name(subject: Any) -> str:
+    """Return the name of a certificate: what it is commonly called, else the organization."""
+    parts = dict(pair for part in subject for pair in part)
+    return str(parts.get("commonName") or parts.get("organizationName") or "a root without a name")
+
+
+# --- who may do what
+
+
+async def _reviews(
+    client: Client, snapshot: Snapshot, istio_namespace: str, *, before: bool
+) -> tuple[Mapping[Need, Reviewed], Mapping[Need, Reviewed]]:
+    """Ask what the controller may do, or before an installation what whoever runs this may."""
+    from meshfed.api.documents import decode_documents
+    from meshfed.cli.manifests import controller_yaml
+    from meshfed.views.checks.access import of_controller, of_installer
+    from meshfed.views.checks.facts import account
+
+    text = controller_yaml(snapshot.mesh, snapshot.namespace, istio_namespace, "meshfed")
+    manifests = decode_documents(text, "meshfed manifests")
+    if before:
+        return {}, await _ask_each(client, "SelfSubjectAccessReview", of_installer(manifests), {})
+    who = account(snapshot)
+    if who is None:
+        return {}, {}
+    namespace, name = who
+    user = {
+        "user": f"system:serviceaccount:{namespace}:{name}",
+        "groups": ["system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated"],
+    }
+    return await _ask_each(client, "SubjectAccessReview", of_controller(snapshot, manifests), user), {}
+
+
+async def _ask_each(
+    client: Client, kind: str, needs: Sequence[Need], who: Mapping[str, Any]
+) -> Mapping[Need, Reviewed]:
+    from meshfed.kube import Forbidden, Resource
+    from meshfed.views.checks import Reviewed
+
+    resource = Resource("authorization.k8s.io", "v1", f"{kind.lower()}s", kind, namespaced=False)
+
+    async def allowed(need: Need) -> Reviewed:
+        name, _, subresource = need.resource.partition("/")
+        attributes = {
+            "group": need.group,
+            "resource": name,
+            "subresource": subresource,
+            "verb": need.verb,
+            "namespace": need.namespace,
+            "name": need.name,
+        }
+        review = {"apiVersion": resource.api_version, "kind": kind, "metadata": {}}
+        try:
+            answer = await client.create(resource, review | {"spec": {**who, "resourceAttributes": attributes}})
+        except Forbidden:
+            return Reviewed(None, f"you may not create {resource}, by which that is asked")
+        return Reviewed(bool((answer.get("status") or {}).get("allowed")))
+
+    if not needs:
+        return {}
+    # Whoever may not ask once may not ask at all.
+    first = await allowed(needs[0])
+    rest = await asyncio.gather(*map(allowed, needs[1:])) if first.allowed is not None else [first] * (len(needs) - 1)
+    return dict(zip(needs, [first, *rest], strict=True))
+
+
+# --- what answers from here
+
+
+async def _with_handshakes(facts: Facts, roots: Roots | None, asked: Asked) -> Facts:
+    from meshfed.model.probes import ways
+    from meshfed.probe import Names, attempt
+    from meshfed.views.checks.facts import way_of
+
+    if not asked.probe:
+        return facts
+    if roots is None:
+        return msgspec.structs.replace(facts, findings={})
+    probes = [way_of(remote) for remote in facts.remotes]
+    wanted = sorted({way for probe in probes if probe is not None for way in ways(probe)})
+    names, free = Names(), asyncio.Semaphore(_AT_ONCE)
+
+    async def tried(way: Any) -> Any:
+        async with free:
+            return await attempt(way, roots, names)
+
+    found = await asyncio.gather(*map(tried, wanted))
+    # Certificates are compared with the clock of now.
+    snapshot = msgspec.structs.replace(facts.snapshot, taken=datetime.now(UTC))
+    return msgspec.structs.replace(facts, snapshot=snapshot, findings=dict(zip(wanted, found, strict=True)))

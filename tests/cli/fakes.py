@@ -35,7 +35,12 @@ def holding(monkeypatch: pytest.MonkeyPatch, *found: Snapshot | Unreached) -> No
             tuple(one for one in found if isinstance(one, Unreached)),
         )
 
-    for module in ("lists", "status", "clusters"):  # where it is from last: who is imported now takes the real one
+    for module in (
+        "lists",
+        "plan_inputs",
+        "status",
+        "clusters",
+    ):  # where it is from last: who is imported now takes the real one
         monkeypatch.setattr(f"meshfed.cli.{module}.look", look)
 
 

@@ -44,7 +44,7 @@ SUMMARIES: Final = {
     "remotes": "List the remote meshes: whether each is heard and hears this mesh, and what came of it.",
     "test": "Send requests to a host from a pod of the mesh, and say at which place they ended.",
     "report": "Put what a mesh holds and says into one file for a colleague: objects, Events, metrics and logs.",
-    "plan": "Print every object the controller would have in a cluster; nothing is contacted.",
+    "plan": "Print every object the controller would have in a cluster, or what a change would do.",
     "fds": "Speak to discovery services, or be one.",
     "crds": "Print the CustomResourceDefinitions as YAML, for `kubectl apply --server-side -f -`.",
     "manifests": "Print what runs a controller, as YAML for `kubectl apply --server-side -f -`.",

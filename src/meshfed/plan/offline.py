@@ -15,6 +15,7 @@ from meshfed.federation.imports import record_name
 from meshfed.federation.ledger import Ledger
 from meshfed.federation.withdrawals import Guard
 from meshfed.istio.peer_authentications import PeerAuthentication
+from meshfed.model.imports import Import
 from meshfed.model.meshes import LocalMesh, MeshConfig, Remote
 from meshfed.model.offers import Offer
 from meshfed.model.reasons import Decision, Reason
@@ -23,9 +24,9 @@ from meshfed.plan.endpoint_slices import Backing
 from meshfed.plan.foreign_destination_rules import ForeignDestinationRule
 from meshfed.plan.foreign_service_entries import ForeignServiceEntry
 from meshfed.plan.imports import record_manifest
-from meshfed.plan.keys import ExportKey, Key
+from meshfed.plan.keys import ExportKey, ImportKey, Key
 from meshfed.plan.planner import Planner
-from meshfed.plan.values import Applied, Outputs, Place, Published, Ref, RemoteConnection, Settings, StatusUpdate
+from meshfed.plan.values import THIS, Applied, Outputs, Place, Published, Ref, RemoteConnection, Settings, StatusUpdate
 
 _CONNECTED: Final = RemoteConnection(
     connected=True,
@@ -44,7 +45,8 @@ class PlanInputs(msgspec.Struct, frozen=True):
     selector. Of other DestinationRules ``rules`` has what matters, of other ServiceEntries ``entries``, and of other
     PeerAuthentications ``peer_authentications``, each under namespace and name. ``gateways`` pairs the number of each
     existing Gateway with its hosts; ``service_exports`` are namespaces and names; ``offers`` is all that a remote
-    offers, where that is known.
+    offers, where that is known. ``pods_listed`` is false where Pods may not be read, and ``None`` where those given
+    need not be all there are.
     """
 
     mesh_config: MeshConfig = MeshConfig()
@@ -54,6 +56,7 @@ class PlanInputs(msgspec.Struct, frozen=True):
     services: tuple[Service, ...] = ()
     service_exports: tuple[tuple[str, str], ...] = ()
     workloads: tuple[tuple[Ref, Located], ...] = ()
+    pods_listed: bool | None = None
     slices: tuple[tuple[Place, Backing], ...] = ()
     rules: tuple[tuple[Place, ForeignDestinationRule], ...] = ()
     entries: tuple[tuple[Place, ForeignServiceEntry], ...] = ()
@@ -72,6 +75,8 @@ class Plan(msgspec.Struct, frozen=True):
     """As they are once all is written, and the remotes of which it is known what they offer are connected."""
     exports: tuple[tuple[Place, Decision, Published | None], ...]
     """Each Service, why it is exported or not, and as what."""
+    imports: tuple[Import, ...]
+    """What is imported, by host, each from those remotes alone that have an address."""
     offered: Mapping[str, tuple[str, ...]]
     """By the name of a RemoteMesh, the hosts that its controller is told of."""
     unresolved: frozenset[str]
@@ -105,6 +110,8 @@ def feed(planner: Planner, inputs: PlanInputs) -> None:
         planner.inputs.services.put((service.metadata.namespace, service.metadata.name), service)
     for place in inputs.service_exports:
         planner.service_export_changed(*place, 1)
+    if inputs.pods_listed is not None:
+        planner.inputs.pods_listed.put(THIS, inputs.pods_listed)
     for (kind, in_namespace, name), workload in inputs.workloads:
         planner.inputs.workloads.put((kind, in_namespace, name), workload)
     beside: list[tuple[Input[Place, Any], tuple[tuple[Place, Any], ...]]] = [
@@ -152,10 +159,12 @@ def plan_all(inputs: PlanInputs, settings: Settings) -> Plan:
         for key, result in outputs.items()
         if isinstance(key, ExportKey) and result.export_decision is not None
     ]
+    imports = {key.host: result.imported for key, result in outputs.items() if isinstance(key, ImportKey)}
     return Plan(
         objects=tuple(sorted(objects, key=_order)),
         statuses=tuple(sorted(statuses, key=lambda status: (status.kind, status.namespace, status.name))),
         exports=tuple(sorted(exports, key=lambda export: export[0])),
+        imports=tuple(imported for _, imported in sorted(imports.items()) if imported is not None),
         offered={
             name: tuple(_told(planner, remote, (published for *_, published in exports if published is not None)))
             for name, remote in sorted(planner.remotes.items())

@@ -9,6 +9,7 @@ import msgspec
 from meshfed.views.exports import ExportView
 from meshfed.views.imports import ImportView
 from meshfed.views.meshes import MeshView
+from meshfed.views.plan_diffs import PlanDiffView
 from meshfed.views.remotes import RemoteView
 from meshfed.views.requests import RequestView
 
@@ -22,6 +23,8 @@ LISTS: Final[dict[str, type[msgspec.Struct]]] = {
     "RequestList": RequestView,
 }
 """Documents that have ``items``, and ``unreached``: the clusters that could not be looked at."""
+WHOLE: Final[dict[str, type[msgspec.Struct]]] = {"PlanDiff": PlanDiffView}
+"""Documents that have the fields of one thing."""
 
 
 class Unreached(msgspec.Struct, frozen=True):
@@ -33,23 +36,34 @@ class Unreached(msgspec.Struct, frozen=True):
 
 def schemas() -> dict[str, Any]:
     """Return the JSON schema of all documents; ``$defs`` has that of each kind under its name."""
-    _, parts = msgspec.json.schema_components([*LISTS.values(), Unreached], ref_template="#/$defs/{name}")
-    lists = {
-        kind: {
-            "type": "object",
-            "required": ["apiVersion", "kind", "items"],
-            "additionalProperties": False,
-            "properties": {
-                "apiVersion": {"const": API_VERSION},
-                "kind": {"const": kind},
-                "items": {"type": "array", "items": {"$ref": f"#/$defs/{item.__name__}"}},
-                "unreached": {"type": "array", "items": {"$ref": f"#/$defs/{Unreached.__name__}"}},
-            },
-        }
-        for kind, item in LISTS.items()
-    }
+    structs = (*LISTS.values(), *WHOLE.values(), Unreached)
+    _, parts = msgspec.json.schema_components(structs, ref_template="#/$defs/{name}")
+    kinds = {kind: _list(kind, item) for kind, item in LISTS.items()}
+    kinds |= {kind: _whole(kind, parts.pop(one.__name__)) for kind, one in WHOLE.items()}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "oneOf": [{"$ref": f"#/$defs/{kind}"} for kind in sorted(lists)],
-        "$defs": dict(sorted({**parts, **lists}.items())),
+        "oneOf": [{"$ref": f"#/$defs/{kind}"} for kind in sorted(kinds)],
+        "$defs": dict(sorted({**parts, **kinds}.items())),
+    }
+
+
+def _list(kind: str, item: type[msgspec.Struct]) -> dict[str, Any]:
+    fields = {
+        "items": {"type": "array", "items": {"$ref": f"#/$defs/{item.__name__}"}},
+        "unreached": {"type": "array", "items": {"$ref": f"#/$defs/{Unreached.__name__}"}},
+    }
+    return _document(kind, fields, ["items"])
+
+
+def _whole(kind: str, struct: dict[str, Any]) -> dict[str, Any]:
+    described = {"description": struct["description"]} if "description" in struct else {}
+    return described | _document(kind, struct["properties"], struct["required"])
+
+
+def _document(kind: str, fields: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "required": ["apiVersion", "kind", *required],
+        "additionalProperties": False,
+        "properties": {"apiVersion": {"const": API_VERSION}, "kind": {"const": kind}, **fields},
     }

@@ -109,7 +109,7 @@ def plan(
         sides = _of_cluster(where, documents, facts, metrics_bind_address, prune=prune, diff=diff)
     else:
         sides = _of_files(where, documents, against, facts, metrics_bind_address)
-    warnings = _warnings(sides)
+    warnings = _warnings(sides, diff=diff)
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
     if diff:
@@ -152,14 +152,14 @@ def _check(
 
 
 class _Sides(NamedTuple):
-    """What there is, if it was asked for, and what there would be; ``snapshot`` is what the cluster holds."""
+    """What there would be, and what there is, which is the same where nobody asked; ``snapshot``: of the cluster."""
 
     inputs: PlanInputs
     after: Plan
+    inputs_before: PlanInputs
+    before: Plan
     namespace: str
     against: str = ""
-    inputs_before: PlanInputs | None = None
-    before: Plan | None = None
     snapshot: Snapshot | None = None
 
 
@@ -175,13 +175,14 @@ def _of_files(
     settings = _settings(namespace, metrics)
     if not against:
         (inputs,) = with_offers([inputs_of(documents, namespace, facts)], facts)
-        return _Sides(inputs, plan_all(inputs, settings), namespace)
+        after = plan_all(inputs, settings)
+        return _Sides(inputs, after, inputs, after, namespace)
     old = read_files(against, "--against")
     was = namespace_of(old, where.namespace)
     inputs_before, inputs = with_offers([inputs_of(old, was, facts), inputs_of(documents, namespace, facts)], facts)
     before = plan_all(inputs_before, _settings(was, metrics))
     inputs = msgspec.structs.replace(inputs, gateways=inputs.gateways or gateways(before))
-    return _Sides(inputs, plan_all(inputs, settings), namespace, ", ".join(against), inputs_before, before)
+    return _Sides(inputs, plan_all(inputs, settings), inputs_before, before, namespace, ", ".join(against))
 
 
 def _of_cluster(
@@ -196,13 +197,11 @@ def _of_cluster(
     inputs = inputs_of_cluster(snapshot, laid_over(snapshot, documents, prune=prune), facts)
     (inputs,) = with_offers([inputs], facts)
     after = plan_all(inputs, settings)
-    if not diff:
-        return _Sides(inputs, after, snapshot.namespace)
     inputs_before, before = inputs, after
-    if documents or facts.remotes:
+    if diff and (documents or facts.remotes):
         inputs_before = inputs_of_cluster(snapshot, ((snapshot.source, one) for one in snapshot.objects), facts)
         before = plan_all(inputs_before, settings)
-    return _Sides(inputs, after, snapshot.namespace, snapshot.source, inputs_before, before, snapshot)
+    return _Sides(inputs, after, inputs_before, before, snapshot.namespace, snapshot.source, snapshot)
 
 
 def _settings(namespace: str, given: str | None, in_place: int | None = None) -> Settings:
@@ -223,7 +222,6 @@ def _compared(sides: _Sides, warnings: Sequence[str]) -> PlanDiffView:
     from meshfed.views.traffic import traffic
 
     before, after = sides.before, sides.after
-    assert before is not None  # noqa: S101 - it was asked for
     ownership = Ownership({OWNER_NAMESPACE_LABEL: sides.namespace}, ORIGIN_ANNOTATION, paused=is_paused)
     if sides.snapshot is not None:
         ours, others = written(sides.snapshot, ownership)
@@ -240,12 +238,12 @@ def _compared(sides: _Sides, warnings: Sequence[str]) -> PlanDiffView:
     )
 
 
-def _warnings(sides: _Sides) -> list[str]:
+def _warnings(sides: _Sides, *, diff: bool) -> list[str]:
     """Return what a person should know beside the objects; of a change, what it brings."""
     from meshfed.views.plan_diffs import unheard
 
     found = list(_warned(sides.inputs, sides.after, sides.namespace))
-    if sides.inputs_before is None or sides.before is None:
+    if not diff:
         return found
     known = {*_warned(sides.inputs_before, sides.before, sides.namespace)}
     asked = (

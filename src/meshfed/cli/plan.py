@@ -136,7 +136,7 @@ def _check(
 ) -> None:
     """Raise ``BadInput`` for flags that make no sense together, naming what does."""
     if not files and not live:
-        raise BadInput("there is nothing to plan for: give -f FILE, or --live for what the cluster holds")
+        raise BadInput("there is nothing to plan for: give --file FILE, or --live for what the cluster holds")
     if diff and live == bool(against):
         raise BadInput("--diff takes one of --live, for what exists in the cluster, and --against, for other files")
     if diff and report:

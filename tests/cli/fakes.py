@@ -37,6 +37,7 @@ def holding(monkeypatch: pytest.MonkeyPatch, *found: Snapshot | Unreached) -> No
 
     for module in (
         "lists",
+        "plan_inputs",
         "status",
         "explain",
         "clusters",

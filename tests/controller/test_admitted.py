@@ -20,12 +20,12 @@ from meshfed.controller.remotes import session as sessions
 from meshfed.controller.remotes.remote_sessions import RemoteSessions
 from meshfed.controller.remotes.session import Session
 from meshfed.controller.startup import history as recollection
-from meshfed.controller.writing.lifecycle import is_paused
 from meshfed.controller.writing.outcomes import refusal
 from meshfed.controller.writing.statuses import StatusWriter
 from meshfed.fds import Dialect, NotReady, Refused, Unreachable, Update
 from meshfed.fds.updates import Rejected
-from meshfed.istio import reference
+from meshfed.istio import last_answers, reference
+from meshfed.istio.metadata import is_paused
 from meshfed.istio.peer_authentications import of_peer_authentication
 from meshfed.kube import Resource, Store
 from meshfed.kube.desired import observe
@@ -331,4 +331,4 @@ def test_what_is_written_and_what_others_wrote(kind: str) -> None:
             read(obj)
         if kind in history:
             entry = decoded(obj, history[kind])
-            recollection._answers([entry] if kind == "WorkloadEntry" else [])
+            last_answers([(entry.spec.address, entry.metadata.annotations)] if kind == "WorkloadEntry" else [])

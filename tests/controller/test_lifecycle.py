@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from meshfed.api.v1alpha1 import FINALIZER
-from meshfed.controller.writing.lifecycle import PAUSED
+from meshfed.istio.metadata import PAUSED
 from tests.builders import host, mesh_federation
 from tests.controller.meshes import federated, with_gateway
 from tests.controller.test_federation import BOOKINFO, export_all

@@ -218,7 +218,7 @@ def closed(schema: Any) -> Any:
     return made
 
 
-BUILT_IN = {"v1", "apps/v1", "batch/v1", "kustomize.config.k8s.io/v1beta1"}
+BUILT_IN = {"v1", "apps/v1", "batch/v1", "kustomize.config.k8s.io/v1beta1", "rbac.authorization.k8s.io/v1"}
 BUILT_IN_KINDS = {
     "Namespace",
     "Service",
@@ -228,6 +228,10 @@ BUILT_IN_KINDS = {
     "ConfigMap",
     "Kustomization",
     "Node",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "Role",
+    "RoleBinding",
 }
 
 

@@ -52,7 +52,7 @@ SUMMARIES: Final = {
     "report": "Put what a mesh holds and says into one file for a colleague: objects, Events, metrics and logs.",
     "link": "Print, or apply, the RemoteMesh that follows from another mesh's card.",
     "unlink": "Delete a RemoteMesh, after saying which hosts go with it, and what else serves the others.",
-    "plan": "Print every object the controller would have in a cluster; nothing is contacted.",
+    "plan": "Print every object the controller would have in a cluster, or what a change would do.",
     "fds": "Speak to discovery services, or be one.",
     "crds": "Print the CustomResourceDefinitions as YAML, for `kubectl apply --server-side -f -`.",
     "manifests": "Print what runs a controller, as YAML for `kubectl apply --server-side -f -`.",

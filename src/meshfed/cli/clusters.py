@@ -68,7 +68,7 @@ SURROUNDINGS: Final = (
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Where:
+class InClusters:
     """Which clusters to look at."""
 
     kubeconfig: str | None = None
@@ -79,8 +79,6 @@ class Where:
     """The controller's namespace, where the MeshFederation and RemoteMeshes are. Without it, the one that has a
     MeshFederation.
     """
-    file: Annotated[tuple[str, ...], Parameter(name=["--file", "-f"], negative="")] = ()
-    """A report of `meshfed report` to look at, in place of a cluster; may be given several times."""
     request_timeout: str = "20s"
     """How long a cluster has to answer, such as 5s or 1m."""
 
@@ -108,12 +106,19 @@ class One:
         return Where(self.kubeconfig, contexts, self.namespace, request_timeout=self.request_timeout)
 
 
+class Where(InClusters):
+    """Which clusters, or reports of what they held, to look at."""
+
+    file: Annotated[tuple[str, ...], Parameter(name=["--file", "-f"], negative="")] = ()
+    """A report of `meshfed report` to look at, in place of a cluster; may be given several times."""
+
+
 Seen = tuple[tuple["Snapshot", ...], tuple["Unreached", ...]]
 """What was read, and what could not be reached."""
 
 
 def look(
-    where: Where, wanted: Sequence[Wanted], *, mesh_config_map: str | None = None, trust_bundle: str | None = None
+    where: InClusters, wanted: Sequence[Wanted], *, mesh_config_map: str | None = None, trust_bundle: str | None = None
 ) -> Seen:
     """Read ``wanted`` from every cluster, at the same time; one that does not answer blocks no other.
 
@@ -122,7 +127,7 @@ def look(
     """
     import asyncio
 
-    if where.file:
+    if isinstance(where, Where) and where.file:
         return reported(where), ()
     return asyncio.run(
         look_at(clusters(where), where, wanted, mesh_config_map=mesh_config_map, trust_bundle=trust_bundle)
@@ -168,7 +173,7 @@ def read_report(name: str) -> tuple[Snapshot, ...]:
         raise BadInput(f"-f {error}") from error
 
 
-def clusters(where: Where) -> tuple[tuple[str, ClusterConfig], ...]:
+def clusters(where: InClusters) -> tuple[tuple[str, ClusterConfig], ...]:
     """Return each cluster under the name that a person knows it by; raises ``BadInput``."""
     from meshfed.kube import ConfigError, detect
 
@@ -187,7 +192,7 @@ def clusters(where: Where) -> tuple[tuple[str, ClusterConfig], ...]:
 
 async def look_at(
     found: Sequence[tuple[str, ClusterConfig]],
-    where: Where,
+    where: InClusters,
     wanted: Sequence[Wanted],
     *,
     mesh_config_map: str | None = None,

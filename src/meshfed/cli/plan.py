@@ -1,47 +1,62 @@
-"""``meshfed plan``: what the controller would have in a cluster, worked out from files alone.
+"""``meshfed plan``: what the controller would have in a cluster, and what a change would do to that.
 
-The decisions and the rendering are the controller's own. Nothing is contacted, so what only a cluster or a remote
-knows is given: FederatedServices and Gateways for what depends on history, ``--remote`` for what a remote offers,
-``--resolve`` for DNS.
+The decisions and the rendering are the controller's own. From files alone nothing is contacted, so what only a cluster
+or a remote knows is given: FederatedServices and Gateways for what depends on history, ``--remote`` for what a remote
+offers, ``--resolve`` for DNS. With ``--live`` all of that is read.
 """
 
 from __future__ import annotations
 
-import json
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 from cyclopts import Parameter
 
+from meshfed.cli.clusters import InClusters
 from meshfed.cli.exits import BadInput, Exit
+from meshfed.cli.plan_inputs import (
+    Documents,
+    Facts,
+    inputs_of,
+    inputs_of_cluster,
+    namespace_of,
+    read_cluster,
+    read_files,
+    with_offers,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from meshfed.plan import Plan, PlanInputs, Settings
+    from meshfed.views.plan_diffs import PlanDiffView
+    from meshfed.views.snapshot import Snapshot
 
-    from meshfed.model.offers import Offer
-    from meshfed.plan import Plan, PlanInputs
-
-_REPORTS = (".tgz", ".tar.gz")
-_SUFFIXES = frozenset({".yaml", ".yml", ".json"})
-_LEAVE_OUT = (
-    "name by -f only files and folders with the objects of one mesh, and give what a remote offers with "
-    "--remote NAME=FILE"
-)
+PlanFormat = Literal["yaml", "json", "text", "markdown"]
 
 
 def plan(
     *more: Annotated[str, Parameter(show=False)],
-    file: Annotated[list[str], Parameter(name=["--file", "-f"], allow_leading_hyphen=True)],
+    file: Annotated[list[str] | None, Parameter(name=["--file", "-f"], allow_leading_hyphen=True)] = None,
+    live: Annotated[bool, Parameter(show_default=False)] = False,
+    diff: Annotated[bool, Parameter(show_default=False)] = False,
+    against: list[str] | None = None,
+    prune: Annotated[bool, Parameter(show_default=False)] = False,
+    summary: Annotated[bool, Parameter(show_default=False)] = False,
     remote: Annotated[list[str] | None, Parameter(name="--remote", consume_multiple=True)] = None,
     resolve: Annotated[list[str] | None, Parameter(name="--resolve", consume_multiple=True)] = None,
-    namespace: Annotated[str | None, Parameter(name=["--namespace", "-n"])] = None,
-    metrics_bind_address: str = ":8080",
+    metrics_bind_address: str | None = None,
     mesh_config: str = "istio",
-    report: bool = False,
-    output: Annotated[Literal["yaml", "json"], Parameter(name=["--output", "-o"])] = "yaml",
+    read_pods: Annotated[bool, Parameter(negative="--no-read-pods")] = True,
+    report: Annotated[bool, Parameter(show_default=False)] = False,
+    output: Annotated[PlanFormat | None, Parameter(name=["--output", "-o"])] = None,
+    where: InClusters = InClusters(),  # noqa: B008 - immutable
 ) -> int:
-    """Print every object the controller would have in a cluster; nothing is contacted.
+    """Print every object the controller would have in a cluster, or what a change would do.
+
+    From files alone nothing is contacted, and with `--live` nothing is changed.
+
+    Exit codes: 0 printed, with `--diff` that there is no difference, 1 there is some, 2 bad usage or input, 3 the
+    cluster cannot be reached, or does not let everything be read that decides.
 
     Parameters
     ----------
@@ -53,149 +68,193 @@ def plan(
         record what depends on history. So may Pods, EndpointSlices, and WorkloadEntries, ServiceEntries,
         DestinationRules and PeerAuthentications of others, and the ConfigMap of Istio's configuration, where they
         decide anything. Other kinds are skipped.
+    live
+        Plan for what the cluster holds, with the objects of `--file`, if there are any, in the place of those of the
+        same kind, namespace and name.
+    diff
+        Print what is to be created, changed and deleted, and what becomes of traffic: with `--live` against what exists
+        in the cluster, else against `--against`.
+    against
+        A file, folder or report, as for `--file`: what there was before. May be given several times.
+    prune
+        With `--live`: the MeshFederations and RemoteMeshes of the cluster that no file has count as deleted.
+    summary
+        With `--diff`: name the objects, without what differs in them.
     remote
         NAME=FILE: what the RemoteMesh NAME offers, a YAML list of `{host, ports: [{name, number, protocol,
-        targetPort}], labels}`.
+        targetPort}], labels}`. With `--live`, what it is going to offer, in the place of what is recorded.
     resolve
         NAME=IP: an answer of DNS for a remote's address; may be given several times.
-    namespace
-        The controller's namespace; by default that of the MeshFederation.
     metrics_bind_address
-        As the controller's: the PeerAuthentication of its pods lets that port be scraped in plaintext.
+        As the controller's: the PeerAuthentication of its pods lets that port be scraped in plaintext. By default
+        :8080, and with `--live` what is in place.
     mesh_config
         As the controller's: the name of the ConfigMap with Istio's configuration of this mesh.
+    read_pods
+        As the controller's: with `--live`, look at Pods and EndpointSlices.
     report
         Print, in place of the objects, what each remote would be told, as what each Service is exported or why it is
         not, and all conditions, as they are once everything is written.
     output
-        A YAML stream, or a List in JSON. A report is one document.
+        A YAML stream, or a List in JSON; a report is one document. With `--diff` text, by default, a document in YAML
+        or JSON, or Markdown of at most 60,000 characters, for a comment on a pull request.
     """
-    from meshfed.cli.arguments import address
-    from meshfed.plan import Settings, plan_all
+    from meshfed.cli import plan_output
 
-    metrics = address("--metrics-bind-address", metrics_bind_address)
-    inputs, controller_namespace = _read([*file, *more], remote or (), resolve or (), namespace, mesh_config)
-    result = plan_all(inputs, Settings(namespace=controller_namespace, metrics_port=metrics.port))
-    for warning in _warnings(inputs, result, controller_namespace):
-        print(f"warning: {warning}", file=sys.stderr)
-    if report:
-        _print_report(result, output, sys.stdout)
+    files = [*(file or ()), *more]
+    _check(files, live=live, diff=diff, against=against, prune=prune, summary=summary, report=report, output=output)
+    facts = Facts(remote or (), resolve or (), mesh_config, read_pods)
+    documents = read_files(files)
+    if live:
+        sides = _of_cluster(where, documents, facts, metrics_bind_address, prune=prune, diff=diff)
     else:
-        _print(result, output, sys.stdout)
+        sides = _of_files(where, documents, against, facts, metrics_bind_address)
+    warnings = _warnings(sides, diff=diff)
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    if diff:
+        view = _compared(sides, warnings)
+        plan_output.print_diff(view, output or "text", sys.stdout, summary=summary)
+        return Exit.NOT_HELD if view.differs else Exit.OK
+    if report:
+        plan_output.print_report(sides.after, output or "yaml", sys.stdout)
+    else:
+        plan_output.print_objects(sides.after, output or "yaml", sys.stdout)
     return Exit.OK
 
 
-# --- reading --------------------------------------------------------------------------------------
+def _check(
+    files: Sequence[str],
+    *,
+    live: bool,
+    diff: bool,
+    against: list[str] | None,
+    prune: bool,
+    summary: bool,
+    report: bool,
+    output: PlanFormat | None,
+) -> None:
+    """Raise ``BadInput`` for flags that make no sense together, naming what does."""
+    if not files and not live:
+        raise BadInput("there is nothing to plan for: give --file FILE, or --live for what the cluster holds")
+    if diff and live == bool(against):
+        raise BadInput("--diff takes one of --live, for what exists in the cluster, and --against, for other files")
+    if diff and report:
+        raise BadInput("--report and --diff are two ways to say it: give one of them")
+    for given, flag, needed, other in (
+        (bool(against), "--against", diff, "--diff"),
+        (summary, "--summary", diff, "--diff"),
+        (prune, "--prune", live and bool(files), "--live and -f"),
+        (output in {"text", "markdown"}, f"--output {output}", diff, "--diff"),
+    ):
+        if given and not needed:
+            raise BadInput(f"{flag} goes with {other}")
 
 
-def _read(
-    files: Sequence[str], remotes: Sequence[str], answers: Sequence[str], namespace: str | None, mesh_config: str
-) -> tuple[PlanInputs, str]:
+class _Sides(NamedTuple):
+    """What there would be, and what there is, which is the same where nobody asked; ``snapshot``: of the cluster."""
+
+    inputs: PlanInputs
+    after: Plan
+    inputs_before: PlanInputs
+    before: Plan
+    namespace: str
+    against: str = ""
+    snapshot: Snapshot | None = None
+
+
+def _of_files(
+    where: InClusters, documents: Documents, against: list[str] | None, facts: Facts, metrics: str | None
+) -> _Sides:
     import msgspec
 
-    from meshfed.api.errors import InvalidInput, NotAnObject
-    from meshfed.plan.documents import namespace_of_mesh, read_documents
+    from meshfed.plan import plan_all
+    from meshfed.views.plan_diffs import gateways
 
-    try:
-        documents = [document for source, text in _texts(files) for document in _documents(source, text)]
-        controller_namespace = namespace or namespace_of_mesh(documents)
-        inputs = read_documents(documents, controller_namespace, mesh_config)
-    except NotAnObject as error:
-        raise BadInput(f"{error}: {_LEAVE_OUT}") from error
-    except InvalidInput as error:
-        raise BadInput(str(error)) from error
-    known = sorted(mesh.metadata.name for mesh in inputs.remotes)
-    return (
-        msgspec.structs.replace(inputs, offers=_offers(remotes, known), resolved=_resolved(answers)),
-        controller_namespace,
+    namespace = namespace_of(documents, where.namespace)
+    settings = _settings(namespace, metrics)
+    if not against:
+        (inputs,) = with_offers([inputs_of(documents, namespace, facts)], facts)
+        after = plan_all(inputs, settings)
+        return _Sides(inputs, after, inputs, after, namespace)
+    old = read_files(against, "--against")
+    was = namespace_of(old, where.namespace)
+    inputs_before, inputs = with_offers([inputs_of(old, was, facts), inputs_of(documents, namespace, facts)], facts)
+    before = plan_all(inputs_before, _settings(was, metrics))
+    inputs = msgspec.structs.replace(inputs, gateways=inputs.gateways or gateways(before))
+    return _Sides(inputs, plan_all(inputs, settings), inputs_before, before, namespace, ", ".join(against))
+
+
+def _of_cluster(
+    where: InClusters, documents: Documents, facts: Facts, metrics: str | None, *, prune: bool, diff: bool
+) -> _Sides:
+    from meshfed.plan import plan_all
+    from meshfed.views.overlay import laid_over
+    from meshfed.views.plan_diffs import metrics_port
+
+    snapshot = read_cluster(where, documents, facts)
+    settings = _settings(snapshot.namespace, metrics, metrics_port(snapshot))
+    inputs = inputs_of_cluster(snapshot, laid_over(snapshot, documents, prune=prune), facts)
+    (inputs,) = with_offers([inputs], facts)
+    after = plan_all(inputs, settings)
+    inputs_before, before = inputs, after
+    if diff and (documents or facts.remotes):
+        inputs_before = inputs_of_cluster(snapshot, ((snapshot.source, one) for one in snapshot.objects), facts)
+        before = plan_all(inputs_before, settings)
+    return _Sides(inputs, after, inputs_before, before, snapshot.namespace, snapshot.source, snapshot)
+
+
+def _settings(namespace: str, given: str | None, in_place: int | None = None) -> Settings:
+    from meshfed.cli.arguments import address
+    from meshfed.plan import Settings
+
+    if given is None and in_place is not None:
+        return Settings(namespace=namespace, metrics_port=in_place)
+    return Settings(namespace=namespace, metrics_port=address("--metrics-bind-address", given or ":8080").port)
+
+
+def _compared(sides: _Sides, warnings: Sequence[str]) -> PlanDiffView:
+    from meshfed.api.v1alpha1 import ORIGIN_ANNOTATION, OWNER_NAMESPACE_LABEL
+    from meshfed.istio.metadata import is_paused
+    from meshfed.kube import Ownership
+    from meshfed.views.differences import differences
+    from meshfed.views.plan_diffs import plan_diff, written
+    from meshfed.views.traffic import traffic
+
+    before, after = sides.before, sides.after
+    ownership = Ownership({OWNER_NAMESPACE_LABEL: sides.namespace}, ORIGIN_ANNOTATION, paused=is_paused)
+    if sides.snapshot is not None:
+        ours, others = written(sides.snapshot, ownership)
+        found = differences(ours, after.objects, ownership, others=others, wanted_before=before.objects)
+    else:
+        found = differences(before.objects, after.objects, ownership)
+    return plan_diff(
+        (before, after),
+        found,
+        traffic(before, after),
+        namespace=sides.namespace,
+        against=sides.against,
+        warnings=warnings,
     )
 
 
-def _texts(files: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield each file's name and text; of a folder, the YAML and JSON files below it, by name."""
-    for name in files:
-        if name == "-":
-            yield "standard input", sys.stdin.read()
-            continue
-        if name.endswith(_REPORTS):
-            yield name, _reported(name)
-            continue
-        path = Path(name)
-        try:
-            found = sorted(file for file in path.rglob("*") if file.suffix in _SUFFIXES and file.is_file())
-        except OSError as error:
-            raise BadInput(f"-f {name}: {error.filename}: {error.strerror}") from error
-        if path.is_dir() and not found:
-            raise BadInput(f"-f {name}: the folder holds no .yaml, .yml or .json file")
-        for file in found if path.is_dir() else [path]:
-            try:
-                yield str(file), file.read_text(encoding="utf-8")
-            except OSError as error:
-                raise BadInput(f"-f {file}: {error.strerror}") from error
-            except UnicodeDecodeError as error:
-                raise BadInput(f"-f {file}: not UTF-8 text: {error}") from error
+def _warnings(sides: _Sides, *, diff: bool) -> list[str]:
+    """Return what a person should know beside the objects; of a change, what it brings."""
+    from meshfed.views.plan_diffs import unheard
+
+    found = list(_warned(sides.inputs, sides.after, sides.namespace))
+    if not diff:
+        return found
+    known = {*_warned(sides.inputs_before, sides.before, sides.namespace)}
+    asked = (
+        f"nothing is known of what RemoteMesh {name} offers: give it with --remote {name}=FILE"
+        for name in unheard(sides.inputs_before, sides.inputs)
+    )
+    # Without a MeshFederation the rest makes little sense, so that is said in any case.
+    return [*(warning for warning in found if warning not in known or not sides.inputs.federations), *asked]
 
 
-def _reported(name: str) -> str:
-    """Return the objects that a report has of its one mesh."""
-    from meshfed.api.documents import encode_documents
-    from meshfed.cli.clusters import read_report
-
-    snapshots = read_report(name)
-    if len(snapshots) > 1:
-        meshes = ", ".join(one.mesh for one in snapshots)
-        raise BadInput(f"-f {name}: it tells of several meshes ({meshes}); unpack it, and name the folder of one")
-    return encode_documents(snapshots[0].objects)
-
-
-def _documents(source: str, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    from meshfed.api.documents import decode_documents
-
-    for document in decode_documents(text, source):
-        yield source, document
-
-
-def _pairs(option: str, entries: Sequence[str]) -> Iterator[tuple[str, str]]:
-    for entry in entries:
-        name, equals, value = entry.partition("=")
-        if not name or not equals or not value:
-            raise BadInput(f"{option} {entry}: it has to be NAME={'FILE' if option == '--remote' else 'IP'}")
-        yield name, value
-
-
-def _offers(entries: Sequence[str], known: Sequence[str]) -> dict[str, tuple[Offer, ...]]:
-    from meshfed.cli.fds import read_offers
-
-    offers: dict[str, tuple[Offer, ...]] = {}
-    for name, path in _pairs("--remote", entries):
-        if name not in known:
-            there = f"there are: {', '.join(known)}" if known else "there are none"
-            raise BadInput(f"--remote {name}: the input has no RemoteMesh of that name ({there})")
-        if name in offers:
-            raise BadInput(f"--remote {name}: it is given twice; put all that {name} offers into one file")
-        try:
-            offers[name] = tuple(read_offers(Path(path)))
-        except ValueError as error:
-            raise BadInput(f"--remote {name}: {error}") from error
-    return offers
-
-
-def _resolved(entries: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    from meshfed.model.meshes import is_ip
-
-    resolved: dict[str, tuple[str, ...]] = {}
-    for name, address in _pairs("--resolve", entries):
-        if not is_ip(address):
-            raise BadInput(f"--resolve {name}: {address} is not an IP address")
-        resolved[name] = (*resolved.get(name, ()), address)
-    return resolved
-
-
-# --- writing --------------------------------------------------------------------------------------
-
-
-def _warnings(inputs: PlanInputs, result: Plan, namespace: str) -> Iterator[str]:
-    """Yield what a person should know beside the objects."""
+def _warned(inputs: PlanInputs, result: Plan, namespace: str) -> Iterator[str]:
     from meshfed.model.reasons import Reason
 
     told = {
@@ -203,7 +262,10 @@ def _warnings(inputs: PlanInputs, result: Plan, namespace: str) -> Iterator[str]
         Reason.TRUST_DOMAIN_MISMATCH,
     }
     if not inputs.federations:
-        yield f"there is no MeshFederation in namespace {namespace}, so the controller would write nothing"
+        yield (
+            f"there is no MeshFederation in namespace {namespace}, so a controller without --meshPeers would write "
+            "nothing"
+        )
     for name in sorted(result.unresolved):
         yield f"no IP of {name} is known, so it gets no WorkloadEntries: give it with --resolve {name}=IP"
     for status in result.statuses:
@@ -211,26 +273,3 @@ def _warnings(inputs: PlanInputs, result: Plan, namespace: str) -> Iterator[str]
             if condition.reason in told:
                 yield f"{status.kind} {status.namespace}/{status.name}: {condition.reason}: {condition.message}"
                 break
-
-
-def _print(result: Plan, output: str, stream: TextIO) -> None:
-    if output == "json":
-        document = {"apiVersion": "v1", "kind": "List", "items": list(result.objects)}
-        json.dump(document, stream, indent=2, ensure_ascii=False)
-        stream.write("\n")
-        return
-    from meshfed.api.documents import encode_documents
-
-    stream.write(encode_documents(result.objects))
-
-
-def _print_report(result: Plan, output: str, stream: TextIO) -> None:
-    from meshfed.api.documents import encode_document
-    from meshfed.plan.report import report
-
-    document = report(result)
-    if output == "json":
-        json.dump(document, stream, indent=2, ensure_ascii=False)
-        stream.write("\n")
-    else:
-        stream.write(encode_document(document))

@@ -16,7 +16,7 @@ from meshfed.istio.routes import route
 from meshfed.istio.security import authorization_policy, peer_authentication
 from meshfed.istio.service_entries import discovery_entry, import_entry, subject_alt_names
 from meshfed.istio.sni import gateway_sni, istio_sni, router_sni
-from meshfed.istio.workload_entries import workload_entries
+from meshfed.istio.workload_entries import last_answers, workload_entries
 
 __all__ = [
     "Manifest",
@@ -30,6 +30,7 @@ __all__ = [
     "import_entry",
     "import_rule",
     "istio_sni",
+    "last_answers",
     "mesh_config",
     "owner_labels",
     "passthrough_filter",

@@ -5,9 +5,10 @@ The owner label is what keeps two installations in one cluster apart, so it is p
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
-from meshfed.api.v1alpha1 import OWNER_LABEL, OWNER_NAMESPACE_LABEL
+from meshfed.api.v1alpha1 import GROUP, OWNER_LABEL, OWNER_NAMESPACE_LABEL
 from meshfed.model.meshes import LocalMesh
 
 Manifest = dict[str, Any]
@@ -19,7 +20,14 @@ NETWORKING_ALPHA: Final = "networking.istio.io/v1alpha3"
 SECURITY: Final = "security.istio.io/v1"
 ROUTE: Final = "route.openshift.io/v1"
 
+PAUSED: Final = f"{GROUP}/paused"
+"""On an object that we wrote: while it is ``true``, the object is left as it is."""
 MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+
+
+def is_paused(metadata: Mapping[str, Any]) -> bool:
+    """Whether an object's metadata says that it is to be left alone."""
+    return (metadata.get("annotations") or {}).get(PAUSED) == "true"
 
 
 def owner_labels(mesh: LocalMesh) -> dict[str, str]:

@@ -49,6 +49,16 @@ def workload_entries(
     return sorted(entries, key=lambda entry: str(entry["metadata"]["name"]))
 
 
+def last_answers(entries: Iterable[tuple[str, Mapping[str, str]]]) -> dict[str, tuple[str, ...]]:
+    """What the names of remotes resolved to last, as entries of ours have it in their address and annotations."""
+    known: dict[str, set[str]] = {}
+    for address, said in entries:
+        if is_ip(address):
+            for name in filter(None, said.get(RESOLVED_FROM, "").split(",")):
+                known.setdefault(name, set()).add(address)
+    return {name: tuple(sorted(addresses)) for name, addresses in known.items()}
+
+
 def _entry(
     mesh: LocalMesh,
     service: LocalService,

@@ -21,7 +21,7 @@ from meshfed.api.v1alpha1 import (
     MeshFederation,
     RemoteMesh,
 )
-from meshfed.istio import gateway_index, mesh_config
+from meshfed.istio import gateway_index, last_answers, mesh_config
 from meshfed.istio.peer_authentications import PeerAuthentication, of_peer_authentication
 from meshfed.model.meshes import MeshConfig
 from meshfed.model.workloads import Located
@@ -68,7 +68,7 @@ def read_documents(
     found: dict[type[Any], dict[tuple[str, str], Any]] = {
         kind: {} for kind in (MeshFederation, RemoteMesh, FederatedService, Namespace, *of_all)
     }
-    others = _Others()
+    others = _Others(namespace)
     for source, document in documents:
         meta = _metadata(document)
         kind = type_of(document)
@@ -98,6 +98,7 @@ def read_documents(
         services=tuple(found[Service].values()),
         records=tuple(found[FederatedService].values()),
         gateways=tuple(sorted(others.gateways.items())),
+        resolved=last_answers(others.answered),
         service_exports=tuple(sorted(others.service_exports)),
         workloads=tuple(sorted(others.workloads.items(), key=lambda one: one[0])),
         slices=tuple(
@@ -112,9 +113,16 @@ def read_documents(
 
 
 class _Others:
-    """What of objects that are not of our API decides anything: our Gateways, and what is not ours of some kinds."""
+    """What of objects that are not of our API decides anything.
 
-    def __init__(self) -> None:
+    Of the installation in ``namespace`` that is what its Gateways list and what its WorkloadEntries remember of DNS,
+    which is history; and of some kinds, all that no installation has written.
+    """
+
+    def __init__(self, namespace: str) -> None:
+        self._namespace = namespace
+        self.answered: list[tuple[str, dict[str, str]]] = []
+        """Address and annotations of each WorkloadEntry of the installation."""
         self.gateways: dict[int, tuple[str, ...]] = {}
         self.service_exports: set[tuple[str, str]] = set()
         self.workloads: dict[tuple[str, str, str], Located] = {}
@@ -126,9 +134,10 @@ class _Others:
     def take(self, document: dict[str, Any], metadata: dict[str, Any]) -> None:
         """Take in an object, if it is of a kind that matters."""
         place = (str(metadata.get("namespace") or "default"), str(metadata.get("name", "")))
-        ours = OWNER_NAMESPACE_LABEL in (metadata.get("labels") or {})
+        owner = (metadata.get("labels") or {}).get(OWNER_NAMESPACE_LABEL)
+        ours = owner is not None
         match str(document.get("apiVersion", "")).partition("/")[0], document.get("kind"):
-            case "networking.istio.io", "Gateway":
+            case "networking.istio.io", "Gateway" if owner in {None, self._namespace}:
                 index = gateway_index(place[1])
                 if index is not None:
                     self.gateways[index] = _gateway_hosts(document)
@@ -136,6 +145,9 @@ class _Others:
                 self.service_exports.add(place)
             case "networking.istio.io", "WorkloadEntry" if not ours:
                 self.workloads["WorkloadEntry", *place] = of_entry(document)
+            case "networking.istio.io", "WorkloadEntry" if owner == self._namespace:
+                spec = document.get("spec") or {}
+                self.answered.append((str(spec.get("address", "")), metadata.get("annotations") or {}))
             case "networking.istio.io", "DestinationRule" if not ours:
                 self.rules[place] = of_destination_rule(document)
             case "networking.istio.io", "ServiceEntry" if not ours:

@@ -74,17 +74,18 @@ class ImportObjects:
         if isinstance(merged, Unknown):
             return None
         objects: list[istio.Manifest] = []
-        outcome = _NOTHING
+        outcome, carried = _NOTHING, None
         if merged is not None and merged.imported is not None and isinstance(mesh, LocalMesh):
             objects = self._render(mesh, merged.imported)
             outcome = HostOutcome(tuple(map(_reference, objects)), self._unresolved(merged.imported))
+            carried = _without(merged.imported, outcome.unresolved) if objects else None
         if outcome != self._outcomes.get(host, _NOTHING):
             if outcome == _NOTHING:
                 del self._outcomes[host]
             else:
                 self._outcomes[host] = outcome
             self._told(host)
-        return Outputs(objects=tuple(objects))
+        return Outputs(objects=tuple(objects), imported=carried)
 
     def _render(self, mesh: LocalMesh, imported: Import) -> list[istio.Manifest]:
         rule = istio.import_rule(mesh, imported)
@@ -115,6 +116,13 @@ def _names(_host: str, merged: Merged) -> Iterable[str]:
         return ()
     hosts = (address.host for backend in imported.backends for address in backend.remote.addresses)
     return {host for host in hosts if not is_ip(host)}
+
+
+def _without(imported: Import, remotes: frozenset[str]) -> Import:
+    if not remotes:
+        return imported
+    backends = tuple(one for one in imported.backends if one.remote.name not in remotes)
+    return msgspec.structs.replace(imported, backends=backends)
 
 
 def _reference(manifest: istio.Manifest) -> str:

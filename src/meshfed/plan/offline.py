@@ -15,6 +15,7 @@ from meshfed.federation.imports import record_name
 from meshfed.federation.ledger import Ledger
 from meshfed.federation.withdrawals import Guard
 from meshfed.istio.peer_authentications import PeerAuthentication
+from meshfed.model.imports import Import
 from meshfed.model.meshes import LocalMesh, MeshConfig, Remote
 from meshfed.model.offers import Offer
 from meshfed.model.reasons import Decision, Reason
@@ -23,7 +24,7 @@ from meshfed.plan.endpoint_slices import Backing
 from meshfed.plan.foreign_destination_rules import ForeignDestinationRule
 from meshfed.plan.foreign_service_entries import ForeignServiceEntry
 from meshfed.plan.imports import record_manifest
-from meshfed.plan.keys import ExportKey, Key
+from meshfed.plan.keys import ExportKey, ImportKey, Key
 from meshfed.plan.planner import Planner
 from meshfed.plan.values import (
     THIS,
@@ -55,7 +56,8 @@ class PlanInputs(msgspec.Struct, frozen=True):
     selector. Of other DestinationRules ``rules`` has what matters, of other ServiceEntries ``entries``, and of other
     PeerAuthentications ``peer_authentications``, each under namespace and name. ``gateways`` pairs the number of each
     existing Gateway with its hosts; ``service_exports`` are namespaces and names; ``offers`` is all that a remote
-    offers, where that is known.
+    offers, where that is known. ``pods_listed`` is false where Pods may not be read, and ``None`` where those given
+    need not be all there are.
     """
 
     mesh_config: MeshConfig = MeshConfig()
@@ -65,14 +67,13 @@ class PlanInputs(msgspec.Struct, frozen=True):
     services: tuple[Service, ...] = ()
     service_exports: tuple[tuple[str, str], ...] = ()
     workloads: tuple[tuple[Ref, Located], ...] = ()
+    pods_listed: bool | None = None
     slices: tuple[tuple[Place, Backing], ...] = ()
     rules: tuple[tuple[Place, ForeignDestinationRule], ...] = ()
     entries: tuple[tuple[Place, ForeignServiceEntry], ...] = ()
     peer_authentications: tuple[tuple[Place, PeerAuthentication], ...] = ()
     records: tuple[FederatedService, ...] = ()
     gateways: tuple[tuple[int, tuple[str, ...]], ...] = ()
-    pods_listed: bool | None = None
-    """Whether all Pods of the cluster are among these; ``None`` where nobody says."""
     resolved: dict[str, tuple[str, ...]] = {}
     offers: dict[str, tuple[Offer, ...]] = {}
 
@@ -87,6 +88,8 @@ class Plan(msgspec.Struct, frozen=True):
     """Each Service, why it is exported or not, and as what."""
     remarks: Mapping[Place, Remarks]
     """What else there is to say of each Service that is exported."""
+    imports: tuple[Import, ...]
+    """What is imported, by host, each from those remotes alone that have an address."""
     offered: Mapping[str, tuple[str, ...]]
     """By the name of a RemoteMesh, the hosts that its controller is told of."""
     unresolved: frozenset[str]
@@ -169,6 +172,7 @@ def plan_all(inputs: PlanInputs, settings: Settings) -> Plan:
         for key, result in outputs.items()
         if isinstance(key, ExportKey) and result.export_decision is not None
     ]
+    imports = {key.host: result.imported for key, result in outputs.items() if isinstance(key, ImportKey)}
     return Plan(
         objects=tuple(sorted(objects, key=_order)),
         statuses=tuple(sorted(statuses, key=lambda status: (status.kind, status.namespace, status.name))),
@@ -178,6 +182,7 @@ def plan_all(inputs: PlanInputs, settings: Settings) -> Plan:
             for key, result in outputs.items()
             if isinstance(key, ExportKey) and result.remarks is not None
         },
+        imports=tuple(imported for _, imported in sorted(imports.items()) if imported is not None),
         offered={
             name: tuple(_told(planner, remote, (published for *_, published in exports if published is not None)))
             for name, remote in sorted(planner.remotes.items())

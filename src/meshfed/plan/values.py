@@ -9,6 +9,7 @@ import msgspec
 
 from meshfed.api.meta import RefusedCount
 from meshfed.istio.metadata import Manifest
+from meshfed.model.imports import Import
 from meshfed.model.offers import Offer
 from meshfed.model.probes import Probe
 from meshfed.model.reasons import Condition, ConditionType, Decision, Reason
@@ -137,6 +138,10 @@ class Outputs(msgspec.Struct, frozen=True):
     """For an ExportKey: why the Service is exported or not; ``None`` where there is no Service."""
     remarks: Remarks | None = None
     """For an ExportKey of a Service that is exported."""
+    imported: Import | None = None
+    """For an ImportKey: what a host is imported as, from those remotes alone that have an address; ``None`` where no
+    object carries it.
+    """
     statuses: tuple[StatusUpdate, ...] = ()
     probe: Probe | None = None
     """For an OfferKey or a RemoteKey: what is to be proven of the way there; ``None`` where there is none."""

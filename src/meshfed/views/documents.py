@@ -15,6 +15,7 @@ from meshfed.views.exports import ExportView
 from meshfed.views.imports import ImportView
 from meshfed.views.links import DriftView
 from meshfed.views.meshes import MeshView
+from meshfed.views.plan_diffs import PlanDiffView
 from meshfed.views.remotes import RemoteView
 from meshfed.views.requests import RequestView
 from meshfed.views.unlinking import UnlinkedHostView
@@ -30,11 +31,11 @@ LISTS: Final[dict[str, type[msgspec.Struct]]] = {
     "UnlinkedHostList": UnlinkedHostView,
 }
 """Documents that have ``items``, and ``unreached``: the clusters that could not be looked at."""
-
 SINGLE: Final[dict[str, type[msgspec.Struct]]] = {
     "Explanation": Explanation,
     "MeshCard": MeshCard,
     PART_KIND: PartDocument,
+    "PlanDiff": PlanDiffView,
 }
 """Documents that are one thing; of these too ``unreached`` may be beside."""
 
@@ -48,34 +49,32 @@ class Unreached(msgspec.Struct, frozen=True):
 
 def schemas() -> dict[str, Any]:
     """Return the JSON schema of all documents; ``$defs`` has that of each kind under its name."""
-    types = [*LISTS.values(), *SINGLE.values(), Unreached]
-    _, parts = msgspec.json.schema_components(types, ref_template="#/$defs/{name}")
-    unreached = {"type": "array", "items": {"$ref": f"#/$defs/{Unreached.__name__}"}}
-    kinds = {
-        kind: {
-            "type": "object",
-            "required": ["apiVersion", "kind", "items"],
-            "additionalProperties": False,
-            "properties": {
-                "apiVersion": {"const": API_VERSION},
-                "kind": {"const": kind},
-                "items": {"type": "array", "items": {"$ref": f"#/$defs/{item.__name__}"}},
-                "unreached": unreached,
-            },
-        }
-        for kind, item in LISTS.items()
-    }
-    for kind, type_ in SINGLE.items():
-        own = parts.pop(type_.__name__)
-        head = {"apiVersion": {"const": API_VERSION}, "kind": {"const": kind}}
-        kinds[kind] = own | {
-            "title": kind,
-            "required": ["apiVersion", "kind", *own["required"]],
-            "additionalProperties": False,
-            "properties": head | own["properties"] | {"unreached": unreached},
-        }
+    structs = (*LISTS.values(), *SINGLE.values(), Unreached)
+    _, parts = msgspec.json.schema_components(structs, ref_template="#/$defs/{name}")
+    kinds = {kind: _list(kind, item) for kind, item in LISTS.items()}
+    kinds |= {kind: _single(kind, parts.pop(one.__name__)) for kind, one in SINGLE.items()}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "oneOf": [{"$ref": f"#/$defs/{kind}"} for kind in sorted(kinds)],
         "$defs": dict(sorted({**parts, **kinds}.items())),
+    }
+
+
+def _list(kind: str, item: type[msgspec.Struct]) -> dict[str, Any]:
+    items = {"type": "array", "items": {"$ref": f"#/$defs/{item.__name__}"}}
+    return _document(kind, {"items": items}, ["items"])
+
+
+def _single(kind: str, struct: dict[str, Any]) -> dict[str, Any]:
+    described = {"description": struct["description"]} if "description" in struct else {}
+    return described | _document(kind, struct["properties"], struct["required"])
+
+
+def _document(kind: str, fields: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    unreached = {"type": "array", "items": {"$ref": f"#/$defs/{Unreached.__name__}"}}
+    return {
+        "type": "object",
+        "required": ["apiVersion", "kind", *required],
+        "additionalProperties": False,
+        "properties": {"apiVersion": {"const": API_VERSION}, "kind": {"const": kind}, **fields, "unreached": unreached},
     }

@@ -16,9 +16,9 @@ from meshfed.api.meta import ObjectMeta
 from meshfed.api.times import age
 from meshfed.api.v1alpha1 import GROUP, ORIGIN_ANNOTATION, FederatedService, RemoteMesh
 from meshfed.controller.watches import CRDS, Served, Watches
-from meshfed.istio.names import RESOLVED_FROM, gateway_index
+from meshfed.istio import gateway_index, last_answers
 from meshfed.kube import Client, ObjectKey, retry_on_error
-from meshfed.model.meshes import FDS_SERVICE_PREFIX, is_ip
+from meshfed.model.meshes import FDS_SERVICE_PREFIX
 from meshfed.model.reasons import BROKEN, Condition, ConditionType, Reason
 from meshfed.plan import OfferKey, Planner, RemoteKey
 from meshfed.plan.keys import ExportKey, read_origin
@@ -67,7 +67,8 @@ async def recall(
         key = read_origin(one.metadata.annotations.get(ORIGIN_ANNOTATION, ""))
         if isinstance(key, ExportKey):
             planner.filter_observed((key.namespace, key.name))
-    for name, addresses in _answers(await ours.all("WorkloadEntry", _WorkloadEntry)).items():
+    entries = await ours.all("WorkloadEntry", _WorkloadEntry)
+    for name, addresses in last_answers((one.spec.address, one.metadata.annotations) for one in entries).items():
         planner.resolution_changed(name, addresses)
 
 
@@ -136,13 +137,3 @@ def not_reached(inputs: Watches, now: str) -> Iterator[tuple[OfferKey | RemoteKe
             if known and said.observed_generation == one.metadata.generation:
                 condition = Condition(ConditionType.REACHABLE, "False", Reason(said.reason), said.message)
                 yield key, condition, age(said.last_transition_time, now)
-
-
-def _answers(entries: Sequence[_WorkloadEntry]) -> dict[str, tuple[str, ...]]:
-    """What the names of remotes resolved to last."""
-    known: dict[str, set[str]] = {}
-    for entry in entries:
-        if is_ip(entry.spec.address):
-            for name in filter(None, entry.metadata.annotations.get(RESOLVED_FROM, "").split(",")):
-                known.setdefault(name, set()).add(entry.spec.address)
-    return {name: tuple(sorted(addresses)) for name, addresses in known.items()}

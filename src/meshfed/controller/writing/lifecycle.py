@@ -9,24 +9,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
-from meshfed.api.v1alpha1 import FINALIZER, GROUP, FederatedService, RemoteMesh
+from meshfed.api.v1alpha1 import FINALIZER, FederatedService, RemoteMesh
 from meshfed.controller.reconciler import Reconciler
 from meshfed.controller.watches import Ours
 from meshfed.kube import Client, Conflict, Engine, KubeError, NotFound, Resource, Store, WorkQueue
 from meshfed.plan import ImportKey, Planner, Ref, RemoteKey
 
 _log = logging.getLogger(__name__)
-
-PAUSED: Final = f"{GROUP}/paused"
-"""On an object that we wrote: while it is ``true``, the object is left as it is."""
-
-
-def is_paused(metadata: Mapping[str, Any]) -> bool:
-    """Whether an object's metadata says that it is to be left alone."""
-    return (metadata.get("annotations") or {}).get(PAUSED) == "true"
-
 
 LOOK_SECONDS: Final = 0.25
 """Between two looks at whether what a terminating object caused is gone; only while one is terminating."""

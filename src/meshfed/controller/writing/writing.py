@@ -15,9 +15,9 @@ from meshfed.controller.propagation import Propagation
 from meshfed.controller.watches import SERVICE_EXPORTS, Served, Watches
 from meshfed.controller.writing.deletions import Deletions
 from meshfed.controller.writing.delivery import Delivery, tell
-from meshfed.controller.writing.lifecycle import is_paused
 from meshfed.controller.writing.outcomes import refusal
 from meshfed.controller.writing.statuses import StatusWriter
+from meshfed.istio.metadata import is_paused
 from meshfed.kube import Client, Engine, Ownership, Recorder
 from meshfed.model.probes import Probe
 from meshfed.plan import ExportKey, GatewayKey, ImportKey, Key, MeshKey, OfferKey, Planner, RemoteKey

@@ -106,6 +106,8 @@ class One:
         return Where(self.kubeconfig, contexts, self.namespace, request_timeout=self.request_timeout)
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
 class Where(InClusters):
     """Which clusters, or reports of what they held, to look at."""
 

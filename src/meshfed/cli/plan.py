@@ -17,7 +17,7 @@ from meshfed.cli.clusters import InClusters
 from meshfed.cli.exits import BadInput, Exit
 from meshfed.cli.plan_inputs import (
     Documents,
-    Facts,
+    Given,
     inputs_of,
     inputs_of_cluster,
     namespace_of,
@@ -103,7 +103,7 @@ def plan(
 
     files = [*(file or ()), *more]
     _check(files, live=live, diff=diff, against=against, prune=prune, summary=summary, report=report, output=output)
-    facts = Facts(remote or (), resolve or (), mesh_config, read_pods)
+    facts = Given(remote or (), resolve or (), mesh_config, read_pods)
     documents = read_files(files)
     if live:
         sides = _of_cluster(where, documents, facts, metrics_bind_address, prune=prune, diff=diff)
@@ -164,7 +164,7 @@ class _Sides(NamedTuple):
 
 
 def _of_files(
-    where: InClusters, documents: Documents, against: list[str] | None, facts: Facts, metrics: str | None
+    where: InClusters, documents: Documents, against: list[str] | None, facts: Given, metrics: str | None
 ) -> _Sides:
     import msgspec
 
@@ -186,7 +186,7 @@ def _of_files(
 
 
 def _of_cluster(
-    where: InClusters, documents: Documents, facts: Facts, metrics: str | None, *, prune: bool, diff: bool
+    where: InClusters, documents: Documents, facts: Given, metrics: str | None, *, prune: bool, diff: bool
 ) -> _Sides:
     from meshfed.plan import plan_all
     from meshfed.views.overlay import laid_over

@@ -29,7 +29,7 @@ Documents = Sequence[tuple[str, "Document"]]
 """Objects as plain data, each with where it is from."""
 
 
-class Facts(NamedTuple):
+class Given(NamedTuple):
     """What only a cluster or a remote knows and the command line says."""
 
     remotes: Sequence[str]
@@ -75,7 +75,7 @@ def namespace_of(documents: Documents, namespace: str | None) -> str:
         return namespace or namespace_of_mesh(documents)
 
 
-def inputs_of(documents: Iterable[tuple[str, Document]], namespace: str, facts: Facts) -> PlanInputs:
+def inputs_of(documents: Iterable[tuple[str, Document]], namespace: str, facts: Given) -> PlanInputs:
     """Return what the controller of ``namespace`` would take in; raises ``BadInput``."""
     import msgspec
 
@@ -86,7 +86,7 @@ def inputs_of(documents: Iterable[tuple[str, Document]], namespace: str, facts: 
     return msgspec.structs.replace(inputs, resolved=inputs.resolved | _resolved(facts.answers))
 
 
-def with_offers(sides: Sequence[PlanInputs], facts: Facts) -> list[PlanInputs]:
+def with_offers(sides: Sequence[PlanInputs], facts: Given) -> list[PlanInputs]:
     """Return ``sides`` with what remotes offer; each takes that of the RemoteMeshes that it has."""
     import msgspec
 
@@ -98,7 +98,7 @@ def with_offers(sides: Sequence[PlanInputs], facts: Facts) -> list[PlanInputs]:
     ]
 
 
-def read_cluster(where: InClusters, documents: Documents, facts: Facts) -> Snapshot:
+def read_cluster(where: InClusters, documents: Documents, facts: Given) -> Snapshot:
     """Return what the cluster holds that ``documents`` are for; raises ``BadInput`` and ``OutOfReach``.
 
     What may not be read is unknown, and a plan without it would take what is there for gone: so there is none.
@@ -119,7 +119,7 @@ def read_cluster(where: InClusters, documents: Documents, facts: Facts) -> Snaps
     return snapshot
 
 
-def inputs_of_cluster(snapshot: Snapshot, documents: Iterable[tuple[str, Document]], facts: Facts) -> PlanInputs:
+def inputs_of_cluster(snapshot: Snapshot, documents: Iterable[tuple[str, Document]], facts: Given) -> PlanInputs:
     """Return what the controller would take in of a cluster that holds ``documents``."""
     import msgspec
 

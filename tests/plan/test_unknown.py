@@ -217,8 +217,10 @@ def test_a_service_that_nobody_can_read_is_unknown_under_the_host_of_another_clu
         mesh_federation(),
         remote_mesh(clusterDomain="east.example"),
         federated_service("west", "ratings.default.svc.east.example"),
-        *([service("ratings")] if was_known else []),
     )
+    if was_known:
+        world.put(service("ratings"))
+        work(world)
     unknown(world, ("Service", "default", "ratings"))
     assert isinstance(judged(world, "ratings.default.svc.east.example"), Judged)
     world.put(mesh_federation(clusterDomain="east.example"))

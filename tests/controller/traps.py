@@ -264,13 +264,18 @@ class Reach:
         for index in indexes:
             if isinstance(index, Index):
                 perhaps = index._perhaps(key)
-                self._doubt(index, index.nodes if perhaps is None else {*perhaps, *index.groups(key)})
+                self._doubt(index, self._asked_for(index) if perhaps is None else {*perhaps, *index.groups(key)})
             elif isinstance(index, Leading):
                 self._lead(index, [key])
             elif isinstance(index, Tally):
                 self._add(index.nodes.values())
             elif isinstance(index, _HANDED_ON):
                 self._add(self._told(index, key))
+
+    @staticmethod
+    def _asked_for(index: Any) -> set[Any]:
+        """The groups in which there may be a key that may be anywhere: also those that were never worked out."""
+        return {*index.nodes, *(group for follower in index._followers for group in follower.nodes)}
 
     @staticmethod
     def _told(index: Any, key: Any) -> list[Node]:

@@ -209,12 +209,18 @@ def test_a_service_makes_unknown_what_is_imported_beside_it_and_its_export(was_k
     assert world.carriers == [f"ServiceEntry istio-system/import.{host(name)}" for name in ("ratings", "reviews")]
 
 
-def test_a_service_that_nobody_can_read_is_unknown_under_the_host_of_another_cluster_domain_too() -> None:
+@pytest.mark.parametrize("was_known", [True, False])
+def test_a_service_that_nobody_can_read_is_unknown_under_the_host_of_another_cluster_domain_too(
+    was_known: bool,
+) -> None:
     world = World(
         mesh_federation(),
         remote_mesh(clusterDomain="east.example"),
         federated_service("west", "ratings.default.svc.east.example"),
     )
+    if was_known:
+        world.put(service("ratings"))
+        work(world)
     unknown(world, ("Service", "default", "ratings"))
     assert isinstance(judged(world, "ratings.default.svc.east.example"), Judged)
     world.put(mesh_federation(clusterDomain="east.example"))

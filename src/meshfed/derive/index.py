@@ -23,8 +23,9 @@ class Index(Collection[G, Sequence[K]]):
     """The keys of ``source``, sorted, by the groups that ``groups`` names for each key and its value.
 
     ``order`` says what they are sorted by instead; no two of a group may be equal in it. A key is where it was when it
-    was worked out last. So one that becomes unknown stays. Of one that was never known nobody can say where it belongs:
-    ``perhaps`` names the groups that it may be in, ``None`` are all there may be, and what reads those is unknown too.
+    was worked out last. So one that becomes unknown stays, and may be in others by now: ``perhaps`` names the groups
+    that it may be in, and what reads those is unknown too. Of one that was in none nobody else can say where it
+    belongs, and ``None`` are all groups that there may be.
     """
 
     def __init__(
@@ -119,17 +120,20 @@ class Index(Collection[G, Sequence[K]]):
 
     def lose(self, key: K, reason: Unknown) -> None:
         """Nobody knows where a key belongs."""
-        if key in self._of:
-            return
+        before = self._of.get(key)
         try:
             perhaps = self._perhaps(key)
         except Exception:  # noqa: BLE001 - it is lost already; where that too fails, it may be anywhere
             perhaps = None
         groups = None if perhaps is None else tuple(dict.fromkeys(perhaps))
+        if before is not None:
+            groups = tuple(group for group in groups or () if group not in before)
         if key in self.lost:
             if self.lost[key] == (reason, groups):
                 return
             self._find(key)
+        if groups == () and before is not None:
+            return  # it is where it was
         self.lost[key] = (reason, groups)
         if groups is None:
             self._lost_anywhere[key] = None

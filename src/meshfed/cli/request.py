@@ -120,7 +120,8 @@ async def _first_container(client: Any, namespace: str, pod: str) -> str:
 
     found = await client.get(Resource("", "v1", "pods", "Pod"), pod, namespace=namespace)
     default = (found["metadata"].get("annotations") or {}).get("kubectl.kubernetes.io/default-container")
-    names = [str(one["name"]) for one in found["spec"]["containers"] if one["name"] != "istio-proxy"]
+    containers = (found.get("spec") or {}).get("containers") or ()
+    names = [str(one.get("name")) for one in containers if one.get("name") != "istio-proxy"]
     return str(default or (names[0] if names else ""))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple, TypeVar
 
@@ -153,6 +153,20 @@ def look_at_one(
     return seen[0]
 
 
+def settled(one: One, seen: Snapshot) -> One:
+    """Return the cluster that was ``seen`` by its name, so that what is written goes there and nowhere else.
+
+    The current context of a kubeconfig may change meanwhile.
+    """
+    from meshfed.kube import ConfigError, contexts
+
+    try:
+        known = contexts(one.kubeconfig, os.environ)
+    except ConfigError:
+        return one
+    return replace(one, context=seen.source) if seen.source in known else one
+
+
 def reported(where: Where) -> tuple[Snapshot, ...]:
     """Return what reports tell; raises ``BadInput``."""
     if where.context or where.kubeconfig:
@@ -165,10 +179,14 @@ def read_report(name: str) -> tuple[Snapshot, ...]:
     from pathlib import Path
 
     from meshfed.api.errors import InvalidInput
-    from meshfed.views.bundles import unpacked
+    from meshfed.views.bundles import MOST_BYTES, unpacked
 
     try:
-        return unpacked(Path(name).read_bytes(), name)
+        with Path(name).open("rb") as file:
+            archive = file.read(MOST_BYTES + 1)
+        if len(archive) > MOST_BYTES:
+            raise BadInput(f"-f {name}: it has more than {MOST_BYTES} bytes, which no report has")
+        return unpacked(archive, name)
     except OSError as error:
         raise BadInput(f"-f {name}: {error.strerror}") from error
     except InvalidInput as error:
@@ -318,7 +336,7 @@ def _forbidden(resource: Resource, namespace: str | None) -> str:
 def _control_planes(objects: Sequence[Document]) -> set[str]:
     """Return the control plane namespaces of the MeshFederations among ``objects``."""
     return {
-        one.get("spec", {}).get("controlPlaneNamespace") or _DEFAULT_NAMESPACE
+        str((one.get("spec") or {}).get("controlPlaneNamespace") or _DEFAULT_NAMESPACE)
         for one in objects
         if one.get("kind") == "MeshFederation"
     }

@@ -38,8 +38,6 @@ def test_the_objects_are_gone_through_as_often_for_many_as_for_few(
     assert len(exports(here, planned(here)[0])) == number
     mesh(here)
     assert looks < 25
-    mesh(here)
-    assert looks < 25
 
 
 @pytest.mark.parametrize("number", [5, 50])

@@ -12,8 +12,9 @@ import pytest
 import yaml
 
 from meshfed.cli.app import run
-from meshfed.cli.clusters import One, settled
+from meshfed.cli.clusters import One, as_object, settled
 from meshfed.cli.output import How, Listing, TableColumn, show
+from meshfed.kube import MalformedAnswer, Resource
 from meshfed.views.documents import Unreached
 from tests.builders import config_map, manifest, mesh_federation, namespace, pod, service
 from tests.cli.fakes import condition, holding, imported, lease, replica, snapshot, trouble, with_status
@@ -400,3 +401,9 @@ def test_what_is_written_goes_to_the_cluster_that_was_seen(tmp_path: Path) -> No
     one = One(kubeconfig=str(file))
     assert settled(one, snapshot(source="east")).context == "east"
     assert settled(one, snapshot(source="https://10.0.0.1")).context is None
+
+
+@pytest.mark.parametrize("metadata", [None, [], {}, {"name": None}, {"name": 5}])
+def test_an_object_without_a_name_is_none(metadata: Any) -> None:
+    with pytest.raises(MalformedAnswer, match="one of pods has no name"):
+        as_object({"metadata": metadata}, Resource("", "v1", "pods", "Pod"))

@@ -366,15 +366,3 @@ async def test_discovery_that_fails_is_one_error() -> None:
 )
 def test_a_resource_version_is_a_number_or_orders_nothing(version: str, number: int) -> None:
     assert version_number(version) == number
-
-
-@pytest.mark.parametrize("metadata", [None, [], {}, {"name": None}, {"name": 5}])
-async def test_an_object_without_a_name_is_none(metadata: Any) -> None:
-    one = {"metadata": metadata}
-    async with scripted() as server, client_of(server) as client:
-        server.on(f"GET {PATH}/a", one)
-        server.on(f"GET {PATH}", {"items": [one]})
-        with pytest.raises(MalformedAnswer, match="has no name"):
-            await client.get(SERVICES, "a", namespace="shop")
-        with pytest.raises(MalformedAnswer, match="has no name"):
-            await client.list(SERVICES, namespace="shop")

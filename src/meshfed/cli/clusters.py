@@ -321,11 +321,22 @@ async def _list(
         return (), "" if wanted.optional else f"the cluster does not serve {wanted.kind}{group}"
     place = None if wanted.everywhere else namespace
     try:
-        return await client.list(resource, namespace=place, label_selector=wanted.selector), ""
+        found = await client.list(resource, namespace=place, label_selector=wanted.selector)
+        return [as_object(one, resource) for one in found], ""
     except Forbidden:
         return (), _forbidden(resource, place)
     except NotFound:
         return (), f"the cluster does not serve {resource} any more"
+
+
+def as_object(found: Document, resource: Resource) -> Document:
+    """Return an answer of an API server as the object that it is; raises ``MalformedAnswer`` where it is none."""
+    from meshfed.kube import MalformedAnswer
+
+    metadata = found.get("metadata")
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
+        raise MalformedAnswer(f"the server's answer is not what the API promises: one of {resource} has no name")
+    return {"apiVersion": resource.api_version, "kind": resource.kind} | found
 
 
 def _forbidden(resource: Resource, namespace: str | None) -> str:
@@ -347,7 +358,8 @@ async def _config_map(client: Client, namespace: str, name: str, unread: dict[st
     from meshfed.kube import Forbidden, NotFound, Resource
 
     try:
-        return [await client.get(Resource("", "v1", "configmaps", "ConfigMap"), name, namespace=namespace)]
+        resource = Resource("", "v1", "configmaps", "ConfigMap")
+        return [as_object(await client.get(resource, name, namespace=namespace), resource)]
     except NotFound:
         return []
     except Forbidden:

@@ -111,8 +111,7 @@ class Client:
     async def get(self, resource: Resource, name: str, *, namespace: str | None = None, into: type[_T]) -> _T: ...
     async def get(self, resource: Resource, name: str, *, namespace: str | None = None, into: Any = Manifest) -> Any:
         """One object, decoded ``into`` that type; ``NotFound`` where there is none."""
-        found = _decode(await self._send(Request("get", resource, resource.path(namespace, name))), into)
-        return _as_object(found, resource) if into is Manifest else found
+        return _decode(await self._send(Request("get", resource, resource.path(namespace, name))), into)
 
     @overload
     async def list(self, resource: Resource, **selection: Unpack[Selection]) -> Sequence[Manifest]: ...
@@ -121,7 +120,11 @@ class Client:
     async def list(self, resource: Resource, *, into: Any = Manifest, **selection: Unpack[Selection]) -> Sequence[Any]:
         """Every object of the selection, decoded ``into`` that type."""
         items = [_decode(item, into) async for page in self.pages(resource, **selection) for item in page.items]
-        return [_as_object(item, resource) for item in items] if into is Manifest else items
+        if into is Manifest:
+            for item in items:  # built-in kinds come without these inside a list
+                item.setdefault("apiVersion", resource.api_version)
+                item.setdefault("kind", resource.kind)
+        return items
 
     async def page(
         self, resource: Resource, *, limit: int = PAGE_SIZE, token: str = "", **selection: Unpack[Selection]
@@ -275,14 +278,6 @@ def _decode(data: msgspec.Raw | bytes, into: Any) -> Any:
         return msgspec.json.decode(data, type=into)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedAnswer(f"the server's answer is not what the API promises: {error}") from error
-
-
-def _as_object(found: Manifest, resource: Resource) -> Manifest:
-    """Return an object with what it leaves out inside a list: built-in kinds come without their own name there."""
-    metadata = found.get("metadata")
-    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
-        raise MalformedAnswer(f"the server's answer is not what the API promises: one of {resource} has no name")
-    return {"apiVersion": resource.api_version, "kind": resource.kind} | found
 
 
 def _encode(body: Any) -> bytes:

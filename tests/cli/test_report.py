@@ -50,7 +50,8 @@ def mesh() -> Snapshot:
         service("ratings.shop", exported=True),
         own | {"metadata": own["metadata"] | {"namespace": "shop"}},
         imported("west", "cart.shop"),
-        config_map("istio", namespace=SYSTEM, mesh="trustDomain: cluster.local\n", other=SECRET),
+        config_map("istio", namespace=SYSTEM, mesh="trustDomain: cluster.local\n", other=SECRET)
+        | {"binaryData": {"a": SECRET}},
         lease("federation-controller-1"),
         deployment,
         secret,

@@ -139,6 +139,7 @@ def cleaned(one: Document) -> Document:
             return kept | {"spec": _without_environment(one.get("spec"))}
         case "ConfigMap":
             data = one.get("data")
+            kept.pop("binaryData", None)
             return kept | {"data": {"mesh": data["mesh"]} if isinstance(data, dict) and "mesh" in data else {}}
         case _:
             return kept

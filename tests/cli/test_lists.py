@@ -407,3 +407,5 @@ def test_what_is_written_goes_to_the_cluster_that_was_seen(tmp_path: Path) -> No
 def test_an_object_without_a_name_is_none(metadata: Any) -> None:
     with pytest.raises(MalformedAnswer, match="one of pods has no name"):
         as_object({"metadata": metadata}, Resource("", "v1", "pods", "Pod"))
+    with pytest.raises(MalformedAnswer, match="answers with 'b' of pods where a was asked for"):
+        as_object({"metadata": {"name": "b"}}, Resource("", "v1", "pods", "Pod"), "a")

@@ -329,13 +329,18 @@ async def _list(
         return (), f"the cluster does not serve {resource} any more"
 
 
-def as_object(found: Document, resource: Resource) -> Document:
-    """Return an answer of an API server as the object that it is; raises ``MalformedAnswer`` where it is none."""
+def as_object(found: Document, resource: Resource, name: str = "") -> Document:
+    """Return an answer of an API server as the object that it is; raises ``MalformedAnswer`` where it is none.
+
+    It is the one of that ``name``, where one was asked for.
+    """
     from meshfed.kube import MalformedAnswer
 
     metadata = found.get("metadata")
     if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
         raise MalformedAnswer(f"the server's answer is not what the API promises: one of {resource} has no name")
+    if name and metadata["name"] != name:
+        raise MalformedAnswer(f"the server answers with {metadata['name']!r} of {resource} where {name} was asked for")
     return {"apiVersion": resource.api_version, "kind": resource.kind} | found
 
 

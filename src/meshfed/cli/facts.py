@@ -156,7 +156,7 @@ async def _named(
     found = []
     for name in names:
         try:
-            found.append(as_object(await client.get(resource, name, namespace=place), resource))
+            found.append(as_object(await client.get(resource, name, namespace=place), resource, name))
         except NotFound:
             continue
         except Forbidden:

@@ -22,6 +22,8 @@ B = {"kind": "B", "metadata": {"name": "b"}}
 
 LAUGHS = "a0: &a0 [ha]\n" + "".join(f"a{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] * 10)}]\n" for n in range(9))
 """A text of a few lines that stands for a billion values."""
+LAUGHS_A_LITTLE = "\n".join([*LAUGHS.splitlines()[:5], ""])
+"""One that stands for some ten thousand, which many of them may not."""
 
 
 @pytest.mark.parametrize(
@@ -103,6 +105,13 @@ def test_scalars_are_read_as_kubectl_reads_them(text: str, expected: object) -> 
         ("a: " + "9" * 5000, f"a.yaml:1: {shown('9' * 5000)} has too many digits"),
         ('{"a": ' + "9" * 5000 + "}", "a.yaml: a number in it has too many digits"),
         (LAUGHS, "a.yaml: its aliases (*) make too much of it: write out what they stand for"),
+        ("[" * 100_000, "a.yaml: it is nested too deeply to be a Kubernetes object"),
+        ("- " * 100_000, "a.yaml: it is nested too deeply to be a Kubernetes object"),
+        (
+            "---\n".join([LAUGHS_A_LITTLE] * 50),
+            "a.yaml: its aliases (*) make too much of it: write out what they stand for",
+        ),
+        ('{"a": "\\ud800"}', "a.yaml: a text in it has half of a character (\\ud800 to \\udfff)"),
         ('{"a": ' + "[" * 100_000, "a.yaml: it is nested too deeply to be a Kubernetes object"),
         ("a: \x00", "a.yaml: not YAML"),
     ],

@@ -197,3 +197,11 @@ def test_standard_input_that_is_closed_is_empty() -> None:
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_is_printed_is_utf_8_whatever_the_locale_says() -> None:
+    done = meshfed(
+        "explain", "--log", '{"authority": "\u00e9", "response_code": 503}', "-o", "json", PYTHONIOENCODING="ascii"
+    )
+    assert (done.returncode, done.stderr) == (1, "")
+    assert json.loads(done.stdout)["log"]["host"] == "\u00e9"

@@ -12,7 +12,8 @@ import pytest
 from meshfed.cli.app import COMMANDS, run
 from meshfed.cli.completion import SCRIPTS
 from meshfed.views.documents import Unreached
-from tests.cli.fakes import holding, trouble
+from tests.builders import remote_mesh
+from tests.cli.fakes import holding, imported, snapshot, trouble
 
 
 @pytest.fixture(autouse=True)
@@ -117,3 +118,29 @@ def test_bash_completes(apart: Path) -> None:
     """
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["json"]
+
+
+def test_a_name_of_several_lines_is_one_candidate(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    holding(monkeypatch, snapshot(remote_mesh("west"), imported("west", "a\nb\x1b.c")))
+    assert told(capsys, "imports", "a") == ["a\\nb\\x1b.c.svc.cluster.local", ":4"]
+
+
+@pytest.mark.parametrize("text", ["5", "[5]", '{"a": 1}', "[[1, 2, 3]]"])
+def test_a_cache_that_somebody_else_wrote_is_looked_past(
+    text: str, apart: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    holding(monkeypatch, trouble())
+    before = told(capsys, "check", "")
+    (cache,) = (apart / "cache").rglob("*.json")
+    cache.write_text(text)
+    assert told(capsys, "check", "") == before
+
+
+def test_whoever_presses_another_key_sees_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("meshfed.cli.completion.complete", interrupted)
+    assert run(["__complete", "check", ""]) == 130

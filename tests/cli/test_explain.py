@@ -317,3 +317,16 @@ async def test_what_it_takes_is_to_list_and_nothing_else_but_one_config_map(tmp_
     assert {one.resource for one in used if one.verb == "list" and not one.namespace} >= {
         *("services", "namespaces", "pods", "endpointslices", "authorizationpolicies", "serviceentries"),
     }
+
+
+def test_a_part_that_never_ends_is_refused(tmp_path: Path, capsys: Capture) -> None:
+    file = tmp_path / "part.json"
+    file.write_text("[" * 100_000)
+    assert run(["explain", "ratings", "--merge", str(file)]) == 2
+    assert f"--merge {file}: " in capsys.readouterr().err
+
+
+def test_a_line_that_is_no_text_is_refused(monkeypatch: Patch, capsys: Capture) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff"), encoding="utf-8"))
+    assert run(["explain", "--log", "-"]) == 2
+    assert "--log: " in capsys.readouterr().err

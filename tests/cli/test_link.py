@@ -481,3 +481,14 @@ async def test_where_no_controller_runs_it_says_what_remains(tmp_path: Path, cap
         last = capsys.readouterr().err.splitlines()[-1]
         assert last.startswith("meshfed: after 2 s something remains: 1 FederatedServices, RemoteMesh west (finalizer ")
         assert await meshfed(east, tmp_path, "unlink", "west", "--yes", "--no-wait") == 0
+
+
+@pytest.mark.parametrize("kind", ["RemoteMesh", "MeshFederation", "FederatedService"])
+def test_nothing_is_deleted_where_nobody_knows_what_goes_with_it(
+    kind: str, monkeypatch: Patch, capsys: Capture
+) -> None:
+    found = (mesh_federation("east"), remote_mesh("west"))
+    kept = [one for one in found if one["kind"] != kind]
+    holding(monkeypatch, snapshot(*kept, unread={kind: f"you may not list {kind}"}))
+    assert run(["unlink", "west", "--yes"]) == 1
+    assert f"{kind}s cannot be seen" in capsys.readouterr().err

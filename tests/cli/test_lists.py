@@ -12,8 +12,11 @@ import pytest
 import yaml
 
 from meshfed.cli.app import run
+from meshfed.cli.clusters import One, as_object, settled
+from meshfed.cli.output import How, Listing, TableColumn, show
+from meshfed.kube import MalformedAnswer, Resource
 from meshfed.views.documents import Unreached
-from tests.builders import manifest, mesh_federation, namespace, pod, service
+from tests.builders import config_map, manifest, mesh_federation, namespace, pod, service
 from tests.cli.fakes import condition, holding, imported, lease, replica, snapshot, trouble, with_status
 
 SCHEMA = Path(__file__).resolve().parents[2] / "docs" / "cli.schema.json"
@@ -305,3 +308,104 @@ def test_watching_shows_what_changed(monkeypatch: pytest.MonkeyPatch, capsys: py
         "reviews.default.svc.cluster.local Imported",
         "reviews.default.svc.cluster.local Unreachable",
     ]
+
+
+EVIL = "x\x1b[31my"
+
+
+@pytest.mark.parametrize("command", [["status"], ["imports", "-o", "wide"], ["remotes", "-o", "wide"], ["check"]])
+def test_nothing_that_strangers_wrote_speaks_to_the_terminal(
+    command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evil = with_status(mesh_federation("east"), condition("Ready", False, "NoMeshEndpoints", EVIL))
+    one = snapshot(
+        evil,
+        imported("west", "ratings", condition("Applied", False, "WriteFailed", EVIL)),
+        lease(EVIL),
+        replica("a", **{EVIL: "2026-01-01T11:55:00Z"}),
+        source=EVIL,
+        unread={"Pod": EVIL},
+    )
+    holding(monkeypatch, one)
+    monkeypatch.setattr("meshfed.cli.facts.reported", lambda _: (one,))
+    assert run([*command, "-f", "x"]) in {0, 1}
+    said = capsys.readouterr()
+    assert "\x1b" not in said.out + said.err
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        None,
+        {"holderIdentity": "a", "renewTime": "9999-12-31T23:59:59Z", "leaseDurationSeconds": 10**30},
+        {"holderIdentity": 5, "renewTime": 7, "leaseDurationSeconds": "long"},
+        [],
+    ],
+)
+@pytest.mark.parametrize("name", ["meshfed-controller", "meshfed-replica-a"])
+def test_leases_that_nobody_would_write_are_of_nobody(
+    name: str, spec: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = replica("a") | {"spec": spec}
+    odd["metadata"] |= {"name": name}
+    holding(monkeypatch, snapshot(mesh_federation("east"), odd))
+    assert run(["status"]) == 1
+    assert capsys.readouterr().out
+
+
+def test_a_configuration_of_istio_that_nobody_can_read_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for text in ("a: [", "[a]"):
+        broken = config_map("istio", namespace="istio-system", mesh=text)
+        holding(monkeypatch, snapshot(mesh_federation("east"), namespace("default"), service("reviews"), broken))
+        assert run(["exports", "--all"]) == 0
+        said = capsys.readouterr()
+        assert "default/reviews" in said.out
+        assert "ConfigMap istio-system/istio" in said.err
+
+
+def test_what_is_watched_has_a_heading_even_if_there_was_nothing_first(capsys: pytest.CaptureFixture[str]) -> None:
+    columns = [TableColumn[Any]("HOST", lambda one: one["host"])]
+    nothing: Listing[Any] = Listing("ImportList", columns, [], str)
+    show(nothing, How(watch=True))
+    one = nothing._replace(rows=[{"host": "a"}])
+    show(one, How(watch=True), [])
+    show(one._replace(rows=[{"host": "b"}, {"host": "a"}]), How(watch=True), one.rows)
+    assert capsys.readouterr().out.split() == ["HOST", "a", "b"]
+
+
+def test_a_leader_that_dies_is_seen_by_who_watches_documents(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    looks = iter([lease("c-0"), lease("c-0", "2026-01-01T11:59:59.000000Z"), lease("c-0", "2026-01-01T11:00:00Z")])
+
+    def look(*_: Any, **__: Any) -> Any:
+        found = next(looks, None)
+        if found is None:
+            raise KeyboardInterrupt
+        return (snapshot(mesh_federation("east"), found),), ()
+
+    monkeypatch.setattr("meshfed.cli.status.look", look)
+    monkeypatch.setattr("meshfed.cli.status.LOOK_SECONDS", 0.0)
+    assert run(["status", "-o", "yaml", "--watch"]) == 130
+    alive = [
+        one["items"][0]["controller"]["leader"]["alive"] for one in yaml.safe_load_all(capsys.readouterr().out) if one
+    ]
+    assert alive == [True, False]
+
+
+def test_what_is_written_goes_to_the_cluster_that_was_seen(tmp_path: Path) -> None:
+    file = tmp_path / "config"
+    file.write_text("contexts: [{name: west, context: {}}, {name: east, context: {}}]\ncurrent-context: west\n")
+    one = One(kubeconfig=str(file))
+    assert settled(one, snapshot(source="east")).context == "east"
+    assert settled(one, snapshot(source="https://10.0.0.1")).context is None
+
+
+@pytest.mark.parametrize("metadata", [None, [], {}, {"name": None}, {"name": 5}])
+def test_an_object_without_a_name_is_none(metadata: Any) -> None:
+    with pytest.raises(MalformedAnswer, match="one of pods has no name"):
+        as_object({"metadata": metadata}, Resource("", "v1", "pods", "Pod"))
+    with pytest.raises(MalformedAnswer, match="answers with 'b' of pods where a was asked for"):
+        as_object({"metadata": {"name": "b"}}, Resource("", "v1", "pods", "Pod"), "a")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import tarfile
 from collections.abc import Iterable
@@ -49,7 +50,8 @@ def mesh() -> Snapshot:
         service("ratings.shop", exported=True),
         own | {"metadata": own["metadata"] | {"namespace": "shop"}},
         imported("west", "cart.shop"),
-        config_map("istio", namespace=SYSTEM, mesh="trustDomain: cluster.local\n", other=SECRET),
+        config_map("istio", namespace=SYSTEM, mesh="trustDomain: cluster.local\n", other=SECRET)
+        | {"binaryData": {"a": SECRET}},
         lease("federation-controller-1"),
         deployment,
         secret,
@@ -129,6 +131,7 @@ def archive(members: Iterable[tuple[str, bytes]]) -> bytes:
     return buffer.getvalue()
 
 
+ODD_LEASE = b"{apiVersion: v1, kind: Lease, metadata: {name: a, labels: [x]}}"
 HEAD = b'{"source": "e", "mesh": "e", "namespace": "n", "taken": "2026-01-01T00:00:00Z", "version": "1"}'
 
 
@@ -142,6 +145,10 @@ HEAD = b'{"source": "e", "mesh": "e", "namespace": "n", "taken": "2026-01-01T00:
         (archive([("e/report.json", HEAD.replace(b"2026", b"soon"))]), "`taken` of e"),
         (archive([("e/report.json", HEAD), ("e/objects/Pod.yaml", b"a: [")]), "Pod.yaml"),
         (archive([("e/report.json", HEAD), ("e/objects/Pod.yaml", b"\xff")]), "not UTF-8"),
+        (archive([("e/report.json", HEAD), ("e/objects/Pod.yaml", b"[" * 100000)]), "Pod.yaml: it is nested too deep"),
+        (archive([("e/report.json", HEAD), ("e/objects/Pod.yaml", b"kind: Pod")]), "Pod.yaml: an object is not as"),
+        (archive([("e/report.json", HEAD), ("e/objects/Lease.yaml", ODD_LEASE)]), "an object is not as an API server"),
+        (gzip.compress(archive([])[:200]), "it is not a .tgz archive"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -154,6 +161,26 @@ def test_what_unpacks_to_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(bundles, "MOST_BYTES", 1000)
     with pytest.raises(InvalidInput, match="more than 1000 bytes"):
         bundles.unpacked(archive([("e/report.json", HEAD), ("e/logs/big.log", b"0" * 1000)]), "report.tgz")
+
+
+def test_what_comes_before_a_file_is_not_read_whole_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    header = tarfile.TarInfo("x")
+    header.type, header.size = tarfile.XHDTYPE, 1 << 30
+    monkeypatch.setattr(bundles, "MOST_BYTES", 10_000)
+    with pytest.raises(InvalidInput, match="more than 10000 bytes"):
+        bundles.unpacked(gzip.compress(header.tobuf(tarfile.USTAR_FORMAT) + b"0" * 100_000), "report.tgz")
+
+
+def test_meshes_of_one_name_have_a_folder_each() -> None:
+    assert bundles.folders((mesh(), mesh(), snapshot(mesh_federation("west")))) == ["east", "east-2", "west"]
+
+
+def test_a_file_that_never_ends_is_not_read_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bundles, "MOST_BYTES", 10_000)
+    assert run(["status", "-f", "/dev/zero"]) == 2
+    assert "it has more than 10000 bytes" in capsys.readouterr().err
 
 
 def test_paths_out_of_the_report_are_skipped() -> None:

@@ -182,3 +182,19 @@ async def test_a_command_that_is_not_there(client: Client) -> None:
 async def test_a_container_that_is_not_there(pod_: str, container: str, client: Client) -> None:
     with pytest.raises(KubeError, match=r"404|400"):
         await execute(client, "shop", pod_, container, ["curl"])
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"[", b"[]", b'{"details": []}', b'{"details": {"causes": [5]}}', b'{"code": "x"}', b"[" * 100_000, b"\xff"],
+)
+async def test_an_end_that_the_api_does_not_promise(
+    said: bytes, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def messages(*_: object) -> AsyncIterator[bytes]:
+        yield b""
+        yield b"\x03" + said
+
+    monkeypatch.setattr(client, "messages", messages)
+    with pytest.raises(KubeError, match="not what the API promises"):
+        await execute(client, "shop", "client", "app", ["curl"])

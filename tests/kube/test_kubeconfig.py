@@ -118,6 +118,11 @@ def test_impersonation(tmp_path: Path) -> None:
         (config() | {"current-context": "west"}, "contexts: there is no 'west'; there are: east"),
         (config() | {"clusters": []}, "clusters: there is no 'east'; there are: none"),
         (config() | {"users": []}, "users: there is no 'east'; there are: none"),
+        (config(cluster={"server": "http://[east"}), "clusters[east].server: 'http://[east' is no http or https URL"),
+        (
+            config(cluster={"server": "http://e:99999"}),
+            "clusters[east].server: 'http://e:99999' is no http or https URL",
+        ),
         (config(cluster={"server": "east:6443"}), "clusters[east].server: 'east:6443' is no http or https URL"),
         (
             config(cluster={"certificate-authority-data": "%"}),

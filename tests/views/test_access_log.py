@@ -181,3 +181,14 @@ def test_what_kubectl_puts_before_a_line_does_not_matter() -> None:
 def test_what_is_no_line_of_istios_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="neither of Istio's own formats"):
         parse(text)
+
+
+@pytest.mark.parametrize("odd", [[], {}, ["UH"], {"a": None}])
+def test_fields_of_any_type_are_read_as_texts(odd: Any) -> None:
+    for name in PLAIN:
+        judge(parse(as_json(**{name: odd})))
+
+
+def test_json_that_never_ends_is_no_line() -> None:
+    with pytest.raises(ValueError, match="neither of Istio's own formats"):
+        parse('{"response_code": ' + "[" * 100_000)

@@ -194,7 +194,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         (card(trustDomainAliases=["a"] * 65), "trustDomainAliases: Expected `array`"),
         (card() + "# " + "x" * LARGEST, "larger than 64 KiB"),
         (BOMB, "it has an alias"),
-        ("a: " + "[" * 5000, "not YAML"),
+        ("a: " + "[" * 5000, "nested too deeply"),
         ('{"a": ' + "[" * 5000, "nested too deeply"),
     ],
     ids=lambda value: value[:40] if isinstance(value, str) else "",

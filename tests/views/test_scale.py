@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from meshfed.views.checks import CheckOutcome, remotes, run
 from meshfed.views.exports import exports, planned
 from meshfed.views.imports import imports
 from meshfed.views.meshes import mesh
 from meshfed.views.snapshot import Snapshot
 from tests.builders import mesh_federation, namespace, remote_mesh, service
 from tests.cli.fakes import imported, snapshot
+from tests.views.healthy import facts
 
 
 @pytest.mark.parametrize("number", [5, 50])
@@ -36,3 +38,19 @@ def test_the_objects_are_gone_through_as_often_for_many_as_for_few(
     assert len(exports(here, planned(here)[0])) == number
     mesh(here)
     assert looks < 25
+
+
+@pytest.mark.parametrize("number", [5, 50])
+def test_checks_of_many_offers_decode_each_as_often_as_of_few(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = 0
+    of_kind = Snapshot.of_kind
+
+    def counted(self: Snapshot, kind: str):  # type: ignore[no-untyped-def] # as the method's
+        nonlocal looks
+        looks += 1
+        return of_kind(self, kind)
+
+    found = facts({f"offered-{one}": imported("west", f"offered-{one}") for one in range(number)})
+    monkeypatch.setattr(Snapshot, "of_kind", counted)
+    assert {one.outcome for one in run(found, remotes.CHECKS)} <= {CheckOutcome.OK, CheckOutcome.SKIPPED}
+    assert looks < 80

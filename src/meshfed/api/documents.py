@@ -23,11 +23,14 @@ _INT = re.compile("[-+]?(?:0b[01]+|0o[0-7]+|0[0-7]+|0x[0-9a-f]+|0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(?:[.][0-9]+|[0-9]+(?:[.][0-9]*)?)(?:e[-+]?[0-9]+)?")
 _MISSED = re.compile(r"^[-+]?(?:0o[0-7_]+|0[0-9]*[89][0-9]*|[.][0-9]+|[0-9.]+e[-+]?[0-9]+)$", re.IGNORECASE)
 """Numbers for kubectl that PyYAML takes for texts."""
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _DEEPEST = 100
+_SHORT = 2000
+"""Characters of a text that cannot be nested more deeply than a stack is high."""
 _LONGEST = 400
 """Digits of a number; a float has room for fewer."""
 _MOST = 500_000
-"""Values in one document: more than an API server stores in one object. A few aliases may stand for billions."""
+"""Values that may be more than a text has characters: a few aliases may stand for billions, in each document anew."""
 
 
 def decode_documents(text: str, source: str) -> list[dict[str, Any]]:
@@ -99,6 +102,11 @@ def _json(text: str, source: str) -> list[Any] | None:
         raise InvalidDocument(source, "a number in it has too many digits") from None
     except RecursionError:
         raise InvalidDocument(source, "it is nested too deeply to be a Kubernetes object") from None
+    if _SURROGATE.search(text):
+        try:
+            json.dumps(documents, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise InvalidDocument(source, "a text in it has half of a character (\\ud800 to \\udfff)") from None
     return documents
 
 
@@ -113,12 +121,26 @@ def not_yaml(error: Exception) -> tuple[str, int]:
 
 def _yaml(text: str, source: str) -> list[Any]:
     try:
+        _refuse_depth(text, source)
         nodes = list(yaml.compose_all(text, Loader=_LOADER))
     except (yaml.YAMLError, RecursionError) as error:
         problem, line = not_yaml(error)
         raise InvalidDocument(source, problem, line=line) from None
-    values = [_value(node, source, 0, iter(range(_MOST))) for node in nodes]
+    left = iter(range(_MOST + len(text)))
+    values = [_value(node, source, 0, left) for node in nodes]
     return [value for value in values if value is not None]
+
+
+def _refuse_depth(text: str, source: str) -> None:
+    """Refuse what is nested so deeply that a parser in C, which composes by recursion, would end the process."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_LOADER) if len(text) > _SHORT else ():
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > _DEEPEST:
+            raise InvalidDocument(source, "it is nested too deeply to be a Kubernetes object")
 
 
 def _value(node: yaml.Node, source: str, depth: int, left: Iterator[int]) -> Any:

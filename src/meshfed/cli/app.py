@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import io
 import os
 import sys
 from collections.abc import Mapping
@@ -114,11 +115,9 @@ def _imported(target: str) -> Any:
 
 def run(arguments: list[str]) -> int:
     """Run one command line; returns its exit code. Errors are one sentence on standard error."""
-    if arguments[:1] == ["__complete"]:
-        from meshfed.cli.completion import complete
-
-        return complete(build(), arguments[1:], SUMMARIES)
     try:
+        if arguments[:1] == ["__complete"]:
+            return _completed(arguments[1:])
         app = build(_known(arguments[0] if arguments else ""))
         result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()  # what cannot be written is noticed here, where it can still be said
@@ -143,6 +142,14 @@ def run(arguments: list[str]) -> int:
     return int(result) if isinstance(result, int) else Exit.OK
 
 
+def _completed(words: list[str]) -> int:
+    from meshfed.cli.completion import complete
+
+    code = complete(build(), words, SUMMARIES)
+    sys.stdout.flush()
+    return code
+
+
 def _say(text: str) -> None:
     """Print an error as the one line that it is, whatever the names in it hold."""
     line = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
@@ -163,12 +170,15 @@ def _open_standard_streams() -> None:
     """Give the process the standard streams that it was started without.
 
     Else what is opened next takes the place of one, and is printed to. Input is empty, errors go nowhere, and output
-    fails when it is written, since somebody misses it.
+    fails when it is written, since somebody misses it. It is UTF-8, as JSON and kubectl's output are, whatever the
+    locale says.
     """
     if sys.stdin is None:
         sys.stdin = os.fdopen(os.open(os.devnull, os.O_RDONLY))
     if sys.stdout is None:
         sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
     if sys.stderr is None:
         sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
 

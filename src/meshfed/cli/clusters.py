@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple, TypeVar
 
@@ -153,6 +153,20 @@ def look_at_one(
     return seen[0]
 
 
+def settled(one: One, seen: Snapshot) -> One:
+    """Return the cluster that was ``seen`` by its name, so that what is written goes there and nowhere else.
+
+    The current context of a kubeconfig may change meanwhile.
+    """
+    from meshfed.kube import ConfigError, contexts
+
+    try:
+        known = contexts(one.kubeconfig, os.environ)
+    except ConfigError:
+        return one
+    return replace(one, context=seen.source) if seen.source in known else one
+
+
 def reported(where: Where) -> tuple[Snapshot, ...]:
     """Return what reports tell; raises ``BadInput``."""
     if where.context or where.kubeconfig:
@@ -165,10 +179,14 @@ def read_report(name: str) -> tuple[Snapshot, ...]:
     from pathlib import Path
 
     from meshfed.api.errors import InvalidInput
-    from meshfed.views.bundles import unpacked
+    from meshfed.views.bundles import MOST_BYTES, unpacked
 
     try:
-        return unpacked(Path(name).read_bytes(), name)
+        with Path(name).open("rb") as file:
+            archive = file.read(MOST_BYTES + 1)
+        if len(archive) > MOST_BYTES:
+            raise BadInput(f"-f {name}: it has more than {MOST_BYTES} bytes, which no report has")
+        return unpacked(archive, name)
     except OSError as error:
         raise BadInput(f"-f {name}: {error.strerror}") from error
     except InvalidInput as error:
@@ -303,11 +321,27 @@ async def _list(
         return (), "" if wanted.optional else f"the cluster does not serve {wanted.kind}{group}"
     place = None if wanted.everywhere else namespace
     try:
-        return await client.list(resource, namespace=place, label_selector=wanted.selector), ""
+        found = await client.list(resource, namespace=place, label_selector=wanted.selector)
+        return [as_object(one, resource) for one in found], ""
     except Forbidden:
         return (), _forbidden(resource, place)
     except NotFound:
         return (), f"the cluster does not serve {resource} any more"
+
+
+def as_object(found: Document, resource: Resource, name: str = "") -> Document:
+    """Return an answer of an API server as the object that it is; raises ``MalformedAnswer`` where it is none.
+
+    It is the one of that ``name``, where one was asked for.
+    """
+    from meshfed.kube import MalformedAnswer
+
+    metadata = found.get("metadata")
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
+        raise MalformedAnswer(f"the server's answer is not what the API promises: one of {resource} has no name")
+    if name and metadata["name"] != name:
+        raise MalformedAnswer(f"the server answers with {metadata['name']!r} of {resource} where {name} was asked for")
+    return {"apiVersion": resource.api_version, "kind": resource.kind} | found
 
 
 def _forbidden(resource: Resource, namespace: str | None) -> str:
@@ -318,7 +352,7 @@ def _forbidden(resource: Resource, namespace: str | None) -> str:
 def _control_planes(objects: Sequence[Document]) -> set[str]:
     """Return the control plane namespaces of the MeshFederations among ``objects``."""
     return {
-        one.get("spec", {}).get("controlPlaneNamespace") or _DEFAULT_NAMESPACE
+        str((one.get("spec") or {}).get("controlPlaneNamespace") or _DEFAULT_NAMESPACE)
         for one in objects
         if one.get("kind") == "MeshFederation"
     }
@@ -329,7 +363,8 @@ async def _config_map(client: Client, namespace: str, name: str, unread: dict[st
     from meshfed.kube import Forbidden, NotFound, Resource
 
     try:
-        return [await client.get(Resource("", "v1", "configmaps", "ConfigMap"), name, namespace=namespace)]
+        resource = Resource("", "v1", "configmaps", "ConfigMap")
+        return [as_object(await client.get(resource, name, namespace=namespace), resource)]
     except NotFound:
         return []
     except Forbidden:

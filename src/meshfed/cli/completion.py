@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from meshfed.cli.exits import Exit
+from meshfed.cli.output import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -122,7 +123,7 @@ def complete(app: cyclopts.App, words: Sequence[str], summaries: Mapping[str, st
     found, directive = _candidates(app, before, partial, summaries)
     for value, description in found:
         if value.startswith(partial):
-            print(f"{value}\t{description}" if description else value)
+            print(one_line(value) + (f"\t{one_line(description)}" if description else ""))
     print(directive)
     return Exit.OK
 
@@ -206,8 +207,9 @@ def _given(before: Sequence[str]) -> dict[str, str]:
 def _cached(source: str, before: Sequence[str]) -> list[tuple[str, str]]:
     given = _given(before)
     key = hashlib.sha256(json.dumps([source, given, os.environ.get("KUBECONFIG")]).encode()).hexdigest()[:32]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "meshfed", "completion", f"{key}.json")
-    with contextlib.suppress(OSError, ValueError):
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111 - some have no home
+    cache = Path(home, "meshfed", "completion", f"{key}.json")
+    with contextlib.suppress(OSError, ValueError, TypeError):
         if 0 <= time.time() - cache.stat().st_mtime < _FRESH:
             return [(str(name), str(description)) for name, description in json.loads(cache.read_text())]
     found = _looked_up(source, given)

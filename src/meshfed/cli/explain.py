@@ -95,9 +95,8 @@ def explain(
 def _line(given: str) -> Any:
     from meshfed.views.access_log import parse
 
-    text = sys.stdin.read() if given == "-" else given
     try:
-        return parse(text)
+        return parse(sys.stdin.read() if given == "-" else given)
     except ValueError as error:
         raise BadInput(f"--log: {error}") from error
 
@@ -224,7 +223,7 @@ def _read_parts(path: str) -> tuple[Part, ...]:
         return read(json.loads(text))
     except OSError as error:
         raise BadInput(f"--merge {path}: {error.strerror}") from error
-    except ValueError as error:  # it is not UTF-8, JSON, or a part
+    except (ValueError, RecursionError) as error:  # it is not UTF-8, JSON, or a part
         raise BadInput(f"--merge {path}: {error}") from error
 
 

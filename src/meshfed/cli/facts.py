@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
-from meshfed.cli.clusters import LEASES, OURS, SURROUNDINGS, Wanted, ask, clusters, read, reported
+from meshfed.cli.clusters import LEASES, OURS, SURROUNDINGS, Wanted, as_object, ask, clusters, read, reported
 from meshfed.cli.proofs import SECONDS, proofs
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ async def _version(client: Client) -> str:
     try:
         _, body = await client.fetch("/version")
         return str(msgspec.json.decode(body, type=dict[str, Any]).get("gitVersion", ""))
-    except (APIError, msgspec.DecodeError):
+    except (APIError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""
 
 
@@ -139,11 +139,9 @@ async def _istiods(client: Client, place: str, unread: dict[str, str]) -> list[D
     from meshfed.kube import Forbidden, Resource
 
     try:
-        return [
-            *await client.list(
-                Resource("apps", "v1", "deployments", "Deployment"), namespace=place, label_selector="app=istiod"
-            )
-        ]
+        resource = Resource("apps", "v1", "deployments", "Deployment")
+        found = await client.list(resource, namespace=place, label_selector="app=istiod")
+        return [as_object(one, resource) for one in found]
     except Forbidden:
         unread["Deployment"] = f"you may not list deployments.apps in namespace {place}"
         return []
@@ -158,7 +156,7 @@ async def _named(
     found = []
     for name in names:
         try:
-            found.append(await client.get(resource, name, namespace=place))
+            found.append(as_object(await client.get(resource, name, namespace=place), resource, name))
         except NotFound:
             continue
         except Forbidden:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import cyclopts
 from cyclopts import Parameter
 
-from meshfed.cli.clusters import CONTROLLERS, OURS, One, Wanted, clusters, look_at_one
+from meshfed.cli.clusters import CONTROLLERS, OURS, One, Wanted, clusters, look_at_one, settled
 from meshfed.cli.exits import BadInput, Exit, NotHeld, OutOfReach
 from meshfed.cli.output import How, Listing, TableColumn, document, one_line, say, show
 
@@ -175,7 +175,7 @@ def link(
         return Exit.OK
     if changes and not yes and not _confirmed(card.name):
         raise NotHeld("nothing was applied")
-    return asyncio.run(_apply(one, to_apply(manifest, card), seconds if wait else None))
+    return asyncio.run(_apply(settled(one, snapshot), to_apply(manifest, card), seconds if wait else None))
 
 
 def _refuse_together(

@@ -94,7 +94,7 @@ def show(listing: Listing[T], how: How, before: Sequence[T] | None = None) -> No
                 say(listing.nothing)
                 return
             fresh = set(map(id, _new(listing.rows, before)))
-            if before is None:
+            if fresh and not before:
                 print(lines[0])
             for row, line in zip(listing.rows, lines[1:], strict=True):
                 if id(row) in fresh:
@@ -102,7 +102,11 @@ def show(listing: Listing[T], how: How, before: Sequence[T] | None = None) -> No
 
 
 def _new(rows: Sequence[T], before: Sequence[T] | None) -> list[T]:
-    return list(rows) if before is None else [row for row in rows if row not in before]
+    if before is None:
+        return list(rows)
+    # They are in no dictionary: the labels of some are in one themselves.
+    known = set(map(msgspec.json.encode, before))
+    return [row for row in rows if msgspec.json.encode(row) not in known]
 
 
 def follow(listing: Callable[[], Listing[T]], how: How) -> None:
@@ -123,10 +127,11 @@ def say(text: str) -> None:
 
 
 class Paint:
-    """Colours, where a terminal shows them and nobody objects (NO_COLOR)."""
+    """Colours, where a terminal shows them and nobody objects (NO_COLOR), or what is printed goes to a ``file``."""
 
-    def __init__(self) -> None:
-        self._on = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    def __init__(self, *, file: bool = False) -> None:
+        shown = sys.stdout.isatty() and not file
+        self._on = shown and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
     def __call__(self, text: str, *, good: bool | None) -> str:
         """Return ``text`` in green where it is good, in red where it is not, in yellow where nobody knows."""

@@ -12,7 +12,7 @@ from cyclopts import Parameter, validators
 
 from meshfed.cli.clusters import LEASES, OURS, SURROUNDINGS, Wanted, Where, clusters, look_at
 from meshfed.cli.exits import BadInput, Exit
-from meshfed.cli.output import say
+from meshfed.cli.output import Paint, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -160,22 +160,23 @@ def _renamed(snapshots: tuple[Snapshot, ...], files: Files) -> tuple[tuple[Snaps
 def _members(snapshots: tuple[Snapshot, ...], files: Files) -> dict[str, bytes]:
     from meshfed.cli.status import page
     from meshfed.views.bundles import files as objects_of
-    from meshfed.views.bundles import folder
+    from meshfed.views.bundles import folders
     from meshfed.views.meshes import mesh
 
     members: dict[str, bytes] = {}
-    for snapshot in snapshots:
-        texts = {"status.txt": "\n".join(page(mesh(snapshot), snapshot.taken)) + "\n", **files[snapshot.source]}
-        members |= objects_of(snapshot)
-        members |= {f"{folder(snapshot)}/{path}": text.encode() for path, text in texts.items()}
+    for snapshot, place in zip(snapshots, folders(snapshots), strict=True):
+        shown = "\n".join(page(mesh(snapshot), snapshot.taken, Paint(file=True)))
+        texts = {"status.txt": f"{shown}\n", **files[snapshot.source]}
+        members |= objects_of(snapshot, place)
+        members |= {f"{place}/{path}": text.encode() for path, text in texts.items()}
     return members
 
 
 def _name(snapshots: tuple[Snapshot, ...], now: float) -> str:
-    from meshfed.views.bundles import folder
+    from meshfed.views.bundles import folders
 
     moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
-    return f"meshfed-report-{'-'.join(map(folder, snapshots))}-{moment}.tgz"
+    return f"meshfed-report-{'-'.join(folders(snapshots))}-{moment}.tgz"
 
 
 def _write(archive: bytes, to: str) -> None:

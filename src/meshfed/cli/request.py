@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from meshfed.cli.clusters import LEASES, OURS, Where, clusters, look_at
+from meshfed.cli.clusters import LEASES, OURS, Where, as_object, clusters, look_at
 from meshfed.cli.exits import BadInput, Exit, NotHeld, OutOfReach
 from meshfed.cli.output import Format, How, Listing, TableColumn, show
 
@@ -118,9 +118,11 @@ async def _send(
 async def _first_container(client: Any, namespace: str, pod: str) -> str:
     from meshfed.kube import Resource
 
-    found = await client.get(Resource("", "v1", "pods", "Pod"), pod, namespace=namespace)
+    resource = Resource("", "v1", "pods", "Pod")
+    found = as_object(await client.get(resource, pod, namespace=namespace), resource)
     default = (found["metadata"].get("annotations") or {}).get("kubectl.kubernetes.io/default-container")
-    names = [str(one["name"]) for one in found["spec"]["containers"] if one["name"] != "istio-proxy"]
+    containers = (found.get("spec") or {}).get("containers") or ()
+    names = [str(one.get("name")) for one in containers if one.get("name") != "istio-proxy"]
     return str(default or (names[0] if names else ""))
 
 

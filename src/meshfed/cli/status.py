@@ -42,24 +42,25 @@ def status(*, where: Where = Where(), how: PageHow = PageHow()) -> int:  # noqa:
     from meshfed.views.meshes import is_well, mesh
 
     shown: Any = None
+    paint = Paint()
     while True:
         snapshots, unreached = look(where, (*OURS, LEASES))
         views = [mesh(snapshot) for snapshot in snapshots]
         if how.output == "text":
             text = "\n\n".join(
                 [
-                    *("\n".join(page(view, one.taken)) for view, one in zip(views, snapshots, strict=True)),
+                    *("\n".join(page(view, one.taken, paint)) for view, one in zip(views, snapshots, strict=True)),
                     *(f"{one_line(one.source)}: not reached: {one_line(one.why)}" for one in unreached),
                 ]
             )
             current: Any = text
         else:
             text = document("MeshList", _fields(views, unreached), how.output)
-            # What was seen, apart from when.
-            current = ([(view.problems, view.remotes, view.conditions, view.imports) for view in views], unreached)
+            current = ([_lasting(view) for view in views], unreached)
         if current != shown:
             clear = "\x1b[H\x1b[2J" if how.watch and how.output == "text" and sys.stdout.isatty() else ""
-            print(clear + text, flush=True)
+            separator = "---\n" if how.watch and how.output == "yaml" else ""
+            print(clear + separator + text, flush=True)
             shown = current
         if not how.watch:
             break
@@ -69,22 +70,31 @@ def status(*, where: Where = Where(), how: PageHow = PageHow()) -> int:  # noqa:
     return Exit.OK if all(map(is_well, views)) else Exit.NOT_HELD
 
 
+def _lasting(view: MeshView) -> Any:
+    """Return what was seen, apart from when, so that a leader who renews its Lease is no news."""
+    leader = view.controller.leader
+    leads = (leader.name, leader.alive) if leader is not None else None
+    replicas = [(one.name, one.version, one.alive, one.leads, one.subscribers) for one in view.controller.replicas]
+    said = (view.mesh, view.namespace, view.conditions, view.exported, view.imported, view.imports, view.unread)
+    return said, view.problems, view.remotes, leads, replicas
+
+
 def _fields(views: Sequence[MeshView], unreached: Sequence[Unreached]) -> dict[str, Any]:
     fields: dict[str, Any] = {"items": views}
     return fields | ({"unreached": unreached} if unreached else {})
 
 
-def page(view: MeshView, now: datetime) -> Iterator[str]:
+def page(view: MeshView, now: datetime, paint: Paint) -> Iterator[str]:
     """Yield the lines that show a mesh to a person."""
     from meshfed.cli.lists import remote_columns
     from meshfed.views.ages import age
 
-    paint = Paint()
     state = {"True": "is ready", "False": "is not ready"}.get(view.ready, "is not known to be ready")
     since = f" since {age(view.since, now)}" if view.since else ""
-    yield f"Mesh {view.mesh} {paint(state, good=holds(view.ready))}{since} (namespace {view.namespace}, {view.source})"
+    place = one_line(f"(namespace {view.namespace}, {view.source})")
+    yield f"Mesh {one_line(view.mesh)} {paint(state, good=holds(view.ready))}{since} {place}"
     if not view.found:
-        yield f"  {view.message}"
+        yield one_line(f"  {view.message}")
     heading = "Controller"
     for line in _controller(view.controller, now, paint, read="Lease" not in view.unread):
         yield f"  {heading:<12}{line}"
@@ -118,13 +128,14 @@ def _controller(found: ControllerView, now: datetime, paint: Paint, *, read: boo
         if not found.replicas:
             yield paint("there is no Lease of one: none runs, or one that may not write Leases", good=None)
     elif leader.alive:
-        yield f"{leader.name} leads since {age(leader.since, now)}, {heard(leader.renewed)}"
+        yield one_line(f"{leader.name} leads since {age(leader.since, now)}, {heard(leader.renewed)}")
     else:
         last = f"{leader.name} led, and was last {heard(leader.renewed)}: " if leader.name else ""
-        yield paint(f"{last}nobody leads", good=False)
+        yield paint(one_line(f"{last}nobody leads"), good=False)
     for one in found.replicas:
         serves = f", serves {', '.join(one.subscribers)}" if one.subscribers else ""
-        line = f"{one.name}{' (leads)' if one.leads else ''}: version {one.version}, {heard(one.renewed)}{serves}"
+        leads = " (leads)" if one.leads else ""
+        line = one_line(f"{one.name}{leads}: version {one.version}, {heard(one.renewed)}{serves}")
         yield line if one.alive else paint.faint(f"{line}: it is gone")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from cyclopts import Parameter
 
-from meshfed.cli.clusters import OURS, SURROUNDINGS, One, clusters, look_at_one
+from meshfed.cli.clusters import OURS, SURROUNDINGS, One, clusters, look_at_one, settled
 from meshfed.cli.exits import BadInput, Exit, NotHeld, OutOfReach
 from meshfed.cli.output import How, Listing, TableColumn, say, show
 
@@ -69,8 +69,8 @@ def unlink(
     if not (yes or dry_run or sys.stdin.isatty()):
         raise BadInput("nobody is there to confirm: give --yes to delete it, or --dry-run to see what would go")
     snapshot = look_at_one(one, (*OURS, *_DECIDING), mesh_config_map=mesh_config)
-    if "RemoteMesh" in snapshot.unread:
-        raise NotHeld("nothing is deleted: RemoteMeshes cannot be seen")
+    if unread := [one.kind for one in OURS if one.kind in snapshot.unread]:
+        raise NotHeld(f"nothing is deleted: what goes with it is not known, as {unread[0]}s cannot be seen")
     remote = find_remote(snapshot, name)
     if remote is None:
         raise NotHeld(f"there is no RemoteMesh {name} in namespace {snapshot.namespace}")
@@ -80,7 +80,7 @@ def unlink(
     if not yes and not _confirmed(name):
         raise NotHeld("nothing was deleted")
     uid = str(remote["metadata"].get("uid", ""))
-    return asyncio.run(_delete(one, name, snapshot.namespace, uid, seconds if wait else None))
+    return asyncio.run(_delete(settled(one, snapshot), name, snapshot.namespace, uid, seconds if wait else None))
 
 
 _SAID: Final = {

@@ -160,5 +160,5 @@ async def _group_version(client: Client, root: str, name: str) -> ServedAPIs:
 def _convert(body: bytes, into: type[_T]) -> _T:
     try:
         return msgspec.json.decode(body, type=into)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedAnswer(f"the discovery answer is not what the API promises: {error}") from error

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from urllib.parse import urlencode
 
 import msgspec
 
 from meshfed.kube.client import Client
-from meshfed.kube.errors import MalformedAnswer, api_error
+from meshfed.kube.errors import Cause, MalformedAnswer, api_error
 from meshfed.kube.resources import Resource
 
 PROTOCOL: Final = "v5.channel.k8s.io"
@@ -49,16 +49,28 @@ async def execute(client: Client, namespace: str, pod: str, container: str, word
     raise MalformedAnswer(f"exec in pod {namespace}/{pod} ended without saying how")
 
 
+class _Details(msgspec.Struct):
+    causes: tuple[Cause, ...] | None = None
+
+
+class _Ended(msgspec.Struct):
+    """The Status that ends it."""
+
+    status: str = ""
+    code: int = 500
+    details: _Details | None = None
+
+
 def _code(status: bytes) -> int:
     """Return the exit code that a Status tells; raises the ``APIError`` that it is where the command did not run."""
     try:
-        plain: dict[str, Any] = msgspec.json.decode(status, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        ended = msgspec.json.decode(status, type=_Ended)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedAnswer(f"the end of exec is not what the API promises: {error}") from error
-    if plain.get("status") == "Success":
+    if ended.status == "Success":
         return 0
-    causes = (plain.get("details") or {}).get("causes") or ()
-    codes = [str(one.get("message")) for one in causes if one.get("reason") == "ExitCode"]
-    if codes and codes[0].isdecimal():
-        return int(codes[0])
-    raise api_error(int(plain.get("code") or 500), status)
+    causes = (ended.details.causes if ended.details is not None else None) or ()
+    code = next((one.message for one in causes if one.reason == "ExitCode"), "")
+    if code.isascii() and code.isdecimal():
+        return int(code[:9])
+    raise api_error(ended.code, status)

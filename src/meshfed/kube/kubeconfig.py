@@ -188,7 +188,7 @@ def load_kubeconfig(path: str | None, context: str | None, environ: Mapping[str,
     chosen, _ = merged.choose(name)
     cluster, cluster_place = merged.find(merged.clusters, chosen.cluster, "clusters")
     server = cluster.server.rstrip("/")
-    if urlsplit(server).scheme not in {"http", "https"} or not urlsplit(server).hostname:
+    if not _is_url(server):
         raise cluster_place.problem(f"{server!r} is no http or https URL", "server", "name the API server's URL")
     tls = _tls(cluster, cluster_place)
     credentials = Credentials()
@@ -244,7 +244,7 @@ def _read(path: Path) -> _File:
         data = yaml.safe_load(path.read_bytes())
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}", where=str(path), remedy="check permissions") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         # The error's own text quotes the line, which may hold a token.
         mark = getattr(error, "problem_mark", None)
         line = f" at line {mark.line + 1}" if mark is not None else ""
@@ -270,10 +270,19 @@ def _tls(cluster: _Cluster, place: _Place) -> TLSConfig:
 def _proxy(cluster: _Cluster, place: _Place) -> str | None:
     if not cluster.proxy_url:
         return None
-    scheme = urlsplit(cluster.proxy_url).scheme
-    if scheme not in {"http", "https"}:
+    if not _is_url(cluster.proxy_url):
+        scheme = cluster.proxy_url.partition(":")[0]
         raise place.problem(f"a proxy by {scheme!r} is not supported", "proxy-url", "use an http or https proxy")
     return cluster.proxy_url
+
+
+def _is_url(text: str) -> bool:
+    """Whether a text is the URL of something that speaks HTTP."""
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _credentials(user: _User, place: _Place, environ: Mapping[str, str], cluster: dict[str, Any]) -> Credentials:

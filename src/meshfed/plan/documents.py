@@ -73,7 +73,8 @@ def read_documents(
         meta = _metadata(document)
         kind = type_of(document)
         if kind is None:
-            _refuse_strangers(source, document)
+            if stored is None:
+                _refuse_strangers(source, document)
             others.take(document, meta)
             continue
         place = "" if kind is Namespace else "default" if kind in of_all else namespace
@@ -90,8 +91,15 @@ def read_documents(
             found[kind][decoded.metadata.namespace, decoded.metadata.name] = decoded
     others.workloads |= {("Pod", *place): of_pod(pod) for place, pod in found[Pod].items()}
     control_planes = {federation.spec.control_plane_namespace for federation in found[MeshFederation].values()}
+    try:
+        config = others.mesh_config(control_planes, mesh_config_map)
+    except InvalidInput as error:
+        if stored is None:
+            raise
+        stored(error)
+        config = MeshConfig(unread=f"Istio's configuration of the mesh cannot be read: {error}")
     return PlanInputs(
-        mesh_config=others.mesh_config(control_planes, mesh_config_map),
+        mesh_config=config,
         federations=tuple(found[MeshFederation].values()),
         remotes=tuple(found[RemoteMesh].values()),
         namespaces=tuple(found[Namespace].values()),

@@ -29,6 +29,8 @@ SUBSCRIBERS_ANNOTATION: Final = f"{GROUP}/subscribers"
 PREFIX: Final = "meshfed-replica-"
 DURATION: Final = 40
 """Seconds after its last change for which a Lease says that its replica lives: four renewals."""
+_LONGEST: Final = 2**31
+"""Seconds; the field has room for fewer."""
 
 _DIGEST: Final = 8
 
@@ -65,7 +67,9 @@ _read_subscribers: Final = msgspec.json.Decoder(dict[str, Subscription]).decode
 
 def replica_of(manifest: Mapping[str, Any]) -> Replica:
     """Return the replica that a Lease is of; whatever of the Lease cannot be read counts as not stated."""
-    metadata, spec = manifest["metadata"], manifest.get("spec") or {}
+    metadata, spec = manifest["metadata"], manifest.get("spec")
+    spec = spec if isinstance(spec, dict) else {}
+    duration = spec.get("leaseDurationSeconds")
     annotations = metadata.get("annotations") or {}
     try:
         subscribers = _read_subscribers(annotations.get(SUBSCRIBERS_ANNOTATION, "{}"))
@@ -76,7 +80,7 @@ def replica_of(manifest: Mapping[str, Any]) -> Replica:
         holder=str(spec.get("holderIdentity") or ""),
         version=annotations.get(VERSION_ANNOTATION, ""),
         renewed=str(spec.get("renewTime") or ""),
-        duration=float(spec.get("leaseDurationSeconds") or DURATION),
+        duration=float(duration) if isinstance(duration, int) and 0 < duration < _LONGEST else DURATION,
         subscribers=subscribers,
     )
 

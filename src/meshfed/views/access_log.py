@@ -101,7 +101,7 @@ def parse(text: str) -> LogLine:
     if brace:
         try:
             fields = json.loads(brace + rest)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             fields = None
         if isinstance(fields, dict) and {"response_flags", "response_code"} & fields.keys():
             return _line(fields)
@@ -116,7 +116,7 @@ def parse(text: str) -> LogLine:
 
 def _line(fields: Mapping[str, Any]) -> LogLine:
     given = {name: fields.get(name) for name in _SEEN}
-    return LogLine(**{name: "" if value in {None, "-"} else str(value) for name, value in given.items()})
+    return LogLine(**{name: "" if value is None or value == "-" else str(value) for name, value in given.items()})
 
 
 def judge(line: LogLine) -> LogVerdict:

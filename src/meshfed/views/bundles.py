@@ -5,9 +5,12 @@ No Secret is ever in one, nor anything of a Pod but what decides something here:
 
 from __future__ import annotations
 
+import gzip
 import io
+import itertools
 import re
 import tarfile
+import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
@@ -44,14 +47,60 @@ class ReportHead(msgspec.Struct, frozen=True, rename="camel"):
     kind: str = "Report"
 
 
+class _Metadata(msgspec.Struct):
+    name: str
+    namespace: str = ""
+    labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
+
+
+class _Object(msgspec.Struct, rename="camel"):
+    """What every object has that an API server serves."""
+
+    api_version: str
+    kind: str
+    metadata: _Metadata
+
+
+class _Bounded(io.RawIOBase):
+    """What a compressed file unpacks to, as far as ``left`` bytes; raises ``InvalidInput`` beyond."""
+
+    def __init__(self, archive: bytes, source: str) -> None:
+        self._file = gzip.GzipFile(fileobj=io.BytesIO(archive))
+        self._source = source
+        self._left = MOST_BYTES
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        content = self._file.read(min(size, self._left + 1) if size >= 0 else self._left + 1)
+        self._left -= len(content)
+        if self._left < 0:
+            raise InvalidInput(f"{self._source}: it unpacks to more than {MOST_BYTES} bytes")
+        return content
+
+
 def folder(snapshot: Snapshot) -> str:
     """Return the name of the folder that holds what a cluster held."""
     return _UNSAFE.sub("-", snapshot.mesh).strip("-.") or "mesh"
 
 
-def files(snapshot: Snapshot) -> dict[str, bytes]:
-    """Return what a snapshot holds as files, by path: what it says of itself, and a file for each kind."""
-    place = folder(snapshot)
+def folders(snapshots: Iterable[Snapshot]) -> list[str]:
+    """Return the name of a folder for each; meshes of one name get a number."""
+    found: list[str] = []
+    for one in map(folder, snapshots):
+        numbered = (f"{one}-{number}" for number in itertools.count(2))
+        found.append(next(name for name in itertools.chain([one], numbered) if name not in found))
+    return found
+
+
+def files(snapshot: Snapshot, place: str = "") -> dict[str, bytes]:
+    """Return what a snapshot holds as files, by path: what it says of itself, and a file for each kind.
+
+    They are in the folder ``place``; without it, in the mesh's own.
+    """
+    place = place or folder(snapshot)
     head = ReportHead(
         source=snapshot.source,
         mesh=snapshot.mesh,
@@ -90,6 +139,7 @@ def cleaned(one: Document) -> Document:
             return kept | {"spec": _without_environment(one.get("spec"))}
         case "ConfigMap":
             data = one.get("data")
+            kept.pop("binaryData", None)
             return kept | {"data": {"mesh": data["mesh"]} if isinstance(data, dict) and "mesh" in data else {}}
         case _:
             return kept
@@ -141,12 +191,20 @@ def unpacked(archive: bytes, source: str) -> tuple[Snapshot, ...]:
                 raise InvalidInput(f"{source}: {name} is not what a report has: {error}") from error
         elif found is not None:
             try:
-                objects[place] += decode_documents(content.decode(), f"{source}: {name}")
+                objects[place] += map(_object, decode_documents(content.decode(), f"{source}: {name}"))
+            except msgspec.ValidationError as error:
+                raise InvalidInput(f"{source}: {name}: an object is not as an API server has it: {error}") from error
             except UnicodeDecodeError as error:
                 raise InvalidInput(f"{source}: {name}: not UTF-8 text: {error}") from error
     if not heads:
         raise InvalidInput(f"{source}: it holds no {_HEAD}, so it is no report of `meshfed report`")
     return tuple(_snapshot(head, objects[place], source) for place, head in sorted(heads.items()))
+
+
+def _object(document: Document) -> Document:
+    """Return an object; raises ``ValidationError`` where none can be like that."""
+    msgspec.convert(document, _Object)
+    return document
 
 
 def _snapshot(head: ReportHead, objects: Iterable[Document], source: str) -> Snapshot:
@@ -158,16 +216,11 @@ def _snapshot(head: ReportHead, objects: Iterable[Document], source: str) -> Sna
 
 
 def _members(archive: bytes, source: str) -> Iterator[tuple[str, bytes]]:
-    left = MOST_BYTES
     try:
-        with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as opened:
+        with tarfile.open(fileobj=_Bounded(archive, source), mode="r|") as opened:
             for member in opened:
-                content = opened.extractfile(member) if member.isfile() else None
-                if content is None:
-                    continue
-                left -= member.size
-                if left < 0:
-                    raise InvalidInput(f"{source}: it unpacks to more than {MOST_BYTES} bytes")
-                yield member.name.removeprefix("./"), content.read()
-    except (tarfile.TarError, OSError, EOFError) as error:
+                content = opened.extractfile(member) if member.isreg() and not member.issparse() else None
+                if content is not None:
+                    yield member.name.removeprefix("./"), content.read()
+    except (tarfile.TarError, OSError, EOFError, ValueError, zlib.error) as error:
         raise InvalidInput(f"{source}: it is not a .tgz archive: {error}") from error

@@ -53,7 +53,7 @@ def controller(snapshot: Snapshot) -> ControllerView:
     """Return who controls the mesh, those who live first."""
     leases = list(snapshot.of_kind("Lease"))
     lease = next((one for one in leases if one["metadata"].get("name") == LEADER_LEASE), None)
-    holder = str((lease.get("spec") or {}).get("holderIdentity") or "") if lease is not None else ""
+    holder = str(_spec(lease).get("holderIdentity") or "") if lease is not None else ""
     found = [
         _replica(replica_of(one), holder, snapshot.taken)
         for one in leases
@@ -66,7 +66,7 @@ def controller(snapshot: Snapshot) -> ControllerView:
 
 
 def _leader(lease: Document, now: datetime) -> LeaderView:
-    spec: dict[str, Any] = lease.get("spec") or {}
+    spec = _spec(lease)
     holder, renewed = str(spec.get("holderIdentity") or ""), str(spec.get("renewTime") or "")
     return LeaderView(
         name=holder.rpartition("_")[0] or holder,
@@ -74,6 +74,11 @@ def _leader(lease: Document, now: datetime) -> LeaderView:
         renewed=renewed,
         alive=bool(holder) and _fresh(renewed, spec.get("leaseDurationSeconds"), now),
     )
+
+
+def _spec(lease: Document) -> dict[str, Any]:
+    spec = lease.get("spec")
+    return spec if isinstance(spec, dict) else {}
 
 
 def _replica(replica: Replica, holder: str, now: datetime) -> ReplicaView:
@@ -91,5 +96,5 @@ def _fresh(renewed: str, duration: Any, now: datetime) -> bool:
     """Whether what was ``renewed`` for a ``duration`` in seconds still holds."""
     try:
         return now - parse_time(renewed) <= timedelta(seconds=float(duration))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return False

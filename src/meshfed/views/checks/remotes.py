@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from meshfed.api.v1alpha1 import RemoteMesh
+from meshfed.api.v1alpha1 import FederatedService, RemoteMesh
 from meshfed.federation.reachability import reachable, unproven
 from meshfed.model.probes import Answered, ways
 from meshfed.model.reasons import ConditionType, Reason
@@ -17,9 +17,9 @@ from meshfed.plan.statuses import counted, listed
 from meshfed.views.ages import duration
 from meshfed.views.checks.facts import Facts, arguments, way_of
 from meshfed.views.checks.results import Check, CheckOutcome, Evidence, Result, ok, skipped, unknown
-from meshfed.views.checks.stored import condition, docs_of, doubted
+from meshfed.views.checks.stored import Alive, alive, condition, docs_of, doubted
 from meshfed.views.imports import ImportState, ImportView, imports
-from meshfed.views.snapshot import find
+from meshfed.views.snapshot import Document, Snapshot, find
 
 _Ask = Callable[[Facts, RemoteMesh], Iterator[Result]]
 _ELSEWHERE: Final = (
@@ -194,11 +194,13 @@ def _imports(facts: Facts, remote: RemoteMesh) -> Iterator[Result]:
     if why:
         yield unknown(why)
         return
-    offers = [one for one in imports(facts.snapshot) if one.remote == remote.metadata.name]
+    snapshot = _of_remote(facts.snapshot, remote.metadata.name)
+    offers = imports(snapshot)
     if not offers:
         yield skipped("it offers nothing, or nothing that was recorded")
         return
-    judged = [(_outcome(facts, one), one) for one in offers]
+    living, records = alive(facts), {one.metadata.name: one for one in snapshot.records}
+    judged = [(_outcome(living, records[one.name], one), one) for one in offers]
     judged.sort(key=lambda pair: (list(CheckOutcome).index(pair[0][0]), pair[0][1], pair[1].host))
     wrong = [pair for pair in judged if pair[0][0] is not CheckOutcome.OK]
     for (outcome, reason, message), group in groupby(wrong, key=lambda pair: pair[0]):
@@ -212,12 +214,22 @@ def _imports(facts: Facts, remote: RemoteMesh) -> Iterator[Result]:
         yield ok("; ".join(filter(None, (words, refused))), Evidence.STATUS, since=since)
 
 
-def _outcome(facts: Facts, one: ImportView) -> tuple[CheckOutcome, str, str]:
+def _of_remote(snapshot: Snapshot, name: str) -> Snapshot:
+    """Return a snapshot with the offers of one remote alone: to read all of them anew for each would take long."""
+    kept = (one for one in snapshot.objects if one.get("kind") != "FederatedService" or _remote_of(one) == name)
+    return msgspec.structs.replace(snapshot, objects=tuple(kept))
+
+
+def _remote_of(record: Document) -> object:
+    spec = record.get("spec")
+    return spec.get("remote") if isinstance(spec, dict) else None
+
+
+def _outcome(living: Alive, record: FederatedService, one: ImportView) -> tuple[CheckOutcome, str, str]:
     """Return how an offer came out, why, and in which words where they do not name it."""
-    record = next(record for record in facts.snapshot.records if record.metadata.name == one.name)
     outcome = _OUTCOMES.get(one.state)
     if outcome not in {CheckOutcome.FAILED, CheckOutcome.UNKNOWN}:
-        doubt = doubted(facts, record.metadata, find(record.status.conditions, ConditionType.ACCEPTED))
+        doubt = doubted(living, record.metadata, find(record.status.conditions, ConditionType.ACCEPTED))
         if doubt:
             return CheckOutcome.UNKNOWN, "", doubt
     if outcome is not None:

@@ -110,15 +110,14 @@ def condition(facts: Facts, kind: str, one: Ours, type_: str) -> Result:
         return _of(found, about)
     if anew is not None and anew.status == "False" and anew.reason != Reason.PENDING:
         return _of_decision(anew, about)
-    doubt = doubted(facts, one.metadata, found)
+    doubt = doubted(alive(facts), one.metadata, found)
     if doubt or found is None:
         return unknown(f"{type_}: {doubt}", about=about)
     return _of(found, about)
 
 
-def doubted(facts: Facts, metadata: ObjectMeta, found: StatusCondition | None) -> str:
+def doubted(living: Alive, metadata: ObjectMeta, found: StatusCondition | None) -> str:
     """Return why what a status says cannot be believed; empty where it can."""
-    living = alive(facts)
     if living.alive is not True:
         then = f" (its status said {found.status})" if found is not None else ""
         return f"{living.words}, so nobody keeps it up to date{then}"

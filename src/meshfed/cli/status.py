@@ -80,9 +80,12 @@ def page(view: MeshView, now: datetime) -> Iterator[str]:
     from meshfed.views.ages import age
 
     paint = Paint()
+    kept = view.controller.alive is True or "Lease" in view.unread
     state = {"True": "is ready", "False": "is not ready"}.get(view.ready, "is not known to be ready")
-    since = f" since {age(view.since, now)}" if view.since else ""
-    yield f"Mesh {view.mesh} {paint(state, good=holds(view.ready))}{since} (namespace {view.namespace}, {view.source})"
+    state = state if kept or view.ready != "True" else "was ready when a controller last said so"
+    since = f" for {age(view.since, now)}" if view.since and kept else ""
+    shown = paint(state, good=holds(view.ready) if kept else None)
+    yield f"Mesh {view.mesh} {shown}{since} (namespace {view.namespace}, {view.source})"
     if not view.found:
         yield f"  {view.message}"
     heading = "Controller"
@@ -116,9 +119,9 @@ def _controller(found: ControllerView, now: datetime, paint: Paint, *, read: boo
         yield "not known"
     elif leader is None:
         if not found.replicas:
-            yield paint("there is no Lease of one: none runs, or one that may not write Leases", good=None)
+            yield paint("there is no Lease of one", good=None)
     elif leader.alive:
-        yield f"{leader.name} leads since {age(leader.since, now)}, {heard(leader.renewed)}"
+        yield f"{leader.name} leads for {age(leader.since, now)}, {heard(leader.renewed)}"
     else:
         last = f"{leader.name} led, and was last {heard(leader.renewed)}: " if leader.name else ""
         yield paint(f"{last}nobody leads", good=False)
@@ -135,6 +138,6 @@ def _problem(problem: ProblemView, now: datetime) -> Iterator[str]:
         f" and {problem.count - len(problem.objects)} more" if problem.count > len(problem.objects) else ""
     )
     what = " ".join(part for part in (problem.condition, problem.status, problem.reason) if part)
-    since = f", since {age(problem.since, now)}" if problem.since else ""
+    since = f", for {age(problem.since, now)}" if problem.since else ""
     yield one_line(f"  {problem.kind} {names}: {what}{since}")
     yield one_line(f"    {problem.message}")

@@ -296,6 +296,10 @@ def test_what_cannot_be_seen_is_said_and_a_cluster_that_does_not_answer_is_the_e
         "west: not reached: connection refused",
         "east: no controller is at work in east: its statuses may be old",
     ]
+    world.east = [one for one in world.east if one["kind"] != "Lease"]
+    holding(monkeypatch, world.snapshots()[0])
+    assert run(["explain", "ratings"]) == 0
+    assert capsys.readouterr().err == "east: no controller is seen at work in east: its statuses may be old\n"
 
 
 async def test_what_it_takes_is_to_list_and_nothing_else_but_one_config_map(tmp_path: Path) -> None:

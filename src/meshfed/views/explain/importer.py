@@ -33,7 +33,7 @@ _WHOSE: Final = {
     Reason.UNEXPECTED_IDENTITY: Whose.EITHER,
 }
 """Whose side it is to mend, where that is not the importer's alone."""
-_REMEDIES: Final = {
+_REMEDIES: Final[dict[str, str]] = {
     Reason.DENIED_BY_RULE: "have a rule of `import.rules` of the RemoteMesh that is asked before import it",
 }
 """What to do, where the controller's message does not say it."""

@@ -13,7 +13,7 @@ import yaml
 
 from meshfed.cli.app import run
 from meshfed.views.documents import Unreached
-from tests.builders import manifest, mesh_federation, namespace, pod, service
+from tests.builders import manifest, mesh_federation, namespace, pod, remote_mesh, service
 from tests.cli.fakes import condition, holding, imported, lease, replica, snapshot, trouble, with_status
 
 SCHEMA = Path(__file__).resolve().parents[2] / "docs" / "cli.schema.json"
@@ -113,6 +113,20 @@ def test_where_no_controller_shows_itself_nobody_says_that_all_is_well(
     said = capsys.readouterr().out
     assert said.startswith("Mesh east was ready when a controller last said so (")
     assert "  Controller istio-system: Unknown\n    no Lease of one is in this namespace" in said
+
+
+def test_what_a_handshake_found_comes_before_what_follows_from_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    west = with_status(
+        remote_mesh("west"),
+        condition("Connected", False, "Unreachable"),
+        condition("Reachable", False, "GatewayNotReached"),
+    )
+    holding(monkeypatch, snapshot(mesh_federation("east"), west))
+    run(["status"])
+    said = capsys.readouterr().out
+    assert said.index("Reachable False GatewayNotReached") < said.index("Connected False Unreachable")
 
 
 def test_a_leader_that_is_not_heard_is_wrong(

@@ -89,6 +89,10 @@ def test_a_command_imports_nothing_of_the_others(arguments: list[str]) -> None:
             ["fds", "serve", "--port", "1"],
             'meshfed: Command "fds serve" parameter --file requires an argument. See `meshfed fds serve --help`.',
         ),
+        (
+            ["--context", "east", "status"],
+            "meshfed: --context: flags go after the command, as in `meshfed status --context`. See `meshfed --help`.",
+        ),
         (["plan"], "meshfed: there is nothing to plan for: give --file FILE, or --live for what the cluster holds"),
         (["demo", "--kep"], "meshfed: Unknown option: --kep. Did you mean --keep? See `meshfed demo --help`."),
         (["demo", "--no-keep"], "meshfed: Unknown option: --no-keep. Did you mean --keep? See `meshfed demo --help`."),

@@ -36,7 +36,7 @@ def validate() -> Callable[[Any], None]:
 
 BOTH = """\
 ratings.bookinfo.svc.cluster.local from west to east
-Broken at `reached`, to be mended on the side of west (exporter): NotPassedOn
+Broken at `reached`, to be mended on either side: NotPassedOn
   192.0.2.10:15443: the gateway closed the connection when it had seen the SNI
 
   west (exporter)
@@ -198,7 +198,7 @@ def test_documents_are_as_their_schema_says(
     (chain,) = json.loads(capsys.readouterr().out)["chains"]
     assert (chain["broken"]["name"], chain["broken"]["whose"], chain["broken"]["mesh"]) == (
         "reached",
-        "exporter",
+        "either",
         "east",
     )
 
@@ -272,7 +272,7 @@ It failed
         (["ratings", "bookinfo"], "one host at a time"),
         (["ratings", "--merge", "/nonexistent.json"], "--merge /nonexistent.json: No such file"),
         (["ratings", "--merge", "/dev/null"], "--merge /dev/null"),
-        (["ratings", "--export", "/nonexistent/file"], "--export /nonexistent/file: No such file"),
+        (["ratings", "--export", "/proc/nonexistent/file"], "--export /proc/nonexistent/file: No such file"),
         (["ratings", "--export", "-", "--merge", "/dev/null"], "--merge /dev/null"),
     ],
 )
@@ -296,6 +296,10 @@ def test_what_cannot_be_seen_is_said_and_a_cluster_that_does_not_answer_is_the_e
         "west: not reached: connection refused",
         "east: no controller is at work in east: its statuses may be old",
     ]
+    world.east = [one for one in world.east if one["kind"] != "Lease"]
+    holding(monkeypatch, world.snapshots()[0])
+    assert run(["explain", "ratings"]) == 0
+    assert capsys.readouterr().err == "east: no controller is seen at work in east: its statuses may be old\n"
 
 
 async def test_what_it_takes_is_to_list_and_nothing_else_but_one_config_map(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from meshfed.cli.clusters import One, as_object, settled
 from meshfed.cli.output import How, Listing, TableColumn, show
 from meshfed.kube import MalformedAnswer, Resource
 from meshfed.views.documents import Unreached
-from tests.builders import config_map, manifest, mesh_federation, namespace, pod, service
+from tests.builders import config_map, manifest, mesh_federation, namespace, pod, remote_mesh, service
 from tests.cli.fakes import condition, holding, imported, lease, replica, snapshot, trouble, with_status
 
 SCHEMA = Path(__file__).resolve().parents[2] / "docs" / "cli.schema.json"
@@ -39,8 +39,8 @@ def test_status_says_what_is_wrong_first(monkeypatch: pytest.MonkeyPatch, capsys
     assert (
         capsys.readouterr().out
         == """\
-Mesh east is not ready since 5m (namespace istio-system, east)
-  Controller  controller-0 leads since 3h, heard 2s ago
+Mesh east is not ready for 5m (namespace istio-system, east)
+  Controller  controller-0 leads for 3h, heard 2s ago
               controller-0 (leads): version 1.2.3, heard 5s ago
               controller-1: version 1.2.3, heard 5s ago, serves west
               controller-x: version 1.2.3, heard 5m ago: it is gone
@@ -48,18 +48,18 @@ Mesh east is not ready since 5m (namespace istio-system, east)
   Imports     2 hosts (offers: 1 Denied, 1 Failed, 1 Imported, 1 Pending, 2 Refused, 1 Unreachable)
 
 What is wrong
-  MeshFederation istio-system/east: ExportsReady False NoMeshEndpoints, since 5m
+  MeshFederation istio-system/east: ExportsReady False NoMeshEndpoints, for 5m
     no endpoint of shop/cart has a sidecar
-  RemoteMesh istio-system/north: Connected False Unreachable, since 5m
+  RemoteMesh istio-system/north: Connected False Unreachable, for 5m
     192.0.2.30:15443: connection refused
-  RemoteMesh istio-system/north: Synced False NotSynced, since 5m
+  RemoteMesh istio-system/north: Synced False NotSynced, for 5m
     its whole offer has not been received yet
-  FederatedService old.default.svc.cluster.local: Failed from north WriteFailed, since 5m
+  FederatedService old.default.svc.cluster.local: Failed from north WriteFailed, for 5m
     the webhook says no
-  FederatedService reviews.default.svc.cluster.local: Unreachable from west NotPassedOn, since 5m
+  FederatedService reviews.default.svc.cluster.local: Unreachable from west NotPassedOn, for 5m
     192.0.2.20:15443: closed at the SNI
   FederatedService cart.default.svc.cluster.local, details.default.svc.cluster.local: Refused from west \
-LocalServiceExists, since 5m
+LocalServiceExists, for 5m
     there is a local Service
 
 REMOTE   READY   HEARD   HEARS   REACHABLE   OFFERED   IMPORTED   REASON
@@ -77,8 +77,8 @@ def test_several_meshes_side_by_side_and_one_that_does_not_answer_blocks_nothing
     assert (
         capsys.readouterr().out
         == """\
-Mesh west is ready since 5m (namespace istio-system, west)
-  Controller  west-0 leads since 3h, heard 2s ago
+Mesh west is ready for 5m (namespace istio-system, west)
+  Controller  west-0 leads for 3h, heard 2s ago
   Exports     0 Services
   Imports     0 hosts (offers: 1 Imported)
 
@@ -93,9 +93,9 @@ north: not reached: connection refused
         ((), "nobody"),
         ((lease("c", renewed="2026-01-01T11:00:00Z"),), "c led, and was last heard 60m ago: nobody leads"),
         ((manifest("Lease", "meshfed-controller", {"holderIdentity": ""}),), "nobody leads"),
-        ((lease("c"),), "c leads since 3h, heard 2s ago"),
+        ((lease("c"),), "c leads for 3h, heard 2s ago"),
         ((replica("c"),), "c: version 1.2.3, heard 5s ago"),
-        ((lease("an_odd_host"),), "an_odd_host leads since 3h, heard 2s ago"),
+        ((lease("an_odd_host"),), "an_odd_host leads for 3h, heard 2s ago"),
     ],
 )
 def test_who_leads(
@@ -105,6 +105,31 @@ def test_who_leads(
     run(["status"])
     line = capsys.readouterr().out.splitlines()[1]
     assert line == f"  Controller  {said}" if objects else line.startswith("  Controller  there is no Lease of one")
+
+
+def test_where_no_controller_shows_itself_nobody_says_that_all_is_well(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ready = with_status(mesh_federation("east"), condition("Ready", True, "Ready"))
+    holding(monkeypatch, snapshot(ready))
+    assert run(["status"]) == 1
+    said = capsys.readouterr().out
+    assert said.startswith("Mesh east was ready when a controller last said so (")
+    assert "  Controller istio-system: Unknown\n    no Lease of one is in this namespace" in said
+
+
+def test_what_a_handshake_found_comes_before_what_follows_from_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    west = with_status(
+        remote_mesh("west"),
+        condition("Connected", False, "Unreachable"),
+        condition("Reachable", False, "GatewayNotReached"),
+    )
+    holding(monkeypatch, snapshot(mesh_federation("east"), west))
+    run(["status"])
+    said = capsys.readouterr().out
+    assert said.index("Reachable False GatewayNotReached") < said.index("Connected False Unreachable")
 
 
 def test_a_leader_that_is_not_heard_is_wrong(

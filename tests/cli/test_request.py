@@ -101,6 +101,8 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
         (HOST, f"http://{HOST}:9080/"),
         (f"{HOST}/ratings/0", f"http://{HOST}:9080/ratings/0"),
         (f"{HOST}:81/a/b", f"http://{HOST}:81/a/b"),
+        ("ratings", f"http://{HOST}:9080/"),
+        ("ratings.default:81/a", f"http://{HOST}:81/a"),
         ("other.example:80", "http://other.example:80/"),
     ],
 )

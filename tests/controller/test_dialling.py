@@ -54,7 +54,7 @@ def test_anything_else_leaves_the_connection(changed: dict[str, Any]) -> None:
     ("error", "expected"),
     [
         (Unreachable("192.0.2.20:15080: refused"), ""),
-        (Refused("PERMISSION_DENIED: RBAC: access denied"), "compare `identity` of its RemoteMesh"),
+        (Refused("PERMISSION_DENIED: RBAC: access denied"), "see whether the remote has a RemoteMesh"),
         (NotReady("192.0.2.20:15080: UNAVAILABLE: no healthy upstream"), "by way of its gateway (192.0.2.20:15443)"),
         (NotReady("192.0.2.20:15080: UNAVAILABLE"), "our own sidecar answers"),
         (NotReady("192.0.2.20:15080: UNAVAILABLE: try again soon"), "; it is starting, or not in sync yet"),

@@ -116,7 +116,7 @@ async def test_who_is_refused_is_told_what_to_compare_where_the_answer_does_not_
         last = heard.connections[-1]
         assert last.reason is Reason.PERMISSION_DENIED
         assert said in last.message
-        assert ("compare `identity` of its RemoteMesh" in last.message) is by_the_sidecar
+        assert ("see whether the remote has a RemoteMesh" in last.message) is by_the_sidecar
 
 
 async def withdraw(session: Session, heard: Heard) -> RemoteConnection:

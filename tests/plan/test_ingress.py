@@ -111,7 +111,7 @@ def test_the_gateway_is_looked_for_where_the_mesh_says_it_is() -> None:
     found.put(mesh_federation(ingress={"gateway": {"selector": {"istio": "gw"}}}))
     assert gateway_ready(found) == "False GatewayPodsMissing"
     wanted = "no pod has the labels istio=gw that `ingress.gateway.selector` asks for"
-    assert said(found) == f"{wanted}: install the gateway, or correct the selector"
+    assert said(found) == f"{wanted}: install the gateway, scale it up, or correct the selector"
     found.put(behind(istio="gw"), front(selector={"istio": "gw"}))
     assert gateway_ready(found) == "True Applied"
 

@@ -18,7 +18,7 @@ from meshfed.plan.documents import read_documents
 from meshfed.views.explain.seen import Seen, seen
 from meshfed.views.snapshot import Snapshot
 from tests.builders import GATEWAY, SYSTEM, host, mesh_federation, namespace, pod, port, remote_mesh, service
-from tests.cli.fakes import BEFORE, NOW, condition
+from tests.cli.fakes import BEFORE, NOW, condition, replica
 
 RATINGS = host("ratings.bookinfo")
 RECORD = f"{RATINGS}.west"
@@ -75,6 +75,7 @@ def _mesh(name: str) -> list[Manifest]:
         mesh_federation(name),
         service(f"gateway.{SYSTEM}", selector=GATEWAY, ports=tls, externalIPs=["192.0.2.1"]),
         pod(f"gateway-1.{SYSTEM}", labels=GATEWAY),
+        replica("controller-0"),
     ]
 
 

@@ -316,9 +316,9 @@ BREAKS = {
         after=said("east", "FederatedService", RECORD, condition("Reachable", False, "GatewayNotReached", "refused")),
     ),
     "the gateway does not pass it on": Case(
-        "reached exporter NotPassedOn",
+        "reached either NotPassedOn",
         "holds",
-        "reached exporter NotPassedOn",
+        "reached either NotPassedOn",
         after=said("east", "FederatedService", RECORD, condition("Reachable", False, "NotPassedOn", "closed")),
     ),
     "the root is not trusted": Case(

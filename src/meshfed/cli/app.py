@@ -122,6 +122,10 @@ def run(arguments: list[str]) -> int:
         result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()  # what cannot be written is noticed here, where it can still be said
     except cyclopts.CycloptsError as error:
+        if arguments[0].startswith("-"):
+            flag = arguments[0]
+            _say(f"{flag}: flags go after the command, as in `meshfed status {flag}`. See `meshfed --help`.")
+            return Exit.BAD_INPUT
         _say(f"{str(error).strip()} See `meshfed{_path(error)} --help`.")
         return Exit.BAD_INPUT
     except CommandError as error:

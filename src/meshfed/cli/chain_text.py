@@ -47,7 +47,11 @@ def chain_text(chain: Chain) -> Iterator[str]:
     else:
         yield paint("Nothing is broken, as far as can be seen", good=True)
         for state in ("unknown", "unseen"):
-            names = ", ".join(str(link.name) for link in chain.links if link.state == state)
+            names = ", ".join(
+                f"{link.name} ({link.reason})" if link.reason and state == "unknown" else str(link.name)
+                for link in chain.links
+                if link.state == state
+            )
             yield from _wrapped(f"{state.capitalize()}: {names}" if names else "", indent="  ")
     for mesh, links in groupby(chain.links, key=lambda link: link.mesh):
         role = {chain.exporter: "exporter", chain.importer: "importer"}.get(mesh, "")

@@ -62,7 +62,7 @@ class _Found(NamedTuple):
 
 
 def check(
-    remote: str = "",
+    remote: Annotated[str, Parameter(show_default=False)] = "",
     /,
     *,
     pre: Annotated[bool, Parameter(show_default=False)] = False,
@@ -114,11 +114,12 @@ def check(
             say(f"waiting for {waits}")
             told = waits
         time.sleep(min(LOOK_SECONDS, max(until - time.monotonic(), 0.0)))
+    known = not remote or any(one.remotes or one.unread("RemoteMesh") for one in found.facts)
+    if not known and not found.unreached:
+        raise NotHeld(f"{remote}: there is no RemoteMesh of that name here; `meshfed remotes` lists those there are")
     _show(found, how)
     if found.unreached:
         return Exit.OUT_OF_REACH
-    if remote and not any(one.remotes or one.unread("RemoteMesh") for one in found.facts):
-        raise NotHeld(f"{remote}: there is no RemoteMesh of that name here; `meshfed remotes` lists those there are")
     return Exit.NOT_HELD if failing else Exit.OK
 
 

@@ -73,7 +73,7 @@ class InClusters:
 
     kubeconfig: str | None = None
     """The kubeconfig file. Without it: $KUBECONFIG, then the pod's service account, then ~/.kube/config."""
-    context: Annotated[tuple[str, ...], Parameter(negative="")] = ()
+    context: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = ()
     """The kubeconfig's context to use; may be given several times, to see several meshes side by side."""
     namespace: Annotated[str | None, Parameter(name=["--namespace", "-n"])] = None
     """The controller's namespace, where the MeshFederation and RemoteMeshes are. Without it, the one that has a
@@ -111,7 +111,7 @@ class One:
 class Where(InClusters):
     """Which clusters, or reports of what they held, to look at."""
 
-    file: Annotated[tuple[str, ...], Parameter(name=["--file", "-f"], negative="")] = ()
+    file: Annotated[tuple[str, ...], Parameter(name=["--file", "-f"], negative="", show_default=False)] = ()
     """A report of `meshfed report` to look at, in place of a cluster; may be given several times."""
 
 

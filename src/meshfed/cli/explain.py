@@ -34,14 +34,14 @@ class ExplainHow:
 
 
 def explain(
-    name: str = "",
-    place: str = "",
+    name: Annotated[str, Parameter(show_default=False)] = "",
+    place: Annotated[str, Parameter(show_default=False)] = "",
     /,
     *,
     remote: str | None = None,
     tree: Annotated[bool, Parameter(show_default=False)] = False,
     export: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
-    merge: Annotated[tuple[str, ...], Parameter(negative="", allow_leading_hyphen=True)] = (),
+    merge: Annotated[tuple[str, ...], Parameter(negative="", show_default=False, allow_leading_hyphen=True)] = (),
     log: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     mesh_config: str = "istio",
     where: Where = Where(),  # noqa: B008 - immutable
@@ -59,7 +59,8 @@ def explain(
     ----------
     name
         A host, as it is offered or imported, its first labels (`ratings` or `ratings.bookinfo`), or `NAMESPACE/NAME` of
-        a Service. Or an object that the controller wrote: `KIND/NAME`, or its kind alone.
+        a Service. Or an object that the controller wrote: `KIND/NAME`, or its kind, and
+        PLACE.
     place
         After a kind, `NAMESPACE/NAME` of the object.
     remote
@@ -168,8 +169,11 @@ class _Question:
             snapshot = side.snapshot
             for why in dict.fromkeys((*snapshot.unread.values(), *snapshot.not_understood(), *side.problems)):
                 yield f"{snapshot.source}: {why}"
-            if controller(snapshot).alive is False:
+            alive = controller(snapshot).alive
+            if alive is False:
                 yield f"{snapshot.source}: no controller is at work in {side.mesh.name}: its statuses may be old"
+            elif alive is None and "Lease" not in snapshot.unread:
+                yield f"{snapshot.source}: no controller is seen at work in {side.mesh.name}: its statuses may be old"
         for mesh, taken in dict.fromkeys((part.mesh.name, part.taken) for part in self._given):
             yield f"what {mesh} says is from a file, of {taken}"
 

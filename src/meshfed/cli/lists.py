@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def imports(
-    name: str = "",
+    name: Annotated[str, Parameter(show_default=False)] = "",
     /,
     *,
     remote: str | None = None,
@@ -88,7 +88,7 @@ def imports(
 
 
 def remotes(
-    name: str = "",
+    name: Annotated[str, Parameter(show_default=False)] = "",
     /,
     *,
     problems: Annotated[bool, Parameter(show_default=False)] = False,
@@ -157,7 +157,7 @@ _WIDE_REMOTE = [
 
 
 def exports(
-    name: str = "",
+    name: Annotated[str, Parameter(show_default=False)] = "",
     /,
     *,
     all_: Annotated[bool, Parameter(name="--all", show_default=False)] = False,

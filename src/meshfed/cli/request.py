@@ -22,7 +22,7 @@ def request(
     /,
     *,
     from_: Annotated[str, Parameter(name="--from")],
-    container: Annotated[str, Parameter(name=["--container", "-c"])] = "",
+    container: Annotated[str, Parameter(name=["--container", "-c"], show_default=False)] = "",
     max_time: str = "10s",
     times: int = 1,
     output: Annotated[Format, Parameter(name=["--output", "-o"])] = "table",
@@ -40,7 +40,8 @@ def request(
     Parameters
     ----------
     host
-        HOST, HOST:PORT or HOST:PORT/PATH; without a port, the first HTTP port that is offered for it.
+        HOST, HOST:PORT or HOST:PORT/PATH. Of an imported host, its first labels will do (`ratings` or
+        `ratings.bookinfo`), and without a port, the first HTTP port that is offered for it is asked.
     from_
         The pod to send from, NAMESPACE/POD.
     container
@@ -128,10 +129,18 @@ async def _first_container(client: Any, namespace: str, pod: str) -> str:
 
 def _url(snapshot: Snapshot, host: str) -> str:
     """Return what to ask for; raises ``BadInput`` where no port can be chosen."""
+    from meshfed.views.explain.asked import is_named
+
     name, _, path = host.partition("/")
     name, colon, port = name.partition(":")
-    scheme = "http"
+    scheme, asked = "http", name
     offers = [one for one in snapshot.records if name in {one.spec.host, one.status.imported_as}]
+    if not offers:
+        hosts = {one.status.imported_as for one in snapshot.records if is_named(name, one.status.imported_as)}
+        if len(hosts) > 1:
+            raise BadInput(f"{host}: it may be {' or '.join(sorted(hosts))}: write the whole host")
+        name = next(iter(hosts), name)
+        offers = [one for one in snapshot.records if name == one.status.imported_as]
     ports = {one.number: one.protocol for offer in offers for one in offer.spec.ports}
     if colon:
         if not port.isdecimal():
@@ -143,6 +152,6 @@ def _url(snapshot: Snapshot, host: str) -> str:
             what = (
                 f"it has the ports {', '.join(f'{n}/{p}' for n, p in ports.items())}" if ports else "nobody offers it"
             )
-            raise BadInput(f"{host}: {what}: say which port, as {name}:PORT")
+            raise BadInput(f"{host}: {what}: say which port, as {asked}:PORT")
         port = str(usable[0])
     return f"{scheme}://{name}:{port}/{path}"

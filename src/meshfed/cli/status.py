@@ -89,10 +89,13 @@ def page(view: MeshView, now: datetime, paint: Paint) -> Iterator[str]:
     from meshfed.cli.lists import remote_columns
     from meshfed.views.ages import age
 
+    kept = view.controller.alive is True or "Lease" in view.unread
     state = {"True": "is ready", "False": "is not ready"}.get(view.ready, "is not known to be ready")
-    since = f" since {age(view.since, now)}" if view.since else ""
+    state = state if kept or view.ready != "True" else "was ready when a controller last said so"
+    since = f" for {age(view.since, now)}" if view.since and kept else ""
+    shown = paint(state, good=holds(view.ready) if kept else None)
     place = one_line(f"(namespace {view.namespace}, {view.source})")
-    yield f"Mesh {one_line(view.mesh)} {paint(state, good=holds(view.ready))}{since} {place}"
+    yield f"Mesh {one_line(view.mesh)} {shown}{since} {place}"
     if not view.found:
         yield one_line(f"  {view.message}")
     heading = "Controller"
@@ -126,9 +129,9 @@ def _controller(found: ControllerView, now: datetime, paint: Paint, *, read: boo
         yield "not known"
     elif leader is None:
         if not found.replicas:
-            yield paint("there is no Lease of one: none runs, or one that may not write Leases", good=None)
+            yield paint("there is no Lease of one", good=None)
     elif leader.alive:
-        yield one_line(f"{leader.name} leads since {age(leader.since, now)}, {heard(leader.renewed)}")
+        yield one_line(f"{leader.name} leads for {age(leader.since, now)}, {heard(leader.renewed)}")
     else:
         last = f"{leader.name} led, and was last {heard(leader.renewed)}: " if leader.name else ""
         yield paint(one_line(f"{last}nobody leads"), good=False)
@@ -146,6 +149,6 @@ def _problem(problem: ProblemView, now: datetime) -> Iterator[str]:
         f" and {problem.count - len(problem.objects)} more" if problem.count > len(problem.objects) else ""
     )
     what = " ".join(part for part in (problem.condition, problem.status, problem.reason) if part)
-    since = f", since {age(problem.since, now)}" if problem.since else ""
+    since = f", for {age(problem.since, now)}" if problem.since else ""
     yield one_line(f"  {problem.kind} {names}: {what}{since}")
     yield one_line(f"    {problem.message}")

@@ -99,7 +99,8 @@ def _remedy(probe: Probe, way: Way, broken: Broken) -> str:
         case Link.SNI:
             return (
                 f"it was {way.name}: the remote does not export that, or its gateway knows no ready pod with a sidecar "
-                "behind it, or a proxy on the way, such as this controller's own sidecar, lets nothing through"
+                f"behind it, or `addresses` and `port` of {remote} do not lead to its gateway, or a proxy on the way, "
+                "such as this controller's own sidecar, lets nothing through"
             )
         case Link.WORKLOAD:
             return f"the pods behind {way.name} do not answer the remote's gateway"

@@ -128,7 +128,7 @@ def _without_pods(mesh: LocalMesh, pods: frozenset[Sort]) -> Condition | None:
         return _said(
             Reason.GATEWAY_PODS_MISSING,
             f"no pod has the labels {_labels(mesh)} that `ingress.gateway.selector` asks for: "
-            "install the gateway, or correct the selector",
+            "install the gateway, scale it up, or correct the selector",
         )
     if not any(pod.ready for _, pod in pods):
         return _said(Reason.GATEWAY_PODS_NOT_READY, f"no pod with the labels {_labels(mesh)} is ready")

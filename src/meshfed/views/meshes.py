@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgspec
 
 from meshfed.api.meta import StatusCondition
@@ -40,7 +42,7 @@ class MeshView(msgspec.Struct, frozen=True, rename="camel"):
 def mesh(snapshot: Snapshot) -> MeshView:
     """Return how the mesh of a snapshot stands."""
     federation = next(iter(snapshot.federations), None)
-    offers = imports(snapshot)
+    offers, at_work = imports(snapshot), controller(snapshot)
     counts: dict[ImportState, int] = {}
     for one in offers:
         counts[one.state] = counts.get(one.state, 0) + 1
@@ -55,12 +57,12 @@ def mesh(snapshot: Snapshot) -> MeshView:
         ready=ready.status if ready is not None else "Unknown",
         message=ready.message if ready is not None else _no_status(snapshot, there=federation is not None),
         since=ready.last_transition_time if ready is not None else "",
-        controller=controller(snapshot),
+        controller=at_work,
         exported=federation.status.exported_services if federation is not None else 0,
         imported=federation.status.imported_services if federation is not None else 0,
         imports=counts,
         remotes=remotes(snapshot, offers),
-        problems=problems(snapshot, offers),
+        problems=(*_of_controller(snapshot, at_work), *problems(snapshot, offers)),
         conditions=conditions,
         unread=dict(snapshot.unread) | dict.fromkeys(snapshot.not_understood(), "cannot be understood"),
     )
@@ -69,6 +71,16 @@ def mesh(snapshot: Snapshot) -> MeshView:
 def is_well(view: MeshView) -> bool:
     """Whether nothing is wrong, as far as can be seen."""
     return view.found and view.ready == "True" and not view.problems and view.controller.alive is not False
+
+
+def _of_controller(snapshot: Snapshot, seen: ControllerView) -> Iterator[ProblemView]:
+    """Yield that no controller shows itself, where it would be seen: what statuses say may be long past."""
+    if seen.alive is None and "Lease" not in snapshot.unread and snapshot.federations:
+        message = (
+            "no Lease of one is in this namespace: either none runs, and every status is as it was when it went, or it "
+            "may not write Leases; `meshfed check` looks at its Pods and permissions"
+        )
+        yield ProblemView("Controller", (snapshot.namespace,), 1, "", "Unknown", "", message, "")
 
 
 def _no_status(snapshot: Snapshot, *, there: bool) -> str:

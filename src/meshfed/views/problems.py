@@ -51,6 +51,8 @@ def _of(kind: str, one: MeshFederation | RemoteMesh) -> Iterator[ProblemView]:
         return
     wrong = [condition for condition in one.status.conditions if _is_wrong(condition)]
     others = [condition for condition in wrong if condition.type != ConditionType.READY]
+    # What a handshake found says why nobody is connected, which a proxy's words on the connection only guess at.
+    others.sort(key=lambda condition: condition.type != ConditionType.REACHABLE)
     told = {condition.reason for condition in others}
     for condition in [*(condition for condition in wrong if condition.reason not in told), *others]:
         yield ProblemView(

@@ -53,7 +53,10 @@ def _ports(mesh: RemoteMesh) -> tuple[int, ...]:
 def hint(error: DiscoveryError, mesh: RemoteMesh) -> str:
     """Return what may be behind an answer that only says that nothing can be had; else nothing."""
     if isinstance(error, Refused) and _SIDECARS_WORDS in str(error):
-        return "; its sidecar says so: compare `identity` of its RemoteMesh for this mesh with our service account"
+        return (
+            "; the remote's sidecar says so: see whether the remote has a RemoteMesh for this mesh, and compare its "
+            "`identity` with the service account of our controller"
+        )
     if not isinstance(error, NotReady):
         return ""
     if any(words in str(error) for words in _PROXYS_WORDS):

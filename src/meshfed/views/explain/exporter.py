@@ -228,9 +228,8 @@ def offered(seen: Seen, exported: ExportView, remote: str) -> ChainLink:
         return unknown(name, why)
     known = seen.remote(remote)
     if known is None:
-        who = f"RemoteMesh {remote}" if remote else "any RemoteMesh"
         remedy = "create the RemoteMesh, named as the other mesh's MeshFederation is"
-        message = f"there is no {who} here: its controller would be refused" if remote else f"there is not {who} here"
+        message = f"there is no RemoteMesh{f' {remote}' if remote else ''} here: its controller would be refused"
         return broken(name, message, Reason.REMOTE_MISSING, remedy=remedy)
     if why := seen.why_not_understood("RemoteMesh", seen.snapshot.namespace, remote):
         return unknown(name, why, Reason.NOT_UNDERSTOOD)

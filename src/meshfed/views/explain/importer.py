@@ -23,7 +23,7 @@ _WHOSE: Final = {
     Reason.IDENTITY_UNKNOWN: Whose.EITHER,
     Reason.PORT_CONFLICT: Whose.EITHER,
     Reason.NAME_NOT_RESOLVED: Whose.IMPORTER,
-    Reason.NOT_PASSED_ON: Whose.EXPORTER,
+    Reason.NOT_PASSED_ON: Whose.EITHER,  # the wrong port leads to somebody who closes it as well
     Reason.NO_CERTIFICATE: Whose.EXPORTER,
     Reason.CERTIFICATE_NOT_VALID: Whose.EXPORTER,
     Reason.NAME_TOO_LONG: Whose.EXPORTER,
@@ -33,6 +33,10 @@ _WHOSE: Final = {
     Reason.UNEXPECTED_IDENTITY: Whose.EITHER,
 }
 """Whose side it is to mend, where that is not the importer's alone."""
+_REMEDIES: Final[dict[str, str]] = {
+    Reason.DENIED_BY_RULE: "have a rule of `import.rules` of the RemoteMesh that is asked before import it",
+}
+"""What to do, where the controller's message does not say it."""
 _AUTO_ALLOCATE: Final = "networking.istio.io/enable-autoallocate-ip"
 
 
@@ -110,7 +114,7 @@ def _not_held(name: LinkName, condition: StatusCondition) -> ChainLink:
     if condition.status == "Unknown":
         return unknown(name, condition.message, condition.reason)
     whose = next((side for reason, side in _WHOSE.items() if reason == condition.reason), Whose.IMPORTER)
-    return broken(name, condition.message, condition.reason, whose=whose)
+    return broken(name, condition.message, condition.reason, remedy=_REMEDIES.get(condition.reason, ""), whose=whose)
 
 
 def received(seen: Seen, known: RemoteMesh | None, record: FederatedService | None, remote: str) -> ChainLink:

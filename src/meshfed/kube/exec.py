@@ -49,7 +49,7 @@ async def execute(client: Client, namespace: str, pod: str, container: str, word
     raise MalformedAnswer(f"exec in pod {namespace}/{pod} ended without saying how")
 
 
-class _Details(msgspec.Struct):
+class _ExecDetails(msgspec.Struct):
     causes: tuple[Cause, ...] | None = None
 
 
@@ -58,7 +58,7 @@ class _Ended(msgspec.Struct):
 
     status: str = ""
     code: int = 500
-    details: _Details | None = None
+    details: _ExecDetails | None = None
 
 
 def _code(status: bytes) -> int:

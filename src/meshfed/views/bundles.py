@@ -47,7 +47,7 @@ class ReportHead(msgspec.Struct, frozen=True, rename="camel"):
     kind: str = "Report"
 
 
-class _Metadata(msgspec.Struct):
+class _Envelope(msgspec.Struct):
     name: str
     namespace: str = ""
     labels: dict[str, str] | None = None
@@ -59,7 +59,7 @@ class _Object(msgspec.Struct, rename="camel"):
 
     api_version: str
     kind: str
-    metadata: _Metadata
+    metadata: _Envelope
 
 
 class _Bounded(io.RawIOBase):

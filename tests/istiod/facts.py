@@ -16,6 +16,7 @@ Facts = dict[str, Any]
 HTTP = "envoy.filters.network.http_connection_manager"
 TCP = "envoy.filters.network.tcp_proxy"
 NEVER = {"not_rule": {"any": True}}
+_NO_SERVICE = "inbound, by no Service"
 RBAC = {"envoy.filters.http.rbac", "envoy.filters.network.rbac"}
 
 FILTERED = {"istio-peer-exchange", "istio-http/1.0", "istio-http/1.1", "istio-h2", "http/1.1"}
@@ -49,10 +50,14 @@ def facts(
 def differences(ours: Facts, theirs: Facts) -> list[str]:
     """A line for each fact on which they differ.
 
-    A port that no Service names has a listener here, and in istiod's configuration the chains for all such ports.
+    A port that no Service names has a listener here, and in istiod's configuration the chains for all such ports, or
+    chains of its own where a PeerAuthentication names it. So does one then at which nobody listens.
     """
     theirs = dict(theirs)
     others = theirs.pop("inbound any", None)
+    for key in theirs.pop(_NO_SERVICE, {}):
+        if key not in ours:
+            theirs.pop(key)
     for key in ours.keys() - theirs.keys():
         if key.startswith("inbound ") and others is not None:
             theirs[key] = others
@@ -109,7 +114,7 @@ def _cluster(cluster: JSONObject) -> Facts:
         # A gateway passes TLS on as it is, whatever protocol is inside.
         "protocol": None if cluster["name"].startswith("outbound_.") else _protocol(cluster),
         "outliers": outliers,
-        "timeout": cluster.get("connect_timeout"),
+        "timeout": float(cluster.get("connect_timeout", "0s").removesuffix("s")),
         "locality": "locality_weighted_lb_config" in cluster.get("common_lb_config", {}),
     }
 
@@ -212,9 +217,18 @@ def _address(name: str) -> str:
 
 
 def _passed_on(chains: Sequence[JSONObject]) -> Iterator[tuple[str, Any]]:
+    """By SNI, and by the transport where a chain states that: it comes before one that does not."""
     for each in chains:
-        for name in each.get("filter_chain_match", {}).get("server_names", ()):
-            yield name, {"leads": _leads(each), "rules": list(_rules(each))}
+        match = each.get("filter_chain_match", {})
+        for name in match.get("server_names", ()):
+            yield (
+                " ".join(filter(None, (name, match.get("transport_protocol")))),
+                {
+                    "leads": _leads(each),
+                    "rules": list(_rules(each)),
+                    "protocols": sorted(match.get("application_protocols", ())),
+                },
+            )
 
 
 def _inbound(listener: JSONObject, chains: Sequence[JSONObject]) -> Facts:
@@ -225,6 +239,8 @@ def _inbound(listener: JSONObject, chains: Sequence[JSONObject]) -> Facts:
         match = each.get("filter_chain_match", {})
         port = match.get("destination_port", 0 if own == 15006 else own)
         if port != 15006:
+            if port and own == 15006 and "InboundPassthroughCluster" in _clusters(each["filters"]):
+                found.setdefault(_NO_SERVICE, {})[f"inbound {port}"] = True
             found.setdefault(f"inbound {port or 'any'}", {})[_match(match)] = {
                 "leads": _leads(each),
                 "security": _socket(each.get("transport_socket")),

@@ -18,7 +18,7 @@ from meshfed_sandbox.dataplane.plane import Options, default_settings
 from meshfed_sandbox.dataplane.translate import configuration, names, read_mesh
 from meshfed_sandbox.dataplane.translate.reading import KINDS
 from meshfed_sandbox.dataplane.workloads import cluster_names
-from tests.builders import manifest
+from tests.builders import GATEWAY, manifest
 from tests.e2e.probes import EXPORTS, PORTS, bring, fronting, run
 from tests.e2e.support import needs_haproxy
 from tests.istiod.facts import differences, facts, resolved
@@ -188,6 +188,67 @@ async def test_two_meshes(tmp_path: Path) -> None:
         await both.hold("a local Service under an import")
 
 
+async def test_some_ports_alone(tmp_path: Path) -> None:
+    """Ports that export rules leave out: filter chains for single ports, beside Gateways that list the host and not."""
+    async with compared(tmp_path, "east", "west") as both:
+        east, west = both.world.east, both.world.west
+        await bring(east, west)
+        await both.world.federate(**{"import": IMPORT})
+        await both.world.settled()
+        await both.world.connected()
+        await west.export(*EXPORTS)
+        await both.hold("all ports")
+        left_out = {"action": "Deny", "names": ["echo"], "ports": ["tcp", "https"]}
+        await west.federation(export={"rules": [left_out, {"action": "Export"}]})
+        await eventually(lambda: _lists(west, "EnvoyFilter"), what="there are filter chains for single ports")
+        await both.hold("some ports of a host, which is in no Gateway")
+        for name, host in (("same", "echo.bookinfo.svc.cluster.local"), ("wide", "*.bookinfo.svc.cluster.local")):
+            server = {
+                "port": {"number": 15443, "name": "tls", "protocol": "TLS"},
+                "hosts": [host],
+                "tls": {"mode": "AUTO_PASSTHROUGH"},
+            }
+            await west.apply(manifest("Gateway", name, {"selector": GATEWAY, "servers": [server]}))
+            both.world.expected("is skipped whole")
+            await both.hold(f"beside a Gateway that lists {host}")
+            await west.delete("Gateway", name, namespace="istio-system")
+        await west.federation(export={"rules": [{"action": "Deny", "ports": ["tcp*"]}, {"action": "Export"}]})
+        await both.hold("each host without some ports")
+        alias = {"action": "Export", "as": {"namespace": "talk"}}
+        await west.federation(export={"rules": [{"action": "Deny", "ports": ["tcp*"]}, alias]})
+        await both.hold("and under another name")
+
+
+async def _lists(mesh: MeshWorld, kind: str) -> bool:
+    return bool(await mesh.list(kind))
+
+
+async def test_who_sees_what_by_default(tmp_path: Path) -> None:
+    """Where Istio shows Services and rules to their own namespaces alone, what is written says that all see it."""
+    private = {"default_service_export_to": (".",), "default_destination_rule_export_to": (".",)}
+    options = Options(
+        meshes={mesh: msgspec.structs.replace(default_settings(mesh), **private) for mesh in ("east", "west")}
+    )
+    async with compared(tmp_path, "east", "west", options=options) as both:
+        east, west = both.world.east, both.world.west
+        await bring(east, west)
+        await both.world.federate(**{"import": IMPORT})
+        await both.world.settled()
+        await both.world.connected()
+        await west.export(*EXPORTS)
+        await both.hold("what is exported is hidden from the gateway")
+        for name in EXPORTS:
+            annotations = {"networking.istio.io/exportTo": "*"}
+            await west.patch("Service", name, {"metadata": {"annotations": annotations}})
+        await both.hold("what is exported is for everyone")
+        await east.remote(west, **{"import": IMPORT}, trafficPolicy={"outlierDetection": {}})
+        await both.hold("a rule of ours is for everyone")
+        rule = {"host": "*.local", "trafficPolicy": {"loadBalancer": {"simple": "ROUND_ROBIN"}}}
+        for where in ("bookinfo", "istio-system"):
+            await east.apply(manifest("DestinationRule", "theirs", rule, namespace=where))
+            await both.hold(f"one of others, in {where}, is for that namespace")
+
+
 def _security(kind: str, name: str, spec: Mapping[str, Any], namespace: str = "bookinfo") -> JSONObject:
     meta = {"name": name, "namespace": namespace}
     return {"apiVersion": "security.istio.io/v1", "kind": kind, "metadata": meta, "spec": dict(spec)}
@@ -198,9 +259,7 @@ WITHOUT_MTLS = (
     _security("PeerAuthentication", "off", ECHO | {"portLevelMtls": {"8080": {"mode": "DISABLE"}}}),
     _security("PeerAuthentication", "off", ECHO | {"portLevelMtls": {"15443": {"mode": "DISABLE"}}}),
     _security("PeerAuthentication", "off", ECHO | {"mtls": {"mode": "DISABLE"}}),
-    _security(
-        "PeerAuthentication", "off", {"mtls": {"mode": "DISABLE"}, "portLevelMtls": {"8080": {"mode": "STRICT"}}}
-    ),
+    _security("PeerAuthentication", "off", {"mtls": {"mode": "DISABLE"}}),
     _security("PeerAuthentication", "off", ECHO | {"mtls": {"mode": "DISABLE"}}, "istio-system"),
     _security("PeerAuthentication", "off", {"mtls": {"mode": "DISABLE"}}, "istio-system"),
 )

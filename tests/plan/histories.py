@@ -153,7 +153,7 @@ slices = st.tuples(
         st.sampled_from([("default", "a"), ("default", "b")]),
         pods=st.sampled_from([(), (("default", "p1"),), (("default", "p2"), ("istio-system", "p1"))]),
         addresses=st.sampled_from([(), ("10.0.0.1",), ("10.0.0.1", "192.0.2.7")]),
-        ports=st.sampled_from([("http",), ("http",), ("other",), ()]),
+        ports=st.sampled_from([(("http", 80),), (("http", 8080),), (("other", 80),), ()]),
     ),
 )
 resolutions = st.tuples(st.just("gw.example"), st.sampled_from([(), ("192.0.2.7",), ("192.0.2.8", "192.0.2.7")]))

@@ -117,8 +117,10 @@ def test_who_sees_a_rule_is_written_where_the_meshs_default_is_another(unread: s
     assert seen_by() == {()}
     configured(world, unread=unread, default_destination_rule_export_to=() if unread else (".",))
     assert seen_by() == {("*",)}
-    configured(world, default_destination_rule_export_to=(".", "*"))
+    configured(world, default_destination_rule_export_to=("*", "shop"))
     assert seen_by() == {()}
+    configured(world, default_destination_rule_export_to=(".", "*"))
+    assert seen_by() == {("*",)}, "of the default Istio takes the dot first"
 
 
 def test_an_alias_of_the_trust_domain_lets_a_remote_of_it_join_a_local_service() -> None:

@@ -340,7 +340,7 @@ def test_the_discovery_service_is_not_reached_where_our_own_peer_authentication_
 
 def test_endpoints_without_a_selector_have_the_modes_of_their_pods() -> None:
     leader = service("ratings", exported=True, ports=[port(80), port(81, "named", "grpc")], selector={})
-    slices = endpoint_slice("ratings-1", "ratings", "10.0.0.1=leader")
+    slices = endpoint_slice("ratings-1", "ratings", "10.0.0.1=leader", ports={"http": 8080, "named": 7070})
     world = World(mesh_federation(), leader, slices, pod("leader", "other", address="10.0.0.1"))
     assert offered(world) == [80, 81]
     for off in (
@@ -352,12 +352,24 @@ def test_endpoints_without_a_selector_have_the_modes_of_their_pods() -> None:
         assert offered(world) == []
         world.put(peer_authentication("theirs", "UNSET"))
         world.put(peer_authentication("theirs", "UNSET", namespace=SYSTEM))
-    world.put(peer_authentication("theirs", app="other", ports={80: "DISABLE", 81: "DISABLE"}))
-    assert offered(world) == [81], "of a port that has a name nobody knows the number"
+    world.put(peer_authentication("theirs"))
     world.put(peer_authentication("theirs", "DISABLE", app="ratings"))
     assert offered(world) == [80, 81]
     world.put(slices | {"endpoints": []}, peer_authentication("theirs", "DISABLE"))
     assert offered(world) == [80, 81], "of nobody nothing is known"
+
+
+@pytest.mark.parametrize(
+    ("off", "left"), [({80: "DISABLE", 81: "DISABLE"}, [80, 81]), ({8080: "DISABLE"}, [81]), ({7070: "DISABLE"}, [80])]
+)
+def test_on_which_ports_endpoints_without_a_selector_listen_their_slices_say(
+    off: dict[int, str], left: list[int]
+) -> None:
+    leader = service("ratings", exported=True, ports=[port(80), port(81, "named", "grpc")], selector={})
+    slices = endpoint_slice("ratings-1", "ratings", "10.0.0.1=leader", ports={"http": 8080, "named": 7070, "none": 81})
+    there = pod("leader", "other", address="10.0.0.1", ports={"grpc": 81})
+    world = World(mesh_federation(), leader, slices, there, peer_authentication("theirs", app="other", ports=off))
+    assert offered(world) == left
 
 
 def test_every_port_at_which_a_remotes_ingress_is_dialled_counts() -> None:

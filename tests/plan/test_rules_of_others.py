@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from meshfed.derive import Unknown
 from meshfed.federation.exports import decide
 from meshfed.federation.imports import judge
+from meshfed.model.meshes import MeshConfig
 from meshfed.plan import Applied, ExportKey, GatewayKey, ImportKey, MeshKey
 from meshfed.plan.foreign_destination_rules import of_destination_rule
 from meshfed_sandbox.dataplane.translate import read_mesh
@@ -224,6 +225,37 @@ def test_of_those_that_stand_side_by_side_the_youngest_counts() -> None:
     assert said(world) == ("Accepted", "")
     put(world, "web", RATINGS, name="c", created="2026-01-03T00:00:00Z")
     assert said(world)[1] == f"for clients in web DestinationRule web/c {LOST}"
+
+
+def test_one_that_is_exported_to_more_than_an_older_one_is_part_of_that() -> None:
+    """And whom the older one leaves out hears of neither (``PushContext.mergeDestinationRule``)."""
+    world = put(imported(beside=True), "default", RATINGS, name="a", exportTo=["web"], trafficPolicy=OUTLIERS)
+    put(world, "default", RATINGS, name="b", exportTo=["web", "shop"])
+    assert said(world) == ("Accepted", "")
+    put(world, "default", RATINGS, name="a", exportTo=["web"])
+    assert said(world)[1].startswith("for clients in web DestinationRule default/a takes")
+    put(world, "default", RATINGS, name="b", exportTo=["shop"])
+    assert said(world)[1].startswith("for clients in shop, web DestinationRule default/a, default/b takes")
+
+
+@pytest.mark.parametrize(
+    ("stated", "whom"), [((), ""), (("*",), ""), (("shop",), ""), ((".",), "for clients in default ")]
+)
+def test_for_whom_a_rule_is_that_says_nothing_the_mesh_says(stated: tuple[str, ...], whom: str) -> None:
+    world = put(imported(beside=True), "default", RATINGS)
+    config = MeshConfig(source="ConfigMap istio-system/istio", default_destination_rule_export_to=stated)
+    world.planner.mesh_config_changed(config)
+    assert said(world)[1] == f"{whom}DestinationRule default/theirs {LOST}"
+
+
+def test_ours_is_merged_with_those_that_are_exported_as_ours_is() -> None:
+    world = put(imported(trafficPolicy=None, **ROUTER), "istio-system", RATINGS, subsets=[V1], exportTo=["*"])
+    assert said(world)[0] == "SNIOverridden"
+    config = MeshConfig(source="ConfigMap istio-system/istio", default_destination_rule_export_to=(".",))
+    world.planner.mesh_config_changed(config)
+    assert said(world)[0] == "Accepted", "and ours then says that it is for everyone too"
+    put(world, "istio-system", RATINGS, subsets=[V1])
+    assert said(world)[1].startswith("not for clients in istio-system, whose DestinationRule istio-system/theirs takes")
 
 
 def test_whom_one_does_not_select_another_of_the_namespace_serves() -> None:

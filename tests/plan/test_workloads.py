@@ -12,9 +12,8 @@ from meshfed.derive import Context
 from meshfed.kube import Manifest
 from meshfed.model.offers import MAX_IDENTITIES, TLS_MODE
 from meshfed.model.reasons import Reason
-from meshfed.model.workloads import Workload
 from meshfed.plan import Applied, ExportKey, MeshStatusKey
-from meshfed.plan.endpoint_slices import EndpointSlices
+from meshfed.plan.endpoint_slices import ByHand, EndpointSlices
 from meshfed.plan.values import THIS
 from meshfed.plan.workloads import of_entry
 from tests.builders import (
@@ -280,7 +279,7 @@ def test_of_other_pods_a_service_without_a_selector_hears_nothing(monkeypatch: p
     asked: list[tuple[str, str]] = []
     behind = EndpointSlices.behind
 
-    def noted(self: EndpointSlices, context: Context, service: tuple[str, str], ports: set[str]) -> Iterator[Workload]:
+    def noted(self: EndpointSlices, context: Context, service: tuple[str, str], ports: set[str]) -> Iterator[ByHand]:
         asked.append(service)
         return behind(self, context, service, ports)
 

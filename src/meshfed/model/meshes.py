@@ -41,7 +41,7 @@ class MeshConfig(msgspec.Struct, frozen=True):
     default_service_export_to: tuple[str, ...] = ()
     """The ``exportTo`` of a Service or ServiceEntry that has none; empty: ``*``, Istio's own default."""
     default_destination_rule_export_to: tuple[str, ...] = ()
-    """The ``exportTo`` of a DestinationRule that has none; empty: ``*``."""
+    """The ``exportTo`` of a DestinationRule that has none: with ``.`` its own namespace, and else everyone."""
     root_namespace: str = ""
     """The namespace whose objects hold for the whole mesh."""
 
@@ -52,8 +52,11 @@ class MeshConfig(msgspec.Struct, frozen=True):
 
     @property
     def shows_rules(self) -> bool:
-        """Whether it is known that a DestinationRule that has no ``exportTo`` is for everyone."""
-        return not self.unread and "*" in (self.default_destination_rule_export_to or "*")
+        """Whether it is known that a DestinationRule that has no ``exportTo`` is for everyone.
+
+        Of the default, ``.`` counts and nothing else does (``PushContext.setDestinationRules``).
+        """
+        return not self.unread and "." not in self.default_destination_rule_export_to
 
 
 class LocalMesh(msgspec.Struct, frozen=True):

@@ -29,12 +29,23 @@ _OUTSIDE: Final = Workload()
 
 
 class Backing(msgspec.Struct, frozen=True):
-    """What of an EndpointSlice matters: its Service, the Pods that it names, other addresses, and its ports' names."""
+    """What of an EndpointSlice matters: its Service, the Pods that it names, other addresses, and its ports.
+
+    ``ports`` are by the name that the Service's port has, and the number is the endpoints' own.
+    """
 
     service: Place
     pods: tuple[Place, ...] = ()
     addresses: tuple[str, ...] = ()
-    ports: tuple[str, ...] = ("",)
+    ports: tuple[tuple[str, int], ...] = ()
+
+
+class ByHand(msgspec.Struct, frozen=True):
+    """Who is behind a port of a Service without a selector, by the port's name, and on which port of its own."""
+
+    port: str
+    workload: Workload
+    number: int
 
 
 class NamedHere(msgspec.Struct, frozen=True):
@@ -66,7 +77,7 @@ def of_slice(found: EndpointSlice) -> Backing:
         service,
         tuple(dict.fromkeys(pods)),
         tuple(dict.fromkeys(ip for ips in others for ip in ips)),
-        tuple(sorted({one.name or "" for one in found.ports or () if one.port})),
+        tuple(sorted({(one.name or "", one.port) for one in found.ports or () if one.port})),
     )
 
 
@@ -103,16 +114,22 @@ class EndpointSlices:
                 at.setdefault(located.address, {})[located.workload] = None
         return NamedHere(pods, {address: tuple(there) for address, there in at.items()})
 
-    def behind(self, context: Context, service: Place, ports: Collection[str]) -> Iterator[Workload]:
+    def behind(self, context: Context, service: Place, ports: Collection[str]) -> Iterator[ByHand]:
         """Yield who is behind a Service, at ports of these names: istiod finds endpoints of a port by its name."""
         for place in context.members(self._of_service, service):
             backing = context.get(self._slices, place)
-            if backing is not None and not set(ports).isdisjoint(backing.ports):
-                found = context.get(self._found, service[0]) or NamedHere()
-                yield from self._named(context, backing, found)
-                # Pods of the namespace (``getPodsByIP``), or somebody outside.
-                for address in backing.addresses:
-                    yield from found.at.get(address, (_OUTSIDE,))
+            served = [(name, number) for name, number in backing.ports if name in ports] if backing is not None else []
+            if backing is not None and served:
+                for workload in self._there(context, backing):
+                    yield from (ByHand(name, workload, number) for name, number in served)
+
+    def _there(self, context: Context, backing: Backing) -> Iterator[Workload]:
+        """Yield whom a slice names."""
+        found = context.get(self._found, backing.service[0]) or NamedHere()
+        yield from self._named(context, backing, found)
+        # Pods of the namespace (``getPodsByIP``), or somebody outside.
+        for address in backing.addresses:
+            yield from found.at.get(address, (_OUTSIDE,))
 
     def _named(self, context: Context, backing: Backing, found: NamedHere) -> Iterator[Workload]:
         """Yield the Pods that are named. One that is not there is no endpoint yet (istiod, ``getPod``)."""

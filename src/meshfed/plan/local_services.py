@@ -17,7 +17,7 @@ from meshfed.model.names import ServiceHost
 from meshfed.model.offers import TLS_MODE
 from meshfed.model.workloads import Serving, Workload
 from meshfed.plan import meshes
-from meshfed.plan.endpoint_slices import EndpointSlices
+from meshfed.plan.endpoint_slices import ByHand, EndpointSlices
 from meshfed.plan.foreign_service_entries import ForeignServiceEntries, selected_by
 from meshfed.plan.inputs import ClusterInputs, Sort
 from meshfed.plan.values import THIS, Place, Ref
@@ -55,7 +55,7 @@ class LocalServices:
         self.workloads = SupersetIndex[Sort](
             graph, "workloads with", inputs.workloads, _carried_by, perhaps=_namespace_of, where=namespace_in
         )
-        self.by_hand = Derived[Place, frozenset[Workload]](
+        self.by_hand = Derived[Place, frozenset[ByHand]](
             graph, "who is without a selector behind", self._by_hand, over=[self.services]
         )
         self.serving = Derived[Place, Serving](graph, self.SERVING, self._serving, over=[self.services])
@@ -88,14 +88,14 @@ class LocalServices:
         found = [one for one in self._selected(context, local.selects) if not (one.is_entry and local.service.headless)]
         found += self._of_service_entries(context, local.service.host)
         by_hand = context.get(self.by_hand, place) if local.selects is None else None
-        found += by_hand or ()
+        found += {one.workload for one in by_hand or ()}
         if not found:
             return None
         # Beside what is no Pod there may be Pods that may not be read.
         all_known = not any(one.is_entry for one in found) or context.get(self._inputs.pods_listed, THIS) is not False
         return Serving.of(found, all_known=all_known)
 
-    def _by_hand(self, context: Context, place: Place) -> frozenset[Workload] | None:
+    def _by_hand(self, context: Context, place: Place) -> frozenset[ByHand] | None:
         """Return who is behind a Service without a selector, as its EndpointSlices say; ``None`` where nobody is."""
         # Where Pods may not be read, nobody can say of an address that it is none's.
         local = context.get(self.services, place)

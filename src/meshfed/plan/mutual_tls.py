@@ -106,24 +106,25 @@ class MutualTLS:
         local = context.get(self._locals.services, place)
         if local is None or local.service.external_name:
             return
-        for workload, labels in self._behind(context, local, place):
+        if local.selects is None:
+            yield from self._served_by_hand(context, mesh, local.service, place)
+            return
+        for workload, labels in self._behind(context, local, local.selects, place):
             modes = self._workload(context, mesh, place[0], labels)
             for port in local.service.ports:
                 number = port_of(workload, port)
-                if number is None and local.selects is None:
-                    number = _ANY_PORT
                 if number is not None:
                     yield port.number, modes.of_port(number)
 
-    def _behind(self, context: Context, local: Local, place: Place) -> list[tuple[Workload, frozenset[Any]]]:
+    def _behind(
+        self, context: Context, local: Local, selects: frozenset[Any], place: Place
+    ) -> list[tuple[Workload, frozenset[Any]]]:
         """Return what is in the mesh behind a Service, in a stable order, and the labels of each (`labelled`).
 
         Where nothing is that it selects, or nobody knows what, one that has the labels that it selects by and no
         others: whoever comes has them too.
         """
-        if local.selects is None:
-            return self._by_hand(context, place)
-        found = self._selected(context, local.selects)
+        found = self._selected(context, selects)
         if found:
             return found
         named = {port.target_port: _ANY_PORT for port in local.service.ports if isinstance(port.target_port, str)}
@@ -139,14 +140,16 @@ class MutualTLS:
         # By the set that is there already: there are as many as Pods that differ.
         return [(sort[1], workloads.items_of(sort) or frozenset()) for sort in sorts]
 
-    def _by_hand(self, context: Context, place: Place) -> list[tuple[Workload, frozenset[Any]]]:
-        """Return who is behind a Service without a selector, of whom it is not known on which port."""
+    def _served_by_hand(
+        self, context: Context, mesh: LocalMesh, service: LocalService, place: Place
+    ) -> Iterator[tuple[int, Ruling]]:
+        """Yield the same of a Service without a selector: EndpointSlices say who serves which port, and on which."""
+        numbers = {port.name: port.number for port in service.ports}
         found = context.get(self._locals.by_hand, place) or frozenset()
-        return [
-            (one, labelled(place[0], one.labels))
-            for one in sorted(found, key=lambda one: (one.labels, one.ports))
-            if one.in_mesh
-        ]
+        for one in sorted(found, key=lambda one: (one.workload.labels, one.number, one.port)):
+            if one.workload.in_mesh:
+                labels = labelled(place[0], one.workload.labels)
+                yield numbers[one.port], self._workload(context, mesh, place[0], labels).of_port(one.number)
 
     def _workload(self, context: Context, mesh: LocalMesh, namespace: str, labels: frozenset[Any]) -> WorkloadModes:
         inherited = self._namespace(context, mesh, namespace)

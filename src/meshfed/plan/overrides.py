@@ -2,14 +2,13 @@
 
 A proxy takes one for a host, as istiod chooses it (``PushContext.destinationRule``): one of its own namespace, else one
 of the Service's that is exported to it, else one of the control plane's, where ours are. In each the most specific host
-comes first, whoever may see that. Those for one host in one namespace are merged if they are exported alike: subsets
-add up, and of ``trafficPolicy`` the oldest that there is counts whole (``PushContext.mergeDestinationRule``). Those
-that are not stand side by side, and of these the youngest that a client sees counts. One with a ``workloadSelector`` is
-for its own namespace, and there no other namespace's counts for whom it does not select
-(``SidecarScope.DestinationRule``).
+comes first, whoever may see that. Those for one host in one namespace are merged if they are exported alike, or the
+younger to more namespaces: subsets add up, and of ``trafficPolicy`` the oldest that there is counts whole
+(``PushContext.mergeDestinationRule``). Those that are not stand side by side, and of these the last that a client sees
+counts. One with a ``workloadSelector`` is for its own namespace, and there no other namespace's counts for whom it does
+not select (``SidecarScope.DestinationRule``).
 
-What ``meshConfig.defaultDestinationRuleExportTo`` says of those that say nothing is not known here: they count as
-exported to all.
+One that says nothing is for everybody, unless ``.`` is in ``meshConfig.defaultDestinationRuleExportTo``.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from meshfed.derive import Context, Derived, Graph, Index
+from meshfed.model.meshes import LocalMesh
 from meshfed.model.names import ServiceHost
 from meshfed.plan.foreign_destination_rules import MTLS, ForeignDestinationRule
 from meshfed.plan.inputs import ClusterInputs
@@ -27,6 +27,10 @@ from meshfed.plan.values import THIS, Place
 
 Found = tuple[Place, ForeignDestinationRule]
 _EVERYBODY: Final = frozenset({(), ("*",)})
+_HOME_BY_DEFAULT: Final = ("(default)",)
+"""Stands for the ``exportTo`` of one that has none, where the mesh's default keeps it to its own namespace. It is like
+no other: rules are only merged where they state the same.
+"""
 _OURS: Final = ("", "")
 """The place of ours, which is for the exact host and everybody. Nobody can say here how old it is, and beside another
 in its namespace it counts for less.
@@ -99,7 +103,9 @@ class Overrides:
         """Return what counts for ``host`` instead of ours, or without one of ours, sorted."""
         found = self._for(context, host)
         if beside_ours:
-            ours = (_OURS, ForeignDestinationRule(host=host, has_policy=True))
+            mesh = context.get(self._inputs.meshes, THIS)
+            export_to = () if mesh is None or mesh.config.shows_rules else ("*",)
+            ours = (_OURS, ForeignDestinationRule(host=host, export_to=export_to, has_policy=True))
             found.setdefault(control_plane, []).append(ours)
         everybodys = _counting(found, "", service_namespace, control_plane)
         overriding = [*_overrides(everybodys, "")]
@@ -145,6 +151,8 @@ class Overrides:
         found: dict[str, list[Found]] = {}
         for place, rule in (*exact, *(one for one in wild if host.endswith(one[1].host[1:]))):
             found.setdefault(place[0], []).append((place, rule))
+        if found and "." in _by_default(context.get(self._inputs.meshes, THIS)):
+            return {namespace: [_at_home(*one) for one in there] for namespace, there in found.items()}
         return found
 
 
@@ -219,11 +227,31 @@ def _rank(host: str) -> tuple[bool, int]:
 
 
 def _merged(rules: Iterable[Found]) -> list[Found]:
-    """Return those that stand side by side, the oldest first: of all that are merged the oldest that has a policy."""
-    merged: dict[object, list[Found]] = {}
-    for place, rule in sorted(rules, key=lambda one: (one[1].created, one[0][1])):
-        merged.setdefault(place if rule.selects else rule.export_to, []).append((place, rule))
-    return [min(group, key=lambda one: (not one[1].has_policy, one[0] == _OURS)) for group in merged.values()]
+    """Return those that stand side by side, in istiod's order, each with the policy that is merged into it.
+
+    One is merged into all before it that are exported alike, or to fewer namespaces, and stands for itself too where
+    the last one before it is neither. So nobody else hears of one that is exported to more. Of ours nobody can say
+    here how old it is: another's policy counts before it.
+    """
+    beside: list[Found] = []
+    for place, rule in sorted(rules, key=lambda one: (not one[1].selects, one[1].created, one[0][1])):
+        stands = True
+        for at, (there, first) in enumerate(beside):
+            exported, wider = _exported_to(first), _exported_to(rule)
+            stands = not (exported == wider or (exported and exported < wider)) or (first.selects and rule.selects)
+            if stands:
+                continue
+            if rule.has_policy and (not first.has_policy or there == _OURS):
+                beside[at] = place, msgspec.structs.replace(rule, export_to=first.export_to, selects=first.selects)
+            stands = first.selects and exported != wider
+        if stands:
+            beside.append((place, rule))
+    return beside
+
+
+def _exported_to(rule: ForeignDestinationRule) -> frozenset[str]:
+    """Return the ``exportTo`` that counts: one that selects is for its own namespace."""
+    return frozenset({"."} if rule.selects else rule.export_to)
 
 
 def _exportable(rules: list[Found]) -> list[Found]:
@@ -232,7 +260,7 @@ def _exportable(rules: list[Found]) -> list[Found]:
 
 def _is_exportable(place: Place, rule: ForeignDestinationRule) -> bool:
     """Whether a rule may count beyond its own namespace."""
-    return not rule.selects and rule.export_to not in {(".",), (place[0],)}
+    return not rule.selects and rule.export_to not in {(".",), (place[0],), _HOME_BY_DEFAULT}
 
 
 def _is_exported_to(rule: ForeignDestinationRule, clients: str) -> bool:
@@ -241,7 +269,15 @@ def _is_exported_to(rule: ForeignDestinationRule, clients: str) -> bool:
 
 def _is_seen_at_home(place: Place, rule: ForeignDestinationRule) -> bool:
     """Whether a rule counts for clients of its own namespace."""
-    return rule.selects or not rule.export_to or bool({"*", ".", place[0]} & set(rule.export_to))
+    return rule.selects or not rule.export_to or bool({"*", ".", place[0], *_HOME_BY_DEFAULT} & set(rule.export_to))
+
+
+def _by_default(mesh: LocalMesh | None) -> tuple[str, ...]:
+    return mesh.config.default_destination_rule_export_to if mesh is not None else ()
+
+
+def _at_home(place: Place, rule: ForeignDestinationRule) -> Found:
+    return place, rule if rule.export_to else msgspec.structs.replace(rule, export_to=_HOME_BY_DEFAULT)
 
 
 def _exact(_place: Place, rule: ForeignDestinationRule) -> tuple[str, ...]:

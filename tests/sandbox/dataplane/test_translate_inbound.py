@@ -12,7 +12,7 @@ from meshfed_sandbox.dataplane.translate import translate
 from meshfed_sandbox.dataplane.translate.authorization import with_aliases
 from meshfed_sandbox.dataplane.values import JSONObject, MeshSettings, Untranslatable
 from tests.builders import port
-from tests.sandbox.dataplane.cluster_objects import FILES, SETTINGS, identity, istio, pod_at, service_at
+from tests.sandbox.dataplane.cluster_objects import FILES, SETTINGS, identity, istio, pod_at, service_at, slice_of
 from tests.sandbox.dataplane.envoys import validate
 
 PORTS = {"http": 9080, "tcp": 9090, "raw": 9091}
@@ -386,3 +386,18 @@ def test_everything_a_sidecar_may_be_told_of_itself_is_valid(tmp_path: Path) -> 
         authentication = istio("mesh", {"mtls": {"mode": mode}})
         objects = {**BASE, "AuthorizationPolicy": policies, "PeerAuthentication": [authentication]}
         validate(translate(SETTINGS, objects, SERVER, FILES), tmp_path)
+
+
+def test_a_pod_that_no_service_selects_serves_those_that_have_endpoints_at_its_address() -> None:
+    led = service_at("led", "10.0.0.9", [port(80, "http"), port(81, "tcp")], selector={})
+    slices = slice_of(led, [RATINGS], {"http": 9099, "tcp": 9090, "none": 9091})
+    del slices["endpoints"][0]["targetRef"]
+    objects: dict[str, list[JSONObject]] = {"Pod": [RATINGS], "Service": [led], "EndpointSlice": [slices]}
+    found = {number: [http for *_, http in chains(each)] for number, each in inbound(objects).items()}
+    # HTTP, TCP, and where it is found out, either.
+    assert (set(found[9099]), set(found[9090]), set(found[9091])) == ({True}, {False}, {True, False})
+    assert found[9080] == found[9091]
+    selecting = {**objects, "Service": [led, *BASE["Service"]]}
+    assert [http for *_, http in chains(inbound(selecting)[9099])] == found[9091], (
+        "else those that select it count alone"
+    )

@@ -520,47 +520,58 @@ def test_the_most_specific_rule_of_a_namespace_counts_whoever_sees_it(namespace:
     assert sni_of(clusters(objects, client)[f"outbound|9080||{DETAILS}"]) == expected
 
 
-def test_of_rules_that_are_exported_otherwise_the_youngest_counts_that_a_client_sees() -> None:
-    def rule(sni: str, *export_to: str, **policy: Any) -> JSONObject:
-        tls = {"tls": {"mode": "ISTIO_MUTUAL", "sni": sni}} if sni else {}
-        return (
-            {"host": DETAILS, "trafficPolicy": tls | policy, "exportTo": list(export_to)} if sni else {"host": DETAILS}
-        )
-
-    objects = {
+def _rules_for_details(*rules: tuple[str, tuple[str, ...]]) -> JSONObject:
+    """Rules of the Service's namespace, oldest first, each by the SNI that it states, if any, and its ``exportTo``."""
+    made = [
+        {"host": DETAILS, "exportTo": list(export_to)}
+        | ({"trafficPolicy": {"tls": {"mode": "ISTIO_MUTUAL", "sni": sni}}} if sni else {})
+        for sni, export_to in rules
+    ]
+    return {
         "ServiceEntry": [details_elsewhere(namespace="services")],
-        "DestinationRule": [
-            istio("bare", rule(""), namespace="services"),
-            istio("named", rule("of-some", "shop", "web"), namespace="services"),
-            istio("all", rule("of-all"), namespace="services"),
-            istio("last", rule("of-web", "web"), namespace="services"),
-        ],
+        "DestinationRule": [istio(f"r{at}", spec, namespace="services") for at, spec in enumerate(made)],
     }
-    for namespace, expected in (("web", "of-web"), ("shop", "of-some"), ("other", "of-all")):
-        client = identity(pod_at("client", "127.9.0.9", namespace=namespace), application="127.9.128.9")
-        assert sni_of(clusters(objects, client)[f"outbound|9080||{DETAILS}"]) == expected
 
 
 @pytest.mark.parametrize(
-    ("policy", "expected"),
+    ("rules", "expected"),
     [
-        ({"tls": {"mode": "DISABLE"}}, None),
-        ({"tls": {"mode": "ISTIO_MUTUAL"}}, f"outbound_.9080_._.{HOST}"),
-        ({"tls": {"mode": "ISTIO_MUTUAL", "sni": "x"}}, "x"),
-        ({"tls": {"mode": "SIMPLE", "sni": "x"}}, "x"),
+        # Exported otherwise: the last that a client sees.
+        ([("all", ()), ("web", ("web",))], {"web": "web", "shop": "all"}),
+        ([("web", ("web",)), ("all", ())], {"web": "all", "shop": "all"}),
+        # Exported alike: the oldest that has a policy.
+        ([("", ("web",)), ("second", ("web",)), ("third", ("web",))], {"web": "second", "shop": ""}),
+        # To more: it is part of the first, and nobody else hears of it.
+        ([("web", ("web",)), ("both", ("web", "shop"))], {"web": "web", "shop": ""}),
+        ([("", ("web",)), ("both", ("web", "shop"))], {"web": "both", "shop": ""}),
+        ([("web", ("web",)), ("all", ("*",))], {"web": "all", "shop": "all"}),
+        # Unlike the last before it: it stands for itself too.
         (
-            {
-                "tls": {"mode": "DISABLE"},
-                "portLevelSettings": [{"port": {"number": 9080}, "tls": {"mode": "ISTIO_MUTUAL"}}],
-            },
-            f"outbound_.9080_._.{HOST}",
-        ),
-        (
-            {"tls": {"mode": "DISABLE"}, "portLevelSettings": [{"port": {"number": 1}, "tls": {"mode": "SIMPLE"}}]},
-            None,
+            [("", ()), ("some", ("shop", "web")), ("all", ()), ("web", ("web",))],
+            {"web": "web", "shop": "all", "other": "all"},
         ),
     ],
 )
+def test_rules_for_one_host_are_merged_or_stand_side_by_side(
+    rules: list[tuple[str, tuple[str, ...]]], expected: dict[str, str]
+) -> None:
+    objects = _rules_for_details(*rules)
+    for namespace, sni in expected.items():
+        client = identity(pod_at("client", "127.9.0.9", namespace=namespace), application="127.9.128.9")
+        told = clusters(objects, client)[f"outbound|9080||{DETAILS}"]
+        assert sni_of(told) == (sni or f"outbound_.9080_._.{DETAILS}")
+
+
+def test_where_the_mesh_says_so_rules_are_for_their_own_namespace() -> None:
+    objects = _rules_for_details(("mine", ()), ("web", ("web",)))
+    for default, expected in ((("*",), "mine"), ((".",), ""), (("*", "."), ""), (("shop",), "mine")):
+        settings = msgspec.structs.replace(SETTINGS, default_destination_rule_export_to=default)
+        for namespace, sni in (("other", expected), ("services", "mine"), ("web", "web")):
+            client = identity(pod_at("client", "127.9.0.9", namespace=namespace), application="127.9.128.9")
+            told = clusters(objects, client, settings)[f"outbound|9080||{DETAILS}"]
+            assert sni_of(told) == (sni or f"outbound_.9080_._.{DETAILS}")
+
+
 def test_a_destination_rule_decides_about_tls(policy: JSONObject, expected: str | None) -> None:
     objects = {**BASE, "DestinationRule": [istio("rule", {"host": HOST, "trafficPolicy": policy})]}
     cluster = clusters(objects)[f"outbound|9080||{HOST}"]
@@ -813,3 +824,11 @@ def test_what_is_not_known_is_refused_with_its_place(kind: str, spec: JSONObject
     with pytest.raises(Untranslatable) as raised:
         translate(SETTINGS, {kind: [istio("odd", spec)]}, CLIENT, FILES)
     assert str(raised.value) == f"{kind} istio-system/odd: {message}"
+
+
+def test_whoever_is_named_for_a_port_that_a_service_has_not_may_answer_for_it_too() -> None:
+    led = service_at("led", "10.0.0.9", [port(9080)], selector={})
+    objects = {**BASE, "Service": [led], "EndpointSlice": [slice_of(led, [RATINGS], {"none": 9080})]}
+    assert identities(clusters(objects)["outbound|9080||led.bookinfo.svc.cluster.local"]) == [
+        "spiffe://east.local/ns/bookinfo/sa/ratings"
+    ]

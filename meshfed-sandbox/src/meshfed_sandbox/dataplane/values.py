@@ -38,6 +38,7 @@ class MeshSettings(msgspec.Struct, frozen=True, kw_only=True):
     root_namespace: str = "istio-system"
     outbound_policy: Literal["REGISTRY_ONLY", "ALLOW_ANY"] = "REGISTRY_ONLY"
     default_service_export_to: tuple[str, ...] = ("*",)
+    default_destination_rule_export_to: tuple[str, ...] = ("*",)
 
     @property
     def mesh_config(self) -> dict[str, Any]:
@@ -48,6 +49,7 @@ class MeshSettings(msgspec.Struct, frozen=True, kw_only=True):
             "rootNamespace": self.root_namespace,
             "outboundTrafficPolicy": {"mode": self.outbound_policy},
             "defaultServiceExportTo": list(self.default_service_export_to),
+            "defaultDestinationRuleExportTo": list(self.default_destination_rule_export_to),
         }
 
 

@@ -60,35 +60,53 @@ def winner(mesh: Mesh, service: Service, namespace: str) -> Rule | None:
     """The one rule that counts (istiod's ``PushContext.destinationRule``).
 
     Rules in the client's namespace come first, then those in the service's that are exported, then those in the root
-    namespace. Within one namespace the host that is more specific wins, whoever sees that. Of two rules for it that are
-    exported alike the older that has a policy counts; of those that are not, the youngest that the client sees. A rule
-    in the root namespace that is not exported (``exportTo: ['.']``) is for proxies there.
+    namespace. Within one namespace the host that is more specific wins, whoever sees that. Rules for it are merged, or
+    stand side by side, and of these the last counts that the client sees. A rule in the root namespace that is not
+    exported (``exportTo: ['.']``) is for proxies there.
     """
     root = mesh.settings.root_namespace
     rules = [rule for rule in mesh.destination_rules if covers(host(mesh, rule), service.host)]
-    at_home = [rule for rule in rules if rule.meta.namespace == namespace and _visible(rule, namespace)]
-    tiers = [
-        at_home if namespace != root else [rule for rule in at_home if _is_private(rule)],
-        _exported(rules, service.namespace),
-        _exported(rules, root),
+    at_home = [
+        rule
+        for rule in rules
+        if rule.meta.namespace == namespace and visible(rule.spec.export_to, namespace, namespace)
     ]
-    for tier in tiers:
-        seen = [rule for rule in _most_specific(mesh, tier) if _visible(rule, namespace)]
+    if namespace == root:
+        at_home = [rule for rule in at_home if _is_private(mesh, rule)]
+    if at_home:
+        return _merged(_most_specific(mesh, at_home))[-1].rule
+    for owner in (service.namespace, root):
+        exported = [rule for rule in rules if rule.meta.namespace == owner and not _is_private(mesh, rule)]
+        merged = _merged(_most_specific(mesh, exported))
+        seen = [one.rule for one in merged if not one.export_to or one.export_to & {"*", namespace}]
         if seen:
-            return _merged(seen)[-1]
+            return seen[-1]
     return None
 
 
-def _merged(rules: Iterable[Rule]) -> list[Rule]:
-    """One of each that are merged, the oldest first (istiod's ``PushContext.mergeDestinationRule``)."""
-    alike: dict[frozenset[str], list[Rule]] = {}
+class Merged(msgspec.Struct):
+    """Several rules as one: the one whose policy counts, and to whom the first is exported."""
+
+    export_to: frozenset[str]
+    rule: Rule
+
+
+def _merged(rules: Iterable[Rule]) -> list[Merged]:
+    """Rules for one host, oldest first, as they stand side by side (istiod's ``PushContext.mergeDestinationRule``).
+
+    One is merged into those before it that are exported alike, or to fewer namespaces; it stands by itself too where
+    the last before it is neither.
+    """
+    found: list[Merged] = []
     for rule in rules:
-        alike.setdefault(frozenset(rule.spec.export_to), []).append(rule)
-    return [max(group, key=lambda rule: rule.spec.traffic_policy is not None) for group in alike.values()]
-
-
-def _exported(rules: Iterable[Rule], owner: str) -> list[Rule]:
-    return [rule for rule in rules if rule.meta.namespace == owner and not _is_private(rule)]
+        export_to, stands = frozenset(rule.spec.export_to), True
+        for one in found:
+            stands = not (one.export_to == export_to or (one.export_to and one.export_to < export_to))
+            if not stands and one.rule.spec.traffic_policy is None:
+                one.rule = rule
+        if stands:
+            found.append(Merged(export_to, rule))
+    return found
 
 
 def _most_specific(mesh: Mesh, rules: Iterable[Rule]) -> list[Rule]:
@@ -97,12 +115,11 @@ def _most_specific(mesh: Mesh, rules: Iterable[Rule]) -> list[Rule]:
     return [rule for rank, rule in ranked if rank == first]
 
 
-def _is_private(rule: Rule) -> bool:
+def _is_private(mesh: Mesh, rule: Rule) -> bool:
+    """Whether a rule is for its own namespace alone; of the mesh's default, ``.`` counts and nothing else does."""
+    if not rule.spec.export_to:
+        return "." in mesh.settings.default_destination_rule_export_to
     return set(rule.spec.export_to) in ({"."}, {rule.meta.namespace})
-
-
-def _visible(rule: Rule, namespace: str) -> bool:
-    return visible(rule.spec.export_to, rule.meta.namespace, namespace)
 
 
 def host(mesh: Mesh, rule: Rule) -> str:

@@ -127,13 +127,7 @@ def _ports(mesh: Mesh, proxy: ProxyIdentity, number: int) -> list[int]:
     """
     workload = mesh.registry.workloads.get((proxy.namespace, proxy.pod))
     named = workload.ports if workload else {}
-    found = [
-        target
-        for service in mesh.registry.services
-        if service.kubernetes
-        for port, target in targets(service, proxy.labels, proxy.namespace, named)
-        if port.number == number
-    ]
+    found = [target for port, target in targets(mesh.registry.services, proxy, named) if port.number == number]
     return list(dict.fromkeys(found)) or [number]
 
 

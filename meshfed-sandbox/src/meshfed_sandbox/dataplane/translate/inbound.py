@@ -90,10 +90,8 @@ def inbound(view: View) -> tuple[list[JSONObject], list[JSONObject]]:
     mesh, proxy = view.mesh, view.proxy
     workload = mesh.registry.workloads.get((proxy.namespace, proxy.pod))
     protocols: dict[int, Protocol] = {}
-    for service in mesh.registry.services:
-        if service.kubernetes:
-            for port, number in targets(service, proxy.labels, proxy.namespace, workload.ports if workload else {}):
-                protocols.setdefault(number, port.protocol)
+    for port, number in targets(mesh.registry.services, proxy, workload.ports if workload else {}):
+        protocols.setdefault(number, port.protocol)
     for number in proxy.ports:
         protocols.setdefault(number, "auto")
     rules = authorization(mesh, proxy.namespace, proxy.labels)

@@ -11,7 +11,7 @@ from meshfed_sandbox.dataplane.translate import protocols, schema
 from meshfed_sandbox.dataplane.translate.names import EXPORT_TO, NETWORK, TLS_MODE, selects, spiffe
 from meshfed_sandbox.dataplane.translate.reading import Object
 from meshfed_sandbox.dataplane.translate.registry import Endpoint, Port, Service, Workload, selected, takes_mutual
-from meshfed_sandbox.dataplane.values import MeshSettings, Untranslatable
+from meshfed_sandbox.dataplane.values import MeshSettings, ProxyIdentity, Untranslatable
 
 
 def workloads(
@@ -65,10 +65,14 @@ def _service(sources: Sources, service: Object[schema.ServiceSpec]) -> Service:
     headless = spec.cluster_ip in {"", "None"}
     ports = tuple(_port(service, index, port) for index, port in enumerate(spec.ports))
     endpoints: dict[str, list[Endpoint]] = {port.name: [] for port in ports}
+    accounts: set[str] = set()
     for slice_ in sources.slices.get((meta.namespace, meta.name), ()):
         for port in slice_.ports or ():
-            if port.port is not None and (port.name or "") in endpoints:
-                endpoints[port.name or ""] += _of_slice(sources, slice_, port.port)
+            if port.port is not None:
+                found = _of_slice(sources, slice_, port.port)
+                endpoints.get(port.name or "", []).extend(found)
+                # Also of those for a port that the Service has not (``updateShardServiceAccount``).
+                accounts |= {each.account for each in found}
     if not headless:
         for entry in selected(sources.entries, meta.namespace, spec.selector or {}):
             for each in ports:
@@ -83,6 +87,7 @@ def _service(sources: Sources, service: Object[schema.ServiceSpec]) -> Service:
         addresses=() if headless else (spec.cluster_ip,),
         ports=ports,
         endpoints={name: tuple(sorted(set_of(found), key=order)) for name, found in endpoints.items()},
+        accounts=tuple(sorted(accounts - {""})),
         export_to=_export_to(meta.annotations.get(EXPORT_TO, "")) or settings.default_service_export_to,
         selector=spec.selector or {},
         age=service.age,
@@ -180,14 +185,24 @@ def set_of(endpoints: Iterable[Endpoint]) -> list[Endpoint]:
     return list(found.values())
 
 
-def targets(
-    service: Service, labels: Mapping[str, str], namespace: str, ports: Mapping[str, int]
-) -> list[tuple[Port, int]]:
-    """The ports of ``service`` that a Pod with these labels and named ports serves, with the Pod's own port numbers."""
-    if not service.selector or service.namespace != namespace or not selects(service.selector, labels):
-        return []
+def targets(services: Iterable[Service], proxy: ProxyIdentity, ports: Mapping[str, int]) -> list[tuple[Port, int]]:
+    """The ports of Services that a Pod serves, the oldest's first, with the Pod's own port numbers.
+
+    ``ports`` are the Pod's that have names. Where no Service selects the Pod, those count that have endpoints at its
+    address, whoever wrote these (``GetProxyServiceTargets``).
+    """
+    local = [each for each in services if each.kubernetes and each.namespace == proxy.namespace]
+    selecting = [each for each in local if each.selector and selects(each.selector, proxy.labels)]
+    if not selecting:
+        return [
+            (port, endpoint.port)
+            for service in local
+            for port in service.ports
+            for endpoint in service.endpoints[port.name]
+            if endpoint.address == proxy.address
+        ]
     found = []
-    for port in service.ports:
+    for port in (port for service in selecting for port in service.ports):
         number = port.target if isinstance(port.target, int) else ports.get(port.target, 0)
         if number and port.protocol != "udp":
             found.append((port, number))

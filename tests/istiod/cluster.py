@@ -6,7 +6,7 @@ So a state takes no longer than istiod needs to hear of it, and objects are as o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from meshfed_sandbox.dataplane.translate import configuration, read_mesh
 from meshfed_sandbox.dataplane.translate.reading import KINDS
 from meshfed_sandbox.dataplane.values import MeshSettings, ProxyIdentity
 from meshfed_sandbox.istio_crds import istio_crds
-from tests.builders import RESOURCES, service_entry
+from tests.builders import RESOURCES, endpoint_slice, service
 from tests.istiod.facts import differences, facts
 from tests.istiod.istiod import Istiod, crds, istiod
 from tests.sandbox.dataplane.cluster_objects import FILES
@@ -33,6 +33,12 @@ _OLDEST: Final = "2026-01-01T00:00:00Z"
 """When an object was created of which nobody says it."""
 _PATIENCE: Final = 10.0
 """Seconds until istiod has made of a state what it makes of it."""
+
+
+_NOBODY: Final = ProxyIdentity(
+    kind="sidecar", namespace="default", pod="nobody", labels={}, service_account="default", address="10.244.255.1"
+)
+"""A proxy that is only asked what istiod has heard of."""
 
 
 class Cluster:
@@ -56,22 +62,38 @@ class Cluster:
                 await self._client.patch_status(resource, meta["name"], one["status"], namespace=meta.get("namespace"))
 
     async def state(self, *objects: JSONObject) -> None:
-        """Have these objects in place of those of the state before."""
-        for one in self._there:
+        """Have these objects in place of those of the state before, once istiod has heard that those are gone."""
+        for one in reversed(self._there):
             meta = one["metadata"]
             await self._client.delete(RESOURCES[one["kind"]], meta["name"], namespace=meta.get("namespace"))
+        self._there = []
+        await self._mark()
+        await self.told(_NOBODY)
+        await self._have(objects)
+        await self._mark()
+
+    async def _have(self, objects: Iterable[JSONObject]) -> None:
+        for one in objects:
+            await self.create(one)
+            self._there.append(one)
+
+    async def _mark(self) -> None:
+        """Have a Service whose endpoint shows whether istiod has heard of what was before."""
         self._states += 1
-        self._there = [*objects, service_entry("state", f"state-{self._states}.example")]
-        await self.create(*self._there)
+        name = f"state-{self._states}"
+        await self._have([service(name, selector={}), endpoint_slice(f"{name}-s", name, "192.0.2.200")])
 
     async def told(self, proxy: ProxyIdentity) -> Mapping[str, list[JSONObject]]:
         """What istiod tells a proxy, once it has heard of the state."""
-        host = f"state-{self._states}.example"
-        marked = f"outbound_.9080_._.{host}" if proxy.kind == "gateway" else f"outbound|9080||{host}"
+        gateway = proxy.kind == "gateway"
+        host = f"state-{self._states}.default.svc.{self.settings.cluster_domain}"
+        marked = f"outbound_.9080_._.{host}" if gateway else f"outbound|9080||{host}"
 
         async def heard() -> Mapping[str, list[JSONObject]] | None:
             found = await self._istiod.tells(proxy)
-            return found if any(marked in one["name"] for one in found["clusters"]) else None
+            # To a gateway it has no endpoint, since that takes no mTLS.
+            there = {each["cluster_name"] for each in found["endpoints"] if gateway or each.get("endpoints")}
+            return found if marked in there else None
 
         found: Mapping[str, list[JSONObject]] = await eventually(heard, what=f"istiod has heard of {marked}")
         return found

@@ -89,6 +89,11 @@ class Istiod:
         self._address = f"127.0.0.1:{grpc_port}"
         self._http = f"http://127.0.0.1:{http_port}"
 
+    async def listens(self) -> None:
+        """Wait until proxies can connect, which is later than the debug interface answers."""
+        async with grpc.aio.insecure_channel(self._address) as channel:
+            await channel.channel_ready()
+
     async def asked(self, path: str) -> Any:
         """What the debug interface answers; raises ``aiohttp.ClientError``."""
         async with aiohttp.ClientSession(raise_for_status=True) as session, session.get(self._http + path) as response:
@@ -180,6 +185,7 @@ async def _ready(found: Istiod, process: asyncio.subprocess.Process) -> None:
             while process.returncode is None:
                 with suppress(aiohttp.ClientError, ValueError):
                     await found.asked("/debug/networkz")
+                    await found.listens()
                     return
                 await asyncio.sleep(0.2)
     except TimeoutError:

@@ -74,17 +74,17 @@ CLIENTS = {
 RATINGS = service(
     "ratings",
     exported=True,
-    clusterIP="10.96.0.2",
+    clusterIP="10.96.200.2",
     ports=[port(80, "http", 8080), port(81, "grpc", "grpc"), port(82, "http-plain")],
 )
 LED = service(
     "leader",
     exported=True,
-    clusterIP="10.96.0.3",
+    clusterIP="10.96.200.3",
     ports=[port(80, "http", 8080), port(81, "grpc", "grpc")],
     selector={},
 )
-FRONT = service(f"gateway.{SYSTEM}", clusterIP="10.96.0.4", ports=[port(15443, "tls")], selector=GATEWAY)
+FRONT = service(f"gateway.{SYSTEM}", clusterIP="10.96.200.4", ports=[port(15443, "tls")], selector=GATEWAY)
 SCENE = (
     *(namespace(where) for where in ("web", "shop", "other", SYSTEM)),
     *(*SERVERS, *CLIENTS.values(), INGRESS, RATINGS, FRONT),

@@ -10,7 +10,7 @@ import os
 import random
 import re
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Final
 
 import pytest
 import pytest_asyncio
@@ -48,7 +48,8 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
 ]
 
-SEEDS = int(os.environ.get("SEEDS", "12"))
+SEEDS: Final = int(os.environ.get("ISTIOD_STATES", "12"))
+"""How many states of each kind are compared."""
 HERE = "ratings.default.svc.cluster.local"
 """A Service of this mesh, which a remote serves too."""
 LEADER = "leader.default.svc.cluster.local"
@@ -71,6 +72,8 @@ CLIENTS = {
     where: pod(f"client.{where}", "client", address=f"10.244.1.{number}")
     for number, where in enumerate(("default", "web", "shop", "other", SYSTEM), start=1)
 }
+UNSELECTED = pod("other.web", "other", address="10.244.2.1")
+"""A client that no rule selects."""
 RATINGS = service(
     "ratings",
     exported=True,
@@ -87,7 +90,7 @@ LED = service(
 FRONT = service(f"gateway.{SYSTEM}", clusterIP="10.96.200.4", ports=[port(15443, "tls")], selector=GATEWAY)
 SCENE = (
     *(namespace(where) for where in ("web", "shop", "other", SYSTEM)),
-    *(*SERVERS, *CLIENTS.values(), INGRESS, RATINGS, FRONT),
+    *(*SERVERS, *CLIENTS.values(), UNSELECTED, INGRESS, RATINGS, FRONT),
     endpoint_slice(
         "ratings-s",
         "ratings",
@@ -108,7 +111,7 @@ SCENE = (
 GATE = identity(INGRESS, kind="gateway", requested_network="east-network")
 SIDECARS = {
     f"{one['metadata']['name']}.{one['metadata']['namespace']}": identity(one, application="10.244.128.1", dns_port=53)
-    for one in (*CLIENTS.values(), *(one for one in SERVERS if one["metadata"]["name"] != "outside"))
+    for one in (*CLIENTS.values(), UNSELECTED, *(one for one in SERVERS if one["metadata"]["name"] != "outside"))
 }
 WHERE = ("default", "web", "shop", SYSTEM, "other")
 EVERYBODY = (GATE, *SIDECARS.values())
@@ -162,12 +165,13 @@ async def beside(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Clus
 # --- what is said, and what istiod makes of it
 
 
-async def agree(beside: Cluster, world: World, state: str, sni: str = "") -> None:
+async def agree(beside: Cluster, world: World, state: str, remote: JSONObject) -> None:
     """Fail where something else is said of what is offered or imported than istiod tells proxies.
 
-    What is written is there also where it is said that it cannot be. ``sni`` is the one that a rule of ours states.
-    Where there is such a rule, which is for what is imported, the gateway goes by it too.
+    What is written is there also where it is said that it cannot be. Where a rule of ours is, which is for what is
+    imported, the gateway goes by it too.
     """
+    sni = "{name}-{port}.default.svc.cluster.local" if "ingressType" in remote else "outbound_.{port}_._.{host}"
     found: list[str] = []
 
     async def equal() -> bool:
@@ -181,7 +185,7 @@ async def agree(beside: Cluster, world: World, state: str, sni: str = "") -> Non
 
 
 async def disagreements(beside: Cluster, world: World, sni: str) -> list[str]:
-    found = await _imported(beside, world, sni or "outbound_.{port}_._.{host}")
+    found = await _imported(beside, world, sni)
     if not any(one["kind"] == "DestinationRule" for one in written(world)):
         found += await _offered(beside, world)
     return found
@@ -204,19 +208,21 @@ async def _offered(beside: Cluster, world: World) -> list[str]:
 
 
 async def _imported(beside: Cluster, world: World, sni: str) -> list[str]:
-    told = {where: await read(beside, SIDECARS[f"client.{where}"]) for where in WHERE}
+    told = {where: [await read(beside, SIDECARS[f"client.{where}"])] for where in WHERE}
+    told["web"].append(await read(beside, SIDECARS["other.web"]))
     objects = [one for key, outputs in world.outputs.items() if isinstance(key, ImportKey) for one in outputs.objects]
     found = []
     for host, ports in ((HERE, (80, 81, 82)), (THERE, (80, 81))):
         accepted = world.statuses[f"FederatedService {host}.west"].conditions[0]
         if accepted.reason == "LocalServiceUnusable":
             continue  # not for the sake of others
+        name = host.partition(".")[0]
         written_for = {number for one in objects for number in _ports_of(one, host)}
         for where in WHERE:
             reached = {
                 one
                 for one in ports
-                if _reaches(told[where], host, one, sni.format(port=one, host=host, name=host.partition(".")[0]))
+                if all(_reaches(each, host, one, sni.format(port=one, host=host, name=name)) for each in told[where])
             }
             said = {one for one in ports if one in written_for and where not in _barred(accepted.message, one)}
             # Of a port that is not imported, nothing is said of those who have a rule of their own.
@@ -227,7 +233,24 @@ async def _imported(beside: Cluster, world: World, sni: str) -> list[str]:
                     f"{host} from {where}: imported {sorted(said)} ({accepted.reason}: {accepted.message}), "
                     f"reached {sorted(reached)}"
                 )
+            lost = _lost(accepted.message)
+            if "" not in lost or where == "other":
+                clusters = [each[f"cluster outbound|{one}||{host}"] for each in told[where] for one in said]
+                without = {where for each in clusters if not each["outliers"]} if _asks(objects) else set()
+                if without != ({where} & lost or {where for _ in {""} & lost}):
+                    found.append(f"{host} from {where}: {accepted.message}, outliers not detected: {bool(without)}")
     return found
+
+
+def _asks(written_for: list[JSONObject]) -> bool:
+    """Whether a rule of ours has outliers detected."""
+    return any("outlierDetection" in one["spec"].get("trafficPolicy", {}) for one in written_for)
+
+
+def _lost(message: str) -> set[str]:
+    """The namespaces of which a message says that clients there do not go by the ``trafficPolicy``; empty: all."""
+    found = re.search(r"; (?:for clients in ([^;]+?) )?DestinationRule [^;:]+ takes the place of the one with", message)
+    return set((found[1] or "").partition(" and ")[0].split(", ")) if found else set()
 
 
 async def read(beside: Cluster, proxy: ProxyIdentity) -> Facts:
@@ -274,7 +297,7 @@ async def test_without_any(beside: Cluster) -> None:
     world = planned()
     await beside.state(LED, *written(world))
     await beside.hold("without any", *EVERYBODY)
-    await agree(beside, world, "without any")
+    await agree(beside, world, "without any", {})
 
 
 MUTUAL: JSONObject = {"tls": {"mode": "ISTIO_MUTUAL"}}
@@ -395,13 +418,29 @@ ROUTER: JSONObject = {"ingressType": "openshift-router"}
 @pytest.mark.parametrize("remote", [{}, ROUTER, {"trafficPolicy": OUTLIERS}], ids=["plain", "router", "outliers"])
 @pytest.mark.parametrize("seed", range(SEEDS))
 async def test_rules_of_others(beside: Cluster, seed: int, remote: JSONObject) -> None:
-    # How old ours is nobody knows, so beside another for its host in its namespace it counts for less.
-    found = [
+    await _compared(beside, _not_beside_ours(rules(random.Random(seed)), remote), **remote)
+
+
+@pytest.mark.parametrize("remote", [{}, ROUTER], ids=["plain", "router"])
+@pytest.mark.parametrize("seed", range(SEEDS))
+async def test_rules_of_others_that_select_clients(beside: Cluster, seed: int, remote: JSONObject) -> None:
+    """The sandbox's control plane refuses those, so only what is said is compared."""
+    chosen = random.Random(seed)
+    others = _not_beside_ours(rules(chosen), remote)
+    for one in others:
+        if chosen.random() < 0.5:
+            one["spec"]["workloadSelector"] = {"matchLabels": {"app": "client"}}
+    await beside.state(LED, *written(planned(**remote)), *others)
+    await agree(beside, planned(*others, **remote), yaml.safe_dump_all(others), remote)
+
+
+def _not_beside_ours(found: list[JSONObject], remote: JSONObject) -> list[JSONObject]:
+    """How old ours is nobody knows, so beside another for its host in its namespace it counts for less."""
+    return [
         one
-        for one in rules(random.Random(seed))
+        for one in found
         if not remote or one["metadata"]["namespace"] != SYSTEM or one["spec"]["host"].startswith("*")
     ]
-    await _compared(beside, found, "{name}-{port}.default.svc.cluster.local" if remote is ROUTER else "", **remote)
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
@@ -416,9 +455,9 @@ async def test_endpoints_that_others_wrote(beside: Cluster, seed: int) -> None:
     await _compared(beside, by_hand(chosen) + entries(chosen))
 
 
-async def _compared(beside: Cluster, others: list[JSONObject], sni: str = "", **remote: Any) -> None:
+async def _compared(beside: Cluster, others: list[JSONObject], **remote: Any) -> None:
     state = yaml.safe_dump_all(others)
     # What would be written without them is there, so that it shows what becomes of it.
     await beside.state(LED, *written(planned(**remote)), *others)
     await beside.hold(state, *EVERYBODY)
-    await agree(beside, planned(*others, **remote), state, sni)
+    await agree(beside, planned(*others, **remote), state, remote)

@@ -168,6 +168,20 @@ def test_who_has_a_rule_of_ours_for_the_sni_alone_loses_no_policy() -> None:
     assert said(world)[1].startswith("not for clients in web, whose DestinationRule web/theirs")
 
 
+def test_who_does_not_get_through_to_one_port_loses_the_policy_of_the_others_alone() -> None:
+    ports = [{"number": number, "name": f"p{number}", "protocol": "HTTP"} for number in (9080, 9081)]
+    world = imported().put(federated_service("west", "ratings", ports=ports))
+    off = {"portLevelSettings": [{"port": {"number": 9080}} | OFF]}
+    put(world, "web", RATINGS, trafficPolicy=off)
+    barred = f"port 9080 not for clients in web, whose DestinationRule web/theirs {STATES_OFF}"
+    lost = f"; for clients in web DestinationRule web/theirs {LOST}"
+    assert said(world) == ("TrafficPolicyOverridden", barred + lost)
+    put(world, "web", RATINGS, trafficPolicy=OUTLIERS | off)
+    assert said(world) == ("Accepted", barred)
+    put(world, "web", RATINGS, trafficPolicy=OFF)
+    assert said(world) == ("Accepted", barred.removeprefix("port 9080 "))
+
+
 def test_who_states_the_sni_of_the_remote_too_takes_nothing_away() -> None:
     world = imported(trafficPolicy=None, **ROUTER)
     tls = {"mode": "ISTIO_MUTUAL", "sni": "ratings-9080.default.svc.cluster.local"}

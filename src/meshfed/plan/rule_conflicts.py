@@ -8,7 +8,7 @@ told.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -96,13 +96,15 @@ def fit(
     for why in dict.fromkeys(barred.values()):
         candidate = _with(candidate, _not_for([one for one in barred if barred[one] == why], why, len(found.ports)))
     asked = stated(candidate.traffic_policy)
-    # Whose requests do not get there loses nothing more.
-    lost = [
-        one for one in (*found.everywhere, *found.somewhere) if one not in barred and asked - one.gives(found.ports)
-    ]
+    lost: dict[Override, frozenset[str]] = {}
+    for one in (*found.everywhere, *found.somewhere):
+        # Who does not get through to a port loses nothing more there.
+        ports = [port for port in found.ports if port not in dict(barred.get(one, ()))]
+        gone = asked - one.gives(ports)
+        if ports and gone:
+            lost[one] = gone
     if lost:
-        note = _policy_lost(lost, asked, found.ports, candidate)
-        candidate = _with(candidate, note, Reason.TRAFFIC_POLICY_OVERRIDDEN)
+        candidate = _with(candidate, _policy_lost(lost, candidate), Reason.TRAFFIC_POLICY_OVERRIDDEN)
     if found.displaced is not None:
         told = candidate if found.everywhere else _with(candidate, _displacing(found.displaced))
         candidate = msgspec.structs.replace(told, taken_over=found.displaced.policy or {})
@@ -200,18 +202,18 @@ def _subsets(found: Mapping[Place, Sequence[str]]) -> str:
     )
 
 
-def _policy_lost(rules: Sequence[Override], asked: frozenset[str], ports: Sequence[int], candidate: Candidate) -> str:
-    gone = frozenset[str]().union(*(asked - one.gives(ports) for one in rules))
-    clients = sorted({one.clients for one in rules})
+def _policy_lost(lost: Mapping[Override, frozenset[str]], candidate: Candidate) -> str:
+    gone = frozenset[str]().union(*lost.values())
+    clients = sorted({one.clients for one in lost})
     where = "" if "" in clients else f"for clients in {listed(clients)} "
     return (
-        f"; {where}{_named(rules)} takes the place of the one with `trafficPolicy` of RemoteMesh "
+        f"; {where}{_named(lost)} takes the place of the one with `trafficPolicy` of RemoteMesh "
         f"{candidate.remote.name}, and nothing of its {' and '.join(sorted(gone, reverse=True))} counts: state it "
         "there too, or delete that rule"
     )
 
 
-def _named(rules: Sequence[Override]) -> str:
+def _named(rules: Iterable[Override]) -> str:
     return "DestinationRule " + listed(sorted({"/".join(one.rule) for one in rules}))
 
 

@@ -171,11 +171,10 @@ async def agree(beside: Cluster, world: World, state: str, remote: JSONObject) -
     What is written is there also where it is said that it cannot be. Where a rule of ours is, which is for what is
     imported, the gateway goes by it too.
     """
-    sni = "{name}-{port}.default.svc.cluster.local" if "ingressType" in remote else "outbound_.{port}_._.{host}"
     found: list[str] = []
 
     async def equal() -> bool:
-        found[:] = await disagreements(beside, world, sni)
+        found[:] = await disagreements(beside, world, remote)
         return not found
 
     try:
@@ -184,8 +183,8 @@ async def agree(beside: Cluster, world: World, state: str, remote: JSONObject) -
         raise AssertionError("\n".join([state, *found])) from None
 
 
-async def disagreements(beside: Cluster, world: World, sni: str) -> list[str]:
-    found = await _imported(beside, world, sni)
+async def disagreements(beside: Cluster, world: World, remote: JSONObject) -> list[str]:
+    found = await _imported(beside, world, remote)
     if not any(one["kind"] == "DestinationRule" for one in written(world)):
         found += await _offered(beside, world)
     return found
@@ -207,7 +206,8 @@ async def _offered(beside: Cluster, world: World) -> list[str]:
     return found
 
 
-async def _imported(beside: Cluster, world: World, sni: str) -> list[str]:
+async def _imported(beside: Cluster, world: World, remote: JSONObject) -> list[str]:
+    sni = "{name}-{port}.default.svc.cluster.local" if "ingressType" in remote else "outbound_.{port}_._.{host}"
     told = {where: [await read(beside, SIDECARS[f"client.{where}"])] for where in WHERE}
     told["web"].append(await read(beside, SIDECARS["other.web"]))
     objects = [one for key, outputs in world.outputs.items() if isinstance(key, ImportKey) for one in outputs.objects]
@@ -233,18 +233,12 @@ async def _imported(beside: Cluster, world: World, sni: str) -> list[str]:
                     f"{host} from {where}: imported {sorted(said)} ({accepted.reason}: {accepted.message}), "
                     f"reached {sorted(reached)}"
                 )
-            lost = _lost(accepted.message)
-            if "" not in lost or where == "other":
+            if "trafficPolicy" in remote and (where == "other" or "" not in _lost(accepted.message)):
                 clusters = [each[f"cluster outbound|{one}||{host}"] for each in told[where] for one in said]
-                without = {where for each in clusters if not each["outliers"]} if _asks(objects) else set()
-                if without != ({where} & lost or {where for _ in {""} & lost}):
-                    found.append(f"{host} from {where}: {accepted.message}, outliers not detected: {bool(without)}")
+                without = any(not each["outliers"] for each in clusters)
+                if without != (not _lost(accepted.message).isdisjoint({where, ""})):
+                    found.append(f"{host} from {where}: {accepted.message}, outliers not detected: {without}")
     return found
-
-
-def _asks(written_for: list[JSONObject]) -> bool:
-    """Whether a rule of ours has outliers detected."""
-    return any("outlierDetection" in one["spec"].get("trafficPolicy", {}) for one in written_for)
 
 
 def _lost(message: str) -> set[str]:

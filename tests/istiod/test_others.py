@@ -415,6 +415,30 @@ async def test_rules_of_others(beside: Cluster, seed: int, remote: JSONObject) -
     await _compared(beside, _not_beside_ours(rules(random.Random(seed)), remote), **remote)
 
 
+@pytest.mark.parametrize(
+    "export_to",
+    [
+        ([], ["shop", "web"], [], ["web"]),
+        (["web"], ["web", "shop"]),
+        (["web"], ["*"]),
+        (["."], ["shop", "default"], [".", "shop"]),
+        (["default"], ["."], ["default", "web"], []),
+    ],
+)
+async def test_rules_that_are_merged_or_stand_side_by_side(beside: Cluster, export_to: list[list[str]]) -> None:
+    others = [
+        manifest(
+            "DestinationRule",
+            f"r{at}",
+            {"host": "ratings", "exportTo": to, "trafficPolicy": OFF if at % 2 else MUTUAL},
+            namespace="default",
+            creationTimestamp=f"2026-01-0{at + 1}T00:00:00Z",
+        )
+        for at, to in enumerate(export_to)
+    ]
+    await _compared(beside, others)
+
+
 @pytest.mark.parametrize("remote", [{}, ROUTER], ids=["plain", "router"])
 @pytest.mark.parametrize("seed", range(SEEDS))
 async def test_rules_of_others_that_select_clients(beside: Cluster, seed: int, remote: JSONObject) -> None:

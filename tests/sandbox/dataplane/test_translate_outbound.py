@@ -572,6 +572,26 @@ def test_where_the_mesh_says_so_rules_are_for_their_own_namespace() -> None:
             assert sni_of(told) == (sni or f"outbound_.9080_._.{DETAILS}")
 
 
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        ({"tls": {"mode": "DISABLE"}}, None),
+        ({"tls": {"mode": "ISTIO_MUTUAL"}}, f"outbound_.9080_._.{HOST}"),
+        ({"tls": {"mode": "ISTIO_MUTUAL", "sni": "x"}}, "x"),
+        ({"tls": {"mode": "SIMPLE", "sni": "x"}}, "x"),
+        (
+            {
+                "tls": {"mode": "DISABLE"},
+                "portLevelSettings": [{"port": {"number": 9080}, "tls": {"mode": "ISTIO_MUTUAL"}}],
+            },
+            f"outbound_.9080_._.{HOST}",
+        ),
+        (
+            {"tls": {"mode": "DISABLE"}, "portLevelSettings": [{"port": {"number": 1}, "tls": {"mode": "SIMPLE"}}]},
+            None,
+        ),
+    ],
+)
 def test_a_destination_rule_decides_about_tls(policy: JSONObject, expected: str | None) -> None:
     objects = {**BASE, "DestinationRule": [istio("rule", {"host": HOST, "trafficPolicy": policy})]}
     cluster = clusters(objects)[f"outbound|9080||{HOST}"]

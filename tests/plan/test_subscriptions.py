@@ -213,7 +213,7 @@ def test_the_message_says_where_since_when_and_how() -> None:
 
 def test_the_message_says_what_to_do_about_it() -> None:
     assert "spiffe://w subscribes" in subscribed(NOBODY, "spiffe://w", []).message
-    assert "RemoteMesh of this mesh with `import`" in subscribed(NOBODY, "spiffe://w", []).message
+    assert "RemoteMesh for this mesh with `import`" in subscribed(NOBODY, "spiffe://w", []).message
     assert "on leases of coordination.k8s.io" in subscribed(UNKNOWN, "spiffe://w", []).message
 
 

@@ -153,8 +153,8 @@ def subscribed(subscribers: Subscribers, identity: str, others: Sequence[str]) -
             "False",
             Reason.NOT_SUBSCRIBED,
             f"nobody with the identity {identity} subscribes to what this mesh exports. For the other mesh to import "
-            "anything, it needs a RemoteMesh for this mesh with `import`, whose condition Connected says what is wrong, "
-            "and its controller has to run. Where it is to import nothing, all is well",
+            "anything, it needs a RemoteMesh for this mesh with `import`, whose condition Connected says what is "
+            "wrong, and its controller has to run. Where it is to import nothing, all is well",
         )
     return _condition(
         "Unknown",

@@ -233,7 +233,7 @@ REASONS: Final[dict[Reason, str]] = {
     Reason.NOT_PROBED: "Not every way was tried yet, or none can be: without roots to compare with, where this controller's own sidecar lets nothing through, or where TLS 1.3 is not taken, as with FIPS. The message says which.",
     Reason.NAME_NOT_RESOLVED: "DNS has no address for the host name of the remote's gateway.",
     Reason.GATEWAY_NOT_REACHED: "Nobody takes a connection at an address of the remote's gateway: a wrong address or port, a firewall, or the gateway is down.",
-    Reason.NOT_PASSED_ON: "The remote's gateway closed the connection when it had seen the SNI: what was asked for is not exported there, or no ready pod with a sidecar is behind it.",
+    Reason.NOT_PASSED_ON: "The remote's gateway closed the connection when it had seen the SNI: what was asked for is not exported there, or no ready pod with a sidecar is behind it; or it is another gateway than is meant.",
     Reason.NO_CERTIFICATE: "The remote's gateway took the connection, and nobody behind it answered.",
     Reason.NO_MUTUAL_TLS: "Whoever answers does not speak TLS: no gateway that passes TLS on, or a workload that takes plaintext alone.",
     Reason.ROOT_NOT_TRUSTED: "The certificate was signed by a root that this mesh does not trust.",

@@ -20,6 +20,7 @@ from meshfed.model.reasons import Reason
 from meshfed.model.workloads import Workload
 from meshfed.plan import Plan
 from meshfed.plan.workloads import of_entry, of_pod
+from meshfed.views.checks.facts import account
 from meshfed.views.explain.parts import MeshDescription, of_federation
 from meshfed.views.exports import ExportView, exports, planned
 from meshfed.views.snapshot import Document, Snapshot
@@ -33,6 +34,8 @@ class Seen(msgspec.Struct, frozen=True):
     services: tuple[ExportView, ...]
     problems: tuple[str, ...] = ()
     """What cannot be understood, in words."""
+    account: str = ""
+    """The controller's; empty where no Pod of it is seen."""
 
     @property
     def federation(self) -> MeshFederation | None:
@@ -44,7 +47,9 @@ class Seen(msgspec.Struct, frozen=True):
         """This mesh; of one without a MeshFederation the name alone, which is where it was read."""
         found = self.federation
         return (
-            of_federation(found, self.snapshot.namespace) if found is not None else MeshDescription(self.snapshot.mesh)
+            of_federation(found, self.snapshot.namespace, self.account)
+            if found is not None
+            else MeshDescription(self.snapshot.mesh)
         )
 
     @property
@@ -94,19 +99,23 @@ class Seen(msgspec.Struct, frozen=True):
     def workloads(self, namespace: str, selector: dict[str, str]) -> tuple[Workload, ...]:
         """Return whoever a Service selects."""
         wanted = selector.items()
-        found = (one for one in self._workloads(namespace) if wanted <= dict(one.labels).items())
+        found = (one for _, one in workloads(self.snapshot, namespace) if wanted <= dict(one.labels).items())
         return tuple(found) if selector else ()
 
-    def _workloads(self, namespace: str) -> Iterator[Workload]:
-        for document in self.snapshot.of_kind("Pod"):
-            if place(document)[0] == namespace:
-                try:
-                    yield of_pod(msgspec.convert(document, Pod)).workload
-                except msgspec.ValidationError:
-                    continue
-        for document in self.snapshot.of_kind("WorkloadEntry"):
-            if place(document)[0] == namespace and not is_ours(document):
-                yield of_entry(document).workload
+
+def workloads(snapshot: Snapshot, namespace: str = "") -> Iterator[tuple[str, Workload]]:
+    """Yield whoever may serve something, each after its namespace; of one namespace, or of all."""
+    for document in snapshot.of_kind("Pod"):
+        at = place(document)[0]
+        if namespace in {"", at}:
+            try:
+                yield at, of_pod(msgspec.convert(document, Pod)).workload
+            except msgspec.ValidationError:
+                continue
+    for document in snapshot.of_kind("WorkloadEntry"):
+        at = place(document)[0]
+        if namespace in {"", at} and not is_ours(document):
+            yield at, of_entry(document).workload
 
 
 def seen(snapshot: Snapshot, *, mesh_config_map: str = "istio") -> Seen:
@@ -128,7 +137,7 @@ def seen(snapshot: Snapshot, *, mesh_config_map: str = "istio") -> Seen:
         )
         for namespace, name in others
     )
-    return Seen(snapshot, plan, (*decided, *undecided), problems)
+    return Seen(snapshot, plan, (*decided, *undecided), problems, (account(snapshot) or ("", ""))[1])
 
 
 def place(document: Document) -> tuple[str, str]:

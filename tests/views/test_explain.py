@@ -301,6 +301,19 @@ BREAKS = {
     "a local Service has it": Case(
         "accepted importer LocalServiceExists", "holds", "accepted importer LocalServiceExists", with_local_service
     ),
+    "a DestinationRule keeps it from clients of one namespace": Case(
+        "accepted importer MTLSDisabled",
+        "holds",
+        "accepted importer MTLSDisabled",
+        lambda world: world.east.append(
+            manifest(
+                "DestinationRule",
+                "theirs",
+                {"host": RATINGS, "trafficPolicy": {"tls": {"mode": "DISABLE"}}},
+                namespace="bookinfo",
+            )
+        ),
+    ),
     "the limit is reached": Case(
         "accepted importer LimitExceeded", "holds", "accepted importer LimitExceeded", importing(limit=0)
     ),

@@ -15,8 +15,8 @@ from meshfed.views.checks.facts import Facts, arguments, containers, controllers
 from meshfed.views.checks.results import Check, CheckOutcome, Result, failed, ok, skipped, unknown, warning
 from meshfed.views.checks.stored import alive, condition
 from meshfed.views.controllers import controller
-from meshfed.views.explain.seen import mapping, workloads
 from meshfed.views.snapshot import named
+from meshfed.views.workloads import workloads
 
 _TOLD: Final = frozenset({ConditionType.GATEWAY_READY, ConditionType.EXPORTS_READY})
 """Conditions of a MeshFederation that have a check of their own."""
@@ -94,14 +94,17 @@ def _unserved(facts: Facts) -> Iterator[Place]:
     """Yield the exported Services that select nobody with a sidecar that is ready, but for what a status says."""
     if facts.plan is None or facts.unread("Pod"):
         return
-    ready = {(at, frozenset(one.labels)) for at, one in workloads(facts.snapshot) if one.in_mesh and one.ready}
-    labels = {at: [found for other, found in ready if other == at] for at, _ in ready}
+    ready: dict[str, set[frozenset[tuple[str, str]]]] = {}
+    """By namespace, the labels of those who are."""
+    for at, one in workloads(facts.snapshot):
+        if one.in_mesh and one.ready:
+            ready.setdefault(at, set()).add(frozenset(one.labels))
     exported = {at for at, _, published in facts.plan.exports if published is not None}
     for document in facts.snapshot.of_kind("Service"):
-        at, selector = place(document), mapping(mapping(document.get("spec")).get("selector")).items()
-        said = Reason.NO_MESH_ENDPOINTS in facts.plan.remarks.get(at, Remarks()).flaws
-        if at in exported and selector and not said and not any(selector <= one for one in labels.get(at[0], ())):
-            yield at
+        where, selector = place(document), ((document.get("spec") or {}).get("selector") or {}).items()
+        said = Reason.NO_MESH_ENDPOINTS in facts.plan.remarks.get(where, Remarks()).flaws
+        if where in exported and selector and not said and not any(selector <= one for one in ready.get(where[0], ())):
+            yield where
 
 
 def _controller(facts: Facts) -> Iterator[Result]:

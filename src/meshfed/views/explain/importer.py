@@ -40,6 +40,8 @@ _REMEDIES: Final[dict[str, str]] = {
     Reason.DENIED_BY_RULE: "have a rule of `import.rules` of the RemoteMesh that is asked before import it",
 }
 """What to do, where the controller's message does not say it."""
+_NOT_FOR_ALL: Final = frozenset({Reason.MTLS_DISABLED, Reason.SNI_OVERRIDDEN})
+"""Reasons of what is accepted, and is not reached by clients of some namespace."""
 _AUTO_ALLOCATE: Final = "networking.istio.io/enable-autoallocate-ip"
 
 
@@ -158,6 +160,8 @@ def accepted(record: FederatedService) -> ChainLink:
     condition = find(record.status.conditions, ConditionType.ACCEPTED)
     if condition is None:
         return unknown(name, _NO_CONTROLLER, remedy=_SEE_STATUS)
+    if condition.status == "True" and condition.reason in _NOT_FOR_ALL:
+        return broken(name, condition.message, condition.reason)
     return ok(name, condition.message, condition.reason) if condition.status == "True" else _not_held(name, condition)
 
 

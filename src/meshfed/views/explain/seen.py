@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
-from meshfed.api.core import Pod
 from meshfed.api.v1alpha1 import (
     ORIGIN_ANNOTATION,
     OWNER_NAMESPACE_LABEL,
@@ -19,11 +17,11 @@ from meshfed.model.names import ServiceHost
 from meshfed.model.reasons import Reason
 from meshfed.model.workloads import Workload
 from meshfed.plan import Plan
-from meshfed.plan.workloads import of_entry, of_pod
 from meshfed.views.checks.facts import account
 from meshfed.views.explain.parts import MeshDescription, of_federation
 from meshfed.views.exports import ExportView, exports, planned
 from meshfed.views.snapshot import Document, Snapshot
+from meshfed.views.workloads import workloads
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -101,21 +99,6 @@ class Seen(msgspec.Struct, frozen=True):
         wanted = selector.items()
         found = (one for _, one in workloads(self.snapshot, namespace) if wanted <= dict(one.labels).items())
         return tuple(found) if selector else ()
-
-
-def workloads(snapshot: Snapshot, namespace: str = "") -> Iterator[tuple[str, Workload]]:
-    """Yield whoever may serve something, each after its namespace; of one namespace, or of all."""
-    for document in snapshot.of_kind("Pod"):
-        at = place(document)[0]
-        if namespace in {"", at}:
-            try:
-                yield at, of_pod(msgspec.convert(document, Pod)).workload
-            except msgspec.ValidationError:
-                continue
-    for document in snapshot.of_kind("WorkloadEntry"):
-        at = place(document)[0]
-        if namespace in {"", at} and not is_ours(document):
-            yield at, of_entry(document).workload
 
 
 def seen(snapshot: Snapshot, *, mesh_config_map: str = "istio") -> Seen:

@@ -266,7 +266,7 @@ async def test_a_broken_path_is_named_and_mended_it_is_true_again(world: World, 
     [
         pytest.param(
             own_network,
-            Named("described importer ", "", "connected importer NameConflict", {"remotes/ready"}, set()),
+            Named("described importer ", None, "connected importer NameConflict", {"remotes/ready"}, set()),
             id="a wrong network",
         ),
         pytest.param(

@@ -64,7 +64,7 @@ async def becomes(mesh: MeshWorld, kind: str, name: str, said: str, condition: s
     return str(await eventually(says, what=f"{condition} of {kind} {name} says {said}"))
 
 
-class Named(NamedTuple):
+class Diagnosis(NamedTuple):
     """What the commands say: of a link that is broken its name, its side and the reason; of checks, which are not ok.
 
     ``meshfed explain`` says it to whoever sees both meshes, west alone, or east alone; ``None`` is whatever it may be.
@@ -99,14 +99,14 @@ async def explains(*meshes: MeshWorld) -> str:
     return ", ".join(f"{one.name} {one.whose} {one.reason}" for one in links) if found else "-"
 
 
-async def named(world: World, said: Named) -> None:
+async def named(world: World, said: Diagnosis) -> None:
     """Wait until both commands say in either mesh what is wrong."""
     troubles = (CheckOutcome.FAILED, CheckOutcome.WARNING, CheckOutcome.UNKNOWN)
     found = said
 
     async def says() -> bool:
         nonlocal found
-        found = Named(
+        found = Diagnosis(
             await explains(world.east, world.west),
             await explains(world.west) if said.west is not None else None,
             await explains(world.east),
@@ -215,42 +215,44 @@ EXPORTS = {"mesh/exports"}
     [
         pytest.param(
             no_pod,
-            Named(NO_PODS, NO_PODS, "reached exporter NotPassedOn", {"remotes/imports"}, EXPORTS),
+            Diagnosis(NO_PODS, NO_PODS, "reached exporter NotPassedOn", {"remotes/imports"}, EXPORTS),
             id="no pod behind it",
         ),
         pytest.param(
             pod_without_sidecar,
-            Named(NO_PODS, NO_PODS, "reached exporter NotPassedOn", {"remotes/imports"}, EXPORTS),
+            Diagnosis(NO_PODS, NO_PODS, "reached exporter NotPassedOn", {"remotes/imports"}, EXPORTS),
             id="a pod without a sidecar",
         ),
         pytest.param(
             no_gateway,
-            Named(NO_GATEWAY, NO_GATEWAY, "reached either GatewayNotReached", AWAY, {"mesh/gateway"}),
+            Diagnosis(NO_GATEWAY, NO_GATEWAY, "reached either GatewayNotReached", AWAY, {"mesh/gateway"}),
             id="the gateway is down",
         ),
         # West knows of no fault: after half a minute it says that nobody subscribes.
         pytest.param(
             remote(addresses=["127.255.255.1"]),
-            Named("reached importer GatewayNotReached", None, "reached either GatewayNotReached", AWAY, set()),
+            Diagnosis("reached importer GatewayNotReached", None, "reached either GatewayNotReached", AWAY, set()),
             id="a wrong address",
         ),
         # The controller's own sidecar leaves the usual port alone; it takes the connection to another, and closes it.
         pytest.param(
             remote(port=15444),
-            Named("reached importer NotPassedOn", None, "reached either NotPassedOn", AWAY, set()),
+            Diagnosis("reached importer NotPassedOn", None, "reached either NotPassedOn", AWAY, set()),
             id="a wrong port",
         ),
         # The connection that there is may stay.
         pytest.param(
             remote(addresses=["nowhere.example.com"]),
-            Named(
+            Diagnosis(
                 "reached importer NameNotResolved", None, "reached importer NameNotResolved", {"remotes/imports"}, set()
             ),
             id="a name without an address",
         ),
     ],
 )
-async def test_a_broken_path_is_named_and_mended_it_is_true_again(world: World, breaks: Breaks, said: Named) -> None:
+async def test_a_broken_path_is_named_and_mended_it_is_true_again(
+    world: World, breaks: Breaks, said: Diagnosis
+) -> None:
     mends = await breaks(world)
     await becomes(world.east, "FederatedService", RECORD, f"False {said.east.rpartition(' ')[2]}")
     assert (await world.east.request(URL, from_="caller")).status != 200
@@ -266,12 +268,12 @@ async def test_a_broken_path_is_named_and_mended_it_is_true_again(world: World, 
     [
         pytest.param(
             own_network,
-            Named("described importer ", None, "connected importer NameConflict", {"remotes/ready"}, set()),
+            Diagnosis("described importer ", None, "connected importer NameConflict", {"remotes/ready"}, set()),
             id="a wrong network",
         ),
         pytest.param(
             remote(**{"import": {"rules": [{"action": "Deny", "namespaces": [NAMESPACE]}]}}),
-            Named("accepted importer DeniedByRule", "", "accepted importer DeniedByRule", set(), set()),
+            Diagnosis("accepted importer DeniedByRule", "", "accepted importer DeniedByRule", set(), set()),
             id="a denied namespace",
         ),
         pytest.param(
@@ -281,17 +283,19 @@ async def test_a_broken_path_is_named_and_mended_it_is_true_again(world: World, 
                 host="echo.bookinfo.svc.cluster.local",
                 trafficPolicy={"tls": {"mode": "DISABLE"}},
             ),
-            Named("accepted importer MTLSDisabled", "", "accepted importer MTLSDisabled", {"remotes/imports"}, set()),
+            Diagnosis(
+                "accepted importer MTLSDisabled", "", "accepted importer MTLSDisabled", {"remotes/imports"}, set()
+            ),
             id="a DestinationRule of others",
         ),
         pytest.param(
             standing("west", "PeerAuthentication", selector={"matchLabels": {"app": "echo"}}, mtls={"mode": "DISABLE"}),
-            Named("exported exporter MTLSDisabled", "exported exporter MTLSDisabled", "-", set(), EXPORTS),
+            Diagnosis("exported exporter MTLSDisabled", "exported exporter MTLSDisabled", "-", set(), EXPORTS),
             id="a PeerAuthentication",
         ),
     ],
 )
-async def test_what_keeps_it_from_whoever_calls_is_named(world: World, breaks: Breaks, said: Named) -> None:
+async def test_what_keeps_it_from_whoever_calls_is_named(world: World, breaks: Breaks, said: Diagnosis) -> None:
     mends = await breaks(world)
     await eventually(lambda: fails(world), what="nobody answers")
     await named(world, said)
@@ -323,7 +327,7 @@ async def test_the_discovery_service_is_not_whom_the_remote_should_be(world: Wor
     assert "sa/federation-controller-west answers for outbound_.15080_._." in found
     assert f"not {other}" in found
     # What is recorded stays, and is reached.
-    await named(world, Named("described importer ", None, "", {"remotes/gateway"}, set()))
+    await named(world, Diagnosis("described importer ", None, "", {"remotes/gateway"}, set()))
     assert (await world.east.request(URL, from_="caller")).mesh == "west"
     await world.east.remote(world.west, **IMPORT)
     await becomes(world.east, "RemoteMesh", "west", "True Answered")
@@ -332,7 +336,7 @@ async def test_the_discovery_service_is_not_whom_the_remote_should_be(world: Wor
 
 async def test_a_remote_whose_controller_is_down_is_named_and_what_it_offered_is_reached(world: World) -> None:
     await scale(world.west, CONTROLLER, 0, "istio-system")
-    await named(world, Named("", None, "", {"remotes/gateway", "remotes/connected"}, {"mesh/controller"}))
+    await named(world, Diagnosis("", None, "", {"remotes/gateway", "remotes/connected"}, {"mesh/controller"}))
     assert (await world.east.request(URL, from_="caller")).mesh == "west"
     await scale(world.west, CONTROLLER, 1, "istio-system")
     await eventually(lambda: silent(world), what="neither command finds anything wrong in either mesh")

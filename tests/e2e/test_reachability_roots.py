@@ -9,7 +9,7 @@ import pytest
 from meshfed_sandbox.dataplane.plane import Options
 from tests.e2e.probes import run
 from tests.e2e.support import needs_haproxy
-from tests.e2e.test_reachability import RECORD, Named, becomes, named
+from tests.e2e.test_reachability import RECORD, Diagnosis, becomes, named
 from tests.sandbox.dataplane.world import World
 
 pytestmark = pytest.mark.timeout(300)
@@ -23,7 +23,7 @@ async def test_a_root_that_is_not_trusted_is_named(tmp_path: Path) -> None:
         found = await becomes(world.east, "RemoteMesh", "west", "False RootNotTrusted")
         assert "both meshes need a common root, or each other's trust bundles" in found
         checks = {"remotes/gateway", "remotes/connected"}
-        said = Named("connected either RootNotTrusted", "offered either NotSubscribed", "-", checks, checks)
+        said = Diagnosis("connected either RootNotTrusted", "offered either NotSubscribed", "-", checks, checks)
         await named(world, said)
 
 

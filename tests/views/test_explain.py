@@ -341,9 +341,9 @@ BREAKS = {
         after=said("east", "FederatedService", RECORD, condition("Reachable", False, "GatewayNotReached", "refused")),
     ),
     "the gateway does not pass it on": Case(
-        "reached either NotPassedOn",
+        "reached exporter NotPassedOn",
         "holds",
-        "reached either NotPassedOn",
+        "reached exporter NotPassedOn",
         after=said("east", "FederatedService", RECORD, condition("Reachable", False, "NotPassedOn", "closed")),
     ),
     "the root is not trusted": Case(

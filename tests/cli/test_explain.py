@@ -36,7 +36,7 @@ def validate() -> Callable[[Any], None]:
 
 BOTH = """\
 ratings.bookinfo.svc.cluster.local from west to east
-Broken at `reached`, to be mended on either side: NotPassedOn
+Broken at `reached`, to be mended on the side of west (exporter): NotPassedOn
   192.0.2.10:15443: the gateway closed the connection when it had seen the SNI
 
   west (exporter)
@@ -198,7 +198,7 @@ def test_documents_are_as_their_schema_says(
     (chain,) = json.loads(capsys.readouterr().out)["chains"]
     assert (chain["broken"]["name"], chain["broken"]["whose"], chain["broken"]["mesh"]) == (
         "reached",
-        "either",
+        "exporter",
         "east",
     )
 

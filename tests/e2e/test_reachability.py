@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import pytest_asyncio
 
-from meshfed.cli.clusters import Where
+from meshfed.cli.clusters import LEASES, OURS, SURROUNDINGS, Where, read
 from meshfed.cli.facts import Asked, find_out
 from meshfed.views.checks import CheckOutcome
 from meshfed.views.checks import run as checked
+from meshfed.views.explain.asked import explained
+from meshfed.views.explain.links import LinkName, State
+from meshfed.views.explain.seen import Seen, seen
 from meshfed_sandbox.dataplane.installation import GATEWAY
 from tests.builders import manifest
 from tests.e2e.probes import run
@@ -23,7 +26,10 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)
 URL = "http://echo.bookinfo:8080/"
 RECORD = "echo.bookinfo.svc.cluster.local.west"
 IDENTITY = "spiffe://cluster.local/ns/bookinfo/sa/echo"
+CONTROLLER = "federation-controller"
 IMPORT = {"import": {"merge": True}}
+Breaks = Callable[[World], Awaitable[Callable[[], Awaitable[None]]]]
+"""Breaks the path, and returns what mends it."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -58,15 +64,68 @@ async def becomes(mesh: MeshWorld, kind: str, name: str, said: str, condition: s
     return str(await eventually(says, what=f"{condition} of {kind} {name} says {said}"))
 
 
-async def failing(mesh: MeshWorld) -> set[str]:
-    """Return the checks that fail in a mesh, as ``group/name``."""
+class Diagnosis(NamedTuple):
+    """What the commands say: of a link that is broken its name, its side and the reason; of checks, which are not ok.
+
+    ``meshfed explain`` says it to whoever sees both meshes, west alone, or east alone; ``None`` is whatever it may be.
+    """
+
+    both: str
+    west: str | None
+    east: str
+    checks_of_east: set[str]
+    checks_of_west: set[str]
+
+
+async def not_ok(mesh: MeshWorld, *outcomes: CheckOutcome) -> set[str]:
+    """Return the checks that end so in a mesh, as ``group/name``."""
     (found,), _ = await find_out(Where(kubeconfig=str(mesh.kubeconfig)), Asked())
-    return {f"{one.group}/{one.check}" for one in checked(found) if one.outcome is CheckOutcome.FAILED}
+    return {f"{one.group}/{one.check}" for one in checked(found) if one.outcome in outcomes}
+
+
+async def sees(mesh: MeshWorld) -> Seen:
+    """Return a mesh as ``meshfed explain`` sees it."""
+    wanted = (*OURS, LEASES, *SURROUNDINGS)
+    return seen(await read(mesh.client, mesh.name, None, wanted, mesh_config_map="istio"))
+
+
+async def explains(*meshes: MeshWorld) -> str:
+    """Return the link that ``meshfed explain`` says is broken, whose side it is and why; empty where none is.
+
+    Of what nobody has any more it knows nothing, which is ``-``.
+    """
+    found = explained("echo.bookinfo", [await sees(one) for one in meshes])
+    links = [chain.broken for chain in found if chain.broken is not None]
+    return ", ".join(f"{one.name} {one.whose} {one.reason}" for one in links) if found else "-"
+
+
+async def named(world: World, said: Diagnosis) -> None:
+    """Wait until both commands say in either mesh what is wrong."""
+    troubles = (CheckOutcome.FAILED, CheckOutcome.WARNING, CheckOutcome.UNKNOWN)
+    found = said
+
+    async def says() -> bool:
+        nonlocal found
+        found = Diagnosis(
+            await explains(world.east, world.west),
+            await explains(world.west) if said.west is not None else None,
+            await explains(world.east),
+            said.checks_of_east & await not_ok(world.east, *troubles),
+            said.checks_of_west & await not_ok(world.west, *troubles),
+        )
+        return found == said
+
+    try:
+        await eventually(says)
+    except AssertionError:
+        assert found == said
 
 
 async def silent(world: World) -> bool:
-    """Whether no check fails in either mesh."""
-    return not await failing(world.east) and not await failing(world.west)
+    """Whether neither command finds anything wrong in either mesh."""
+    failing = [await not_ok(mesh, CheckOutcome.FAILED) for mesh in (world.east, world.west)]
+    broken = [await explains(world.east, world.west), await explains(world.west), await explains(world.east)]
+    return not any(failing) and not any(broken)
 
 
 async def scale(mesh: MeshWorld, name: str, replicas: int, namespace: str = NAMESPACE) -> None:
@@ -116,39 +175,133 @@ async def pod_without_sidecar(world: World) -> Callable[[], Awaitable[None]]:
     return lambda: inject("true")
 
 
-def remote(**spec: Any) -> Callable[[World], Awaitable[Callable[[], Awaitable[None]]]]:
+def remote(**spec: Any) -> Breaks:
     """The RemoteMesh says something wrong."""
 
     async def breaks(world: World) -> Callable[[], Awaitable[None]]:
-        await world.east.remote(world.west, **IMPORT, **spec)
+        await world.east.remote(world.west, **(IMPORT | spec))
         return lambda: world.east.remote(world.west, **IMPORT, port=15443)
 
     return breaks
 
 
+def standing(mesh: str, kind: str, **spec: Any) -> Breaks:
+    """Somebody has an object in a mesh."""
+
+    async def breaks(world: World) -> Callable[[], Awaitable[None]]:
+        at = world.meshes[mesh]
+        await at.apply(manifest(kind, "theirs", spec, namespace=NAMESPACE))
+        return lambda: at.delete(kind, "theirs")
+
+    return breaks
+
+
+async def own_network(world: World) -> Callable[[], Awaitable[None]]:
+    return await remote(network=world.east.plane.settings.network)(world)
+
+
+async def fails(world: World) -> bool:
+    return (await world.east.request(URL, from_="caller")).status != 200
+
+
+NO_PODS = "served exporter NoMeshEndpoints"
+NO_GATEWAY = "gateway exporter GatewayPodsMissing"
+AWAY = {"remotes/imports", "remotes/gateway", "remotes/connected"}
+EXPORTS = {"mesh/exports"}
+
+
 @pytest.mark.parametrize(
     ("breaks", "said"),
     [
-        pytest.param(no_pod, "NotPassedOn", id="no pod behind it"),
-        pytest.param(pod_without_sidecar, "NotPassedOn", id="a pod without a sidecar"),
-        pytest.param(no_gateway, "GatewayNotReached", id="the gateway is down"),
-        pytest.param(remote(addresses=["127.255.255.1"]), "GatewayNotReached", id="a wrong address"),
+        pytest.param(
+            no_pod,
+            Diagnosis(NO_PODS, NO_PODS, "reached exporter NotPassedOn", {"remotes/imports"}, EXPORTS),
+            id="no pod behind it",
+        ),
+        pytest.param(
+            pod_without_sidecar,
+            Diagnosis(NO_PODS, NO_PODS, "reached exporter NotPassedOn", {"remotes/imports"}, EXPORTS),
+            id="a pod without a sidecar",
+        ),
+        pytest.param(
+            no_gateway,
+            Diagnosis(NO_GATEWAY, NO_GATEWAY, "reached either GatewayNotReached", AWAY, {"mesh/gateway"}),
+            id="the gateway is down",
+        ),
+        # West knows of no fault: after half a minute it says that nobody subscribes.
+        pytest.param(
+            remote(addresses=["127.255.255.1"]),
+            Diagnosis("reached importer GatewayNotReached", None, "reached either GatewayNotReached", AWAY, set()),
+            id="a wrong address",
+        ),
         # The controller's own sidecar leaves the usual port alone; it takes the connection to another, and closes it.
-        pytest.param(remote(port=15444), "NotPassedOn", id="a wrong port"),
-        pytest.param(remote(addresses=["nowhere.example.com"]), "NameNotResolved", id="a name without an address"),
+        pytest.param(
+            remote(port=15444),
+            Diagnosis("reached importer NotPassedOn", None, "reached either NotPassedOn", AWAY, set()),
+            id="a wrong port",
+        ),
+        # The connection that there is may stay.
+        pytest.param(
+            remote(addresses=["nowhere.example.com"]),
+            Diagnosis(
+                "reached importer NameNotResolved", None, "reached importer NameNotResolved", {"remotes/imports"}, set()
+            ),
+            id="a name without an address",
+        ),
     ],
 )
 async def test_a_broken_path_is_named_and_mended_it_is_true_again(
-    world: World, breaks: Callable[[World], Awaitable[Callable[[], Awaitable[None]]]], said: str
+    world: World, breaks: Breaks, said: Diagnosis
 ) -> None:
     mends = await breaks(world)
-    await becomes(world.east, "FederatedService", RECORD, f"False {said}")
+    await becomes(world.east, "FederatedService", RECORD, f"False {said.east.rpartition(' ')[2]}")
     assert (await world.east.request(URL, from_="caller")).status != 200
-    assert "remotes/imports" in await failing(world.east)
+    await named(world, said)
     assert await world.east.get("ServiceEntry", "import.echo.bookinfo.svc.cluster.local", "istio-system") is not None
     await mends()
     await becomes(world.east, "FederatedService", RECORD, "True Answered")
-    await eventually(lambda: silent(world), what="meshfed check finds nothing wrong in either mesh")
+    await eventually(lambda: silent(world), what="neither command finds anything wrong in either mesh")
+
+
+@pytest.mark.parametrize(
+    ("breaks", "said"),
+    [
+        pytest.param(
+            own_network,
+            Diagnosis("described importer ", None, "connected importer NameConflict", {"remotes/ready"}, set()),
+            id="a wrong network",
+        ),
+        pytest.param(
+            remote(**{"import": {"rules": [{"action": "Deny", "namespaces": [NAMESPACE]}]}}),
+            Diagnosis("accepted importer DeniedByRule", "", "accepted importer DeniedByRule", set(), set()),
+            id="a denied namespace",
+        ),
+        pytest.param(
+            standing(
+                "east",
+                "DestinationRule",
+                host="echo.bookinfo.svc.cluster.local",
+                trafficPolicy={"tls": {"mode": "DISABLE"}},
+            ),
+            Diagnosis(
+                "accepted importer MTLSDisabled", "", "accepted importer MTLSDisabled", {"remotes/imports"}, set()
+            ),
+            id="a DestinationRule of others",
+        ),
+        pytest.param(
+            standing("west", "PeerAuthentication", selector={"matchLabels": {"app": "echo"}}, mtls={"mode": "DISABLE"}),
+            Diagnosis("exported exporter MTLSDisabled", "exported exporter MTLSDisabled", "-", set(), EXPORTS),
+            id="a PeerAuthentication",
+        ),
+    ],
+)
+async def test_what_keeps_it_from_whoever_calls_is_named(world: World, breaks: Breaks, said: Diagnosis) -> None:
+    mends = await breaks(world)
+    await eventually(lambda: fails(world), what="nobody answers")
+    await named(world, said)
+    await mends()
+    await world.east.until(URL, from_="caller", mesh="west")
+    await eventually(lambda: silent(world), what="neither command finds anything wrong in either mesh")
 
 
 async def test_an_address_has_a_port_of_its_own(world: World) -> None:
@@ -173,8 +326,20 @@ async def test_the_discovery_service_is_not_whom_the_remote_should_be(world: Wor
     found = await becomes(world.east, "RemoteMesh", "west", "False UnexpectedIdentity")
     assert "sa/federation-controller-west answers for outbound_.15080_._." in found
     assert f"not {other}" in found
+    # What is recorded stays, and is reached.
+    await named(world, Diagnosis("described importer ", None, "", {"remotes/gateway"}, set()))
+    assert (await world.east.request(URL, from_="caller")).mesh == "west"
     await world.east.remote(world.west, **IMPORT)
     await becomes(world.east, "RemoteMesh", "west", "True Answered")
+    await eventually(lambda: silent(world), what="neither command finds anything wrong in either mesh")
+
+
+async def test_a_remote_whose_controller_is_down_is_named_and_what_it_offered_is_reached(world: World) -> None:
+    await scale(world.west, CONTROLLER, 0, "istio-system")
+    await named(world, Diagnosis("", None, "", {"remotes/gateway", "remotes/connected"}, {"mesh/controller"}))
+    assert (await world.east.request(URL, from_="caller")).mesh == "west"
+    await scale(world.west, CONTROLLER, 1, "istio-system")
+    await eventually(lambda: silent(world), what="neither command finds anything wrong in either mesh")
 
 
 async def test_a_policy_of_the_application_is_beyond_the_handshake(world: World) -> None:
@@ -183,6 +348,10 @@ async def test_a_policy_of_the_application_is_beyond_the_handshake(world: World)
     await world.east.until(URL, from_="caller", status=403)
     found = await becomes(world.east, "FederatedService", RECORD, "True Answered")
     assert IDENTITY in found
+    assert await silent(world)
+    (chain,) = explained("echo.bookinfo", [await sees(world.east), await sees(world.west)])
+    (policy,) = [link for link in chain.links if link.name is LinkName.POLICY]
+    assert (policy.state, policy.mesh, "bookinfo/deny (ALLOW)" in policy.message) == (State.UNKNOWN, "west", True)
     await world.west.delete("AuthorizationPolicy", "deny")
     await world.east.until(URL, from_="caller", mesh="west")
 
@@ -193,12 +362,14 @@ async def test_a_sidecar_that_lets_nothing_unknown_through_is_named(world: World
     async def leave_out(ports: str | None) -> None:
         annotations = {"traffic.sidecar.istio.io/excludeOutboundPorts": ports}
         template = {"spec": {"template": {"metadata": {"annotations": annotations}}}}
-        await world.east.patch("Deployment", "federation-controller", template, "istio-system")
+        await world.east.patch("Deployment", CONTROLLER, template, "istio-system")
 
     await leave_out(None)
     for kind, name in (("RemoteMesh", "west"), ("FederatedService", RECORD)):
         found = await becomes(world.east, kind, name, "Unknown NotProbed")
         assert "it is this controller's own sidecar that closes the handshakes: name port 15443" in found
+    assert {"remotes/gateway", "remotes/imports"} <= await not_ok(world.east, CheckOutcome.UNKNOWN)
+    assert await silent(world)
     await world.east.until(URL, from_="caller", mesh="west")
     await leave_out("15443")
     await becomes(world.east, "FederatedService", RECORD, "True Answered")

@@ -9,7 +9,7 @@ import pytest
 from meshfed_sandbox.dataplane.plane import Options
 from tests.e2e.probes import run
 from tests.e2e.support import needs_haproxy
-from tests.e2e.test_reachability import RECORD, becomes
+from tests.e2e.test_reachability import RECORD, Diagnosis, becomes, named
 from tests.sandbox.dataplane.world import World
 
 pytestmark = pytest.mark.timeout(300)
@@ -17,9 +17,14 @@ pytestmark = pytest.mark.timeout(300)
 
 async def test_a_root_that_is_not_trusted_is_named(tmp_path: Path) -> None:
     async with World.up("east", "west", directory=tmp_path, options=Options(trust="none")) as world:
+        await world.west.run("echo", image="echo", port=8080, account="echo")
         await world.federate()
+        await world.west.export("echo.bookinfo")
         found = await becomes(world.east, "RemoteMesh", "west", "False RootNotTrusted")
         assert "both meshes need a common root, or each other's trust bundles" in found
+        checks = {"remotes/gateway", "remotes/connected"}
+        said = Diagnosis("connected either RootNotTrusted", "offered either NotSubscribed", "-", checks, checks)
+        await named(world, said)
 
 
 async def test_bundles_that_are_exchanged_are_trusted(tmp_path: Path) -> None:

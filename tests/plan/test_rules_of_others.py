@@ -164,7 +164,7 @@ def test_the_more_specific_host_counts_whoever_sees_it() -> None:
 
 def test_who_has_a_rule_of_ours_for_the_sni_alone_loses_no_policy() -> None:
     world = imported(trafficPolicy=None, **ROUTER)
-    assert said(put(world, "web", RATINGS, trafficPolicy=ROUND_ROBIN))[0] == "Accepted"
+    assert said(put(world, "web", RATINGS, trafficPolicy=ROUND_ROBIN))[0] == "SNIOverridden"
     assert said(world)[1].startswith("not for clients in web, whose DestinationRule web/theirs")
 
 
@@ -357,7 +357,7 @@ def test_a_port_that_is_left_out_may_keep_the_others_from_joining_a_local_servic
 def test_a_rule_of_some_clients_that_has_them_speak_no_mtls_is_named() -> None:
     world = imported(trafficPolicy=None)
     assert said(put(world, "web", "*.local", trafficPolicy=OFF)) == (
-        "Accepted",
+        "MTLSDisabled",
         f"not for clients in web, whose DestinationRule web/theirs {STATES_OFF}",
     )
     put(world, "shop", "*.local", trafficPolicy=OFF)
@@ -549,7 +549,7 @@ def test_what_is_said_of_clients_is_what_those_of_the_sandbox_are_told(
     if "other" in barred:
         assert (reason, world.carriers) == ("MTLSDisabled", [])
         return
-    assert reason == "Accepted"
+    assert reason == ("MTLSDisabled" if barred else "Accepted")
     _, _, words = message.partition("not for clients in ")
     named = words.partition(", whose")[0]
     # Of more than three the first are named.
@@ -708,7 +708,7 @@ def test_what_is_taken_over_is_so_whoever_has_another_rule() -> None:
     before = policy(world)
     assert before["connectionPool"] == POOL["connectionPool"]
     put(world, "web", RATINGS)
-    assert (policy(world), said(world)[0]) == (before, "Accepted")
+    assert (policy(world), said(world)[0]) == (before, "SNIOverridden")
     assert said(world)[1] == (
         "not for clients in web, whose DestinationRule web/theirs takes the place of the one that states the SNI under "
         f"which the ingress of RemoteMesh west knows {RATINGS}; what DestinationRule istio-system/all has as "

@@ -24,6 +24,7 @@ RATINGS = host("ratings.bookinfo")
 RECORD = f"{RATINGS}.west"
 ENTRY = f"import.{RATINGS}"
 IDENTITY = "spiffe://cluster.local/ns/istio-system/sa/controller-{}"
+CONTROLLER = {"app.kubernetes.io/name": "federation-controller"}
 Change = Callable[["World"], None]
 
 
@@ -73,9 +74,10 @@ def _mesh(name: str) -> list[Manifest]:
         namespace(SYSTEM),
         namespace("bookinfo"),
         mesh_federation(name),
-        service(f"gateway.{SYSTEM}", selector=GATEWAY, ports=tls, externalIPs=["192.0.2.1"]),
+        service(f"gateway.{SYSTEM}", selector=GATEWAY, ports=tls, externalIPs=["192.0.2.10"]),
         pod(f"gateway-1.{SYSTEM}", labels=GATEWAY),
         replica("controller-0"),
+        pod(f"controller-1.{SYSTEM}", labels=CONTROLLER, account=f"controller-{name}"),
     ]
 
 
@@ -102,6 +104,8 @@ def _held(mesh: str, objects: list[Manifest], offers: dict[str, tuple[Offer, ...
             said = [msgspec.to_builtins(given) | {"lastTransitionTime": BEFORE} for given in status.conditions]
             fields = {name: value for name, value in status.fields.items() if value not in {"", ()}}
             one["status"] = {"conditions": said, **fields}
+            if status.kind == "RemoteMesh":
+                said.append(condition("Reachable", True, "Answered", "answered through 192.0.2.10"))
     found = msgspec.json.decode(msgspec.json.encode([*there_is.values()]))  # as an API has them
     for one in found:
         if one["kind"] == "FederatedService" and one["status"].get("importedAs"):

@@ -186,6 +186,14 @@ CASES: list[tuple[str, Changes, dict[str, Any], CheckOutcome, str]] = [
         CheckOutcome.FAILED,
         "default/reviews",
     ),
+    ("mesh/exports", {"reviews-1": None}, {}, CheckOutcome.FAILED, "default/reviews is exported, and no pod"),
+    (
+        "mesh/exports",
+        {"reviews-1": pod("reviews-1", "reviews", ready=False)},
+        {},
+        CheckOutcome.FAILED,
+        "default/reviews is exported, and no pod",
+    ),
     ("mesh/exports", {"lease": GONE}, {}, CheckOutcome.UNKNOWN, "nobody keeps it up to date"),
     # --- remotes
     ("remotes/ready", {"west": west(network="east-network")}, {}, CheckOutcome.FAILED, "network"),

@@ -243,11 +243,23 @@ BREAKS = {
     "the importer describes another ingress": Case(
         "described importer -", "holds", "holds", described("east", "west", ingressType="openshift-router")
     ),
+    "the importer describes another identity": Case(
+        "described importer -", "holds", "holds", described("east", "west", identity="spiffe://cluster.local/ns/a/sa/b")
+    ),
+    "the exporter describes another identity": Case(
+        "described exporter -", "holds", "holds", described("west", "east", identity="spiffe://cluster.local/ns/a/sa/b")
+    ),
     "the exporter describes another network": Case(
         "described exporter -", "holds", "holds", described("west", "east", network="elsewhere")
     ),
     "the remote is not connected, and never was": Case(
         "connected either Unreachable", "holds", "-", after=unrecorded(UNREACHABLE)
+    ),
+    "the remote's certificate is not believed": Case(
+        "connected either RootNotTrusted",
+        "holds",
+        "-",
+        after=unrecorded(UNREACHABLE, condition("Reachable", False, "RootNotTrusted", "no root")),
     ),
     "the remote does not know the importer": Case(
         "connected exporter PermissionDenied",
@@ -289,6 +301,19 @@ BREAKS = {
     "a local Service has it": Case(
         "accepted importer LocalServiceExists", "holds", "accepted importer LocalServiceExists", with_local_service
     ),
+    "a DestinationRule keeps it from clients of one namespace": Case(
+        "accepted importer MTLSDisabled",
+        "holds",
+        "accepted importer MTLSDisabled",
+        lambda world: world.east.append(
+            manifest(
+                "DestinationRule",
+                "theirs",
+                {"host": RATINGS, "trafficPolicy": {"tls": {"mode": "DISABLE"}}},
+                namespace="bookinfo",
+            )
+        ),
+    ),
     "the limit is reached": Case(
         "accepted importer LimitExceeded", "holds", "accepted importer LimitExceeded", importing(limit=0)
     ),
@@ -316,9 +341,9 @@ BREAKS = {
         after=said("east", "FederatedService", RECORD, condition("Reachable", False, "GatewayNotReached", "refused")),
     ),
     "the gateway does not pass it on": Case(
-        "reached either NotPassedOn",
+        "reached exporter NotPassedOn",
         "holds",
-        "reached either NotPassedOn",
+        "reached exporter NotPassedOn",
         after=said("east", "FederatedService", RECORD, condition("Reachable", False, "NotPassedOn", "closed")),
     ),
     "the root is not trusted": Case(
@@ -342,6 +367,41 @@ def test_the_first_broken_link_is_named_with_whose_side_it_is(case: Case) -> Non
     case.before(world)
     east, west = case.after(*world.snapshots())
     assert (verdict(east, west), verdict(west), verdict(east)) == (case.both, case.west, case.east)
+
+
+def sent_elsewhere(reason: str, **spec: Any) -> Sides:
+    """East's RemoteMesh leads elsewhere, so east is not connected either."""
+    world = World()
+    described("east", "west", **spec)(world)
+    east, west = world.snapshots()
+    broken = condition("Reachable", False, reason, "closed")
+    east = saying(saying(east, "FederatedService", RECORD, broken), "RemoteMesh", "west", broken, UNREACHABLE)
+    return east, saying(west, "RemoteMesh", "east", condition("Subscribed", False, "NotSubscribed", "nobody"))
+
+
+@pytest.mark.parametrize(
+    ("reason", "spec", "leads"),
+    [
+        ("GatewayNotReached", {"addresses": ["192.0.2.99"]}, "192.0.2.99:15443"),
+        ("GatewayNotReached", {"addresses": ["192.0.2.10", "192.0.2.99"]}, "192.0.2.99:15443"),
+        ("NotPassedOn", {"port": 15444}, "192.0.2.10:15444"),
+    ],
+)
+def test_whoever_sees_both_sees_that_a_way_leads_elsewhere(reason: str, spec: dict[str, Any], leads: str) -> None:
+    east, west = sent_elsewhere(reason, **spec)
+    assert verdict(east) == f"reached either {reason}"
+    assert verdict(west) == "offered either NotSubscribed"
+    assert verdict(east, west) == f"reached importer {reason}"
+    found = chain(east, west)
+    assert found is not None
+    assert found.broken is not None
+    assert f"lead to {leads}, and west's gateway is at 192.0.2.10:15443" in found.broken.remedy
+
+
+@pytest.mark.parametrize("spec", [{}, {"addresses": ["gateway.west.example"]}], ids=["there", "a name"])
+def test_where_a_way_may_lead_to_the_gateway_it_stays_open_whose_it_is(spec: dict[str, Any]) -> None:
+    for reason in ("GatewayNotReached", "NotPassedOn"):
+        assert verdict(*sent_elsewhere(reason, **spec)) == f"reached either {reason}"
 
 
 def link(found: Chain | None, name: LinkName) -> tuple[str, str]:

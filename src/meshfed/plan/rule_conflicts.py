@@ -94,7 +94,8 @@ def fit(
     """Return an offer as it fits in with the DestinationRules of others; ``rules`` are those for its exact host."""
     barred = {one: why for one in found.somewhere if (why := _barred_at(one, found))}
     for why in dict.fromkeys(barred.values()):
-        candidate = _with(candidate, _not_for([one for one in barred if barred[one] == why], why, len(found.ports)))
+        note = _not_for([one for one in barred if barred[one] == why], why, len(found.ports))
+        candidate = _with(candidate, note, why[0][1].reason)
     asked = stated(candidate.traffic_policy)
     lost: dict[Override, frozenset[str]] = {}
     for one in (*found.everywhere, *found.somewhere):

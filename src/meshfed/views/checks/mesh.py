@@ -8,12 +8,15 @@ from typing import Final
 from meshfed import __version__
 from meshfed.api.v1alpha1 import MeshFederation
 from meshfed.model.reasons import ConditionType, Reason
+from meshfed.plan import Remarks
 from meshfed.plan.statuses import listed
-from meshfed.views.checks.facts import Facts, arguments, containers, controllers
+from meshfed.plan.values import Place
+from meshfed.views.checks.facts import Facts, arguments, containers, controllers, place
 from meshfed.views.checks.results import Check, CheckOutcome, Result, failed, ok, skipped, unknown, warning
 from meshfed.views.checks.stored import alive, condition
 from meshfed.views.controllers import controller
 from meshfed.views.snapshot import named
+from meshfed.views.workloads import workloads
 
 _TOLD: Final = frozenset({ConditionType.GATEWAY_READY, ConditionType.EXPORTS_READY})
 """Conditions of a MeshFederation that have a check of their own."""
@@ -76,7 +79,32 @@ def _gateway(facts: Facts) -> Iterator[Result]:
 
 
 def _exports(facts: Facts) -> Iterator[Result]:
-    yield from _of_mesh(facts, ConditionType.EXPORTS_READY)
+    """Ask for pods too: an export without any is in order, and whoever calls it from another mesh has no answer."""
+    names = [f"{namespace}/{name}" for namespace, name in _unserved(facts)]
+    yield from (
+        one for one in _of_mesh(facts, ConditionType.EXPORTS_READY) if not names or one.outcome is not CheckOutcome.OK
+    )
+    if names:
+        words = f"{listed(names)} {'is' if len(names) == 1 else 'are'} exported, and no pod with a sidecar is ready"
+        remedy = "see the pods that `selector` of the Service selects, or do not export it"
+        yield failed(f"{words} behind", remedy, reason=Reason.NO_MESH_ENDPOINTS)
+
+
+def _unserved(facts: Facts) -> Iterator[Place]:
+    """Yield the exported Services that select nobody with a sidecar that is ready, but for what a status says."""
+    if facts.plan is None or facts.unread("Pod"):
+        return
+    ready: dict[str, set[frozenset[tuple[str, str]]]] = {}
+    """By namespace, the labels of those who are."""
+    for at, one in workloads(facts.snapshot):
+        if one.in_mesh and one.ready:
+            ready.setdefault(at, set()).add(frozenset(one.labels))
+    exported = {at for at, _, published in facts.plan.exports if published is not None}
+    for document in facts.snapshot.of_kind("Service"):
+        where, selector = place(document), ((document.get("spec") or {}).get("selector") or {}).items()
+        said = Reason.NO_MESH_ENDPOINTS in facts.plan.remarks.get(where, Remarks()).flaws
+        if where in exported and selector and not said and not any(selector <= one for one in ready.get(where[0], ())):
+            yield where
 
 
 def _controller(facts: Facts) -> Iterator[Result]:
@@ -151,7 +179,7 @@ CHECKS: Final = (
     Check(
         "mesh",
         "exports",
-        "Whether what is exported is written, and has pods that the gateway reaches.",
+        "Whether what is exported is written, and has pods that are ready and that the gateway reaches.",
         "troubleshooting.md#nothing-is-imported",
         _exports,
     ),

@@ -7,7 +7,8 @@ from typing import Final
 
 import msgspec
 
-from meshfed.views.explain.links import LINKS, ChainLink, LinkName, State, Whose, broken, ok, unseen
+from meshfed.model.reasons import Reason
+from meshfed.views.explain.links import LINKS, ChainLink, LinkName, State, Whose, broken, ok, unknown, unseen
 from meshfed.views.explain.parts import MeshDescription, Part, Told
 
 _EXPORTERS: Final = tuple(name for name, (whose, _) in LINKS.items() if whose is Whose.EXPORTER)
@@ -16,12 +17,16 @@ _FIELDS: Final = {
     "network": "network",
     "trust_domain": "trustDomain",
     "cluster_domain": "clusterDomain",
+    "identity": "identity",
     "ingress_type": "ingressType",
     "namespace": "discovery.namespace",
 }
 """What an importer's RemoteMesh says of an exporter that the exporter itself says too, and the field there."""
-_OF_IMPORTER: Final = ("network", "trust_domain")
+_OF_IMPORTER: Final = ("network", "trust_domain", "identity")
 """What of that matters where an exporter describes an importer."""
+
+_MISLED: Final = frozenset({Reason.GATEWAY_NOT_REACHED, Reason.NOT_PASSED_ON})
+"""What a way ends with that leads elsewhere than to the exporter's gateway."""
 
 
 class Chain(msgspec.Struct, frozen=True, rename="camel"):
@@ -85,6 +90,8 @@ def _chain(exporting: Part | None, importing: Part | None) -> Chain:
     if exporting is not None and importing is not None:
         known[LinkName.DESCRIBED] = described(exporting, importing)
         known[LinkName.RECEIVED] = received(known[LinkName.RECEIVED], exporting, importing)
+        known[LinkName.OFFERED] = heard(known[LinkName.OFFERED], known[LinkName.CONNECTED])
+        known[LinkName.REACHED] = reached(known[LinkName.REACHED], exporting, importing)
     else:
         other = exporter if exporting is None else importer
         known[LinkName.DESCRIBED] = unseen(LinkName.DESCRIBED, f"what {other} says of itself is not seen from here")
@@ -137,6 +144,26 @@ def _differences(part: Part, mesh: MeshDescription, fields: Iterable[str]) -> It
         said, is_ = getattr(remote, field), getattr(mesh, field)
         if said and is_ and said != is_:
             yield part, f"`{_FIELDS[field]}` of RemoteMesh {remote.name} is {said}, and {mesh.name}'s is {is_}"
+
+
+def heard(offered: ChainLink, connected: ChainLink) -> ChainLink:
+    """Return whether the importer hears of the offer: where it does not subscribe, it says itself why."""
+    if offered.reason != Reason.NOT_SUBSCRIBED or connected.state is State.OK:
+        return offered
+    return unknown(offered.name, f"{offered.message}; see `{connected.name}`", offered.reason)
+
+
+def reached(link: ChainLink, exporting: Part, importing: Part) -> ChainLink:
+    """Return whether a handshake was answered; where not, and both sides say where the gateway is, do they agree?"""
+    elsewhere = [one for one in importing.ways if one not in exporting.ways]
+    if link.reason not in _MISLED or not exporting.ways or not elsewhere:
+        return link
+    exporter, remote = exporting.mesh.name, importing.remote.name
+    remedy = (
+        f"`addresses` and `port` of RemoteMesh {remote} lead to {', '.join(elsewhere)}, and {exporter}'s gateway is at "
+        f"{', '.join(exporting.ways)}: correct them, or see what is between"
+    )
+    return msgspec.structs.replace(link, whose=Whose.IMPORTER, remedy=remedy)
 
 
 def received(link: ChainLink, exporting: Part, importing: Part) -> ChainLink:

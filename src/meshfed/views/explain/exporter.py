@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from meshfed.model.meshes import GatewayAddress
 from meshfed.model.names import ServiceHost
 from meshfed.model.offers import Port
 from meshfed.model.reasons import ConditionType, Reason
 from meshfed.plan import ExportKey, Remarks
 from meshfed.plan.claims import EXPECTED
 from meshfed.plan.keys import origin
+from meshfed.views.cards import CardIncomplete, gateway_addresses
 from meshfed.views.explain.links import ChainLink, LinkName, State, Whose, after, broken, ok, unknown
-from meshfed.views.explain.parts import MeshDescription, Part, Told, of_remote
+from meshfed.views.explain.parts import MeshDescription, Part, Told, of_ips, of_remote
 from meshfed.views.explain.seen import Seen, is_ours, mapping, origin_of, place, shown
 from meshfed.views.exports import ExportView
 from meshfed.views.snapshot import Document, find
@@ -39,7 +41,19 @@ def exporter_part(seen: Seen, host: str, remote: str) -> Part:
         links=tuple(_links(seen, at, host, remote)),
         told=_told(seen, exported) if told and exported is not None else None,
         service="/".join(at) if at is not None else "",
+        ways=_ways(seen),
     )
+
+
+def _ways(seen: Seen) -> tuple[str, ...]:
+    """Return where the gateway is reached; nothing where that is not seen, or is a name."""
+    mesh = seen.plan.mesh
+    if mesh is None or seen.why_unread("Service"):
+        return ()
+    try:
+        return of_ips([GatewayAddress(one, mesh.gateway_port) for one in gateway_addresses(seen.snapshot, mesh)])
+    except CardIncomplete:
+        return ()
 
 
 def is_told(seen: Seen, host: str, remote: str) -> bool:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+import msgspec
+
 from meshfed.api.meta import StatusCondition
 from meshfed.api.v1alpha1 import FederatedService, RemoteMesh
 from meshfed.model.names import ServiceHost
 from meshfed.model.reasons import ConditionType, Reason
+from meshfed.plan.meshes import remote as remote_of
 from meshfed.views.explain.links import ChainLink, LinkName, Whose, after, broken, ok, unknown
-from meshfed.views.explain.parts import MeshDescription, Part, Told, of_remote
+from meshfed.views.explain.parts import MeshDescription, Part, Told, of_ips, of_remote
 from meshfed.views.explain.seen import Seen, mapping
 from meshfed.views.snapshot import Document, find
 
@@ -37,6 +40,8 @@ _REMEDIES: Final[dict[str, str]] = {
     Reason.DENIED_BY_RULE: "have a rule of `import.rules` of the RemoteMesh that is asked before import it",
 }
 """What to do, where the controller's message does not say it."""
+_NOT_FOR_ALL: Final = frozenset({Reason.MTLS_DISABLED, Reason.SNI_OVERRIDDEN})
+"""Reasons of what is accepted, and is not reached by clients of some namespace."""
 _AUTO_ALLOCATE: Final = "networking.istio.io/enable-autoallocate-ip"
 
 
@@ -52,6 +57,7 @@ def importer_part(seen: Seen, host: str, remote: str) -> Part:
         links=tuple(_links(seen, known, record, remote)),
         told=_recorded(record) if record is not None else None,
         imported_as=imported_as(record) if record is not None else "",
+        ways=of_ips(remote_of(known).addresses) if known is not None else (),
     )
 
 
@@ -79,7 +85,7 @@ def _links(seen: Seen, known: RemoteMesh | None, record: FederatedService | None
         return
     yield written(seen, record)
     yield resolved(seen, record)
-    yield reached(record)
+    yield reached(record, known)
     yield identity(seen, record)
 
 
@@ -106,7 +112,9 @@ def connected(seen: Seen, known: RemoteMesh | None, remote: str, *, is_recorded:
         return ok(name, condition.message, condition.reason)
     if is_recorded:
         return unknown(name, f"{condition.message}; what is recorded stays meanwhile", condition.reason)
-    return _not_held(name, condition)
+    tried = find(known.status.conditions, ConditionType.REACHABLE)
+    is_seen = condition.reason == Reason.UNREACHABLE and tried is not None and tried.status == "False"
+    return _not_held(name, tried if is_seen and tried is not None else condition)  # a handshake tells more
 
 
 def _not_held(name: LinkName, condition: StatusCondition) -> ChainLink:
@@ -152,6 +160,8 @@ def accepted(record: FederatedService) -> ChainLink:
     condition = find(record.status.conditions, ConditionType.ACCEPTED)
     if condition is None:
         return unknown(name, _NO_CONTROLLER, remedy=_SEE_STATUS)
+    if condition.status == "True" and condition.reason in _NOT_FOR_ALL:
+        return broken(name, condition.message, condition.reason)
     return ok(name, condition.message, condition.reason) if condition.status == "True" else _not_held(name, condition)
 
 
@@ -220,13 +230,21 @@ def _allocated(found: Document) -> list[Any]:
     return [mapping(one).get("value") for one in addresses if mapping(one).get("value")]
 
 
-def reached(record: FederatedService) -> ChainLink:
-    """Return whether a handshake was answered, with the controller's evidence."""
+def reached(record: FederatedService, known: RemoteMesh | None) -> ChainLink:
+    """Return whether a handshake was answered, with the controller's evidence.
+
+    A gateway that passes the remote's controller on is the right one: what else it does not pass on is its own mesh's.
+    """
     name = LinkName.REACHED
     condition = find(record.status.conditions, ConditionType.REACHABLE)
     if condition is None:
         return unknown(name, "nobody has tried the way yet")
-    return ok(name, condition.message, condition.reason) if condition.status == "True" else _not_held(name, condition)
+    if condition.status == "True":
+        return ok(name, condition.message, condition.reason)
+    link = _not_held(name, condition)
+    tried = find(known.status.conditions, ConditionType.REACHABLE) if known is not None else None
+    is_right = condition.reason == Reason.NOT_PASSED_ON and tried is not None and tried.status == "True"
+    return msgspec.structs.replace(link, whose=Whose.EXPORTER) if is_right else link
 
 
 def identity(seen: Seen, record: FederatedService) -> ChainLink:

@@ -63,7 +63,7 @@ LINKS: Final[dict[LinkName, tuple[Whose, str]]] = {
     LinkName.SERVED: (Whose.EXPORTER, "Pods with a sidecar are ready behind it."),
     LinkName.GATEWAY: (Whose.EXPORTER, "The objects that have the gateway pass it on are in place, and the gateway is ready."),
     LinkName.OFFERED: (Whose.EXPORTER, "The importer may see it, and can hear of it."),
-    LinkName.DESCRIBED: (Whose.EITHER, "Each mesh's RemoteMesh for the other says what the other's MeshFederation says. It takes both sides."),
+    LinkName.DESCRIBED: (Whose.EITHER, "Each mesh's RemoteMesh for the other says what the other's MeshFederation says, and who its controller is. It takes both sides."),
     LinkName.CONNECTED: (Whose.IMPORTER, "The importer is connected to the exporter's discovery service, and imports from it."),
     LinkName.RECEIVED: (Whose.IMPORTER, "The offer is recorded, as a FederatedService; where both sides are read, as it is offered."),
     LinkName.ACCEPTED: (Whose.IMPORTER, "Rules, limits and what else has the host let it be imported (condition `Accepted`)."),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
 from meshfed.api.v1alpha1 import MeshFederation, RemoteMesh
+from meshfed.model.identity import SpiffeID
+from meshfed.model.meshes import GatewayAddress, is_ip
 from meshfed.model.offers import Port
 from meshfed.model.reasons import Reason
 from meshfed.views.explain.links import LINKS, ChainLink, LinkName, State, Whose, after, sentence
@@ -45,6 +48,8 @@ class MeshDescription(msgspec.Struct, frozen=True, omit_defaults=True, rename="c
     trust_domain: str = ""
     cluster_domain: str = ""
     ingress_type: str = ""
+    identity: str = ""
+    """Of its controller, where that is known."""
     namespace: str = ""
     """Of its controller."""
 
@@ -74,6 +79,8 @@ class Part(msgspec.Struct, frozen=True, rename="camel"):
     told: Told | None = None
     service: str = ""
     imported_as: str = ""
+    ways: tuple[str, ...] = ()
+    """The IPs of the exporter's gateway with their ports, as this side has them; none where any is a name."""
 
     @property
     def exporter(self) -> str:
@@ -92,8 +99,8 @@ class PartDocument(msgspec.Struct, frozen=True):
     parts: tuple[Part, ...]
 
 
-def of_federation(federation: MeshFederation, namespace: str) -> MeshDescription:
-    """Return a mesh as its MeshFederation describes it."""
+def of_federation(federation: MeshFederation, namespace: str, account: str) -> MeshDescription:
+    """Return a mesh as its MeshFederation describes it; ``account`` is its controller's, empty where it is not seen."""
     spec = federation.spec
     return MeshDescription(
         federation.metadata.name,
@@ -101,6 +108,7 @@ def of_federation(federation: MeshFederation, namespace: str) -> MeshDescription
         trust_domain=spec.trust_domain,
         cluster_domain=spec.cluster_domain,
         ingress_type=spec.ingress.type,
+        identity=str(SpiffeID.of_workload(spec.trust_domain, namespace, account)) if account else "",
         namespace=namespace,
     )
 
@@ -114,18 +122,24 @@ def of_remote(remote: RemoteMesh) -> MeshDescription:
         trust_domain=spec.trust_domain,
         cluster_domain=spec.cluster_domain,
         ingress_type=spec.ingress_type,
+        identity=spec.identity or "",
         namespace="" if spec.discovery.address else spec.discovery.namespace,  # then nobody is called by it
     )
+
+
+def of_ips(addresses: Sequence[GatewayAddress]) -> tuple[str, ...]:
+    """Return addresses in words; nothing where one is a name, which may be any address."""
+    return tuple(map(str, addresses)) if all(is_ip(one.host) for one in addresses) else ()
 
 
 def redacted(part: Part) -> Part:
     """Return a part as the other mesh's owner may have it.
 
-    Of a link that holds nothing is said but that. Of another the message stays only where it can name nothing but the
-    host, rules, meshes and identities; else the reason's own sentence takes its place. Policies are named to whom the
-    host is offered.
+    It has no addresses. Of a link that holds nothing is said but that. Of another the message stays only where it can
+    name nothing but the host, rules, meshes and identities; else the reason's own sentence takes its place. Policies
+    are named to whom the host is offered.
     """
-    return msgspec.structs.replace(part, links=tuple(_redacted(link, part) for link in part.links))
+    return msgspec.structs.replace(part, links=tuple(_redacted(link, part) for link in part.links), ways=())
 
 
 def _redacted(link: ChainLink, part: Part) -> ChainLink:

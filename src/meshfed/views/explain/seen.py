@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
-from meshfed.api.core import Pod
 from meshfed.api.v1alpha1 import (
     ORIGIN_ANNOTATION,
     OWNER_NAMESPACE_LABEL,
@@ -19,10 +17,11 @@ from meshfed.model.names import ServiceHost
 from meshfed.model.reasons import Reason
 from meshfed.model.workloads import Workload
 from meshfed.plan import Plan
-from meshfed.plan.workloads import of_entry, of_pod
+from meshfed.views.checks.facts import account
 from meshfed.views.explain.parts import MeshDescription, of_federation
 from meshfed.views.exports import ExportView, exports, planned
 from meshfed.views.snapshot import Document, Snapshot
+from meshfed.views.workloads import workloads
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -33,6 +32,8 @@ class Seen(msgspec.Struct, frozen=True):
     services: tuple[ExportView, ...]
     problems: tuple[str, ...] = ()
     """What cannot be understood, in words."""
+    account: str = ""
+    """The controller's; empty where no Pod of it is seen."""
 
     @property
     def federation(self) -> MeshFederation | None:
@@ -44,7 +45,9 @@ class Seen(msgspec.Struct, frozen=True):
         """This mesh; of one without a MeshFederation the name alone, which is where it was read."""
         found = self.federation
         return (
-            of_federation(found, self.snapshot.namespace) if found is not None else MeshDescription(self.snapshot.mesh)
+            of_federation(found, self.snapshot.namespace, self.account)
+            if found is not None
+            else MeshDescription(self.snapshot.mesh)
         )
 
     @property
@@ -94,19 +97,8 @@ class Seen(msgspec.Struct, frozen=True):
     def workloads(self, namespace: str, selector: dict[str, str]) -> tuple[Workload, ...]:
         """Return whoever a Service selects."""
         wanted = selector.items()
-        found = (one for one in self._workloads(namespace) if wanted <= dict(one.labels).items())
+        found = (one for _, one in workloads(self.snapshot, namespace) if wanted <= dict(one.labels).items())
         return tuple(found) if selector else ()
-
-    def _workloads(self, namespace: str) -> Iterator[Workload]:
-        for document in self.snapshot.of_kind("Pod"):
-            if place(document)[0] == namespace:
-                try:
-                    yield of_pod(msgspec.convert(document, Pod)).workload
-                except msgspec.ValidationError:
-                    continue
-        for document in self.snapshot.of_kind("WorkloadEntry"):
-            if place(document)[0] == namespace and not is_ours(document):
-                yield of_entry(document).workload
 
 
 def seen(snapshot: Snapshot, *, mesh_config_map: str = "istio") -> Seen:
@@ -128,7 +120,7 @@ def seen(snapshot: Snapshot, *, mesh_config_map: str = "istio") -> Seen:
         )
         for namespace, name in others
     )
-    return Seen(snapshot, plan, (*decided, *undecided), problems)
+    return Seen(snapshot, plan, (*decided, *undecided), problems, (account(snapshot) or ("", ""))[1])
 
 
 def place(document: Document) -> tuple[str, str]:

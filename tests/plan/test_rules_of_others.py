@@ -175,11 +175,11 @@ def test_who_does_not_get_through_to_one_port_loses_the_policy_of_the_others_alo
     put(world, "web", RATINGS, trafficPolicy=off)
     barred = f"port 9080 not for clients in web, whose DestinationRule web/theirs {STATES_OFF}"
     lost = f"; for clients in web DestinationRule web/theirs {LOST}"
-    assert said(world) == ("TrafficPolicyOverridden", barred + lost)
+    assert said(world) == ("MTLSDisabled", barred + lost)
     put(world, "web", RATINGS, trafficPolicy=OUTLIERS | off)
-    assert said(world) == ("Accepted", barred)
+    assert said(world) == ("MTLSDisabled", barred)
     put(world, "web", RATINGS, trafficPolicy=OFF)
-    assert said(world) == ("Accepted", barred.removeprefix("port 9080 "))
+    assert said(world) == ("MTLSDisabled", barred.removeprefix("port 9080 "))
 
 
 def test_who_states_the_sni_of_the_remote_too_takes_nothing_away() -> None:

@@ -52,8 +52,8 @@ def explain(
     What the controller decided is shown as its statuses say it; what no status says is decided by the controller's own
     functions. The other owner's side is seen with a second `--context`, or from a file that the other owner wrote.
 
-    Exit codes: 0 the chain holds as far as it can be seen, 1 a link is broken, 2 bad usage or nothing of that name, 3 a
-    cluster cannot be reached.
+    Exit codes: 0 the chain holds as far as it can be seen, 1 a link is broken or nothing has that name, 2 bad usage, 3
+    a cluster cannot be reached.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ class _Question:
         if self.unreached:
             return Exit.OUT_OF_REACH
         if found.missing is not None:
-            return Exit.BAD_INPUT
+            return Exit.NOT_HELD
         wrong = any(chain.broken for chain in found.chains) or (found.log is not None and found.log.failed)
         return Exit.NOT_HELD if wrong else Exit.OK
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter, validators
 
-from meshfed.cli.clusters import LEASES, OURS, SURROUNDINGS, Wanted, Where, clusters, look_at
+from meshfed.cli.clusters import LEASES, OURS, SURROUNDINGS, InClusters, Wanted, clusters, look_at
 from meshfed.cli.exits import BadInput, Exit
 from meshfed.cli.output import Paint, say
 
@@ -36,7 +36,7 @@ def report(
     pseudonyms: Annotated[bool, Parameter(show_default=False)] = False,
     dry_run: Annotated[bool, Parameter(show_default=False)] = False,
     mesh_config: str = "istio",
-    where: Where = Where(),  # noqa: B008 - immutable
+    where: InClusters = InClusters(),  # noqa: B008 - immutable
 ) -> int:
     """Put what a mesh holds and says into one file for a colleague: objects, Events, metrics and logs.
 
@@ -62,8 +62,6 @@ def report(
 
     from meshfed.views.bundles import packed
 
-    if where.file:
-        raise BadInput("--file is a report already: this makes one of clusters")
     found = clusters(where)
     snapshots, unreached, files = asyncio.run(_gather(found, where, tail, mesh_config))
     if pseudonyms:
@@ -87,7 +85,7 @@ Files = dict[str, dict[str, str]]
 
 
 async def _gather(
-    found: Sequence[tuple[str, ClusterConfig]], where: Where, tail: int, mesh_config: str
+    found: Sequence[tuple[str, ClusterConfig]], where: InClusters, tail: int, mesh_config: str
 ) -> tuple[tuple[Snapshot, ...], tuple[Unreached, ...], Files]:
     wanted = (*OURS, LEASES, _EVENTS, _DEPLOYMENTS, *SURROUNDINGS)
     say(f"reading {', '.join(source for source, _ in found)}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from meshfed.cli.clusters import LEASES, OURS, Where, as_object, clusters, look_at
+from meshfed.cli.clusters import LEASES, OURS, InClusters, as_object, clusters, look_at
 from meshfed.cli.exits import BadInput, Exit, NotHeld, OutOfReach
 from meshfed.cli.output import Format, How, Listing, TableColumn, show
 
@@ -26,7 +26,7 @@ def request(
     max_time: str = "10s",
     times: int = 1,
     output: Annotated[Format, Parameter(name=["--output", "-o"])] = "table",
-    where: Where = Where(),  # noqa: B008 - immutable
+    where: InClusters = InClusters(),  # noqa: B008 - immutable
 ) -> int:
     """Send requests to a host from a pod of the mesh, and say at which place they ended.
 
@@ -62,8 +62,8 @@ def request(
         raise BadInput(f"--from {from_}: write it as NAMESPACE/POD")
     if times < 1:
         raise BadInput(f"--times {times}: send at least one")
-    if where.file or len(where.context) > 1:
-        raise BadInput("a request is sent from one cluster: give at most one --context, and no --file")
+    if len(where.context) > 1:
+        raise BadInput("a request is sent from one cluster: give at most one --context")
     seconds = duration("--max-time", max_time)
     found = clusters(where)
     snapshots, unreached = asyncio.run(look_at(found, where, (*OURS, LEASES)))

@@ -18,24 +18,21 @@ class ImportState(StrEnum):
     """What became of an offer, the worst first."""
 
     FAILED = "Failed"
+    """Accepted, and its Istio objects are not in place."""
     UNREACHABLE = "Unreachable"
+    """In place, and a handshake by one of its ways was not answered by whom it should be."""
     UNKNOWN = "Unknown"
+    """Nobody can say what becomes of it just now; what there was stays."""
     REFUSED = "Refused"
+    """Not imported, though no rule denies it."""
     PENDING = "Pending"
+    """Its Istio objects are being written."""
     DENIED = "Denied"
+    """Not imported, as somebody decided."""
     IMPORTED = "Imported"
+    """In place; ``reachable`` says whether that was seen to lead anywhere."""
 
 
-IMPORT_STATES: Final[dict[ImportState, str]] = {
-    ImportState.FAILED: "accepted, and its Istio objects are not in place",
-    ImportState.UNREACHABLE: "in place, and a handshake by one of its ways was not answered by whom it should be",
-    ImportState.UNKNOWN: "nobody can say what becomes of it just now; what there was stays",
-    ImportState.REFUSED: "not imported, though no rule denies it",
-    ImportState.PENDING: "its Istio objects are being written",
-    ImportState.DENIED: "not imported, as somebody decided",
-    ImportState.IMPORTED: "in place; `reachable` says whether that was seen to lead anywhere",
-}
-"""What each state means."""
 ORDER: Final = {state: position for position, state in enumerate(ImportState)}
 GOOD: Final = frozenset({ImportState.IMPORTED, ImportState.DENIED, ImportState.PENDING})
 """States in which nobody has to act."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Final
 
 import msgspec
 
@@ -12,18 +11,13 @@ class RequestPlace(StrEnum):
     """Where a request may end, in the order in which it passes them."""
 
     NAME = "name"
+    """The client's own mesh: the host's name has an address there, and its sidecar knows the host."""
     SIDECAR = "sidecar"
+    """The client's sidecar: it has an endpoint that it may try."""
     GATEWAY = "gateway"
+    """The way from there to the workload, by the remote's gateway."""
     WORKLOAD = "workload"
-
-
-REQUEST_PLACES: Final[dict[RequestPlace, str]] = {
-    RequestPlace.NAME: "the client's own mesh: the host's name has an address there, and its sidecar knows the host",
-    RequestPlace.SIDECAR: "the client's sidecar: it has an endpoint that it may try",
-    RequestPlace.GATEWAY: "the way from there to the workload, by the remote's gateway",
-    RequestPlace.WORKLOAD: "the workload's sidecar, whose policies decide, and the application",
-}
-"""What each place is."""
+    """The workload's sidecar, whose policies decide, and the application."""
 
 
 class RequestView(msgspec.Struct, frozen=True, rename="camel"):

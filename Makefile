@@ -5,7 +5,7 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo sandbox test lint format unit mutations generate lock dist image clean
+.PHONY: help setup demo sandbox test lint format unit mutations generate lock docs dist image clean
 
 help: ## List the targets
 	@echo 'Meshfed: what one can do here. PYTHON= names the Python to use, ARGS= adds arguments.'
@@ -52,9 +52,13 @@ generate: setup ## Write all generated files again
 
 LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
     --custom-compile-command "make lock" --quiet
-lock: setup ## Resolve what both pyproject.toml declare into the two locks (ARGS=--upgrade: take the newest of everything)
+lock: setup ## Resolve what both pyproject.toml declare into the locks (ARGS=--upgrade: take the newest of everything)
 	$(LOCK) --group dev --no-emit-package meshfed --output-file requirements-dev.lock $(ARGS) pyproject.toml meshfed-sandbox/pyproject.toml
 	$(LOCK) --constraint requirements-dev.lock --output-file requirements.lock --upgrade pyproject.toml
+	$(LOCK) --group docs --output-file requirements-docs.lock $(ARGS)
+
+docs: setup ## Make the documentation site in build/docs, and check every link (ARGS='--into DIR': beside other versions)
+	$(BIN)/python tools/docs_site.py $(ARGS)
 
 dist: setup ## Make dist, the files of a release, and check that they work where nothing else is installed
 	$(BIN)/python tools/dist.py

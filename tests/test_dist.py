@@ -5,10 +5,12 @@ from __future__ import annotations
 import email
 import json
 import subprocess
+import tarfile
 import zipfile
 from pathlib import Path
 
 import dist
+import docs_site
 import pytest
 from packaging.requirements import Requirement
 
@@ -122,3 +124,19 @@ def test_a_machine_that_a_package_is_not_locked_for_is_found(tmp_path: Path, mon
     monkeypatch.setattr(dist, "LOCK", lock)
     with pytest.raises(subprocess.CalledProcessError):
         dist.check_architecture("aarch64-unknown-linux-gnu", tmp_path / "made")
+
+
+def test_the_documentation_is_packed_below_its_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(site: Path) -> None:
+        (site / "docs").mkdir(parents=True)
+        (site / "index.html").write_text("all of it")
+        (site / "docs" / "guide.html").write_text("step by step")
+
+    monkeypatch.setattr(docs_site, "build", build)
+    packed = dist.pack_docs(tmp_path, 1_750_000_000, tmp_path / "scratch")
+    assert packed.name == f"meshfed-docs-{__version__}.tar.gz"
+    with tarfile.open(packed) as archive:
+        assert [(member.name, member.mtime) for member in archive] == [
+            (f"{__version__}/docs/guide.html", 1_750_000_000),
+            (f"{__version__}/index.html", 1_750_000_000),
+        ]

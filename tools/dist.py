@@ -1,4 +1,4 @@
-"""Make ``dist``: the wheels, the sdists, the chart and the bill of materials of a release, once they have been checked.
+"""Make ``dist``: the wheels, sdists, chart, documentation and bill of materials of a release, once they are checked.
 
 There are two distributions, ``meshfed`` and ``meshfed-sandbox``, of one version. What is checked, in this order:
 
@@ -7,7 +7,8 @@ There are two distributions, ``meshfed`` and ``meshfed-sandbox``, of one version
 3. Installed with what ``requirements.lock`` names and nothing else, the commands of a cluster work, and the others say
    that they come with ``meshfed-sandbox``.
 4. Every locked package has a wheel for the architectures of the container image, with a hash in the lock.
-5. Installed with the extra ``sandbox``, and no development dependency, the demo holds.
+5. Every link of the documentation site leads somewhere.
+6. Installed with the extra ``sandbox``, and no development dependency, the demo holds.
 
 Usage: ``python tools/dist.py``; ``make dist`` runs it. ``SOURCE_DATE_EPOCH`` is the time that the archives carry, in
 seconds; without it, that of the last commit.
@@ -30,6 +31,8 @@ import venv
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+
+import docs_site
 
 import meshfed
 
@@ -86,7 +89,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="meshfed-dist-") as scratch:
         try:
             make(Path(scratch))
-        except (DistError, subprocess.CalledProcessError) as error:
+        except (DistError, docs_site.DocsError, docs_site.GeneratorUnavailable, subprocess.CalledProcessError) as error:
             print(f"dist: failed: {error}", file=sys.stderr)
             return 1
     return 0
@@ -108,6 +111,8 @@ def make(scratch: Path) -> None:
     for architecture in ARCHITECTURES:
         count = check_architecture(architecture, scratch / architecture)
         say(f"{architecture}: every package is there for it, with {count} binary modules")
+    pack_docs(release, int(epoch(ROOT)), scratch / "docs")
+    say("every link of the documentation site leads somewhere")
     check_demo(release, scratch / "demo")
     made = sorted(release.iterdir())
     sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in made]
@@ -164,20 +169,35 @@ def pack_chart(output: Path, seconds: int, chart: Path = CHART) -> Path:
     What its ``.helmignore`` excludes stays out. Returns the archive.
     """
     ignored = [".helmignore", *(chart / ".helmignore").read_text().split()]
+    files = [path for path in chart.rglob("*") if not any(path.match(pattern) for pattern in ignored)]
     archive = output / f"{CHART_NAME}-{meshfed.__version__}.tgz"
+    pack(archive, {f"{CHART_NAME}/{path.relative_to(chart).as_posix()}": path for path in files}, seconds)
+    return archive
+
+
+def pack_docs(output: Path, seconds: int, scratch: Path) -> Path:
+    """Make the documentation site, and pack it into ``output`` with its version as the folder. Returns the archive."""
+    site = scratch / meshfed.__version__
+    docs_site.build(site)
+    archive = output / f"meshfed-docs-{meshfed.__version__}.tar.gz"
+    pack(archive, {path.relative_to(scratch).as_posix(): path for path in site.rglob("*")}, seconds)
+    return archive
+
+
+def pack(archive: Path, members: dict[str, Path], seconds: int) -> None:
+    """Pack files, by their names in the archive, so that it is the same bytes each time; folders are left out."""
     with (
         archive.open("wb") as file,
         gzip.GzipFile(filename="", fileobj=file, mode="wb", mtime=seconds) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as tar,
     ):
-        for path in sorted(path for path in chart.rglob("*") if path.is_file()):
-            if any(path.match(pattern) for pattern in ignored):
+        for name, path in sorted(members.items(), key=lambda one: one[1]):
+            if not path.is_file():
                 continue
-            member = tarfile.TarInfo(f"{CHART_NAME}/{path.relative_to(chart).as_posix()}")
+            member = tarfile.TarInfo(name)
             member.size, member.mtime, member.mode = path.stat().st_size, seconds, 0o644
             with path.open("rb") as content:
                 tar.addfile(member, content)
-    return archive
 
 
 # --- what the archives hold -----------------------------------------------------------------------

@@ -34,6 +34,8 @@ LOCK = ROOT / "requirements-docs.lock"
 PLACE = bootstrap.TOOLS / "docs"
 PUBLISHED = ROOT / "build" / "docs"
 VERSIONS = "versions.js"
+SHIPPED = ("furo", "sphinx", "sphinx_basic_ng", "snowballstemmer")
+"""The packages whose scripts and styles are in the site, with their licences."""
 
 
 class DocsError(Exception):
@@ -48,7 +50,9 @@ def main() -> int:
     """Make the site, check it and put it into its place; returns the exit code."""
     parser = argparse.ArgumentParser(prog="make docs", description="Make the documentation site, and check it.")
     parser.add_argument("--into", type=Path, default=PUBLISHED, help="where versions stand side by side (build/docs)")
-    parser.add_argument("--repository", default="", help="the URL that links to folders begin with; without, they are text")
+    parser.add_argument(
+        "--repository", default="", help="the URL that links to folders begin with; without, they are text"
+    )
     arguments = parser.parse_args()
     try:
         with tempfile.TemporaryDirectory(prefix="meshfed-docs-") as scratch:
@@ -131,6 +135,10 @@ def build(site: Path, repository: str = "", source: Path = ROOT) -> None:
     for page in list(site.rglob("README.html")):
         shutil.copy(page, page.with_name("index.html"))  # a folder opens with its README, as it does in the repository
     (site / ".buildinfo").unlink()
+    for package in SHIPPED:
+        (licence,) = (path for path in PLACE.glob(f"{package}-*.dist-info/**/*") if path.stem in {"LICENSE", "COPYING"})
+        (site / "_static" / "licences").mkdir(exist_ok=True)
+        shutil.copy(licence, site / "_static" / "licences" / f"{package}.txt")
     if faults := broken(site):
         raise DocsError("\n".join(["links of the site lead nowhere:", *faults]))
 
@@ -146,10 +154,11 @@ def publish(site: Path, published: Path) -> None:
         for one in reversed(versions)
     }
     (published / VERSIONS).write_text(f"window.PUBLISHED_VERSIONS = {json.dumps(pages, indent=1)};\n")
-    newest = f"{versions[-1].name}/index.html"
+    newest = versions[-1].name
     (published / "index.html").write_text(
-        f'<!doctype html><meta charset="utf-8"><title>Meshfed</title><meta http-equiv="refresh" content="0; url={newest}">'
-        f'<a href="{newest}">Meshfed {versions[-1].name}</a>\n'
+        f'<!doctype html>\n<meta charset="utf-8">\n<title>Meshfed</title>\n'
+        f'<meta http-equiv="refresh" content="0; url={newest}/index.html">\n'
+        f'<a href="{newest}/index.html">Meshfed {newest}</a>\n'
     )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from meshfed.telemetry.metrics import Metrics
 
-PAGE = "operations.md"
+PAGE = "monitoring.md"
 SOURCE = Path(__file__).resolve().parent.parent / "docs" / PAGE
 
 

@@ -21,7 +21,7 @@ from tests.cli.test_link import DEPLOYMENT, GATEWAY_SERVICE
 from tests.deploy.permissions import Permission, granted, idle
 from tests.views.test_cards import card
 
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "permissions.md"
 ACCOUNT = "somebody"
 NOT_ASKED = {Permission(SYSTEM, "federation.openshift-service-mesh.io", "remotemeshes", "create")}
 """A real API server asks for it where an apply makes the object; the sandbox does not."""
@@ -37,7 +37,7 @@ COMMANDS = {
 
 def rows() -> Iterator[tuple[str, dict[str, Any], bool]]:
     """Of each command in the table the rules, and whether each is for the whole cluster."""
-    text = DOCS.read_text().partition("### Permissions of commands")[2].partition("### Limits")[0]
+    text = DOCS.read_text().partition("## Permissions of commands")[2]
     command = ""
     for line in text.splitlines():
         if not line.startswith("| ") or line.startswith("| Command"):

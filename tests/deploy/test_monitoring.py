@@ -328,7 +328,7 @@ def test_what_an_alert_says(tmp_path: Path, cluster: str, said: str) -> None:
         "exp_annotations": {
             "summary": f"3 imports from remote r of {said} are not answered",
             "description": alert.description,
-            "runbook_url": "docs/operations.md#meshfedimportsunreachable",
+            "runbook_url": "docs/monitoring.md#meshfedimportsunreachable",
         },
     }
     test = {

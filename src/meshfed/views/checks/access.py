@@ -160,7 +160,7 @@ CHECKS: Final = (
         "permissions",
         "controller",
         "Whether the controller's ServiceAccount has the permissions that it needs, as it was started.",
-        "operations.md#permissions",
+        "permissions.md#permissions-of-the-controller",
         _controller,
     ),
 )

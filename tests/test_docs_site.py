@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ import pytest
 from tests.test_docs import anchors
 
 ROOT = docs_site.ROOT
+pytestmark = pytest.mark.timeout(
+    300
+)  # a build takes some seconds of a processor, of which other tests have their share
 FOLDERS = ("docs/site", "src/meshfed/__init__.py", "tools/docs_site.py", "tools/bootstrap.py")
 """What makes a site, beside pages."""
 
@@ -82,6 +86,44 @@ def test_links_to_files_lead_to_copies_and_those_to_folders_are_text(site: Path)
     copies = {path.name for path in (site / "_downloads").rglob("*") if path.is_file()}
     assert {"cli.schema.json", "LICENSE", "reader.yaml", "discovery.proto"} <= copies
     assert (site / "index.html").read_bytes() == (site / "README.html").read_bytes()
+
+
+# --- in a browser, which opens files
+
+CHROMIUM = shutil.which("chromium")
+
+
+def shown(address: str, profile: Path) -> str:
+    """What a page comes to once its scripts have run."""
+    assert CHROMIUM is not None
+    quiet = ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    machine = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", f"--user-data-dir={profile}"]
+    command = [CHROMIUM, *machine, *quiet, "--virtual-time-budget=5000", "--dump-dom", address]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+def test_what_is_looked_for_is_found_without_a_server(site: Path, tmp_path: Path) -> None:
+    page = shown((site / "search.html").as_uri() + "?q=MeshfedFault", tmp_path)
+    assert re.findall(r'<li class="kind-\w+"><a href="(.+?)"', page) == [
+        "docs/monitoring.html",
+        "docs/monitoring.html#meshfedfault",
+    ]
+    page = shown((site / "search.html").as_uri() + "?q=SelectorShared", tmp_path)
+    found = re.findall(r'<li class="kind-\w+"><a href="(.+?)"', page)
+    assert "docs/reasons.html" in found
+    assert found[-1] == "CHANGELOG.html"  # it mentions everything
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+def test_a_page_leads_to_the_versions_that_are_published_beside_it(site: Path, tmp_path: Path) -> None:
+    docs_site.publish(site, tmp_path / "published")
+    alone = shown((tmp_path / "published" / site.name / "docs" / "guide.html").as_uri(), tmp_path / "profile")
+    assert "<select>" not in alone
+    docs_site.publish(small_site(tmp_path / "999.0.0", ["README", "docs/guide"]), tmp_path / "published")
+    page = shown((tmp_path / "published" / site.name / "docs" / "guide.html").as_uri(), tmp_path / "profile")
+    assert re.findall(r"<option value=.*?>(.+?)</option>", page) == ["999.0.0", site.name]
+    assert 'href="../../999.0.0/docs/guide.html">The newest is 999.0.0</a>' in page
 
 
 # --- what is found

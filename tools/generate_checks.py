@@ -25,9 +25,9 @@ def tables() -> Iterator[str]:
         words = anchor.replace("-", " ").capitalize()
         before = "yes" if one.before else ""
         yield f"| `{one.group}` `{one.name}` | {one.says} | {before} | [{words}]({page}#{anchor}) |"
-    yield from ("", "| It is | when |", "|---|---|")
+    yield from ("", "### What comes of it", "", "| It is | when |", "|---|---|")
     yield from (f"| `{outcome}` | {says} |" for outcome, says in OUTCOMES.items())
-    yield from ("", "| It goes by | which is |", "|---|---|")
+    yield from ("", "### What it goes by", "", "| It goes by | which is |", "|---|---|")
     yield from (f"| {evidence} | {says} |" for evidence, says in EVIDENCE.items())
 
 

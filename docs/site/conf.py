@@ -41,6 +41,7 @@ html_title = f"Meshfed {version}"
 html_static_path = ["static"]
 templates_path = ["templates"]
 html_css_files = ["site.css"]
+html_search_scorer = str(ROOT / "docs" / "site" / "scorer.js")
 html_js_files = [("site.js", {"defer": "defer"})]
 html_sidebars = {
     "**": [
@@ -62,6 +63,7 @@ def setup(app: Sphinx) -> None:
     app.add_config_value("repository", "", "env", str)
     app.connect("source-read", add_navigation)
     app.connect("doctree-read", lead_folders_somewhere)
+    app.connect("doctree-read", keep_words_whole)
 
 
 def add_navigation(_app: Sphinx, page: str, source: list[str]) -> None:
@@ -89,3 +91,10 @@ def lead_folders_somewhere(app: Sphinx, document: nodes.document) -> None:
             place = f"{app.config.repository}/tree/v{version}/{folder.resolve().relative_to(ROOT)}"
             text = nodes.reference("", "", text, refuri=place, internal=False)
         link.replace_self(text)
+
+
+def keep_words_whole(_app: Sphinx, document: nodes.document) -> None:
+    """Mark short pieces of code, such as ``--leader-elect``, so that no line ends within one."""
+    for code in document.findall(nodes.literal):
+        if len(code.astext()) <= 30:  # which is less than the narrowest screens are wide
+            code["classes"].append("whole")

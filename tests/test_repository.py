@@ -173,6 +173,14 @@ def test_the_lock_satisfies_the_project() -> None:
     assert unsatisfied == [], "run make lock"
 
 
+def test_the_lock_of_the_site_satisfies_its_group() -> None:
+    wanted = [Requirement(line) for line in project()["dependency-groups"]["docs"]]
+    locked = locked_versions("requirements-docs.lock")
+    assert [one.name for one in wanted if locked[canonicalize_name(one.name)] not in one.specifier] == [], (
+        "run make lock"
+    )
+
+
 def test_what_is_installed_in_a_cluster_is_what_is_tested() -> None:
     runtime, tested = locked_versions("requirements.lock"), locked_versions()
     declared = {canonicalize_name(Requirement(line).name) for line in project()["project"]["dependencies"]}

@@ -41,10 +41,11 @@ from meshfed.api.scalars import (
     TrustDomain,
 )
 from meshfed.api.traffic_policy import TrafficPolicy
+from meshfed.model.installation import API_GROUP, NAMESPACE
 from meshfed.model.offers import Port
 from meshfed.model.selectors import LabelSelector
 
-GROUP: Final = "federation.openshift-service-mesh.io"
+GROUP: Final = API_GROUP
 VERSION: Final = "v1alpha1"
 API_VERSION: Final = f"{GROUP}/{VERSION}"
 
@@ -158,7 +159,7 @@ class MeshFederationSpec(_Spec, frozen=True):
     """The trust domain of this mesh."""
     cluster_domain: DnsName = "cluster.local"
     """The DNS suffix of this cluster's Services."""
-    control_plane_namespace: DnsLabel = "istio-system"
+    control_plane_namespace: DnsLabel = NAMESPACE
     """The namespace of istiod, where mesh-wide objects are written."""
     export: Export | None = None
     """What this mesh exports; absent: nothing."""
@@ -186,7 +187,7 @@ class MeshFederation(msgspec.Struct, frozen=True, omit_defaults=True, rename="ca
 class Discovery(_Spec, frozen=True):
     """Where the remote's controller is."""
 
-    namespace: DnsLabel = "istio-system"
+    namespace: DnsLabel = NAMESPACE
     """The namespace of the remote's controller, in its own cluster."""
     port: PortNumber = 15080
     """The port of the remote's discovery service."""

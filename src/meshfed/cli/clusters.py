@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple, TypeVar
 from cyclopts import Parameter
 
 from meshfed.cli.exits import BadInput, OutOfReach
+from meshfed.model.installation import API_GROUP, CONTROLLER_APP, NAMESPACE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_DEFAULT_NAMESPACE: Final = "istio-system"
-_FEDERATION: Final = "federation.openshift-service-mesh.io"
 _NETWORKING: Final = "networking.istio.io"
 
 
@@ -39,12 +38,12 @@ class Wanted(NamedTuple):
 
 
 OURS: Final = (
-    Wanted(_FEDERATION, "MeshFederation"),
-    Wanted(_FEDERATION, "RemoteMesh"),
-    Wanted(_FEDERATION, "FederatedService"),
+    Wanted(API_GROUP, "MeshFederation"),
+    Wanted(API_GROUP, "RemoteMesh"),
+    Wanted(API_GROUP, "FederatedService"),
 )
 """What says how an installation stands."""
-CONTROLLERS: Final = Wanted("apps", "Deployment", selector="app.kubernetes.io/name=federation-controller")
+CONTROLLERS: Final = Wanted("apps", "Deployment", selector=f"app.kubernetes.io/name={CONTROLLER_APP}")
 """What says as which account the controller runs."""
 LEASES: Final = Wanted("coordination.k8s.io", "Lease")
 """What says who controls it."""
@@ -297,16 +296,16 @@ async def _installed_in(client: Client, served: ServedAPIs) -> str:
     """Return the namespace that has a MeshFederation; raises ``BadInput`` where several have."""
     from meshfed.kube import Forbidden
 
-    resource = served.find(_FEDERATION, "MeshFederation")
+    resource = served.find(API_GROUP, "MeshFederation")
     if resource is None:
-        return _DEFAULT_NAMESPACE
+        return NAMESPACE
     try:
         found = sorted({one["metadata"]["namespace"] for one in await client.list(resource)})
     except Forbidden:
-        return _DEFAULT_NAMESPACE
+        return NAMESPACE
     if len(found) > 1:
         raise BadInput(f"there are MeshFederations in the namespaces {', '.join(found)}: choose one with --namespace")
-    return found[0] if found else _DEFAULT_NAMESPACE
+    return found[0] if found else NAMESPACE
 
 
 async def _list(
@@ -352,7 +351,7 @@ def _forbidden(resource: Resource, namespace: str | None) -> str:
 def _control_planes(objects: Sequence[Document]) -> set[str]:
     """Return the control plane namespaces of the MeshFederations among ``objects``."""
     return {
-        str((one.get("spec") or {}).get("controlPlaneNamespace") or _DEFAULT_NAMESPACE)
+        str((one.get("spec") or {}).get("controlPlaneNamespace") or NAMESPACE)
         for one in objects
         if one.get("kind") == "MeshFederation"
     }

@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from meshfed.cli.clusters import LEASES, OURS, SURROUNDINGS, Where, look
 from meshfed.cli.exits import BadInput, Exit
 from meshfed.cli.output import document, say
+from meshfed.model.installation import MESH_CONFIG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,7 +44,7 @@ def explain(
     export: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     merge: Annotated[tuple[str, ...], Parameter(negative="", show_default=False, allow_leading_hyphen=True)] = (),
     log: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
-    mesh_config: str = "istio",
+    mesh_config: str = MESH_CONFIG,
     where: Where = Where(),  # noqa: B008 - immutable
     how: ExplainHow = ExplainHow(),
 ) -> int:

@@ -11,6 +11,7 @@ import msgspec
 
 from meshfed.cli.clusters import LEASES, OURS, SURROUNDINGS, Wanted, as_object, ask, clusters, read, reported
 from meshfed.cli.proofs import SECONDS, proofs
+from meshfed.model.installation import MESH_CONFIG, TRUST_BUNDLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -115,7 +116,7 @@ async def _with_istio(client: Client, snapshot: Snapshot, *, before: bool) -> tu
     """Add what is read by name, and return with it the name of the ConfigMap with Istio's configuration."""
     from meshfed.kube import Resource, discover
     from meshfed.views.checks.cluster import CRD_NAMES, ISTIO
-    from meshfed.views.checks.facts import DEFAULT_MESH_CONFIG, control_plane, flag
+    from meshfed.views.checks.facts import control_plane, flag
     from meshfed.views.checks.istio import revisions
 
     unread, place = dict(snapshot.unread), control_plane(snapshot)
@@ -123,15 +124,15 @@ async def _with_istio(client: Client, snapshot: Snapshot, *, before: bool) -> tu
     objects = await _named(client, crds, CRD_NAMES, None, unread)
     deployments = await _istiods(client, place, unread)
     stated = flag(snapshot, "--mesh-config", "")
-    names = {stated or DEFAULT_MESH_CONFIG} | {
-        f"{DEFAULT_MESH_CONFIG}-{one}" for one in revisions(deployments) if one != "default" and not stated
+    names = {stated or MESH_CONFIG} | {
+        f"{MESH_CONFIG}-{one}" for one in revisions(deployments) if one != "default" and not stated
     }
     config_maps = Resource("", "v1", "configmaps", "ConfigMap")
     objects += [*deployments, *await _named(client, config_maps, sorted(names), place, unread)]
     if before:
         served = await discover(client)
         unread |= {kind: f"the cluster does not serve {kind}" for group, kind in ISTIO if not served.find(group, kind)}
-    found = next((one["metadata"]["name"] for one in objects if one["kind"] == "ConfigMap"), DEFAULT_MESH_CONFIG)
+    found = next((one["metadata"]["name"] for one in objects if one["kind"] == "ConfigMap"), MESH_CONFIG)
     return msgspec.structs.replace(snapshot, objects=(*snapshot.objects, *objects), unread=unread), found
 
 
@@ -171,9 +172,9 @@ async def _roots(client: Client, snapshot: Snapshot, *, before: bool) -> tuple[R
     """Return the roots that this mesh trusts, or why they are not known."""
     from meshfed.kube import Resource
     from meshfed.probe import Roots
-    from meshfed.views.checks.facts import DEFAULT_TRUST_BUNDLE, control_plane, flag
+    from meshfed.views.checks.facts import control_plane, flag
 
-    name = flag(snapshot, "--trust-bundle", DEFAULT_TRUST_BUNDLE)
+    name = flag(snapshot, "--trust-bundle", TRUST_BUNDLE)
     place = control_plane(snapshot) if before else snapshot.namespace
     unread: dict[str, str] = {}
     found = await _named(client, Resource("", "v1", "configmaps", "ConfigMap"), [name], place, unread)

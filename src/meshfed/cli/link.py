@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from meshfed.cli.clusters import CONTROLLERS, OURS, One, Wanted, clusters, look_at_one, settled
 from meshfed.cli.exits import BadInput, Exit, NotHeld, OutOfReach
 from meshfed.cli.output import How, Listing, TableColumn, document, one_line, say, show
+from meshfed.model.installation import API_GROUP, MESH_CONFIG, TRUST_BUNDLE
 
 if TYPE_CHECKING:
     from meshfed.api.v1alpha1 import RemoteMesh
@@ -37,9 +38,9 @@ class AsRun:
 
     service_account: str | None = None
     """The ServiceAccount that it runs as. Without it: that of its Deployment."""
-    mesh_config: str = "istio"
+    mesh_config: str = MESH_CONFIG
     """As the controller's: the ConfigMap, in the control plane namespace, with Istio's configuration of this mesh."""
-    trust_bundle: str = "istio-ca-root-cert"
+    trust_bundle: str = TRUST_BUNDLE
     """As the controller's: the ConfigMap, beside it, with the root certificates that this mesh trusts."""
 
 
@@ -309,7 +310,7 @@ async def _apply(one: One, manifest: Document, seconds: float | None) -> int:
     """Apply a RemoteMesh and, where ``seconds`` are given, wait for that long until it is ready and reached."""
     from meshfed.kube import Client, Conflict, Forbidden, Invalid, KubeError, PatchType, Resource
 
-    resource = Resource("federation.openshift-service-mesh.io", "v1alpha1", "remotemeshes", "RemoteMesh")
+    resource = Resource(API_GROUP, "v1alpha1", "remotemeshes", "RemoteMesh")
     name, namespace = manifest["metadata"]["name"], manifest["metadata"]["namespace"]
     (_, config), *_ = clusters(one.where)
     try:

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 from meshfed.cli.clusters import OURS, SURROUNDINGS, Where, look
 from meshfed.cli.exits import Exit, NotHeld
 from meshfed.cli.output import How, Listing, TableColumn, follow, say, several
+from meshfed.model.installation import MESH_CONFIG
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -163,7 +164,7 @@ def exports(
     all_: Annotated[bool, Parameter(name="--all", show_default=False)] = False,
     to: str | None = None,
     selector: Annotated[str | None, Parameter(name=["--selector", "-l"])] = None,
-    mesh_config: str = "istio",
+    mesh_config: str = MESH_CONFIG,
     where: Where = Where(),  # noqa: B008 - immutable
     how: How = How(),  # noqa: B008 - immutable
 ) -> int:

@@ -25,6 +25,7 @@ from meshfed.cli.plan_inputs import (
     read_files,
     with_offers,
 )
+from meshfed.model.installation import MESH_CONFIG
 
 if TYPE_CHECKING:
     from meshfed.plan import Plan, PlanInputs, Settings
@@ -45,7 +46,7 @@ def plan(
     remote: Annotated[list[str] | None, Parameter(name="--remote", consume_multiple=True)] = None,
     resolve: Annotated[list[str] | None, Parameter(name="--resolve", consume_multiple=True)] = None,
     metrics_bind_address: str | None = None,
-    mesh_config: str = "istio",
+    mesh_config: str = MESH_CONFIG,
     read_pods: Annotated[bool, Parameter(negative="--no-read-pods")] = True,
     report: Annotated[bool, Parameter(show_default=False)] = False,
     output: Annotated[PlanFormat | None, Parameter(name=["--output", "-o"])] = None,

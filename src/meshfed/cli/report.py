@@ -13,6 +13,7 @@ from cyclopts import Parameter, validators
 from meshfed.cli.clusters import LEASES, OURS, SURROUNDINGS, InClusters, Wanted, clusters, look_at
 from meshfed.cli.exits import BadInput, Exit
 from meshfed.cli.output import Paint, say
+from meshfed.model.installation import MESH_CONFIG
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +36,7 @@ def report(
     tail: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 10000,
     pseudonyms: Annotated[bool, Parameter(show_default=False)] = False,
     dry_run: Annotated[bool, Parameter(show_default=False)] = False,
-    mesh_config: str = "istio",
+    mesh_config: str = MESH_CONFIG,
     where: InClusters = InClusters(),  # noqa: B008 - immutable
 ) -> int:
     """Put what a mesh holds and says into one file for a colleague: objects, Events, metrics and logs.

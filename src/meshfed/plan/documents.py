@@ -6,7 +6,7 @@ Each is known by its apiVersion and kind. Of one that comes twice, the last coun
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -23,6 +23,7 @@ from meshfed.api.v1alpha1 import (
 )
 from meshfed.istio import gateway_index, last_answers, mesh_config
 from meshfed.istio.peer_authentications import PeerAuthentication, of_peer_authentication
+from meshfed.model.installation import NAMESPACE
 from meshfed.model.meshes import MeshConfig
 from meshfed.model.workloads import Located
 from meshfed.plan.endpoint_slices import is_by_hand, of_slice
@@ -31,7 +32,6 @@ from meshfed.plan.foreign_service_entries import ForeignServiceEntry, of_service
 from meshfed.plan.offline import PlanInputs
 from meshfed.plan.workloads import of_entry, of_pod
 
-DEFAULT_NAMESPACE: Final = "istio-system"
 Document = dict[str, Any]
 """An object as plain data."""
 
@@ -39,7 +39,7 @@ Document = dict[str, Any]
 def namespace_of_mesh(documents: Sequence[tuple[str, Document]]) -> str:
     """Return the namespace of the MeshFederation, where that says which controller is meant."""
     found = {
-        _metadata(document).get("namespace") or DEFAULT_NAMESPACE
+        _metadata(document).get("namespace") or NAMESPACE
         for _, document in documents
         if document.get("kind") == "MeshFederation"
     }
@@ -48,7 +48,7 @@ def namespace_of_mesh(documents: Sequence[tuple[str, Document]]) -> str:
             f"there are MeshFederations in the namespaces {', '.join(sorted(map(str, found)))}: say with --namespace "
             "which controller is meant"
         )
-    return str(next(iter(found), DEFAULT_NAMESPACE))
+    return str(next(iter(found), NAMESPACE))
 
 
 def read_documents(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from meshfed.api.errors import InvalidInput
+from meshfed.model.installation import MESH_CONFIG
 from meshfed.model.offers import Port
 from meshfed.model.reasons import Decision
 from meshfed.plan import Plan, Published, Settings, plan_all
@@ -35,7 +36,7 @@ class ExportView(msgspec.Struct, frozen=True, rename="camel"):
 
 
 def planned(
-    snapshot: Snapshot, *, mesh_config_map: str = "istio", account: Place | None = None
+    snapshot: Snapshot, *, mesh_config_map: str = MESH_CONFIG, account: Place | None = None
 ) -> tuple[Plan, tuple[str, ...]]:
     """Return the plan for what a cluster holds, and what of that cannot be understood, in words.
 

@@ -14,6 +14,7 @@ import msgspec
 from meshfed.api.documents import encode_document
 from meshfed.api.times import parse_time
 from meshfed.api.v1alpha1 import API_VERSION, ImportPolicy, RemoteMesh
+from meshfed.model.installation import MESH_CONFIG
 from meshfed.model.meshes import LocalMesh
 from meshfed.model.reasons import ConditionType, Reason
 from meshfed.plan import meshes
@@ -119,7 +120,7 @@ def commented(manifest: Document, card: MeshCard) -> str:
 
 
 def obstacles(
-    snapshot: Snapshot, manifest: Document, *, account: Place | None, mesh_config_map: str = "istio"
+    snapshot: Snapshot, manifest: Document, *, account: Place | None, mesh_config_map: str = MESH_CONFIG
 ) -> tuple[str, ...]:
     """Return why nothing would come of a RemoteMesh, each as ``Reason: message``; empty where nothing is in the way.
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from meshfed.api.v1alpha1 import RemoteMesh
+from meshfed.model.installation import NAMESPACE
 from meshfed.model.probes import Finding, Probe, Way
 from meshfed.model.reasons import Condition
 from meshfed.plan import Plan, Settings
@@ -16,10 +17,6 @@ from meshfed.plan.meshes import remote as remote_of
 from meshfed.plan.values import Place
 from meshfed.plan.ways import of_discovery
 from meshfed.views.snapshot import Document, Snapshot
-
-DEFAULT_CONTROL_PLANE: Final = "istio-system"
-DEFAULT_MESH_CONFIG: Final = "istio"
-DEFAULT_TRUST_BUNDLE: Final = "istio-ca-root-cert"
 
 
 class Need(msgspec.Struct, frozen=True, order=True):
@@ -104,7 +101,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 def control_plane(snapshot: Snapshot) -> str:
     """Return the namespace of istiod, as the MeshFederation in force has it."""
-    return next((one.spec.control_plane_namespace for one in snapshot.federations), DEFAULT_CONTROL_PLANE)
+    return next((one.spec.control_plane_namespace for one in snapshot.federations), NAMESPACE)
 
 
 # --- objects as they come

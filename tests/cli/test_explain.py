@@ -254,8 +254,8 @@ A line of the caller's sidecar, of a call to ratings.bookinfo.svc.cluster.local
   response 503, flags UF,URX, cluster
   outbound|9080||ratings.bookinfo.svc.cluster.local
 It failed
-  The gateway does not pass it on; URX: Envoy tried as often as it may; the flag
-  or answer beside it says what went wrong each time
+  the gateway knows nobody for it: it does not pass it on; URX: Envoy tried as
+  often as it may; the flag or answer beside it says what went wrong each time
   Link: `gateway`, the exporter's side
   See docs/troubleshooting.md#the-gateway-does-not-pass-it-on
 """

@@ -26,9 +26,9 @@ ANSWER = b"HTTP/1.1 200 OK\r\nserver: envoy\r\nx-envoy-upstream-service-time: 4\
 @pytest.mark.parametrize(
     ("exit_code", "said", "expected", "words"),
     [
-        (0, ANSWER, (200, True, True, ""), "the application answered 200"),
-        (0, ANSWER.replace(b"200 OK", b"503 no"), (503, True, True, ""), "the application answered 503"),
-        (0, ANSWER.replace(b"200 OK", b"404 no"), (404, True, True, ""), "the application answered 404"),
+        (0, ANSWER, (200, True, True, None), "the application answered 200"),
+        (0, ANSWER.replace(b"200 OK", b"503 no"), (503, True, True, None), "the application answered 503"),
+        (0, ANSWER.replace(b"200 OK", b"404 no"), (404, True, True, None), "the application answered 404"),
         (
             0,
             b"HTTP/1.1 403 Forbidden\r\nserver: envoy\r\n\r\nRBAC: access denied",
@@ -39,19 +39,31 @@ ANSWER = b"HTTP/1.1 200 OK\r\nserver: envoy\r\nx-envoy-upstream-service-time: 4\
             0,
             b"HTTP/1.1 503 S\r\nserver: envoy\r\n\r\nno healthy upstream",
             (503, False, False, RequestPlace.SIDECAR),
-            "no endpoint is healthy",
+            "no endpoint is left",
         ),
         (
             0,
             b"HTTP/1.1 503 S\r\nserver: envoy\r\n\r\nupstream connect error, reset reason: connection termination",
             (503, False, False, RequestPlace.GATEWAY),
-            "passes the SNI on to nobody",
+            "it does not pass it on (upstream connect error",
         ),
         (
             0,
-            b"HTTP/1.1 503 S\r\n\r\nupstream connect error, transport failure reason: TLS_error: verify failed",
+            b"HTTP/1.1 503 S\r\n\r\nupstream connect error, TLS_error:|26:SSL:CERTIFICATE_VERIFY_FAILED:verify SAN",
             (503, False, False, RequestPlace.GATEWAY),
-            "another root or another identity",
+            "docs/troubleshooting.md#a-certificate-is-not-accepted",
+        ),
+        (
+            0,
+            b"HTTP/1.1 503 S\r\n\r\nupstream connect error, reset reason: connection timeout",
+            (503, False, False, RequestPlace.GATEWAY),
+            "docs/troubleshooting.md#the-gateway-is-not-reached",
+        ),
+        (
+            0,
+            b"HTTP/1.1 504 G\r\n\r\nupstream request timeout",
+            (504, False, False, RequestPlace.GATEWAY),
+            "docs/troubleshooting.md#what-comes-back",
         ),
         (0, b"HTTP/1.1 404 N\r\nserver: envoy\r\n\r\n", (404, False, False, RequestPlace.NAME), "no route"),
         (6, b"", (0, False, False, RequestPlace.NAME), "no address in the client's mesh (it says so)"),
@@ -60,16 +72,18 @@ ANSWER = b"HTTP/1.1 200 OK\r\nserver: envoy\r\nx-envoy-upstream-service-time: 4\
         (52, b"", (0, False, False, RequestPlace.GATEWAY), "exit code 52 (it says so)"),
     ],
 )
-def test_where_a_request_ended(exit_code: int, said: bytes, expected: tuple[int, bool, bool, str], words: str) -> None:
-    *found, message = verdict(exit_code, said, b"it says so\n")
-    assert tuple(found) == expected
-    assert words in message
+def test_where_a_request_ended(
+    exit_code: int, said: bytes, expected: tuple[int, bool, bool, RequestPlace | None], words: str
+) -> None:
+    found = verdict(exit_code, said, b"it says so\n")
+    assert (found.code, found.reached, found.allowed, found.ended_at) == expected
+    assert words in found.message
 
 
 @pytest.mark.parametrize("said", [b"", b"\xff\xfe", b"HTTP/1.1", b"HTTP/1.1 abc\r\n\r\n", b"hello"])
 def test_what_is_no_http_is_no_answer(said: bytes) -> None:
-    code, reached, _, ended_at, _ = verdict(0, said, b"")
-    assert (code, reached, ended_at) == (0, False, RequestPlace.GATEWAY)
+    found = verdict(0, said, b"")
+    assert (found.code, found.reached, found.ended_at) == (0, False, RequestPlace.GATEWAY)
 
 
 # --- the command

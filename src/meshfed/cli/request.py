@@ -109,9 +109,18 @@ async def _send(
                 ) from error
             except KubeError as error:
                 raise NotHeld(f"--from {namespace}/{pod}: {error}; name a container that has curl with -c") from error
-            code, reached, allowed, ended_at, message = verdict(ran.code, ran.out, ran.err)
+            found = verdict(ran.code, ran.out, ran.err)
             views.append(
-                RequestView(snapshot.mesh, f"{namespace}/{pod}", words[-1], code, reached, allowed, ended_at, message)
+                RequestView(
+                    snapshot.mesh,
+                    f"{namespace}/{pod}",
+                    words[-1],
+                    found.code,
+                    found.reached,
+                    found.allowed,
+                    found.ended_at or "",
+                    found.message,
+                )
             )
     return views
 

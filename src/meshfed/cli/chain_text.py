@@ -27,9 +27,9 @@ def text(found: Explanation) -> Iterator[str]:
     """Yield all of an explanation."""
     blocks = [
         *([log_text(found.log)] if found.log is not None else []),
+        *([missing_text(found.asked, found.missing)] if found.missing is not None else []),
         *(chain_text(chain) for chain in found.chains),
         *([tree_text(found.objects)] if found.objects else []),
-        *([missing_text(found.asked, found.missing)] if found.missing is not None else []),
     ]
     for number, block in enumerate(blocks):
         if number:
@@ -46,9 +46,9 @@ def chain_text(chain: Chain) -> Iterator[str]:
         yield from _verdict(chain, chain.broken, paint)
     else:
         yield paint("Nothing is broken, as far as can be seen", good=True)
-        for state in ("unknown", "unseen"):
+        for state in ("warning", "unknown", "unseen"):
             names = ", ".join(
-                f"{link.name} ({link.reason})" if link.reason and state == "unknown" else str(link.name)
+                f"{link.name} ({link.reason})" if link.reason and state != "unseen" else str(link.name)
                 for link in chain.links
                 if link.state == state
             )
@@ -75,7 +75,7 @@ def _links(state: str, message: str, links: Sequence[ChainLink], paint: Paint) -
     """Yield links that stand alike: one, or several of which there is one thing to say."""
     link, several = links[0], len(links) > 1
     reason = f"{link.reason}: " if link.reason and state != "ok" else ""
-    remedy = f". To do: {link.remedy}" if link.remedy and state == "unknown" else ""
+    remedy = f". To do: {link.remedy}" if link.remedy and state in {"unknown", "warning"} else ""
     indent = " " * (4 + _STATE + (0 if several else _NAME))
     lines = _fold(reason + message + remedy, _WIDTH - len(indent))
     names = ", ".join(str(one.name) for one in links)
@@ -137,8 +137,9 @@ def missing_text(asked: str, missing: Missing) -> Iterator[str]:
         yield "  What remote meshes offer"
         for one in missing.remotes:
             yield from _wrapped(f"{one.remote} to {one.mesh}: {one.message}", indent="    ")
-    yield ""
-    yield from _wrapped(f"To do: {missing.remedy}", indent="  ")
+    if missing.remedy:
+        yield ""
+        yield from _wrapped(f"To do: {missing.remedy}", indent="  ")
 
 
 def _wrapped(text: str, indent: str = "") -> Iterator[str]:

@@ -45,6 +45,8 @@ OURS: Final = (
 """What says how an installation stands."""
 CONTROLLERS: Final = Wanted("apps", "Deployment", selector=f"app.kubernetes.io/name={CONTROLLER_APP}")
 """What says as which account the controller runs."""
+EVENTS: Final = Wanted("", "Event")
+"""What says what became of that which is gone."""
 LEASES: Final = Wanted("coordination.k8s.io", "Lease")
 """What says who controls it."""
 SURROUNDINGS: Final = (

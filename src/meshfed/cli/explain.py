@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from meshfed.cli.clusters import LEASES, OURS, SURROUNDINGS, Where, look
+from meshfed.cli.clusters import EVENTS, LEASES, OURS, SURROUNDINGS, Wanted, Where, look
 from meshfed.cli.exits import BadInput, Exit
 from meshfed.cli.output import document, say
 from meshfed.model.installation import MESH_CONFIG
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from meshfed.views.explain.chains import Chain
     from meshfed.views.explain.explanation import Explanation
     from meshfed.views.explain.parts import Part
+    from meshfed.views.explain.seen import Seen
 
 
 @Parameter(name="*")
@@ -115,16 +116,23 @@ class _Question:
 
     def __init__(self, words: tuple[str, ...], where: Where, mesh_config: str, merge: Sequence[str]) -> None:
         from meshfed.views.explain.objects import named
-        from meshfed.views.explain.seen import seen
 
         self._words = words
         self._object = named(words)
         if len(words) > 1 and self._object is None:
             raise BadInput(f"{' '.join(words)}: one host at a time, or an object as Kind NAMESPACE/NAME")
         self._given = tuple(part for path in merge for part in _read_parts(path))
-        wanted = (*OURS, LEASES, *SURROUNDINGS)
-        snapshots, self.unreached = look(where, wanted, mesh_config_map=mesh_config)
-        self.sides = tuple(seen(one, mesh_config_map=mesh_config) for one in snapshots)
+        self._where, self._mesh_config = where, mesh_config
+        self.sides: tuple[Seen, ...] = ()
+        self.unreached: tuple[Unreached, ...] = ()
+        self._look()
+
+    def _look(self, *more: Wanted) -> None:
+        from meshfed.views.explain.seen import seen
+
+        wanted = (*OURS, LEASES, *SURROUNDINGS, *more)
+        snapshots, self.unreached = look(self._where, wanted, mesh_config_map=self._mesh_config)
+        self.sides = tuple(seen(one, mesh_config_map=self._mesh_config) for one in snapshots)
 
     @property
     def _named(self) -> str:
@@ -132,33 +140,44 @@ class _Question:
 
     def look(self, remote: str | None, log: LogVerdict | None, *, tree: bool) -> Explanation:
         """Return what there is to say."""
-        from meshfed.views.explain.asked import explained, is_meant, missing
+        from meshfed.views.explain.asked import is_known, is_meant, missing
         from meshfed.views.explain.explanation import Explanation
-        from meshfed.views.explain.objects import asks_about, find_object, trees
+        from meshfed.views.explain.objects import asks_about, find_object, no_object, trees
         from meshfed.views.explain.objects import tree as tree_of
 
-        asked, objects = [self._named], []
+        asked, objects, lacking = [self._named], [], None
         if self._object is not None:
             found = [(side, one) for side in self.sides if (one := find_object(side, self._object)) is not None]
-            objects = [tree_of(side, one) for side, one in found]
+            objects = [tree_of(side, one) for side, one in found if one.get("kind") != "Service"]
             asked = [origin for _, one in found if (origin := asks_about(one))]
+            lacking = no_object(self._object, self.sides) if not found else None
         elif self._given and not any(is_meant(self._named, part) for part in self._given):
             hosts = ", ".join(sorted({part.host for part in self._given})) or "nothing"
             raise BadInput(f"--merge: what the other owner wrote is of {hosts}, not of {self._named}")
-        chains: dict[tuple[str, str, str], Chain] = {}
-        for about in dict.fromkeys(asked):
-            for chain in explained(about, self.sides, self._given, remote=remote):
-                chains[chain.exporter, chain.importer, chain.host] = chain
+        chains = self._chains(asked, remote)
+        if lacking is None and not objects and not (chains and is_known(asked[0], self.sides, self._given)):
+            self._look(EVENTS)  # of what is gone, they alone may tell
+            chains = self._chains(asked, remote)
+            lacking = missing(self._named, self.sides, told=bool(chains))
         if tree:
             objects += [one for chain in chains.values() for one in trees(self.sides, chain)]
         return Explanation(
             asked=self._named,
             chains=tuple(chains.values()),
             objects=tuple(dict.fromkeys(objects)),
-            missing=missing(self._named, self.sides) if not chains and not objects else None,
+            missing=lacking,
             log=log,
             notes=tuple(self._notes()),
         )
+
+    def _chains(self, asked: Sequence[str], remote: str | None) -> dict[tuple[str, str, str], Chain]:
+        from meshfed.views.explain.asked import explained
+
+        return {
+            (chain.exporter, chain.importer, chain.host): chain
+            for about in dict.fromkeys(asked)
+            for chain in explained(about, self.sides, self._given, remote=remote)
+        }
 
     def _notes(self) -> Iterator[str]:
         """Yield what limits what can be said."""

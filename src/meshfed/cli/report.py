@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter, validators
 
-from meshfed.cli.clusters import LEASES, OURS, SURROUNDINGS, InClusters, Wanted, clusters, look_at
+from meshfed.cli.clusters import CONTROLLERS, EVENTS, LEASES, OURS, SURROUNDINGS, InClusters, clusters, look_at
 from meshfed.cli.exits import BadInput, Exit
 from meshfed.cli.output import Paint, say
 from meshfed.model.installation import MESH_CONFIG
@@ -22,10 +22,6 @@ if TYPE_CHECKING:
     from meshfed.views.documents import Unreached
     from meshfed.views.snapshot import Snapshot
 
-_EVENTS: Final = Wanted("", "Event")
-_DEPLOYMENTS: Final = Wanted("apps", "Deployment", selector="app.kubernetes.io/name=federation-controller")
-_CONTROLLERS: Final = "app.kubernetes.io/name=federation-controller"
-"""Selects the controller's pods, as the chart and `meshfed manifests` label them."""
 _MOST_BYTES: Final = 4 * 1024 * 1024
 """Of each log, the last."""
 
@@ -88,7 +84,7 @@ Files = dict[str, dict[str, str]]
 async def _gather(
     found: Sequence[tuple[str, ClusterConfig]], where: InClusters, tail: int, mesh_config: str
 ) -> tuple[tuple[Snapshot, ...], tuple[Unreached, ...], Files]:
-    wanted = (*OURS, LEASES, _EVENTS, _DEPLOYMENTS, *SURROUNDINGS)
+    wanted = (*OURS, LEASES, EVENTS, CONTROLLERS, *SURROUNDINGS)
     say(f"reading {', '.join(source for source, _ in found)}")
     snapshots, unreached = await look_at(found, where, wanted, mesh_config_map=mesh_config)
     configs = dict(found)
@@ -104,7 +100,7 @@ async def _of_pods(config: ClusterConfig, snapshot: Snapshot, tail: int) -> dict
     from meshfed.kube import Client, Resource
 
     pods = Resource("", "v1", "pods", "Pod")
-    key, _, value = _CONTROLLERS.partition("=")
+    key, _, value = str(CONTROLLERS.selector).partition("=")
     names = [
         one["metadata"]["name"]
         for one in snapshot.of_kind("Pod")

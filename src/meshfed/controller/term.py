@@ -140,6 +140,7 @@ class Term:
             finalizers=self._finalizers,
             propagation=propagation,
             prober=self._prober,
+            recorder=writing.recorder,
             on_mesh=self._on_mesh,
         )
 

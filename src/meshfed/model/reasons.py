@@ -274,6 +274,7 @@ class EventReason(StrEnum):
     TRAFFIC_POLICY_OVERRIDDEN = "TrafficPolicyOverridden"
     DENIED = "Denied"
     IMPORT_FAILED = "ImportFailed"
+    WITHDRAWN = "Withdrawn"
     REMOTE_FOUND = "RemoteFound"
     REMOTE_LOST = "RemoteLost"
     WITHDRAWAL_HELD = "WithdrawalHeld"
@@ -296,6 +297,7 @@ EVENTS: Final[dict[EventReason, str]] = {
     EventReason.TRAFFIC_POLICY_OVERRIDDEN: "On a FederatedService: it is imported, and somebody else's DestinationRule takes the place of the one with `trafficPolicy` of its RemoteMesh.",
     EventReason.DENIED: "On a FederatedService: the offer is not imported; the message begins with the reason. A warning unless a rule says so.",
     EventReason.IMPORT_FAILED: "On a FederatedService: its Istio objects are not in place; the message begins with the reason.",
+    EventReason.WITHDRAWN: "On a FederatedService, which is gone: its remote does not offer it to this mesh any more; `meshfed explain` says when.",
     EventReason.REMOTE_FOUND: "On a RemoteMesh: its discovery service is connected, for the first time or again.",
     EventReason.REMOTE_LOST: "On a RemoteMesh: its discovery service is not reached, or refuses us; imports stay.",
     EventReason.WITHDRAWAL_HELD: "On a RemoteMesh: it withdrew so much at once that it is held; the message says how to let it through.",

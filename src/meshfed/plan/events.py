@@ -107,6 +107,11 @@ def export_turned(before: Published | Decision | None, after: Published | Decisi
     return None
 
 
+def withdrawn(remote: str, host: str) -> EventRecord:
+    """What is worth telling of an offer that its remote took back."""
+    return EventRecord(EventReason.WITHDRAWN, f"RemoteMesh {remote} does not offer {host} to this mesh any more")
+
+
 def _told(published: Published) -> tuple[object, ...]:
     return published.offer.host, published.audience
 

@@ -46,6 +46,13 @@ class ControllerView(msgspec.Struct, frozen=True, rename="camel"):
             return self.leader.alive
         return any(replica.alive for replica in self.replicas) if self.replicas else None
 
+    @property
+    def renewed(self) -> str:
+        """When whoever is at work wrote last that it is; empty where nobody is seen."""
+        if self.leader is not None:
+            return self.leader.renewed
+        return max((replica.renewed for replica in self.replicas if replica.alive), default="")
+
 
 def controller(snapshot: Snapshot) -> ControllerView:
     """Return who controls the mesh, those who live first."""

@@ -125,6 +125,11 @@ class RemoteSessions:
         if session is not None:
             session.record_found(spec)
 
+    def is_withdrawn(self, remote: str, host: str) -> bool:
+        """Whether a remote that is heard does not offer a host."""
+        session = self._sessions.get(remote)
+        return session is not None and session.is_withdrawn(host)
+
     def unheard(self) -> list[str]:
         """The remotes that have not said yet what they offer, sorted."""
         return sorted(name for name, session in self._sessions.items() if not session.was_heard)

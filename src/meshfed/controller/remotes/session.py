@@ -114,6 +114,10 @@ class Session:
         """Whether the remote offers ``host``, as far as that is remembered and worth recording."""
         return self._ledger.desired(host) is not None
 
+    def is_withdrawn(self, host: str) -> bool:
+        """Whether the remote is heard, and does not offer ``host``."""
+        return self.is_heard and not self._failed and not self._ledger.remembers(host)
+
     def close(self) -> None:
         """Say what waits, and then no more: what still runs until it is cancelled has no say in what comes next."""
         self._recording.close()

@@ -147,9 +147,15 @@ def _differences(part: Part, mesh: MeshDescription, fields: Iterable[str]) -> It
 
 
 def heard(offered: ChainLink, connected: ChainLink) -> ChainLink:
-    """Return whether the importer hears of the offer: where it does not subscribe, it says itself why."""
-    if offered.reason != Reason.NOT_SUBSCRIBED or connected.state is State.OK:
+    """Return whether the importer hears of the offer: where it does not subscribe, it says itself why.
+
+    One that takes itself for connected is heard by somebody else.
+    """
+    if offered.reason != Reason.NOT_SUBSCRIBED:
         return offered
+    if connected.state is State.OK:
+        message = f"{offered.message}, though {connected.mesh or 'the importer'} says that it is connected"
+        return broken(offered.name, message, offered.reason, remedy=offered.remedy, whose=Whose.EITHER)
     return unknown(offered.name, f"{offered.message}; see `{connected.name}`", offered.reason)
 
 
@@ -170,7 +176,8 @@ def received(link: ChainLink, exporting: Part, importing: Part) -> ChainLink:
     """Return whether what is recorded is what is offered, where both are seen."""
     offered, recorded = exporting.told, importing.told
     exporter, importer = exporting.mesh.name, importing.mesh.name
-    if link.state is State.BROKEN and recorded is None and offered is not None:
+    is_missing = link.state is State.BROKEN or link.reason == Reason.NOT_SYNCED
+    if is_missing and recorded is None and offered is not None:
         message = f"{exporter} offers it to {importer}, and {importer} has not recorded it"
         remedy = (
             f"see `Ready` and `Synced` of RemoteMesh {importing.remote.name} at {importer}: it may just have come, or "

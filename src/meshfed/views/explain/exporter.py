@@ -260,7 +260,7 @@ def offered(seen: Seen, exported: ExportView, remote: str) -> ChainLink:
         return ok(name, f"RemoteMesh {remote} may see it; whether it subscribes, nobody says here")
     if subscribed.status == "False":
         remedy = f"see at {remote} with `meshfed remotes` whether it is connected, and imports from here"
-        return broken(name, subscribed.message, subscribed.reason, remedy=remedy, whose=Whose.EITHER)
+        return unknown(name, subscribed.message, subscribed.reason, remedy=remedy)  # it may want to hear nothing
     if subscribed.status == "Unknown":
         return ok(name, f"RemoteMesh {remote} may see it; {subscribed.message}", subscribed.reason)
     return ok(name, f"RemoteMesh {remote} is told of it; {subscribed.message}", subscribed.reason)

@@ -96,6 +96,7 @@ mesh
   ok       mesh-federation istio-system/east: exports 1 service (stored status,
            5m old)
   ok       controller: controller-1 leads, heard 2s ago (read just now)
+  ok       linked: it federates with west (read just now)
   ok       version: controller and command are VERSION (read just now)
   ok       gateway istio-system/east: the gateway's objects are in place (stored
            status, 5m old)
@@ -120,7 +121,7 @@ remotes
            5m old)
            See: docs/troubleshooting.md#the-gateway-does-not-pass-it-on
 
-20 ok, 1 warning, 1 failed, 1 unknown, 2 skipped
+21 ok, 1 warning, 1 failed, 1 unknown, 2 skipped
 """.replace("VERSION", __version__)
 SHORT = """\
 unknown istio/istiod: there is no Deployment with the label app=istiod in namespace istio-system: either istiod runs \
@@ -244,7 +245,9 @@ def test_bad_usage(arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys
 
 
 def test_it_waits_until_nothing_fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    connecting = facts({"west": west(condition("Connected", False, "Connecting", "the first connection"))})
+    connecting = facts(
+        {"west": west(condition("Connected", False, "Connecting", "the first connection")), "ratings": None}
+    )
     asked = finding(monkeypatch, (AWAY,), (connecting,), (connecting,), (facts(),))
     assert run(["check", "--wait", "1m", "-o", "short"]) == 0
     out, err = capsys.readouterr()
@@ -254,7 +257,7 @@ def test_it_waits_until_nothing_fails(monkeypatch: pytest.MonkeyPatch, capsys: p
 
 def test_it_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     asked = finding(monkeypatch, (broken(),))
-    assert run(["check", "--wait", "30ms", "-o", "short"]) == 1
+    assert run(["check", "--wait", "500ms", "-o", "short"]) == 1
     out, err = capsys.readouterr()
     assert (out, err) == (SHORT, "waiting for imports west\n")
     assert len(asked) > 1

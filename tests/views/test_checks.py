@@ -11,7 +11,7 @@ import pytest
 from meshfed.kube import Manifest
 from meshfed.model.probes import Broken, Link
 from meshfed.views.checks import BEFORE, CHECKS, OF_REMOTE, CheckOutcome, Proof, Reviewed, Root, run
-from tests.builders import SYSTEM, crd, manifest, mesh_federation, namespace, pod, remote_mesh
+from tests.builders import SYSTEM, crd, host, manifest, mesh_federation, namespace, pod, remote_mesh
 from tests.cli.fakes import NOW, condition, imported, lease
 from tests.views.healthy import (
     NEED,
@@ -31,6 +31,7 @@ Changes = Mapping[str, Manifest | None]
 NO = "you may not list {0} in all namespaces"
 GONE = lease("controller-1", renewed="2026-01-01T11:00:00Z")
 BROKEN = imported("west", "ratings", condition("Reachable", False, "NotPassedOn", "closed at the SNI"))
+RULE = "is denied by import rule 2 of RemoteMesh west"
 
 CASES: list[tuple[str, Changes, dict[str, Any], CheckOutcome, str]] = [
     # --- cluster
@@ -204,6 +205,15 @@ CASES: list[tuple[str, Changes, dict[str, Any], CheckOutcome, str]] = [
         CheckOutcome.FAILED,
         "the webhook says no",
     ),
+    ("mesh/linked", {"west": None, "ratings": None}, {}, CheckOutcome.WARNING, "it federates with nobody yet"),
+    ("mesh/linked", {}, {"unread": {"RemoteMesh": "you may not"}}, CheckOutcome.UNKNOWN, "you may not"),
+    (
+        "mesh/linked",
+        {"west": None, "controller": controller("--meshPeers={}")},
+        {},
+        CheckOutcome.SKIPPED,
+        "--meshPeers",
+    ),
     (
         "remotes/ready",
         {"west": west(condition("Ready", True, "ImportsNotReached", "ratings is not reached"))},
@@ -225,10 +235,31 @@ CASES: list[tuple[str, Changes, dict[str, Any], CheckOutcome, str]] = [
     ),
     (
         "remotes/connected",
-        {"west": west(condition("Connected", False, "Unreachable", "connection refused"))},
+        {"west": west(condition("Connected", False, "Unreachable", "connection refused")), "ratings": None},
         {},
         CheckOutcome.FAILED,
         "connection refused",
+    ),
+    (
+        "remotes/connected",
+        {"west": west(condition("Connected", False, "Unreachable", "connection refused"))},
+        {},
+        CheckOutcome.WARNING,
+        "connection refused",
+    ),
+    (
+        "remotes/synced",
+        {"west": west(condition("Connected", False, "Unreachable"), condition("Synced", False, "NotSynced", "away"))},
+        {},
+        CheckOutcome.SKIPPED,
+        "it is not connected, which another check says",
+    ),
+    (
+        "remotes/synced",
+        {"west": west(condition("Connected", False, "Unreachable"), condition("Synced", False, "Stale", "1h"))},
+        {},
+        CheckOutcome.FAILED,
+        "1h",
     ),
     ("remotes/connected", {"west": west(import_=None)}, {}, CheckOutcome.SKIPPED, "nothing is imported from it"),
     (
@@ -304,10 +335,24 @@ CASES: list[tuple[str, Changes, dict[str, Any], CheckOutcome, str]] = [
     ),
     (
         "remotes/imports",
-        {"ratings": imported("west", "ratings", condition("Accepted", False, "DeniedByRule", "rule 1"))},
+        {
+            "ratings": imported(
+                "west", "ratings", condition("Accepted", False, "DeniedByRule", f"{host('ratings')} {RULE}")
+            )
+        },
         {},
-        CheckOutcome.OK,
-        "1 not imported, as somebody decided",
+        CheckOutcome.WARNING,
+        f"{host('ratings')} {RULE}",
+    ),
+    (
+        "remotes/imports",
+        {
+            name: imported("west", name, condition("Accepted", False, "DeniedByRule", f"{host(name)} {RULE}"))
+            for name in ("ratings", "details")
+        },
+        {},
+        CheckOutcome.WARNING,
+        f"of 2 hosts each {RULE}: {host('details')}, {host('ratings')}",
     ),
     ("remotes/imports", {"lease": GONE}, {}, CheckOutcome.UNKNOWN, "nobody keeps it up to date"),
     ("remotes/imports", {"ratings": None}, {}, CheckOutcome.SKIPPED, "it offers nothing"),
@@ -388,7 +433,10 @@ def test_what_is_stored_is_not_believed_of_an_object_that_was_changed_since() ->
 def test_what_fails_is_said_once() -> None:
     away = [condition(type_, False, "Unreachable", "refused") for type_ in ("Ready", "Connected")]
     found = facts({"west": west(*away)})
-    assert [one.check for one in run(found) if one.outcome is CheckOutcome.FAILED] == ["connected"]
+    troubles = {CheckOutcome.FAILED, CheckOutcome.WARNING}
+    assert [(one.check, one.outcome) for one in run(found) if one.outcome in troubles] == [
+        ("connected", CheckOutcome.WARNING)
+    ]
     missing = facts({"gateway": None})
     assert [one.check for one in run(missing) if one.outcome is CheckOutcome.FAILED] == ["gateway"]
 

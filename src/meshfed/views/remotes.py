@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from meshfed.api.meta import RefusedCount, StatusCondition
@@ -9,6 +11,13 @@ from meshfed.api.v1alpha1 import RemoteMesh
 from meshfed.model.reasons import ConditionType, Reason
 from meshfed.views.imports import ImportState, ImportView
 from meshfed.views.snapshot import Snapshot, find
+
+NOBODY_YET: Final = "it federates with nobody yet: there is no RemoteMesh"
+LINK: Final = (
+    "give the owner of the other mesh what `meshfed link card` prints, and make a RemoteMesh of the card that they "
+    "give you: `meshfed link CARD --apply`"
+)
+"""What to do where there is no RemoteMesh."""
 
 
 class RemoteView(msgspec.Struct, frozen=True, rename="camel"):

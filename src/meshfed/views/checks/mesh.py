@@ -15,6 +15,7 @@ from meshfed.views.checks.facts import Facts, arguments, containers, controllers
 from meshfed.views.checks.results import Check, CheckOutcome, Result, failed, ok, skipped, unknown, warning
 from meshfed.views.checks.stored import alive, condition
 from meshfed.views.controllers import controller
+from meshfed.views.remotes import LINK, NOBODY_YET
 from meshfed.views.snapshot import named
 from meshfed.views.workloads import workloads
 
@@ -107,6 +108,19 @@ def _unserved(facts: Facts) -> Iterator[Place]:
             yield where
 
 
+def _linked(facts: Facts) -> Iterator[Result]:
+    why = facts.unread("RemoteMesh")
+    names = [one.metadata.name for one in facts.snapshot.remotes]
+    if why:
+        yield unknown(why)
+    elif names:
+        yield ok(f"it federates with {listed(names)}")
+    elif any(argument.startswith("--meshPeers") for argument in arguments(facts.snapshot)):
+        yield skipped("the controller is configured by --meshPeers")
+    else:
+        yield warning(NOBODY_YET, LINK)
+
+
 def _controller(facts: Facts) -> Iterator[Result]:
     found = alive(facts)
     if found.alive is None:
@@ -161,6 +175,13 @@ CHECKS: Final = (
         "Whether a controller leads. Where none does, no status is believed.",
         "troubleshooting.md#the-mesh-is-not-ready",
         _controller,
+    ),
+    Check(
+        "mesh",
+        "linked",
+        "Whether there is a RemoteMesh, without which this mesh federates with nobody.",
+        "install.md#two-owners",
+        _linked,
     ),
     Check(
         "mesh",

@@ -247,6 +247,21 @@ DENIALS: Final = frozenset({Reason.DENIED_BY_RULE, Reason.NOT_IMPORTED})
 """Why an offer is not imported that somebody did not want: any other reason may take them by surprise."""
 
 
+RESERVED: Final = frozenset(
+    {
+        Reason.GATEWAY_CROWDED,
+        Reason.ROOT_NAMESPACE_ELSEWHERE,
+        Reason.IMPORTS_NOT_REACHED,
+        Reason.HOST_SHARED,
+        Reason.PORTS_LEFT_OUT,
+        Reason.TRAFFIC_POLICY_OVERRIDDEN,
+        Reason.MTLS_DISABLED,
+        Reason.SNI_OVERRIDDEN,
+    }
+)
+"""Reasons of what is True and not all well."""
+
+
 BROKEN: Final = frozenset(
     {
         Reason.NAME_NOT_RESOLVED,

@@ -8,12 +8,12 @@ from typing import Any, Final
 from meshfed.model.meshes import GatewayAddress
 from meshfed.model.names import ServiceHost
 from meshfed.model.offers import Port
-from meshfed.model.reasons import ConditionType, Reason
+from meshfed.model.reasons import RESERVED, ConditionType, Reason
 from meshfed.plan import ExportKey, Remarks
 from meshfed.plan.claims import EXPECTED
 from meshfed.plan.keys import origin
 from meshfed.views.cards import CardIncomplete, gateway_addresses
-from meshfed.views.explain.links import ChainLink, LinkName, State, Whose, after, broken, ok, unknown
+from meshfed.views.explain.links import ChainLink, LinkName, State, Whose, after, broken, ok, unknown, warning
 from meshfed.views.explain.parts import MeshDescription, Part, Told, of_ips, of_remote
 from meshfed.views.explain.seen import Seen, is_ours, mapping, origin_of, place, shown
 from meshfed.views.exports import ExportView
@@ -211,7 +211,8 @@ def gateway(seen: Seen, at: Place) -> ChainLink:
         return broken(name, condition.message, condition.reason)
     if condition.status == "Unknown":
         return unknown(name, condition.message, condition.reason)
-    return ok(name, f"{', '.join(map(shown, wanted))} passes it on; {condition.message}", condition.reason)
+    holds = warning if condition.reason in RESERVED else ok
+    return holds(name, f"{', '.join(map(shown, wanted))} passes it on; {condition.message}", condition.reason)
 
 
 def gateway_objects(seen: Seen, at: Place) -> tuple[Document, ...]:

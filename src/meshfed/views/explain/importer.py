@@ -11,7 +11,7 @@ from meshfed.api.meta import StatusCondition
 from meshfed.api.v1alpha1 import FederatedService, RemoteMesh
 from meshfed.federation.imports import record_name
 from meshfed.model.names import ServiceHost
-from meshfed.model.reasons import ConditionType, Reason
+from meshfed.model.reasons import RESERVED, ConditionType, Reason
 from meshfed.plan.meshes import remote as remote_of
 from meshfed.views.ages import age
 from meshfed.views.connections import Hearing, OffersKnown, connection, offers_known
@@ -201,7 +201,10 @@ def accepted(record: FederatedService) -> ChainLink:
         return unknown(name, _NO_CONTROLLER, remedy=_SEE_STATUS)
     if condition.status == "True" and condition.reason in _NOT_FOR_ALL:
         return broken(name, condition.message, condition.reason)
-    return ok(name, condition.message, condition.reason) if condition.status == "True" else _not_held(name, condition)
+    if condition.status != "True":
+        return _not_held(name, condition)
+    holds = warning if condition.reason in RESERVED else ok
+    return holds(name, condition.message, condition.reason)
 
 
 def written(seen: Seen, record: FederatedService) -> ChainLink:

@@ -143,7 +143,10 @@ def test_an_event_of_the_newer_form_has_no_time() -> None:
 def test_a_host_is_read_from_its_records_name_where_that_has_all_of_it() -> None:
     long = record_name(".".join(["a" * 60] * 5), "west")
     found = holding(east(), event(), event(name=long))
-    assert (list(withdrawn(found)), list(withdrawn_hosts(found))) == ([f"{HOST}.west", long], [("west", HOST)])
+    assert (list(withdrawn(found)), list(withdrawn_hosts(found))) == (
+        [f"{HOST}.west", long],
+        [("west", HOST, "2026-01-01T11:50:00Z")],
+    )
 
 
 def test_a_remote_of_which_nothing_is_imported_is_named_for_that() -> None:

@@ -1,12 +1,11 @@
-"""How chains, trees of objects and verdicts on log lines look to people, in 80 columns."""
+"""How chains, trees of objects and verdicts on log lines look to people."""
 
 from __future__ import annotations
 
-import textwrap
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
-from meshfed.cli.output import Paint, one_line
+from meshfed.cli.output import Paint, folded, one_line, width
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from meshfed.views.explain.links import ChainLink
     from meshfed.views.explain.objects import TreeView
 
-_WIDTH: Final = 80
 _GOOD: Final = {"ok": True, "broken": False}
 _STATE, _NAME = 9, 11
 
@@ -77,12 +75,12 @@ def _links(state: str, message: str, links: Sequence[ChainLink], paint: Paint) -
     reason = f"{link.reason}: " if link.reason and state != "ok" else ""
     remedy = f". To do: {link.remedy}" if link.remedy and state in {"unknown", "warning"} else ""
     indent = " " * (4 + _STATE + (0 if several else _NAME))
-    lines = _fold(reason + message + remedy, _WIDTH - len(indent))
+    lines = folded(reason + message + remedy, room=width() - len(indent))
     names = ", ".join(str(one.name) for one in links)
     head = state.ljust(_STATE)
     head = paint.faint(head) if state == "unseen" else paint(head, good=_GOOD.get(state))
     if several:
-        first, *more = _fold(names, _WIDTH - len(indent))
+        first, *more = folded(names, room=width() - len(indent))
         lines = [*more, *lines]
     else:
         first = names.ljust(_NAME) + (lines.pop(0) if lines else "")
@@ -143,8 +141,4 @@ def missing_text(asked: str, missing: Missing) -> Iterator[str]:
 
 
 def _wrapped(text: str, indent: str = "") -> Iterator[str]:
-    yield from (indent + line for line in _fold(text, _WIDTH - len(indent)))
-
-
-def _fold(text: str, width: int) -> list[str]:
-    return textwrap.wrap(one_line(text), width, break_long_words=False, break_on_hyphens=False)
+    yield from folded(text, indent, indent)

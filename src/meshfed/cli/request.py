@@ -138,7 +138,7 @@ async def _first_container(client: Any, namespace: str, pod: str) -> str:
 
 def _url(snapshot: Snapshot, host: str) -> str:
     """Return what to ask for; raises ``BadInput`` where no port can be chosen."""
-    from meshfed.views.explain.asked import is_named
+    from meshfed.views.imports import is_named
 
     name, _, path = host.partition("/")
     name, colon, port = name.partition(":")

@@ -39,10 +39,10 @@ def withdrawn(snapshot: Snapshot) -> dict[str, str]:
     return found
 
 
-def withdrawn_hosts(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
-    """Yield RemoteMesh and host of what was withdrawn; a host whose record had to have a shorter name is not known."""
-    for name in withdrawn(snapshot):
+def withdrawn_hosts(snapshot: Snapshot) -> Iterator[tuple[str, str, str]]:
+    """Yield RemoteMesh, host and time of what was withdrawn; a host too long for a record's name is not known."""
+    for name, at in withdrawn(snapshot).items():
         for remote in snapshot.remotes:
             host = name.removesuffix(f".{remote.metadata.name}")
             if host != name and record_name(host, remote.metadata.name) == name:
-                yield remote.metadata.name, host
+                yield remote.metadata.name, host, at

@@ -18,6 +18,7 @@ from meshfed.views.explain.importer import importer_part
 from meshfed.views.explain.links import LinkName, Whose
 from meshfed.views.explain.parts import Part, of_remote
 from meshfed.views.explain.seen import Seen
+from meshfed.views.imports import is_named
 from meshfed.views.snapshot import find
 from meshfed.views.withdrawn import withdrawn_hosts
 
@@ -100,7 +101,7 @@ def _unoffered(name: str, sides: Sequence[Seen], remote: str | None) -> Iterator
             if _own_name(side, called, sides) in meshes or remote not in {None, called, side.mesh.name}:
                 continue
             host = _host(_dotted(name), known.spec.cluster_domain)
-            hosts = [host] if host else [was for of, was in withdrawn_hosts(side.snapshot) if of == called]
+            hosts = [host] if host else [was for of, was, _ in withdrawn_hosts(side.snapshot) if of == called]
             yield from (importer_part(side, one, called) for one in hosts if host or is_named(_dotted(name), one))
 
 
@@ -151,11 +152,6 @@ def _meshes_of(part: Part, sides: Iterable[Seen]) -> tuple[str, str]:
     """Return exporter and importer of a part, each as it calls itself where it was read."""
     other = next((side.mesh.name for side in sides if is_described_as(part.remote, side.mesh)), part.remote.name)
     return (part.mesh.name, other) if part.whose is Whose.EXPORTER else (other, part.mesh.name)
-
-
-def is_named(name: str, *hosts: str) -> bool:
-    """Whether ``name`` is one of the hosts, or the first labels of one."""
-    return any(host == name or host.startswith(f"{name}.") for host in hosts if host)
 
 
 def _dotted(name: str) -> str:

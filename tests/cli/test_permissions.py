@@ -28,7 +28,8 @@ NOT_ASKED = {Permission(SYSTEM, "federation.openshift-service-mesh.io", "remotem
 COMMANDS = {
     "meshfed link card": [["link", "card"]],
     "meshfed link": [
-        ["link", "-f", "{card}", "--diff"],
+        ["link", "{card}", "--diff"],
+        ["link", "{card}", "--dry-run", "server"],
         ["link", "-f", "{card}", "--apply", "--yes", "--wait", "--timeout", "1s"],
     ],
     "meshfed unlink": [["unlink", "west", "--yes", "--timeout", "2s"]],

@@ -214,7 +214,7 @@ def test_a_report_is_written_and_read_by_the_other_commands(tmp_path: Path, caps
     assert (tmp_path / "report.tgz").stat().st_mode & 0o777 == 0o600
     assert run(["imports", "-f", file, "ratings"]) == 0
     assert capsys.readouterr().out.splitlines()[1].split()[:3] == [
-        "ratings.default.svc.cluster.local",
+        "ratings.default",
         "west",
         "Imported",
     ]

@@ -119,10 +119,15 @@ def document(kind: str, fields: dict[str, Any], format_: Literal["json", "yaml"]
 
     plain: dict[str, Any] = {"apiVersion": API_VERSION, "kind": kind, **msgspec.to_builtins(fields, str_keys=True)}
     if format_ == "json":
-        return msgspec.json.format(msgspec.json.encode(plain), indent=2).decode()
+        return as_json(plain)
     from meshfed.api.documents import encode_document
 
     return encode_document(plain).rstrip("\n")
+
+
+def as_json(value: Any) -> str:
+    """Return a value as JSON for people."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
 
 
 class Listing(NamedTuple, Generic[T]):

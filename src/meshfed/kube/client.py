@@ -186,9 +186,13 @@ class Client:
         patch_type: PatchType = PatchType.MERGE,
         subresource: str | None = None,
         force: bool = False,
+        dry_run: bool = False,
     ) -> Manifest:
-        """Change parts of an object and return it as stored; ``force`` takes fields over, in an apply."""
-        params = self._manager | ({"force": "true"} if force else {})
+        """Change parts of an object and return it as stored; ``force`` takes fields over, in an apply.
+
+        With ``dry_run`` the server does all but store it, and the answer is what would be stored.
+        """
+        params = self._manager | ({"force": "true"} if force else {}) | ({"dryRun": "All"} if dry_run else {})
         path = resource.path(namespace, name, subresource)
         return await self._written(Request("patch", resource, path, params, _encode(patch), patch_type))
 

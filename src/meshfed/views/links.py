@@ -238,6 +238,24 @@ def drift(card: MeshCard, remote: RemoteMesh, mesh: str) -> tuple[DriftView, ...
     return tuple(DriftView(mesh, card.name, field, said, here) for (field, said), (_, here) in pairs if said != here)
 
 
+def effects(manifest: Document, before: RemoteMesh | None) -> tuple[str, ...]:
+    """Return what applying a whole RemoteMesh sets that is not so ``before``, field by field, in words."""
+    wanted = msgspec.convert(manifest, RemoteMesh)
+    after = {**dict(_compared(wanted)), "import": _imports(wanted)}
+    was = {**dict(_compared(before)), "import": _imports(before)} if before is not None else {}
+    return tuple(
+        f"{field}: {value}" if before is None else f"{field}: from {was[field]} to {value}"
+        for field, value in after.items()
+        if was.get(field) != value
+    )
+
+
+def _imports(remote: RemoteMesh) -> str:
+    """Return what is imported from a remote, on one line."""
+    policy = remote.spec.import_
+    return "nothing" if policy is None else msgspec.json.encode(_plain(policy)).decode()
+
+
 def _compared(remote: RemoteMesh) -> Iterator[tuple[str, str]]:
     found = meshes.remote(remote)
     yield "network", found.network

@@ -67,6 +67,10 @@ cluster
   ok       kubernetes: Kubernetes v1.31.2 (read just now)
   ok       istio-kinds: all 7 kinds of Istio are served (read just now)
   ok       crds: 3 CRDs hold all that Meshfed VERSION writes (read just now)
+  ok       clock: the API server has the time that it is here, to within 0.6 s
+           (read just now)
+  ok       controller-clock: the controller's last sign was 2s ago by the API
+           server's clock, and none is of a time to come (read just now)
 
 permissions
   ok       reading: you may read all that is looked at (read just now)
@@ -121,7 +125,7 @@ remotes
            5m old)
            See: docs/troubleshooting.md#the-gateway-does-not-pass-it-on
 
-21 ok, 1 warning, 1 failed, 1 unknown, 2 skipped
+23 ok, 1 warning, 1 failed, 1 unknown, 2 skipped
 """.replace("VERSION", __version__)
 SHORT = """\
 unknown istio/istiod: there is no Deployment with the label app=istiod in namespace istio-system: either istiod runs \

@@ -19,6 +19,7 @@ import msgspec
 from meshfed.kube import client as client_module
 from meshfed.kube.client import PAGE_SIZE, Client, Page, Selection, WatchEvent
 from meshfed.kube.config import ClusterConfig
+from meshfed.kube.connection import Answer
 from meshfed.kube.errors import AlreadyExists, APIError, Conflict, Gone, KubeError, NotFound, Silent, TransportError
 from meshfed.kube.resources import Manifest, Resource
 
@@ -290,7 +291,7 @@ class MemoryClient(Client):
 
     async def fetch(
         self, path: str, *, accept: str = "application/json", params: Mapping[str, str] | None = None
-    ) -> tuple[str, bytes]:
+    ) -> Answer:
         await asyncio.sleep(self.cluster.latency)
         if self.cluster.down:
             raise TransportError("connection refused")
@@ -312,7 +313,7 @@ class MemoryClient(Client):
             }
             for group, versions in groups.items()
         ]
-        return "application/json;v=v2;as=APIGroupDiscoveryList", json.dumps({"items": items}).encode()
+        return Answer("application/json;v=v2;as=APIGroupDiscoveryList", json.dumps({"items": items}).encode())
 
     def _find(self, resource: Resource, namespace: str, name: str) -> Manifest:
         found = self.cluster.objects.get((resource, namespace, name))

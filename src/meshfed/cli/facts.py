@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import ssl
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from meshfed.cli.clusters import Where
     from meshfed.kube import Client, Resource
     from meshfed.probe import Roots
-    from meshfed.views.checks import Facts, Need, Reviewed, Root
+    from meshfed.views.checks import Clock, Facts, Need, Reviewed, Root
     from meshfed.views.documents import Unreached
     from meshfed.views.snapshot import Document, Snapshot
 
@@ -43,10 +44,11 @@ class Asked(NamedTuple):
 async def find_out(where: Where, asked: Asked) -> tuple[tuple[Facts, ...], tuple[Unreached, ...]]:
     """Find out all there is of every cluster, at the same time; raises ``BadInput``."""
     from meshfed.cli.arguments import duration
+    from meshfed.views.checks import beside_each_other
     from meshfed.views.documents import Unreached
 
     if where.file:
-        return tuple(_of_report(snapshot, asked) for snapshot in reported(where)), ()
+        return beside_each_other(tuple(_of_report(snapshot, asked) for snapshot in reported(where))), ()
     seconds = duration("--request-timeout", where.request_timeout) + (SECONDS if asked.probe else 0.0)
     answers = await asyncio.gather(
         *(
@@ -54,8 +56,9 @@ async def find_out(where: Where, asked: Asked) -> tuple[tuple[Facts, ...], tuple
             for source, config in clusters(where)
         )
     )
+    found = tuple([await _with_handshakes(*one, asked) for one in answers if not isinstance(one, Unreached)])
     return (
-        tuple([await _with_handshakes(*one, asked) for one in answers if not isinstance(one, Unreached)]),
+        beside_each_other(found),
         tuple(one for one in answers if isinstance(one, Unreached)),
     )
 
@@ -87,9 +90,14 @@ async def _of_cluster(client: Client, source: str, where: Where, asked: Asked) -
         from meshfed.views.exports import planned
 
         plan, _ = planned(snapshot, mesh_config_map=mesh_config_map, account=account(snapshot))
+    kubernetes, clock = await _version(client)
+    if clock is not None:  # what is stored there is of its time
+        taken = snapshot.taken + timedelta(seconds=clock.ahead)
+        snapshot = msgspec.structs.replace(snapshot, taken=taken)
     facts = Facts(
         snapshot=snapshot,
-        kubernetes=await _version(client),
+        kubernetes=kubernetes,
+        clock=clock,
         plan=plan,
         access=access,
         own=own,
@@ -102,14 +110,21 @@ async def _of_cluster(client: Client, source: str, where: Where, asked: Asked) -
     return facts, roots
 
 
-async def _version(client: Client) -> str:
+async def _version(client: Client) -> tuple[str, Clock | None]:
+    """Return the version of the API server, and how its clock compares with the one here."""
     from meshfed.kube import APIError
+    from meshfed.views.checks import Clock
 
+    asked = datetime.now(UTC)
     try:
-        _, body = await client.fetch("/version")
-        return str(msgspec.json.decode(body, type=dict[str, Any]).get("gitVersion", ""))
-    except (APIError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return ""
+        answer = await client.fetch("/version")
+    except APIError:
+        return "", None
+    clock = Clock.read(answer.date, asked, datetime.now(UTC))
+    try:
+        return str(msgspec.json.decode(answer.body, type=dict[str, Any]).get("gitVersion", "")), clock
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return "", clock
 
 
 async def _with_istio(client: Client, snapshot: Snapshot, *, before: bool) -> tuple[Snapshot, str]:
@@ -189,12 +204,14 @@ async def _roots(client: Client, snapshot: Snapshot, *, before: bool) -> tuple[R
 def _ends(roots: Roots) -> tuple[Root, ...]:
     from meshfed.views.checks import Root
 
+    certificates = zip(roots.context.get_ca_certs(), roots.context.get_ca_certs(binary_form=True), strict=True)
     return tuple(
         Root(
             subject=_name(one.get("subject", ())),
             ends=datetime.fromtimestamp(ssl.cert_time_to_seconds(str(one["notAfter"])), UTC),
+            sha256=hashlib.sha256(der).hexdigest(),
         )
-        for one in roots.context.get_ca_certs()
+        for one, der in certificates
     )
 
 
@@ -286,5 +303,6 @@ async def _with_handshakes(facts: Facts, roots: Roots | None, asked: Asked) -> F
 
     found = await asyncio.gather(*map(tried, wanted))
     # Certificates are compared with the clock of now.
-    snapshot = msgspec.structs.replace(facts.snapshot, taken=datetime.now(UTC))
+    ahead = timedelta(seconds=facts.clock.ahead if facts.clock is not None else 0.0)
+    snapshot = msgspec.structs.replace(facts.snapshot, taken=datetime.now(UTC) + ahead)
     return msgspec.structs.replace(facts, snapshot=snapshot, findings=dict(zip(wanted, found, strict=True)))

@@ -122,7 +122,7 @@ async def _text(client: Client, path: str, params: dict[str, str]) -> str:
     from meshfed.kube import KubeError
 
     try:
-        _, body = await client.fetch(path, accept="*/*", params=params)
+        body = (await client.fetch(path, accept="*/*", params=params)).body
     except KubeError as error:
         return f"not read: {error}\n"
     return body[-_MOST_BYTES:].decode(errors="replace")

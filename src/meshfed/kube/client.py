@@ -11,7 +11,7 @@ from typing import Any, Final, Self, TypedDict, TypeVar, Unpack, overload
 import msgspec
 
 from meshfed.kube.config import ClusterConfig
-from meshfed.kube.connection import HTTPConnection, Request
+from meshfed.kube.connection import Answer, HTTPConnection, Request
 from meshfed.kube.errors import MalformedAnswer, Silent, api_error
 from meshfed.kube.lines import LineSplitter
 from meshfed.kube.resources import Manifest, Resource
@@ -260,8 +260,8 @@ class Client:
 
     async def fetch(
         self, path: str, *, accept: str = "application/json", params: Mapping[str, str] | None = None
-    ) -> tuple[str, bytes]:
-        """GET a path that has no object for an answer, such as ``/version``: its Content-Type and its body."""
+    ) -> Answer:
+        """GET a path that has no object for an answer, such as ``/version``."""
         call = Request("get", path.strip("/").partition("/")[0], path, params or {}, accept=accept)
         return await self._connection.send(call)
 

@@ -59,10 +59,11 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Answer(NamedTuple):
-    """What came back, whole."""
+    """What came back, whole; ``date`` is when the server says that it sent it, as HTTP writes it, and may be empty."""
 
     content_type: str
     body: bytes
+    date: str = ""
 
 
 class HTTPConnection:
@@ -116,7 +117,8 @@ class HTTPConnection:
     async def send(self, call: Request) -> Answer:
         """The whole answer to ``call``, if it is a good one."""
         async with self._slots, self.stream(call, timeout=self._timeout) as response:
-            return Answer(response.headers.get("Content-Type", ""), await response.read())
+            headers = response.headers
+            return Answer(headers.get("Content-Type", ""), await response.read(), headers.get("Date", ""))
 
     @contextlib.asynccontextmanager
     async def stream(self, call: Request, *, timeout: float) -> AsyncIterator[aiohttp.ClientResponse]:

@@ -133,8 +133,7 @@ def _controller(facts: Facts) -> Iterator[Result]:
 
 def _version(facts: Facts) -> Iterator[Result]:
     """Ask the replicas, each of which says its version in its Lease, and of a controller without one the image."""
-    replicas = {one.version for one in controller(facts.snapshot).replicas if one.alive}
-    found = (replicas or _tags(facts)) - {""}
+    found = versions(facts)
     why = facts.unread("Lease") or facts.unread("Pod")
     if not found:
         yield unknown(why or "no Lease and no image of a controller says its version")
@@ -149,6 +148,12 @@ def _version(facts: Facts) -> Iterator[Result]:
             f"the controller is {min(found)}, and this command {__version__}: they may decide otherwise",
             "use the command of the controller's version",
         )
+
+
+def versions(facts: Facts) -> set[str]:
+    """Return the versions of the controllers that are at work, as far as they say."""
+    replicas = {one.version for one in controller(facts.snapshot).replicas if one.alive}
+    return (replicas or _tags(facts)) - {""}
 
 
 def _tags(facts: Facts) -> set[str]:

@@ -12,11 +12,11 @@ from meshfed.api.v1alpha1 import RemoteMesh
 from meshfed.model.reasons import ConditionType
 from meshfed.plan.claims import EXPECTED
 from meshfed.views.connections import OffersKnown, offers_known
-from meshfed.views.explain.chains import Chain, chains, is_described_as
+from meshfed.views.explain.chains import Chain, chains
 from meshfed.views.explain.exporter import exporter_part
 from meshfed.views.explain.importer import importer_part
 from meshfed.views.explain.links import LinkName, Whose
-from meshfed.views.explain.parts import Part, of_remote
+from meshfed.views.explain.parts import Part, is_described_as, of_remote
 from meshfed.views.explain.seen import Seen
 from meshfed.views.imports import is_named
 from meshfed.views.snapshot import find

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from meshfed.model.meshes import GatewayAddress
 from meshfed.model.names import ServiceHost
 from meshfed.model.offers import Port
 from meshfed.model.reasons import RESERVED, ConditionType, Reason
 from meshfed.plan import ExportKey, Remarks
 from meshfed.plan.claims import EXPECTED
 from meshfed.plan.keys import origin
-from meshfed.views.cards import CardIncomplete, gateway_addresses
+from meshfed.views.cards import gateway_ways
 from meshfed.views.explain.links import ChainLink, LinkName, State, Whose, after, broken, ok, unknown, warning
 from meshfed.views.explain.parts import MeshDescription, Part, Told, of_ips, of_remote
 from meshfed.views.explain.seen import Seen, is_ours, mapping, origin_of, place, shown
@@ -47,13 +46,7 @@ def exporter_part(seen: Seen, host: str, remote: str) -> Part:
 
 def _ways(seen: Seen) -> tuple[str, ...]:
     """Return where the gateway is reached; nothing where that is not seen, or is a name."""
-    mesh = seen.plan.mesh
-    if mesh is None or seen.why_unread("Service"):
-        return ()
-    try:
-        return of_ips([GatewayAddress(one, mesh.gateway_port) for one in gateway_addresses(seen.snapshot, mesh)])
-    except CardIncomplete:
-        return ()
+    return () if seen.why_unread("Service") else of_ips(gateway_ways(seen.snapshot, seen.plan.mesh))
 
 
 def is_told(seen: Seen, host: str, remote: str) -> bool:

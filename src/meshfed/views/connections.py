@@ -24,21 +24,21 @@ class Hearing(StrEnum):
     """No controller has said yet."""
 
 
-class Connection(msgspec.Struct, frozen=True):
+class JudgedConnection(msgspec.Struct, frozen=True):
     """How a connection stands, and the condition that says so; ``None`` where none does."""
 
     hearing: Hearing
     condition: StatusCondition | None
 
 
-def connection(remote: RemoteMesh, *, recorded: bool) -> Connection:
+def connection(remote: RemoteMesh, *, recorded: bool) -> JudgedConnection:
     """Return how the connection to a remote stands; ``recorded`` says whether there is anything that it offered."""
     found = find(remote.status.conditions, ConditionType.CONNECTED)
     if found is None or found.status == "Unknown":
-        return Connection(Hearing.UNKNOWN, found)
+        return JudgedConnection(Hearing.UNKNOWN, found)
     if found.status == "True":
-        return Connection(Hearing.HEARD, found)
-    return Connection(Hearing.KEPT if recorded else Hearing.NOT_HEARD, found)
+        return JudgedConnection(Hearing.HEARD, found)
+    return JudgedConnection(Hearing.KEPT if recorded else Hearing.NOT_HEARD, found)
 
 
 class OffersKnown(StrEnum):

@@ -45,7 +45,7 @@ def problems(snapshot: Snapshot, imports: Iterable[ImportView]) -> tuple[Problem
         found += _of("MeshFederation", federation)
     for remote in snapshot.remotes:
         for problem in _of("RemoteMesh", remote):
-            same = [one for one in offers if _is_of_way(one, problem, remote)]
+            same = [one for one in offers if _is_of_remote(one, problem, remote)]
             covered.update(same)
             more = tuple(f"{one.count} {'import' if one.count == 1 else 'imports'} {one.condition}" for one in same)
             found.append(msgspec.structs.replace(problem, consequences=problem.consequences + more))
@@ -100,13 +100,16 @@ def _root(type_: str, follows: Mapping[str, str]) -> str:
     return _root(cause, follows) or cause if cause else ""
 
 
-def _is_of_way(offers: ProblemView, problem: ProblemView, remote: RemoteMesh) -> bool:
-    """Whether offers of a remote are not reached for what keeps its discovery service from being reached."""
+def _is_of_remote(offers: ProblemView, problem: ProblemView, remote: RemoteMesh) -> bool:
+    """Whether what is wrong with offers of a remote is what is wrong with the remote, and has been said of that.
+
+    Where its discovery service is not reached, words on other hosts differ by what else was found on the way.
+    """
+    is_way = problem.condition == ConditionType.REACHABLE and offers.condition == ImportState.UNREACHABLE
     return (
-        problem.condition == ConditionType.REACHABLE
-        and offers.reason == problem.reason
-        and offers.condition == ImportState.UNREACHABLE
+        offers.reason == problem.reason
         and offers.status == f"from {remote.metadata.name}"
+        and (is_way or offers.message == problem.message)
     )
 
 

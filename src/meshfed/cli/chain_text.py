@@ -63,7 +63,8 @@ def _verdict(chain: Chain, link: ChainLink, paint: Paint) -> Iterator[str]:
     mesh = {"exporter": chain.exporter, "importer": chain.importer}.get(str(link.whose), "")
     whose = f"the side of {mesh} ({link.whose})" if mesh else "either side"
     reason = f": {link.reason}" if link.reason else ""
-    yield paint(one_line(f"Broken at `{link.name}`, to be mended on {whose}{reason}"), good=False)
+    for line in folded(f"Broken at `{link.name}`, to be mended on {whose}{reason}", rest="  "):
+        yield paint(line, good=False)
     yield from _wrapped(link.message, indent="  ")
     if link.remedy:
         yield from _wrapped(f"To do: {link.remedy}", indent="  ")

@@ -124,6 +124,8 @@ def page(view: MeshView, now: datetime, paint: Paint) -> Iterator[str]:
             yield from _problem(problem, now)
     if view.remotes:
         yield ""
+        if not kept:
+            yield paint("As it was when a controller was last at work:", good=None)
         yield from table([*remote_columns()], view.remotes)
 
 

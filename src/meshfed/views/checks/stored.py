@@ -118,7 +118,7 @@ def doubted(living: Alive, metadata: ObjectMeta, found: StatusCondition | None) 
     """Return why what a status says cannot be believed; empty where it can."""
     if living.alive is not True:
         then = f" (its status said {found.status})" if found is not None else ""
-        return f"{living.words}, so nobody keeps it up to date{then}"
+        return f"nobody keeps it up to date, as the check `controller` says{then}"
     if found is None:
         return "it is not said, and a controller lives: it has not looked yet, or was told not to look"
     if found.observed_generation < metadata.generation:

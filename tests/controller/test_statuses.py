@@ -15,6 +15,7 @@ from meshfed.api.meta import ObjectMeta, StatusCondition
 from meshfed.api.v1alpha1 import RemoteMesh, RemoteMeshStatus
 from meshfed.controller.writing.statuses import PENDING_SECONDS, StatusWriter, merged, stamped
 from meshfed.kube import KubeError, Manifest, Resource, TransportError
+from meshfed.kube.write_limit import WriteLimit
 from meshfed.model.reasons import Condition, ConditionType, Reason
 from meshfed.plan import StatusUpdate
 from meshfed.plan.values import Ref
@@ -34,6 +35,7 @@ class Cluster:
         self.version = 1
         self.status: dict[str, Any] = {}
         self.writes: list[Mapping[str, Any]] = []
+        self.write_limit = WriteLimit()
         self.errors: list[KubeError] = []
         self.watched = True
         self._seen = (self.version, dict(self.status))

@@ -41,7 +41,7 @@ _METHODS: Final = {
     "patch": "PATCH",
     "delete": "DELETE",
 }
-_WRITES: Final = frozenset({"create", "update", "patch", "delete"})
+WRITES: Final = frozenset({"create", "update", "patch", "delete"})
 _CONNECT_TIMEOUT: Final = 10.0
 _ERROR_BODY: Final = 65536
 
@@ -181,7 +181,7 @@ class HTTPConnection:
         if call.body is not None:
             headers["Content-Type"] = call.content_type
         tls = await self._tls.get(await self._config.credentials.certificate()) if self._tls else True
-        if call.verb in _WRITES and not self._may_write():
+        if call.verb in WRITES and not self._may_write():
             raise NotLeading(f"not sent, since this process does not lead: {call.verb} {call.path}")
         try:
             response = await self._session.request(
@@ -208,7 +208,7 @@ class HTTPConnection:
     def _count(self, call: Request, status: int) -> None:
         resource = str(call.resource)
         self._metrics.api_requests.labels(call.verb, resource, str(status)).inc()
-        if status and call.verb in _WRITES:
+        if status and call.verb in WRITES:
             self._metrics.api_writes.labels(call.verb, resource).inc()
 
 

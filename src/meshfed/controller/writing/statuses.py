@@ -19,6 +19,7 @@ from meshfed.api.meta import StatusCondition
 from meshfed.api.v1alpha1 import FederatedService
 from meshfed.controller.watches import Ours
 from meshfed.kube import Client, KubeError, NotFound, Resource, Subject, WorkQueue
+from meshfed.kube.write_limit import MOST, STATUSES
 from meshfed.model.reasons import Condition, EventRecord, Reason
 from meshfed.plan.events import turned
 from meshfed.plan.values import Ref, StatusUpdate
@@ -85,7 +86,7 @@ class StatusWriter:
         self._wanted: dict[Ref, StatusUpdate] = {}
         self._passing_since: dict[Ref, float] = {}
         self._echoes: dict[Ref, tuple[str, dict[str, Any]]] = {}
-        self.queue: WorkQueue[Ref] = WorkQueue(flow=self._flow, told=told)
+        self.queue: WorkQueue[Ref] = WorkQueue(flow=self._flow, told=told, limit=client.write_limit, rank=STATUSES)
 
     def want(self, update: StatusUpdate) -> None:
         """State what the status of an object should say; replaces what was stated before."""
@@ -110,7 +111,7 @@ class StatusWriter:
         self._passing_since.pop(ref, None)
         self._echoes.pop(ref, None)
 
-    async def run(self, workers: int = 4) -> None:
+    async def run(self, workers: int = MOST) -> None:
         """Write until cancelled."""
         await self.queue.run(self._write, workers=workers)
 

@@ -282,10 +282,11 @@ class DeltaStream(_Stream):
             await self._gather()
             while self._unknown:
                 await self._send(pb.DeltaDiscoveryResponse(type_url=self._unknown.pop(), nonce=self._nonce()))
+            end = self._exports.sequence
             while self.subscribes and (response := self._next_chunk()) is not None:
                 self._pushed()
                 await self._send(response)
-                if response.system_version_info:
+                if self._position >= end and not self._stale:
                     break  # what came while this was sent has a window of its own
             self._gathered(self._position)
 

@@ -91,8 +91,8 @@ class _Stream:
     async def _gather(self) -> None:
         """Wait until what there is to send is due."""
         left = self._window.left(asyncio.get_running_loop().time())
-        # Also where it is due: what caused the first change may be about to cause more in the same moment.
-        await asyncio.sleep(left)
+        if left:  # else not even for a moment, in which others would have their turn
+            await asyncio.sleep(left)
         self._wake.clear()
 
     def _gathered(self, position: int) -> None:

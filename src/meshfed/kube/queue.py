@@ -172,6 +172,7 @@ class WorkQueue(Generic[K]):
                     self._told(key, None)
             finally:
                 self.done(key)
+            del key  # else a worker that has nothing to do keeps the last one
 
 
 def _log_failure(key: Hashable, error: Exception | None) -> None:

@@ -215,7 +215,7 @@ async def test_objects_come_before_statuses_and_all_come_to_an_end() -> None:
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
-    assert written[OBJECTS] == pytest.approx(7 * written[EVENTS], rel=0.05)
+    assert written[OBJECTS] == pytest.approx(15 * written[EVENTS], rel=0.05)
     assert limit.under_way == 0
 
 

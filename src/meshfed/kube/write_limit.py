@@ -29,7 +29,7 @@ _FORGET: Final = 10.0
 """Seconds after which it is measured anew how long a write takes at its shortest."""
 _PAUSE: Final = 30.0
 """The longest for which nothing is written, whatever the server asks for."""
-_SHARE: Final = 8
+_SHARE: Final = 16
 """Of so many that begin one is of those that matter least, so that these come to an end too."""
 
 
@@ -58,6 +58,9 @@ class WriteLimit:
     async def begin(self, rank: int) -> None:
         """Wait until a write of this ``rank`` may begin; the caller must say `end` of it."""
         loop = asyncio.get_running_loop()
+        if self.under_way < self.allowed and not any(self._waiting) and loop.time() >= self._not_before:
+            self._start()
+            return
         waits: asyncio.Future[None] = loop.create_future()
         self._waiting[rank].append(waits)
         self._let(loop)
@@ -137,12 +140,15 @@ class WriteLimit:
             ranks = [queue for queue in self._waiting if queue]
             if not ranks:
                 return
-            self._begun += 1
             waits = ranks[-1 if self._begun % _SHARE == 0 else 0].popleft()
             if not waits.done():
-                self.under_way += 1
+                self._start()
                 waits.set_result(None)
-        self._is_full = True
+
+    def _start(self) -> None:
+        self._begun += 1
+        self.under_way += 1
+        self._is_full = self._is_full or self.under_way >= self.allowed
 
     def _let_again(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None

@@ -22,6 +22,7 @@ from meshfed.controller.writing.statuses import StatusWriter
 from meshfed.fds import Update
 from meshfed.federation.imports import record_name
 from meshfed.kube import Manifest, Resource
+from meshfed.kube.write_limit import WriteLimit
 from meshfed.model.reasons import Condition, ConditionType, Decision, Reason
 from meshfed.plan import ImportKey, Outputs, Ref, StatusUpdate
 from meshfed.telemetry.metrics import Metrics
@@ -128,6 +129,7 @@ class Slow:
 
     def __init__(self) -> None:
         self.written: list[str] = []
+        self.write_limit = WriteLimit()
 
     async def patch_status(
         self, _resource: Resource, name: str, _status: Mapping[str, Any], *, namespace: str | None = None
@@ -156,7 +158,7 @@ async def test_the_statuses_of_one_remotes_offers_delay_no_others() -> None:
     client = Slow()
     kinds = {kind: Resource("example.com", "v1", kind.lower(), kind) for kind in ("RemoteMesh", "FederatedService")}
     writer = StatusWriter(client, kinds, stored, stamp=lambda: "t")  # type: ignore[arg-type] # a fake
-    task = asyncio.create_task(writer.run(workers=4))
+    task = asyncio.create_task(writer.run())
     for number in range(1000):
         writer.want(status("FederatedService", record_name(host(f"s{number}"), "west")))
     await asyncio.sleep(10.5)
@@ -165,7 +167,7 @@ async def test_the_statuses_of_one_remotes_offers_delay_no_others() -> None:
     for kind, name in zip(("FederatedService", "RemoteMesh", "RemoteMesh"), wanted, strict=True):
         writer.want(status(kind, name))
     await asyncio.sleep(3)
-    assert set(wanted) <= set(client.written[before : before + 12])
+    assert set(wanted) <= set(client.written[before : before + 3 * client.write_limit.allowed])
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task

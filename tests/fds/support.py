@@ -220,7 +220,7 @@ class Memory:
 
 def server_of(exports: ExportSet, authorize: Any = everyone, **options: Any) -> DiscoveryServer:
     """A server that gathers changes for a moment only."""
-    options.setdefault("timing", StreamTiming(debounce=0.001, answer=0.01))
+    options.setdefault("timing", StreamTiming(gather=(0.001, 0.001), answer=0.01))
     options.setdefault("rng", random.Random(7))
     return DiscoveryServer(exports, authorize, options.pop("metrics", Metrics()), **options)
 

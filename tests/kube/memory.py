@@ -19,7 +19,7 @@ import msgspec
 from meshfed.kube import client as client_module
 from meshfed.kube.client import PAGE_SIZE, Client, Page, Selection, WatchEvent
 from meshfed.kube.config import ClusterConfig
-from meshfed.kube.connection import Answer
+from meshfed.kube.connection import WRITES, Answer
 from meshfed.kube.errors import AlreadyExists, APIError, Conflict, Gone, KubeError, NotFound, Silent, TransportError
 from meshfed.kube.resources import Manifest, Resource
 
@@ -170,6 +170,18 @@ class MemoryClient(Client):
         self.cluster = cluster
 
     async def _enter(self, verb: str, resource: Resource, name: str = "") -> None:
+        if verb not in WRITES:
+            await self._answer(verb, resource, name)
+            return
+        begun = asyncio.get_running_loop().time()
+        try:
+            await self._answer(verb, resource, name)
+        except KubeError as error:
+            self.write_limit.answered(begun, error)
+            raise
+        self.write_limit.answered(begun, None)
+
+    async def _answer(self, verb: str, resource: Resource, name: str) -> None:
         cluster = self.cluster
         await asyncio.sleep(cluster.latency)
         cluster.calls.append((verb, name))

@@ -18,6 +18,7 @@ from meshfed.cli.arguments import account, address, duration, pod_namespace
 from meshfed.cli.exits import BadInput, Exit, OutOfReach
 from meshfed.cli.istio_logging import SCOPES, output_levels
 from meshfed.controller.controller import Controller
+from meshfed.controller.garbage import short_pauses
 from meshfed.controller.options import Fixed, Options
 from meshfed.kube import (
     Client,
@@ -167,7 +168,8 @@ def controller(
 
 def _run(*, config: ClusterConfig, options: Options, election: LeaseTiming | None) -> int:
     try:
-        return asyncio.run(_until_signalled(config, options, election))
+        with short_pauses():
+            return asyncio.run(_until_signalled(config, options, election))
     except* ConfigError as errors:
         raise BadInput(_sentences(errors)) from errors
     except* OSError as errors:

@@ -17,6 +17,7 @@ from typing import Any, Final
 from meshfed.controller.environment import Environment
 from meshfed.controller.faults import A_TERM, Faults
 from meshfed.controller.feed import TermEnded
+from meshfed.controller.garbage import thaw
 from meshfed.controller.migration.adoption import drop_records
 from meshfed.controller.options import Options
 from meshfed.controller.remotes.publisher import Publisher
@@ -182,6 +183,7 @@ class Controller:
         finally:
             # The next term does not hear of a RemoteMesh that goes between the two.
             self._metrics.forget_remotes()
+            thaw()  # all that this one remembered
 
     def _not_ready(self, reason: str | None) -> None:
         self._reason = reason

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 from google.protobuf.message import DecodeError, Message
 
+from meshfed.fds._window import Window
 from meshfed.fds.exports import Entry, ExportSet, Subscriber
 from meshfed.fds.messages import DELTA_TYPE, SOTW_TYPE, Dialect
 from meshfed.fds.pb import discovery_pb2 as pb
@@ -32,11 +33,12 @@ _KNOWN_TYPES: Final = frozenset({SOTW_TYPE, DELTA_TYPE})
 class StreamTiming(msgspec.Struct, frozen=True):
     """When things are sent, in seconds.
 
-    ``debounce``: how long changes are gathered before they are sent. ``heartbeat``: the range of the time between
-    heartbeats. ``answer``: how often one stream's requests for the whole list are answered.
+    ``gather``: the range of the time for which changes are gathered, once some were sent; `Window` has the rule.
+    ``heartbeat``: the range of the time between heartbeats. ``answer``: how often one stream's requests for the whole
+    list are answered.
     """
 
-    debounce: float = 0.05
+    gather: tuple[float, float] = (0.05, 0.4)
     heartbeat: tuple[float, float] = (20.0, 30.0)
     answer: float = 1.0
 
@@ -65,6 +67,9 @@ class _Stream:
         self._timing = service.timing
         self._service = service
         self._wake = asyncio.Event()
+        self._window = Window(*service.timing.gather)
+        self._seen = self._exports.sequence
+        """The last change that was there when something was sent last."""
         self._view = self._exports.hold(subscriber.remotes, self._wake)
         self._nonces = itertools.count(1)
         self._unknown: list[str] = []
@@ -82,6 +87,18 @@ class _Stream:
         if not self.subscribes:
             self.subscribes = True
             self._service.subscribers_changed()
+
+    async def _gather(self) -> None:
+        """Wait until what there is to send is due."""
+        left = self._window.left(asyncio.get_running_loop().time())
+        if left:  # else not even for a moment, in which others would have their turn
+            await asyncio.sleep(left)
+        self._wake.clear()
+
+    def _gathered(self, position: int) -> None:
+        """Take note that all changes up to ``position`` were sent, or are none of the subscriber's business."""
+        before, self._seen = self._seen, position
+        self._window.sent(asyncio.get_running_loop().time(), position - before)
 
     def _nonce(self) -> str:
         return str(next(self._nonces))
@@ -167,8 +184,7 @@ class SotwStream(_Stream):
         answered = loop.time() - self._timing.answer
         while True:
             await self._wake.wait()
-            await asyncio.sleep(self._timing.debounce)
-            self._wake.clear()
+            await self._gather()
             while self._unknown:
                 type_url = self._unknown.pop()
                 await self._send(pb.DiscoveryResponse(version_info="0", type_url=type_url, nonce=self._nonce()))
@@ -188,9 +204,11 @@ class SotwStream(_Stream):
                 type_url=self._asked,
                 nonce=self._nonce(),
             )
+            sent = self._exports.sequence
             self._told(response.nonce, self._news())
             self._pushed()
             await self._send(response)
+            self._gathered(sent)
 
     def _news(self) -> list[Entry]:
         """What changed since the list was sent last, as far as the subscriber may see it; none the first time."""
@@ -261,13 +279,16 @@ class DeltaStream(_Stream):
                     self._service.metrics.fds_heartbeats_sent.inc()
                     await self._send(self._response(last=True))
                 continue
-            await asyncio.sleep(self._timing.debounce)
-            self._wake.clear()
+            await self._gather()
             while self._unknown:
                 await self._send(pb.DeltaDiscoveryResponse(type_url=self._unknown.pop(), nonce=self._nonce()))
+            end = self._exports.sequence
             while self.subscribes and (response := self._next_chunk()) is not None:
                 self._pushed()
                 await self._send(response)
+                if self._position >= end and not self._stale:
+                    break  # what came while this was sent has a window of its own
+            self._gathered(self._position)
 
     def _response(self, *, last: bool) -> pb.DeltaDiscoveryResponse:
         return pb.DeltaDiscoveryResponse(

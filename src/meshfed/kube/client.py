@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from enum import StrEnum
@@ -11,10 +12,11 @@ from typing import Any, Final, Self, TypedDict, TypeVar, Unpack, overload
 import msgspec
 
 from meshfed.kube.config import ClusterConfig
-from meshfed.kube.connection import Answer, HTTPConnection, Request
-from meshfed.kube.errors import MalformedAnswer, Silent, api_error
+from meshfed.kube.connection import WRITES, Answer, HTTPConnection, Request
+from meshfed.kube.errors import KubeError, MalformedAnswer, Silent, api_error
 from meshfed.kube.lines import LineSplitter
 from meshfed.kube.resources import Manifest, Resource
+from meshfed.kube.write_limit import WriteLimit
 from meshfed.telemetry.metrics import Metrics
 
 _T = TypeVar("_T")
@@ -84,6 +86,8 @@ class Client:
     ) -> None:
         self.config = config
         self.metrics = metrics or Metrics()
+        self.write_limit = WriteLimit()
+        """For who has much to write. It learns from every write."""
         self._connection = HTTPConnection(config, metrics=self.metrics, timeout=timeout, concurrency=concurrency)
         self._manager = {"fieldManager": field_manager}
 
@@ -270,7 +274,16 @@ class Client:
         return self._connection.messages(path, protocol)
 
     async def _send(self, call: Request) -> bytes:
-        return (await self._connection.send(call)).body
+        if call.verb not in WRITES:
+            return (await self._connection.send(call)).body
+        begun = asyncio.get_running_loop().time()
+        try:
+            body = (await self._connection.send(call)).body
+        except KubeError as error:
+            self.write_limit.answered(begun, error)
+            raise
+        self.write_limit.answered(begun, None)
+        return body
 
     async def _written(self, call: Request) -> Manifest:
         stored: Manifest = _decode(await self._send(call), Manifest)

@@ -14,12 +14,14 @@ import platform
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Final, NamedTuple, Self
 from urllib.parse import urlencode
 
 import aiohttp
 import msgspec
+from prometheus_client import Counter
 from yarl import URL
 
 import meshfed
@@ -41,7 +43,7 @@ _METHODS: Final = {
     "patch": "PATCH",
     "delete": "DELETE",
 }
-_WRITES: Final = frozenset({"create", "update", "patch", "delete"})
+WRITES: Final = frozenset({"create", "update", "patch", "delete"})
 _CONNECT_TIMEOUT: Final = 10.0
 _ERROR_BODY: Final = 65536
 
@@ -83,6 +85,7 @@ class HTTPConnection:
         self._tls = ContextSource(config.tls) if self.server.startswith("https:") else None
         self._warned = LogThrottle(period=3600.0)
         self._session: aiohttp.ClientSession | None = None
+        self._counts: dict[tuple[str, str, int], tuple[Counter, ...]] = {}
         self._may_write: Callable[[], bool] = lambda: True
 
     def fenced(self, may_write: Callable[[], bool]) -> Self:
@@ -181,15 +184,15 @@ class HTTPConnection:
         if call.body is not None:
             headers["Content-Type"] = call.content_type
         tls = await self._tls.get(await self._config.credentials.certificate()) if self._tls else True
-        if call.verb in _WRITES and not self._may_write():
+        if call.verb in WRITES and not self._may_write():
             raise NotLeading(f"not sent, since this process does not lead: {call.verb} {call.path}")
         try:
             response = await self._session.request(
                 _METHODS[call.verb],
-                URL(self.server + call.path + ("?" + urlencode(call.params) if call.params else ""), encoded=True),
+                URL(self.server + call.path + _query(tuple(call.params.items())), encoded=True),
                 data=call.body,
                 headers=headers,
-                timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=_CONNECT_TIMEOUT),
+                timeout=_timeout(timeout),
                 ssl=tls,
                 server_hostname=self._config.tls.server_name,
                 proxy=self._config.proxy,
@@ -207,9 +210,24 @@ class HTTPConnection:
 
     def _count(self, call: Request, status: int) -> None:
         resource = str(call.resource)
-        self._metrics.api_requests.labels(call.verb, resource, str(status)).inc()
-        if status and call.verb in _WRITES:
-            self._metrics.api_writes.labels(call.verb, resource).inc()
+        counts = self._counts.get((call.verb, resource, status))
+        if counts is None:
+            counts = (self._metrics.api_requests.labels(call.verb, resource, str(status)),)
+            if status and call.verb in WRITES:
+                counts += (self._metrics.api_writes.labels(call.verb, resource),)
+            self._counts[call.verb, resource, status] = counts
+        for count in counts:
+            count.inc()
+
+
+@lru_cache(maxsize=64)
+def _query(params: tuple[tuple[str, str], ...]) -> str:
+    return "?" + urlencode(params) if params else ""
+
+
+@lru_cache(maxsize=64)
+def _timeout(seconds: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=seconds, sock_connect=_CONNECT_TIMEOUT)
 
 
 def _describe(error: BaseException) -> str:

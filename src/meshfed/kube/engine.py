@@ -30,6 +30,7 @@ from meshfed.kube.queue import QueueStatistics, WorkQueue
 from meshfed.kube.reflector import ReflectorStatistics
 from meshfed.kube.resources import ObjectKey, Resource, version_number
 from meshfed.kube.sources import ABSENT, APPLIED, NOBODY, ObjectState, Outcome, Record, Sources, SourceState
+from meshfed.kube.write_limit import MOST
 from meshfed.kube.writer import Writer, Written
 
 _log = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ class Engine:
         ownership: Ownership,
         stays: Callable[[ObjectKey, str], str],
         told: Callable[[ObjectKey, Exception | None], None] | None = None,
-        workers: int = 8,
+        workers: int = MOST,
         rng: Callable[[], float] = random.random,
     ) -> None:
         self._client = client
@@ -75,7 +76,7 @@ class Engine:
         self._workers = workers
         self._rng = rng
         self._sources = Sources()
-        self._queue = WorkQueue[ObjectKey](flow=self._sources.flow, told=told, rng=rng)
+        self._queue = WorkQueue[ObjectKey](flow=self._sources.flow, told=told, rng=rng, limit=client.write_limit)
         self._blocked: set[ObjectKey] = set()
         self._subscribers: list[Callable[[Hashable], None]] = []
         self._progress = asyncio.Event()
@@ -378,9 +379,7 @@ class Engine:
         self._notify(record.source)
 
     def _notify(self, source: Hashable) -> None:
-        if source is NOBODY:
-            return
-        for subscriber in self._subscribers:
+        for subscriber in self._subscribers if source is not NOBODY else ():
             try:
                 subscriber(source)
             except Exception:  # noqa: BLE001 - a subscriber's bug must not stop the engine

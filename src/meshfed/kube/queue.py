@@ -18,6 +18,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from meshfed.kube.backoff import jittered
+from meshfed.kube.write_limit import WriteLimit
 from meshfed.model.turns import Turns
 
 _log = logging.getLogger(__name__)
@@ -38,7 +39,8 @@ class WorkQueue(Generic[K]):
     """Keys to work out. ``base`` and ``cap`` bound the seconds that ``retry`` waits.
 
     ``flow`` says whose a key is at the moment when it is added; one flow, unless it is given. ``told`` hears of a key
-    that could not be worked out for an exception, and without one once it could; by default the log does.
+    that could not be worked out for an exception, and without one once it could; by default the log does. Where work is
+    to write, ``limit`` says when it may begin, and a key is taken then and not before; ``rank`` is the `WriteLimit`'s.
     """
 
     def __init__(
@@ -49,8 +51,12 @@ class WorkQueue(Generic[K]):
         base: float = 0.2,
         cap: float = 30.0,
         rng: Callable[[], float] = random.random,
+        limit: WriteLimit | None = None,
+        rank: int = 0,
     ) -> None:
         self._flow = flow
+        self._limit = limit
+        self._rank = rank
         self._told = told or _log_failure
         self._failing: set[K] = set()
         self._base = base
@@ -103,6 +109,8 @@ class WorkQueue(Generic[K]):
     async def get(self) -> K:
         """The key whose turn it is, in its flow the one that waited longest; the caller must say ``done`` of it."""
         await self._offers.acquire()
+        if self._limit is not None:
+            await self._limit.begin(self._rank)
         _, (key,) = self._ready.take()
         self._processing.add(key)
         self._handed_out += 1
@@ -111,6 +119,8 @@ class WorkQueue(Generic[K]):
     def done(self, key: K) -> None:
         """``key`` was worked out; if it was added meanwhile, it is ready again."""
         self._processing.discard(key)
+        if self._limit is not None:
+            self._limit.end()
         if key in self._again:
             self._again.discard(key)
             self.add(key)
@@ -162,6 +172,7 @@ class WorkQueue(Generic[K]):
                     self._told(key, None)
             finally:
                 self.done(key)
+            del key  # else a worker that has nothing to do keeps the last one
 
 
 def _log_failure(key: Hashable, error: Exception | None) -> None:

@@ -27,6 +27,7 @@ from sys import intern
 from typing import Final, Generic, TypeVar, Unpack
 
 import msgspec
+from prometheus_client import Counter
 
 from meshfed.kube.backoff import Backoff
 from meshfed.kube.client import PAGE_SIZE, Client, Selection, WatchEvent
@@ -130,6 +131,8 @@ class Reflector(Generic[T]):
         self._check_at = 0.0
         self._objects_gauge = client.metrics.store_objects.labels(str(resource))
         self._undecodable_gauge = client.metrics.store_undecodable.labels(str(resource))
+        self._measured = (-1, -1)
+        self._event_counts: dict[str, Counter] = {}
         self._whole_lists = False
         self._failures = 0
         self._lists = self._watches = self._events = 0
@@ -310,7 +313,7 @@ class Reflector(Generic[T]):
 
     def _apply(self, event: WatchEvent) -> None:
         self._events += 1
-        self._client.metrics.watch_events.labels(str(self.resource), event.type).inc()
+        self._count(event.type)
         metadata = _metadata(event.object)
         version = metadata.resource_version
         if version_number(version) < version_number(self.resource_version):
@@ -339,9 +342,17 @@ class Reflector(Generic[T]):
         else:
             self._store.put(key, record)
 
+    def _count(self, kind: str) -> None:
+        count = self._event_counts.get(kind)
+        if count is None:
+            count = self._event_counts[kind] = self._client.metrics.watch_events.labels(str(self.resource), kind)
+        count.inc()
+
     def _measure(self) -> None:
-        self._objects_gauge.set(len(self._store))
-        self._undecodable_gauge.set(len(self._store.undecodable))
+        before, self._measured = self._measured, (len(self._store), len(self._store.undecodable))
+        if self._measured != before:
+            self._objects_gauge.set(self._measured[0])
+            self._undecodable_gauge.set(self._measured[1])
 
     def _report(self, key: Key, error: Exception) -> None:
         _log.warning(

@@ -35,6 +35,7 @@ from meshfed.views.remotes import LINK
 from meshfed.views.snapshot import find
 
 _Compare = Callable[[Facts, Facts], Iterator[Result]]
+_CompareDescribed = Callable[[Facts, Facts, MeshDescription, MeshDescription], Iterator[Result]]
 
 
 def beside_each_other(found: tuple[Facts, ...]) -> tuple[Facts, ...]:
@@ -84,12 +85,18 @@ def _both(facts: Facts, other: Facts) -> tuple[MeshDescription, MeshDescription]
     return ours, theirs
 
 
-def _unique(facts: Facts, other: Facts) -> Iterator[Result]:
-    both = _both(facts, other)
-    if isinstance(both, Result):
-        yield both
-        return
-    ours, theirs = both
+def _as_described(compare: _CompareDescribed) -> _Compare:
+    """Have two meshes compared, with what each says of itself, where that is known."""
+
+    def run(facts: Facts, other: Facts) -> Iterator[Result]:
+        both = _both(facts, other)
+        yield from [both] if isinstance(both, Result) else compare(facts, other, *both)
+
+    return run
+
+
+@_as_described
+def _unique(_facts: Facts, _other: Facts, ours: MeshDescription, theirs: MeshDescription) -> Iterator[Result]:
     same = [
         f"`{field}` {value}"
         for field, value, compared in (
@@ -109,12 +116,8 @@ def _unique(facts: Facts, other: Facts) -> Iterator[Result]:
     yield ok(f"{ours.name} and {theirs.name} differ in name, network and, as far as it is seen, identity")
 
 
-def _described(facts: Facts, other: Facts) -> Iterator[Result]:
-    both = _both(facts, other)
-    if isinstance(both, Result):
-        yield both
-        return
-    ours, theirs = both
+@_as_described
+def _described(facts: Facts, other: Facts, ours: MeshDescription, theirs: MeshDescription) -> Iterator[Result]:
     known = _remote(facts, theirs)
     if known is None and _remote(other, ours) is None:
         yield skipped(f"neither has a RemoteMesh for the other: {ours.name} and {theirs.name} do not federate")
@@ -133,12 +136,8 @@ def _described(facts: Facts, other: Facts) -> Iterator[Result]:
         )
 
 
-def _addresses(facts: Facts, other: Facts) -> Iterator[Result]:
-    both = _both(facts, other)
-    if isinstance(both, Result):
-        yield both
-        return
-    ours, theirs = both
+@_as_described
+def _addresses(facts: Facts, other: Facts, ours: MeshDescription, theirs: MeshDescription) -> Iterator[Result]:
     known = _remote(facts, theirs)
     if known is None or known.spec.import_ is None:
         yield skipped(f"nothing is imported from {theirs.name}")

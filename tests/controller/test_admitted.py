@@ -29,6 +29,7 @@ from meshfed.istio.metadata import is_paused
 from meshfed.istio.peer_authentications import of_peer_authentication
 from meshfed.kube import Resource, Store
 from meshfed.kube.desired import observe
+from meshfed.kube.queue import WriteLimit
 from meshfed.kube.store import Key as ObjectName
 from meshfed.model.offers import Offer, Port
 from meshfed.model.reasons import Reason
@@ -305,6 +306,8 @@ async def _said(world: World) -> None:
     """Write every status into whatever is stored there."""
 
     class Api:
+        write_limit = WriteLimit()
+
         async def patch_status(self, _resource: Resource, _name: str, status: Any, *, namespace: str) -> None:
             del namespace
             msgspec.json.encode(status)

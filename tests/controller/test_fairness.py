@@ -22,7 +22,7 @@ from meshfed.controller.writing.statuses import StatusWriter
 from meshfed.fds import Update
 from meshfed.federation.imports import record_name
 from meshfed.kube import Manifest, Resource
-from meshfed.kube.write_limit import WriteLimit
+from meshfed.kube.queue import WriteLimit
 from meshfed.model.reasons import Condition, ConditionType, Decision, Reason
 from meshfed.plan import ImportKey, Outputs, Ref, StatusUpdate
 from meshfed.telemetry.metrics import Metrics

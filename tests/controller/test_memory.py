@@ -15,7 +15,7 @@ from meshfed.controller.propagation import Propagation
 from meshfed.controller.writing.delivery import Delivery
 from meshfed.controller.writing.statuses import StatusWriter
 from meshfed.kube import NotFound, Recorder, Resource, Store, TransportError, WorkQueue
-from meshfed.kube.write_limit import WriteLimit
+from meshfed.kube.queue import WriteLimit
 from meshfed.plan import Planner, Settings, StatusUpdate
 from meshfed.telemetry.metrics import Metrics
 from tests.builders import federated_service, mesh_federation, remote_mesh, service

@@ -15,7 +15,7 @@ from meshfed.api.meta import ObjectMeta, StatusCondition
 from meshfed.api.v1alpha1 import RemoteMesh, RemoteMeshStatus
 from meshfed.controller.writing.statuses import PENDING_SECONDS, REST_SECONDS, StatusWriter, merged, stamped
 from meshfed.kube import KubeError, Manifest, Resource, TransportError
-from meshfed.kube.write_limit import WriteLimit
+from meshfed.kube.queue import WriteLimit
 from meshfed.model.reasons import Condition, ConditionType, Reason
 from meshfed.plan import StatusUpdate
 from meshfed.plan.values import Ref

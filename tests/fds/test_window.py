@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from meshfed.fds import ExportSet
-from meshfed.fds._window import FEW, Window
-from tests.builders import offer
+from meshfed.fds.exports import FEW, Window
+from tests.builders import host, offer
 
 from .support import ready
 from .test_incremental import World, world
@@ -110,6 +111,28 @@ async def test_the_first_change_after_quiet_is_told_at_once() -> None:
         await w.sink.until_offered("a", "b", "c")
         passed = asyncio.get_running_loop().time() - begun
         assert passed == pytest.approx(LEAST, abs=0.001), "what follows is gathered"
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("dialect", ["delta", "sotw"])
+@pytest.mark.parametrize("before", [None, 0.001, 0.049])
+async def test_withdrawals_are_told_together_however_long_it_was_quiet(before: float | None, dialect: Any) -> None:
+    """So that a withdrawal of much is seen as one, and can be held: the first of it does not slip through."""
+    names = [f"s{number}" for number in range(24)]
+    exports = ready(*(offer(name) for name in names), offer("other"))
+    async with world(exports, dialect=dialect) as w:
+        await w.sink.until_offered(*names, "other")
+        await asyncio.sleep(5)
+        if before is not None:  # something else was told a moment ago
+            exports.set(offer("other", labels={"n": "1"}), None)
+            await asyncio.sleep(before)
+        updates = len(w.sink.updates)
+        for name in names:
+            exports.remove(host(name))
+            await asyncio.sleep(0.0005)
+        await w.sink.until_offered("other")
+        taking = [one for one in w.sink.updates[updates:] if one.removals or one.complete]
+        assert len(taking) == 1
 
 
 @pytest.mark.looptime

@@ -11,7 +11,7 @@ import pytest
 
 from meshfed.kube import KubeError, TransportError, WorkQueue
 from meshfed.kube.errors import TooManyRequests
-from meshfed.kube.write_limit import EVENTS, FIRST, LEAST, MOST, OBJECTS, STATUSES, WriteLimit
+from meshfed.kube.queue import EVENTS, FIRST, LEAST, MOST, OBJECTS, STATUSES, WriteLimit
 from tests.kube.memory import failure
 from tests.waiting import meanwhile
 

@@ -12,8 +12,7 @@ from typing import Final
 import msgspec
 from google.protobuf.message import DecodeError, Message
 
-from meshfed.fds._window import Window
-from meshfed.fds.exports import Entry, ExportSet, Subscriber
+from meshfed.fds.exports import Entry, ExportSet, Subscriber, Window
 from meshfed.fds.messages import DELTA_TYPE, SOTW_TYPE, Dialect
 from meshfed.fds.pb import discovery_pb2 as pb
 from meshfed.fds.transport import Call, Status, StatusError
@@ -89,11 +88,24 @@ class _Stream:
             self._service.subscribers_changed()
 
     async def _gather(self) -> None:
-        """Wait until what there is to send is due."""
+        """Wait until what there is to send is due.
+
+        What takes something away is never sent at once: more may be about to go, and whoever is told of all of it
+        together can see how much that is, and hold it.
+        """
         left = self._window.left(asyncio.get_running_loop().time())
         if left:  # else not even for a moment, in which others would have their turn
             await asyncio.sleep(left)
+        if self._takes_away():
+            await asyncio.sleep(self._timing.gather[0])
         self._wake.clear()
+
+    def _takes_away(self) -> bool:
+        """Whether something of what is to be sent is not offered to the subscriber any more."""
+        remotes = self._view.remotes
+        return any(
+            not entry.visible(remotes) and entry.was_visible(remotes) for entry in self._exports.after(self._seen)
+        )
 
     def _gathered(self, position: int) -> None:
         """Take note that all changes up to ``position`` were sent, or are none of the subscriber's business."""

@@ -15,8 +15,8 @@ from meshfed.kube.config import ClusterConfig
 from meshfed.kube.connection import WRITES, Answer, HTTPConnection, Request
 from meshfed.kube.errors import KubeError, MalformedAnswer, Silent, api_error
 from meshfed.kube.lines import LineSplitter
+from meshfed.kube.queue import WriteLimit
 from meshfed.kube.resources import Manifest, Resource
-from meshfed.kube.write_limit import WriteLimit
 from meshfed.telemetry.metrics import Metrics
 
 _T = TypeVar("_T")

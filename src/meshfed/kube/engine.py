@@ -26,11 +26,10 @@ from meshfed.kube.desired import Desired, Observed, desire, in_place
 from meshfed.kube.errors import KubeError
 from meshfed.kube.observation import Observation, WatchedKind
 from meshfed.kube.ownership import Ownership
-from meshfed.kube.queue import QueueStatistics, WorkQueue
+from meshfed.kube.queue import MOST, QueueStatistics, WorkQueue
 from meshfed.kube.reflector import ReflectorStatistics
 from meshfed.kube.resources import ObjectKey, Resource, version_number
 from meshfed.kube.sources import ABSENT, APPLIED, NOBODY, ObjectState, Outcome, Record, Sources, SourceState
-from meshfed.kube.write_limit import MOST
 from meshfed.kube.writer import Writer, Written
 
 _log = logging.getLogger(__name__)

@@ -18,8 +18,8 @@ import msgspec
 
 from meshfed.kube.client import Client
 from meshfed.kube.errors import AlreadyExists, Forbidden, KubeError, NotFound
+from meshfed.kube.queue import EVENTS as EVENTS_RANK
 from meshfed.kube.resources import Manifest, Resource
-from meshfed.kube.write_limit import EVENTS as EVENTS_RANK
 from meshfed.model.turns import Turns
 from meshfed.telemetry.logs import LogThrottle
 

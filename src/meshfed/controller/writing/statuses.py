@@ -19,7 +19,7 @@ from meshfed.api.meta import StatusCondition
 from meshfed.api.v1alpha1 import FederatedService
 from meshfed.controller.watches import Ours
 from meshfed.kube import Client, KubeError, NotFound, Resource, Subject, WorkQueue
-from meshfed.kube.write_limit import MOST, STATUSES
+from meshfed.kube.queue import MOST, STATUSES
 from meshfed.model.reasons import Condition, EventRecord, Reason
 from meshfed.plan.events import turned
 from meshfed.plan.values import Ref, StatusUpdate

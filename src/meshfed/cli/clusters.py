@@ -284,17 +284,17 @@ async def read(
     from meshfed.views.snapshot import Snapshot
 
     served = await discover(client)
-    place = namespace or await _installed_in(client, served)
+    place = namespace or await installed_in(client, served)
     found = await asyncio.gather(*(_list(client, served, one, place) for one in wanted))
     objects = [document for documents, _ in found for document in documents]
     unread = {one.kind: why for one, (_, why) in zip(wanted, found, strict=True) if why}
-    places = {(control_plane, mesh_config_map) for control_plane in _control_planes(objects)}
+    places = {(control_plane, mesh_config_map) for control_plane in control_planes(objects)}
     for at, name in sorted((*(places if mesh_config_map else ()), *([(place, trust_bundle)] if trust_bundle else ()))):
-        objects += await _config_map(client, at, name, unread)
+        objects += await config_map(client, at, name, unread)
     return Snapshot(source, place, datetime.now(UTC), tuple(objects), unread)
 
 
-async def _installed_in(client: Client, served: ServedAPIs) -> str:
+async def installed_in(client: Client, served: ServedAPIs) -> str:
     """Return the namespace that has a MeshFederation; raises ``BadInput`` where several have."""
     from meshfed.kube import Forbidden
 
@@ -325,7 +325,7 @@ async def _list(
         found = await client.list(resource, namespace=place, label_selector=wanted.selector)
         return [as_object(one, resource) for one in found], ""
     except Forbidden:
-        return (), _forbidden(resource, place)
+        return (), forbidden(resource, place)
     except NotFound:
         return (), f"the cluster does not serve {resource} any more"
 
@@ -345,12 +345,13 @@ def as_object(found: Document, resource: Resource, name: str = "") -> Document:
     return {"apiVersion": resource.api_version, "kind": resource.kind} | found
 
 
-def _forbidden(resource: Resource, namespace: str | None) -> str:
+def forbidden(resource: Resource, namespace: str | None) -> str:
+    """Return in words that a kind may not be listed."""
     where = f"in namespace {namespace}" if namespace else "in all namespaces"
     return f"you may not list {resource} {where}"
 
 
-def _control_planes(objects: Sequence[Document]) -> set[str]:
+def control_planes(objects: Sequence[Document]) -> set[str]:
     """Return the control plane namespaces of the MeshFederations among ``objects``."""
     return {
         str((one.get("spec") or {}).get("controlPlaneNamespace") or NAMESPACE)
@@ -359,7 +360,7 @@ def _control_planes(objects: Sequence[Document]) -> set[str]:
     }
 
 
-async def _config_map(client: Client, namespace: str, name: str, unread: dict[str, str]) -> list[Document]:
+async def config_map(client: Client, namespace: str, name: str, unread: dict[str, str]) -> list[Document]:
     """Return a ConfigMap, if there is one."""
     from meshfed.kube import Forbidden, NotFound, Resource
 

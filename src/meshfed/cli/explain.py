@@ -16,11 +16,10 @@ from meshfed.cli.output import document, say
 from meshfed.model.installation import MESH_CONFIG
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from meshfed.views.access_log import LogVerdict
     from meshfed.views.documents import Unreached
-    from meshfed.views.explain.chains import Chain
     from meshfed.views.explain.explanation import Explanation
     from meshfed.views.explain.parts import Part
     from meshfed.views.explain.seen import Seen
@@ -140,62 +139,29 @@ class _Question:
 
     def look(self, remote: str | None, log: LogVerdict | None, *, tree: bool) -> Explanation:
         """Return what there is to say."""
-        from meshfed.views.explain.asked import is_known, is_meant, missing
-        from meshfed.views.explain.explanation import Explanation
-        from meshfed.views.explain.objects import asks_about, find_object, no_object, trees
-        from meshfed.views.explain.objects import tree as tree_of
+        from meshfed.views.explain.asked import is_meant
 
-        asked, objects, lacking = [self._named], [], None
-        if self._object is not None:
-            found = [(side, one) for side in self.sides if (one := find_object(side, self._object)) is not None]
-            objects = [tree_of(side, one) for side, one in found if one.get("kind") != "Service"]
-            asked = [origin for _, one in found if (origin := asks_about(one))]
-            lacking = no_object(self._object, self.sides) if not found else None
-        elif self._given and not any(is_meant(self._named, part) for part in self._given):
+        if self._object is None and self._given and not any(is_meant(self._named, part) for part in self._given):
             hosts = ", ".join(sorted({part.host for part in self._given})) or "nothing"
             raise BadInput(f"--merge: what the other owner wrote is of {hosts}, not of {self._named}")
-        chains = self._chains(asked, remote)
-        if lacking is None and not objects and not (chains and is_known(asked[0], self.sides, self._given)):
-            self._look(EVENTS)  # of what is gone, they alone may tell
-            chains = self._chains(asked, remote)
-            lacking = missing(self._named, self.sides, told=bool(chains))
-        if tree:
-            objects += [one for chain in chains.values() for one in trees(self.sides, chain)]
-        return Explanation(
-            asked=self._named,
-            chains=tuple(chains.values()),
-            objects=tuple(dict.fromkeys(objects)),
-            missing=lacking,
+        found = self._answer(remote, log, tree=tree)
+        if found.missing is None:
+            return found
+        self._look(EVENTS)  # of what is gone, they alone may tell
+        return self._answer(remote, log, tree=tree)
+
+    def _answer(self, remote: str | None, log: LogVerdict | None, *, tree: bool) -> Explanation:
+        from meshfed.views.explain.answers import answer
+
+        return answer(
+            self._words,
+            self.sides,
+            given=self._given,
+            unreached=self.unreached,
+            remote=remote,
             log=log,
-            notes=tuple(self._notes()),
+            tree=tree,
         )
-
-    def _chains(self, asked: Sequence[str], remote: str | None) -> dict[tuple[str, str, str], Chain]:
-        from meshfed.views.explain.asked import explained
-
-        return {
-            (chain.exporter, chain.importer, chain.host): chain
-            for about in dict.fromkeys(asked)
-            for chain in explained(about, self.sides, self._given, remote=remote)
-        }
-
-    def _notes(self) -> Iterator[str]:
-        """Yield what limits what can be said."""
-        from meshfed.views.controllers import controller
-
-        for source, why in ((one.source, one.why) for one in self.unreached):
-            yield f"{source}: not reached: {why}"
-        for side in self.sides:
-            snapshot = side.snapshot
-            for why in dict.fromkeys((*snapshot.unread.values(), *snapshot.not_understood(), *side.problems)):
-                yield f"{snapshot.source}: {why}"
-            alive = controller(snapshot).alive
-            if alive is False:
-                yield f"{snapshot.source}: no controller is at work in {side.mesh.name}: its statuses may be old"
-            elif alive is None and "Lease" not in snapshot.unread:
-                yield f"{snapshot.source}: no controller is seen at work in {side.mesh.name}: its statuses may be old"
-        for mesh, taken in dict.fromkeys((part.mesh.name, part.taken) for part in self._given):
-            yield f"what {mesh} says is from a file, of {taken}"
 
     def show(self, found: Explanation, how: ExplainHow) -> int:
         """Print it, and return how the command ends."""

@@ -284,6 +284,16 @@ async def _ask_each(
 # --- what answers from here
 
 
+async def tried_from_here(client: Client, snapshot: Snapshot, remote: str) -> Facts:
+    """Shake hands with a remote's gateway from where this runs; a controller is not asked to."""
+    from meshfed.views.checks import Facts
+
+    roots, no_roots = await _roots(client, snapshot, before=False)
+    ends = _ends(roots) if roots is not None else ()
+    facts = Facts(snapshot=snapshot, roots=ends, no_roots=no_roots, remote=remote)
+    return await _with_handshakes(facts, roots, Asked(remote=remote, probe=True))
+
+
 async def _with_handshakes(facts: Facts, roots: Roots | None, asked: Asked) -> Facts:
     from meshfed.model.probes import ways
     from meshfed.probe import Names, attempt

@@ -137,6 +137,8 @@ class Reflector(Generic[T]):
         self._failures = 0
         self._lists = self._watches = self._events = 0
         self._last_error = ""
+        self.failure: KubeError | None = None
+        """What the last list or watch failed with; ``None`` while all is well."""
 
     def statistics(self) -> ReflectorStatistics:
         """How it is doing."""
@@ -209,7 +211,7 @@ class Reflector(Generic[T]):
             level = logging.DEBUG if self._optional else logging.WARNING
             _log.log(level, "the API does not serve %s (%s); asking again later", self.resource, error.message)
         self.state = ReflectorState.ABSENT
-        self._last_error = str(error)
+        self._last_error, self.failure = str(error), error
         self.resource_version = ""
         # A server that restarts may deny a resource for a moment, so 404 empties nothing. Where the resource really
         # went, the server deleted its objects first, and the watch said so.
@@ -221,7 +223,7 @@ class Reflector(Generic[T]):
     def _failed(self, error: KubeError) -> str:
         self.state = ReflectorState.WAITING
         self._failures += 1
-        said, self._last_error = self._last_error, str(error)
+        said, self._last_error, self.failure = self._last_error, str(error), error
         if isinstance(error, Gone | MalformedAnswer) or (
             isinstance(error, APIError) and self._failures >= _FAILURES_TO_RELIST
         ):
@@ -265,7 +267,7 @@ class Reflector(Generic[T]):
         self._heard()
         self._measure()
         self.resource_version = version
-        self._last_error = ""
+        self._last_error, self.failure = "", None
 
     def _take(self, item: msgspec.Raw, objects: dict[Key, T], undecodable: dict[Key, str]) -> None:
         metadata = _metadata(item)
@@ -329,7 +331,7 @@ class Reflector(Generic[T]):
             case other:
                 raise MalformedAnswer(f"a watch event of the unknown type {other!r}")
         self.resource_version = version
-        self._last_error = ""
+        self._last_error, self.failure = "", None
         self._heard()
         self._measure()
 

@@ -58,7 +58,7 @@ def _of(kind: str, one: MeshFederation | RemoteMesh) -> Iterator[ProblemView]:
         message = "it has no status: no controller has looked at it yet; see whether one runs in this namespace"
         yield ProblemView(kind, (named(one.metadata),), 1, "", "", "", message, one.metadata.creation_timestamp)
         return
-    wrong = [condition for condition in one.status.conditions if _is_wrong(condition)]
+    wrong = [condition for condition in one.status.conditions if is_wrong(condition)]
     follows = {condition.type: cause for condition in wrong if (cause := _cause(condition, wrong)) is not None}
     others = [condition for condition in wrong if condition.type != ConditionType.READY]
     told = {condition.reason for condition in others}
@@ -113,7 +113,8 @@ def _is_of_remote(offers: ProblemView, problem: ProblemView, remote: RemoteMesh)
     )
 
 
-def _is_wrong(condition: StatusCondition) -> bool:
+def is_wrong(condition: StatusCondition) -> bool:
+    """Whether somebody may expect a condition to hold that does not, or of which nobody can say."""
     if condition.type == ConditionType.SUBSCRIBED:
         return False  # who imports nothing of ours is no trouble of ours
     if condition.status == "Unknown":

@@ -22,7 +22,8 @@ LINK: Final = (
 
 class RemoteView(msgspec.Struct, frozen=True, rename="camel"):
     """One remote mesh. ``hears`` and ``heard`` are statuses of conditions: whether it subscribes to what this mesh
-    exports, and whether this mesh is connected to its discovery service; ``-`` where nobody says.
+    exports, and whether this mesh is connected to its discovery service; ``-`` where nobody says. ``imports``: whether
+    anything is imported from it.
 
     ``ready``, ``reason``, ``message`` and ``since`` are of its condition Ready.
     """
@@ -32,6 +33,7 @@ class RemoteView(msgspec.Struct, frozen=True, rename="camel"):
     addresses: tuple[str, ...]
     network: str
     trust_domain: str
+    imports: bool
     ready: str
     reason: str
     message: str
@@ -72,6 +74,7 @@ def _view(mesh: str, remote: RemoteMesh, unreachable: int) -> RemoteView:
         addresses=spec.addresses,
         network=spec.network,
         trust_domain=spec.trust_domain,
+        imports=spec.import_ is not None,
         ready=ready.status if ready is not None else "Unknown",
         reason=ready.reason if ready is not None else "",
         message=ready.message if ready is not None else "it has no status yet: no controller has looked at it",

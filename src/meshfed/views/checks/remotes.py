@@ -279,6 +279,8 @@ def _check(name: str, says: str, docs: str, ask: _Ask) -> Check:
     return Check("remotes", name, says, docs, _each(ask), of_remote=True)
 
 
+FROM_HERE: Final = ("gateway-from-here", "certificate")
+"""Which of them go by a handshake made from where somebody looks, and by nothing that a controller said."""
 CHECKS: Final = (
     _check(
         "ready",

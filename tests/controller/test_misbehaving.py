@@ -85,7 +85,7 @@ class Propagation(NamedTuple):
 
     def like(self, before: Propagation) -> bool:
         """Whether it is at most twice what it was before, and a moment; and does not wait for a flood to end."""
-        return self.work <= 2 * before.work + 0.25 and self.time < 10
+        return self.work <= 2 * before.work + 0.25 and self.time < 30
 
 
 def names(mesh: Mesh) -> set[str]:

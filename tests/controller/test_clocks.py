@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ class Clock:
         self._ahead += seconds
 
 
-async def importing(monkeypatch: pytest.MonkeyPatch, **spec: object) -> tuple[World, Remote, Clock]:
+async def importing(monkeypatch: pytest.MonkeyPatch, **spec: Any) -> tuple[World, Remote, Clock]:
     """A mesh that imports `MANY` hosts of west, by the clock."""
     clock, west = Clock(monkeypatch), Remote()
     world = World(monkeypatch, west=west)

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import statistics
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -160,7 +160,7 @@ def faulty(fault: Fault, network: FaultyNetwork) -> None:
     network.cut()
 
 
-FAULTS = {
+FAULTS: dict[str, Callable[[FaultyNetwork], None]] = {
     "late": partial(faulty, Fault(delay=0.3)),
     "1 kB a second": partial(faulty, Fault(rate=1000)),
     "answers end in the middle": partial(faulty, Fault(truncate=300)),

@@ -37,12 +37,12 @@ from meshfed.kube.kubeconfig import contexts, load_kubeconfig
 from meshfed.kube.lines import LineSplitter
 from meshfed.kube.reflector import _metadata
 from meshfed.model.offers import Offer, Refusal, checked
+from meshfed.plan import Settings
 from meshfed.plan.documents import read_documents
 from meshfed.plan.endpoint_slices import of_slice
 from meshfed.plan.foreign_destination_rules import of_destination_rule
 from meshfed.plan.foreign_service_entries import of_service_entry
 from meshfed.plan.offline import plan_all
-from meshfed.plan.planner import Settings
 from meshfed.plan.replicas import replica_of
 from meshfed.plan.workloads import of_entry, of_pod
 from meshfed.probe import Roots
@@ -209,11 +209,11 @@ _PROJECTIONS: Final[tuple[Callable[[bytes], object], ...]] = (
         msgspec.json.Decoder(type_).decode
         for type_ in (MeshFederation, RemoteMesh, FederatedService, Service, Namespace, ServiceExport, Route)
     ),
-    decode_offer,
+    lambda data: decode_offer(msgspec.Raw(data)),
     lambda data: of_pod(msgspec.json.decode(data, type=Pod)),
     lambda data: of_slice(msgspec.json.decode(data, type=EndpointSlice)),
     *(
-        lambda data, decode=decode: decode(msgspec.json.decode(data, type=dict[str, Any]))  # type: ignore[misc] # bound now
+        lambda data, decode=decode: decode(msgspec.json.decode(data, type=dict[str, Any]))
         for decode in (of_entry, of_destination_rule, of_service_entry, of_peer_authentication, replica_of)
     ),
 )

@@ -22,6 +22,7 @@ from meshfed.api.compact import decode_offer
 from meshfed.api.core import EndpointSlice, Namespace, Pod, Route, Service, ServiceExport
 from meshfed.api.documents import decode_documents, encode_documents
 from meshfed.api.errors import InvalidInput
+from meshfed.api.meta import ObjectMeta
 from meshfed.api.objects import decode_object, type_of
 from meshfed.api.v1alpha1 import FederatedService, MeshFederation, RemoteMesh
 from meshfed.fds import identity, messages
@@ -219,14 +220,24 @@ _PROJECTIONS: Final[tuple[Callable[[bytes], object], ...]] = (
 )
 
 
+class _Stored(msgspec.Struct):
+    """What of an object every API server sees to, whatever its kind."""
+
+    metadata: ObjectMeta
+
+
 def objects(data: bytes) -> None:
     """An object, in the form in which it is kept of each kind that is watched."""
     try:
-        known = _metadata(msgspec.Raw(data))
+        _metadata(msgspec.Raw(data))
     except MalformedAnswer:
         return  # and the list or watch of which this is a part is given up
+    try:
+        known = msgspec.json.decode(data, type=_Stored).metadata
+    except UNDECODABLE:
+        return
     if not known.name or not known.namespace:
-        return  # no API server has such an object
+        return
     for decode in _PROJECTIONS:
         with contextlib.suppress(*UNDECODABLE):
             decode(data)

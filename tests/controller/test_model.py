@@ -31,14 +31,17 @@ from tests.controller.federations import NAMES, Federation, Spurious
 from tests.virtual import virtual_loop
 
 DIALECTS: dict[str, Any] = {"east": "delta", "west": "sotw", "north": "delta"}
+EXPORTED = {"east": "b", "west": "abc", "north": "c"}
+"""Services with which each run begins; `a` is of a remote alone, `b` and `c` of two."""
 STEPS = 40
 """Of each run."""
-TOTAL = int(os.environ.get("MESHFED_STEPS", "160"))
+TOTAL = int(os.environ.get("MESHFED_STEPS", "400"))
 MINUTE = 60.0
 SETTLED = 5 * MINUTE
 """Seconds in which whatever waits longest, for a remote or to be tried again, has its turn."""
 MESHES = st.sampled_from(sorted(DIALECTS))
 WAYS = st.sampled_from([(one, other) for one in DIALECTS for other in DIALECTS if one != other])
+WAYS_OF_THE_REFERENCE = WAYS.filter(lambda way: DIALECTS[way[1]] == "sotw")
 SERVICES = st.sampled_from(NAMES)
 
 
@@ -61,6 +64,11 @@ class Model(RuleBasedStateMachine):
         async def begun() -> None:
             self.federation = Federation(self._patch, **DIALECTS)
             await self.federation.begin()
+            for name, exported in EXPORTED.items():
+                for service in exported:
+                    self.federation.meshes[name].service(service, exported=True)
+            await asyncio.sleep(MINUTE)
+            self.federation.settled()
 
         self.run(begun())
 
@@ -130,6 +138,15 @@ class Model(RuleBasedStateMachine):
     def a_remote_sends_what_it_should_not(self, way: tuple[str, str], what: Spurious, times: int) -> None:
         for _ in range(times):
             self.run(_now(lambda: self.federation.ways[way].receive(what)))
+
+    @rule(way=WAYS_OF_THE_REFERENCE, before=st.sampled_from([0.0, 5.0, 60.0]))
+    def a_remote_that_failed_sends_an_empty_list(self, way: tuple[str, str], before: float) -> None:
+        async def failed() -> None:
+            await asyncio.sleep(before)
+            self.federation.ways[way].receive("an empty list")
+            await asyncio.sleep(3)
+
+        self.run(failed())
 
     # --- processes
 
@@ -256,9 +273,7 @@ def test_the_model_would_notice_a_loss() -> None:
         assert east.lost == []
         model.run(asyncio.sleep(SETTLED))
         east.serves = {host("a"): {"west"}}
-        place = next(
-            place for place in east.cluster.objects if place[0].kind == "ServiceEntry" and "import" in place[2]
-        )
+        place = next(place for place in east.cluster.objects if place[2] == f"import.{host('a')}")
         model.run(_now(lambda: east.cluster.remove(*place)))
         with pytest.raises(AssertionError):
             model.nothing_was_lost()

@@ -5,7 +5,7 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo sandbox test lint format unit mutations generate lock docs dist image clean
+.PHONY: help setup demo sandbox test lint format unit mutations fuzz generate lock docs dist image clean
 
 help: ## List the targets
 	@echo 'Meshfed: what one can do here. PYTHON= names the Python to use, ARGS= adds arguments.'
@@ -47,6 +47,10 @@ unit: setup ## Run the tests alone, stopping at the first failure (ARGS='tests/m
 mutations: setup ## Try every mistake in what is written, and say in docs/mutations.md who notices (needs haproxy)
 	$(BIN)/python -m tests.e2e.mutations
 
+fuzz: setup ## Try what nobody wrote on whatever reads bytes from others, a minute each (ARGS='--minutes 30 offer')
+	$(BIN)/uv pip install --quiet --require-hashes --target .tools/fuzz --requirement requirements-fuzz.lock
+	PYTHONPATH=.tools/fuzz $(BIN)/python -m tests.fuzz $(ARGS)
+
 generate: setup ## Write all generated files again
 	$(BIN)/python tools/generate.py
 
@@ -56,6 +60,7 @@ lock: setup ## Resolve what both pyproject.toml declare into the locks (ARGS=--u
 	$(LOCK) --group dev --no-emit-package meshfed --output-file requirements-dev.lock $(ARGS) pyproject.toml meshfed-sandbox/pyproject.toml
 	$(LOCK) --constraint requirements-dev.lock --output-file requirements.lock --upgrade pyproject.toml
 	$(LOCK) --group docs --output-file requirements-docs.lock $(ARGS)
+	$(LOCK) --group pyproject.toml:fuzz --output-file requirements-fuzz.lock $(ARGS)
 
 docs: setup ## Make the documentation site in build/docs, and check every link (ARGS='--into DIR': beside other versions)
 	$(BIN)/python tools/docs_site.py $(ARGS)

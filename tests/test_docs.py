@@ -105,13 +105,25 @@ def defined(node: ast.stmt) -> list[str]:
             return []
 
 
-PAGES = [*sorted(DOCS.rglob("*.md")), ROOT / "README.md", ROOT / "meshfed-sandbox" / "README.md"]
+PAGES = [*sorted(DOCS.rglob("*.md")), ROOT / "README.md", ROOT / "SECURITY.md", ROOT / "meshfed-sandbox" / "README.md"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_files_that_are_mentioned_exist(page: Path) -> None:
     files = re.findall(r"`((?:src|meshfed-sandbox|tools|tests|docs|proto|deploy)/[\w/.-]*)`", page_text(page))
     assert [name for name in files if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("page", ["docs/reliability.md", "SECURITY.md"])
+def test_every_promise_has_a_test_that_exists(page: str) -> None:
+    text = (ROOT / page).read_text()
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text)
+    assert len(named) > 10
+    assert text.count("::") == len(named), "each is written as `tests/FILE.py::NAME`"
+    known = {path: symbols(ROOT / path) for path, _ in named if (ROOT / path).exists()}
+    assert [f"{path}::{name}" for path, name in named if name not in known.get(path, ())] == []
+    promises = re.findall(r"^\| (?!Promise |What |Who )(.* \|)$", text.partition("## Figures")[0], re.MULTILINE)
+    assert [line for line in promises if "`tests/" not in line and "(nobody's)" not in line] == []
 
 
 def test_the_tour_names_what_exists() -> None:

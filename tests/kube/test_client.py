@@ -260,6 +260,7 @@ async def test_a_watch_that_ends_in_the_middle_of_a_line() -> None:
         (stream(*[b"x" * 1_000_000] * 18), MalformedAnswer),
         (stream(line("ERROR", kind="Status", code=410, reason="Expired", message="too old")), Gone),
         (stream(line("ERROR", kind="Status", code=500, message="etcd")), ServerFailure),
+        (stream(b'{"type": "ERROR", "object": "no healthy upstream"}\n'), ServerFailure),
         (status(410, "Expired"), Gone),
         (status(404), NotFound),
     ],

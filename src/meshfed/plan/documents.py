@@ -120,6 +120,15 @@ def read_documents(
     )
 
 
+class _OfOthers(msgspec.Struct):
+    """The metadata of an object that is not of our API: an API server lets no other be."""
+
+    name: str = ""
+    namespace: str | None = None
+    labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
+
+
 class _Others:
     """What of objects that are not of our API decides anything.
 
@@ -154,8 +163,8 @@ class _Others:
             case "networking.istio.io", "WorkloadEntry" if not ours:
                 self.workloads["WorkloadEntry", *place] = of_entry(document)
             case "networking.istio.io", "WorkloadEntry" if owner == self._namespace:
-                spec = document.get("spec") or {}
-                self.answered.append((str(spec.get("address", "")), metadata.get("annotations") or {}))
+                address = str(_spec(document).get("address", ""))
+                self.answered.append((address, metadata.get("annotations") or {}))
             case "networking.istio.io", "DestinationRule" if not ours:
                 self.rules[place] = of_destination_rule(document)
             case "networking.istio.io", "ServiceEntry" if not ours:
@@ -192,11 +201,22 @@ def _refuse_strangers(source: str, document: dict[str, Any]) -> None:
             f"{source}: {kind} of apiVersion {version} is unknown; {API_VERSION} has MeshFederation, RemoteMesh and "
             "FederatedService"
         )
+    try:
+        msgspec.convert(document.get("metadata") or {}, _OfOthers)
+    except msgspec.ValidationError as error:
+        problem, _, place = str(error).partition(" - at `$")
+        raise InvalidInput(f"{source}: {kind}: metadata{place.rstrip('`')}: {problem}") from None
 
 
 def _gateway_hosts(document: dict[str, Any]) -> tuple[str, ...]:
+    servers = _list(_spec(document).get("servers"))
+    return tuple(str(host) for server in servers if isinstance(server, dict) for host in _list(server.get("hosts")))
+
+
+def _spec(document: dict[str, Any]) -> dict[str, Any]:
     spec = document.get("spec")
-    servers = spec.get("servers") if isinstance(spec, dict) else None
-    return tuple(
-        str(host) for server in servers or () if isinstance(server, dict) for host in server.get("hosts") or ()
-    )
+    return spec if isinstance(spec, dict) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []

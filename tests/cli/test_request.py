@@ -13,8 +13,8 @@ from meshfed.cli import request as command
 from meshfed.cli.app import run
 from meshfed.cli.clusters import Seen
 from meshfed.kube import Client, ClusterConfig, KubeError, Ran, ServerFailure, execute
-from meshfed.views.documents import Unreached
 from meshfed.views.requests import RequestPlace, verdict
+from meshfed.views.snapshot import Unreached
 from meshfed_sandbox.apiserver import APIServer
 from meshfed_sandbox.apps.curl import Ran as Said
 from tests.builders import RESOURCES, mesh_federation, namespace, pod

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from meshfed.kube import Client, Resource
     from meshfed.probe import Roots
     from meshfed.views.checks import Clock, Facts, Need, Reviewed, Root
-    from meshfed.views.documents import Unreached
-    from meshfed.views.snapshot import Document, Snapshot
+    from meshfed.views.snapshot import Document, Snapshot, Unreached
 
 ALL: Final = (*OURS, LEASES, *SURROUNDINGS)
 BEFORE: Final = (Wanted("", "Namespace", everywhere=True),)
@@ -45,7 +44,7 @@ async def find_out(where: Where, asked: Asked) -> tuple[tuple[Facts, ...], tuple
     """Find out all there is of every cluster, at the same time; raises ``BadInput``."""
     from meshfed.cli.arguments import duration
     from meshfed.views.checks import beside_each_other
-    from meshfed.views.documents import Unreached
+    from meshfed.views.snapshot import Unreached
 
     if where.file:
         return beside_each_other(tuple(_of_report(snapshot, asked) for snapshot in reported(where))), ()

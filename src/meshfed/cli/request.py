@@ -12,9 +12,8 @@ from meshfed.cli.output import Format, How, Listing, TableColumn, show
 
 if TYPE_CHECKING:
     from meshfed.kube import ClusterConfig
-    from meshfed.views.documents import Unreached
     from meshfed.views.requests import RequestView
-    from meshfed.views.snapshot import Snapshot
+    from meshfed.views.snapshot import Snapshot, Unreached
 
 
 def request(

@@ -18,6 +18,7 @@ from meshfed.views.meshes import MeshView
 from meshfed.views.plan_diffs import PlanDiffView
 from meshfed.views.remotes import RemoteView
 from meshfed.views.requests import RequestView
+from meshfed.views.snapshot import Unreached
 from meshfed.views.unlinking import UnlinkedHostView
 
 LISTS: Final[dict[str, type[msgspec.Struct]]] = {
@@ -38,13 +39,6 @@ SINGLE: Final[dict[str, type[msgspec.Struct]]] = {
     "PlanDiff": PlanDiffView,
 }
 """Documents that are one thing; of these too ``unreached`` may be beside."""
-
-
-class Unreached(msgspec.Struct, frozen=True):
-    """A cluster of which nothing is known, and why, in words."""
-
-    source: str
-    why: str
 
 
 def schemas() -> dict[str, Any]:

@@ -50,7 +50,7 @@ SUMMARIES: Final = {
     "imports": "List what remote meshes offer, and what became of each offer here; the worst first.",
     "remotes": "List the remote meshes: whether each is heard and hears this mesh, and what came of it.",
     "explain": "Explain why a host of one mesh can or cannot be called in another, link by link.",
-    "test": "Send requests to a host from a pod of the mesh, and say at which place they ended.",
+    "test": "Try whether meshes reach each other, by their controllers or by requests, and say where it ends.",
     "report": "Put what a mesh holds and says into one file for a colleague: objects, Events, metrics and logs.",
     "link": "Print, or apply, the RemoteMesh that follows from another mesh's card.",
     "unlink": "Delete a RemoteMesh, after saying which hosts go with it, and what else serves the others.",

@@ -79,7 +79,8 @@ async def _of_cluster(client: Client, source: str, where: Where, asked: Asked) -
     from meshfed.views.checks import Facts
     from meshfed.views.checks.facts import account, control_plane
 
-    asked_for = await proofs(client, source, where.namespace, asked.remote) if asked.probe else {}
+    remotes = {asked.remote} - {""}
+    asked_for = await proofs(client, source, where.namespace, remotes, seconds=SECONDS) if asked.probe else {}
     snapshot = await read(client, source, where.namespace, BEFORE if asked.before else ALL)
     snapshot, mesh_config_map = await _with_istio(client, snapshot, before=asked.before)
     roots, no_roots = await _roots(client, snapshot, before=asked.before)

@@ -15,6 +15,7 @@ from meshfed.views.exports import ExportView
 from meshfed.views.imports import ImportView
 from meshfed.views.links import DriftView
 from meshfed.views.meshes import MeshView
+from meshfed.views.paths import PathView
 from meshfed.views.plan_diffs import PlanDiffView
 from meshfed.views.remotes import RemoteView
 from meshfed.views.requests import RequestView
@@ -27,6 +28,7 @@ LISTS: Final[dict[str, type[msgspec.Struct]]] = {
     "DriftList": DriftView,
     "ImportList": ImportView,
     "MeshList": MeshView,
+    "PathList": PathView,
     "RemoteList": RemoteView,
     "RequestList": RequestView,
     "UnlinkedHostList": UnlinkedHostView,

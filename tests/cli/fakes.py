@@ -12,8 +12,7 @@ import pytest
 from meshfed.cli import clusters
 from meshfed.kube import Manifest
 from meshfed.plan.replicas import Replica, Subscription, replica_lease
-from meshfed.views.documents import Unreached
-from meshfed.views.snapshot import Snapshot
+from meshfed.views.snapshot import Snapshot, Unreached
 from tests.builders import SYSTEM, federated_service, manifest, mesh_federation, remote_mesh
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)

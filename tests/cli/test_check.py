@@ -22,7 +22,7 @@ from meshfed.cli.clusters import Where
 from meshfed.cli.facts import Asked
 from meshfed.views import bundles
 from meshfed.views.checks import Facts
-from meshfed.views.documents import Unreached
+from meshfed.views.snapshot import Unreached
 from tests.cli.fakes import condition, imported
 from tests.views.healthy import answered, configured, facts, gateway, west
 

@@ -16,7 +16,7 @@ from meshfed.api.crds import all_crds
 from meshfed.cli.app import run
 from meshfed.cli.clusters import LEASES, OURS, SURROUNDINGS, read
 from meshfed.kube import Client, load_kubeconfig
-from meshfed.views.documents import Unreached
+from meshfed.views.snapshot import Unreached
 from meshfed_sandbox.apiserver import APIServer
 from meshfed_sandbox.istio_crds import istio_crds
 from tests.builders import RESOURCES, SYSTEM, mesh_federation, namespace, remote_mesh

@@ -71,7 +71,7 @@ def kubeconfig(server: APIServer, path: Path, token: str | None = None) -> Where
 @pytest.fixture(autouse=True)
 def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody proves anything here, but where a test says so."""
-    monkeypatch.setattr("meshfed.cli.proofs.SECONDS", 2.0)
+    monkeypatch.setattr("meshfed.cli.facts.SECONDS", 2.0)
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from meshfed.cli.app import run
-from meshfed.views.documents import Unreached
+from meshfed.views.snapshot import Unreached
 from meshfed_sandbox.dataplane.trust import Trust
 from tests.builders import (
     GATEWAY,

@@ -15,8 +15,7 @@ from meshfed.cli.app import run
 from meshfed.cli.clusters import One, as_object, settled
 from meshfed.cli.output import How, Listing, TableColumn, show
 from meshfed.kube import MalformedAnswer, Resource
-from meshfed.views.documents import Unreached
-from meshfed.views.snapshot import Snapshot
+from meshfed.views.snapshot import Snapshot, Unreached
 from tests.builders import SYSTEM, config_map, manifest, mesh_federation, namespace, pod, port, remote_mesh, service
 from tests.cli.fakes import BEFORE, condition, holding, imported, lease, replica, snapshot, trouble, with_status
 

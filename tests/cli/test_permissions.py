@@ -13,18 +13,33 @@ import yaml
 
 from meshfed.api.crds import all_crds
 from meshfed.cli.app import run
-from meshfed.kube import Client, discover, load_kubeconfig
+from meshfed.kube import Client, discover, load_kubeconfig, micro_time_now
 from meshfed_sandbox.apiserver import APIServer
 from meshfed_sandbox.istio_crds import istio_crds
-from tests.builders import SYSTEM, config_map, mesh_federation, namespace, remote_mesh, service_exports_crd
+from tests.builders import (
+    SYSTEM,
+    config_map,
+    manifest,
+    mesh_federation,
+    namespace,
+    pod,
+    remote_mesh,
+    service_exports_crd,
+)
+from tests.cli.test_jobs import Cluster, ended
 from tests.cli.test_link import DEPLOYMENT, GATEWAY_SERVICE
 from tests.deploy.permissions import Permission, granted, idle
 from tests.views.test_cards import card
+from tests.waiting import meanwhile
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "permissions.md"
 ACCOUNT = "somebody"
-NOT_ASKED = {Permission(SYSTEM, "federation.openshift-service-mesh.io", "remotemeshes", "create")}
-"""A real API server asks for it where an apply makes the object; the sandbox does not."""
+NOT_ASKED = {
+    Permission(SYSTEM, "federation.openshift-service-mesh.io", "remotemeshes", "create"),
+    Permission(SYSTEM, "", "pods/exec", "create"),
+}
+"""A real API server asks it where an apply makes the object, and for a command in a pod; the sandbox does not."""
+CLIENT = pod(f"client.{SYSTEM}", "client")
 COMMANDS = {
     "meshfed link card": [["link", "card"]],
     "meshfed link": [
@@ -32,6 +47,9 @@ COMMANDS = {
         ["link", "{card}", "--dry-run", "server"],
         ["link", "-f", "{card}", "--apply", "--yes", "--wait", "--timeout", "1s"],
     ],
+    "meshfed test": [["test", "--timeout", "1s"]],
+    "meshfed test --from POD": [["test", "ratings.example:80", "--from", f"{SYSTEM}/client"]],
+    "meshfed test --from NAMESPACE": [["test", "ratings.example:80", "--from", SYSTEM]] * 2,
     "meshfed unlink": [["unlink", "west", "--yes", "--timeout", "2s"]],
 }
 
@@ -48,7 +66,7 @@ def rows() -> Iterator[tuple[str, dict[str, Any], bool]]:
         plurals, _, named = resources.partition(" named ")
         rule = {
             "apiGroups": ["" if group == "core" else group.strip("`")],
-            "resources": re.findall(r"`([a-z]+)`", plurals),
+            "resources": re.findall(r"`([a-z/]+)`", plurals),
             "verbs": re.findall(r"\b(list|get|patch|create|delete)\b", verbs),
             **({"resourceNames": [named.strip("`")]} if named else {}),
         }
@@ -68,8 +86,11 @@ async def test_what_is_listed_is_needed_and_enough(
         config = server.kubeconfig()
         (tmp_path / "admin").write_text(yaml.safe_dump(config))
         (tmp_path / "card.yaml").write_text(card())
+        held = {"holderIdentity": "a_1", "renewTime": micro_time_now(), "leaseDurationSeconds": 3600}
         objects = [
-            namespace(SYSTEM),
+            namespace(SYSTEM, **{"istio-injection": "enabled"}),
+            manifest("Lease", "meshfed-controller", held),
+            CLIENT,
             mesh_federation("east"),
             remote_mesh("west", trustDomain="west.example", addresses=["192.0.2.20"]),
             GATEWAY_SERVICE,
@@ -87,9 +108,16 @@ async def test_what_is_listed_is_needed_and_enough(
         config["users"][0]["user"]["token"] = server.service_account_token(SYSTEM, ACCOUNT)
         (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
         where = ["--kubeconfig", str(tmp_path / "kubeconfig"), "--namespace", SYSTEM]
-        for arguments in COMMANDS[command]:
-            words = [word.format(card=tmp_path / "card.yaml") for word in arguments]
-            await asyncio.to_thread(run, [*words, *where])
+        async with Client(load_kubeconfig(str(tmp_path / "admin"), None, {})) as client:
+            cluster = Cluster(client, tmp_path / "log", SYSTEM)
+            server.run_by(cluster)
+            # The first Job is refused, the second gets its Pod.
+            becomes = [lambda: cluster.refuses("no"), lambda: cluster.pod(ended(0))]
+            for arguments in COMMANDS[command]:
+                words = [word.format(card=tmp_path / "card.yaml") for word in arguments]
+                happens = [becomes.pop(0)()] if command.endswith("NAMESPACE") else []
+                async with meanwhile(*happens):
+                    await asyncio.to_thread(run, [*words, *where])
         uses = [use for use in server.audit if use.user.endswith(f":{ACCOUNT}")]
         assert [use.asked for use in uses if not use.allowed] == [], capsys.readouterr().err
         cells = [cell for cell in granted(server, SYSTEM, ACCOUNT) if cell not in NOT_ASKED]

@@ -17,11 +17,10 @@ from meshfed.cli.app import run
 from meshfed.cli.clusters import Seen
 from meshfed.kube import ClusterConfig, Manifest
 from meshfed.views import bundles
-from meshfed.views.documents import Unreached
 from meshfed.views.exports import exports, planned
 from meshfed.views.imports import imports
 from meshfed.views.pseudonyms import Pseudonyms
-from meshfed.views.snapshot import Snapshot
+from meshfed.views.snapshot import Snapshot, Unreached
 from tests.builders import SYSTEM, config_map, mesh_federation, namespace, pod, remote_mesh, service
 from tests.cli.fakes import imported, lease, snapshot, trouble
 

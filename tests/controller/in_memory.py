@@ -206,7 +206,7 @@ class World:
     async def start(self) -> None:
         self.metrics = Metrics()
         client = PatchingClient(self.cluster)
-        client.metrics = self.metrics
+        client._metrics = self.metrics
         options = Options(namespace=SYSTEM, discovery=OFF, metrics=OFF, health=OFF)
         self.controller = Controller(
             client, options, self.metrics, stamp=virtual_time, lookup=_lookup, shake=self._shake

@@ -113,7 +113,7 @@ async def _serve(data: bytes) -> None:
     exports = ExportSet()
     exports.set(offer("a"), None)
     exports.mark_ready()
-    server = DiscoveryServer(exports, everyone, Metrics(), timing=StreamTiming(debounce=0.001, answer=0.01))
+    server = DiscoveryServer(exports, everyone, Metrics(), timing=StreamTiming(gather=(0.001, 0.001), answer=0.01))
     listener, transport = server._listener, _Transport()
     async with _faultless():
         async with asyncio.TaskGroup() as tasks:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from meshfed.views.checks import CheckView, Facts
-    from meshfed.views.documents import Unreached
+    from meshfed.views.snapshot import Unreached
 
 _DOCS: Final = "docs/"
 _FAILING: Final = {

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from meshfed.kube import Client, ClusterConfig, Resource, ServedAPIs
-    from meshfed.views.documents import Unreached
-    from meshfed.views.snapshot import Document, Snapshot
+    from meshfed.views.snapshot import Document, Snapshot, Unreached
 
 T = TypeVar("T")
 
@@ -223,7 +222,7 @@ async def look_at(
     import asyncio
 
     from meshfed.cli.arguments import duration
-    from meshfed.views.documents import Unreached
+    from meshfed.views.snapshot import Unreached
 
     seconds = duration("--request-timeout", where.request_timeout)
     answers = await asyncio.gather(
@@ -257,7 +256,7 @@ async def ask(
     import asyncio
 
     from meshfed.kube import Client, KubeError
-    from meshfed.views.documents import Unreached
+    from meshfed.views.snapshot import Unreached
 
     try:
         async with Client(config) as client, asyncio.timeout(seconds):

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from meshfed.views.access_log import LogVerdict
-    from meshfed.views.documents import Unreached
     from meshfed.views.explain.explanation import Explanation
     from meshfed.views.explain.parts import Part
     from meshfed.views.explain.seen import Seen
+    from meshfed.views.snapshot import Unreached
 
 
 @Parameter(name="*")

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from meshfed.kube import Client, Resource
     from meshfed.probe import Roots
     from meshfed.views.checks import Clock, Facts, Need, Reviewed, Root
-    from meshfed.views.documents import Unreached
-    from meshfed.views.snapshot import Document, Snapshot
+    from meshfed.views.snapshot import Document, Snapshot, Unreached
 
 ALL: Final = (*OURS, LEASES, *SURROUNDINGS)
 BEFORE: Final = (Wanted("", "Namespace", everywhere=True),)
@@ -45,7 +44,7 @@ async def find_out(where: Where, asked: Asked) -> tuple[tuple[Facts, ...], tuple
     """Find out all there is of every cluster, at the same time; raises ``BadInput``."""
     from meshfed.cli.arguments import duration
     from meshfed.views.checks import beside_each_other
-    from meshfed.views.documents import Unreached
+    from meshfed.views.snapshot import Unreached
 
     if where.file:
         return beside_each_other(tuple(_of_report(snapshot, asked) for snapshot in reported(where))), ()
@@ -80,7 +79,8 @@ async def _of_cluster(client: Client, source: str, where: Where, asked: Asked) -
     from meshfed.views.checks import Facts
     from meshfed.views.checks.facts import account, control_plane
 
-    asked_for = await proofs(client, source, where.namespace, asked.remote) if asked.probe else {}
+    remotes = {asked.remote} - {""}
+    asked_for = await proofs(client, source, where.namespace, remotes, seconds=SECONDS) if asked.probe else {}
     snapshot = await read(client, source, where.namespace, BEFORE if asked.before else ALL)
     snapshot, mesh_config_map = await _with_istio(client, snapshot, before=asked.before)
     roots, no_roots = await _roots(client, snapshot, before=asked.before)

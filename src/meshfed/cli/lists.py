@@ -15,11 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from meshfed.model.offers import Port
-    from meshfed.views.documents import Unreached
     from meshfed.views.exports import ExportView
     from meshfed.views.imports import ImportView
     from meshfed.views.remotes import RemoteView
-    from meshfed.views.snapshot import Snapshot
+    from meshfed.views.snapshot import Snapshot, Unreached
 
 
 def imports(

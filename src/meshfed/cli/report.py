@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from meshfed.kube import Client, ClusterConfig
-    from meshfed.views.documents import Unreached
-    from meshfed.views.snapshot import Snapshot
+    from meshfed.views.snapshot import Snapshot, Unreached
 
 _MOST_BYTES: Final = 4 * 1024 * 1024
 """Of each log, the last."""

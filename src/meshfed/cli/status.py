@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from meshfed.views.controllers import ControllerView
-    from meshfed.views.documents import Unreached
     from meshfed.views.meshes import MeshView
     from meshfed.views.problems import ProblemView
+    from meshfed.views.snapshot import Unreached
 
 
 @Parameter(name="*")

@@ -24,7 +24,6 @@ from meshfed.views import timeline as timeline_of
 from meshfed.views.checks import CheckView, run
 from meshfed.views.checks.remotes import CHECKS, FROM_HERE
 from meshfed.views.controllers import controller
-from meshfed.views.documents import Unreached
 from meshfed.views.explain.answers import answer
 from meshfed.views.explain.explanation import Explanation
 from meshfed.views.explain.seen import Seen, seen
@@ -32,6 +31,7 @@ from meshfed.views.federation_map import FederationView, federation
 from meshfed.views.imports import ImportView, imports
 from meshfed.views.meshes import MeshView, mesh
 from meshfed.views.plan_diffs import PlanDiffView
+from meshfed.views.snapshot import Unreached
 
 PAGE_SIZE: Final = 100
 """Rows of a list that are sent at once."""

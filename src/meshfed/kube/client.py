@@ -7,7 +7,7 @@ import copy
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from enum import StrEnum
 from types import TracebackType
-from typing import Any, Final, Self, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, TypeVar, Unpack, overload
 
 import msgspec
 
@@ -17,7 +17,9 @@ from meshfed.kube.errors import KubeError, MalformedAnswer, Silent, api_error
 from meshfed.kube.lines import LineSplitter
 from meshfed.kube.queue import WriteLimit
 from meshfed.kube.resources import Manifest, Resource
-from meshfed.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from meshfed.telemetry.metrics import Metrics
 
 _T = TypeVar("_T")
 
@@ -72,7 +74,8 @@ class Client:
     """A connection to one cluster, as an async context manager.
 
     Every method raises ``TransportError``, ``APIError`` by kind, or ``ConfigError`` where credentials cannot be had.
-    ``timeout`` is in seconds and for one request; ``concurrency`` bounds requests in flight, watches apart.
+    ``timeout`` is in seconds and for one request; ``concurrency`` bounds requests in flight, watches apart. Without
+    ``metrics`` requests are not counted.
     """
 
     def __init__(
@@ -85,11 +88,20 @@ class Client:
         field_manager: str = "meshfed",
     ) -> None:
         self.config = config
-        self.metrics = metrics or Metrics()
+        self._metrics = metrics
         self.write_limit = WriteLimit()
         """For who has much to write. It learns from every write."""
-        self._connection = HTTPConnection(config, metrics=self.metrics, timeout=timeout, concurrency=concurrency)
+        self._connection = HTTPConnection(config, metrics=metrics, timeout=timeout, concurrency=concurrency)
         self._manager = {"fieldManager": field_manager}
+
+    @property
+    def metrics(self) -> Metrics:
+        """Where those who watch and write by this client count what they do."""
+        if self._metrics is None:
+            from meshfed.telemetry.metrics import Metrics  # noqa: PLC0415 - who only asks counts nothing
+
+            self._metrics = Metrics()
+        return self._metrics
 
     def fenced(self, may_write: Callable[[], bool]) -> Self:
         """The same connection for who may not write always: ``may_write`` is asked as the last thing before each write.

@@ -16,21 +16,24 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 from urllib.parse import urlencode
 
-import aiohttp
 import msgspec
-from prometheus_client import Counter
 from yarl import URL
 
 import meshfed
+from meshfed.kube._http import aiohttp
 from meshfed.kube.config import ClusterConfig
 from meshfed.kube.errors import NotLeading, TransportError, api_error
 from meshfed.kube.resources import Resource
 from meshfed.kube.tls import ContextSource
 from meshfed.telemetry.logs import LogThrottle
-from meshfed.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from prometheus_client import Counter
+
+    from meshfed.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
 
@@ -73,16 +76,17 @@ class HTTPConnection:
 
     ``send`` and ``stream`` raise ``TransportError``, ``APIError`` by kind, ``ConfigError`` where credentials cannot be
     had, and behind a fence ``NotLeading``. ``timeout`` is in seconds and for one request; ``concurrency`` bounds
-    requests in flight, streams apart.
+    requests in flight, streams apart. Without ``metrics`` nothing is counted.
     """
 
-    def __init__(self, config: ClusterConfig, *, metrics: Metrics, timeout: float, concurrency: int) -> None:
+    def __init__(self, config: ClusterConfig, *, metrics: Metrics | None, timeout: float, concurrency: int) -> None:
         self.server = config.server.rstrip("/")
         self._config = config
         self._metrics = metrics
         self._timeout = timeout
         self._slots = asyncio.Semaphore(concurrency)
-        self._tls = ContextSource(config.tls) if self.server.startswith("https:") else None
+        secure = self.server.startswith("https:") or (config.proxy or "").startswith("https:")
+        self._tls = ContextSource(config.tls) if secure else None
         self._warned = LogThrottle(period=3600.0)
         self._session: aiohttp.ClientSession | None = None
         self._counts: dict[tuple[str, str, int], tuple[Counter, ...]] = {}
@@ -209,6 +213,8 @@ class HTTPConnection:
         return response
 
     def _count(self, call: Request, status: int) -> None:
+        if self._metrics is None:
+            return
         resource = str(call.resource)
         counts = self._counts.get((call.verb, resource, status))
         if counts is None:

@@ -12,13 +12,15 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from meshfed.api.v1alpha1 import GROUP, OWNER_NAMESPACE_LABEL
-from meshfed.istio.metadata import Manifest
 from meshfed.model.names import MAX_LABEL
+
+if TYPE_CHECKING:
+    from meshfed.istio.metadata import Manifest
 
 REPLICA_LABEL: Final = f"{GROUP}/replica"
 """On the Lease of a replica: ``true``."""

@@ -17,9 +17,11 @@ from meshfed.views.hosts import HostPage
 from meshfed.views.imports import ImportView
 from meshfed.views.links import DriftView
 from meshfed.views.meshes import MeshView
+from meshfed.views.paths import PathView
 from meshfed.views.plan_diffs import PlanDiffView
 from meshfed.views.remotes import RemoteView
 from meshfed.views.requests import RequestView
+from meshfed.views.snapshot import Unreached
 from meshfed.views.timeline import TimelinePage
 from meshfed.views.unlinking import UnlinkedHostView
 
@@ -29,6 +31,7 @@ LISTS: Final[dict[str, type[msgspec.Struct]]] = {
     "DriftList": DriftView,
     "ImportList": ImportView,
     "MeshList": MeshView,
+    "PathList": PathView,
     "RemoteList": RemoteView,
     "RequestList": RequestView,
     "UnlinkedHostList": UnlinkedHostView,
@@ -44,13 +47,6 @@ SINGLE: Final[dict[str, type[msgspec.Struct]]] = {
     "TimelinePage": TimelinePage,
 }
 """Documents that are one thing; of these too ``unreached`` may be beside."""
-
-
-class Unreached(msgspec.Struct, frozen=True):
-    """A cluster of which nothing is known, and why, in words."""
-
-    source: str
-    why: str
 
 
 def schemas() -> dict[str, Any]:

@@ -55,6 +55,7 @@ class RequestVerdict(msgspec.Struct, frozen=True):
 
 
 _NO_NAME, _REFUSED, _TOO_LATE = 6, 7, 28
+_CUT_OFF = (52, 56)
 _OF_LINKS: Final = {
     LinkName.RECEIVED: RequestPlace.NAME,
     LinkName.ACCEPTED: RequestPlace.NAME,
@@ -129,5 +130,10 @@ def _failed(code: int, complaint: str) -> tuple[RequestPlace, str]:
         return RequestPlace.GATEWAY, (
             f"no answer came in time ({complaint}): something on the way swallows packets, a firewall or a gateway "
             "that is gone; `trafficPolicy.connectionPool.tcp.connectTimeout` of the RemoteMesh makes that quicker"
+        )
+    if code in _CUT_OFF:
+        return RequestPlace.GATEWAY, (
+            f"the connection ended without an answer ({complaint}): name a port that speaks HTTP, or see what lets "
+            "nothing through"
         )
     return RequestPlace.GATEWAY, f"curl ended with exit code {code} ({complaint})"

@@ -16,7 +16,7 @@ from meshfed.views.explain.seen import Seen
 
 if TYPE_CHECKING:
     from meshfed.views.access_log import LogVerdict
-    from meshfed.views.documents import Unreached
+    from meshfed.views.snapshot import Unreached
 
 
 def answer(

@@ -155,11 +155,13 @@ async def _interruptible(
 ) -> tuple[Measurement, ...]:
     """Measure; SIGTERM ends it as SIGINT does, in an orderly way."""
     import asyncio
+    import contextlib
     import signal
 
     running = asyncio.current_task()
     if running is not None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
+        with contextlib.suppress(RuntimeError):  # outside of the main thread there are no signals
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
     try:
         return await _measure(found, where, asked)
     except asyncio.CancelledError:

@@ -14,6 +14,7 @@ from meshfed.views.explain.parts import PART_KIND, PartDocument
 from meshfed.views.exports import ExportView
 from meshfed.views.imports import ImportView
 from meshfed.views.links import DriftView
+from meshfed.views.measurements import Measurement
 from meshfed.views.meshes import MeshView
 from meshfed.views.plan_diffs import PlanDiffView
 from meshfed.views.remotes import RemoteView
@@ -25,6 +26,7 @@ LISTS: Final[dict[str, type[msgspec.Struct]]] = {
     "ExportList": ExportView,
     "DriftList": DriftView,
     "ImportList": ImportView,
+    "MeasurementList": Measurement,
     "MeshList": MeshView,
     "RemoteList": RemoteView,
     "RequestList": RequestView,

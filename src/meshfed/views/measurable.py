@@ -58,6 +58,8 @@ def course(
     Raises `NotMeasurable`.
     """
     for snapshot in (exporter, importer):
+        for problem in snapshot.not_understood():
+            raise NotMeasurable(f"{snapshot.source}: {problem}")
         if not snapshot.federations:
             raise NotMeasurable(
                 f"{snapshot.source}: there is no MeshFederation in namespace {snapshot.namespace}: name another with "
@@ -81,14 +83,15 @@ def course(
             "measure where `export` of the MeshFederation selects by one, and name it by --label"
         )
     offer = published.offer
+    if not offer.host.startswith(f"{SAMPLE}."):
+        raise NotMeasurable(
+            f"Service {SAMPLE} would be offered as {offer.host}, as all others would: a rule renames it"
+        )
     if offer.host not in after.offered.get(importer.mesh, ()):
         raise NotMeasurable(f"{exporter.mesh} exports what is labelled {labels}, but not to {importer.mesh}")
     inputs = read_documents(((importer.source, one) for one in importer.objects), importer.namespace, "istio")
-    mine = find_remote(importer, exporter.mesh)
-    limit = 0
-    for remote in importer.remotes:
-        if mine is not None and remote.metadata.name == exporter.mesh and remote.spec.import_ is not None:
-            limit = remote.spec.import_.limit - remote.status.imported_services
+    remote = next(one for one in importer.remotes if one.metadata.name == exporter.mesh)
+    policy = remote.spec.import_
     # What it offers besides is not looked at: one host more is all that is asked about.
     others = tuple(one for one in inputs.records if one.spec.remote != exporter.mesh)
     inputs = msgspec.structs.replace(inputs, records=others, offers={exporter.mesh: (offer,)})
@@ -98,8 +101,6 @@ def course(
         raise NotMeasurable(
             f"{importer.mesh} does not import it: {_why_not(plan, record_name(offer.host, exporter.mesh))}"
         )
-    if SAMPLE not in offer.host or SAMPLE not in found.host:
-        raise NotMeasurable(f"Service {SAMPLE} would be imported as {found.host}, as all others: a rule renames it")
     return BenchCourse(
         exporter=exporter.mesh,
         importer=importer.mesh,
@@ -108,7 +109,7 @@ def course(
         records=importer.namespace,
         entries=plan.mesh.control_plane_namespace,
         gateways=after.mesh.control_plane_namespace,
-        room=limit,
+        room=policy.limit - remote.status.imported_services if policy is not None else 0,
     )
 
 

@@ -67,7 +67,7 @@ class Stage:
         async with asyncio.timeout(60):
             while True:
                 found = await self._client.get(RESOURCES["RemoteMesh"], "west", namespace=SYSTEM)
-                conditions = (found.get("status") or {}).get("conditions", ())
+                conditions = (found.get("status") or {}).get("conditions") or ()
                 if any(one["type"] == "Synced" and one["status"] == "True" for one in conditions):
                     return
                 await asyncio.sleep(0.1)
@@ -190,7 +190,7 @@ async def _defined(client: Client) -> None:
 
 
 def _established(crd: Manifest) -> bool:
-    conditions = (crd.get("status") or {}).get("conditions", ())
+    conditions = (crd.get("status") or {}).get("conditions") or ()
     return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
 
 

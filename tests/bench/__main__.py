@@ -16,6 +16,7 @@ from meshfed.cli.bench import draw, show_measurements
 from meshfed.cli.exits import BadInput, CommandError
 from meshfed.cli.output import Format, How, say
 from meshfed.views.measurements import Measurement
+from tests.bench.fanout import Scale, fan_out
 from tests.bench.run import Plan, bench
 from tests.bench.stage import Servers, staged
 from tests.real_server import assets
@@ -27,6 +28,7 @@ def main(
     changes: int = 100,
     burst: int = 1000,
     rounds: int = 3,
+    subscribers: int = 100,
     servers: Servers = "sandbox",
     plot: Path | None = None,
     output: Annotated[Format, Parameter(name=["--output", "-o"])] = "table",
@@ -43,6 +45,8 @@ def main(
         Changes at once, which are measured at the last of the sizes alone.
     rounds
         How often cold imports and restarts are measured.
+    subscribers
+        How many follow one discovery service, at the last of the sizes; 0 measures no such thing.
     servers
         The sandbox's API servers, or real ones, whose binaries are in the folder that KUBEBUILDER_ASSETS names.
     plot
@@ -55,6 +59,9 @@ def main(
         raise BadInput("--servers kube-apiserver: set KUBEBUILDER_ASSETS to a folder with kube-apiserver and etcd")
     counts = [int(size) for size in sizes.split(",")]
     measured = asyncio.run(_all(servers, binaries, counts, Plan(changes=changes, burst=burst, rounds=rounds)))
+    if subscribers:
+        say(f"{subscribers} subscribers of {counts[-1]} services")
+        measured += fan_out(Scale(counts[-1], subscribers), 2)
     show_measurements(measured, How(output))
     if plot is not None:
         draw(measured, plot)

@@ -25,14 +25,14 @@ from meshfed.views.measurements import Measurement, measurement
 from tests.builders import offer
 
 LABELS = {f"label{number}": "x" * 12 for number in range(6)}
-_CHANGES = 20
 
 
 class Scale(msgspec.Struct, frozen=True):
-    """How many Services and subscribers."""
+    """How many Services, subscribers, and single changes."""
 
     services: int
     subscribers: int
+    changes: int = 20
 
 
 class Used(msgspec.Struct, frozen=True):
@@ -140,7 +140,7 @@ async def _measured(
         first_bytes = await _steady(read, least)
         first = time.process_time() - began
         began, told = time.process_time(), first_bytes
-        for number in range(_CHANGES):
+        for number in range(scale.changes):
             await change(number)
             told = await _steady(read, told + scale.subscribers)
         return Used(first_bytes, first, told - first_bytes, time.process_time() - began)
@@ -170,10 +170,10 @@ def fan_out(scale: Scale, rounds: int) -> list[Measurement]:
     change: list[tuple[float, float]] = []
     for _ in range(rounds):
         ours = _apart(_discovery, scale)
-        each = ours.first_bytes // scale.subscribers, ours.change_bytes // scale.subscribers // _CHANGES
+        each = ours.first_bytes // scale.subscribers, ours.change_bytes // scale.subscribers // scale.changes
         floor = _apart(_bare, scale, each)
         first.append((ours.first, floor.first))
-        change.append((1000 * ours.change / _CHANGES, 1000 * floor.change / _CHANGES))
+        change.append((1000 * ours.change / scale.changes, 1000 * floor.change / scale.changes))
     told = f"to {scale.subscribers} subscribers"
     return [
         measurement(f"processor, all {told}", scale.services, "s", *zip(*first, strict=True)),

@@ -14,7 +14,7 @@ import pytest
 from meshfed.fds import DiscoveryServer, ExportSet, Subscriber, Target, messages
 from meshfed.fds._streams import DeltaStream
 from meshfed.fds.client import DiscoveryClient
-from meshfed.fds.exports import View
+from meshfed.fds.exports import Entry, View
 from meshfed.fds.pb import discovery_pb2 as pb
 from meshfed.telemetry.metrics import Metrics
 from tests.builders import host, offer
@@ -150,14 +150,14 @@ async def test_one_more_subscriber_costs_the_same_however_many_services_there_ar
     for number in range(3):
         exports.set(offer(f"restricted{number}"), frozenset({"r0"}))
     looked = 0
-    visible = type(exports.get(host("s0"))).visible
+    visible = Entry.visible
 
-    def count(entry: Any, names: frozenset[str]) -> bool:
+    def count(entry: Entry, names: frozenset[str]) -> bool:
         nonlocal looked
         looked += 1
-        return bool(visible(entry, names))
+        return visible(entry, names)
 
-    monkeypatch.setattr(type(exports.get(host("s0"))), "visible", count)
+    monkeypatch.setattr(Entry, "visible", count)
     views: list[View] = [exports.hold(frozenset({f"r{number}"}), asyncio.Event()) for number in range(10)]
     assert looked == 10 * 3
     assert str(views[0].digest) != str(views[1].digest) == str(views[2].digest)

@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from meshfed.cli.exits import NotHeld
 from meshfed.fds import DiscoveryServer, ExportSet, StreamTiming
 from meshfed.fds._streams import CHUNK
 from meshfed.fds.exports import Subscriber
@@ -63,10 +64,14 @@ async def _readers(port: int, count: int, kind: str) -> AsyncIterator[Callable[[
 
     async def read() -> int:
         stdin.write(b"\n")
-        return int(await stdout.readline())
+        line = await stdout.readline()
+        if not line:
+            raise NotHeld("a subscriber was cut off, which took nothing for too long: give fewer --subscribers")
+        return int(line)
 
     try:
-        assert await stdout.readline() == b"reading\n"
+        if await stdout.readline() != b"reading\n":
+            raise NotHeld("the subscribers did not come: give fewer --subscribers")
         yield read
     finally:
         stdin.close()
@@ -153,7 +158,9 @@ def _apart(work: Callable[..., Coroutine[Any, Any, Used]], *arguments: Any) -> U
     process.start()
     theirs.close()
     try:
-        used: Used = ours.recv()
+        used: Used | str = ours.recv()
+        if isinstance(used, str):
+            raise NotHeld(used)
         return used
     finally:
         process.join()
@@ -161,7 +168,10 @@ def _apart(work: Callable[..., Coroutine[Any, Any, Used]], *arguments: Any) -> U
 
 def _send(pipe: Any, work: Callable[..., Coroutine[Any, Any, Used]], arguments: tuple[Any, ...]) -> None:
     with contextlib.closing(pipe):
-        pipe.send(asyncio.run(work(*arguments)))
+        try:
+            pipe.send(asyncio.run(work(*arguments)))
+        except* NotHeld as errors:
+            pipe.send(str(errors.exceptions[0]))
 
 
 def fan_out(scale: Scale, rounds: int) -> list[Measurement]:

@@ -46,15 +46,19 @@ class Readers:
 async def main(port: int, count: int, kind: str) -> None:
     """Read until standard input ends."""
     readers = Readers()
-    tasks = [asyncio.create_task(getattr(readers, kind)(port)) for _ in range(count)]
+    async with asyncio.TaskGroup() as group:  # who is cut off ends all: less would have to be sent then
+        tasks = [group.create_task(getattr(readers, kind)(port)) for _ in range(count)]
+        await _answer(readers, count)
+        for task in tasks:
+            task.cancel()
+
+
+async def _answer(readers: Readers, count: int) -> None:
     while readers.began < count:  # noqa: ASYNC110 - it is looked at now and then
         await asyncio.sleep(0.01)
     print("reading", flush=True)
     while await asyncio.to_thread(sys.stdin.readline):
         print(readers.bytes, flush=True)
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal
 
 import cyclopts
@@ -27,7 +27,7 @@ from meshfed.fds.identity import XFCC
 from meshfed.kube import Manifest
 from meshfed.telemetry.metrics import Metrics
 from meshfed.views.measurements import percentile
-from tests.builders import SYSTEM, host, mesh_federation, namespace, offer, remote_mesh, service
+from tests.builders import RESOURCES, SYSTEM, host, mesh_federation, namespace, offer, remote_mesh, service
 from tests.controller.in_memory import World
 from tests.fds.support import Memory, Recorder
 from tests.virtual import virtual_loop
@@ -39,6 +39,7 @@ _QUIET, _OUTAGE = 600.0, 600.0
 _API_LATENCY = 0.005
 """Seconds that a request to the Kubernetes API takes."""
 _CHURN_SECONDS = 60.0
+_LOOK = 0.05
 _DONE = 2.0
 """Seconds in which what follows from a change is done, statuses and all."""
 
@@ -167,7 +168,8 @@ class Simulation:
         """Go through the phases."""
         loop = asyncio.get_running_loop()
         everything = len(self.neighbours) * self._services
-        await self._until(lambda: len(self.world.imported()) == everything)
+        while self._entries() < everything:  # noqa: ASYNC110 - it is looked at now and then
+            await asyncio.sleep(_LOOK)
         for one in self.neighbours.values():
             await one.heard.until(lambda one=one: len(one.heard.offers) == self._services, timeout=600)  # type: ignore[misc]
         took = loop.time()
@@ -220,7 +222,7 @@ class Simulation:
             dial.server = self.world.publisher._server
             _break_off(dial)
         first.exports.set(offer("after-restart"), None)  # nobody listens yet
-        await self._until(lambda: any("after-restart" in name for name in self.world.imported()))
+        await self._imported(host("after-restart"))
         took = loop.time() - began
         await asyncio.sleep(_SETTLED)
         self.note("restart, until something new is imported", [took])
@@ -234,19 +236,20 @@ class Simulation:
         loop = asyncio.get_running_loop()
         began = loop.time()
         one.exports.set(offer(f"{one.name}-{name}"), None)
-        entry = f"import.{host(f'{one.name}-{name}')}"
-        place = next(place for place in self.world.cluster.objects if place[0].kind == "ServiceEntry")
-        while (place[0], SYSTEM, entry) not in self.world.cluster.objects:
-            await self.world.cluster.changed.wait()
+        await self._imported(host(f"{one.name}-{name}"))
         return loop.time() - began
 
     async def _heard(self, one: Neighbour, began: float) -> float:
         await one.heard.until(lambda: "v" in one.heard.offers[host("one-0")].labels, timeout=600)
         return asyncio.get_running_loop().time() - began
 
-    async def _until(self, holds: Callable[[], bool]) -> None:
-        """Wait until something holds of what the API of the watched mesh has."""
-        while not holds():
+    def _entries(self) -> int:
+        """How many hosts are imported."""
+        return sum(place[0].kind == "ServiceEntry" for place in self.world.cluster.objects) - len(self.neighbours)
+
+    async def _imported(self, of: str) -> None:
+        """Wait until a host is imported."""
+        while (RESOURCES["ServiceEntry"], SYSTEM, f"import.{of}") not in self.world.cluster.objects:
             await self.world.cluster.changed.wait()
 
     def _cut(self, *, down: bool) -> None:

@@ -5,7 +5,7 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo sandbox test lint format unit mutations fuzz generate lock docs dist image clean
+.PHONY: help setup demo sandbox bench simulate test lint format unit mutations fuzz generate lock docs dist image clean
 
 help: ## List the targets
 	@echo 'Meshfed: what one can do here. PYTHON= names the Python to use, ARGS= adds arguments.'
@@ -23,6 +23,12 @@ demo: setup ## Federate two meshes on this machine, and send requests through th
 
 sandbox: setup ## Bring up Kubernetes APIs for two meshes, to explore with kubectl
 	@$(BIN)/meshfed sandbox $(ARGS)
+
+bench: setup ## Measure two controllers on this machine beside their floor (ARGS=--help for what it takes)
+	$(BIN)/python -m tests.bench $(ARGS)
+
+simulate: setup ## Have one mesh meet hundreds of others, in virtual time (ARGS=--help for what it takes)
+	$(BIN)/python -m tests.bench.simulate $(ARGS)
 
 test: lint ## Run everything that guards the project: all of lint, then all tests
 	$(BIN)/pytest --numprocesses 4 --dist worksteal $(ARGS)

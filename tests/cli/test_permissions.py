@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from meshfed.cli.app import run
 from meshfed.kube import Client, discover, load_kubeconfig, micro_time_now
 from meshfed_sandbox.apiserver import APIServer
 from meshfed_sandbox.istio_crds import istio_crds
+from meshfed_sandbox.ports import Ports
 from tests.builders import (
     SYSTEM,
     config_map,
@@ -28,6 +30,7 @@ from tests.builders import (
 )
 from tests.cli.test_jobs import Cluster, ended
 from tests.cli.test_link import DEPLOYMENT, GATEWAY_SERVICE
+from tests.controller.meshes import Mesh, synced
 from tests.deploy.permissions import Permission, granted, idle
 from tests.views.test_cards import card
 from tests.waiting import meanwhile
@@ -52,6 +55,8 @@ COMMANDS = {
     "meshfed test --from NAMESPACE": [["test", "ratings.example:80", "--from", SYSTEM]] * 2,
     "meshfed unlink": [["unlink", "west", "--yes", "--timeout", "2s"]],
 }
+BENCH = {"meshfed bench, exporter": "west", "meshfed bench, importer": "east"}
+"""What it may do in either cluster, which takes controllers that run."""
 
 
 def rows() -> Iterator[tuple[str, dict[str, Any], bool]]:
@@ -62,19 +67,19 @@ def rows() -> Iterator[tuple[str, dict[str, Any], bool]]:
         if not line.startswith("| ") or line.startswith("| Command"):
             continue
         first, group, resources, verbs, where = (cell.strip() for cell in line.strip("|").split("|"))
-        command = first.strip("`") or command
+        command = first.replace("`", "") or command
         plurals, _, named = resources.partition(" named ")
         rule = {
             "apiGroups": ["" if group == "core" else group.strip("`")],
             "resources": re.findall(r"`([a-z/]+)`", plurals),
-            "verbs": re.findall(r"\b(list|get|patch|create|delete)\b", verbs),
+            "verbs": re.findall(r"\b(list|watch|get|patch|create|update|delete)\b", verbs),
             **({"resourceNames": [named.strip("`")]} if named else {}),
         }
         yield command, rule, where.startswith("cluster")
 
 
 def test_every_command_is_in_the_table() -> None:
-    assert {command for command, *_ in rows()} == set(COMMANDS)
+    assert {command for command, *_ in rows()} == {*COMMANDS, *BENCH}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -100,11 +105,7 @@ async def test_what_is_listed_is_needed_and_enough(
             *_roles(command),
         ]
         async with Client(load_kubeconfig(str(tmp_path / "admin"), None, {})) as client:
-            served = await discover(client)
-            for one in objects:
-                resource = served.find(one["apiVersion"].rpartition("/")[0], one["kind"])
-                assert resource is not None
-                await client.create(resource, one)
+            await _create(client, objects)
         config["users"][0]["user"]["token"] = server.service_account_token(SYSTEM, ACCOUNT)
         (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
         where = ["--kubeconfig", str(tmp_path / "kubeconfig"), "--namespace", SYSTEM]
@@ -122,6 +123,45 @@ async def test_what_is_listed_is_needed_and_enough(
         assert [use.asked for use in uses if not use.allowed] == [], capsys.readouterr().err
         cells = [cell for cell in granted(server, SYSTEM, ACCOUNT) if cell not in NOT_ASKED]
         assert idle(cells, uses) == []
+
+
+async def _create(client: Client, objects: list[dict[str, Any]]) -> None:
+    served = await discover(client)
+    for one in objects:
+        resource = served.find(one["apiVersion"].rpartition("/")[0], one["kind"])
+        assert resource is not None
+        await client.create(resource, one)
+
+
+async def test_a_bench_may_do_what_is_listed_and_needs_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    crds = [*all_crds(), *istio_crds()]
+    async with contextlib.AsyncExitStack() as stack:
+        ports = stack.enter_context(Ports())
+        found: dict[str, Mesh] = {}
+        arguments = ["bench", "--services", "25", "--changes", "2", "--namespace", SYSTEM]
+        for command, name in BENCH.items():
+            server = await stack.enter_async_context(APIServer(authorization="RBAC", crds=crds))
+            config = server.kubeconfig()
+            (tmp_path / name).write_text(yaml.safe_dump(config))
+            client = await stack.enter_async_context(Client(load_kubeconfig(str(tmp_path / name), None, {})))
+            found[name] = Mesh(name, server, client, ports.take())
+            stack.push_async_callback(found[name].stop)
+            await _create(client, [namespace(SYSTEM), *_roles(command), mesh_federation(name)])
+            config["users"][0]["user"]["token"] = server.service_account_token(SYSTEM, ACCOUNT)
+            (tmp_path / f"{name}-bench").write_text(yaml.safe_dump(config))
+            arguments += ["--kubeconfig", str(tmp_path / f"{name}-bench")]
+        west, east = found["west"], found["east"]
+        for mesh, other in ((west, east), (east, west)):
+            await mesh.apply(other.remote_mesh())
+            await mesh.start()
+        await synced(east, west)
+        await synced(west, east)
+        code = await asyncio.to_thread(run, arguments)
+        for command, name in BENCH.items():
+            uses = [use for use in found[name].server.audit if use.user.endswith(f":{ACCOUNT}")]
+            assert [use.asked for use in uses if not use.allowed] == [], capsys.readouterr().err
+            assert idle(granted(found[name].server, SYSTEM, ACCOUNT), uses) == [], command
+    assert code == 0
 
 
 def _roles(command: str) -> list[dict[str, Any]]:

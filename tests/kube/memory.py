@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
+from bisect import bisect_right
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, TypeVar, Unpack
 
 import msgspec
@@ -235,8 +237,9 @@ class MemoryClient(Client):
                     raise Gone(410, "Expired", "the history that this watch had not seen was compacted")
                 silent = cluster.silent or number <= cluster.muted
                 now = seen if silent else cluster.version
-                for change in [] if silent else list(cluster.history):
-                    if change.version > seen and change.place[0] == resource:
+                begin = bisect_right(cluster.history, seen, key=attrgetter("version"))
+                for change in [] if silent else cluster.history[begin:]:
+                    if change.place[0] == resource:
                         if event := _event(change, selection):
                             yield event
                         seen = change.version

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 from google.protobuf.message import DecodeError, Message
 
-from meshfed.fds.exports import Entry, ExportSet, Subscriber, Window
+from meshfed.fds.exports import Chunk, Entry, ExportSet, Subscriber, Window
 from meshfed.fds.messages import DELTA_TYPE, SOTW_TYPE, Dialect
 from meshfed.fds.pb import discovery_pb2 as pb
 from meshfed.fds.transport import Call, Status, StatusError
@@ -121,14 +121,13 @@ class _Stream:
     def _pushed(self) -> None:
         self._service.metrics.fds_pushes.labels(dialect=self.dialect.value).inc()
 
-    def _told(self, nonce: str, entries: Iterable[Entry]) -> None:
-        """Remember when what a response says of ``entries`` began, until it is answered."""
-        moments = [entry.since for entry in entries if entry.since is not None]
-        if not moments:
+    def _told(self, nonce: str, since: float | None) -> None:
+        """Remember when what a response says began, until it is answered; ``None``: nobody knows."""
+        if since is None:
             return
         if len(self._unanswered) >= _MAX_UNANSWERED:
             del self._unanswered[next(iter(self._unanswered))]
-        self._unanswered[nonce] = min(moments)
+        self._unanswered[nonce] = since
 
     def _acked(self, nonce: str) -> None:
         since = self._unanswered.pop(nonce, None)
@@ -217,7 +216,7 @@ class SotwStream(_Stream):
                 nonce=self._nonce(),
             )
             sent = self._exports.sequence
-            self._told(response.nonce, self._news())
+            self._told(response.nonce, _began(self._news()))
             self._pushed()
             await self._send(response)
             self._gathered(sent)
@@ -295,9 +294,9 @@ class DeltaStream(_Stream):
             while self._unknown:
                 await self._send(pb.DeltaDiscoveryResponse(type_url=self._unknown.pop(), nonce=self._nonce()))
             end = self._exports.sequence
-            while self.subscribes and (response := self._next_chunk()) is not None:
+            while self.subscribes and (message := self._next_message()) is not None:
                 self._pushed()
-                await self._send(response)
+                await self._call.send(message)
                 if self._position >= end and not self._stale:
                     break  # what came while this was sent has a window of its own
             self._gathered(self._position)
@@ -307,22 +306,50 @@ class DeltaStream(_Stream):
             type_url=DELTA_TYPE, nonce=self._nonce(), system_version_info=str(self._view.digest) if last else ""
         )
 
-    def _next_chunk(self) -> pb.DeltaDiscoveryResponse | None:
-        """Make the next chunk from the state of this moment, ``None`` where the subscriber has everything.
+    def _next_message(self) -> bytes | None:
+        """Make the next response from the state of this moment, ``None`` where the subscriber has everything.
 
-        The first last chunk is sent even if it is empty: it tells the subscriber that it is in sync. At the end of
+        The first last one is sent even if it is empty: it tells the subscriber that it is in sync. At the end of
         the log the subscriber holds exactly what it may see, hence the set's digest there and nowhere before.
         """
         if self._exports.floor > max(self._position, self._start):
             raise StatusError(Status.UNAVAILABLE, "you are too far behind: subscribe anew")
-        resources: list[bytes] = []
-        removed: list[bytes] = []
+        chunk = self._next_chunk()
+        self._position = chunk.position
+        if chunk.last:
+            self._claims = {}
+            if self._caught_up and not chunk.body:
+                return None
+            self._caught_up = True
+        response = self._response(last=chunk.last)
+        self._told(response.nonce, chunk.since)
+        # Protocol Buffers are put together by writing one after the other.
+        return chunk.body + response.SerializeToString()
+
+    def _next_chunk(self) -> Chunk:
+        """Return what comes next: of a stream that claims nothing, what any other in its place is sent as well."""
+        if self._stale or self._claims:
+            return self._make_chunk()[0]
+        key = self._position, max(self._position, self._start), str(self._view.digest)
+        chunk = self._exports.chunk(key)
+        if chunk is None:
+            chunk, shared = self._make_chunk()
+            if shared:
+                self._exports.keep_chunk(key, chunk)
+        return chunk
+
+    def _make_chunk(self) -> tuple[Chunk, bool]:
+        """Put a chunk together; says too whether it is the same for all who see the same.
+
+        It is not where it has a host that some never saw: only the others are told that it is gone.
+        """
+        response = pb.DeltaDiscoveryResponse()
+        position, size, shared = self._position, 0, True
         news: list[Entry] = []
-        size = 0
         while self._stale and size < CHUNK:
             name = self._stale.pop()
             if not self._visible(name):
-                removed.append(name.encode())
+                response.removed_resources.append(name.encode())
                 size += len(name)
         last = not self._stale
         for entry in self._exports.after(self._position) if last else ():
@@ -331,23 +358,21 @@ class DeltaStream(_Stream):
             if size and size + cost > CHUNK:
                 last = False
                 break
-            self._position = entry.sequence
+            position = entry.sequence
+            shared = shared and entry.former is None
             if visible:
                 if entry.sequence > self._start or self._claims.get(entry.host) != entry.version:
-                    resources.append(entry.resource)
+                    response.resources.append(entry.resource)
                     size += cost
                     news.append(entry)
             elif entry.sequence > self._start and entry.was_visible(self._view.remotes):
-                removed.append(entry.host.encode())
+                response.removed_resources.append(entry.host.encode())
                 size += cost
                 news.append(entry)
-        if last:
-            self._claims = {}
-            if self._caught_up and not resources and not removed:
-                return None
-            self._caught_up = True
-        response = self._response(last=last)
-        response.resources.extend(resources)
-        response.removed_resources.extend(removed)
-        self._told(response.nonce, (entry for entry in news if entry.sequence > self._start))
-        return response
+        since = _began(entry for entry in news if entry.sequence > self._start)
+        return Chunk(response.SerializeToString(), position, last, since), shared
+
+
+def _began(entries: Iterable[Entry]) -> float | None:
+    """When the first of the changes began that led to ``entries``, where that is known of any."""
+    return min((entry.since for entry in entries if entry.since is not None), default=None)

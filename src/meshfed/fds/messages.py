@@ -182,5 +182,11 @@ class SetDigest:
         """Count a pair out."""
         self._sum = (self._sum - term) % _MODULUS
 
+    def __add__(self, other: SetDigest) -> SetDigest:
+        """The digest of both sets together, which have nothing in common."""
+        both = SetDigest()
+        both.add(self._sum + other._sum)
+        return both
+
     def __str__(self) -> str:
         return f"{self._sum:064x}"

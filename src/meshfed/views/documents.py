@@ -16,6 +16,7 @@ from meshfed.views.federation_map import FederationView
 from meshfed.views.hosts import HostPage
 from meshfed.views.imports import ImportView
 from meshfed.views.links import DriftView
+from meshfed.views.measurements import Measurement
 from meshfed.views.meshes import MeshView
 from meshfed.views.paths import PathView
 from meshfed.views.plan_diffs import PlanDiffView
@@ -30,6 +31,7 @@ LISTS: Final[dict[str, type[msgspec.Struct]]] = {
     "ExportList": ExportView,
     "DriftList": DriftView,
     "ImportList": ImportView,
+    "MeasurementList": Measurement,
     "MeshList": MeshView,
     "PathList": PathView,
     "RemoteList": RemoteView,

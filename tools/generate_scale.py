@@ -66,7 +66,7 @@ def simulation_table() -> Iterator[str]:
         if one["topology"] == "spoke" and one["meshes"] < most:
             continue  # a spoke has one remote, however many others that has
         watched = "a mesh of a full mesh, or a hub" if one["topology"] == "mesh" else "a spoke"
-        took = ", ".join(f"{seconds:.3g} s" for seconds in dict.fromkeys(one["took"])) or "-"
+        took = ", ".join(dict.fromkeys(f"{seconds:.3g} s" for seconds in one["took"])) or "-"
         sent = (f"{one[f'messages_{way}']:,} ({one[f'bytes_{way}'] / 1000:,.1f} KB)" for way in ("in", "out"))
         yield f"| {one['meshes']} | {watched} | {one['what']} | {took} | {' | '.join(sent)} | {one['writes']:,} |"
 

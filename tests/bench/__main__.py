@@ -27,7 +27,7 @@ def main(
     sizes: str = "100,1000",
     changes: int = 100,
     burst: int = 1000,
-    rounds: int = 3,
+    rounds: int = 2,
     subscribers: int = 100,
     servers: Servers = "sandbox",
     plot: Path | None = None,
@@ -61,7 +61,7 @@ def main(
     measured = asyncio.run(_all(servers, binaries, counts, Plan(changes=changes, burst=burst, rounds=rounds)))
     if subscribers:
         say(f"{subscribers} subscribers of {counts[-1]} services")
-        measured += fan_out(Scale(counts[-1], subscribers), 2)
+        measured += fan_out(Scale(counts[-1], subscribers, changes=5), 1)
     show_measurements(measured, How(output))
     if plot is not None:
         draw(measured, plot)

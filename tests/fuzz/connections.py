@@ -11,16 +11,15 @@ from typing import Any, Final
 import h2.connection
 import h2.settings
 
-from meshfed.fds import Bounds, DiscoveryServer, ExportSet, StreamTiming, Target
+from meshfed.fds import Bounds, ExportSet, Target
 from meshfed.fds._budget import Meter
 from meshfed.fds._channel import Channel, _Caller
 from meshfed.fds._h2 import Protocol
 from meshfed.fds._listener import _Acceptor
 from meshfed.fds.messages import DELTA_METHOD
 from meshfed.fds.transport import StatusError, StreamClosed
-from meshfed.telemetry.metrics import Metrics
 from tests.builders import offer
-from tests.fds.support import everyone
+from tests.fds.support import server_of
 from tests.virtual import virtual_loop
 
 _LONGEST: Final = 1000.0
@@ -113,7 +112,7 @@ async def _serve(data: bytes) -> None:
     exports = ExportSet()
     exports.set(offer("a"), None)
     exports.mark_ready()
-    server = DiscoveryServer(exports, everyone, Metrics(), timing=StreamTiming(debounce=0.001, answer=0.01))
+    server = server_of(exports)
     listener, transport = server._listener, _Transport()
     async with _faultless():
         async with asyncio.TaskGroup() as tasks:

@@ -54,7 +54,7 @@ SUMMARIES: Final = {
     "explain": "Explain why a host of one mesh can or cannot be called in another, link by link.",
     "test": "Try whether meshes reach each other, by their controllers or by requests, and say where it ends.",
     "report": "Put what a mesh holds and says into one file for a colleague: objects, Events, metrics and logs.",
-    "dashboard": "Show meshes as a web page, on this machine alone and without changing anything.",
+    "dashboard": "Show meshes as a web page, live and on this machine alone, without changing anything.",
     "bench": "Measure how long a change takes from one mesh to another, beside the least that their APIs allow.",
     "link": "Print, or apply, the RemoteMesh that follows from another mesh's card.",
     "unlink": "Delete a RemoteMesh, after saying which hosts go with it, and what else serves the others.",

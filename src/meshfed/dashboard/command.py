@@ -34,7 +34,7 @@ def dashboard(
     mesh_config: str = "istio",
     where: InClusters = InClusters(),  # noqa: B008 - immutable
 ) -> int:
-    """Show meshes as a web page, on this machine alone and without changing anything, until it is told to stop.
+    """Show meshes as a web page, live and on this machine alone, without changing anything.
 
     It prints the page's address, with a secret in it, and opens it in the browser. The page follows what happens;
     a mesh that does not answer is shown as it was last, and blocks nothing. What your permissions do not show is named.

@@ -106,13 +106,14 @@ class Changes:
         self._finalizers.look(("MeshFederation", *key))
         self._on_mesh()
 
-    def _on_remote(self, key: Key, _old: RemoteMesh | None, new: RemoteMesh | None) -> None:
+    def _on_remote(self, key: Key, old: RemoteMesh | None, new: RemoteMesh | None) -> None:
         self._planner.remote_changed(key.name, new)
         self._leftovers.remote_changed(key.name, new)
         self._listener.remote_changed(key.name, new)
         request = new.metadata.annotations.get(PROBE_REQUEST_ANNOTATION, "") if new else ""
         self._prober.ask(key.name, request)
-        self._importing.ask(key.name, request)
+        if old is None or old.metadata.annotations.get(PROBE_REQUEST_ANNOTATION, "") != request:
+            self._importing.ask(key.name, request)
         self._look_at_status("RemoteMesh", key, new)
         self._finalizers.look(("RemoteMesh", *key))
 

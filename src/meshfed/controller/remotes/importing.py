@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from meshfed.fds import Audience, DiscoveryServer, ExportSet, Importer
+from meshfed.fds import DiscoveryServer, ExportSet, Importer
 from meshfed.kube import micro_time_now
 from meshfed.model.importers import PAGE, Echo, ImportersPage, LastInPlace, RemoteImports
 from meshfed.plan import ExportKey
@@ -102,10 +102,10 @@ class Importing:
         said = self._server.importers.all().items()
         return {remote: sum(1 for _ in importer.imported()) for remote, importer in said if importer.whole}
 
-    def withdraw(self, key: ExportKey, host: str, audience: Audience = frozenset()) -> None:
+    def withdraw(self, key: ExportKey, host: str, audience: frozenset[str] = frozenset()) -> None:
         """A host is about to be offered to ``audience`` alone, and no more to others, who may have it in place."""
         entry = self._exports.get(host)
-        if audience is None or entry is None:
+        if entry is None:
             return
         remotes = tuple(
             remote

@@ -79,7 +79,8 @@ class Publisher:
             if self._owners.get(host, key) != key and self._owners[host] in self._stale:
                 self._kept_back[key] = published
             else:
-                self.importing.withdraw(key, host, published.audience)
+                if published.audience is not None:
+                    self.importing.withdraw(key, host, published.audience)
                 self._exports.set(published.offer, published.audience, since=since)
                 self._hosts[key] = host
                 self._owners[host] = key

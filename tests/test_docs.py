@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import re
 import shutil
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from meshfed.fds import messages
+from meshfed.fds import Confirming, messages
 from meshfed.model.offers import Offer, Port
 from meshfed.model.reasons import Reason
 from meshfed.views.checks import BEFORE, CHECKS
@@ -199,6 +200,27 @@ def test_the_bytes_of_the_protocol_are_those_on_the_wire() -> None:
     assert [messages.encode(PLAIN, dialect).hex() for dialect in messages.Dialect] == golden("plain") * 2
     assert [messages.encode(FULL, messages.Dialect.DELTA).hex()] == golden("full")
     assert [messages.decode(bytes.fromhex(golden(name)[0])) for name in ("plain", "full")] == [PLAIN, FULL]
+
+
+def test_the_bytes_of_what_is_in_place_are_those_on_the_wire() -> None:
+    said: list[bytes] = []
+
+    async def run() -> None:
+        confirming, done = Confirming(), asyncio.Event()
+
+        async def send(data: bytes) -> None:
+            said.append(data)
+            done.set()
+
+        confirming.put(FULL.host, messages.version_of(FULL))
+        task = asyncio.create_task(confirming.run(send))
+        await asyncio.sleep(0)
+        confirming.begin()
+        await done.wait()
+        task.cancel()
+
+    asyncio.run(run())
+    assert [data.hex() for data in said] == golden("imported")
 
 
 def test_the_digests_of_the_protocol_are_those_on_the_wire() -> None:

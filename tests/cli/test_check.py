@@ -120,12 +120,15 @@ remotes
   ok       synced west: all that it offers has been received (stored status, 5m
            old)
   ok       subscribed west: it subscribes (stored status, 5m old)
+  ok       propagation west: the last change, of ratings.default, was in place
+           there after 0.31 s; 2 hosts imported there (said by the remote, 40s
+           old)
   failed   imports west: NotPassedOn: ratings.default.svc.cluster.local:
            192.0.2.20:15443: closed at the SNI; export it there (stored status,
            5m old)
            See: docs/troubleshooting.md#the-gateway-does-not-pass-it-on
 
-23 ok, 1 warning, 1 failed, 1 unknown, 2 skipped
+24 ok, 1 warning, 1 failed, 1 unknown, 2 skipped
 """.replace("VERSION", __version__)
 SHORT = """\
 unknown istio/istiod: there is no Deployment with the label app=istiod in namespace istio-system: either istiod runs \

@@ -128,6 +128,9 @@ class Cluster:
     async def execute(self, *_: Any) -> Said:
         return Said(out=b"HTTP/1.1 200 OK\r\n\r\n")
 
+    async def fetch(self, *_: Any) -> tuple[int, str, bytes]:
+        raise LookupError("nothing answers here")
+
     async def made(self) -> dict[str, Any]:
         """The Job, once it is there."""
         return dict((await eventually(lambda: self.client.list(JOBS, namespace=self._place)))[0])

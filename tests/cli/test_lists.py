@@ -15,8 +15,21 @@ from meshfed.cli.app import run
 from meshfed.cli.clusters import One, as_object, settled
 from meshfed.cli.output import How, Listing, TableColumn, show
 from meshfed.kube import MalformedAnswer, Resource
+from meshfed.model.importers import RemoteImports
+from meshfed.views.importers import ImportersSeen
 from meshfed.views.snapshot import Snapshot, Unreached
-from tests.builders import SYSTEM, config_map, manifest, mesh_federation, namespace, pod, port, remote_mesh, service
+from tests.builders import (
+    SYSTEM,
+    config_map,
+    host,
+    manifest,
+    mesh_federation,
+    namespace,
+    pod,
+    port,
+    remote_mesh,
+    service,
+)
 from tests.cli.fakes import BEFORE, condition, holding, imported, lease, replica, snapshot, trouble, with_status
 
 SCHEMA = Path(__file__).resolve().parents[2] / "docs" / "cli.schema.json"
@@ -341,6 +354,46 @@ default/ratings   True       9080/HTTP   all   Exported
         "default/ratings",
         "default/private",
     ]
+
+
+def test_who_imports_an_export_is_said_as_the_importers_say_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = snapshot(
+        mesh_federation("east"),
+        namespace("default"),
+        *(one for name in ("ratings", "reviews") for one in (service(name, exported=True), pod(f"{name}-1", name))),
+        *map(remote_mesh, ("west", "north", "south", "up", "down")),
+    )
+    says = RemoteImports(says=True, whole=True, imports=1)
+    found = ImportersSeen(
+        {"west": says, "north": says, "south": says, "up": RemoteImports()},
+        {host("ratings"): {"west": True, "north": False}},
+    )
+    holding(monkeypatch, here, importing=found)
+    assert run(["exports", "ratings"]) == 0
+    out, err = capsys.readouterr()
+    assert (out, err) == (
+        """\
+SERVICE           EXPORTED   PORTS       TO    REASON
+default/ratings   True       9080/HTTP   all   Exported
+
+default/ratings: imported by west; imported by north as it was offered before; not imported by south; up does not say; \
+down does not subscribe
+""",
+        "",
+    )
+    assert run(["exports", "-o", "wide"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    at = lines[0].index("IMPORTED-BY")
+    assert [line[at:].split()[0] for line in lines] == ["IMPORTED-BY", "2", "0"]
+    holding(monkeypatch, here, importing=ImportersSeen(why="you may not get pods/proxy in namespace istio-system"))
+    assert run(["exports", "ratings"]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[-1] == "default/ratings: of down, north, south and 2 more it is not known"
+    assert err == "east: who imports is not known: you may not get pods/proxy in namespace istio-system\n"
+    assert run(["exports"]) == 0
+    assert capsys.readouterr().err == "", "a list asks nobody"
 
 
 @pytest.mark.parametrize("command", ["status", "imports", "remotes", "exports"])

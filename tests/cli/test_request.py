@@ -319,6 +319,9 @@ class Node:
             raise LookupError(f"exec: {words[0]!r} is not in container {container}")
         return Said(out=b"o" * 200_000, err=b"e", code=len(words) - 1)
 
+    async def fetch(self, *_: Any) -> tuple[int, str, bytes]:
+        raise LookupError("nothing answers here")
+
 
 @pytest_asyncio.fixture
 async def client() -> AsyncIterator[Client]:

@@ -17,6 +17,7 @@ from meshfed.api.v1alpha1 import FederatedService, MeshFederation, RemoteMesh
 from meshfed.controller.faults import Faults
 from meshfed.controller.propagation import Propagation
 from meshfed.controller.remotes import session as sessions
+from meshfed.controller.remotes.confirming import Placement
 from meshfed.controller.remotes.remote_sessions import RemoteSessions
 from meshfed.controller.remotes.session import Session
 from meshfed.controller.startup import history as recollection
@@ -149,6 +150,7 @@ class World:
         self.faults = Faults(Metrics())
         self.listener = RemoteSessions(
             faults=self.faults,
+            standing=Placement(self.planner, self.engine, failing=(), is_done=lambda: False),
             planner=self.planner,
             engine=self.engine,
             offers=self.offers,

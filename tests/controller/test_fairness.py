@@ -81,7 +81,7 @@ def many(*, label: str = "") -> tuple[Any, ...]:
 def session(desire: Any) -> Session:
     return Session(
         typed(RemoteMesh, remote_mesh("west", import_={"limit": 5000})),
-        reports=Reports(desire=desire, connection=lambda _remote, _connection: None),
+        reports=Reports(desire=desire, connection=lambda _remote, _connection: None, heard=lambda _: None),
         judge=lambda _spec: Decision(accepted=True, reason=Reason.ACCEPTED, message=""),
         metrics=Metrics(),
         stamp=lambda: "2026-01-01T00:00:00Z",
@@ -189,6 +189,7 @@ def test_what_a_key_wants_is_written_in_the_turn_of_whoever_had_it_worked_out() 
         publisher=nothing,
         statuses=nothing,
         recorder=nothing,
+        find=lambda _: None,
         services=nothing,
         metrics=Metrics(),
         propagation=Propagation(Metrics(), nothing),

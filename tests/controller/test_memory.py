@@ -70,6 +70,7 @@ async def test_what_was_written_and_is_gone(leading: bool, gone: str) -> None:
         publisher=publisher,  # type: ignore[arg-type] # what it is told is not asked about
         statuses=statuses,  # type: ignore[arg-type]
         recorder=Recorder(client, component="c", instance="i", stamp=str),
+        find=lambda _: None,
         services=Store(),
         metrics=Metrics(),
         propagation=Propagation(Metrics(), planner.imports),

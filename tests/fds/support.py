@@ -85,8 +85,9 @@ class Recorder:
 
     async def _note(self, item: Dialect | Update | DiscoveryError) -> None:
         async with self._changed:
-            # When it came is the clock's business.
-            self.log.append(msgspec.structs.replace(item, received=0.0) if isinstance(item, Update) else item)
+            # When it came is the clock's business, and under which version the server's.
+            plain = {"received": 0.0, "versions": {}}
+            self.log.append(msgspec.structs.replace(item, **plain) if isinstance(item, Update) else item)
             self._changed.notify_all()
 
     async def until(self, condition: Callable[[], bool], *, timeout: float = 30) -> None:

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from meshfed.kube import Manifest
+from meshfed.model.importers import Echo, LastInPlace, RemoteImports
 from meshfed.model.probes import Broken, Link
 from meshfed.views.checks import BEFORE, CHECKS, OF_REMOTE, CheckOutcome, Clock, Proof, Reviewed, Root, run
+from meshfed.views.importers import ImportersSeen
 from tests.builders import SYSTEM, crd, host, manifest, mesh_federation, namespace, pod, remote_mesh
 from tests.cli.fakes import NOW, condition, imported, lease
 from tests.views.healthy import (
@@ -34,6 +36,12 @@ BROKEN = imported("west", "ratings", condition("Reachable", False, "NotPassedOn"
 RULE = "is denied by import rule 2 of RemoteMesh west"
 
 OF_ONE = [one for one in CHECKS if one.group != "across"]
+
+
+def importing(*, says: bool = True, **said: Any) -> ImportersSeen:
+    """What is known where west says that."""
+    return ImportersSeen({"west": RemoteImports(says=says, whole=says, **said)})
+
 
 CASES: list[tuple[str, Changes, dict[str, Any], CheckOutcome, str]] = [
     # --- cluster
@@ -379,6 +387,37 @@ CASES: list[tuple[str, Changes, dict[str, Any], CheckOutcome, str]] = [
         {},
         CheckOutcome.WARNING,
         f"of 2 hosts each {RULE}: {host('details')}, {host('ratings')}",
+    ),
+    (
+        "remotes/propagation",
+        {},
+        {"importers": importing(imports=3, last=LastInPlace("ratings.default", 0.31, 40.0), echo=Echo(0.052, 30.0))},
+        CheckOutcome.OK,
+        "3 hosts imported there; asked at 2026-01-01T11:59:30Z, it had worked out all that it was sent after 0.052 s",
+    ),
+    (
+        "remotes/propagation",
+        {},
+        {"importers": importing(imports=3, outdated=1, waiting=5.0)},
+        CheckOutcome.OK,
+        "3 hosts imported there, 1 of them as they were offered before; nothing that it imports changed",
+    ),
+    (
+        "remotes/propagation",
+        {},
+        {"importers": importing(imports=3, outdated=2, waiting=125.0)},
+        CheckOutcome.WARNING,
+        "2 of 3 hosts that it imports are not in place there as they are offered now, the first for 2m",
+    ),
+    ("remotes/propagation", {}, {"importers": importing(says=False)}, CheckOutcome.SKIPPED, "it does not say"),
+    ("remotes/propagation", {}, {"importers": ImportersSeen()}, CheckOutcome.SKIPPED, "it does not subscribe"),
+    ("remotes/propagation", {}, {"importers": None}, CheckOutcome.SKIPPED, "the controller was not asked"),
+    (
+        "remotes/propagation",
+        {},
+        {"importers": ImportersSeen(why="you may not get pods/proxy in namespace a")},
+        CheckOutcome.UNKNOWN,
+        "who imports is not known: you may not get pods/proxy in namespace a",
     ),
     ("remotes/imports", {"lease": GONE}, {}, CheckOutcome.UNKNOWN, "nobody keeps it up to date"),
     ("remotes/imports", {"ratings": None}, {}, CheckOutcome.SKIPPED, "it offers nothing"),

@@ -238,6 +238,8 @@ class ImportPolicy(_Spec, frozen=True):
     """The most hosts that the remote may put into this mesh."""
     export_to: ExportTo = ("*",)
     """The namespaces that see the imported hosts: `*`, all; `.`, the control plane namespace; or names."""
+    confirm: bool = True
+    """Whether the remote is told which of its services are in place here; by default, as it offered them itself."""
 
 
 class Staleness(_Spec, frozen=True):
@@ -318,6 +320,8 @@ class RemoteMeshStatus(_Status, frozen=True):
     """The dialect of discovery that is spoken with the remote."""
     identity: str = ""
     """The SPIFFE ID that the remote's controller is configured to have; empty where the default is assumed."""
+    imported_there: int = 0
+    """How many Services of this mesh it says that it imports, in half a minute's steps; absent where it says none."""
     probe_handled_at: str = ""
     """The annotation `federation.openshift-service-mesh.io/probe-requested-at` upon which all ways were tried."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import ssl
+import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -21,12 +22,15 @@ if TYPE_CHECKING:
     from meshfed.kube import Client, Resource
     from meshfed.probe import Roots
     from meshfed.views.checks import Clock, Facts, Need, Reviewed, Root
+    from meshfed.views.importers import ImportersSeen
     from meshfed.views.snapshot import Document, Snapshot, Unreached
 
 ALL: Final = (*OURS, LEASES, *SURROUNDINGS)
 BEFORE: Final = (Wanted("", "Namespace", everywhere=True),)
 _LIVING: Final = ("Lease", "Pod")
 """Kinds that say whether a controller lives."""
+_ANSWERS, _ANSWER_SECONDS = 8, 0.25
+"""How often it is looked whether remotes have answered, and the pause between."""
 _AT_ONCE: Final = 8
 """Handshakes at a time."""
 
@@ -79,12 +83,14 @@ async def _of_cluster(client: Client, source: str, where: Where, asked: Asked) -
     from meshfed.views.checks import Facts
     from meshfed.views.checks.facts import account, control_plane
 
+    began = time.monotonic()
     remotes = {asked.remote} - {""}
     asked_for = await proofs(client, source, where.namespace, remotes, seconds=SECONDS) if asked.probe else {}
     snapshot = await read(client, source, where.namespace, BEFORE if asked.before else ALL)
     snapshot, mesh_config_map = await _with_istio(client, snapshot, before=asked.before)
     roots, no_roots = await _roots(client, snapshot, before=asked.before)
     access, own = await _reviews(client, snapshot, control_plane(snapshot), before=asked.before)
+    importers = None if asked.before else await _importers(client, snapshot, began if asked.probe else None)
     plan = None
     if not asked.before and not snapshot.unread.keys() & {one.kind for one in (*OURS, *SURROUNDINGS)}:
         from meshfed.views.exports import planned
@@ -104,10 +110,26 @@ async def _of_cluster(client: Client, source: str, where: Where, asked: Asked) -
         roots=_ends(roots) if roots is not None else (),
         no_roots=no_roots,
         proofs=asked_for,
+        importers=importers,
         before=asked.before,
         remote=asked.remote,
     )
     return facts, roots
+
+
+async def _importers(client: Client, snapshot: Snapshot, asked_at: float | None) -> ImportersSeen:
+    """Return what the replicas know of importers; those that were asked for it may take a moment to answer."""
+    from meshfed.cli.importers import of_cluster
+
+    found = await of_cluster(client, snapshot, ())
+    for _ in range(_ANSWERS if asked_at is not None else 0):
+        passed = time.monotonic() - (asked_at or 0.0)
+        saying = [one for one in found.remotes.values() if one.says]
+        if all(one.echo is not None and one.echo.ago <= passed for one in saying):
+            break
+        await asyncio.sleep(_ANSWER_SECONDS)
+        found = await of_cluster(client, snapshot, ())
+    return found
 
 
 async def _version(client: Client) -> tuple[str, Clock | None]:

@@ -167,6 +167,7 @@ _WIDE_REMOTE = [
     TableColumn[Any]("DENIED", lambda one: str(one.denied), wide=True),
     TableColumn[Any]("REFUSED", lambda one: str(one.refused), wide=True),
     TableColumn[Any]("HELD", lambda one: str(one.held), wide=True),
+    TableColumn[Any]("THERE", lambda one: str(one.imported_there), wide=True),
     TableColumn[Any]("ADDRESSES", lambda one: ",".join(one.addresses), wide=True),
     TableColumn[Any]("MESSAGE", lambda one: one.message, wide=True),
 ]
@@ -186,7 +187,8 @@ def exports(
     """List the Services that this mesh offers to others, and those that it does not though it might.
 
     It is decided anew, by what the controller decides it by, from the Services, Pods and objects of Istio in the
-    cluster.
+    cluster. Of a Service that is named, and with `-o wide`, `json` or `yaml` of all, each replica of the controller is
+    asked who imports it; that takes `get` on `pods/proxy` in its namespace.
 
     Exit codes: 0 listed, be it nothing, 1 nothing has the name that was given, 2 bad usage, 3 a cluster cannot be
     reached.
@@ -207,6 +209,7 @@ def exports(
     from meshfed.cli.arguments import selector as read_selector
     from meshfed.views.exports import exports as exports_of
     from meshfed.views.exports import is_nobodys, planned
+    from meshfed.views.importers import count, in_words
     from meshfed.views.imports import is_named
 
     chosen = read_selector(selector)
@@ -222,14 +225,18 @@ def exports(
 
     described = [one for one in OURS if one.kind != "FederatedService"]  # what others offer decides nothing here
     session = _Session(where, (*described, *SURROUNDINGS), mesh_config)
+    asks = bool(name) or how.output in {"wide", "json", "yaml"}
 
     def listing() -> Listing[ExportView]:
-        rows = []
+        rows: list[list[ExportView]] = []
         for snapshot in session.look():
             plan, problems = planned(snapshot, mesh_config_map=mesh_config)
             for problem in problems:
                 say(problem)
-            rows += [one for one in exports_of(snapshot, plan) if wanted(one)]
+            rows.append([one for one in exports_of(snapshot, plan) if wanted(one)])
+        if asks:
+            rows = session.imported(rows)
+        found = [one for of_mesh in rows for one in of_mesh]
         columns = [
             TableColumn[Any]("SERVICE", lambda one: f"{one.namespace}/{one.name}"),
             TableColumn[Any]("EXPORTED", lambda one: str(one.exported)),
@@ -237,12 +244,17 @@ def exports(
             TableColumn[Any]("TO", _audience, short=lambda one: _few(_audience(one))),
             TableColumn[Any]("REASON", lambda one: one.reason),
             TableColumn[Any]("HOST", lambda one: one.host, wide=True),
+            TableColumn[Any]("IMPORTED-BY", lambda one: count(one.importers) if one.exported else "-", wide=True),
             TableColumn[Any]("IDENTITIES", lambda one: ",".join(one.identities), wide=True),
             TableColumn[Any]("MESSAGE", lambda one: one.message, wide=True),
         ]
-        return session.listing(
-            "ExportList", columns, rows, lambda one: f"{one.namespace}/{one.name}", nothing="nothing is exported"
+        listed = session.listing(
+            "ExportList", columns, found, lambda one: f"{one.namespace}/{one.name}", nothing="nothing is exported"
         )
+        if not name:
+            return listed
+        below = [f"{one.namespace}/{one.name}: {in_words(one.importers)}" for one in found if one.importers is not None]
+        return listed._replace(below=below)
 
     return session.run(listing, how, name)
 
@@ -273,6 +285,22 @@ class _Session:
             for why in (*snapshot.unread.values(), *snapshot.not_understood()):
                 self._say(f"{snapshot.source}: {why}")
         return self._snapshots
+
+    def imported(self, rows: Sequence[Sequence[ExportView]]) -> list[list[ExportView]]:
+        """Ask the controllers who imports what is exported, and say once what cannot be known."""
+        from meshfed.cli.importers import importers
+        from meshfed.views.exports import imported
+
+        seen = list(zip(self._snapshots, rows, strict=True))
+        hosts = {snapshot.source: [one.host for one in views if one.exported] for snapshot, views in seen}
+        found = importers(self._where, self._snapshots, hosts)
+        for snapshot, answer in zip(self._snapshots, found, strict=True):
+            if answer.why and hosts[snapshot.source]:
+                self._say(f"{snapshot.source}: who imports is not known: {answer.why}")
+        return [
+            [imported(one, answer, [remote.metadata.name for remote in snapshot.remotes]) for one in views]
+            for (snapshot, views), answer in zip(seen, found, strict=True)
+        ]
 
     def _say(self, text: str) -> None:
         if text not in self._told:

@@ -141,6 +141,8 @@ class Listing(NamedTuple, Generic[T]):
     """What else a document has."""
     nothing: str = ""
     """What is said where there are no rows."""
+    below: Sequence[str] = ()
+    """Lines under a table."""
 
 
 def show(listing: Listing[T], how: How, before: Sequence[T] | None = None) -> None:
@@ -165,6 +167,8 @@ def show(listing: Listing[T], how: How, before: Sequence[T] | None = None) -> No
             for row, line in zip(listing.rows, lines[1:], strict=True):
                 if id(row) in fresh:
                     print(line, flush=True)
+            if fresh and listing.below:
+                print("", *map(one_line, listing.below), sep="\n", flush=True)
 
 
 def _new(rows: Sequence[T], before: Sequence[T] | None) -> list[T]:

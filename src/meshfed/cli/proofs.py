@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from meshfed.api.v1alpha1 import RemoteMesh
-    from meshfed.kube import Client
+    from meshfed.kube import Client, Resource
     from meshfed.views.checks import Proof
 
 SECONDS: Final = 12.0
@@ -30,7 +30,8 @@ async def proofs(
 ) -> Mapping[str, Proof]:
     """Ask for proofs of the ways to ``remotes``, or to all, and return what became of each within ``seconds``.
 
-    Who is not behind its gateway is asked about only where it is about ``imports``. Raises ``KubeError``.
+    Who is not behind its gateway is asked about only where it is about ``imports``; those to which no way is tried are
+    only asked by the controller what of this mesh they have worked out. Raises ``KubeError``.
     """
     import asyncio
 
@@ -50,22 +51,38 @@ async def proofs(
     if why:
         return {one.metadata.name: Proof(handled=False, why=why) for one in wanted}
     request = micro_time_now()
-    found = await asyncio.gather(*(_proof(client, one, request, seconds) for one in wanted))
+    others = [one for one in chosen if one not in wanted and not one.metadata.deletion_timestamp]
+    found, _ = await asyncio.gather(
+        asyncio.gather(*(_proof(client, one, request, seconds) for one in wanted)),
+        asyncio.gather(*(_request(client, one, request) for one in others), return_exceptions=True),
+    )
     return dict(zip((one.metadata.name for one in wanted), found, strict=True))
+
+
+async def _request(client: Client, remote: RemoteMesh, request: str) -> Mapping[str, Any]:
+    from meshfed.api.v1alpha1 import PROBE_REQUEST_ANNOTATION
+
+    patch: dict[str, Any] = {"metadata": {"annotations": {PROBE_REQUEST_ANNOTATION: request}}}
+    return await client.patch(_resource(), remote.metadata.name, patch, namespace=remote.metadata.namespace)
+
+
+def _resource() -> Resource:
+    from meshfed.api.v1alpha1 import GROUP, VERSION
+    from meshfed.kube import Resource
+
+    return Resource(GROUP, VERSION, "remotemeshes", "RemoteMesh")
 
 
 async def _proof(client: Client, remote: RemoteMesh, request: str, seconds: float) -> Proof:
     import asyncio
 
-    from meshfed.api.v1alpha1 import GROUP, PROBE_REQUEST_ANNOTATION, VERSION
-    from meshfed.kube import Forbidden, NotFound, Resource
+    from meshfed.kube import Forbidden, NotFound
     from meshfed.views.checks import Proof
 
-    resource = Resource(GROUP, VERSION, "remotemeshes", "RemoteMesh")
+    resource = _resource()
     name, namespace = remote.metadata.name, remote.metadata.namespace
-    patch: dict[str, Any] = {"metadata": {"annotations": {PROBE_REQUEST_ANNOTATION: request}}}
     try:
-        now = await client.patch(resource, name, patch, namespace=namespace)
+        now = await _request(client, remote, request)
         async with asyncio.timeout(seconds):
             while (now.get("status") or {}).get("probeHandledAt") != request:
                 await asyncio.sleep(_LOOK_SECONDS)

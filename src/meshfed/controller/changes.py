@@ -10,6 +10,7 @@ from meshfed.api.v1alpha1 import API_VERSION, PROBE_REQUEST_ANNOTATION, Federate
 from meshfed.controller.feed import Feed
 from meshfed.controller.options import Fixed
 from meshfed.controller.propagation import Propagation
+from meshfed.controller.remotes.importing import Importing
 from meshfed.controller.remotes.prober import Prober
 from meshfed.controller.remotes.remote_sessions import RemoteSessions
 from meshfed.controller.watches import Watches
@@ -38,6 +39,7 @@ class Changes:
         propagation: Propagation,
         prober: Prober,
         recorder: Recorder,
+        importing: Importing,
         on_mesh: Callable[[], None],
     ) -> None:
         """``on_mesh`` hears of each change to a MeshFederation, once all others have."""
@@ -51,6 +53,7 @@ class Changes:
         self._propagation = propagation
         self._prober = prober
         self._recorder = recorder
+        self._importing = importing
         self._on_mesh = on_mesh
 
     def follow(self) -> None:
@@ -103,11 +106,14 @@ class Changes:
         self._finalizers.look(("MeshFederation", *key))
         self._on_mesh()
 
-    def _on_remote(self, key: Key, _old: RemoteMesh | None, new: RemoteMesh | None) -> None:
+    def _on_remote(self, key: Key, old: RemoteMesh | None, new: RemoteMesh | None) -> None:
         self._planner.remote_changed(key.name, new)
         self._leftovers.remote_changed(key.name, new)
         self._listener.remote_changed(key.name, new)
-        self._prober.ask(key.name, new.metadata.annotations.get(PROBE_REQUEST_ANNOTATION, "") if new else "")
+        request = new.metadata.annotations.get(PROBE_REQUEST_ANNOTATION, "") if new else ""
+        self._prober.ask(key.name, request)
+        if old is None or old.metadata.annotations.get(PROBE_REQUEST_ANNOTATION, "") != request:
+            self._importing.ask(key.name, request)
         self._look_at_status("RemoteMesh", key, new)
         self._finalizers.look(("RemoteMesh", *key))
 

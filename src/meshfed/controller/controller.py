@@ -99,7 +99,7 @@ class Controller:
             )
         publisher = Publisher(options, self._metrics)
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(served(metrics_app(self._metrics), options.metrics))
+            await stack.enter_async_context(served(metrics_app(self._metrics, publisher.importing), options.metrics))
             await stack.enter_async_context(served(health_app(self.readiness), options.health))
             await stack.enter_async_context(publisher.listening())
             await stack.enter_async_context(self._own_lease(publisher).kept())
@@ -124,6 +124,8 @@ class Controller:
             identity=self._identity,
             subscribers=publisher.subscribers,
             changed=publisher.subscribers_changed,
+            imports=publisher.importing.counts,
+            withdrawn=publisher.importing.withdrawn,
             faults=self._faults,
             stamp=self._stamp,
         )

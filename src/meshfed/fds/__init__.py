@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from meshfed.fds.errors import DiscoveryError, NotReady, ProtocolError, Refused, Unreachable, Unsupported
     from meshfed.fds.exports import Audience, ExportSet, Subscriber
     from meshfed.fds.identity import TRUSTED_PROXIES, Bundles, TrustedProxies, server_verifier
+    from meshfed.fds.importers import Confirming, Importer
     from meshfed.fds.messages import Dialect
     from meshfed.fds.server import Authorize, DiscoveryServer
     from meshfed.fds.transport import Bounds
@@ -34,6 +35,7 @@ else:
             "errors": ("DiscoveryError", "NotReady", "ProtocolError", "Refused", "Unreachable", "Unsupported"),
             "exports": ("Audience", "ExportSet", "Subscriber"),
             "identity": ("TRUSTED_PROXIES", "Bundles", "TrustedProxies", "server_verifier"),
+            "importers": ("Confirming", "Importer"),
             "messages": ("Dialect",),
             "server": ("Authorize", "DiscoveryServer"),
             "transport": ("Bounds",),
@@ -47,11 +49,13 @@ __all__ = [
     "Authorize",
     "Bounds",
     "Bundles",
+    "Confirming",
     "Dialect",
     "DiscoveryClient",
     "DiscoveryError",
     "DiscoveryServer",
     "ExportSet",
+    "Importer",
     "Limits",
     "NotReady",
     "Patience",

@@ -13,7 +13,8 @@ import msgspec
 from google.protobuf.message import DecodeError, Message
 
 from meshfed.fds.exports import Chunk, Entry, ExportSet, Subscriber, Window
-from meshfed.fds.messages import DELTA_TYPE, SOTW_TYPE, Dialect
+from meshfed.fds.importers import Importer, Importers
+from meshfed.fds.messages import DELTA_TYPE, IMPORTED_TYPE, SOTW_TYPE, Dialect
 from meshfed.fds.pb import discovery_pb2 as pb
 from meshfed.fds.transport import Call, Status, StatusError
 from meshfed.telemetry.logs import LogThrottle
@@ -46,6 +47,7 @@ class StreamContext(msgspec.Struct, frozen=True):
     """What all streams of a server work with."""
 
     exports: ExportSet
+    importers: Importers
     metrics: Metrics
     timing: StreamTiming
     rng: random.Random
@@ -244,6 +246,13 @@ class DeltaStream(_Stream):
         self._position = 0
         self._start = 0
         self._caught_up = False
+        self._importer: Importer | None = None
+        self._says_imports = False
+
+    def close(self) -> None:
+        super().close()
+        if self._importer is not None:
+            self._service.importers.end(self._importer)
 
     async def read(self) -> None:
         """Take requests until the stream ends: the subscription, then ACKs and NACKs."""
@@ -254,6 +263,8 @@ class DeltaStream(_Stream):
                 raise StatusError(Status.INVALID_ARGUMENT, "the message is not a DeltaDiscoveryRequest") from None
             if request.HasField("error_detail"):
                 self._nacked(request.response_nonce, request.error_detail.message)
+            elif request.type_url == IMPORTED_TYPE:
+                await self._take_imports(request)
             elif request.type_url != DELTA_TYPE:
                 if request.type_url not in self._types:
                     self._note_type(request.type_url)
@@ -274,6 +285,13 @@ class DeltaStream(_Stream):
         self._start = self._exports.sequence
         self._stale = [name for name in self._claims if not self._visible(name)]
         self._wake.set()
+
+    async def _take_imports(self, request: pb.DeltaDiscoveryRequest) -> None:
+        if self.subscribes and not self._says_imports:
+            self._says_imports = True
+            self._importer = self._service.importers.begin(self._subscriber, self._exports.sequence, self._wake)
+        if await self._service.importers.take(self._importer, request):
+            self._says_imports = False
 
     def _visible(self, host: str) -> bool:
         entry = self._exports.get(host)
@@ -300,6 +318,8 @@ class DeltaStream(_Stream):
                 if self._position >= end and not self._stale:
                     break  # what came while this was sent has a window of its own
             self._gathered(self._position)
+            if self._importer is not None and self._importer.asks:
+                await self._send(self._importer.question(self._nonce()))
 
     def _response(self, *, last: bool) -> pb.DeltaDiscoveryResponse:
         return pb.DeltaDiscoveryResponse(

@@ -309,6 +309,10 @@ class ExportSet:
         """Look up what is offered under ``host``."""
         return self._entries.get(host)
 
+    def hosts(self) -> Iterator[str]:
+        """Go through the hosts that are offered, in no order; not to be held over an ``await``."""
+        return iter(self._entries)
+
     def after(self, position: int) -> Iterator[Entry]:
         """Go through what changed after ``position``, in that order; not to be held over an ``await``."""
         for index in range(bisect_right(self._log, position, key=itemgetter(0)), len(self._log)):

@@ -283,6 +283,7 @@ class EventReason(StrEnum):
     EXPORTED = "Exported"
     UNEXPORTED = "Unexported"
     NOT_EXPORTED = "NotExported"
+    STILL_IMPORTED = "StillImported"
     IMPORTED = "Imported"
     HOST_SHARED = "HostShared"
     PORTS_LEFT_OUT = "PortsLeftOut"
@@ -306,6 +307,7 @@ EVENTS: Final[dict[EventReason, str]] = {
     EventReason.EXPORTED: "On a Service or ServiceExport: it is offered to other meshes from now on.",
     EventReason.UNEXPORTED: "On a Service: it is not offered any more; the message says why.",
     EventReason.NOT_EXPORTED: "On a Service or ServiceExport: it is selected for export and cannot be; the message begins with the reason.",
+    EventReason.STILL_IMPORTED: "On a Service, and on the MeshFederation where the Service is gone: it is not offered any more to remotes that said that they import it; the message names them. Their callers lose it, unless something else serves its host there.",
     EventReason.IMPORTED: "On a FederatedService: its Istio objects are in place; the message lists them.",
     EventReason.HOST_SHARED: "On a FederatedService: it is imported, and somebody else's ServiceEntry has its host too.",
     EventReason.PORTS_LEFT_OUT: "On a FederatedService: it is imported without some of its ports; the message says why.",

@@ -49,6 +49,8 @@ class RemoteView(msgspec.Struct, frozen=True, rename="camel"):
     unreachable: int
     held: int
     last_sync: str
+    imported_there: int
+    """How many Services of this mesh it says that it imports."""
     conditions: tuple[StatusCondition, ...]
 
 
@@ -90,6 +92,7 @@ def _view(mesh: str, remote: RemoteMesh, unreachable: int) -> RemoteView:
         unreachable=unreachable,
         held=status.held_services,
         last_sync=status.last_sync,
+        imported_there=status.imported_there,
         conditions=status.conditions,
     )
 

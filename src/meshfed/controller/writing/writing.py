@@ -74,6 +74,7 @@ class Writing:
             publisher=environment.publisher,
             statuses=self.statuses,
             recorder=self.recorder,
+            find=inputs.find,
             services=inputs.services,
             metrics=environment.metrics,
             propagation=propagation,

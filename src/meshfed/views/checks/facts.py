@@ -17,6 +17,7 @@ from meshfed.plan import Plan, Settings
 from meshfed.plan.meshes import remote as remote_of
 from meshfed.plan.values import Place
 from meshfed.plan.ways import of_discovery
+from meshfed.views.importers import ImportersSeen
 from meshfed.views.snapshot import Document, Snapshot
 
 
@@ -102,6 +103,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """Of the API server; ``None`` where it does not say."""
     others: tuple[Facts, ...] = ()
     """All meshes that were looked at together, this one included, as they were found one by one; none of one alone."""
+    importers: ImportersSeen | None = None
+    """What the replicas of the controller know of who imports from this mesh; ``None`` where they were not asked."""
     before: bool = False
     """Whether there is to be an installation, and is none yet."""
     remote: str = ""

@@ -29,6 +29,8 @@ _ELSEWHERE: Final = (
     ConditionType.REACHABLE,
 )
 """Conditions that have a check of their own, so that Ready does not have to say the same."""
+LATE_SECONDS: Final = 60.0
+"""After which a change that a remote does not have in place yet is worth a warning."""
 _SOON: Final = timedelta(minutes=10)
 """Before a workload's certificate ends, which it renews at half of its time."""
 
@@ -114,6 +116,47 @@ def _subscribed(facts: Facts, remote: RemoteMesh) -> Iterator[Result]:
         # Whether it wants to hear anything is not known here.
         result = unknown(f"{found.message}; ask there whether it imports from this mesh", reason=found.reason)
     yield result
+
+
+def _propagation(facts: Facts, remote: RemoteMesh) -> Iterator[Result]:
+    if facts.importers is None:
+        yield skipped("the controller was not asked who imports")
+        return
+    found, why = facts.importers.remotes.get(remote.metadata.name), facts.importers.why
+    if found is None:
+        yield unknown(f"who imports is not known: {why}") if why else skipped("it does not subscribe")
+    elif not found.says:
+        yield skipped("it does not say what it imports: see `import.confirm` there, and its version")
+    elif found.waiting is not None and found.waiting >= LATE_SECONDS:
+        yield Result(
+            CheckOutcome.WARNING,
+            f"{found.outdated} of {counted(found.imports, 'host')} that it imports are not in place there as they are "
+            f"offered now, the first for {duration(int(found.waiting))}",
+            remedy="the other mesh says why: `meshfed imports --problems` there",
+            evidence=Evidence.SAID,
+        )
+    else:
+        imports = f"{counted(found.imports, 'host')} imported there"
+        if found.echo is not None:
+            asked = _moment(facts, found.echo.ago)
+            imports += (
+                f"; asked at {asked}, it had worked out all that it was sent after {_seconds(found.echo.seconds)}"
+            )
+        if found.outdated:
+            imports += f", {found.outdated} of them as they were offered before"
+        if found.last is None:
+            yield ok(f"{imports}; nothing that it imports changed since it connected", Evidence.SAID)
+            return
+        took = f"the last change, of {found.last.host}, was in place there after {_seconds(found.last.seconds)}"
+        yield ok(f"{took}; {imports}", Evidence.SAID, since=_moment(facts, found.last.ago))
+
+
+def _moment(facts: Facts, ago: float) -> str:
+    return f"{facts.snapshot.taken - timedelta(seconds=ago):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.2g} s" if seconds < 10 else duration(int(seconds))
 
 
 # --- its gateway
@@ -330,6 +373,13 @@ CHECKS: Final = (
         "Whether it hears what this mesh exports.",
         "troubleshooting.md#a-remote-is-not-connected",
         _subscribed,
+    ),
+    _check(
+        "propagation",
+        "Whether what it imports from this mesh is in place there as it is offered now, by its own word, and how long "
+        "the last change took. It takes `get` on `pods/proxy` in the controller's namespace.",
+        "operations.md#who-imports",
+        _propagation,
     ),
     _check(
         "imports",

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import yaml
-
 from dashboard import dashboard
 
 INSTALLATION: Final = "cluster, namespace, job"

@@ -8,7 +8,6 @@ other direction it leaves a text such as ``n`` without quotes, which kubectl rea
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -30,8 +29,6 @@ _SHORT = 2000
 """Characters of a text that cannot be nested more deeply than a stack is high."""
 _LONGEST = 400
 """Digits of a number; a float has room for fewer."""
-_SHOWN = 80
-"""Characters of a number that a message shows."""
 _MOST = 500_000
 """Values that may be more than a text has characters: a few aliases may stand for billions, in each document anew."""
 
@@ -92,13 +89,7 @@ def _json(text: str, source: str) -> list[Any] | None:
             values[key] = value
         return values
 
-    def number(text: str) -> int | float:
-        value = float(text)
-        if not math.isfinite(value):
-            raise InvalidDocument(source, f"{text[:_SHOWN]} is not a number JSON knows")
-        return int(value) if value.is_integer() else value
-
-    decoder = json.JSONDecoder(object_pairs_hook=unique, parse_float=number, parse_constant=number)
+    decoder = json.JSONDecoder(object_pairs_hook=unique)
     documents, position = [], 0
     try:
         while position < len(text.rstrip()):

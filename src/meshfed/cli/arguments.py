@@ -10,7 +10,6 @@ from typing import Final
 from meshfed.api.durations import parse_duration
 from meshfed.cli.exits import BadInput
 from meshfed.controller.options import Address
-from meshfed.model.installation import NAMESPACE
 from meshfed.model.names import is_dns_name
 from meshfed.model.selectors import LabelSelector, parse_selector
 
@@ -57,4 +56,4 @@ def pod_namespace() -> str:
         return named
     with contextlib.suppress(OSError):
         return _NAMESPACE_FILE.read_text().strip()
-    return NAMESPACE
+    return "istio-system"

@@ -8,7 +8,6 @@ from typing import Annotated, Final
 from cyclopts import Parameter
 
 from meshfed.cli.exits import BadInput
-from meshfed.model import installation
 
 TEMPLATE: Final = Path(__file__).with_name("manifests.yaml")
 """The chart's defaults, rendered by tools/render_manifests.py, with these names in it:"""
@@ -25,8 +24,8 @@ DEFAULT_ACCOUNT: Final = "federation-controller"
 def manifests(
     *,
     mesh: str,
-    namespace: Annotated[str, Parameter(name=["--namespace", "-n"])] = installation.NAMESPACE,
-    istio_namespace: str = installation.NAMESPACE,
+    namespace: Annotated[str, Parameter(name=["--namespace", "-n"])] = "istio-system",
+    istio_namespace: str = "istio-system",
     service_account: str = DEFAULT_ACCOUNT,
     image: str | None = None,
     crds: Annotated[bool, Parameter(negative="--no-crds")] = True,

@@ -34,11 +34,7 @@ def installation(settings: MeshSettings, *, arguments: tuple[str, ...] = ()) -> 
     it: that is for MeshFederation and RemoteMesh to say.
     """
     return [
-        {
-            "apiVersion": "v1",
-            "kind": "Namespace",
-            "metadata": {"name": settings.root_namespace, "labels": {"topology.istio.io/network": settings.network}},
-        },
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": settings.root_namespace}},
         *_gateway(settings),
         *_controller(settings, arguments),
     ]

@@ -1,1 +1,0 @@
-"""`make bench`: the federation measured beside its floor, on API servers and controllers that it starts itself."""

@@ -13,13 +13,12 @@ import bootstrap
 import docs_site
 import pytest
 
+from meshfed import __version__
 from tests.test_docs import anchors
 
 ROOT = docs_site.ROOT
-pytestmark = pytest.mark.timeout(
-    300
-)  # a build takes some seconds of a processor, of which other tests have their share
-FOLDERS = ("docs/site", "src/meshfed/__init__.py", "tools/docs_site.py", "tools/bootstrap.py")
+pytestmark = pytest.mark.timeout(300)  # a build takes seconds of a processor, of which other tests have their share
+FOLDERS = ("docs/site", "tools/docs_site.py", "tools/fetched.py", "tools/bootstrap.py")
 """What makes a site, beside pages."""
 
 
@@ -46,7 +45,7 @@ def test_the_navigation_has_the_sections_and_titles_of_the_index() -> None:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site of this checkout, which is made only where all of its links hold."""
-    return made(ROOT, tmp_path_factory.mktemp("site") / docs_site.version())
+    return made(ROOT, tmp_path_factory.mktemp("site") / __version__)
 
 
 def made(source: Path, site: Path, repository: str = "") -> Path:
@@ -65,7 +64,7 @@ def test_every_page_has_the_sidebar_the_version_and_the_anchors_of_the_repositor
         sidebar = re.findall(r'<li class="toctree-l1.*?href="([^"]+)"', text)
         leads = [((site / page).parent / link).resolve() if link != "#" else None for link in sidebar]
         assert leads == [(site / other).with_suffix(".html") if other != page else None for other in listed]
-        assert f"Version {docs_site.version()}\n" in text
+        assert f"Version {__version__}\n" in text
         found = set(re.findall(r' id="([^"]+)"', text))
         assert anchors(ROOT / page) - found == set(), page
 
@@ -158,7 +157,7 @@ BAD = """# One
 def test_a_link_to_a_folder_leads_to_the_repository_where_one_is_named(tmp_path: Path) -> None:
     site = made(small_source(tmp_path / "source", GOOD), tmp_path / "site", "https://git.example.org/meshfed/")
     text = (site / "docs" / "one.html").read_text()
-    assert f'href="https://git.example.org/meshfed/tree/v{docs_site.version()}/docs/site"' in text
+    assert f'href="https://git.example.org/meshfed/tree/v{__version__}/docs/site"' in text
     assert '"quoted" -- as it is' in text.replace("&quot;", '"')
 
 
@@ -267,6 +266,5 @@ def tools(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> Path:
     (folder / "lock").write_text("sphinx==8\n")
     monkeypatch.setattr(bootstrap, "TOOLS", folder)
     monkeypatch.setattr(bootstrap, "find_pip", lambda _: [str(pip)])
-    monkeypatch.setattr(docs_site, "PLACE", folder / "docs")
     monkeypatch.setattr(docs_site, "LOCK", folder / "lock")
     return folder / "docs"

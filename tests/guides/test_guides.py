@@ -16,7 +16,7 @@ from tests.guides.readers import ROOT, reading
 @pytest.fixture(scope="module", autouse=True)
 def helm_is_here() -> None:
     try:
-        helm.fetched()
+        helm.folder()
     except helm.HelmUnavailable as error:
         pytest.skip(str(error))
 

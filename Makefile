@@ -5,7 +5,7 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo sandbox test lint format unit mutations generate lock docs dist image clean
+.PHONY: help setup demo sandbox bench simulate test lint format unit mutations fuzz generate lock docs dist image clean
 
 help: ## List the targets
 	@echo 'Meshfed: what one can do here. PYTHON= names the Python to use, ARGS= adds arguments.'
@@ -23,6 +23,12 @@ demo: setup ## Federate two meshes on this machine, and send requests through th
 
 sandbox: setup ## Bring up Kubernetes APIs for two meshes, to explore with kubectl
 	@$(BIN)/meshfed sandbox $(ARGS)
+
+bench: setup ## Measure two controllers on this machine beside their floor (ARGS=--help for what it takes)
+	$(BIN)/python -m tests.bench $(ARGS)
+
+simulate: setup ## Have one mesh meet hundreds of others, in virtual time (ARGS=--help for what it takes)
+	$(BIN)/python -m tests.bench.simulate $(ARGS)
 
 test: lint ## Run everything that guards the project: all of lint, then all tests
 	$(BIN)/pytest --numprocesses 4 --dist worksteal $(ARGS)
@@ -47,6 +53,10 @@ unit: setup ## Run the tests alone, stopping at the first failure (ARGS='tests/m
 mutations: setup ## Try every mistake in what is written, and say in docs/mutations.md who notices (needs haproxy)
 	$(BIN)/python -m tests.e2e.mutations
 
+fuzz: setup ## Try what nobody wrote on whatever reads bytes from others, a minute each (ARGS='--minutes 30 offer')
+	$(BIN)/uv pip install --quiet --require-hashes --target .tools/fuzz --requirement requirements-fuzz.lock
+	PYTHONPATH=.tools/fuzz $(BIN)/python -m tests.fuzz $(ARGS)
+
 generate: setup ## Write all generated files again
 	$(BIN)/python tools/generate.py
 
@@ -56,6 +66,7 @@ lock: setup ## Resolve what both pyproject.toml declare into the locks (ARGS=--u
 	$(LOCK) --group dev --no-emit-package meshfed --output-file requirements-dev.lock $(ARGS) pyproject.toml meshfed-sandbox/pyproject.toml
 	$(LOCK) --constraint requirements-dev.lock --output-file requirements.lock --upgrade pyproject.toml
 	$(LOCK) --group docs --output-file requirements-docs.lock $(ARGS)
+	$(LOCK) --group pyproject.toml:fuzz --output-file requirements-fuzz.lock $(ARGS)
 
 docs: setup ## Make the documentation site in build/docs, and check every link (ARGS='--into DIR': beside other versions)
 	$(BIN)/python tools/docs_site.py $(ARGS)

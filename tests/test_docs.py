@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import re
 import shutil
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from meshfed.fds import messages
+from meshfed.fds import Confirming, messages
 from meshfed.model.offers import Offer, Port
 from meshfed.model.reasons import Reason
 from meshfed.views.checks import BEFORE, CHECKS
@@ -105,13 +106,25 @@ def defined(node: ast.stmt) -> list[str]:
             return []
 
 
-PAGES = [*sorted(DOCS.rglob("*.md")), ROOT / "README.md", ROOT / "meshfed-sandbox" / "README.md"]
+PAGES = [*sorted(DOCS.rglob("*.md")), ROOT / "README.md", ROOT / "SECURITY.md", ROOT / "meshfed-sandbox" / "README.md"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_files_that_are_mentioned_exist(page: Path) -> None:
     files = re.findall(r"`((?:src|meshfed-sandbox|tools|tests|docs|proto|deploy)/[\w/.-]*)`", page_text(page))
     assert [name for name in files if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("page", ["docs/reliability.md", "SECURITY.md"])
+def test_every_promise_has_a_test_that_exists(page: str) -> None:
+    text = (ROOT / page).read_text()
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text)
+    assert len(named) > 10
+    assert text.count("::") == len(named), "each is written as `tests/FILE.py::NAME`"
+    known = {path: symbols(ROOT / path) for path, _ in named if (ROOT / path).exists()}
+    assert [f"{path}::{name}" for path, name in named if name not in known.get(path, ())] == []
+    promises = re.findall(r"^\| (?!Promise |What |Who )(.* \|)$", text.partition("## Figures")[0], re.MULTILINE)
+    assert [line for line in promises if "`tests/" not in line and "(nobody's)" not in line] == []
 
 
 def test_the_tour_names_what_exists() -> None:
@@ -187,6 +200,27 @@ def test_the_bytes_of_the_protocol_are_those_on_the_wire() -> None:
     assert [messages.encode(PLAIN, dialect).hex() for dialect in messages.Dialect] == golden("plain") * 2
     assert [messages.encode(FULL, messages.Dialect.DELTA).hex()] == golden("full")
     assert [messages.decode(bytes.fromhex(golden(name)[0])) for name in ("plain", "full")] == [PLAIN, FULL]
+
+
+def test_the_bytes_of_what_is_in_place_are_those_on_the_wire() -> None:
+    said: list[bytes] = []
+
+    async def run() -> None:
+        confirming, done = Confirming(), asyncio.Event()
+
+        async def send(data: bytes) -> None:
+            said.append(data)
+            done.set()
+
+        confirming.put(FULL.host, messages.version_of(FULL))
+        task = asyncio.create_task(confirming.run(send))
+        await asyncio.sleep(0)
+        confirming.begin()
+        await done.wait()
+        task.cancel()
+
+    asyncio.run(run())
+    assert [data.hex() for data in said] == golden("imported")
 
 
 def test_the_digests_of_the_protocol_are_those_on_the_wire() -> None:

@@ -28,7 +28,7 @@ FOLDERS = ("docs/site", "tools/docs_site.py", "tools/fetched.py", "tools/bootstr
 def test_the_navigation_names_every_page_once() -> None:
     named = docs_site.navigated()
     pages = [path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")]
-    beside = ["CHANGELOG.md", "deploy/chart/README.md", "meshfed-sandbox/README.md"]
+    beside = ["CHANGELOG.md", "SECURITY.md", "deploy/chart/README.md", "meshfed-sandbox/README.md"]
     assert sorted(["docs/README.md", *named]) == sorted(pages + beside)
 
 

@@ -181,6 +181,11 @@ def test_the_lock_of_the_site_satisfies_its_group() -> None:
     )
 
 
+def test_the_lock_for_fuzzing_is_of_what_that_takes_alone() -> None:
+    wanted = {canonicalize_name(Requirement(line).name) for line in project()["dependency-groups"]["fuzz"]}
+    assert set(locked_versions("requirements-fuzz.lock")) == wanted, "run make lock"
+
+
 def test_what_is_installed_in_a_cluster_is_what_is_tested() -> None:
     runtime, tested = locked_versions("requirements.lock"), locked_versions()
     declared = {canonicalize_name(Requirement(line).name) for line in project()["project"]["dependencies"]}

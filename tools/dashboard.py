@@ -125,6 +125,15 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
             says="There is a point only where something changed.",
         ),
         Panel(
+            "From a Service's event until it is in place at a subscriber, 90th percentile",
+            f"histogram_quantile(0.9, sum by ({_BY}, subscriber, le)"
+            " (rate(meshfed_export_in_place_seconds_bucket{$in}[$__rate_interval])))",
+            f"{_MESH} {{{{subscriber}}}}",
+            unit="s",
+            width=12,
+            says="As the subscriber says, by this mesh's clock. Nothing is there of one that does not say it.",
+        ),
+        Panel(
             "From a remote's change to the objects here, 90th percentile",
             f"histogram_quantile(0.9, sum by ({_BY}, remote, le)"
             " (rate(meshfed_import_propagation_seconds_bucket{$in}[$__rate_interval])))",

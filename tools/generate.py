@@ -26,6 +26,7 @@ GENERATORS = {
     "generate_monitoring.py": "deploy",
     "generate_protos.py": "src",
     "generate_resource_examples.py": "docs",
+    "generate_scale.py": "docs",
     "generate_troubleshooting.py": "docs",
     "generate_schemas.py": "docs",
 }

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import yaml
+
 from dashboard import dashboard
 
 INSTALLATION: Final = "cluster, namespace, job"

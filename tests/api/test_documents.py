@@ -100,6 +100,9 @@ def test_scalars_are_read_as_kubectl_reads_them(text: str, expected: object) -> 
         ("a: !!binary aGk=", "a.yaml:1: !!binary has no place in a Kubernetes object"),
         ("a: .inf", "a.yaml:1: .inf is not a number JSON knows"),
         ("a: 1e999", "a.yaml:1: 1e999 is not a number JSON knows"),
+        ('{"a": NaN}', "a.yaml: NaN is not a number JSON knows"),
+        ('{"a": -Infinity}', "a.yaml: -Infinity is not a number JSON knows"),
+        ('{"a": 1e999}', "a.yaml: 1e999 is not a number JSON knows"),
         ("a: {<<: 1}", "a.yaml:1: << must be followed by a mapping"),
         ("a: &x [*x]", "a.yaml:1: it is nested too deeply to be a Kubernetes object"),
         ("a: " + "9" * 5000, f"a.yaml:1: {shown('9' * 5000)} has too many digits"),
@@ -137,6 +140,17 @@ def test_no_text_does_anything_else(text: str) -> None:
 def test_a_text_that_looks_like_something_else_is_written_in_quotes(text: str) -> None:
     assert decode_documents(encode_documents([{text: text}]), "a.yaml") == [{text: text}]
     assert encode_documents([{"a": text}]) in {f"---\na: '{text}'\n", f'---\na: "{text}"\n'}
+
+
+def test_a_number_is_the_same_in_yaml_and_json() -> None:
+    (of_json,), (of_yaml,) = (
+        decode_documents(text, "a") for text in ('{"a": 90.0, "b": 1.5e3, "c": 0.5}', "a: 90.0\nb: 1.5e3\nc: 0.5")
+    )
+    assert (
+        [repr(value) for value in of_json.values()]
+        == [repr(value) for value in of_yaml.values()]
+        == ["90", "1500", "0.5"]
+    )
 
 
 def test_what_stands_in_several_places_is_written_out() -> None:

@@ -12,8 +12,8 @@ import pytest
 from meshfed.cli import clusters
 from meshfed.kube import Manifest
 from meshfed.plan.replicas import Replica, Subscription, replica_lease
-from meshfed.views.documents import Unreached
-from meshfed.views.snapshot import Snapshot
+from meshfed.views.importers import ImportersSeen
+from meshfed.views.snapshot import Snapshot, Unreached
 from tests.builders import SYSTEM, federated_service, manifest, mesh_federation, remote_mesh
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -26,8 +26,10 @@ def snapshot(*objects: Manifest, source: str = "east", unread: Mapping[str, str]
     return Snapshot(source, SYSTEM, NOW, plain, unread or {})
 
 
-def holding(monkeypatch: pytest.MonkeyPatch, *found: Snapshot | Unreached) -> None:
-    """Let commands find that, wherever they look."""
+def holding(
+    monkeypatch: pytest.MonkeyPatch, *found: Snapshot | Unreached, importing: ImportersSeen | None = None
+) -> None:
+    """Let commands find that, wherever they look; ``importing`` is what controllers answer who imports what."""
 
     def look(_where: clusters.Where, _wanted: Sequence[clusters.Wanted], **_: Any) -> clusters.Seen:
         return (
@@ -43,6 +45,10 @@ def holding(monkeypatch: pytest.MonkeyPatch, *found: Snapshot | Unreached) -> No
         "clusters",
     ):  # where it is from last: who is imported now takes the real one
         monkeypatch.setattr(f"meshfed.cli.{module}.look", look)
+    monkeypatch.setattr(
+        "meshfed.cli.importers.importers",
+        lambda _, seen, __: [importing or ImportersSeen(why="nobody says") for _ in seen],
+    )
 
 
 def condition(type_: str, status: bool | str, reason: str, message: str = "", since: str = BEFORE) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from meshfed.cli.app import COMMANDS, ELSEWHERE, SUMMARIES, build, commands, run
+import meshfed.cli.app
+from meshfed.cli.app import COMMANDS, ELSEWHERE, GROUP, SUMMARIES, SUMMARIES_ELSEWHERE, build, commands, run
 
 SOME = ", ".join([*list(commands())[:8], "..."])
 
@@ -22,8 +23,9 @@ def test_help_says_what_every_command_does(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_the_list_says_of_each_command_what_it_says_of_itself() -> None:
-    own = build(COMMANDS, whole=True)
-    assert {name: " ".join((own[name].help or "").partition("\n\n")[0].split()) for name in COMMANDS} == SUMMARIES
+    app, known = build(whole=True), {*COMMANDS, *ELSEWHERE}
+    said = {name: " ".join((app[name].help or "").partition("\n\n")[0].split()) for name in known}
+    assert said == SUMMARIES | SUMMARIES_ELSEWHERE
 
 
 def test_help_imports_none_of_the_commands() -> None:
@@ -37,7 +39,7 @@ def test_help_imports_none_of_the_commands() -> None:
 @pytest.fixture
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """No distribution adds a command, as where meshfed alone is installed."""
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda **_: ())
+    monkeypatch.setattr(meshfed.cli.app, "_added", dict)
 
 
 @pytest.mark.usefixtures("alone")
@@ -59,9 +61,27 @@ def test_help_lists_what_is_installed(capsys: pytest.CaptureFixture[str]) -> Non
     assert sorted(listed) == sorted(COMMANDS)
 
 
+def test_what_others_add_is_found_as_python_finds_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    written = {
+        "first/one-1.0.dist-info": f"[{GROUP}]\none = first.one:app\n\n[console_scripts]\nno = no:no\n",
+        "second/one-2.0.dist-info": f"[{GROUP}]\none = second.one:app\n",
+        "second/two-1.0.dist-info": f"[console_scripts]\nno=no:no\n[{GROUP}]\n# three = three:app\ntwo=second.two:app",
+        "second/none-1.0.dist-info": "[other]\nno = no:no\n",
+    }
+    for folder, text in written.items():
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "entry_points.txt").write_text(text)
+        name, _, version = Path(folder).name.removesuffix(".dist-info").partition("-")
+        (tmp_path / folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    path = [str(tmp_path / "first"), str(tmp_path / "absent"), str(tmp_path / "second"), *sys.path]
+    monkeypatch.setattr(sys, "path", path)
+    found = {name: target for name, target in commands().items() if name not in COMMANDS}
+    assert found == {point.name: point.value for point in importlib.metadata.entry_points(group=GROUP)}
+    assert {"one": "first.one:app", "two": "second.two:app"}.items() <= found.items()
+
+
 def test_nobody_takes_the_name_of_a_command_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    added = [importlib.metadata.EntryPoint(name, "other:main", "meshfed.commands") for name in ("version", "other")]
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda **_: added)
+    monkeypatch.setattr(meshfed.cli.app, "_added", lambda: dict.fromkeys(("version", "other"), "other:main"))
     assert commands() == COMMANDS | {"other": "other:main"}
 
 

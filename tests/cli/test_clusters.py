@@ -11,10 +11,10 @@ import pytest_asyncio
 from meshfed.cli.clusters import LEASES, OURS, SURROUNDINGS, Where, look_at, read
 from meshfed.cli.exits import BadInput
 from meshfed.kube import ClusterConfig, Forbidden
-from meshfed.views.documents import Unreached
 from meshfed.views.exports import exports, planned
 from meshfed.views.imports import ImportState, imports
 from meshfed.views.meshes import mesh as mesh_view
+from meshfed.views.snapshot import Unreached
 from tests.builders import SYSTEM, mesh_federation, namespace, pod, service
 from tests.controller.meshes import Mesh, federated, meshes
 from tests.waiting import eventually

@@ -11,7 +11,7 @@ import pytest
 
 from meshfed.cli.app import COMMANDS, run
 from meshfed.cli.completion import SCRIPTS
-from meshfed.views.documents import Unreached
+from meshfed.views.snapshot import Unreached
 from tests.builders import remote_mesh
 from tests.cli.fakes import holding, imported, snapshot, trouble
 

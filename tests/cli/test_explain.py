@@ -16,7 +16,7 @@ from meshfed.api.crds import all_crds
 from meshfed.cli.app import run
 from meshfed.cli.clusters import LEASES, OURS, SURROUNDINGS, read
 from meshfed.kube import Client, load_kubeconfig
-from meshfed.views.documents import Unreached
+from meshfed.views.snapshot import Unreached
 from meshfed_sandbox.apiserver import APIServer
 from meshfed_sandbox.istio_crds import istio_crds
 from tests.builders import RESOURCES, SYSTEM, mesh_federation, namespace, remote_mesh
@@ -126,22 +126,70 @@ def test_a_name_that_nobody_has(monkeypatch: Patch, capsys: Capture) -> None:
     holding(monkeypatch, World().snapshots()[0])
     assert run(["explain", "rating.bookinfo"]) == 1
     assert (
+        capsys.readouterr().out.partition("\n\n  west (exporter)")[0]
+        == """\
+rating.bookinfo: no Service of east has that name, and nothing is recorded that
+a remote mesh offers under it
+
+  Closest
+    ratings.bookinfo.svc.cluster.local
+
+rating.bookinfo.svc.cluster.local from west to east
+Broken at `received`, to be mended on the side of west (exporter)
+  not offered to this mesh by west (its list is complete, as of 5s ago); no
+  Event tells that it was withdrawn, and Events are kept for an hour
+  To do: at west: `meshfed explain` with this host says there by which rule it
+  is left out; it has to be selected by `export` of the MeshFederation, and
+  `remotes` of a rule must not leave this mesh out"""
+    )
+
+
+def test_a_name_that_is_no_whole_host(monkeypatch: Patch, capsys: Capture) -> None:
+    holding(monkeypatch, World().snapshots()[0])
+    assert run(["explain", "rating"]) == 1
+    assert (
         capsys.readouterr().out
         == """\
-rating.bookinfo: no Service of east has that name, and no remote mesh offers it
-to east
+rating: no Service of east has that name, and nothing is recorded that a remote
+mesh offers under it
 
   Closest
     ratings.bookinfo.svc.cluster.local
 
   What remote meshes offer
-    west to east: connected; of what it offers (1) none is this
+    west to east: its list is complete; of what it offers (1) none is this
 
   To do: at the mesh that has the Service: `meshfed explain` with its
   namespace/name says there what keeps it; it has to be selected by `export` of
   the MeshFederation, and `remotes` of a rule must not leave this mesh out
 """
     )
+
+
+def test_an_object_that_is_not_there(monkeypatch: Patch, capsys: Capture) -> None:
+    holding(monkeypatch, World().snapshots()[0])
+    assert run(["explain", "ServiceEntry", "istio-system/import.rating.bookinfo.svc.cluster.local"]) == 1
+    assert (
+        capsys.readouterr().out
+        == """\
+ServiceEntry istio-system/import.rating.bookinfo.svc.cluster.local: there is no
+ServiceEntry istio-system/import.rating.bookinfo.svc.cluster.local in east; of
+that kind there are 2
+
+  Closest
+    ServiceEntry istio-system/import.ratings.bookinfo.svc.cluster.local
+
+  To do: ask for the host or the Service itself, whose chain says which of its
+  objects are in place
+"""
+    )
+
+
+def test_a_service_is_asked_for_as_any_object(monkeypatch: Patch, capsys: Capture) -> None:
+    holding(monkeypatch, World().snapshots()[1])
+    for words in (["Service", "bookinfo/ratings"], ["svc/ratings"]):
+        assert run(["explain", *words]) == 0
+        assert capsys.readouterr().out.startswith("ratings.bookinfo.svc.cluster.local from west to east\n")
 
 
 def test_an_object_and_what_it_follows_from(monkeypatch: Patch, capsys: Capture) -> None:
@@ -254,8 +302,8 @@ A line of the caller's sidecar, of a call to ratings.bookinfo.svc.cluster.local
   response 503, flags UF,URX, cluster
   outbound|9080||ratings.bookinfo.svc.cluster.local
 It failed
-  The gateway does not pass it on; URX: Envoy tried as often as it may; the flag
-  or answer beside it says what went wrong each time
+  the gateway knows nobody for it: it does not pass it on; URX: Envoy tried as
+  often as it may; the flag or answer beside it says what went wrong each time
   Link: `gateway`, the exporter's side
   See docs/troubleshooting.md#the-gateway-does-not-pass-it-on
 """

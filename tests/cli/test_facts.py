@@ -71,7 +71,7 @@ def kubeconfig(server: APIServer, path: Path, token: str | None = None) -> Where
 @pytest.fixture(autouse=True)
 def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody proves anything here, but where a test says so."""
-    monkeypatch.setattr("meshfed.cli.proofs.SECONDS", 2.0)
+    monkeypatch.setattr("meshfed.cli.facts.SECONDS", 2.0)
 
 
 @asynccontextmanager
@@ -132,7 +132,7 @@ async def test_who_may_read_nothing_hears_so_of_each_check_and_of_none_that_it_i
         views = list(run(found))
         assert {one.outcome for one in views} == {CheckOutcome.OK, CheckOutcome.UNKNOWN}
         # That is said by the server to everybody.
-        assert {one.check for one in views if one.outcome is CheckOutcome.OK} == {"kubernetes", "istio-kinds"}
+        assert {one.check for one in views if one.outcome is CheckOutcome.OK} == {"kubernetes", "istio-kinds", "clock"}
         assert "you may not list pods in all namespaces" in outcomes(found)["permissions/controller"]
 
 

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from meshfed.cli.app import run
-from meshfed.views.documents import Unreached
+from meshfed.views.snapshot import Unreached
 from meshfed_sandbox.dataplane.trust import Trust
 from tests.builders import (
     GATEWAY,
@@ -182,7 +182,7 @@ def test_a_remote_mesh_is_printed_as_it_can_be_committed(west: str, monkeypatch:
 def test_a_card_from_standard_input(monkeypatch: Patch, capsys: Capture) -> None:
     holding(monkeypatch, snapshot(*EAST))
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(json.dumps(CARD).encode())))
-    assert run(["link", "-f", "-"]) == 0
+    assert run(["link", "-"]) == 0
     assert yaml.safe_load(capsys.readouterr().out)["metadata"]["name"] == "west"
 
 
@@ -216,6 +216,42 @@ def test_what_is_refused(  # noqa: PLR0917 - the cases, and fixtures
     assert err.splitlines()[-1].startswith("meshfed: " + said.format(file=path))
 
 
+@pytest.mark.parametrize("named", [[], ["a.yaml", "-f", "b.yaml"]], ids=["none", "two"])
+def test_it_takes_one_card(named: list[str], capsys: Capture) -> None:
+    assert run(["link", *named]) == 2
+    assert capsys.readouterr().err.startswith("meshfed: name one card, as `meshfed link CARD` or with -f")
+
+
+def test_a_dry_run_says_what_would_be_applied(west: str, monkeypatch: Patch, capsys: Capture) -> None:
+    holding(monkeypatch, snapshot(*EAST))
+    assert run(["link", west, "--apply", "--dry-run", "client"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "remotemesh.federation.openshift-service-mesh.io/west applied (dry run)\n"
+    assert [line for line in err.splitlines() if "it would" in line] == [
+        "it would make RemoteMesh west: network: west-network",
+        "it would make RemoteMesh west: addresses: 192.0.2.20:15443",
+        "it would make RemoteMesh west: ingressType: istio",
+        "it would make RemoteMesh west: trustDomain: west.example",
+        "it would make RemoteMesh west: clusterDomain: cluster.local",
+        f"it would make RemoteMesh west: identity: {CARD['identity']}",
+        "it would make RemoteMesh west: discovery.namespace: istio-system",
+        "it would make RemoteMesh west: discovery.port: 15080",
+        "it would make RemoteMesh west: import: {}",
+    ]
+
+
+def test_a_dry_run_says_what_would_change_and_asks_nobody(west: str, monkeypatch: Patch, capsys: Capture) -> None:
+    there = remote_mesh("west", trustDomain="west.example", identity=CARD["identity"], import_={"limit": 7})
+    holding(monkeypatch, snapshot(*EAST, there))
+    assert run(["link", west, "--merge", "--dry-run", "client", "-o", "yaml"]) == 0
+    out, err = capsys.readouterr()
+    assert yaml.safe_load(out)["spec"]["import"] == {"limit": 7, "merge": True}
+    assert [line for line in err.splitlines() if "it would" in line] == [
+        "it would change RemoteMesh west: addresses: from 192.0.2.10:15443 to 192.0.2.20:15443",
+        'it would change RemoteMesh west: import: from {"limit":7} to {"merge":true,"limit":7}',
+    ]
+
+
 def test_a_file_that_is_not_there(tmp_path: Path, capsys: Capture) -> None:
     assert run(["link", "-f", str(tmp_path / "none")]) == 2
     assert capsys.readouterr().err == f"meshfed: {tmp_path}/none: No such file or directory\n"
@@ -230,6 +266,9 @@ def test_a_file_that_is_not_there(tmp_path: Path, capsys: Capture) -> None:
         ["--wait"],
         ["-o", "table"],
         ["--apply", "-o", "json"],
+        ["--dry-run", "client", "-o", "table"],
+        ["--dry-run", "client", "--diff"],
+        ["--dry-run", "server", "--apply", "--wait"],
     ],
 )
 def test_what_makes_no_sense_together(flags: list[str], west: str, capsys: Capture) -> None:
@@ -415,6 +454,21 @@ async def test_a_field_that_another_manages_is_left_to_them(tmp_path: Path, caps
         assert await meshfed(east, tmp_path, "link", "-f", str(file), "--apply", "--yes") == 1
         assert "conflict" in capsys.readouterr().err
         assert east.all("RemoteMesh")["west"]["spec"]["port"] == 443
+
+
+async def test_a_dry_run_of_the_server_stores_nothing_and_has_its_say(tmp_path: Path, capsys: Capture) -> None:
+    async with two() as (east, _):
+        file = tmp_path / "west.yaml"
+        file.write_text(card())
+        assert await meshfed(east, tmp_path, "link", str(file), "--apply", "--dry-run", "server") == 0
+        out = capsys.readouterr().out
+        assert out == "remotemesh.federation.openshift-service-mesh.io/west applied (server dry run)\n"
+        assert await meshfed(east, tmp_path, "link", str(file), "--dry-run", "server", "-o", "json") == 0
+        assert json.loads(capsys.readouterr().out)["metadata"]["managedFields"][0]["manager"] == "meshfed-link"
+        assert east.all("RemoteMesh") == {}
+        await east.apply(remote_mesh("west", trustDomain="west.example", port=443))
+        assert await meshfed(east, tmp_path, "link", str(file), "--dry-run", "server") == 1
+        assert "conflict" in capsys.readouterr().err
 
 
 async def test_an_address_that_the_card_has_no_more_goes(tmp_path: Path, capsys: Capture) -> None:

@@ -15,9 +15,22 @@ from meshfed.cli.app import run
 from meshfed.cli.clusters import One, as_object, settled
 from meshfed.cli.output import How, Listing, TableColumn, show
 from meshfed.kube import MalformedAnswer, Resource
-from meshfed.views.documents import Unreached
-from tests.builders import config_map, manifest, mesh_federation, namespace, pod, remote_mesh, service
-from tests.cli.fakes import condition, holding, imported, lease, replica, snapshot, trouble, with_status
+from meshfed.model.importers import RemoteImports
+from meshfed.views.importers import ImportersSeen
+from meshfed.views.snapshot import Snapshot, Unreached
+from tests.builders import (
+    SYSTEM,
+    config_map,
+    host,
+    manifest,
+    mesh_federation,
+    namespace,
+    pod,
+    port,
+    remote_mesh,
+    service,
+)
+from tests.cli.fakes import BEFORE, condition, holding, imported, lease, replica, snapshot, trouble, with_status
 
 SCHEMA = Path(__file__).resolve().parents[2] / "docs" / "cli.schema.json"
 WEST = snapshot(
@@ -45,26 +58,29 @@ Mesh east is not ready for 5m (namespace istio-system, east)
               controller-1: version 1.2.3, heard 5s ago, serves west
               controller-x: version 1.2.3, heard 5m ago: it is gone
   Exports     3 Services
-  Imports     2 hosts (offers: 1 Denied, 1 Failed, 1 Imported, 1 Pending, 2 Refused, 1 Unreachable)
+  Imports     2 hosts (offers: 1 Denied, 1 Failed, 1 Imported, 1 Pending, 2
+              Refused, 1 Unreachable)
 
 What is wrong
   MeshFederation istio-system/east: ExportsReady False NoMeshEndpoints, for 5m
     no endpoint of shop/cart has a sidecar
   RemoteMesh istio-system/north: Connected False Unreachable, for 5m
     192.0.2.30:15443: connection refused
-  RemoteMesh istio-system/north: Synced False NotSynced, for 5m
-    its whole offer has not been received yet
-  FederatedService old.default.svc.cluster.local: Failed from north WriteFailed, for 5m
+    With it: Synced False
+  FederatedService old.default.svc.cluster.local: Failed from north WriteFailed,
+      for 5m
     the webhook says no
-  FederatedService reviews.default.svc.cluster.local: Unreachable from west NotPassedOn, for 5m
+  FederatedService reviews.default.svc.cluster.local: Unreachable from west
+      NotPassedOn, for 5m
     192.0.2.20:15443: closed at the SNI
-  FederatedService cart.default.svc.cluster.local, details.default.svc.cluster.local: Refused from west \
-LocalServiceExists, for 5m
+  FederatedService cart.default.svc.cluster.local,
+      details.default.svc.cluster.local: Refused from west LocalServiceExists,
+      for 5m
     there is a local Service
 
-REMOTE   READY   HEARD   HEARS   REACHABLE   OFFERED   IMPORTED   REASON
-north    False   False   -       -           1         1          Unreachable
-west     True    True    -       True        6         2
+REMOTE   READY   HEARD   HEARS   REACHABLE   IMPORTED   REASON
+north    False   False   -       -           1/1        Unreachable
+west     True    True    -       True        2/6
 """
     )
 
@@ -81,6 +97,10 @@ Mesh west is ready for 5m (namespace istio-system, west)
   Controller  west-0 leads for 3h, heard 2s ago
   Exports     0 Services
   Imports     0 hosts (offers: 1 Imported)
+  Remotes     it federates with nobody yet: there is no RemoteMesh; give the
+              owner of the other mesh what `meshfed link card` prints, and make
+              a RemoteMesh of the card that they give you: `meshfed link CARD
+              --apply`
 
 north: not reached: connection refused
 """
@@ -129,7 +149,8 @@ def test_what_a_handshake_found_comes_before_what_follows_from_it(
     holding(monkeypatch, snapshot(mesh_federation("east"), west))
     run(["status"])
     said = capsys.readouterr().out
-    assert said.index("Reachable False GatewayNotReached") < said.index("Connected False Unreachable")
+    assert "RemoteMesh istio-system/west: Reachable False GatewayNotReached" in said
+    assert "With it: Connected False" in said
 
 
 def test_a_leader_that_is_not_heard_is_wrong(
@@ -148,20 +169,20 @@ def test_a_mesh_that_is_not_there_says_what_to_do(
 ) -> None:
     holding(monkeypatch, snapshot(unread={"RemoteMesh": "you may not list remotemeshes"}))
     assert run(["status"]) == 1
-    out = capsys.readouterr().out
+    out = " ".join(capsys.readouterr().out.split())
     assert "there is no MeshFederation in namespace istio-system; name another with --namespace, or create one" in out
     assert "Not seen: you may not list remotemeshes" in out
 
 
 IMPORTS = """\
-HOST                                REMOTE   STATE         REACHABLE   REASON               AGE
-old.default.svc.cluster.local       north    Failed        True        WriteFailed          5m
-reviews.default.svc.cluster.local   west     Unreachable   False       NotPassedOn          5m
-cart.default.svc.cluster.local      west     Refused       True        LocalServiceExists   5m
-details.default.svc.cluster.local   west     Refused       True        LocalServiceExists   5m
-new.default.svc.cluster.local       west     Pending       True        Pending              5m
-secret.default.svc.cluster.local    west     Denied        True        DeniedByRule         5m
-ratings.default.svc.cluster.local   west     Imported      True        Answered             5m
+HOST              REMOTE   STATE         REACHABLE   REASON               AGE
+old.default       north    Failed        True        WriteFailed          5m
+reviews.default   west     Unreachable   False       NotPassedOn          5m
+cart.default      west     Refused       True        LocalServiceExists   5m
+details.default   west     Refused       True        LocalServiceExists   5m
+new.default       west     Pending       True        Pending              5m
+secret.default    west     Denied        True        DeniedByRule         5m
+ratings.default   west     Imported      True        Answered             5m
 """
 
 
@@ -198,6 +219,80 @@ def test_a_name_that_nothing_has(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     )
 
 
+def test_a_name_that_was_withdrawn_says_when_and_by_whom(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = {
+        "kind": "Event",
+        "metadata": {"name": "a", "namespace": SYSTEM},
+        "involvedObject": {"kind": "FederatedService", "name": "gone.default.svc.cluster.local.west"},
+        "reason": "Withdrawn",
+        "lastTimestamp": BEFORE,
+    }
+    holding(monkeypatch, snapshot(mesh_federation("east"), remote_mesh("west"), gone))
+    assert run(["imports", "gone"]) == 1
+    assert capsys.readouterr().err == (
+        "meshfed: gone: there is nothing of that name here (west withdrew gone.default.svc.cluster.local from east 5m "
+        "ago); without a name, everything is listed\n"
+    )
+    holding(monkeypatch, snapshot(mesh_federation("east"), unread={"Event": "you may not list events"}))
+    assert run(["imports", "gone"]) == 1
+    assert "(you may not list events)" in capsys.readouterr().err
+
+
+LONG = "the controller's own sidecar ended the connection when it had seen the name that was asked for " * 3
+
+
+def crowded() -> Snapshot:
+    """A mesh with long names, and much to say of it."""
+    here = trouble()
+    away = [
+        with_status(
+            remote_mesh("production-eu", import_={}),
+            condition("Ready", False, "CertificateNotValid", LONG),
+            condition("Connected", False, "Unreachable", LONG),
+            condition("Synced", False, "NotSynced", "not connected; what was imported stays as it was"),
+            condition("Reachable", False, "CertificateNotValid", LONG),
+            condition("Subscribed", "Unknown", "SubscribersUnknown", LONG),
+            offeredServices=1200,
+            importedServices=1100,
+        ),
+        *(
+            imported(
+                "production-eu", f"recommendations-{n}", condition("Reachable", False, "CertificateNotValid", LONG)
+            )
+            for n in range(9)
+        ),
+        imported("production-eu", "wishlist", condition("Accepted", True, "TrafficPolicyOverridden", LONG)),
+        imported("production-eu", "cart", condition("Applied", False, "WriteFailed", LONG)),
+    ]
+    return snapshot(*here.objects, *away)
+
+
+@pytest.mark.parametrize("command", [["status"], ["remotes"], ["imports"], ["exports", "--all"]], ids="-".join)
+@pytest.mark.parametrize("columns", [80, 100])
+def test_what_people_read_fits_into_their_terminal(
+    columns: int, command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    ports = [port(n) for n in range(9000, 9020)]
+    holding(monkeypatch, snapshot(*crowded().objects, service("recommendations.bookinfo", exported=True, ports=ports)))
+    run(command)
+    out = capsys.readouterr().out
+    assert [line for line in out.splitlines() if len(line) > columns] == []
+    assert "CertificateNotValid" in out or command[0] == "exports"
+
+
+def test_what_follows_from_something_is_said_once_with_how_many_it_covers(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    holding(monkeypatch, crowded())
+    assert run(["status"]) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.count(LONG.strip()) == 2  # the way, and the write that fails
+    assert "With it: Connected False, Synced False, 9 imports Unreachable" in said
+
+
 @pytest.mark.parametrize("command", ["imports", "remotes", "exports"])
 def test_an_empty_list_is_no_error(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -214,9 +309,9 @@ def test_remotes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
     assert (
         capsys.readouterr().out
         == """\
-REMOTE   READY   HEARD   HEARS   REACHABLE   OFFERED   IMPORTED   REASON        AGE
-north    False   False   -       -           1         1          Unreachable   5m
-west     True    True    -       True        6         2                        5m
+REMOTE   READY   HEARD   HEARS   REACHABLE   IMPORTED   REASON        AGE
+north    False   False   -       -           1/1        Unreachable   5m
+west     True    True    -       True        2/6                      5m
 """
     )
     assert run(["remotes", "--problems", "-o", "name"]) == 0
@@ -261,6 +356,46 @@ default/ratings   True       9080/HTTP   all   Exported
     ]
 
 
+def test_who_imports_an_export_is_said_as_the_importers_say_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = snapshot(
+        mesh_federation("east"),
+        namespace("default"),
+        *(one for name in ("ratings", "reviews") for one in (service(name, exported=True), pod(f"{name}-1", name))),
+        *map(remote_mesh, ("west", "north", "south", "up", "down")),
+    )
+    says = RemoteImports(says=True, whole=True, imports=1)
+    found = ImportersSeen(
+        {"west": says, "north": says, "south": says, "up": RemoteImports()},
+        {host("ratings"): {"west": True, "north": False}},
+    )
+    holding(monkeypatch, here, importing=found)
+    assert run(["exports", "ratings"]) == 0
+    out, err = capsys.readouterr()
+    assert (out, err) == (
+        """\
+SERVICE           EXPORTED   PORTS       TO    REASON
+default/ratings   True       9080/HTTP   all   Exported
+
+default/ratings: imported by west; imported by north as it was offered before; not imported by south; up does not say; \
+down does not subscribe
+""",
+        "",
+    )
+    assert run(["exports", "-o", "wide"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    at = lines[0].index("IMPORTED-BY")
+    assert [line[at:].split()[0] for line in lines] == ["IMPORTED-BY", "2", "0"]
+    holding(monkeypatch, here, importing=ImportersSeen(why="you may not get pods/proxy in namespace istio-system"))
+    assert run(["exports", "ratings"]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[-1] == "default/ratings: of down, north, south and 2 more it is not known"
+    assert err == "east: who imports is not known: you may not get pods/proxy in namespace istio-system\n"
+    assert run(["exports"]) == 0
+    assert capsys.readouterr().err == "", "a list asks nobody"
+
+
 @pytest.mark.parametrize("command", ["status", "imports", "remotes", "exports"])
 def test_documents_meet_their_schema(
     command: str,
@@ -302,8 +437,8 @@ def test_of_several_meshes_each_row_says_which(
     assert run(["imports", "details"]) == 0
     assert [line.split()[:3] for line in capsys.readouterr().out.splitlines()] == [
         ["MESH", "HOST", "REMOTE"],
-        ["east", "details.default.svc.cluster.local", "west"],
-        ["west", "details.default.svc.cluster.local", "east"],
+        ["east", "details.default", "west"],
+        ["west", "details.default", "east"],
     ]
 
 
@@ -329,9 +464,9 @@ def test_watching_shows_what_changed(monkeypatch: pytest.MonkeyPatch, capsys: py
     assert run(["imports", "--watch"]) == 130
     assert [line.split()[0] + " " + line.split()[2] for line in capsys.readouterr().out.splitlines()] == [
         "HOST STATE",
-        "ratings.default.svc.cluster.local Imported",
-        "reviews.default.svc.cluster.local Imported",
-        "reviews.default.svc.cluster.local Unreachable",
+        "ratings.default Imported",
+        "reviews.default Imported",
+        "reviews.default Unreachable",
     ]
 
 

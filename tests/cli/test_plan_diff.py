@@ -20,9 +20,8 @@ from meshfed.kube import Manifest
 from meshfed.plan import Settings, plan_all
 from meshfed.plan.documents import read_documents
 from meshfed.views.differences import LeftAlone, ObjectAction, ObjectChange
-from meshfed.views.documents import Unreached
 from meshfed.views.plan_diffs import PlanDiffView
-from meshfed.views.snapshot import Snapshot
+from meshfed.views.snapshot import Snapshot, Unreached
 from meshfed.views.traffic import TrafficChange, TrafficKind
 from tests.builders import SYSTEM, federated_service, manifest, mesh_federation, namespace, remote_mesh, service
 from tests.cli.fakes import holding, snapshot

@@ -17,11 +17,10 @@ from meshfed.cli.app import run
 from meshfed.cli.clusters import Seen
 from meshfed.kube import ClusterConfig, Manifest
 from meshfed.views import bundles
-from meshfed.views.documents import Unreached
 from meshfed.views.exports import exports, planned
 from meshfed.views.imports import imports
 from meshfed.views.pseudonyms import Pseudonyms
-from meshfed.views.snapshot import Snapshot
+from meshfed.views.snapshot import Snapshot, Unreached
 from tests.builders import SYSTEM, config_map, mesh_federation, namespace, pod, remote_mesh, service
 from tests.cli.fakes import imported, lease, snapshot, trouble
 
@@ -214,7 +213,7 @@ def test_a_report_is_written_and_read_by_the_other_commands(tmp_path: Path, caps
     assert (tmp_path / "report.tgz").stat().st_mode & 0o777 == 0o600
     assert run(["imports", "-f", file, "ratings"]) == 0
     assert capsys.readouterr().out.splitlines()[1].split()[:3] == [
-        "ratings.default.svc.cluster.local",
+        "ratings.default",
         "west",
         "Imported",
     ]

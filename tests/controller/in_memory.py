@@ -29,7 +29,9 @@ from meshfed.controller.watches import (
     SERVICES,
     Served,
 )
-from meshfed.fds import Dialect, DiscoveryError, Update
+from meshfed.fds import Confirming, Dialect, DiscoveryError, Update
+from meshfed.fds.messages import version_of
+from meshfed.fds.pb import discovery_pb2 as pb
 from meshfed.kube import LEASES, Conflict, Manifest, Resource
 from meshfed.kube.events import EVENTS
 from meshfed.model.offers import Offer
@@ -39,6 +41,7 @@ from meshfed.telemetry.metrics import Metrics
 from tests.builders import GROUP, RESOURCES, SYSTEM
 from tests.controller.meshes import WRITTEN
 from tests.kube.memory import Cluster, MemoryClient, Place, clone
+from tests.waiting import meanwhile
 
 OURS = {kind: RESOURCES[kind] for kind in API_KINDS}
 ISTIO = tuple(RESOURCES[kind] for _, kind in ISTIO_KINDS)
@@ -110,6 +113,11 @@ class Remote:
         self.offers: dict[str, Offer] = {}
         self.away = False
         self.changed = asyncio.Event()
+        self.imported: dict[str, str] = {}
+        """What it was told that is in place of what it offers, and under which version."""
+        self.told_all = False
+        self.requests = 0
+        """By how many requests."""
 
     def offer(self, *offers: Offer) -> None:
         self.offers |= {one.host: one for one in offers}
@@ -118,6 +126,21 @@ class Remote:
     def withdraw(self, host: str) -> None:
         del self.offers[host]
         self.tell()
+
+    async def hear(self, data: bytes) -> None:
+        """Hear what is in place of what it offers."""
+        request = pb.DeltaDiscoveryRequest.FromString(data)
+        self.requests += 1
+        self.imported |= request.initial_resource_versions
+        for host in request.resource_names_unsubscribe:
+            self.imported.pop(host, None)
+        if "*" in request.resource_names_unsubscribe:
+            self.forget()
+        self.told_all = self.told_all or "*" in request.resource_names_subscribe
+
+    def forget(self) -> None:
+        """With a stream goes what was said on it."""
+        self.imported, self.told_all = {}, False
 
     def tell(self) -> None:
         self.changed.set()
@@ -130,6 +153,7 @@ class Listening:
     def __init__(self, remotes: Mapping[str, Remote], name: str, sink: sessions.Session) -> None:
         self._remote = remotes[name]
         self._sink = sink
+        self.confirming = Confirming()
 
     def forget(self) -> None:
         pass
@@ -137,23 +161,35 @@ class Listening:
     async def run(self) -> Never:
         remote, told = self._remote, dict[str, Offer]()
         connected = False
-        while True:
-            changed = remote.changed
-            if remote.away:
-                connected = False
-                await self._sink.disconnected(DiscoveryError("nobody answers"))
-            else:
-                if not connected:
-                    await self._sink.connected(Dialect.DELTA)
-                now, now_is = dict(remote.offers), asyncio.get_running_loop().time()
-                upserts = tuple(one for host, one in now.items() if told.get(host) != one or not connected)
-                removals = tuple(told.keys() - now.keys())
-                update = Update(
-                    upserts, () if not connected else removals, complete=not connected, synced=True, received=now_is
-                )
-                connected, told = True, now
-                await self._sink.update(update)
-            await changed.wait()
+        remote.forget()
+        async with contextlib.AsyncExitStack() as saying:
+            while True:
+                changed = remote.changed
+                if remote.away:
+                    connected = False
+                    await saying.aclose()
+                    remote.forget()
+                    await self._sink.disconnected(DiscoveryError("nobody answers"))
+                else:
+                    if not connected:
+                        await saying.enter_async_context(meanwhile(self.confirming.run(remote.hear)))
+                        await self._sink.connected(Dialect.DELTA)
+                    now, now_is = dict(remote.offers), asyncio.get_running_loop().time()
+                    upserts = tuple(one for host, one in now.items() if told.get(host) != one or not connected)
+                    removals = tuple(told.keys() - now.keys())
+                    update = Update(
+                        upserts,
+                        () if not connected else removals,
+                        complete=not connected,
+                        synced=True,
+                        received=now_is,
+                        versions={one.host: version_of(one) for one in upserts},
+                    )
+                    self.confirming.offered(update.versions)
+                    connected, told = True, now
+                    await self._sink.update(update)
+                await changed.wait()
+        raise AssertionError("unreachable")
 
 
 class World:
@@ -206,7 +242,7 @@ class World:
     async def start(self) -> None:
         self.metrics = Metrics()
         client = PatchingClient(self.cluster)
-        client.metrics = self.metrics
+        client._metrics = self.metrics
         options = Options(namespace=SYSTEM, discovery=OFF, metrics=OFF, health=OFF)
         self.controller = Controller(
             client, options, self.metrics, stamp=virtual_time, lookup=_lookup, shake=self._shake

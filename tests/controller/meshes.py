@@ -72,6 +72,8 @@ class Mesh:
         """What its resolver answers."""
         self.identity = ""
         """Its name in the election, where there is one."""
+        self.way = client.config
+        """How its controller reaches the API server."""
         self._task: asyncio.Task[None] | None = None
         self._clients: contextlib.AsyncExitStack | None = None
 
@@ -87,7 +89,7 @@ class Mesh:
         """Start the controller, as a new process would: with nothing in memory."""
         self.metrics = Metrics()
         self._clients = contextlib.AsyncExitStack()
-        client = await self._clients.enter_async_context(Client(self.client.config, metrics=self.metrics))
+        client = await self._clients.enter_async_context(Client(self.way, metrics=self.metrics))
         options = Options(
             namespace=self.namespace,
             discovery=Address("127.0.0.1", self.discovery_port),
@@ -100,7 +102,7 @@ class Mesh:
         )
         elector = None
         if election is not None:
-            apart = await self._clients.enter_async_context(Client(self.client.config, metrics=self.metrics))
+            apart = await self._clients.enter_async_context(Client(self.way, metrics=self.metrics))
             self.identity = process_identity()
             elector = Elector(
                 apart, namespace=self.namespace, name="meshfed-controller", identity=self.identity, timing=election

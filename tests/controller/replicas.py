@@ -117,7 +117,7 @@ class Replica:
     def __init__(self, cluster: Objects) -> None:
         self.metrics = Metrics()
         self._client = PatchingClient(cluster)
-        self._client.metrics = self.metrics
+        self._client._metrics = self.metrics
         options = Options(namespace=SYSTEM, discovery=OFF, metrics=OFF, health=OFF)
         self._elector = Elector(
             PatchingClient(cluster),

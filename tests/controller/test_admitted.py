@@ -17,6 +17,7 @@ from meshfed.api.v1alpha1 import FederatedService, MeshFederation, RemoteMesh
 from meshfed.controller.faults import Faults
 from meshfed.controller.propagation import Propagation
 from meshfed.controller.remotes import session as sessions
+from meshfed.controller.remotes.confirming import Placement
 from meshfed.controller.remotes.remote_sessions import RemoteSessions
 from meshfed.controller.remotes.session import Session
 from meshfed.controller.startup import history as recollection
@@ -29,6 +30,7 @@ from meshfed.istio.metadata import is_paused
 from meshfed.istio.peer_authentications import of_peer_authentication
 from meshfed.kube import Resource, Store
 from meshfed.kube.desired import observe
+from meshfed.kube.queue import WriteLimit
 from meshfed.kube.store import Key as ObjectName
 from meshfed.model.offers import Offer, Port
 from meshfed.model.reasons import Reason
@@ -148,6 +150,7 @@ class World:
         self.faults = Faults(Metrics())
         self.listener = RemoteSessions(
             faults=self.faults,
+            standing=Placement(self.planner, self.engine, failing=(), is_done=lambda: False),
             planner=self.planner,
             engine=self.engine,
             offers=self.offers,
@@ -305,6 +308,8 @@ async def _said(world: World) -> None:
     """Write every status into whatever is stored there."""
 
     class Api:
+        write_limit = WriteLimit()
+
         async def patch_status(self, _resource: Resource, _name: str, status: Any, *, namespace: str) -> None:
             del namespace
             msgspec.json.encode(status)

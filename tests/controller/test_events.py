@@ -80,3 +80,6 @@ async def test_describe_shows_what_was_exported_imported_denied_lost_and_found(t
         assert re.search(r"Warning Denied \S+ meshfed LocalServiceExists: ", shown)
         await west.label("ratings", export_service=None)
         await eventually(lambda: ("Service", "ratings", "Unexported") in told(west))
+        # The record is gone, and with it what could be described; its Event says where it went.
+        await eventually(lambda: ("FederatedService", record, "Withdrawn") in told(east))
+        assert record not in {one["metadata"]["name"] for one in east.server.snapshot("federatedservices")}

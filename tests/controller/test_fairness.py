@@ -22,6 +22,7 @@ from meshfed.controller.writing.statuses import StatusWriter
 from meshfed.fds import Update
 from meshfed.federation.imports import record_name
 from meshfed.kube import Manifest, Resource
+from meshfed.kube.queue import WriteLimit
 from meshfed.model.reasons import Condition, ConditionType, Decision, Reason
 from meshfed.plan import ImportKey, Outputs, Ref, StatusUpdate
 from meshfed.telemetry.metrics import Metrics
@@ -80,7 +81,7 @@ def many(*, label: str = "") -> tuple[Any, ...]:
 def session(desire: Any) -> Session:
     return Session(
         typed(RemoteMesh, remote_mesh("west", import_={"limit": 5000})),
-        reports=Reports(desire=desire, connection=lambda _remote, _connection: None),
+        reports=Reports(desire=desire, connection=lambda _remote, _connection: None, heard=lambda _: None),
         judge=lambda _spec: Decision(accepted=True, reason=Reason.ACCEPTED, message=""),
         metrics=Metrics(),
         stamp=lambda: "2026-01-01T00:00:00Z",
@@ -128,6 +129,7 @@ class Slow:
 
     def __init__(self) -> None:
         self.written: list[str] = []
+        self.write_limit = WriteLimit()
 
     async def patch_status(
         self, _resource: Resource, name: str, _status: Mapping[str, Any], *, namespace: str | None = None
@@ -156,7 +158,7 @@ async def test_the_statuses_of_one_remotes_offers_delay_no_others() -> None:
     client = Slow()
     kinds = {kind: Resource("example.com", "v1", kind.lower(), kind) for kind in ("RemoteMesh", "FederatedService")}
     writer = StatusWriter(client, kinds, stored, stamp=lambda: "t")  # type: ignore[arg-type] # a fake
-    task = asyncio.create_task(writer.run(workers=4))
+    task = asyncio.create_task(writer.run())
     for number in range(1000):
         writer.want(status("FederatedService", record_name(host(f"s{number}"), "west")))
     await asyncio.sleep(10.5)
@@ -165,7 +167,7 @@ async def test_the_statuses_of_one_remotes_offers_delay_no_others() -> None:
     for kind, name in zip(("FederatedService", "RemoteMesh", "RemoteMesh"), wanted, strict=True):
         writer.want(status(kind, name))
     await asyncio.sleep(3)
-    assert set(wanted) <= set(client.written[before : before + 12])
+    assert set(wanted) <= set(client.written[before : before + 3 * client.write_limit.allowed])
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
@@ -187,6 +189,7 @@ def test_what_a_key_wants_is_written_in_the_turn_of_whoever_had_it_worked_out() 
         publisher=nothing,
         statuses=nothing,
         recorder=nothing,
+        find=lambda _: None,
         services=nothing,
         metrics=Metrics(),
         propagation=Propagation(Metrics(), nothing),

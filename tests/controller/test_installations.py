@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from meshfed.controller.writing.statuses import REST_SECONDS
 from meshfed.kube import Manifest
 from meshfed_sandbox.ports import Ports
 from tests.builders import SYSTEM, host, mesh_federation, namespace, offer, service
@@ -101,8 +102,9 @@ async def test_what_both_would_write_belongs_to_the_first_and_the_second_says_so
         await as_planned(east, west)
         assert east.condition("MeshFederation", "east", "Ready") == ("True", "Ready")
 
+        await asyncio.sleep(2 * REST_SECONDS)  # until all is counted
         settled = east.writes
-        await asyncio.sleep(1)
+        await asyncio.sleep(2 * REST_SECONDS)
         assert east.writes == settled
 
 

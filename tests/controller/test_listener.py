@@ -12,6 +12,7 @@ from meshfed.api.v1alpha1 import FederatedService, RemoteMesh
 from meshfed.controller.faults import Faults
 from meshfed.controller.propagation import Propagation
 from meshfed.controller.remotes import remote_sessions as module
+from meshfed.controller.remotes.confirming import Placement
 from meshfed.controller.remotes.remote_sessions import RemoteSessions
 from meshfed.kube import Engine, Store
 from meshfed.telemetry.metrics import Metrics
@@ -100,6 +101,7 @@ async def test_what_a_session_reports_while_it_ends_is_forgotten_too(
         propagation=Propagation(metrics, world.planner.imports),
         stamp=lambda: "",
         faults=Faults(metrics),
+        standing=cast("Placement", SimpleNamespace(is_done=lambda: False)),
     )
     west = stored(remote_mesh("west"))
     listener.federation_changed()

@@ -15,6 +15,7 @@ from meshfed.controller.propagation import Propagation
 from meshfed.controller.writing.delivery import Delivery
 from meshfed.controller.writing.statuses import StatusWriter
 from meshfed.kube import NotFound, Recorder, Resource, Store, TransportError, WorkQueue
+from meshfed.kube.queue import WriteLimit
 from meshfed.plan import Planner, Settings, StatusUpdate
 from meshfed.telemetry.metrics import Metrics
 from tests.builders import federated_service, mesh_federation, remote_mesh, service
@@ -69,6 +70,7 @@ async def test_what_was_written_and_is_gone(leading: bool, gone: str) -> None:
         publisher=publisher,  # type: ignore[arg-type] # what it is told is not asked about
         statuses=statuses,  # type: ignore[arg-type]
         recorder=Recorder(client, component="c", instance="i", stamp=str),
+        find=lambda _: None,
         services=Store(),
         metrics=Metrics(),
         propagation=Propagation(Metrics(), planner.imports),
@@ -124,7 +126,7 @@ async def test_an_object_that_goes_while_its_status_is_written(end: str, gone: s
         if end == "refused":
             raise TransportError("timed out")
 
-    client: Any = SimpleNamespace(patch_status=patch_status)
+    client: Any = SimpleNamespace(patch_status=patch_status, write_limit=WriteLimit())
     writer = StatusWriter(client, resources, store.get, stamp=lambda: "2026-01-01T00:00:00Z")
     async with meanwhile(writer.run()):
         for name in (f"{gone}{number}" for number in range(25)):

@@ -64,7 +64,7 @@ class World:
         self.connection = RemoteConnection()
         self.session = Session(
             typed(RemoteMesh, remote_mesh(import_={"limit": 10_000}, withdrawal={"maxPercent": 100})),
-            reports=Reports(desire=self._desire, connection=self._connected),
+            reports=Reports(desire=self._desire, connection=self._connected, heard=lambda _: None),
             judge=lambda _spec: Decision(accepted=True, reason=Reason.ACCEPTED),
             metrics=Metrics(),
             stamp=lambda: "2026-01-01T00:00:00Z",

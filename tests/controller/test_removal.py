@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 from meshfed.api.v1alpha1 import FINALIZER, OWNER_NAMESPACE_LABEL
-from meshfed.controller.options import LEASE
 from meshfed.kube import LeaseTiming
+from meshfed.model.installation import LEASE
 from meshfed.plan.replicas import Replica, replica_lease
 from tests.builders import GROUP, SYSTEM, mesh_federation, offer, service, service_entry
 from tests.controller.meshes import WRITTEN, Mesh, meshes

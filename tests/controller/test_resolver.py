@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from meshfed.controller.remotes.resolver import PERIOD, Resolver
+from meshfed.controller.remotes.resolver import PERIOD, Lookup, Resolver, system_lookup
 
 pytestmark = pytest.mark.looptime
 
@@ -35,8 +35,8 @@ class Names:
 
 
 @asynccontextmanager
-async def resolving(names: Names) -> AsyncIterator[Resolver]:
-    resolver = Resolver(lambda: names.wanted, names.changed, lookup=names.lookup)
+async def resolving(names: Names, *, lookup: Lookup | None = None) -> AsyncIterator[Resolver]:
+    resolver = Resolver(lambda: names.wanted, names.changed, lookup=lookup or names.lookup)
     task = asyncio.create_task(resolver.run())
     await asyncio.sleep(0.01)
     yield resolver
@@ -64,6 +64,24 @@ async def test_a_new_answer_is_reported_and_trouble_is_not() -> None:
         names.answers["gw.west.example"] = ("192.0.2.1", "192.0.2.2")
         await asyncio.sleep(PERIOD)
         assert names.changes[1:] == [("gw.west.example", ("192.0.2.1", "192.0.2.2"))]
+
+
+async def test_the_order_of_answers_is_no_news(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [("192.0.2.2", 0), ("192.0.2.1", 0), ("2001:db8::1", 0, 0, 0)]
+    asked = 0
+
+    async def getaddrinfo(*_: object, **__: object) -> list[tuple[object, ...]]:
+        nonlocal asked
+        asked += 1
+        answers.reverse()
+        return [(0, 0, 0, "", address) for address in answers]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    names = Names()
+    async with resolving(names, lookup=system_lookup):
+        await asyncio.sleep(3 * PERIOD)
+    assert asked > 3
+    assert names.changes == [("gw.west.example", ("192.0.2.1", "192.0.2.2", "2001:db8::1"))]
 
 
 async def test_a_name_that_is_newly_wanted_does_not_wait_for_the_next_turn() -> None:

@@ -52,6 +52,7 @@ async def restarted(status: Mapping[str, Any], services: int = 30, **spec: Any) 
     session = Session(
         mesh,
         reports=Reports(
+            heard=lambda _: None,
             desire=lambda _remote, name, wanted, _received: heard.wanted.update({name: wanted}),
             connection=lambda _remote, connection: heard.connections.append(connection),
         ),

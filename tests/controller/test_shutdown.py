@@ -35,7 +35,9 @@ def session() -> Reconciler:
     made = Session(
         mesh,
         reports=Reports(
-            desire=lambda _remote, _host, _spec, _received: None, connection=lambda _name, _connection: None
+            heard=lambda _: None,
+            desire=lambda _remote, _host, _spec, _received: None,
+            connection=lambda _name, _connection: None,
         ),
         judge=lambda _: Decision(accepted=True, reason=Reason.ACCEPTED),
         metrics=Metrics(),

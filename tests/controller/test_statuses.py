@@ -13,8 +13,9 @@ import pytest
 
 from meshfed.api.meta import ObjectMeta, StatusCondition
 from meshfed.api.v1alpha1 import RemoteMesh, RemoteMeshStatus
-from meshfed.controller.writing.statuses import PENDING_SECONDS, StatusWriter, merged, stamped
+from meshfed.controller.writing.statuses import PENDING_SECONDS, REST_SECONDS, StatusWriter, merged, stamped
 from meshfed.kube import KubeError, Manifest, Resource, TransportError
+from meshfed.kube.queue import WriteLimit
 from meshfed.model.reasons import Condition, ConditionType, Reason
 from meshfed.plan import StatusUpdate
 from meshfed.plan.values import Ref
@@ -34,6 +35,7 @@ class Cluster:
         self.version = 1
         self.status: dict[str, Any] = {}
         self.writes: list[Mapping[str, Any]] = []
+        self.write_limit = WriteLimit()
         self.errors: list[KubeError] = []
         self.watched = True
         self._seen = (self.version, dict(self.status))
@@ -103,8 +105,38 @@ async def test_a_status_is_written_once_and_again_only_when_it_changes() -> None
             }
         ]
         writer.want(update(UP, importedServices=3))
+        await asyncio.sleep(REST_SECONDS)
         await writer.queue.idle()
         assert (len(cluster.writes), cluster.status["importedServices"]) == (2, 3)
+
+
+async def test_what_counts_thousands_is_written_once_a_second_while_only_numbers_are_others() -> None:
+    cluster, times = Cluster(), ["t1"]
+    async with writing(cluster, times) as writer:
+        begun = asyncio.get_running_loop().time()
+        for number in range(1000):
+            writer.want(update(UP, importedServices=number))
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(3 * REST_SECONDS)
+        assert cluster.status["importedServices"] == 999
+        assert len(cluster.writes) <= (asyncio.get_running_loop().time() - begun) / REST_SECONDS + 2
+        before = len(cluster.writes)
+        writer.want(update(UP, importedServices=1000))
+        await writer.queue.idle()
+        assert len(cluster.writes) == before + 1, "after a second of quiet it is written at once"
+
+
+async def test_what_turns_is_said_at_once_whatever_was_said_a_moment_ago() -> None:
+    cluster, times = Cluster(), ["t1"]
+    async with writing(cluster, times) as writer:
+        for number, condition in enumerate((UP, DOWN, UP)):
+            writer.want(update(condition, importedServices=number))
+            await writer.queue.idle()
+            assert len(cluster.writes) == number + 1
+        again = msgspec.structs.replace(update(UP, importedServices=3), observed_generation=4)
+        writer.want(again)
+        await writer.queue.idle()
+        assert len(cluster.writes) == 4, "who changed the object waits for that"
 
 
 async def test_before_the_watch_has_shown_our_own_write_it_is_not_repeated() -> None:
@@ -151,6 +183,7 @@ async def test_a_status_that_someone_edited_is_put_back() -> None:
         cluster.status["conditions"][0]["message"] = "nonsense"
         cluster.version += 1
         writer.want(update(UP))
+        await asyncio.sleep(REST_SECONDS)
         await writer.queue.idle()
         assert cluster.status["conditions"][0]["message"] == "up"
 
@@ -161,6 +194,7 @@ async def test_what_becomes_empty_is_taken_away() -> None:
         writer.want(update(UP, dialect="delta"))
         await writer.queue.idle()
         writer.want(update(UP, dialect=""))
+        await asyncio.sleep(REST_SECONDS)
         await writer.queue.idle()
         assert "dialect" not in cluster.status
 

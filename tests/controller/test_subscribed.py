@@ -11,9 +11,9 @@ import pytest
 from meshfed.controller.replicas.own_lease import RENEW_SECONDS, OwnLease
 from meshfed.kube import LEASES, Forbidden, KubeError, Resource
 from meshfed.kube.client import Page
-from meshfed.plan.replicas import DURATION, replica_of
+from meshfed.plan.replicas import DURATION, Withdrawn, replica_of
 from meshfed.plan.subscriptions import GRACE, KEPT
-from tests.builders import SYSTEM, mesh_federation, remote_mesh
+from tests.builders import SYSTEM, host, mesh_federation, remote_mesh, service
 from tests.controller import in_memory
 from tests.controller.in_memory import PatchingClient, Remote, World
 from tests.virtual import virtual_loop
@@ -28,6 +28,8 @@ class Replica:
     def __init__(self, world: World, identity: str = "") -> None:
         assert world.controller is not None
         self._subscribers: dict[str, str] = {}
+        self.imports: dict[str, int] = {}
+        self._withdrawn: tuple[Withdrawn, ...] = ()
         self._changed = asyncio.Event()
         self._lease = OwnLease(
             PatchingClient(world.cluster),
@@ -35,12 +37,18 @@ class Replica:
             identity=identity or world.controller._identity,
             subscribers=lambda: self._subscribers,
             changed=self._changed,
+            imports=lambda: self.imports,
+            withdrawn=lambda: self._withdrawn,
             faults=world.controller._faults,
         )
         self._task = asyncio.create_task(self._lease.run())
 
     def subscribe(self, **subscribers: str) -> None:
         self._subscribers = subscribers
+        self._changed.set()
+
+    def withdraw(self, *remotes: str, at: str = "1", name: str = "ratings") -> None:
+        self._withdrawn = (Withdrawn("default", name, host(name), remotes, at), *self._withdrawn)
         self._changed.set()
 
     def kill(self) -> None:
@@ -245,3 +253,91 @@ def test_where_leases_may_not_be_used_it_is_unknown_and_says_what_to_grant(
     if verb == "list":
         monkeypatch.setattr(in_memory, "PatchingClient", Blind)
     told(story, refuse)
+
+
+# --- what remotes have in place
+
+
+def imported_there(world: World) -> int:
+    (status,) = (one["status"] for (kind, *_), one in world.cluster.objects.items() if kind.kind == "RemoteMesh")
+    return int(status.get("importedThere", 0))
+
+
+def test_how_much_a_remote_has_in_place_is_counted_and_costs_no_write_of_its_own() -> None:
+    async def story(world: World) -> None:
+        own = Replica(world)
+        own.subscribe(west="delta")
+        own.imports = {"west": 3}
+        await asyncio.sleep(ALL)
+        assert imported_there(world) == 3
+        world.cluster.calls.clear()
+        for number in range(6000):
+            own.imports = {"west": number}
+            await asyncio.sleep(0.1)
+        assert len([call for call in world.cluster.calls if call[0] == "update"]) <= 600 / RENEW_SECONDS + 1
+        assert statuses_written(world) <= 600 / GRACE + 1
+        await asyncio.sleep(ALL)
+        assert imported_there(world) == 5999
+        own.imports = {}
+        await asyncio.sleep(ALL)
+        assert imported_there(world) == 0
+
+    told(story)
+
+
+def warnings(world: World) -> list[tuple[str, str, int]]:
+    return [
+        (one["involvedObject"]["kind"], one["message"], one["count"])
+        for one in world.cluster.objects.values()
+        if one.get("reason") == "StillImported"
+    ]
+
+
+def test_of_several_replicas_whose_subscribers_lose_a_service_one_event_tells() -> None:
+    async def story(world: World) -> None:
+        world.put(service("ratings"))
+        own, beside = Replica(world), Replica(world, "pod-2_uuid")
+        await asyncio.sleep(ALL)
+        own.withdraw("west")
+        await asyncio.sleep(1)
+        beside.withdraw("north", "east", at="2")
+        await asyncio.sleep(30)
+        ((kind, message, count),) = warnings(world)
+        assert (kind, count) == ("Service", 1)
+        assert f"it was offered as {host('ratings')}, and RemoteMesh east, north, west said to import that" in message
+        await asyncio.sleep(600)
+        assert len(warnings(world)) == 1
+        beside.withdraw("north", at="3", name="gone")
+        await asyncio.sleep(30)
+        assert sorted(kind for kind, *_ in warnings(world)) == ["MeshFederation", "Service"]
+
+    told(story)
+
+
+def test_a_new_leader_says_no_second_time_what_was_withdrawn() -> None:
+    async def story(world: World) -> None:
+        world.put(service("ratings"))
+        Replica(world)
+        beside = Replica(world, "pod-2_uuid")
+        await asyncio.sleep(ALL)
+        beside.withdraw("west")
+        await asyncio.sleep(30)
+        assert len(warnings(world)) == 1
+        await world.stop()
+        await world.start()
+        await asyncio.sleep(ALL)
+        assert [count for *_, count in warnings(world)] == [1]
+
+    told(story)
+
+
+def test_what_is_exported_again_by_then_is_no_loss() -> None:
+    async def story(world: World) -> None:
+        world.put(service("ratings", exported=True))
+        own = Replica(world)
+        await asyncio.sleep(ALL)
+        own.withdraw("west")
+        await asyncio.sleep(30)
+        assert warnings(world) == []
+
+    told(story)

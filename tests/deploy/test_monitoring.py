@@ -13,9 +13,9 @@ import helm
 import promtool
 import pytest
 import yaml
-from dashboard import ROWS, dashboard
 from generate_monitoring import ALERTS, INSTALLATION, NAMESPACE, files, rules
 
+from dashboard import ROWS, dashboard
 from meshfed.telemetry.metrics import Metrics
 from tests.deploy.cluster import ROOT
 from tests.deploy.test_chart import one, rendered

@@ -85,8 +85,9 @@ class Recorder:
 
     async def _note(self, item: Dialect | Update | DiscoveryError) -> None:
         async with self._changed:
-            # When it came is the clock's business.
-            self.log.append(msgspec.structs.replace(item, received=0.0) if isinstance(item, Update) else item)
+            # When it came is the clock's business, and under which version the server's.
+            plain = {"received": 0.0, "versions": {}}
+            self.log.append(msgspec.structs.replace(item, **plain) if isinstance(item, Update) else item)
             self._changed.notify_all()
 
     async def until(self, condition: Callable[[], bool], *, timeout: float = 30) -> None:
@@ -220,7 +221,7 @@ class Memory:
 
 def server_of(exports: ExportSet, authorize: Any = everyone, **options: Any) -> DiscoveryServer:
     """A server that gathers changes for a moment only."""
-    options.setdefault("timing", StreamTiming(debounce=0.001, answer=0.01))
+    options.setdefault("timing", StreamTiming(gather=(0.001, 0.001), answer=0.01))
     options.setdefault("rng", random.Random(7))
     return DiscoveryServer(exports, authorize, options.pop("metrics", Metrics()), **options)
 

@@ -544,7 +544,9 @@ async def test_a_change_is_measured_until_the_subscriber_has_acknowledged_it() -
         await asyncio.sleep(1)
         count, total = measured(w)
         assert count == 1
-        assert total == pytest.approx(2.05, abs=0.01), "the oldest of one response, and the 50 ms"
+        assert total == pytest.approx(2.05, abs=0.01), (
+            "the oldest of one response, and the 50 ms that a withdrawal waits"
+        )
         exports.set(offer("e"), None)
         await asyncio.sleep(1)
         assert measured(w) == (count, total)

@@ -78,7 +78,7 @@ async def _latencies(exports: ExportSet, listening: list[Subscriber], rounds: in
 
 async def test_fifty_of_a_hundred_subscribers_stall_and_the_others_do_not_feel_it() -> None:
     exports = ready(*(offer(f"s{number}", labels=LABELS) for number in range(100)))
-    server = DiscoveryServer(exports, everyone, Metrics(), timing=StreamTiming(debounce=0.005), connections=200)
+    server = DiscoveryServer(exports, everyone, Metrics(), timing=StreamTiming(gather=(0.005, 0.005)), connections=200)
     async with server.listen("127.0.0.1", 0) as port, subscribers(port, 100) as all_of_them:
         stuck, well = all_of_them[:50], all_of_them[50:]
         before = await _latencies(exports, well, 10)
@@ -106,7 +106,7 @@ async def test_a_change_costs_the_same_however_many_services_there_are() -> None
     costs = []
     for count in (10, 2000):
         exports = ready(*(offer(f"s{number}") for number in range(count)))
-        server = DiscoveryServer(exports, everyone, Metrics(), timing=StreamTiming(debounce=0.001))
+        server = DiscoveryServer(exports, everyone, Metrics(), timing=StreamTiming(gather=(0.001, 0.001)))
         async with server.listen("127.0.0.1", 0) as port:
             target = Target("127.0.0.1", port)
             async with connect(target) as channel, channel.call(DELTA_METHOD) as call:
@@ -122,7 +122,7 @@ async def test_a_change_costs_the_same_however_many_services_there_are() -> None
 async def test_nothing_is_left_behind() -> None:
     tasks = asyncio.all_tasks()
     exports = ready(offer("a"))
-    server = DiscoveryServer(exports, everyone, Metrics(), timing=StreamTiming(debounce=0.001))
+    server = DiscoveryServer(exports, everyone, Metrics(), timing=StreamTiming(gather=(0.001, 0.001)))
     async with server.listen("127.0.0.1", 0) as port:
         for dialect in ("delta", "sotw") * 3:
             sink = Recorder()

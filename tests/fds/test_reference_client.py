@@ -51,7 +51,7 @@ async def test_changes_are_pushed_whole_and_nothing_is_pushed_without_one() -> N
 
 async def test_a_burst_is_one_push() -> None:
     exports = ready()
-    server = server_of(exports, timing=StreamTiming(debounce=0.1))
+    server = server_of(exports, timing=StreamTiming(gather=(0.1, 0.1)))
     async with server.listen("127.0.0.1", 0) as port, reference_client(port) as client:
         await client.ask()
         assert await client.hosts() == []
@@ -189,7 +189,7 @@ async def test_nacks_are_not_answered() -> None:
 
 
 async def test_whoever_asks_in_a_loop_is_answered_now_and_then() -> None:
-    server = server_of(ready(offer("a")), timing=StreamTiming(debounce=0.001, answer=0.2))
+    server = server_of(ready(offer("a")), timing=StreamTiming(gather=(0.001, 0.001), answer=0.2))
     async with server.listen("127.0.0.1", 0) as port, reference_client(port) as client:
         await client.ask()
         await client.next()

@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
+from bisect import bisect_right
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, TypeVar, Unpack
 
 import msgspec
@@ -19,6 +21,7 @@ import msgspec
 from meshfed.kube import client as client_module
 from meshfed.kube.client import PAGE_SIZE, Client, Page, Selection, WatchEvent
 from meshfed.kube.config import ClusterConfig
+from meshfed.kube.connection import WRITES, Answer
 from meshfed.kube.errors import AlreadyExists, APIError, Conflict, Gone, KubeError, NotFound, Silent, TransportError
 from meshfed.kube.resources import Manifest, Resource
 
@@ -169,6 +172,18 @@ class MemoryClient(Client):
         self.cluster = cluster
 
     async def _enter(self, verb: str, resource: Resource, name: str = "") -> None:
+        if verb not in WRITES:
+            await self._answer(verb, resource, name)
+            return
+        begun = asyncio.get_running_loop().time()
+        try:
+            await self._answer(verb, resource, name)
+        except KubeError as error:
+            self.write_limit.answered(begun, error)
+            raise
+        self.write_limit.answered(begun, None)
+
+    async def _answer(self, verb: str, resource: Resource, name: str) -> None:
         cluster = self.cluster
         await asyncio.sleep(cluster.latency)
         cluster.calls.append((verb, name))
@@ -222,8 +237,9 @@ class MemoryClient(Client):
                     raise Gone(410, "Expired", "the history that this watch had not seen was compacted")
                 silent = cluster.silent or number <= cluster.muted
                 now = seen if silent else cluster.version
-                for change in [] if silent else list(cluster.history):
-                    if change.version > seen and change.place[0] == resource:
+                begin = bisect_right(cluster.history, seen, key=attrgetter("version"))
+                for change in [] if silent else cluster.history[begin:]:
+                    if change.place[0] == resource:
                         if event := _event(change, selection):
                             yield event
                         seen = change.version
@@ -290,7 +306,7 @@ class MemoryClient(Client):
 
     async def fetch(
         self, path: str, *, accept: str = "application/json", params: Mapping[str, str] | None = None
-    ) -> tuple[str, bytes]:
+    ) -> Answer:
         await asyncio.sleep(self.cluster.latency)
         if self.cluster.down:
             raise TransportError("connection refused")
@@ -312,7 +328,7 @@ class MemoryClient(Client):
             }
             for group, versions in groups.items()
         ]
-        return "application/json;v=v2;as=APIGroupDiscoveryList", json.dumps({"items": items}).encode()
+        return Answer("application/json;v=v2;as=APIGroupDiscoveryList", json.dumps({"items": items}).encode())
 
     def _find(self, resource: Resource, namespace: str, name: str) -> Manifest:
         found = self.cluster.objects.get((resource, namespace, name))

@@ -34,6 +34,7 @@ from meshfed.kube import (
 )
 from meshfed.kube.errors import Cause
 from meshfed.kube.resources import version_number
+from meshfed.telemetry.metrics import Metrics
 from tests.kube.scripted import client_of, json_answer, line, scripted, status, stream
 
 SERVICES = Resource("", "v1", "services", "Service")
@@ -54,7 +55,7 @@ async def test_each_verb_as_the_api_wants_it() -> None:
         bodies.append((request.method, request.path_qs, content_type, body and msgspec.json.decode(body)))
         return web.json_response(manifest)
 
-    async with scripted() as server, client_of(server) as client:
+    async with scripted() as server, client_of(server, metrics=Metrics()) as client:
         for method in ("GET", "PUT", "PATCH", "DELETE"):
             server.on(f"{method} {PATH}/a", echo)
         server.on(f"PATCH {PATH}/a/status", echo)
@@ -184,7 +185,7 @@ async def test_answers_that_break_off(answer: Any) -> None:
 
 
 async def test_nobody_listens() -> None:
-    async with Client(ClusterConfig(server="http://127.0.0.1:1")) as client:
+    async with Client(ClusterConfig(server="http://127.0.0.1:1"), metrics=Metrics()) as client:
         with pytest.raises(TransportError, match=r"get http://127.0.0.1:1/api/v1/namespaces/shop/services/a: Cannot"):
             await client.get(SERVICES, "a", namespace="shop")
         assert 'status="0"' in client.metrics.exposition().decode()
@@ -260,6 +261,7 @@ async def test_a_watch_that_ends_in_the_middle_of_a_line() -> None:
         (stream(*[b"x" * 1_000_000] * 18), MalformedAnswer),
         (stream(line("ERROR", kind="Status", code=410, reason="Expired", message="too old")), Gone),
         (stream(line("ERROR", kind="Status", code=500, message="etcd")), ServerFailure),
+        (stream(b'{"type": "ERROR", "object": "no healthy upstream"}\n'), ServerFailure),
         (status(410, "Expired"), Gone),
         (status(404), NotFound),
     ],

@@ -31,6 +31,7 @@ from meshfed.kube import (
     Store,
     discover,
 )
+from meshfed.telemetry.metrics import Metrics
 from meshfed_sandbox.apiserver import APIServer
 from tests.builders import config_map, crd
 from tests.kube.owned import OwnedEngine
@@ -103,7 +104,7 @@ async def place(request: pytest.FixtureRequest) -> AsyncIterator[Place]:
         else:
             server = await stack.enter_async_context(APIServer())
             config = ClusterConfig(server=server.url)
-        client = await stack.enter_async_context(Client(config))
+        client = await stack.enter_async_context(Client(config, metrics=Metrics()))
         made = await client.create(NAMESPACES, {"metadata": {"name": f"t{abs(hash(request.node.name))}"}})
         yield Place(server, client, made["metadata"]["name"])
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Any
 
@@ -16,6 +15,7 @@ from meshfed.kube import client as client_module
 from meshfed.kube import reflector as reflector_module
 from meshfed_sandbox.apiserver import APIServer
 from tests.builders import config_map
+from tests.faulty import FaultyNetwork
 from tests.kube.test_reflector import SERVICES, cluster_with, following, record
 
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap")
@@ -93,68 +93,6 @@ async def test_a_watch_that_breaks_off_early_is_counted_and_the_server_looked_at
         assert restarts(found.client) == {"failed": 1}
 
 
-class Proxy:
-    """Passes bytes between a client and a server, until told to hold every connection and pass no more on it."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._open: list[asyncio.Event] = []
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.url = ""
-        self.hold_all = False
-        """Connections to come as well."""
-
-    def hold(self) -> None:
-        for silent in self._open:
-            silent.set()
-
-    async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._port)
-        silent = asyncio.Event()
-        self._open.append(silent)
-        if self.hold_all:
-            silent.set()
-        try:
-            async with asyncio.TaskGroup() as both:
-                both.create_task(self._pass(reader, there_writer, silent))
-                both.create_task(self._pass(there_reader, writer, silent))
-        finally:
-            for one in (writer, there_writer):
-                one.close()
-                with contextlib.suppress(OSError):
-                    await one.wait_closed()
-
-    @staticmethod
-    async def _pass(source: asyncio.StreamReader, target: asyncio.StreamWriter, silent: asyncio.Event) -> None:
-        with contextlib.suppress(OSError):
-            while data := await source.read(65536):
-                if not silent.is_set():
-                    target.write(data)
-                    await target.drain()
-            if not silent.is_set():
-                target.write_eof()
-
-    @classmethod
-    @contextlib.asynccontextmanager
-    async def before(cls, port: int) -> AsyncIterator[Proxy]:
-        proxy = cls(port)
-
-        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.create_task(proxy._meet(reader, writer))
-            proxy._tasks.add(task)
-
-        server = await asyncio.start_server(accept, "127.0.0.1", 0)
-        proxy.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        try:
-            yield proxy
-        finally:
-            server.close()
-            for task in proxy._tasks:
-                task.cancel()
-            await asyncio.gather(*proxy._tasks, return_exceptions=True)
-            await server.wait_closed()
-
-
 async def test_a_proxy_that_holds_its_connections(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -163,7 +101,7 @@ async def test_a_proxy_that_holds_its_connections(
     monkeypatch.setattr(client_module, "_WATCH_GRACE", 0.2)
     async with (
         APIServer() as server,
-        Proxy.before(int(server.url.rsplit(":", 1)[1])) as proxy,
+        FaultyNetwork.before(int(server.url.rsplit(":", 1)[1])) as proxy,
         Client(ClusterConfig(server=server.url)) as beside,
         Client(ClusterConfig(server=proxy.url)) as client,
     ):
@@ -192,13 +130,12 @@ async def test_every_request_has_a_time_after_which_silence_is_an_error() -> Non
     """Those that are answered at once as well: the proxy swallows the answer, whatever the verb."""
     async with (
         APIServer() as server,
-        Proxy.before(int(server.url.rsplit(":", 1)[1])) as proxy,
+        FaultyNetwork.before(int(server.url.rsplit(":", 1)[1])) as proxy,
         Client(ClusterConfig(server=proxy.url), timeout=0.3) as client,
     ):
         await client.fetch("/version")
         made = await client.create(CONFIG_MAPS, config_map("a"))
-        proxy.hold_all = True
-        proxy.hold()
+        proxy.hold(new=True)
         name = {"name": "a", "namespace": "default"}
         requests: list[Callable[[], Awaitable[object]]] = [
             lambda: client.get(CONFIG_MAPS, **name),

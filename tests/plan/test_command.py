@@ -180,6 +180,15 @@ def test_a_remote_mesh_that_is_being_deleted_counts_as_gone(tmp_path: Path, caps
             ["a.yaml", "RemoteMehs", "RemoteMesh"],
             id="an unknown kind of ours",
         ),
+        pytest.param(
+            {
+                "a.yaml": "apiVersion: networking.istio.io/v1\nkind: DestinationRule\n"
+                "metadata: {name: a, labels: x}\nspec: {}\n"
+            },
+            [],
+            ["a.yaml", "DestinationRule", "metadata.labels", "Expected `object | null`, got `str`"],
+            id="metadata of another form",
+        ),
         pytest.param({}, ["-f", "nowhere.yaml"], ["nowhere.yaml", "No such file"], id="no such file"),
         pytest.param({}, ["--remote", "west"], ["--remote west", "NAME=FILE"], id="no file for the remote"),
         pytest.param({}, ["--remote", "west=x"], ["--remote west", "no RemoteMesh", "there are none"], id="no remote"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 from meshfed.istio.peer_authentications import PeerAuthentication
@@ -22,6 +23,7 @@ from tests.remembered import known
 from tests.world import World, rule_of_others
 
 GONE = "goneness"
+IN_CYCLES = 1
 
 
 def cluster_of(name: str, version: str) -> list[Any]:
@@ -89,3 +91,18 @@ def test_a_planner_knows_nothing_of_what_is_gone() -> None:
     for number in range(30):
         live_and_die(world, f"{GONE}{number}")
     assert known(GONE) == []
+
+
+def test_what_goes_leaves_no_cycle_behind() -> None:
+    """Else it would stay: the collector does not look at what it has looked at for long (`controller.garbage`)."""
+    world = World(mesh_federation(), remote_mesh("west"))
+    live_and_die(world, f"{GONE}0")  # what is made once
+    gc.collect()
+    gc.disable()
+    try:
+        for number in range(1, 11):
+            live_and_die(world, f"{GONE}{number}")
+        left = gc.collect()
+    finally:
+        gc.enable()
+    assert left < 10 * IN_CYCLES

@@ -5,9 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from meshfed.model.names import is_dns_label
-from meshfed.plan.replicas import Replica, Subscription, lease_name, lease_name_beside, replica_lease, replica_of
+from meshfed.plan.replicas import (
+    Replica,
+    Subscription,
+    Withdrawn,
+    lease_name,
+    lease_name_beside,
+    replica_lease,
+    replica_of,
+)
 
 WEST = Subscription("2026-01-01T00:00:00Z", "delta")
 NORTH = Subscription("2026-01-02T00:00:00Z", "sotw")
@@ -49,6 +58,16 @@ def test_it_says_who_lives_in_which_version_and_who_subscribes() -> None:
     }
     assert replica_of(replica_lease(None, REPLICA, "istio-system")) == REPLICA
     assert REPLICA.host == "pod-1"
+
+
+def test_what_was_withdrawn_is_on_it_for_as_long_as_that_is_to_be_told() -> None:
+    gone = Withdrawn("default", "ratings", "ratings.example", ("west", "north"), "2026-01-03T00:00:00.000000Z")
+    telling = replace(REPLICA, withdrawn=(gone,), subscribers={"west": replace(WEST, imports=3)})
+    lease = replica_lease(None, telling, "istio-system")
+    assert replica_of(lease) == telling
+    assert replica_lease(lease, REPLICA, "istio-system") == replica_lease(None, REPLICA, "istio-system")
+    lease["metadata"]["annotations"]["federation.openshift-service-mesh.io/withdrawn"] = DEEP
+    assert replica_of(lease).withdrawn == ()
 
 
 def test_since_when_it_lives_stays_over_renewals_and_begins_anew_with_another_process() -> None:

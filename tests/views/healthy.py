@@ -11,10 +11,12 @@ import msgspec
 from meshfed import __version__
 from meshfed.api.crds import all_crds
 from meshfed.kube import Manifest
+from meshfed.model.importers import LastInPlace, RemoteImports
 from meshfed.model.probes import Answered, Finding, Way, ways
-from meshfed.views.checks import CheckView, Facts, Need, Reviewed, Root, run
+from meshfed.views.checks import CheckView, Clock, Facts, Need, Reviewed, Root, run
 from meshfed.views.checks.facts import account, way_of
 from meshfed.views.exports import planned
+from meshfed.views.importers import ImportersSeen
 from meshfed.views.snapshot import Snapshot
 from tests.builders import (
     GATEWAY,
@@ -130,6 +132,12 @@ def healthy() -> dict[str, Manifest]:
     }
 
 
+IMPORTERS = ImportersSeen(
+    {"west": RemoteImports(says=True, whole=True, imports=2, last=LastInPlace("ratings.default", 0.31, 40.0))}
+)
+"""What the controller knows of who imports from it."""
+
+
 def facts(
     changes: Mapping[str, Manifest | None] | None = None,
     *,
@@ -149,6 +157,8 @@ def facts(
         "access": {NEED: Reviewed(True)},
         "own": {NEED: Reviewed(True)},
         "roots": (ROOT,),
+        "clock": Clock(0.1, 0.6),
+        "importers": IMPORTERS,
     }
     made = Facts(**(plain | more))
     return msgspec.structs.replace(made, findings=findings(made, finding)) if finding is not None else made

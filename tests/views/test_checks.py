@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from meshfed.kube import Manifest
+from meshfed.model.importers import Echo, LastInPlace, RemoteImports
 from meshfed.model.probes import Broken, Link
-from meshfed.views.checks import BEFORE, CHECKS, OF_REMOTE, CheckOutcome, Proof, Reviewed, Root, run
-from tests.builders import SYSTEM, crd, manifest, mesh_federation, namespace, pod, remote_mesh
+from meshfed.views.checks import BEFORE, CHECKS, OF_REMOTE, CheckOutcome, Clock, Proof, Reviewed, Root, run
+from meshfed.views.importers import ImportersSeen
+from tests.builders import SYSTEM, crd, host, manifest, mesh_federation, namespace, pod, remote_mesh
 from tests.cli.fakes import NOW, condition, imported, lease
 from tests.views.healthy import (
     NEED,
@@ -31,9 +33,42 @@ Changes = Mapping[str, Manifest | None]
 NO = "you may not list {0} in all namespaces"
 GONE = lease("controller-1", renewed="2026-01-01T11:00:00Z")
 BROKEN = imported("west", "ratings", condition("Reachable", False, "NotPassedOn", "closed at the SNI"))
+RULE = "is denied by import rule 2 of RemoteMesh west"
+
+OF_ONE = [one for one in CHECKS if one.group != "across"]
+
+
+def importing(*, says: bool = True, **said: Any) -> ImportersSeen:
+    """What is known where west says that."""
+    return ImportersSeen({"west": RemoteImports(says=says, whole=says, **said)})
+
 
 CASES: list[tuple[str, Changes, dict[str, Any], CheckOutcome, str]] = [
     # --- cluster
+    (
+        "cluster/clock",
+        {},
+        {"clock": Clock(300.0, 0.6)},
+        CheckOutcome.WARNING,
+        "is 5m ahead of the clock here, to within",
+    ),
+    (
+        "cluster/clock",
+        {},
+        {"clock": Clock(-300.0, 0.6)},
+        CheckOutcome.WARNING,
+        "is 5m behind the clock here, to within",
+    ),
+    ("cluster/clock", {}, {"clock": None}, CheckOutcome.UNKNOWN, "does not say what time it is"),
+    (
+        "cluster/controller-clock",
+        {"lease": lease("controller-1", renewed="2026-01-01T12:05:00Z")},
+        {},
+        CheckOutcome.WARNING,
+        "a controller renewed its Lease 5m from now, by the API server's clock",
+    ),
+    ("cluster/controller-clock", {}, {"clock": None}, CheckOutcome.UNKNOWN, "does not say what time it is"),
+    ("cluster/controller-clock", {"lease": None}, {}, CheckOutcome.SKIPPED, "no controller has a Lease"),
     ("cluster/kubernetes", {}, {"kubernetes": "v1.26.9"}, CheckOutcome.FAILED, "Kubernetes is v1.26.9"),
     ("cluster/kubernetes", {}, {"kubernetes": ""}, CheckOutcome.UNKNOWN, "does not say its version"),
     (
@@ -204,6 +239,15 @@ CASES: list[tuple[str, Changes, dict[str, Any], CheckOutcome, str]] = [
         CheckOutcome.FAILED,
         "the webhook says no",
     ),
+    ("mesh/linked", {"west": None, "ratings": None}, {}, CheckOutcome.WARNING, "it federates with nobody yet"),
+    ("mesh/linked", {}, {"unread": {"RemoteMesh": "you may not"}}, CheckOutcome.UNKNOWN, "you may not"),
+    (
+        "mesh/linked",
+        {"west": None, "controller": controller("--meshPeers={}")},
+        {},
+        CheckOutcome.SKIPPED,
+        "--meshPeers",
+    ),
     (
         "remotes/ready",
         {"west": west(condition("Ready", True, "ImportsNotReached", "ratings is not reached"))},
@@ -225,10 +269,31 @@ CASES: list[tuple[str, Changes, dict[str, Any], CheckOutcome, str]] = [
     ),
     (
         "remotes/connected",
-        {"west": west(condition("Connected", False, "Unreachable", "connection refused"))},
+        {"west": west(condition("Connected", False, "Unreachable", "connection refused")), "ratings": None},
         {},
         CheckOutcome.FAILED,
         "connection refused",
+    ),
+    (
+        "remotes/connected",
+        {"west": west(condition("Connected", False, "Unreachable", "connection refused"))},
+        {},
+        CheckOutcome.WARNING,
+        "connection refused",
+    ),
+    (
+        "remotes/synced",
+        {"west": west(condition("Connected", False, "Unreachable"), condition("Synced", False, "NotSynced", "away"))},
+        {},
+        CheckOutcome.SKIPPED,
+        "it is not connected, which another check says",
+    ),
+    (
+        "remotes/synced",
+        {"west": west(condition("Connected", False, "Unreachable"), condition("Synced", False, "Stale", "1h"))},
+        {},
+        CheckOutcome.FAILED,
+        "1h",
     ),
     ("remotes/connected", {"west": west(import_=None)}, {}, CheckOutcome.SKIPPED, "nothing is imported from it"),
     (
@@ -304,10 +369,55 @@ CASES: list[tuple[str, Changes, dict[str, Any], CheckOutcome, str]] = [
     ),
     (
         "remotes/imports",
-        {"ratings": imported("west", "ratings", condition("Accepted", False, "DeniedByRule", "rule 1"))},
+        {
+            "ratings": imported(
+                "west", "ratings", condition("Accepted", False, "DeniedByRule", f"{host('ratings')} {RULE}")
+            )
+        },
         {},
+        CheckOutcome.WARNING,
+        f"{host('ratings')} {RULE}",
+    ),
+    (
+        "remotes/imports",
+        {
+            name: imported("west", name, condition("Accepted", False, "DeniedByRule", f"{host(name)} {RULE}"))
+            for name in ("ratings", "details")
+        },
+        {},
+        CheckOutcome.WARNING,
+        f"of 2 hosts each {RULE}: {host('details')}, {host('ratings')}",
+    ),
+    (
+        "remotes/propagation",
+        {},
+        {"importers": importing(imports=3, last=LastInPlace("ratings.default", 0.31, 40.0), echo=Echo(0.052, 30.0))},
         CheckOutcome.OK,
-        "1 not imported, as somebody decided",
+        "3 hosts imported there; asked at 2026-01-01T11:59:30Z, it had worked out all that it was sent after 0.052 s",
+    ),
+    (
+        "remotes/propagation",
+        {},
+        {"importers": importing(imports=3, outdated=1, waiting=5.0)},
+        CheckOutcome.OK,
+        "3 hosts imported there, 1 of them as they were offered before; nothing that it imports changed",
+    ),
+    (
+        "remotes/propagation",
+        {},
+        {"importers": importing(imports=3, outdated=2, waiting=125.0)},
+        CheckOutcome.WARNING,
+        "2 of 3 hosts that it imports are not in place there as they are offered now, the first for 2m",
+    ),
+    ("remotes/propagation", {}, {"importers": importing(says=False)}, CheckOutcome.SKIPPED, "it does not say"),
+    ("remotes/propagation", {}, {"importers": ImportersSeen()}, CheckOutcome.SKIPPED, "it does not subscribe"),
+    ("remotes/propagation", {}, {"importers": None}, CheckOutcome.SKIPPED, "the controller was not asked"),
+    (
+        "remotes/propagation",
+        {},
+        {"importers": ImportersSeen(why="you may not get pods/proxy in namespace a")},
+        CheckOutcome.UNKNOWN,
+        "who imports is not known: you may not get pods/proxy in namespace a",
     ),
     ("remotes/imports", {"lease": GONE}, {}, CheckOutcome.UNKNOWN, "nobody keeps it up to date"),
     ("remotes/imports", {"ratings": None}, {}, CheckOutcome.SKIPPED, "it offers nothing"),
@@ -325,13 +435,13 @@ def test_each_check(name: str, changes: Changes, more: dict[str, Any], outcome: 
 
 def test_every_check_has_a_case_in_which_it_is_not_ok() -> None:
     tested = {name for name, *_, outcome, _ in CASES if outcome not in {CheckOutcome.OK, CheckOutcome.SKIPPED}}
-    assert tested == {f"{one.group}/{one.name}" for one in CHECKS}
+    assert tested == {f"{one.group}/{one.name}" for one in OF_ONE}
 
 
 def test_where_nothing_is_wrong_every_check_is_ok() -> None:
     views = list(run(facts(finding=answered())))
     assert [one for one in views if one.outcome is not CheckOutcome.OK] == []
-    assert [f"{one.group}/{one.check}" for one in views] == [f"{one.group}/{one.name}" for one in CHECKS]
+    assert [f"{one.group}/{one.check}" for one in views] == [f"{one.group}/{one.name}" for one in OF_ONE]
     assert all(one.evidence for one in views)
 
 
@@ -388,7 +498,10 @@ def test_what_is_stored_is_not_believed_of_an_object_that_was_changed_since() ->
 def test_what_fails_is_said_once() -> None:
     away = [condition(type_, False, "Unreachable", "refused") for type_ in ("Ready", "Connected")]
     found = facts({"west": west(*away)})
-    assert [one.check for one in run(found) if one.outcome is CheckOutcome.FAILED] == ["connected"]
+    troubles = {CheckOutcome.FAILED, CheckOutcome.WARNING}
+    assert [(one.check, one.outcome) for one in run(found) if one.outcome in troubles] == [
+        ("connected", CheckOutcome.WARNING)
+    ]
     missing = facts({"gateway": None})
     assert [one.check for one in run(missing) if one.outcome is CheckOutcome.FAILED] == ["gateway"]
 

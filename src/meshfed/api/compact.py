@@ -51,7 +51,7 @@ def decode_offer(data: msgspec.Raw) -> FederatedService:
         ),
         status=FederatedServiceStatus(
             observed_generation=status.observed_generation,
-            conditions=tuple(map(_condition, status.conditions)),
+            conditions=_conditions(status.conditions),
             imported_as=intern(status.imported_as),
             objects=tuple(map(intern, status.objects)),
         ),
@@ -61,6 +61,12 @@ def decode_offer(data: msgspec.Raw) -> FederatedService:
 @lru_cache(maxsize=256)
 def _ports(ports: tuple[Port, ...]) -> tuple[Port, ...]:
     return ports
+
+
+@lru_cache(maxsize=8)
+def _conditions(conditions: tuple[StatusCondition, ...]) -> tuple[StatusCondition, ...]:
+    # Of thousands in a row, which came in the same second, the same is said.
+    return tuple(map(_condition, conditions))
 
 
 def _condition(condition: StatusCondition) -> StatusCondition:

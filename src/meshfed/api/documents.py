@@ -8,6 +8,7 @@ other direction it leaves a text such as ``n`` without quotes, which kubectl rea
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -29,6 +30,8 @@ _SHORT = 2000
 """Characters of a text that cannot be nested more deeply than a stack is high."""
 _LONGEST = 400
 """Digits of a number; a float has room for fewer."""
+_SHOWN = 80
+"""Characters of a number that a message shows."""
 _MOST = 500_000
 """Values that may be more than a text has characters: a few aliases may stand for billions, in each document anew."""
 
@@ -89,7 +92,13 @@ def _json(text: str, source: str) -> list[Any] | None:
             values[key] = value
         return values
 
-    decoder = json.JSONDecoder(object_pairs_hook=unique)
+    def number(text: str) -> int | float:
+        value = float(text)
+        if not math.isfinite(value):
+            raise InvalidDocument(source, f"{text[:_SHOWN]} is not a number JSON knows")
+        return int(value) if value.is_integer() else value
+
+    decoder = json.JSONDecoder(object_pairs_hook=unique, parse_float=number, parse_constant=number)
     documents, position = [], 0
     try:
         while position < len(text.rstrip()):

@@ -43,6 +43,7 @@ from meshfed.api.v1alpha1 import (
     RemoteMeshSpec,
 )
 from meshfed.api.validation_rules import ADDRESS
+from meshfed.model.installation import NAMESPACE
 from meshfed.model.selectors import LabelSelector
 
 MESH_PEERS: Final = "--meshPeers"
@@ -81,7 +82,7 @@ class _Gateways(_Json, frozen=True):
 
 
 class _ControlPlane(_Json, frozen=True):
-    namespace: DnsLabel = "istio-system"
+    namespace: DnsLabel = NAMESPACE
 
 
 class _Local(_Json, frozen=True):
@@ -190,7 +191,7 @@ def _remote(remote: _Remote, namespace: str) -> RemoteMesh:
             addresses=remote.addresses,
             port=remote.port,
             ingress_type=remote.ingress_type,
-            discovery=Discovery(namespace="istio-system"),
+            discovery=Discovery(namespace=NAMESPACE),
             # The reference announces nobody, and no flag states anybody: whoever has a certificate will do, as there.
             import_=ImportPolicy(
                 merge=True, allow_tcp=True, rules=(ImportRule(action="Import", subject_alt_names=()),)

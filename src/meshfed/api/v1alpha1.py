@@ -41,10 +41,11 @@ from meshfed.api.scalars import (
     TrustDomain,
 )
 from meshfed.api.traffic_policy import TrafficPolicy
+from meshfed.model.installation import API_GROUP, NAMESPACE
 from meshfed.model.offers import Port
 from meshfed.model.selectors import LabelSelector
 
-GROUP: Final = "federation.openshift-service-mesh.io"
+GROUP: Final = API_GROUP
 VERSION: Final = "v1alpha1"
 API_VERSION: Final = f"{GROUP}/{VERSION}"
 
@@ -158,7 +159,7 @@ class MeshFederationSpec(_Spec, frozen=True):
     """The trust domain of this mesh."""
     cluster_domain: DnsName = "cluster.local"
     """The DNS suffix of this cluster's Services."""
-    control_plane_namespace: DnsLabel = "istio-system"
+    control_plane_namespace: DnsLabel = NAMESPACE
     """The namespace of istiod, where mesh-wide objects are written."""
     export: Export | None = None
     """What this mesh exports; absent: nothing."""
@@ -186,7 +187,7 @@ class MeshFederation(msgspec.Struct, frozen=True, omit_defaults=True, rename="ca
 class Discovery(_Spec, frozen=True):
     """Where the remote's controller is."""
 
-    namespace: DnsLabel = "istio-system"
+    namespace: DnsLabel = NAMESPACE
     """The namespace of the remote's controller, in its own cluster."""
     port: PortNumber = 15080
     """The port of the remote's discovery service."""
@@ -237,6 +238,8 @@ class ImportPolicy(_Spec, frozen=True):
     """The most hosts that the remote may put into this mesh."""
     export_to: ExportTo = ("*",)
     """The namespaces that see the imported hosts: `*`, all; `.`, the control plane namespace; or names."""
+    confirm: bool = True
+    """Whether the remote is told which of its services are in place here; by default, as it offered them itself."""
 
 
 class Staleness(_Spec, frozen=True):
@@ -317,6 +320,8 @@ class RemoteMeshStatus(_Status, frozen=True):
     """The dialect of discovery that is spoken with the remote."""
     identity: str = ""
     """The SPIFFE ID that the remote's controller is configured to have; empty where the default is assumed."""
+    imported_there: int = 0
+    """How many Services of this mesh it says that it imports, in half a minute's steps; absent where it says none."""
     probe_handled_at: str = ""
     """The annotation `federation.openshift-service-mesh.io/probe-requested-at` upon which all ways were tried."""
 

@@ -12,6 +12,7 @@ import io
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import cyclopts
@@ -31,6 +32,8 @@ COMMANDS: Final = {
     "explain": "meshfed.cli.explain:explain",
     "test": "meshfed.cli.request:request",
     "report": "meshfed.cli.report:report",
+    "dashboard": "meshfed.dashboard.command:dashboard",
+    "bench": "meshfed.cli.bench:bench",
     "link": "meshfed.cli.link:app",
     "unlink": "meshfed.cli.unlink:unlink",
     "plan": "meshfed.cli.plan:plan",
@@ -49,8 +52,10 @@ SUMMARIES: Final = {
     "imports": "List what remote meshes offer, and what became of each offer here; the worst first.",
     "remotes": "List the remote meshes: whether each is heard and hears this mesh, and what came of it.",
     "explain": "Explain why a host of one mesh can or cannot be called in another, link by link.",
-    "test": "Send requests to a host from a pod of the mesh, and say at which place they ended.",
+    "test": "Try whether meshes reach each other, by their controllers or by requests, and say where it ends.",
     "report": "Put what a mesh holds and says into one file for a colleague: objects, Events, metrics and logs.",
+    "dashboard": "Show meshes as a web page, live and on this machine alone, without changing anything.",
+    "bench": "Measure how long a change takes from one mesh to another, beside the least that their APIs allow.",
     "link": "Print, or apply, the RemoteMesh that follows from another mesh's card.",
     "unlink": "Delete a RemoteMesh, after saying which hosts go with it, and what else serves the others.",
     "plan": "Print every object the controller would have in a cluster, or what a change would do.",
@@ -65,14 +70,30 @@ SUMMARIES: Final = {
 GROUP: Final = "meshfed.commands"
 ELSEWHERE: Final = {"demo": "meshfed-sandbox", "sandbox": "meshfed-sandbox"}
 """What is looked for here and is in a distribution of its own."""
+SUMMARIES_ELSEWHERE: Final = {
+    "demo": "Federate two meshes on this machine, send requests through them, and show what came of it.",
+    "sandbox": "Bring up meshes on this machine, each with a Kubernetes API of its own, until SIGINT or SIGTERM.",
+}
+"""The first sentence of each of these."""
 
 
 def commands() -> dict[str, str]:
     """Every command and where it is: our own, and those that other distributions add here."""
-    import importlib.metadata
+    return COMMANDS | {name: target for name, target in sorted(_added().items()) if name not in COMMANDS}
 
-    added = {point.name: point.value for point in importlib.metadata.entry_points(group=GROUP)}
-    return COMMANDS | {name: target for name, target in sorted(added.items()) if name not in COMMANDS}
+
+def _added() -> dict[str, str]:
+    """What installers wrote of the entry points of `GROUP`; of a name that stands twice, what is first on the path.
+
+    It is what `importlib.metadata` says, which is too long in coming for a ``--help``.
+    """
+    added: dict[str, str] = {}
+    for folder in map(Path, reversed(sys.path)):
+        for file in sorted(folder.glob("*-info/entry_points.txt")) if folder.is_dir() else ():
+            section = file.read_text(encoding="utf-8").partition(f"[{GROUP}]\n")[2].partition("\n[")[0]
+            pairs = (line.partition("=") for line in section.splitlines() if not line.startswith(("#", ";")))
+            added |= {name.strip(): target.strip() for name, equals, target in pairs if equals}
+    return added
 
 
 def _known(name: str) -> Mapping[str, str]:
@@ -86,25 +107,27 @@ def _known(name: str) -> Mapping[str, str]:
     return known
 
 
-def build(known: Mapping[str, str] | None = None, *, whole: bool = False) -> cyclopts.App:
+def build(known: Mapping[str, str] | None = None, *, whole: bool = False, plain: bool = False) -> cyclopts.App:
     """The command-line application, of the ``known`` commands or all.
 
-    Subcommands are imported when they are called; with ``whole`` all at once.
+    Subcommands are imported when they are called; with ``whole`` all at once. Help is written in Markdown, unless it is
+    to be ``plain``: what shows Markdown takes a third of the time until the list of commands is there.
     """
     app = cyclopts.App(
         name="meshfed",
         help="Istio mesh federation: share chosen services between independent meshes over end-to-end mTLS.",
         version=__version__,
         version_flags=["--version"],
-        help_format="markdown",
+        help_format="plaintext" if plain else "markdown",
         default_parameter=cyclopts.Parameter(negative=""),
         suppress_keyboard_interrupt=False,  # it ends with 130, which is said in one place: `run`
     )
     for name, target in (commands() if known is None else known).items():
-        if whole or name not in SUMMARIES:
+        summary = SUMMARIES.get(name) or SUMMARIES_ELSEWHERE.get(name)
+        if whole or summary is None:
             app.command(_imported(target), name=name)
         else:
-            app.command(target, name=name, help=SUMMARIES[name])
+            app.command(target, name=name, help=summary)
     return app
 
 
@@ -118,7 +141,8 @@ def run(arguments: list[str]) -> int:
     try:
         if arguments[:1] == ["__complete"]:
             return _completed(arguments[1:])
-        app = build(_known(arguments[0] if arguments else ""))
+        first = arguments[0] if arguments else ""
+        app = build(_known(first), plain=not first or first.startswith("-"))
         result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()  # what cannot be written is noticed here, where it can still be said
     except cyclopts.CycloptsError as error:

@@ -10,6 +10,7 @@ from typing import Final
 from meshfed.api.durations import parse_duration
 from meshfed.cli.exits import BadInput
 from meshfed.controller.options import Address
+from meshfed.model.installation import NAMESPACE
 from meshfed.model.names import is_dns_name
 from meshfed.model.selectors import LabelSelector, parse_selector
 
@@ -56,4 +57,4 @@ def pod_namespace() -> str:
         return named
     with contextlib.suppress(OSError):
         return _NAMESPACE_FILE.read_text().strip()
-    return "istio-system"
+    return NAMESPACE

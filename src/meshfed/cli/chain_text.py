@@ -1,12 +1,11 @@
-"""How chains, trees of objects and verdicts on log lines look to people, in 80 columns."""
+"""How chains, trees of objects and verdicts on log lines look to people."""
 
 from __future__ import annotations
 
-import textwrap
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
-from meshfed.cli.output import Paint, one_line
+from meshfed.cli.output import Paint, folded, one_line, width
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from meshfed.views.explain.links import ChainLink
     from meshfed.views.explain.objects import TreeView
 
-_WIDTH: Final = 80
 _GOOD: Final = {"ok": True, "broken": False}
 _STATE, _NAME = 9, 11
 
@@ -27,9 +25,9 @@ def text(found: Explanation) -> Iterator[str]:
     """Yield all of an explanation."""
     blocks = [
         *([log_text(found.log)] if found.log is not None else []),
+        *([missing_text(found.asked, found.missing)] if found.missing is not None else []),
         *(chain_text(chain) for chain in found.chains),
         *([tree_text(found.objects)] if found.objects else []),
-        *([missing_text(found.asked, found.missing)] if found.missing is not None else []),
     ]
     for number, block in enumerate(blocks):
         if number:
@@ -46,9 +44,9 @@ def chain_text(chain: Chain) -> Iterator[str]:
         yield from _verdict(chain, chain.broken, paint)
     else:
         yield paint("Nothing is broken, as far as can be seen", good=True)
-        for state in ("unknown", "unseen"):
+        for state in ("warning", "unknown", "unseen"):
             names = ", ".join(
-                f"{link.name} ({link.reason})" if link.reason and state == "unknown" else str(link.name)
+                f"{link.name} ({link.reason})" if link.reason and state != "unseen" else str(link.name)
                 for link in chain.links
                 if link.state == state
             )
@@ -65,7 +63,8 @@ def _verdict(chain: Chain, link: ChainLink, paint: Paint) -> Iterator[str]:
     mesh = {"exporter": chain.exporter, "importer": chain.importer}.get(str(link.whose), "")
     whose = f"the side of {mesh} ({link.whose})" if mesh else "either side"
     reason = f": {link.reason}" if link.reason else ""
-    yield paint(one_line(f"Broken at `{link.name}`, to be mended on {whose}{reason}"), good=False)
+    for line in folded(f"Broken at `{link.name}`, to be mended on {whose}{reason}", rest="  "):
+        yield paint(line, good=False)
     yield from _wrapped(link.message, indent="  ")
     if link.remedy:
         yield from _wrapped(f"To do: {link.remedy}", indent="  ")
@@ -75,14 +74,14 @@ def _links(state: str, message: str, links: Sequence[ChainLink], paint: Paint) -
     """Yield links that stand alike: one, or several of which there is one thing to say."""
     link, several = links[0], len(links) > 1
     reason = f"{link.reason}: " if link.reason and state != "ok" else ""
-    remedy = f". To do: {link.remedy}" if link.remedy and state == "unknown" else ""
+    remedy = f". To do: {link.remedy}" if link.remedy and state in {"unknown", "warning"} else ""
     indent = " " * (4 + _STATE + (0 if several else _NAME))
-    lines = _fold(reason + message + remedy, _WIDTH - len(indent))
+    lines = folded(reason + message + remedy, room=width() - len(indent))
     names = ", ".join(str(one.name) for one in links)
     head = state.ljust(_STATE)
     head = paint.faint(head) if state == "unseen" else paint(head, good=_GOOD.get(state))
     if several:
-        first, *more = _fold(names, _WIDTH - len(indent))
+        first, *more = folded(names, room=width() - len(indent))
         lines = [*more, *lines]
     else:
         first = names.ljust(_NAME) + (lines.pop(0) if lines else "")
@@ -137,13 +136,10 @@ def missing_text(asked: str, missing: Missing) -> Iterator[str]:
         yield "  What remote meshes offer"
         for one in missing.remotes:
             yield from _wrapped(f"{one.remote} to {one.mesh}: {one.message}", indent="    ")
-    yield ""
-    yield from _wrapped(f"To do: {missing.remedy}", indent="  ")
+    if missing.remedy:
+        yield ""
+        yield from _wrapped(f"To do: {missing.remedy}", indent="  ")
 
 
 def _wrapped(text: str, indent: str = "") -> Iterator[str]:
-    yield from (indent + line for line in _fold(text, _WIDTH - len(indent)))
-
-
-def _fold(text: str, width: int) -> list[str]:
-    return textwrap.wrap(one_line(text), width, break_long_words=False, break_on_hyphens=False)
+    yield from folded(text, indent, indent)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import textwrap
 import time
 from dataclasses import dataclass
 from itertools import groupby
@@ -15,14 +13,14 @@ from cyclopts import Parameter
 from meshfed.cli.clusters import Where
 from meshfed.cli.exits import BadInput, Exit, NotHeld
 from meshfed.cli.facts import Asked, find_out
-from meshfed.cli.output import LOOK_SECONDS, Paint, document, one_line, say
+from meshfed.cli.output import LOOK_SECONDS, Paint, document, folded, one_line, say, width
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from meshfed.views.checks import CheckView, Facts
-    from meshfed.views.documents import Unreached
+    from meshfed.views.snapshot import Unreached
 
 _DOCS: Final = "docs/"
 _FAILING: Final = {
@@ -31,7 +29,6 @@ _FAILING: Final = {
     "unknown": {"failed", "warning", "unknown"},
 }
 """What makes the command fail, by --fail-on."""
-_NARROW, _WIDE = 60, 120
 _INDENT: Final = 11
 """Columns that the outcome takes."""
 
@@ -170,12 +167,11 @@ def _why(one: CheckView) -> str:
 def _page(facts: Facts, checks: Sequence[CheckView]) -> Iterator[str]:
     snapshot = facts.snapshot
     yield one_line(f"Mesh {snapshot.mesh} (namespace {snapshot.namespace}, {snapshot.source})")
-    width = min(max(shutil.get_terminal_size((80, 24)).columns, _NARROW), _WIDE)
     for group, members in groupby(checks, key=lambda one: one.group):
         yield ""
         yield group
         for one in members:
-            yield from _entry(one, width, snapshot.taken)
+            yield from _entry(one, snapshot.taken)
     counts: dict[str, int] = {}
     for one in checks:
         counts[one.outcome] = counts.get(one.outcome, 0) + 1
@@ -185,24 +181,20 @@ def _page(facts: Facts, checks: Sequence[CheckView]) -> Iterator[str]:
     )
 
 
-def _entry(one: CheckView, width: int, now: datetime) -> Iterator[str]:
-    paint = Paint()
+def _entry(one: CheckView, now: datetime) -> Iterator[str]:
+    paint, room = Paint(), width() - _INDENT
     name = " ".join(filter(None, (one.check, one.about)))
     evidence = f" ({_evidence(one, now)})" if one.evidence else ""
-    lines = _wrapped(f"{name}: {_why(one)}{one.message}{evidence}", width)
+    lines = folded(f"{name}: {_why(one)}{one.message}{evidence}", room=room)
     outcome = f"  {one.outcome:<{_INDENT - 2}}"
     if one.outcome == "skipped":
         yield from (paint.faint(line) for line in (outcome + lines[0], *(" " * _INDENT + line for line in lines[1:])))
         return
     yield paint(outcome, good={"ok": True, "failed": False}.get(one.outcome)) + lines[0]
     if one.outcome in {"failed", "warning"}:
-        lines += _wrapped(f"Remedy: {one.remedy}", width) if one.remedy else []
+        lines += folded(f"Remedy: {one.remedy}", room=room) if one.remedy else []
         lines += [f"See: {_DOCS}{one.docs}"]
     yield from (" " * _INDENT + line for line in lines[1:])
-
-
-def _wrapped(text: str, width: int) -> list[str]:
-    return textwrap.wrap(one_line(text), width - _INDENT, break_long_words=False, break_on_hyphens=False)
 
 
 def _evidence(one: CheckView, now: datetime) -> str:

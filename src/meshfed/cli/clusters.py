@@ -10,18 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple, TypeVar
 from cyclopts import Parameter
 
 from meshfed.cli.exits import BadInput, OutOfReach
+from meshfed.model.installation import API_GROUP, CONTROLLER_APP, NAMESPACE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from meshfed.kube import Client, ClusterConfig, Resource, ServedAPIs
-    from meshfed.views.documents import Unreached
-    from meshfed.views.snapshot import Document, Snapshot
+    from meshfed.views.snapshot import Document, Snapshot, Unreached
 
 T = TypeVar("T")
 
-_DEFAULT_NAMESPACE: Final = "istio-system"
-_FEDERATION: Final = "federation.openshift-service-mesh.io"
 _NETWORKING: Final = "networking.istio.io"
 
 
@@ -39,13 +37,15 @@ class Wanted(NamedTuple):
 
 
 OURS: Final = (
-    Wanted(_FEDERATION, "MeshFederation"),
-    Wanted(_FEDERATION, "RemoteMesh"),
-    Wanted(_FEDERATION, "FederatedService"),
+    Wanted(API_GROUP, "MeshFederation"),
+    Wanted(API_GROUP, "RemoteMesh"),
+    Wanted(API_GROUP, "FederatedService"),
 )
 """What says how an installation stands."""
-CONTROLLERS: Final = Wanted("apps", "Deployment", selector="app.kubernetes.io/name=federation-controller")
+CONTROLLERS: Final = Wanted("apps", "Deployment", selector=f"app.kubernetes.io/name={CONTROLLER_APP}")
 """What says as which account the controller runs."""
+EVENTS: Final = Wanted("", "Event")
+"""What says what became of that which is gone."""
 LEASES: Final = Wanted("coordination.k8s.io", "Lease")
 """What says who controls it."""
 SURROUNDINGS: Final = (
@@ -222,7 +222,7 @@ async def look_at(
     import asyncio
 
     from meshfed.cli.arguments import duration
-    from meshfed.views.documents import Unreached
+    from meshfed.views.snapshot import Unreached
 
     seconds = duration("--request-timeout", where.request_timeout)
     answers = await asyncio.gather(
@@ -256,7 +256,7 @@ async def ask(
     import asyncio
 
     from meshfed.kube import Client, KubeError
-    from meshfed.views.documents import Unreached
+    from meshfed.views.snapshot import Unreached
 
     try:
         async with Client(config) as client, asyncio.timeout(seconds):
@@ -283,30 +283,30 @@ async def read(
     from meshfed.views.snapshot import Snapshot
 
     served = await discover(client)
-    place = namespace or await _installed_in(client, served)
+    place = namespace or await installed_in(client, served)
     found = await asyncio.gather(*(_list(client, served, one, place) for one in wanted))
     objects = [document for documents, _ in found for document in documents]
     unread = {one.kind: why for one, (_, why) in zip(wanted, found, strict=True) if why}
-    places = {(control_plane, mesh_config_map) for control_plane in _control_planes(objects)}
+    places = {(control_plane, mesh_config_map) for control_plane in control_planes(objects)}
     for at, name in sorted((*(places if mesh_config_map else ()), *([(place, trust_bundle)] if trust_bundle else ()))):
-        objects += await _config_map(client, at, name, unread)
+        objects += await config_map(client, at, name, unread)
     return Snapshot(source, place, datetime.now(UTC), tuple(objects), unread)
 
 
-async def _installed_in(client: Client, served: ServedAPIs) -> str:
+async def installed_in(client: Client, served: ServedAPIs) -> str:
     """Return the namespace that has a MeshFederation; raises ``BadInput`` where several have."""
     from meshfed.kube import Forbidden
 
-    resource = served.find(_FEDERATION, "MeshFederation")
+    resource = served.find(API_GROUP, "MeshFederation")
     if resource is None:
-        return _DEFAULT_NAMESPACE
+        return NAMESPACE
     try:
         found = sorted({one["metadata"]["namespace"] for one in await client.list(resource)})
     except Forbidden:
-        return _DEFAULT_NAMESPACE
+        return NAMESPACE
     if len(found) > 1:
         raise BadInput(f"there are MeshFederations in the namespaces {', '.join(found)}: choose one with --namespace")
-    return found[0] if found else _DEFAULT_NAMESPACE
+    return found[0] if found else NAMESPACE
 
 
 async def _list(
@@ -324,7 +324,7 @@ async def _list(
         found = await client.list(resource, namespace=place, label_selector=wanted.selector)
         return [as_object(one, resource) for one in found], ""
     except Forbidden:
-        return (), _forbidden(resource, place)
+        return (), forbidden(resource, place)
     except NotFound:
         return (), f"the cluster does not serve {resource} any more"
 
@@ -344,21 +344,22 @@ def as_object(found: Document, resource: Resource, name: str = "") -> Document:
     return {"apiVersion": resource.api_version, "kind": resource.kind} | found
 
 
-def _forbidden(resource: Resource, namespace: str | None) -> str:
+def forbidden(resource: Resource, namespace: str | None) -> str:
+    """Return in words that a kind may not be listed."""
     where = f"in namespace {namespace}" if namespace else "in all namespaces"
     return f"you may not list {resource} {where}"
 
 
-def _control_planes(objects: Sequence[Document]) -> set[str]:
+def control_planes(objects: Sequence[Document]) -> set[str]:
     """Return the control plane namespaces of the MeshFederations among ``objects``."""
     return {
-        str((one.get("spec") or {}).get("controlPlaneNamespace") or _DEFAULT_NAMESPACE)
+        str((one.get("spec") or {}).get("controlPlaneNamespace") or NAMESPACE)
         for one in objects
         if one.get("kind") == "MeshFederation"
     }
 
 
-async def _config_map(client: Client, namespace: str, name: str, unread: dict[str, str]) -> list[Document]:
+async def config_map(client: Client, namespace: str, name: str, unread: dict[str, str]) -> list[Document]:
     """Return a ConfigMap, if there is one."""
     from meshfed.kube import Forbidden, NotFound, Resource
 

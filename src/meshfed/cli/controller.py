@@ -18,7 +18,8 @@ from meshfed.cli.arguments import account, address, duration, pod_namespace
 from meshfed.cli.exits import BadInput, Exit, OutOfReach
 from meshfed.cli.istio_logging import SCOPES, output_levels
 from meshfed.controller.controller import Controller
-from meshfed.controller.options import LEASE, Fixed, Options
+from meshfed.controller.garbage import short_pauses
+from meshfed.controller.options import Fixed, Options
 from meshfed.kube import (
     Client,
     ClusterConfig,
@@ -29,6 +30,7 @@ from meshfed.kube import (
     pod_service_account,
     process_identity,
 )
+from meshfed.model.installation import LEASE, MESH_CONFIG, TRUST_BUNDLE
 from meshfed.telemetry import logs
 from meshfed.telemetry.metrics import Metrics
 
@@ -52,8 +54,8 @@ def controller(
     service_account: str | None = None,
     read_pods: Annotated[bool, Parameter(negative="--no-read-pods")] = True,
     probe: Annotated[bool, Parameter(negative="--no-probe")] = True,
-    trust_bundle: str = "istio-ca-root-cert",
-    mesh_config: str = "istio",
+    trust_bundle: str = TRUST_BUNDLE,
+    mesh_config: str = MESH_CONFIG,
     log_format: Literal["text", "json"] = "text",
     log_level: Literal["debug", "info", "warning", "error"] = "info",
     adopt_reference: Annotated[bool, Parameter(show_default=False)] = False,
@@ -166,7 +168,8 @@ def controller(
 
 def _run(*, config: ClusterConfig, options: Options, election: LeaseTiming | None) -> int:
     try:
-        return asyncio.run(_until_signalled(config, options, election))
+        with short_pauses():
+            return asyncio.run(_until_signalled(config, options, election))
     except* ConfigError as errors:
         raise BadInput(_sentences(errors)) from errors
     except* OSError as errors:

@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from meshfed.cli.clusters import LEASES, OURS, SURROUNDINGS, Where, look
+from meshfed.cli.clusters import EVENTS, LEASES, OURS, SURROUNDINGS, Wanted, Where, look
 from meshfed.cli.exits import BadInput, Exit
 from meshfed.cli.output import document, say
+from meshfed.model.installation import MESH_CONFIG
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from meshfed.views.access_log import LogVerdict
-    from meshfed.views.documents import Unreached
-    from meshfed.views.explain.chains import Chain
     from meshfed.views.explain.explanation import Explanation
     from meshfed.views.explain.parts import Part
+    from meshfed.views.explain.seen import Seen
+    from meshfed.views.snapshot import Unreached
 
 
 @Parameter(name="*")
@@ -43,7 +44,7 @@ def explain(
     export: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     merge: Annotated[tuple[str, ...], Parameter(negative="", show_default=False, allow_leading_hyphen=True)] = (),
     log: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
-    mesh_config: str = "istio",
+    mesh_config: str = MESH_CONFIG,
     where: Where = Where(),  # noqa: B008 - immutable
     how: ExplainHow = ExplainHow(),
 ) -> int:
@@ -114,16 +115,23 @@ class _Question:
 
     def __init__(self, words: tuple[str, ...], where: Where, mesh_config: str, merge: Sequence[str]) -> None:
         from meshfed.views.explain.objects import named
-        from meshfed.views.explain.seen import seen
 
         self._words = words
         self._object = named(words)
         if len(words) > 1 and self._object is None:
             raise BadInput(f"{' '.join(words)}: one host at a time, or an object as Kind NAMESPACE/NAME")
         self._given = tuple(part for path in merge for part in _read_parts(path))
-        wanted = (*OURS, LEASES, *SURROUNDINGS)
-        snapshots, self.unreached = look(where, wanted, mesh_config_map=mesh_config)
-        self.sides = tuple(seen(one, mesh_config_map=mesh_config) for one in snapshots)
+        self._where, self._mesh_config = where, mesh_config
+        self.sides: tuple[Seen, ...] = ()
+        self.unreached: tuple[Unreached, ...] = ()
+        self._look()
+
+    def _look(self, *more: Wanted) -> None:
+        from meshfed.views.explain.seen import seen
+
+        wanted = (*OURS, LEASES, *SURROUNDINGS, *more)
+        snapshots, self.unreached = look(self._where, wanted, mesh_config_map=self._mesh_config)
+        self.sides = tuple(seen(one, mesh_config_map=self._mesh_config) for one in snapshots)
 
     @property
     def _named(self) -> str:
@@ -131,51 +139,29 @@ class _Question:
 
     def look(self, remote: str | None, log: LogVerdict | None, *, tree: bool) -> Explanation:
         """Return what there is to say."""
-        from meshfed.views.explain.asked import explained, is_meant, missing
-        from meshfed.views.explain.explanation import Explanation
-        from meshfed.views.explain.objects import asks_about, find_object, trees
-        from meshfed.views.explain.objects import tree as tree_of
+        from meshfed.views.explain.asked import is_meant
 
-        asked, objects = [self._named], []
-        if self._object is not None:
-            found = [(side, one) for side in self.sides if (one := find_object(side, self._object)) is not None]
-            objects = [tree_of(side, one) for side, one in found]
-            asked = [origin for _, one in found if (origin := asks_about(one))]
-        elif self._given and not any(is_meant(self._named, part) for part in self._given):
+        if self._object is None and self._given and not any(is_meant(self._named, part) for part in self._given):
             hosts = ", ".join(sorted({part.host for part in self._given})) or "nothing"
             raise BadInput(f"--merge: what the other owner wrote is of {hosts}, not of {self._named}")
-        chains: dict[tuple[str, str, str], Chain] = {}
-        for about in dict.fromkeys(asked):
-            for chain in explained(about, self.sides, self._given, remote=remote):
-                chains[chain.exporter, chain.importer, chain.host] = chain
-        if tree:
-            objects += [one for chain in chains.values() for one in trees(self.sides, chain)]
-        return Explanation(
-            asked=self._named,
-            chains=tuple(chains.values()),
-            objects=tuple(dict.fromkeys(objects)),
-            missing=missing(self._named, self.sides) if not chains and not objects else None,
+        found = self._answer(remote, log, tree=tree)
+        if found.missing is None:
+            return found
+        self._look(EVENTS)  # of what is gone, they alone may tell
+        return self._answer(remote, log, tree=tree)
+
+    def _answer(self, remote: str | None, log: LogVerdict | None, *, tree: bool) -> Explanation:
+        from meshfed.views.explain.answers import answer
+
+        return answer(
+            self._words,
+            self.sides,
+            given=self._given,
+            unreached=self.unreached,
+            remote=remote,
             log=log,
-            notes=tuple(self._notes()),
+            tree=tree,
         )
-
-    def _notes(self) -> Iterator[str]:
-        """Yield what limits what can be said."""
-        from meshfed.views.controllers import controller
-
-        for source, why in ((one.source, one.why) for one in self.unreached):
-            yield f"{source}: not reached: {why}"
-        for side in self.sides:
-            snapshot = side.snapshot
-            for why in dict.fromkeys((*snapshot.unread.values(), *snapshot.not_understood(), *side.problems)):
-                yield f"{snapshot.source}: {why}"
-            alive = controller(snapshot).alive
-            if alive is False:
-                yield f"{snapshot.source}: no controller is at work in {side.mesh.name}: its statuses may be old"
-            elif alive is None and "Lease" not in snapshot.unread:
-                yield f"{snapshot.source}: no controller is seen at work in {side.mesh.name}: its statuses may be old"
-        for mesh, taken in dict.fromkeys((part.mesh.name, part.taken) for part in self._given):
-            yield f"what {mesh} says is from a file, of {taken}"
 
     def show(self, found: Explanation, how: ExplainHow) -> int:
         """Print it, and return how the command ends."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import ssl
-from datetime import UTC, datetime
+import time
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
 from meshfed.cli.clusters import LEASES, OURS, SURROUNDINGS, Wanted, as_object, ask, clusters, read, reported
 from meshfed.cli.proofs import SECONDS, proofs
+from meshfed.model.installation import MESH_CONFIG, TRUST_BUNDLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -18,14 +21,16 @@ if TYPE_CHECKING:
     from meshfed.cli.clusters import Where
     from meshfed.kube import Client, Resource
     from meshfed.probe import Roots
-    from meshfed.views.checks import Facts, Need, Reviewed, Root
-    from meshfed.views.documents import Unreached
-    from meshfed.views.snapshot import Document, Snapshot
+    from meshfed.views.checks import Clock, Facts, Need, Reviewed, Root
+    from meshfed.views.importers import ImportersSeen
+    from meshfed.views.snapshot import Document, Snapshot, Unreached
 
 ALL: Final = (*OURS, LEASES, *SURROUNDINGS)
 BEFORE: Final = (Wanted("", "Namespace", everywhere=True),)
 _LIVING: Final = ("Lease", "Pod")
 """Kinds that say whether a controller lives."""
+_ANSWERS, _ANSWER_SECONDS = 8, 0.25
+"""How often it is looked whether remotes have answered, and the pause between."""
 _AT_ONCE: Final = 8
 """Handshakes at a time."""
 
@@ -42,10 +47,11 @@ class Asked(NamedTuple):
 async def find_out(where: Where, asked: Asked) -> tuple[tuple[Facts, ...], tuple[Unreached, ...]]:
     """Find out all there is of every cluster, at the same time; raises ``BadInput``."""
     from meshfed.cli.arguments import duration
-    from meshfed.views.documents import Unreached
+    from meshfed.views.checks import beside_each_other
+    from meshfed.views.snapshot import Unreached
 
     if where.file:
-        return tuple(_of_report(snapshot, asked) for snapshot in reported(where)), ()
+        return beside_each_other(tuple(_of_report(snapshot, asked) for snapshot in reported(where))), ()
     seconds = duration("--request-timeout", where.request_timeout) + (SECONDS if asked.probe else 0.0)
     answers = await asyncio.gather(
         *(
@@ -53,8 +59,9 @@ async def find_out(where: Where, asked: Asked) -> tuple[tuple[Facts, ...], tuple
             for source, config in clusters(where)
         )
     )
+    found = tuple([await _with_handshakes(*one, asked) for one in answers if not isinstance(one, Unreached)])
     return (
-        tuple([await _with_handshakes(*one, asked) for one in answers if not isinstance(one, Unreached)]),
+        beside_each_other(found),
         tuple(one for one in answers if isinstance(one, Unreached)),
     )
 
@@ -76,46 +83,77 @@ async def _of_cluster(client: Client, source: str, where: Where, asked: Asked) -
     from meshfed.views.checks import Facts
     from meshfed.views.checks.facts import account, control_plane
 
-    asked_for = await proofs(client, source, where.namespace, asked.remote) if asked.probe else {}
+    began = time.monotonic()
+    remotes = {asked.remote} - {""}
+    asked_for = await proofs(client, source, where.namespace, remotes, seconds=SECONDS) if asked.probe else {}
     snapshot = await read(client, source, where.namespace, BEFORE if asked.before else ALL)
     snapshot, mesh_config_map = await _with_istio(client, snapshot, before=asked.before)
     roots, no_roots = await _roots(client, snapshot, before=asked.before)
     access, own = await _reviews(client, snapshot, control_plane(snapshot), before=asked.before)
+    importers = None if asked.before else await _importers(client, snapshot, began if asked.probe else None)
     plan = None
     if not asked.before and not snapshot.unread.keys() & {one.kind for one in (*OURS, *SURROUNDINGS)}:
         from meshfed.views.exports import planned
 
         plan, _ = planned(snapshot, mesh_config_map=mesh_config_map, account=account(snapshot))
+    kubernetes, clock = await _version(client)
+    if clock is not None:  # what is stored there is of its time
+        taken = snapshot.taken + timedelta(seconds=clock.ahead)
+        snapshot = msgspec.structs.replace(snapshot, taken=taken)
     facts = Facts(
         snapshot=snapshot,
-        kubernetes=await _version(client),
+        kubernetes=kubernetes,
+        clock=clock,
         plan=plan,
         access=access,
         own=own,
         roots=_ends(roots) if roots is not None else (),
         no_roots=no_roots,
         proofs=asked_for,
+        importers=importers,
         before=asked.before,
         remote=asked.remote,
     )
     return facts, roots
 
 
-async def _version(client: Client) -> str:
-    from meshfed.kube import APIError
+async def _importers(client: Client, snapshot: Snapshot, asked_at: float | None) -> ImportersSeen:
+    """Return what the replicas know of importers; those that were asked for it may take a moment to answer."""
+    from meshfed.cli.importers import of_cluster
 
+    found = await of_cluster(client, snapshot, ())
+    for _ in range(_ANSWERS if asked_at is not None else 0):
+        passed = time.monotonic() - (asked_at or 0.0)
+        saying = [one for one in found.remotes.values() if one.says]
+        if all(one.echo is not None and one.echo.ago <= passed for one in saying):
+            break
+        await asyncio.sleep(_ANSWER_SECONDS)
+        found = await of_cluster(client, snapshot, ())
+    return found
+
+
+async def _version(client: Client) -> tuple[str, Clock | None]:
+    """Return the version of the API server, and how its clock compares with the one here."""
+    from meshfed.kube import APIError
+    from meshfed.views.checks import Clock
+
+    asked = datetime.now(UTC)
     try:
-        _, body = await client.fetch("/version")
-        return str(msgspec.json.decode(body, type=dict[str, Any]).get("gitVersion", ""))
-    except (APIError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return ""
+        answer = await client.fetch("/version")
+    except APIError:
+        return "", None
+    clock = Clock.read(answer.date, asked, datetime.now(UTC))
+    try:
+        return str(msgspec.json.decode(answer.body, type=dict[str, Any]).get("gitVersion", "")), clock
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return "", clock
 
 
 async def _with_istio(client: Client, snapshot: Snapshot, *, before: bool) -> tuple[Snapshot, str]:
     """Add what is read by name, and return with it the name of the ConfigMap with Istio's configuration."""
     from meshfed.kube import Resource, discover
     from meshfed.views.checks.cluster import CRD_NAMES, ISTIO
-    from meshfed.views.checks.facts import DEFAULT_MESH_CONFIG, control_plane, flag
+    from meshfed.views.checks.facts import control_plane, flag
     from meshfed.views.checks.istio import revisions
 
     unread, place = dict(snapshot.unread), control_plane(snapshot)
@@ -123,15 +161,15 @@ async def _with_istio(client: Client, snapshot: Snapshot, *, before: bool) -> tu
     objects = await _named(client, crds, CRD_NAMES, None, unread)
     deployments = await _istiods(client, place, unread)
     stated = flag(snapshot, "--mesh-config", "")
-    names = {stated or DEFAULT_MESH_CONFIG} | {
-        f"{DEFAULT_MESH_CONFIG}-{one}" for one in revisions(deployments) if one != "default" and not stated
+    names = {stated or MESH_CONFIG} | {
+        f"{MESH_CONFIG}-{one}" for one in revisions(deployments) if one != "default" and not stated
     }
     config_maps = Resource("", "v1", "configmaps", "ConfigMap")
     objects += [*deployments, *await _named(client, config_maps, sorted(names), place, unread)]
     if before:
         served = await discover(client)
         unread |= {kind: f"the cluster does not serve {kind}" for group, kind in ISTIO if not served.find(group, kind)}
-    found = next((one["metadata"]["name"] for one in objects if one["kind"] == "ConfigMap"), DEFAULT_MESH_CONFIG)
+    found = next((one["metadata"]["name"] for one in objects if one["kind"] == "ConfigMap"), MESH_CONFIG)
     return msgspec.structs.replace(snapshot, objects=(*snapshot.objects, *objects), unread=unread), found
 
 
@@ -171,9 +209,9 @@ async def _roots(client: Client, snapshot: Snapshot, *, before: bool) -> tuple[R
     """Return the roots that this mesh trusts, or why they are not known."""
     from meshfed.kube import Resource
     from meshfed.probe import Roots
-    from meshfed.views.checks.facts import DEFAULT_TRUST_BUNDLE, control_plane, flag
+    from meshfed.views.checks.facts import control_plane, flag
 
-    name = flag(snapshot, "--trust-bundle", DEFAULT_TRUST_BUNDLE)
+    name = flag(snapshot, "--trust-bundle", TRUST_BUNDLE)
     place = control_plane(snapshot) if before else snapshot.namespace
     unread: dict[str, str] = {}
     found = await _named(client, Resource("", "v1", "configmaps", "ConfigMap"), [name], place, unread)
@@ -188,12 +226,14 @@ async def _roots(client: Client, snapshot: Snapshot, *, before: bool) -> tuple[R
 def _ends(roots: Roots) -> tuple[Root, ...]:
     from meshfed.views.checks import Root
 
+    certificates = zip(roots.context.get_ca_certs(), roots.context.get_ca_certs(binary_form=True), strict=True)
     return tuple(
         Root(
             subject=_name(one.get("subject", ())),
             ends=datetime.fromtimestamp(ssl.cert_time_to_seconds(str(one["notAfter"])), UTC),
+            sha256=hashlib.sha256(der).hexdigest(),
         )
-        for one in roots.context.get_ca_certs()
+        for one, der in certificates
     )
 
 
@@ -266,6 +306,16 @@ async def _ask_each(
 # --- what answers from here
 
 
+async def tried_from_here(client: Client, snapshot: Snapshot, remote: str) -> Facts:
+    """Shake hands with a remote's gateway from where this runs; a controller is not asked to."""
+    from meshfed.views.checks import Facts
+
+    roots, no_roots = await _roots(client, snapshot, before=False)
+    ends = _ends(roots) if roots is not None else ()
+    facts = Facts(snapshot=snapshot, roots=ends, no_roots=no_roots, remote=remote)
+    return await _with_handshakes(facts, roots, Asked(remote=remote, probe=True))
+
+
 async def _with_handshakes(facts: Facts, roots: Roots | None, asked: Asked) -> Facts:
     from meshfed.model.probes import ways
     from meshfed.probe import Names, attempt
@@ -285,5 +335,6 @@ async def _with_handshakes(facts: Facts, roots: Roots | None, asked: Asked) -> F
 
     found = await asyncio.gather(*map(tried, wanted))
     # Certificates are compared with the clock of now.
-    snapshot = msgspec.structs.replace(facts.snapshot, taken=datetime.now(UTC))
+    ahead = timedelta(seconds=facts.clock.ahead if facts.clock is not None else 0.0)
+    snapshot = msgspec.structs.replace(facts.snapshot, taken=datetime.now(UTC) + ahead)
     return msgspec.structs.replace(facts, snapshot=snapshot, findings=dict(zip(wanted, found, strict=True)))

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import cyclopts
 from cyclopts import Parameter
 
-from meshfed.cli.clusters import CONTROLLERS, OURS, One, Wanted, clusters, look_at_one, settled
-from meshfed.cli.exits import BadInput, Exit, NotHeld, OutOfReach
-from meshfed.cli.output import How, Listing, TableColumn, document, one_line, say, show
+from meshfed.cli.clusters import CONTROLLERS, OURS, One, Wanted, look_at_one, settled
+from meshfed.cli.exits import BadInput, Exit, NotHeld
+from meshfed.cli.output import How, Listing, TableColumn, as_json, document, say, show
+from meshfed.model.installation import MESH_CONFIG, TRUST_BUNDLE
 
 if TYPE_CHECKING:
     from meshfed.api.v1alpha1 import RemoteMesh
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from meshfed.views.cards import CardRoot, MeshCard
     from meshfed.views.snapshot import Document, Snapshot
 
-FIELD_MANAGER: Final = "meshfed-link"
-"""Who has set what a card states, to the API server."""
-_LOOK_SECONDS: Final = 1.0
 _FEDERATIONS, _REMOTES, _ = OURS
 _WAYS_IN: Final = (
     Wanted("", "Service", everywhere=True),
@@ -37,9 +35,9 @@ class AsRun:
 
     service_account: str | None = None
     """The ServiceAccount that it runs as. Without it: that of its Deployment."""
-    mesh_config: str = "istio"
+    mesh_config: str = MESH_CONFIG
     """As the controller's: the ConfigMap, in the control plane namespace, with Istio's configuration of this mesh."""
-    trust_bundle: str = "istio-ca-root-cert"
+    trust_bundle: str = TRUST_BUNDLE
     """As the controller's: the ConfigMap, beside it, with the root certificates that this mesh trusts."""
 
 
@@ -103,13 +101,16 @@ def card(
 
 @app.default
 def link(
+    card: Annotated[str, Parameter(allow_leading_hyphen=True, show_default=False)] = "",
+    /,
     *,
-    file: Annotated[str, Parameter(name=["--file", "-f"], allow_leading_hyphen=True)],
+    file: Annotated[str, Parameter(name=["--file", "-f"], allow_leading_hyphen=True, show_default=False)] = "",
     import_: Annotated[bool | None, Parameter(name="--import", negative="--publish-only", show_default=False)] = None,
     merge: Annotated[bool, Parameter(show_default=False)] = False,
     diff: Annotated[bool, Parameter(show_default=False)] = False,
     apply: Annotated[bool, Parameter(show_default=False)] = False,
     yes: Annotated[bool, Parameter(name=["--yes", "-y"], show_default=False)] = False,
+    dry_run: Literal["none", "client", "server"] = "none",
     wait: Annotated[bool, Parameter(show_default=False)] = False,
     timeout: str = "2m",
     output: Annotated[Literal["table", "yaml", "json"] | None, Parameter(name=["--output", "-o"])] = None,
@@ -126,8 +127,10 @@ def link(
 
     Parameters
     ----------
+    card
+        The other mesh's card, a file; `-` for standard input.
     file
-        The card; `-` for standard input.
+        The same.
     import_
         Import what it offers, or only let it hear what this mesh exports. Without either: as the RemoteMesh has it, and
         a new one imports.
@@ -139,55 +142,70 @@ def link(
         Apply it; what is not in the card, such as import rules, stays as it is.
     yes
         Ask nothing. Needed to change a RemoteMesh where nobody is there to answer.
+    dry_run
+        Apply nothing, and say what would be applied: `client` compares it with what is there, `server` has the API
+        server do all but store it, so that its checks and whoever manages a field have their say.
     wait
         With `--apply`: wait until it is ready and reached, and say what is waited for.
     timeout
         How long to wait, such as 90s or 10m.
     output
-        A document, or, of `--diff`, a table. Without it: YAML, and a table.
+        A document, or, of `--diff`, a table. Without it: YAML, and a table; of `--dry-run`, the name alone.
     """
     import asyncio
 
+    from meshfed.cli.applying import applied, apply_remote
     from meshfed.cli.arguments import duration
-    from meshfed.views.links import commented, drift, imported, remote_mesh, to_apply
+    from meshfed.views.links import commented, drift, effects, imported, remote_mesh, to_apply
 
-    seconds = duration("--timeout", timeout)
-    _refuse_together(import_=import_, merge=merge, diff=diff, apply=apply, wait=wait, output=output)
-    card = _read_card(file)
+    seconds, dry = duration("--timeout", timeout), dry_run != "none"
+    if bool(card) is bool(file):
+        raise BadInput("name one card, as `meshfed link CARD` or with -f: a file, or - for standard input")
+    _refuse_together(import_=import_, merge=merge, diff=diff, apply=apply, dry=dry, wait=wait, output=output)
+    given = _read_card(card or file)
     if diff:
         snapshot = look_at_one(one, (_FEDERATIONS, _REMOTES))
-        return _diff(snapshot, card, _before(snapshot, card.name), output or "table")
+        return _diff(snapshot, given, _before(snapshot, given.name), output or "table")
     wanted = (_FEDERATIONS, _REMOTES, *(() if run.service_account else (CONTROLLERS,)))
     snapshot = look_at_one(one, wanted, mesh_config_map=run.mesh_config, trust_bundle=run.trust_bundle)
-    before = _before(snapshot, card.name)
+    before = _before(snapshot, given.name)
     if before is not None and before.metadata.deletion_timestamp:
-        raise NotHeld(f"RemoteMesh {card.name} is being deleted: wait until it is gone")
-    manifest = remote_mesh(card, snapshot.namespace, before, imported(before, wanted=import_, merge=merge))
+        raise NotHeld(f"RemoteMesh {given.name} is being deleted: wait until it is gone")
+    manifest = remote_mesh(given, snapshot.namespace, before, imported(before, wanted=import_, merge=merge))
     account = _account(snapshot, run)
     if account is None:
         say("not compared: the remote's identity with this mesh's own, which is not seen: say it by --service-account")
-    _judge(snapshot, card, manifest, account, run)
-    changes = drift(card, before, snapshot.mesh) if before is not None else ()
+    _judge(snapshot, given, manifest, account, run)
+    if dry:
+        for effect in effects(manifest, before):
+            say(f"it would {'change' if before is not None else 'make'} RemoteMesh {given.name}: {effect}")
+        part = to_apply(manifest, given)
+        if dry_run == "client":
+            return applied(part, output, " (dry run)")
+        return asyncio.run(apply_remote(settled(one, snapshot), part, None, output=output, dry=True))
+    changes = drift(given, before, snapshot.mesh) if before is not None else ()
     for change in changes:
-        say(f"it changes RemoteMesh {card.name}: {change.field} from {change.here} to {change.card}")
+        say(f"it changes RemoteMesh {given.name}: {change.field} from {change.here} to {change.card}")
     if not apply:
-        print(commented(manifest, card) if output != "json" else _as_json(manifest))
+        print(commented(manifest, given) if output != "json" else as_json(manifest))
         return Exit.OK
-    if changes and not yes and not _confirmed(card.name):
+    if changes and not yes and not _confirmed(given.name):
         raise NotHeld("nothing was applied")
-    return asyncio.run(_apply(settled(one, snapshot), to_apply(manifest, card), seconds if wait else None))
+    return asyncio.run(apply_remote(settled(one, snapshot), to_apply(manifest, given), seconds if wait else None))
 
 
 def _refuse_together(
-    *, import_: bool | None, merge: bool, diff: bool, apply: bool, wait: bool, output: str | None
+    *, import_: bool | None, merge: bool, diff: bool, apply: bool, dry: bool, wait: bool, output: str | None
 ) -> None:
     if merge and import_ is False:
         raise BadInput("--merge is of what is imported: leave out --publish-only, or --merge")
-    if diff and (apply or merge or import_ is not None):
+    if diff and (apply or dry or merge or import_ is not None):
         raise BadInput("--diff only compares: leave out what says what to apply")
     if wait and not apply:
         raise BadInput("--wait waits for what --apply applied: give both")
-    if output is not None and (apply or (output == "table" and not diff)):
+    if wait and dry:
+        raise BadInput("--wait waits for what was applied, and --dry-run applies nothing: leave either out")
+    if output is not None and ((apply and not dry) or (output == "table" and not diff)):
         raise BadInput(f"--output {output} has no meaning here: a table is of --diff, and --apply prints no document")
 
 
@@ -305,74 +323,8 @@ def _confirmed(name: str) -> bool:
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
-async def _apply(one: One, manifest: Document, seconds: float | None) -> int:
-    """Apply a RemoteMesh and, where ``seconds`` are given, wait for that long until it is ready and reached."""
-    from meshfed.kube import Client, Conflict, Forbidden, Invalid, KubeError, PatchType, Resource
-
-    resource = Resource("federation.openshift-service-mesh.io", "v1alpha1", "remotemeshes", "RemoteMesh")
-    name, namespace = manifest["metadata"]["name"], manifest["metadata"]["namespace"]
-    (_, config), *_ = clusters(one.where)
-    try:
-        async with Client(config, field_manager=FIELD_MANAGER) as client:
-            stored = await client.patch(resource, name, manifest, namespace=namespace, patch_type=PatchType.APPLY)
-            print(f"remotemesh.federation.openshift-service-mesh.io/{name} applied", flush=True)
-            _refuse_what_others_keep(manifest, stored)
-            if seconds is not None:
-                await _until_reached(client, resource, name, namespace, seconds)
-    except Conflict as error:
-        raise NotHeld(f"{error}; change it there: without --apply, the RemoteMesh is printed") from error
-    except (Forbidden, Invalid) as error:
-        raise NotHeld(str(error)) from error
-    except KubeError as error:
-        raise OutOfReach(str(error)) from error
-    return Exit.OK
-
-
-def _refuse_what_others_keep(manifest: Document, stored: Document) -> None:
-    """Raise ``NotHeld`` where what was applied is not what there is: others' entries in a list stay."""
-    wanted, found = manifest["spec"], stored["spec"]
-    kept = ["import"] if "import" in found and "import" not in wanted else []
-    if more := sorted(set(found["addresses"]) - set(wanted["addresses"])):
-        kept.append(f"addresses {', '.join(more)}")
-    if kept:
-        name = manifest["metadata"]["name"]
-        raise NotHeld(f"RemoteMesh {name} still has {' and '.join(kept)}, which somebody else has set: remove it there")
-
-
-async def _until_reached(client: Any, resource: Any, name: str, namespace: str, seconds: float) -> None:
-    """Wait until a RemoteMesh is ready and reached, and say what is waited for."""
-    import asyncio
-
-    from meshfed.api.v1alpha1 import RemoteMesh
-    from meshfed.kube import NotFound
-    from meshfed.views.links import standing
-
-    said = ""
-    try:
-        async with asyncio.timeout(seconds):
-            while True:
-                now = standing(await client.get(resource, name, namespace=namespace, into=RemoteMesh))
-                if now.done:
-                    print(one_line(now.said))
-                    return
-                if now.said != said:
-                    said = now.said
-                    say(f"waiting: {said}")
-                await asyncio.sleep(_LOOK_SECONDS)
-    except NotFound as error:
-        raise NotHeld(f"RemoteMesh {name} was deleted") from error
-    except TimeoutError as error:
-        raise NotHeld(f"after {seconds:g} s RemoteMesh {name} is not reached: {said}") from error
-
-
 def _plain(found: MeshCard) -> dict[str, Any]:
     import msgspec
 
     plain: dict[str, Any] = msgspec.to_builtins(found)
     return plain
-
-
-def _as_json(manifest: Document) -> str:
-    import msgspec
-
-    return msgspec.json.format(msgspec.json.encode(manifest), indent=2).decode()

@@ -8,6 +8,7 @@ from typing import Annotated, Final
 from cyclopts import Parameter
 
 from meshfed.cli.exits import BadInput
+from meshfed.model import installation
 
 TEMPLATE: Final = Path(__file__).with_name("manifests.yaml")
 """The chart's defaults, rendered by tools/render_manifests.py, with these names in it:"""
@@ -24,8 +25,8 @@ DEFAULT_ACCOUNT: Final = "federation-controller"
 def manifests(
     *,
     mesh: str,
-    namespace: Annotated[str, Parameter(name=["--namespace", "-n"])] = "istio-system",
-    istio_namespace: str = "istio-system",
+    namespace: Annotated[str, Parameter(name=["--namespace", "-n"])] = installation.NAMESPACE,
+    istio_namespace: str = installation.NAMESPACE,
     service_account: str = DEFAULT_ACCOUNT,
     image: str | None = None,
     crds: Annotated[bool, Parameter(negative="--no-crds")] = True,

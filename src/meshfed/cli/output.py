@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +20,8 @@ T = TypeVar("T")
 Format = Literal["table", "wide", "json", "yaml", "name"]
 LOOK_SECONDS: Final = 2.0
 """Between two looks of ``--watch``."""
+_NARROWEST, _WIDEST = 60, 120
+"""Columns: what is narrower cannot be read, and neither can longer lines."""
 
 
 @Parameter(name="*")
@@ -32,19 +36,76 @@ class How:
 
 
 class TableColumn(NamedTuple, Generic[T]):
-    """A column of a table: its title, and what stands in it."""
+    """A column of a table: its title, and what stands in it.
+
+    Where a table is too wide, ``short`` stands in it, and then columns are left out, that with the highest ``spare``
+    first; of 0 none is.
+    """
 
     title: str
     value: Callable[[T], str]
     wide: bool = False
+    short: Callable[[T], str] | None = None
+    spare: int = 0
 
 
-def table(columns: Sequence[TableColumn[T]], rows: Sequence[T], *, wide: bool = False) -> list[str]:
-    """Return a heading and a line for each row, as kubectl sets them; nothing is cut off."""
-    shown = [column for column in columns if wide or not column.wide]
-    cells = [[column.title for column in shown], *([one_line(column.value(row)) for column in shown] for row in rows)]
+def table(
+    columns: Sequence[TableColumn[T]], rows: Sequence[T], *, wide: bool = False, grows: bool = False
+) -> list[str]:
+    """Return a heading and a line for each row, as kubectl sets them.
+
+    One that is not ``wide`` is made to fit into the terminal, or into 80 columns, as far as it can be; no cell is cut
+    off, since what is left of a name leads nowhere. One that ``grows`` has one heading, and so the same columns always.
+    """
+    if wide:
+        return _set(columns, rows)
+    shown = [column for column in columns if not column.wide]
+    room, lines = width(), _set(shown, rows)
+    if _fits(lines, room):
+        return lines
+    shown = [column._replace(value=column.short or column.value) for column in shown]
+    while not _fits(lines := _set(shown, rows, gap=2), room):
+        spare = max(shown, key=lambda column: column.spare)
+        if not spare.spare or grows:
+            break
+        shown.remove(spare)
+    return lines
+
+
+def _set(columns: Sequence[TableColumn[T]], rows: Sequence[T], *, gap: int = 3) -> list[str]:
+    cells = [
+        [column.title for column in columns],
+        *([one_line(column.value(row)) for column in columns] for row in rows),
+    ]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return ["   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
+    between = " " * gap
+    return [
+        between.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells
+    ]
+
+
+def _fits(lines: Sequence[str], room: int) -> bool:
+    return max(map(len, lines)) <= room
+
+
+def width() -> int:
+    """Return how many columns text for people takes: those of the terminal, within reason; 80 where there is none."""
+    return min(max(shutil.get_terminal_size((80, 24)).columns, _NARROWEST), _WIDEST)
+
+
+def folded(text: str, first: str = "", rest: str = "", *, room: int | None = None) -> list[str]:
+    """Return ``text`` in as many lines as it takes, the first of which begins with ``first``, the others with ``rest``.
+
+    No word is cut: an address that is broken in two is none.
+    """
+    return textwrap.wrap(
+        one_line(text),
+        room or width(),
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def one_line(text: str) -> str:
@@ -58,10 +119,15 @@ def document(kind: str, fields: dict[str, Any], format_: Literal["json", "yaml"]
 
     plain: dict[str, Any] = {"apiVersion": API_VERSION, "kind": kind, **msgspec.to_builtins(fields, str_keys=True)}
     if format_ == "json":
-        return msgspec.json.format(msgspec.json.encode(plain), indent=2).decode()
+        return as_json(plain)
     from meshfed.api.documents import encode_document
 
     return encode_document(plain).rstrip("\n")
+
+
+def as_json(value: Any) -> str:
+    """Return a value as JSON for people."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
 
 
 class Listing(NamedTuple, Generic[T]):
@@ -75,6 +141,8 @@ class Listing(NamedTuple, Generic[T]):
     """What else a document has."""
     nothing: str = ""
     """What is said where there are no rows."""
+    below: Sequence[str] = ()
+    """Lines under a table."""
 
 
 def show(listing: Listing[T], how: How, before: Sequence[T] | None = None) -> None:
@@ -89,7 +157,7 @@ def show(listing: Listing[T], how: How, before: Sequence[T] | None = None) -> No
             for row in _new(listing.rows, before):
                 print(one_line(listing.name(row)), flush=True)
         case _:
-            lines = table(listing.columns, listing.rows, wide=how.output == "wide")
+            lines = table(listing.columns, listing.rows, wide=how.output == "wide", grows=how.watch)
             if not listing.rows and before is None:
                 say(listing.nothing)
                 return
@@ -99,6 +167,8 @@ def show(listing: Listing[T], how: How, before: Sequence[T] | None = None) -> No
             for row, line in zip(listing.rows, lines[1:], strict=True):
                 if id(row) in fresh:
                     print(line, flush=True)
+            if fresh and listing.below:
+                print("", *map(one_line, listing.below), sep="\n", flush=True)
 
 
 def _new(rows: Sequence[T], before: Sequence[T] | None) -> list[T]:

@@ -23,8 +23,10 @@ from meshfed.cli.plan_inputs import (
     namespace_of,
     read_cluster,
     read_files,
+    whole,
     with_offers,
 )
+from meshfed.model.installation import MESH_CONFIG
 
 if TYPE_CHECKING:
     from meshfed.plan import Plan, PlanInputs, Settings
@@ -45,7 +47,7 @@ def plan(
     remote: Annotated[list[str] | None, Parameter(name="--remote", consume_multiple=True)] = None,
     resolve: Annotated[list[str] | None, Parameter(name="--resolve", consume_multiple=True)] = None,
     metrics_bind_address: str | None = None,
-    mesh_config: str = "istio",
+    mesh_config: str = MESH_CONFIG,
     read_pods: Annotated[bool, Parameter(negative="--no-read-pods")] = True,
     report: Annotated[bool, Parameter(show_default=False)] = False,
     output: Annotated[PlanFormat | None, Parameter(name=["--output", "-o"])] = None,
@@ -188,11 +190,28 @@ def _of_files(
 def _of_cluster(
     where: InClusters, documents: Documents, facts: Given, metrics: str | None, *, prune: bool, diff: bool
 ) -> _Sides:
+    return _laid_over(read_cluster(where, documents, facts), documents, facts, metrics, prune=prune, diff=diff)
+
+
+def planned_change(snapshot: Snapshot, documents: Documents, mesh_config: str) -> PlanDiffView:
+    """Return what ``documents`` would change in a cluster; raises ``BadInput``, and ``OutOfReach`` as `whole`."""
+    given = namespace_of(documents, None) if any(one.get("kind") == "MeshFederation" for _, one in documents) else None
+    if given not in {None, snapshot.namespace}:
+        raise BadInput(
+            f"the MeshFederation is in namespace {given}, and that of {snapshot.source} in {snapshot.namespace}"
+        )
+    facts = Given((), (), mesh_config, read_pods=True)
+    sides = _laid_over(whole(snapshot), documents, facts, None, prune=False, diff=True)
+    return _compared(sides, _warnings(sides, diff=True))
+
+
+def _laid_over(
+    snapshot: Snapshot, documents: Documents, facts: Given, metrics: str | None, *, prune: bool, diff: bool
+) -> _Sides:
     from meshfed.plan import plan_all
     from meshfed.views.overlay import laid_over
     from meshfed.views.plan_diffs import metrics_port
 
-    snapshot = read_cluster(where, documents, facts)
     settings = _settings(snapshot.namespace, metrics, metrics_port(snapshot))
     inputs = inputs_of_cluster(snapshot, laid_over(snapshot, documents, prune=prune), facts)
     (inputs,) = with_offers([inputs], facts)

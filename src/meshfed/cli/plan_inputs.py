@@ -67,6 +67,14 @@ def read_files(files: Sequence[str], flag: str = "-f") -> Documents:
     return found
 
 
+def read_text(text: str, source: str) -> Documents:
+    """Return the objects of a text; raises ``BadInput``."""
+    from meshfed.api.documents import decode_documents
+
+    with _as_bad_input():
+        return [(source, one) for one in decode_documents(text, source)]
+
+
 def namespace_of(documents: Documents, namespace: str | None) -> str:
     """Return the controller's namespace: the one that is named, or that of the MeshFederation; raises ``BadInput``."""
     from meshfed.plan.documents import namespace_of_mesh
@@ -112,6 +120,11 @@ def read_cluster(where: InClusters, documents: Documents, facts: Given) -> Snaps
     for one in unreached:
         raise OutOfReach(f"{one.source}: not reached: {one.why}")
     (snapshot,) = seen
+    return whole(snapshot)
+
+
+def whole(snapshot: Snapshot) -> Snapshot:
+    """Return a snapshot of which all was read; raises ``OutOfReach`` where something was not."""
     if snapshot.unread:
         lacking = "; ".join(snapshot.unread.values())
         mend = "; where the controller does without, give --no-read-pods" if _OF_PODS & snapshot.unread.keys() else ""

@@ -10,21 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter, validators
 
-from meshfed.cli.clusters import LEASES, OURS, SURROUNDINGS, InClusters, Wanted, clusters, look_at
+from meshfed.cli.clusters import CONTROLLERS, EVENTS, LEASES, OURS, SURROUNDINGS, InClusters, clusters, look_at
 from meshfed.cli.exits import BadInput, Exit
 from meshfed.cli.output import Paint, say
+from meshfed.model.installation import MESH_CONFIG
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from meshfed.kube import Client, ClusterConfig
-    from meshfed.views.documents import Unreached
-    from meshfed.views.snapshot import Snapshot
+    from meshfed.views.snapshot import Snapshot, Unreached
 
-_EVENTS: Final = Wanted("", "Event")
-_DEPLOYMENTS: Final = Wanted("apps", "Deployment", selector="app.kubernetes.io/name=federation-controller")
-_CONTROLLERS: Final = "app.kubernetes.io/name=federation-controller"
-"""Selects the controller's pods, as the chart and `meshfed manifests` label them."""
 _MOST_BYTES: Final = 4 * 1024 * 1024
 """Of each log, the last."""
 
@@ -35,7 +31,7 @@ def report(
     tail: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 10000,
     pseudonyms: Annotated[bool, Parameter(show_default=False)] = False,
     dry_run: Annotated[bool, Parameter(show_default=False)] = False,
-    mesh_config: str = "istio",
+    mesh_config: str = MESH_CONFIG,
     where: InClusters = InClusters(),  # noqa: B008 - immutable
 ) -> int:
     """Put what a mesh holds and says into one file for a colleague: objects, Events, metrics and logs.
@@ -87,7 +83,7 @@ Files = dict[str, dict[str, str]]
 async def _gather(
     found: Sequence[tuple[str, ClusterConfig]], where: InClusters, tail: int, mesh_config: str
 ) -> tuple[tuple[Snapshot, ...], tuple[Unreached, ...], Files]:
-    wanted = (*OURS, LEASES, _EVENTS, _DEPLOYMENTS, *SURROUNDINGS)
+    wanted = (*OURS, LEASES, EVENTS, CONTROLLERS, *SURROUNDINGS)
     say(f"reading {', '.join(source for source, _ in found)}")
     snapshots, unreached = await look_at(found, where, wanted, mesh_config_map=mesh_config)
     configs = dict(found)
@@ -103,7 +99,7 @@ async def _of_pods(config: ClusterConfig, snapshot: Snapshot, tail: int) -> dict
     from meshfed.kube import Client, Resource
 
     pods = Resource("", "v1", "pods", "Pod")
-    key, _, value = _CONTROLLERS.partition("=")
+    key, _, value = str(CONTROLLERS.selector).partition("=")
     names = [
         one["metadata"]["name"]
         for one in snapshot.of_kind("Pod")
@@ -125,7 +121,7 @@ async def _text(client: Client, path: str, params: dict[str, str]) -> str:
     from meshfed.kube import KubeError
 
     try:
-        _, body = await client.fetch(path, accept="*/*", params=params)
+        body = (await client.fetch(path, accept="*/*", params=params)).body
     except KubeError as error:
         return f"not read: {error}\n"
     return body[-_MOST_BYTES:].decode(errors="replace")

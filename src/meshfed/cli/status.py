@@ -11,16 +11,16 @@ from cyclopts import Parameter
 
 from meshfed.cli.clusters import LEASES, OURS, Where, look
 from meshfed.cli.exits import Exit
-from meshfed.cli.output import LOOK_SECONDS, Paint, document, holds, one_line, table
+from meshfed.cli.output import LOOK_SECONDS, Paint, document, folded, holds, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from meshfed.views.controllers import ControllerView
-    from meshfed.views.documents import Unreached
     from meshfed.views.meshes import MeshView
     from meshfed.views.problems import ProblemView
+    from meshfed.views.snapshot import Unreached
 
 
 @Parameter(name="*")
@@ -50,7 +50,7 @@ def status(*, where: Where = Where(), how: PageHow = PageHow()) -> int:  # noqa:
             text = "\n\n".join(
                 [
                     *("\n".join(page(view, one.taken, paint)) for view, one in zip(views, snapshots, strict=True)),
-                    *(f"{one_line(one.source)}: not reached: {one_line(one.why)}" for one in unreached),
+                    *("\n".join(folded(f"{one.source}: not reached: {one.why}", rest="  ")) for one in unreached),
                 ]
             )
             current: Any = text
@@ -88,26 +88,35 @@ def page(view: MeshView, now: datetime, paint: Paint) -> Iterator[str]:
     """Yield the lines that show a mesh to a person."""
     from meshfed.cli.lists import remote_columns
     from meshfed.views.ages import age
+    from meshfed.views.remotes import LINK, NOBODY_YET
 
     kept = view.controller.alive is True or "Lease" in view.unread
     state = {"True": "is ready", "False": "is not ready"}.get(view.ready, "is not known to be ready")
     state = state if kept or view.ready != "True" else "was ready when a controller last said so"
     since = f" for {age(view.since, now)}" if view.since and kept else ""
     shown = paint(state, good=holds(view.ready) if kept else None)
-    place = one_line(f"(namespace {view.namespace}, {view.source})")
-    yield f"Mesh {one_line(view.mesh)} {shown}{since} {place}"
+    place = f"(namespace {view.namespace}, {view.source})"
+    # What is coloured goes in last, so that what nobody sees takes no room.
+    first, *more = folded(f"Mesh {view.mesh} {state}{since} {place}", rest="  ")
+    yield first.replace(state, shown, 1)
+    yield from more
     if not view.found:
-        yield one_line(f"  {view.message}")
+        yield from folded(view.message, "  ", "  ")
     heading = "Controller"
-    for line in _controller(view.controller, now, paint, read="Lease" not in view.unread):
-        yield f"  {heading:<12}{line}"
+    for line, is_good in _controller(view.controller, now, read="Lease" not in view.unread):
+        for part in folded(line, f"  {heading:<12}", " " * 14):
+            yield part if is_good else paint(part, good=is_good) if heading else paint.faint(part)
         heading = ""
     if view.found:
-        yield f"  Exports     {view.exported} Services"
+        exported = f"{view.exported} {'Service' if view.exported == 1 else 'Services'}"
+        yield f"  {'Exports':<12}{exported}"
         counts = ", ".join(f"{number} {state}" for state, number in sorted(view.imports.items()))
-        yield f"  Imports     {view.imported} hosts" + (f" (offers: {counts})" if counts else "")
+        imported = f"{view.imported} {'host' if view.imported == 1 else 'hosts'}"
+        yield from folded(imported + (f" (offers: {counts})" if counts else ""), f"  {'Imports':<12}", " " * 14)
+        if not view.remotes and "RemoteMesh" not in view.unread:
+            yield from folded(f"{NOBODY_YET}; {LINK}", f"  {'Remotes':<12}", " " * 14)
     for why in view.unread.values():
-        yield paint(f"  Not seen: {one_line(why)}", good=None)
+        yield from (paint(line, good=None) for line in folded(f"Not seen: {why}", "  ", "    "))
     if view.problems:
         yield ""
         yield paint("What is wrong", good=False)
@@ -115,10 +124,13 @@ def page(view: MeshView, now: datetime, paint: Paint) -> Iterator[str]:
             yield from _problem(problem, now)
     if view.remotes:
         yield ""
+        if not kept:
+            yield paint("As it was when a controller was last at work:", good=None)
         yield from table([*remote_columns()], view.remotes)
 
 
-def _controller(found: ControllerView, now: datetime, paint: Paint, *, read: bool) -> Iterator[str]:
+def _controller(found: ControllerView, now: datetime, *, read: bool) -> Iterator[tuple[str, bool | None]]:
+    """Yield lines on who controls the mesh, and whether each is good; ``None`` where nobody knows."""
     from meshfed.views.ages import age
 
     def heard(renewed: str) -> str:
@@ -126,20 +138,20 @@ def _controller(found: ControllerView, now: datetime, paint: Paint, *, read: boo
 
     leader = found.leader
     if not read:
-        yield "not known"
+        yield "not known", True
     elif leader is None:
         if not found.replicas:
-            yield paint("there is no Lease of one", good=None)
+            yield "there is no Lease of one", None
     elif leader.alive:
-        yield one_line(f"{leader.name} leads for {age(leader.since, now)}, {heard(leader.renewed)}")
+        yield f"{leader.name} leads for {age(leader.since, now)}, {heard(leader.renewed)}", True
     else:
         last = f"{leader.name} led, and was last {heard(leader.renewed)}: " if leader.name else ""
-        yield paint(one_line(f"{last}nobody leads"), good=False)
+        yield f"{last}nobody leads", False
     for one in found.replicas:
         serves = f", serves {', '.join(one.subscribers)}" if one.subscribers else ""
         leads = " (leads)" if one.leads else ""
-        line = one_line(f"{one.name}{leads}: version {one.version}, {heard(one.renewed)}{serves}")
-        yield line if one.alive else paint.faint(f"{line}: it is gone")
+        line = f"{one.name}{leads}: version {one.version}, {heard(one.renewed)}{serves}"
+        yield (line, True) if one.alive else (f"{line}: it is gone", None)
 
 
 def _problem(problem: ProblemView, now: datetime) -> Iterator[str]:
@@ -150,5 +162,7 @@ def _problem(problem: ProblemView, now: datetime) -> Iterator[str]:
     )
     what = " ".join(part for part in (problem.condition, problem.status, problem.reason) if part)
     since = f", for {age(problem.since, now)}" if problem.since else ""
-    yield one_line(f"  {problem.kind} {names}: {what}{since}")
-    yield one_line(f"    {problem.message}")
+    yield from folded(f"{problem.kind} {names}: {what}{since}", "  ", "      ")
+    yield from folded(problem.message, "    ", "    ")
+    if problem.consequences:
+        yield from folded(f"With it: {', '.join(problem.consequences)}", "    ", "    ")

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from meshfed.cli.clusters import OURS, SURROUNDINGS, One, clusters, look_at_one, settled
 from meshfed.cli.exits import BadInput, Exit, NotHeld, OutOfReach
 from meshfed.cli.output import How, Listing, TableColumn, say, show
+from meshfed.model.installation import API_GROUP, MESH_CONFIG
 
 if TYPE_CHECKING:
     from meshfed.kube import Client
@@ -29,7 +30,7 @@ def unlink(
     yes: Annotated[bool, Parameter(name=["--yes", "-y"], show_default=False)] = False,
     wait: Annotated[bool, Parameter(negative="--no-wait")] = True,
     timeout: str = "5m",
-    mesh_config: str = "istio",
+    mesh_config: str = MESH_CONFIG,
     output: Annotated[Literal["table", "json", "yaml"], Parameter(name=["--output", "-o"])] = "table",
     one: One = One(),  # noqa: B008 - immutable
 ) -> int:
@@ -168,7 +169,7 @@ async def _left(client: Client, name: str, namespace: str, uid: str) -> str:
     records = await client.list(
         _ours("federatedservices", "FederatedService"),
         namespace=namespace,
-        label_selector=f"federation.openshift-service-mesh.io/remote={name}",
+        label_selector=f"{API_GROUP}/remote={name}",
     )
     try:
         found = await client.get(_ours("remotemeshes", "RemoteMesh"), name, namespace=namespace)
@@ -183,4 +184,4 @@ async def _left(client: Client, name: str, namespace: str, uid: str) -> str:
 def _ours(plural: str, kind: str) -> Any:
     from meshfed.kube import Resource
 
-    return Resource("federation.openshift-service-mesh.io", "v1alpha1", plural, kind)
+    return Resource(API_GROUP, "v1alpha1", plural, kind)

@@ -6,18 +6,21 @@ from collections.abc import Callable
 from functools import partial
 
 from meshfed.api.core import Service
-from meshfed.api.v1alpha1 import PROBE_REQUEST_ANNOTATION, FederatedService, MeshFederation, RemoteMesh
+from meshfed.api.v1alpha1 import API_VERSION, PROBE_REQUEST_ANNOTATION, FederatedService, MeshFederation, RemoteMesh
 from meshfed.controller.feed import Feed
 from meshfed.controller.options import Fixed
 from meshfed.controller.propagation import Propagation
+from meshfed.controller.remotes.importing import Importing
 from meshfed.controller.remotes.prober import Prober
 from meshfed.controller.remotes.remote_sessions import RemoteSessions
 from meshfed.controller.watches import Watches
+from meshfed.controller.writing.delivery import tell
 from meshfed.controller.writing.lifecycle import Finalizers, Leftovers
 from meshfed.controller.writing.statuses import StatusWriter
 from meshfed.federation.imports import record_name
-from meshfed.kube import Key
+from meshfed.kube import Key, Recorder, Subject
 from meshfed.plan import Planner
+from meshfed.plan.events import withdrawn
 
 
 class Changes:
@@ -35,6 +38,8 @@ class Changes:
         finalizers: Finalizers,
         propagation: Propagation,
         prober: Prober,
+        recorder: Recorder,
+        importing: Importing,
         on_mesh: Callable[[], None],
     ) -> None:
         """``on_mesh`` hears of each change to a MeshFederation, once all others have."""
@@ -47,6 +52,8 @@ class Changes:
         self._finalizers = finalizers
         self._propagation = propagation
         self._prober = prober
+        self._recorder = recorder
+        self._importing = importing
         self._on_mesh = on_mesh
 
     def follow(self) -> None:
@@ -99,11 +106,14 @@ class Changes:
         self._finalizers.look(("MeshFederation", *key))
         self._on_mesh()
 
-    def _on_remote(self, key: Key, _old: RemoteMesh | None, new: RemoteMesh | None) -> None:
+    def _on_remote(self, key: Key, old: RemoteMesh | None, new: RemoteMesh | None) -> None:
         self._planner.remote_changed(key.name, new)
         self._leftovers.remote_changed(key.name, new)
         self._listener.remote_changed(key.name, new)
-        self._prober.ask(key.name, new.metadata.annotations.get(PROBE_REQUEST_ANNOTATION, "") if new else "")
+        request = new.metadata.annotations.get(PROBE_REQUEST_ANNOTATION, "") if new else ""
+        self._prober.ask(key.name, request)
+        if old is None or old.metadata.annotations.get(PROBE_REQUEST_ANNOTATION, "") != request:
+            self._importing.ask(key.name, request)
         self._look_at_status("RemoteMesh", key, new)
         self._finalizers.look(("RemoteMesh", *key))
 
@@ -115,11 +125,19 @@ class Changes:
             if new is None or new.metadata.deletion_timestamp:
                 if not self._listener.record_removed(known.spec.remote, known.spec.host):
                     return
+                if new is None and self._listener.is_withdrawn(known.spec.remote, known.spec.host):
+                    self._tell_withdrawn(key, known)
             elif old is None:
                 self._listener.record_found(new.spec)
         is_there = new is not None and not new.metadata.deletion_timestamp
         self._propagation.record_seen(key.name, new.spec if new is not None and is_there else None)
         self._planner.offer_changed(key.name, new)
+
+    def _tell_withdrawn(self, key: Key, gone: FederatedService) -> None:
+        """Record that a remote took an offer back, or nobody could say later where the host went."""
+        subject = Subject(API_VERSION, "FederatedService", key.namespace, key.name, gone.metadata.uid)
+        remote = gone.spec.remote
+        tell(self._recorder, subject, withdrawn(remote, gone.spec.host), flow=remote)
 
     def _look_at_status(self, kind: str, key: Key, new: object | None) -> None:
         """Its status may be another one than we wrote, and nothing else may have changed that would say so."""

@@ -17,6 +17,7 @@ from typing import Any, Final
 from meshfed.controller.environment import Environment
 from meshfed.controller.faults import A_TERM, Faults
 from meshfed.controller.feed import TermEnded
+from meshfed.controller.garbage import thaw
 from meshfed.controller.migration.adoption import drop_records
 from meshfed.controller.options import Options
 from meshfed.controller.remotes.publisher import Publisher
@@ -98,7 +99,7 @@ class Controller:
             )
         publisher = Publisher(options, self._metrics)
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(served(metrics_app(self._metrics), options.metrics))
+            await stack.enter_async_context(served(metrics_app(self._metrics, publisher.importing), options.metrics))
             await stack.enter_async_context(served(health_app(self.readiness), options.health))
             await stack.enter_async_context(publisher.listening())
             await stack.enter_async_context(self._own_lease(publisher).kept())
@@ -123,6 +124,8 @@ class Controller:
             identity=self._identity,
             subscribers=publisher.subscribers,
             changed=publisher.subscribers_changed,
+            imports=publisher.importing.counts,
+            withdrawn=publisher.importing.withdrawn,
             faults=self._faults,
             stamp=self._stamp,
         )
@@ -182,6 +185,7 @@ class Controller:
         finally:
             # The next term does not hear of a RemoteMesh that goes between the two.
             self._metrics.forget_remotes()
+            thaw()  # all that this one remembered
 
     def _not_ready(self, reason: str | None) -> None:
         self._reason = reason

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import msgspec
 
 from meshfed.api.v1alpha1 import MeshFederation, RemoteMesh
+from meshfed.model.installation import MESH_CONFIG, TRUST_BUNDLE
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -33,10 +32,6 @@ class Address(msgspec.Struct, frozen=True):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-LEASE: Final = "meshfed-controller"
-"""The Lease by which a mesh's controllers elect their leader, in the controllers' namespace."""
-
-
 class Fixed(msgspec.Struct, frozen=True):
     """A MeshFederation and RemoteMeshes that come from flags instead of the cluster, and so never change."""
 
@@ -56,9 +51,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     read_pods: bool = True
     probe: bool = True
     """Prove the ways into remote meshes."""
-    trust_bundle: str = "istio-ca-root-cert"
+    trust_bundle: str = TRUST_BUNDLE
     """The ConfigMap with the roots that this mesh trusts."""
-    mesh_config: str = "istio"
+    mesh_config: str = MESH_CONFIG
     """The ConfigMap, in the control plane namespace, with the mesh's configuration."""
     account: tuple[str, str] | None = None
     """Namespace and name of the ServiceAccount that the controller's pods run as, where known."""

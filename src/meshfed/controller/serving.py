@@ -5,20 +5,32 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import msgspec
 from aiohttp import web
 
 from meshfed.controller.options import Address
+from meshfed.controller.remotes.importing import Importing
+from meshfed.model.importers import PATH
 from meshfed.telemetry.metrics import Metrics
 
 
-def metrics_app(metrics: Metrics) -> web.Application:
-    """``/metrics`` in the Prometheus text format."""
+def metrics_app(metrics: Metrics, importing: Importing) -> web.Application:
+    """``/metrics`` in the Prometheus text format, and ``/importers``: who says that they import what, as JSON.
+
+    The latter is of one ``host``, or where ``after`` is given, be it empty, of the hosts that come after that one.
+    """
 
     async def expose(_request: web.Request) -> web.Response:
         return web.Response(body=metrics.exposition(), headers={"Content-Type": "text/plain; version=0.0.4"})
 
+    async def importers(request: web.Request) -> web.Response:
+        query = request.query
+        page = importing.page(host=query.get("host", ""), after=query.get("after", ""), whole="after" in query)
+        return web.Response(body=msgspec.json.encode(page), content_type="application/json")
+
     app = web.Application()
     app.router.add_get("/metrics", expose)
+    app.router.add_get(PATH, importers)
     return app
 
 

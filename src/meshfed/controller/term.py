@@ -27,6 +27,7 @@ from meshfed.controller.migration.adoption import Adoption
 from meshfed.controller.not_understood import NotUnderstood
 from meshfed.controller.propagation import Propagation
 from meshfed.controller.reconciler import Reconciler
+from meshfed.controller.remotes.confirming import Placement
 from meshfed.controller.remotes.damping import said_before
 from meshfed.controller.remotes.lost_records import LostRecords
 from meshfed.controller.remotes.prober import Prober
@@ -39,7 +40,7 @@ from meshfed.controller.watches import NOT_OURS, Served, Watches
 from meshfed.controller.writing.lifecycle import Finalizers, Leftovers
 from meshfed.controller.writing.writing import Writing
 from meshfed.kube import Client
-from meshfed.plan import ExportKey, Planner, Settings
+from meshfed.plan import ExportKey, Key, OfferKey, Outputs, Planner, Settings
 from meshfed.plan.values import THIS
 
 _log = logging.getLogger(__name__)
@@ -105,7 +106,7 @@ class Term:
         )
         self._work = Reconciler(
             planner,
-            writing.delivery.send,
+            self._send,
             failing=writing.failing,
             feed=self._feed,
             dirty=dirty,
@@ -121,10 +122,16 @@ class Term:
             propagation=propagation,
             stamp=environment.stamp,
             faults=faults,
+            standing=Placement(planner, writing.engine, failing=writing.failing, is_done=lambda: self._work.is_done),
         )
         self._lost_records = LostRecords(planner, self._listener, inputs.offers)
         self._replicas = ReplicaLeases(
-            client, namespace=options.namespace, identity=environment.identity, planner=planner, faults=faults
+            client,
+            namespace=options.namespace,
+            identity=environment.identity,
+            planner=planner,
+            faults=faults,
+            withdrawn=writing.delivery.still_imported,
         )
         leftovers = Leftovers(writing.engine, inputs.offers, planner, self._work)
         self._finalizers = Finalizers(
@@ -140,6 +147,8 @@ class Term:
             finalizers=self._finalizers,
             propagation=propagation,
             prober=self._prober,
+            recorder=writing.recorder,
+            importing=environment.publisher.importing,
             on_mesh=self._on_mesh,
         )
 
@@ -230,12 +239,20 @@ class Term:
             settled=lambda: self._settled and self._work.is_done,
         )
 
+    def _send(self, key: Key, outputs: Outputs, flow: str) -> None:
+        """Pass on what a key wants; what becomes of an offer is told to its remote too."""
+        self._writing.delivery.send(key, outputs, flow)
+        offer = self._planner.imports.offer(key.name) if self._leading and isinstance(key, OfferKey) else None
+        if offer is not None:
+            self._listener.turned(offer.spec.remote, offer.spec.host)
+
     # --- once everything was worked out
 
     def _on_done(self) -> None:
         if self._feed.is_over:
             return
         self._propagation.done()
+        self._listener.settle()
         if self._lost_records.lost:
             self._lost_records.look()
         recovered, learned = self._work.recovered(), self._planner.learned()

@@ -101,20 +101,27 @@ class Stream(grpclib_protocol.Stream):
     def send_some(self, data: memoryview) -> int:
         """Send as much of ``data`` as the peer has room for now; returns how many bytes that was."""
         stream_id = self.id or 0
-        sent = 0
+        sent = handed_over = 0
         try:
             while sent < len(data) and self.connection.write_ready.is_set():
                 self.check()
                 room = self._h2_connection.local_flow_control_window(stream_id)
-                size = min(room, self._h2_connection.max_outbound_frame_size, _FRAME, len(data) - sent)
+                size = min(
+                    room, self._h2_connection.max_outbound_frame_size, handed_over + _FRAME - sent, len(data) - sent
+                )
                 if size <= 0:
                     break
                 self._h2_connection.send_data(stream_id, bytes(data[sent : sent + size]))
                 sent += size
                 self.connection.meter.spend(-EARNED_BY_SENDING)
-                self.connection.flush()
+                if sent - handed_over >= _FRAME:
+                    self.connection.flush()
+                    handed_over = sent
         except H2ProtocolError as error:
             raise StreamClosed(_said(error)) from error
+        finally:
+            if sent > handed_over:
+                self.connection.flush()
         return sent
 
     async def room(self) -> None:

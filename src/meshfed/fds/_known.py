@@ -147,6 +147,9 @@ class DeltaKnowledge:
             self._compare(response.system_version_info)
         return self._report(upserts, removals, last=last)
 
+    def _versions(self, upserts: Iterable[str]) -> dict[str, str]:
+        return {host: self._known[host.encode()].version.decode("ascii", "replace") for host in upserts}
+
     def _report(self, upserts: dict[str, Offer], removals: list[str], *, last: bool) -> Update | None:
         whole = self._list
         first = last and not self._synced
@@ -163,11 +166,18 @@ class DeltaKnowledge:
                 complete=not self._rejections.over,
                 synced=True,
                 rejected=self._rejections.take(self._limits),
+                versions=self._versions(whole),
             )
         rejected = self._rejections.take(self._limits) if upserts or removals or first else ()
         if not upserts and not removals and not rejected and not first:
             return None
-        return Update(upserts=tuple(upserts.values()), removals=tuple(removals), synced=self._synced, rejected=rejected)
+        return Update(
+            upserts=tuple(upserts.values()),
+            removals=tuple(removals),
+            synced=self._synced,
+            rejected=rejected,
+            versions=self._versions(upserts),
+        )
 
     def _remove(self, names: Iterable[bytes]) -> list[str]:
         removals = []

@@ -12,8 +12,9 @@ from typing import Final
 import msgspec
 from google.protobuf.message import DecodeError, Message
 
-from meshfed.fds.exports import Entry, ExportSet, Subscriber
-from meshfed.fds.messages import DELTA_TYPE, SOTW_TYPE, Dialect
+from meshfed.fds.exports import Chunk, Entry, ExportSet, Subscriber, Window
+from meshfed.fds.importers import Importer, Importers
+from meshfed.fds.messages import DELTA_TYPE, IMPORTED_TYPE, SOTW_TYPE, Dialect
 from meshfed.fds.pb import discovery_pb2 as pb
 from meshfed.fds.transport import Call, Status, StatusError
 from meshfed.telemetry.logs import LogThrottle
@@ -32,11 +33,12 @@ _KNOWN_TYPES: Final = frozenset({SOTW_TYPE, DELTA_TYPE})
 class StreamTiming(msgspec.Struct, frozen=True):
     """When things are sent, in seconds.
 
-    ``debounce``: how long changes are gathered before they are sent. ``heartbeat``: the range of the time between
-    heartbeats. ``answer``: how often one stream's requests for the whole list are answered.
+    ``gather``: the range of the time for which changes are gathered, once some were sent; `Window` has the rule.
+    ``heartbeat``: the range of the time between heartbeats. ``answer``: how often one stream's requests for the whole
+    list are answered.
     """
 
-    debounce: float = 0.05
+    gather: tuple[float, float] = (0.05, 0.4)
     heartbeat: tuple[float, float] = (20.0, 30.0)
     answer: float = 1.0
 
@@ -45,6 +47,7 @@ class StreamContext(msgspec.Struct, frozen=True):
     """What all streams of a server work with."""
 
     exports: ExportSet
+    importers: Importers
     metrics: Metrics
     timing: StreamTiming
     rng: random.Random
@@ -65,6 +68,9 @@ class _Stream:
         self._timing = service.timing
         self._service = service
         self._wake = asyncio.Event()
+        self._window = Window(*service.timing.gather)
+        self._seen = self._exports.sequence
+        """The last change that was there when something was sent last."""
         self._view = self._exports.hold(subscriber.remotes, self._wake)
         self._nonces = itertools.count(1)
         self._unknown: list[str] = []
@@ -83,6 +89,31 @@ class _Stream:
             self.subscribes = True
             self._service.subscribers_changed()
 
+    async def _gather(self) -> None:
+        """Wait until what there is to send is due.
+
+        What takes something away is never sent at once: more may be about to go, and whoever is told of all of it
+        together can see how much that is, and hold it.
+        """
+        left = self._window.left(asyncio.get_running_loop().time())
+        if left:  # else not even for a moment, in which others would have their turn
+            await asyncio.sleep(left)
+        if self._takes_away():
+            await asyncio.sleep(self._timing.gather[0])
+        self._wake.clear()
+
+    def _takes_away(self) -> bool:
+        """Whether something of what is to be sent is not offered to the subscriber any more."""
+        remotes = self._view.remotes
+        return any(
+            not entry.visible(remotes) and entry.was_visible(remotes) for entry in self._exports.after(self._seen)
+        )
+
+    def _gathered(self, position: int) -> None:
+        """Take note that all changes up to ``position`` were sent, or are none of the subscriber's business."""
+        before, self._seen = self._seen, position
+        self._window.sent(asyncio.get_running_loop().time(), position - before)
+
     def _nonce(self) -> str:
         return str(next(self._nonces))
 
@@ -92,14 +123,13 @@ class _Stream:
     def _pushed(self) -> None:
         self._service.metrics.fds_pushes.labels(dialect=self.dialect.value).inc()
 
-    def _told(self, nonce: str, entries: Iterable[Entry]) -> None:
-        """Remember when what a response says of ``entries`` began, until it is answered."""
-        moments = [entry.since for entry in entries if entry.since is not None]
-        if not moments:
+    def _told(self, nonce: str, since: float | None) -> None:
+        """Remember when what a response says began, until it is answered; ``None``: nobody knows."""
+        if since is None:
             return
         if len(self._unanswered) >= _MAX_UNANSWERED:
             del self._unanswered[next(iter(self._unanswered))]
-        self._unanswered[nonce] = min(moments)
+        self._unanswered[nonce] = since
 
     def _acked(self, nonce: str) -> None:
         since = self._unanswered.pop(nonce, None)
@@ -167,8 +197,7 @@ class SotwStream(_Stream):
         answered = loop.time() - self._timing.answer
         while True:
             await self._wake.wait()
-            await asyncio.sleep(self._timing.debounce)
-            self._wake.clear()
+            await self._gather()
             while self._unknown:
                 type_url = self._unknown.pop()
                 await self._send(pb.DiscoveryResponse(version_info="0", type_url=type_url, nonce=self._nonce()))
@@ -188,9 +217,11 @@ class SotwStream(_Stream):
                 type_url=self._asked,
                 nonce=self._nonce(),
             )
-            self._told(response.nonce, self._news())
+            sent = self._exports.sequence
+            self._told(response.nonce, _began(self._news()))
             self._pushed()
             await self._send(response)
+            self._gathered(sent)
 
     def _news(self) -> list[Entry]:
         """What changed since the list was sent last, as far as the subscriber may see it; none the first time."""
@@ -215,6 +246,13 @@ class DeltaStream(_Stream):
         self._position = 0
         self._start = 0
         self._caught_up = False
+        self._importer: Importer | None = None
+        self._says_imports = False
+
+    def close(self) -> None:
+        super().close()
+        if self._importer is not None:
+            self._service.importers.end(self._importer)
 
     async def read(self) -> None:
         """Take requests until the stream ends: the subscription, then ACKs and NACKs."""
@@ -225,6 +263,8 @@ class DeltaStream(_Stream):
                 raise StatusError(Status.INVALID_ARGUMENT, "the message is not a DeltaDiscoveryRequest") from None
             if request.HasField("error_detail"):
                 self._nacked(request.response_nonce, request.error_detail.message)
+            elif request.type_url == IMPORTED_TYPE:
+                await self._take_imports(request)
             elif request.type_url != DELTA_TYPE:
                 if request.type_url not in self._types:
                     self._note_type(request.type_url)
@@ -246,6 +286,13 @@ class DeltaStream(_Stream):
         self._stale = [name for name in self._claims if not self._visible(name)]
         self._wake.set()
 
+    async def _take_imports(self, request: pb.DeltaDiscoveryRequest) -> None:
+        if self.subscribes and not self._says_imports:
+            self._says_imports = True
+            self._importer = self._service.importers.begin(self._subscriber, self._exports.sequence, self._wake)
+        if await self._service.importers.take(self._importer, request):
+            self._says_imports = False
+
     def _visible(self, host: str) -> bool:
         entry = self._exports.get(host)
         return entry is not None and entry.visible(self._view.remotes)
@@ -261,35 +308,68 @@ class DeltaStream(_Stream):
                     self._service.metrics.fds_heartbeats_sent.inc()
                     await self._send(self._response(last=True))
                 continue
-            await asyncio.sleep(self._timing.debounce)
-            self._wake.clear()
+            await self._gather()
             while self._unknown:
                 await self._send(pb.DeltaDiscoveryResponse(type_url=self._unknown.pop(), nonce=self._nonce()))
-            while self.subscribes and (response := self._next_chunk()) is not None:
+            end = self._exports.sequence
+            while self.subscribes and (message := self._next_message()) is not None:
                 self._pushed()
-                await self._send(response)
+                await self._call.send(message)
+                if self._position >= end and not self._stale:
+                    break  # what came while this was sent has a window of its own
+            self._gathered(self._position)
+            if self._importer is not None and self._importer.asks:
+                await self._send(self._importer.question(self._nonce()))
 
     def _response(self, *, last: bool) -> pb.DeltaDiscoveryResponse:
         return pb.DeltaDiscoveryResponse(
             type_url=DELTA_TYPE, nonce=self._nonce(), system_version_info=str(self._view.digest) if last else ""
         )
 
-    def _next_chunk(self) -> pb.DeltaDiscoveryResponse | None:
-        """Make the next chunk from the state of this moment, ``None`` where the subscriber has everything.
+    def _next_message(self) -> bytes | None:
+        """Make the next response from the state of this moment, ``None`` where the subscriber has everything.
 
-        The first last chunk is sent even if it is empty: it tells the subscriber that it is in sync. At the end of
+        The first last one is sent even if it is empty: it tells the subscriber that it is in sync. At the end of
         the log the subscriber holds exactly what it may see, hence the set's digest there and nowhere before.
         """
         if self._exports.floor > max(self._position, self._start):
             raise StatusError(Status.UNAVAILABLE, "you are too far behind: subscribe anew")
-        resources: list[bytes] = []
-        removed: list[bytes] = []
+        chunk = self._next_chunk()
+        self._position = chunk.position
+        if chunk.last:
+            self._claims = {}
+            if self._caught_up and not chunk.body:
+                return None
+            self._caught_up = True
+        response = self._response(last=chunk.last)
+        self._told(response.nonce, chunk.since)
+        # Protocol Buffers are put together by writing one after the other.
+        return chunk.body + response.SerializeToString()
+
+    def _next_chunk(self) -> Chunk:
+        """Return what comes next: of a stream that claims nothing, what any other in its place is sent as well."""
+        if self._stale or self._claims:
+            return self._make_chunk()[0]
+        key = self._position, max(self._position, self._start), str(self._view.digest)
+        chunk = self._exports.chunk(key)
+        if chunk is None:
+            chunk, shared = self._make_chunk()
+            if shared:
+                self._exports.keep_chunk(key, chunk)
+        return chunk
+
+    def _make_chunk(self) -> tuple[Chunk, bool]:
+        """Put a chunk together; says too whether it is the same for all who see the same.
+
+        It is not where it has a host that some never saw: only the others are told that it is gone.
+        """
+        response = pb.DeltaDiscoveryResponse()
+        position, size, shared = self._position, 0, True
         news: list[Entry] = []
-        size = 0
         while self._stale and size < CHUNK:
             name = self._stale.pop()
             if not self._visible(name):
-                removed.append(name.encode())
+                response.removed_resources.append(name.encode())
                 size += len(name)
         last = not self._stale
         for entry in self._exports.after(self._position) if last else ():
@@ -298,23 +378,21 @@ class DeltaStream(_Stream):
             if size and size + cost > CHUNK:
                 last = False
                 break
-            self._position = entry.sequence
+            position = entry.sequence
+            shared = shared and entry.former is None
             if visible:
                 if entry.sequence > self._start or self._claims.get(entry.host) != entry.version:
-                    resources.append(entry.resource)
+                    response.resources.append(entry.resource)
                     size += cost
                     news.append(entry)
             elif entry.sequence > self._start and entry.was_visible(self._view.remotes):
-                removed.append(entry.host.encode())
+                response.removed_resources.append(entry.host.encode())
                 size += cost
                 news.append(entry)
-        if last:
-            self._claims = {}
-            if self._caught_up and not resources and not removed:
-                return None
-            self._caught_up = True
-        response = self._response(last=last)
-        response.resources.extend(resources)
-        response.removed_resources.extend(removed)
-        self._told(response.nonce, (entry for entry in news if entry.sequence > self._start))
-        return response
+        since = _began(entry for entry in news if entry.sequence > self._start)
+        return Chunk(response.SerializeToString(), position, last, since), shared
+
+
+def _began(entries: Iterable[Entry]) -> float | None:
+    """When the first of the changes began that led to ``entries``, where that is known of any."""
+    return min((entry.since for entry in entries if entry.since is not None), default=None)

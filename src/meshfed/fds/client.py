@@ -22,7 +22,8 @@ from google.protobuf.message import DecodeError
 from meshfed.fds._channel import Channel, Target, connect
 from meshfed.fds._known import Count, DeltaKnowledge, Diverged, Limits, SotwKnowledge
 from meshfed.fds.errors import DiscoveryError, NotReady, ProtocolError, Refused, Unreachable, Unsupported
-from meshfed.fds.messages import DELTA_METHOD, DELTA_TYPE, SOTW_METHOD, SOTW_TYPE, Dialect
+from meshfed.fds.importers import ALL, Confirming
+from meshfed.fds.messages import DELTA_METHOD, DELTA_TYPE, IMPORTED_TYPE, SOTW_METHOD, SOTW_TYPE, Dialect
 from meshfed.fds.pb import discovery_pb2 as pb
 from meshfed.fds.transport import (
     Bounds,
@@ -32,7 +33,7 @@ from meshfed.fds.transport import (
     StreamClosed,
     run_until_first_error,
 )
-from meshfed.fds.updates import Mailbox, Sink
+from meshfed.fds.updates import Mailbox, Sink, Update
 from meshfed.telemetry.logs import LogThrottle
 from meshfed.telemetry.metrics import Metrics
 
@@ -114,6 +115,8 @@ class DiscoveryClient:
         count: Count = lambda outcome: metrics.fds_received.labels(remote=name, outcome=outcome).inc()  # noqa: E731
         self._delta = DeltaKnowledge(limits or Limits(), count)
         self._sotw = SotwKnowledge(limits or Limits(), count)
+        self.confirming = Confirming()
+        """What to tell the remote of what it offers, once it was told to begin; only in the incremental dialect."""
         self._log_throttle = LogThrottle()
         self._heard = 0.0
         self._synced_at: float | None = None
@@ -202,7 +205,9 @@ class DiscoveryClient:
         async with channel.call(DELTA_METHOD) as call:
             await call.send(self._delta.begin(self._node).SerializeToString())
             self._hear()
-            await run_until_first_error(self._read_delta(call), self._listen_for_silence())
+            await run_until_first_error(
+                self._read_delta(call), self._listen_for_silence(), self.confirming.run(call.send)
+            )
 
     async def _read_delta(self, call: Call) -> None:
         answered = False
@@ -215,6 +220,8 @@ class DiscoveryClient:
                 response = pb.DeltaDiscoveryResponse.FromString(data)
                 nonce = response.nonce
                 update = await self._delta.receive(response)
+                if response.type_url == IMPORTED_TYPE:
+                    update = self._asked(response)
             except (DecodeError, ProtocolError) as error:
                 why = error if isinstance(error, ProtocolError) else ProtocolError("a response could not be parsed")
                 refusal = pb.Status(code=Status.INVALID_ARGUMENT.value, message=str(why))
@@ -223,11 +230,19 @@ class DiscoveryClient:
                 raise why from error
             self._hear()
             if update is not None:
+                self.confirming.offered(update.versions)
                 self._mailbox.put(msgspec.structs.replace(update, received=self._heard))
             if self._delta.synced:
                 self._note_synced()
             await self._answer(call, nonce)
             del data, response, update  # as long as nothing comes, all that was offered need not be kept here
+
+    def _asked(self, response: pb.DeltaDiscoveryResponse) -> Update | None:
+        """Pass on that it was asked what is in place, behind all that came before."""
+        if response.system_version_info == ALL:
+            return Update(asked=response.nonce, synced=self._delta.synced)
+        self.confirming.end()  # with an empty list answers who does not know of it
+        return None
 
     @staticmethod
     async def _answer(call: Call, nonce: str, refusal: pb.Status | None = None) -> None:

@@ -2,7 +2,8 @@
 
 Nothing is queued per subscriber. Changes are entries in one log, in which a host appears once, where it changed last;
 a stream is a position in that log. So a burst of changes to one host is one entry, a slow subscriber costs a number,
-and a change costs the same however many hosts there are.
+and a change costs the same however many hosts there are. Streams in the same place are sent the same bytes, which are
+put together once.
 """
 
 from __future__ import annotations
@@ -11,12 +12,18 @@ import asyncio
 from bisect import bisect_right
 from collections.abc import Iterator
 from operator import itemgetter
+from typing import Final
 
 import msgspec
 
 from meshfed.fds import messages
 from meshfed.fds.messages import Dialect, SetDigest
 from meshfed.model.offers import Offer
+
+FEW: Final = 4
+"""Changes that may go together without a longer window: a message costs about as much as they do."""
+_HALVINGS: Final = 64
+"""More than this makes nothing any shorter."""
 
 Audience = frozenset[str] | None
 """The remotes that may see a host; ``None``: everyone, anonymous callers too."""
@@ -86,27 +93,94 @@ class Entry:
         self.snapshot_term = SetDigest.term(name, self.packed) if self.packed else 0
 
 
-class View:
-    """What one audience sees, as digests that are kept up change by change."""
+class Totals:
+    """Entries as digests that are kept up change by change: ``delta`` for one dialect, ``sotw`` for the other."""
 
-    def __init__(self, remotes: frozenset[str]) -> None:
-        self.remotes = remotes
-        self.digest = SetDigest()
-        self.snapshot_digest = SetDigest()
-        self.holders = 0
-        self.snapshot: tuple[str, list[bytes]] | None = None
+    __slots__ = ("delta", "sotw")
+
+    def __init__(self) -> None:
+        self.delta = SetDigest()
+        self.sotw = SetDigest()
 
     def count(self, entry: Entry) -> None:
-        """Count a visible entry in."""
-        if entry.visible(self.remotes):
-            self.digest.add(entry.term)
-            self.snapshot_digest.add(entry.snapshot_term)
+        """Count an entry in."""
+        self.delta.add(entry.term)
+        self.sotw.add(entry.snapshot_term)
 
     def discount(self, entry: Entry) -> None:
-        """Count a visible entry out, before it changes."""
-        if entry.visible(self.remotes):
-            self.digest.discard(entry.term)
-            self.snapshot_digest.discard(entry.snapshot_term)
+        """Count an entry out, before it changes."""
+        self.delta.discard(entry.term)
+        self.sotw.discard(entry.snapshot_term)
+
+
+class View:
+    """What one audience sees: what is for ``everyone``, which is counted once for all views, and what is for it."""
+
+    def __init__(self, remotes: frozenset[str], everyone: Totals) -> None:
+        self.remotes = remotes
+        self.own = Totals()
+        self.holders = 0
+        self.snapshot: tuple[str, list[bytes]] | None = None
+        self._everyone = everyone
+
+    @property
+    def digest(self) -> SetDigest:
+        """Of all that it sees, as the incremental dialect has it."""
+        return self._everyone.delta + self.own.delta
+
+    @property
+    def snapshot_digest(self) -> SetDigest:
+        """Of all that it sees, as the reference's dialect has it."""
+        return self._everyone.sotw + self.own.sotw
+
+
+class Chunk(msgspec.Struct, frozen=True):
+    """What a stream is sent in one response: ``body`` is its resources and removals as they go onto the wire.
+
+    ``position`` is where the stream is then, ``last`` whether that is the end. ``since``: when the first of the changes
+    began that it tells, where that is known.
+    """
+
+    body: bytes
+    position: int
+    last: bool
+    since: float | None
+
+
+ChunkKey = tuple[int, int, str]
+"""Where a stream is, up to where it knows of no removal, and the digest of what it may see."""
+_CHUNKS: Final = 16
+
+
+class Window:
+    """When the changes of one stream are due.
+
+    What comes after quiet is due at once, and what follows waits until the window since the last message is over.
+    The window doubles, from ``least`` up to ``most``, each time that more than a `FEW` changes go together.
+    It is halved each time that fewer do, and again for each window that passes without any.
+    """
+
+    def __init__(self, least: float, most: float) -> None:
+        self._least = least
+        self._most = most
+        self._length = least
+        self._ends = float("-inf")
+
+    @property
+    def length(self) -> float:
+        """How long the window is now."""
+        return self._length
+
+    def left(self, now: float) -> float:
+        """How long what waits ``now`` has yet to wait; 0 where it is due."""
+        return max(0.0, self._ends - now)
+
+    def sent(self, now: float, changes: int) -> None:
+        """So many ``changes`` were sent together by ``now``: the next window begins."""
+        halvings = min((now - self._ends) // self._length, _HALVINGS) if self._length > 0 and now > self._ends else 0.0
+        length = max(self._least, self._length / 2**halvings)
+        self._length = max(self._least, min(length * 2 if changes > FEW else length / 2, self._most))
+        self._ends = now + self._length
 
 
 class ExportSet:
@@ -122,7 +196,12 @@ class ExportSet:
         self._log: list[tuple[int, Entry]] = []
         self._sequence = 0
         self._floor = 0
+        self._everyone = Totals()
+        self._restricted: dict[str, Entry] = {}
+        """What is offered, and not to everyone."""
         self._views: dict[frozenset[str], View] = {}
+        self._chunks: dict[ChunkKey, Chunk] = {}
+        """Those that many streams may be sent alike, of this sequence, the newest ones."""
         self._waiters: set[asyncio.Event] = set()
         self._ready = False
 
@@ -148,12 +227,12 @@ class ExportSet:
         entry = self._entries.get(offer.host)
         if entry is not None and entry.version == version and entry.audience == audience:
             entry.encode(offer, version)  # a new subscriber is told the newest times; nobody is told of them alone
+            self._chunks.clear()
             return
         fresh = Entry(offer.host)
         fresh.encode(offer, version)
         entry = entry or self._withdrawn.pop(offer.host, None) or Entry(offer.host)
-        for view in self._views.values():
-            view.discount(entry)
+        self._discount(entry)
         former = entry.former
         fresh.offered, fresh.audience = True, audience
         fresh.former = None if former is None or audience is None else former | audience
@@ -165,8 +244,7 @@ class ExportSet:
         entry = self._entries.pop(host, None)
         if entry is None:
             return
-        for view in self._views.values():
-            view.discount(entry)
+        self._discount(entry)
         gone = Entry(host)
         gone.former = entry.former
         self._withdrawn[host] = gone
@@ -179,12 +257,40 @@ class ExportSet:
         self._sequence += 1
         entry.sequence, entry.since = self._sequence, since
         self._log.append((entry.sequence, entry))
-        for view in self._views.values():
-            view.count(entry)
+        self._chunks.clear()
+        self._count(entry)
         if len(self._log) > 2 * (len(self._entries) + len(self._withdrawn)) + 1000:
             self._log = [item for item in self._log if self._current(item[1])]
         for waiter in self._waiters:
             waiter.set()
+
+    def _count(self, entry: Entry) -> None:
+        if entry.offered and entry.audience is None:
+            self._everyone.count(entry)
+        elif entry.offered:
+            self._restricted[entry.host] = entry
+            for view in self._views.values():
+                if entry.visible(view.remotes):
+                    view.own.count(entry)
+
+    def _discount(self, entry: Entry) -> None:
+        if entry.offered and entry.audience is None:
+            self._everyone.discount(entry)
+        elif entry.offered:
+            del self._restricted[entry.host]
+            for view in self._views.values():
+                if entry.visible(view.remotes):
+                    view.own.discount(entry)
+
+    def chunk(self, key: ChunkKey) -> Chunk | None:
+        """Look up what another stream in the same place was sent since the last change."""
+        return self._chunks.get(key)
+
+    def keep_chunk(self, key: ChunkKey, chunk: Chunk) -> None:
+        """Keep what a stream is sent for others in the same place; some are kept at a time."""
+        while len(self._chunks) >= _CHUNKS:
+            del self._chunks[next(iter(self._chunks))]
+        self._chunks[key] = chunk
 
     def _current(self, entry: Entry) -> bool:
         return (self._entries if entry.offered else self._withdrawn).get(entry.host) is entry
@@ -202,6 +308,10 @@ class ExportSet:
     def get(self, host: str) -> Entry | None:
         """Look up what is offered under ``host``."""
         return self._entries.get(host)
+
+    def hosts(self) -> Iterator[str]:
+        """Go through the hosts that are offered, in no order; not to be held over an ``await``."""
+        return iter(self._entries)
 
     def after(self, position: int) -> Iterator[Entry]:
         """Go through what changed after ``position``, in that order; not to be held over an ``await``."""
@@ -222,9 +332,10 @@ class ExportSet:
         """Begin to watch as ``remotes``: ``waiter`` is set at every change, until ``release``."""
         view = self._views.get(remotes)
         if view is None:
-            view = self._views[remotes] = View(remotes)
-            for entry in self._entries.values():
-                view.count(entry)
+            view = self._views[remotes] = View(remotes, self._everyone)
+            for entry in self._restricted.values():
+                if entry.visible(remotes):
+                    view.own.count(entry)
         view.holders += 1
         self._waiters.add(waiter)
         return view

@@ -21,6 +21,8 @@ SOTW_METHOD: Final = SERVICE + "StreamAggregatedResources"
 DELTA_METHOD: Final = SERVICE + "DeltaAggregatedResources"
 SOTW_TYPE: Final = "federation.openshift-service-mesh.io/v1alpha1/ExportedService"
 DELTA_TYPE: Final = "federation.openshift-service-mesh.io/v1alpha1/FederatedService"
+IMPORTED_TYPE: Final = "federation.openshift-service-mesh.io/v1alpha1/ImportedService"
+"""Of requests alone, in the incremental dialect: what the client has in place of what it was sent."""
 _PACKED_TYPE: Final = b"type.googleapis.com/v1alpha1.FederatedService"
 _UNKNOWN_PROTOCOL: Final = "TCP"
 
@@ -181,6 +183,12 @@ class SetDigest:
     def discard(self, term: int) -> None:
         """Count a pair out."""
         self._sum = (self._sum - term) % _MODULUS
+
+    def __add__(self, other: SetDigest) -> SetDigest:
+        """The digest of both sets together, which have nothing in common."""
+        both = SetDigest()
+        both.add(self._sum + other._sum)
+        return both
 
     def __str__(self) -> str:
         return f"{self._sum:064x}"

@@ -21,6 +21,7 @@ from meshfed.fds import identity
 from meshfed.fds._listener import Listener, ServerCall
 from meshfed.fds._streams import DeltaStream, SotwStream, StreamContext, StreamTiming
 from meshfed.fds.exports import ExportSet, Subscriber
+from meshfed.fds.importers import Importers
 from meshfed.fds.messages import DELTA_METHOD, SOTW_METHOD, Dialect
 from meshfed.fds.transport import Bounds, Call, Status, StatusError, StreamClosed, run_until_first_error
 from meshfed.model.identity import SpiffeID
@@ -70,8 +71,11 @@ class DiscoveryServer:
         self._authorize = authorize
         self._proxies = trusted_proxies or identity.TrustedProxies()
         self._bundles = bundles or {}
+        self.importers = Importers(exports, metrics)
+        """What subscribers say that they have in place."""
         self._service = StreamContext(
             exports=exports,
+            importers=self.importers,
             metrics=metrics,
             timing=timing or StreamTiming(),
             rng=rng or random.Random(),  # noqa: S311 - jitter

@@ -7,6 +7,7 @@ wins, so what waits is at most one list of what the remote offers.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Final, Protocol
 
 import msgspec
@@ -45,6 +46,10 @@ class Update(msgspec.Struct, frozen=True):
     rejected: tuple[Rejected, ...] = ()
     received: float = 0.0
     """When it came, by the loop's clock; of several that were merged, the first."""
+    versions: Mapping[str, str] = {}
+    """By host, the version under which each of ``upserts`` was announced, in the dialect that has versions."""
+    asked: str = ""
+    """What to answer with once all that came until now was worked out, where the remote asked for that."""
 
 
 class Sink(Protocol):
@@ -107,7 +112,7 @@ class Mailbox:
 def merged(first: Update, second: Update) -> Update:
     """Make one update of two in a row."""
     if second.complete:
-        return msgspec.structs.replace(second, received=first.received)
+        return msgspec.structs.replace(second, received=first.received, asked=second.asked or first.asked)
     upserts = {offer.host: offer for offer in first.upserts}
     removals = dict.fromkeys(first.removals)
     for host in second.removals:
@@ -125,4 +130,6 @@ def merged(first: Update, second: Update) -> Update:
         synced=second.synced,
         rejected=tuple(item for item in rejected.values() if item.host not in settled)[:MAX_REJECTED],
         received=first.received,
+        asked=second.asked or first.asked,
+        versions={host: version for host, version in {**first.versions, **second.versions}.items() if host in upserts},
     )

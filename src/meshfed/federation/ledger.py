@@ -79,6 +79,10 @@ class Ledger:
         """Every host that is remembered."""
         return tuple(self._offers)
 
+    def remembers(self, host: str) -> bool:
+        """Whether the remote offers a host, with or without a FederatedService."""
+        return host in self._offers
+
     def specs(self) -> tuple[FederatedServiceSpec, ...]:
         """Everything that is remembered, those without a FederatedService included."""
         return tuple(self._offers.values())

@@ -12,7 +12,7 @@ with the ports that it serves.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -23,6 +23,9 @@ from meshfed.model.imports import Backend, Import, LocalService
 from meshfed.model.meshes import Remote
 from meshfed.model.offers import Offer, Port
 from meshfed.model.reasons import Decision, Reason
+
+_NO_PORTS: Final[frozenset[int]] = frozenset()
+"""One for all: an empty set is as large as one of a few."""
 
 
 class Candidate(msgspec.Struct, frozen=True, gc=False):
@@ -183,7 +186,7 @@ def _import(host: str, joined: Sequence[Candidate]) -> Import:
             sni_host=candidate.offer.server_host,
             labels=candidate.offer.labels,
             identities=candidate.offer.identities,
-            without=frozenset(ports.keys() - {port.number for port in candidate.offer.ports}),
+            without=frozenset(ports.keys() - {port.number for port in candidate.offer.ports}) or _NO_PORTS,
         )
         for candidate in sorted(joined, key=lambda candidate: candidate.remote.name)
     )

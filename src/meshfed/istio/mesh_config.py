@@ -8,11 +8,11 @@ import msgspec
 
 from meshfed.api.documents import decode_documents
 from meshfed.api.errors import InvalidDocument
+from meshfed.model.installation import NAMESPACE
 from meshfed.model.meshes import MeshConfig
 
 _DEFAULT_TRUST_DOMAIN: Final = "cluster.local"
 """What istiod goes by where none is stated, as in the next one (``DefaultMeshConfig``)."""
-_DEFAULT_ROOT_NAMESPACE: Final = "istio-system"
 _TrustDomain = Annotated[str, msgspec.Meta(pattern="^[a-z0-9][-.a-z0-9]*$")]
 """With one of another form istiod refuses the whole (``ValidateTrustDomain``)."""
 
@@ -44,5 +44,5 @@ def mesh_config(text: str, source: str) -> MeshConfig:
         trust_domain_aliases=tuple(sorted(set(stated.trust_domain_aliases or ()))),
         default_service_export_to=stated.default_service_export_to or (),
         default_destination_rule_export_to=stated.default_destination_rule_export_to or (),
-        root_namespace=_DEFAULT_ROOT_NAMESPACE if stated.root_namespace is None else stated.root_namespace,
+        root_namespace=NAMESPACE if stated.root_namespace is None else stated.root_namespace,
     )

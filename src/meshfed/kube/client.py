@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from enum import StrEnum
 from types import TracebackType
-from typing import Any, Final, Self, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, TypeVar, Unpack, overload
 
 import msgspec
 
 from meshfed.kube.config import ClusterConfig
-from meshfed.kube.connection import HTTPConnection, Request
-from meshfed.kube.errors import MalformedAnswer, Silent, api_error
+from meshfed.kube.connection import WRITES, Answer, HTTPConnection, Request
+from meshfed.kube.errors import KubeError, MalformedAnswer, Silent, api_error
 from meshfed.kube.lines import LineSplitter
+from meshfed.kube.queue import WriteLimit
 from meshfed.kube.resources import Manifest, Resource
-from meshfed.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from meshfed.telemetry.metrics import Metrics
 
 _T = TypeVar("_T")
 
@@ -70,7 +74,8 @@ class Client:
     """A connection to one cluster, as an async context manager.
 
     Every method raises ``TransportError``, ``APIError`` by kind, or ``ConfigError`` where credentials cannot be had.
-    ``timeout`` is in seconds and for one request; ``concurrency`` bounds requests in flight, watches apart.
+    ``timeout`` is in seconds and for one request; ``concurrency`` bounds requests in flight, watches apart. Without
+    ``metrics`` requests are not counted.
     """
 
     def __init__(
@@ -83,9 +88,20 @@ class Client:
         field_manager: str = "meshfed",
     ) -> None:
         self.config = config
-        self.metrics = metrics or Metrics()
-        self._connection = HTTPConnection(config, metrics=self.metrics, timeout=timeout, concurrency=concurrency)
+        self._metrics = metrics
+        self.write_limit = WriteLimit()
+        """For who has much to write. It learns from every write."""
+        self._connection = HTTPConnection(config, metrics=metrics, timeout=timeout, concurrency=concurrency)
         self._manager = {"fieldManager": field_manager}
+
+    @property
+    def metrics(self) -> Metrics:
+        """Where those who watch and write by this client count what they do."""
+        if self._metrics is None:
+            from meshfed.telemetry.metrics import Metrics  # noqa: PLC0415 - who only asks counts nothing
+
+            self._metrics = Metrics()
+        return self._metrics
 
     def fenced(self, may_write: Callable[[], bool]) -> Self:
         """The same connection for who may not write always: ``may_write`` is asked as the last thing before each write.
@@ -186,9 +202,13 @@ class Client:
         patch_type: PatchType = PatchType.MERGE,
         subresource: str | None = None,
         force: bool = False,
+        dry_run: bool = False,
     ) -> Manifest:
-        """Change parts of an object and return it as stored; ``force`` takes fields over, in an apply."""
-        params = self._manager | ({"force": "true"} if force else {})
+        """Change parts of an object and return it as stored; ``force`` takes fields over, in an apply.
+
+        With ``dry_run`` the server does all but store it, and the answer is what would be stored.
+        """
+        params = self._manager | ({"force": "true"} if force else {}) | ({"dryRun": "All"} if dry_run else {})
         path = resource.path(namespace, name, subresource)
         return await self._written(Request("patch", resource, path, params, _encode(patch), patch_type))
 
@@ -256,8 +276,8 @@ class Client:
 
     async def fetch(
         self, path: str, *, accept: str = "application/json", params: Mapping[str, str] | None = None
-    ) -> tuple[str, bytes]:
-        """GET a path that has no object for an answer, such as ``/version``: its Content-Type and its body."""
+    ) -> Answer:
+        """GET a path that has no object for an answer, such as ``/version``."""
         call = Request("get", path.strip("/").partition("/")[0], path, params or {}, accept=accept)
         return await self._connection.send(call)
 
@@ -266,7 +286,16 @@ class Client:
         return self._connection.messages(path, protocol)
 
     async def _send(self, call: Request) -> bytes:
-        return (await self._connection.send(call)).body
+        if call.verb not in WRITES:
+            return (await self._connection.send(call)).body
+        begun = asyncio.get_running_loop().time()
+        try:
+            body = (await self._connection.send(call)).body
+        except KubeError as error:
+            self.write_limit.answered(begun, error)
+            raise
+        self.write_limit.answered(begun, None)
+        return body
 
     async def _written(self, call: Request) -> Manifest:
         stored: Manifest = _decode(await self._send(call), Manifest)

@@ -14,21 +14,26 @@ import platform
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import lru_cache
 from http import HTTPStatus
-from typing import Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 from urllib.parse import urlencode
 
-import aiohttp
 import msgspec
 from yarl import URL
 
 import meshfed
+from meshfed.kube._http import aiohttp
 from meshfed.kube.config import ClusterConfig
 from meshfed.kube.errors import NotLeading, TransportError, api_error
 from meshfed.kube.resources import Resource
 from meshfed.kube.tls import ContextSource
 from meshfed.telemetry.logs import LogThrottle
-from meshfed.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from prometheus_client import Counter
+
+    from meshfed.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +46,7 @@ _METHODS: Final = {
     "patch": "PATCH",
     "delete": "DELETE",
 }
-_WRITES: Final = frozenset({"create", "update", "patch", "delete"})
+WRITES: Final = frozenset({"create", "update", "patch", "delete"})
 _CONNECT_TIMEOUT: Final = 10.0
 _ERROR_BODY: Final = 65536
 
@@ -59,10 +64,11 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Answer(NamedTuple):
-    """What came back, whole."""
+    """What came back, whole; ``date`` is when the server says that it sent it, as HTTP writes it, and may be empty."""
 
     content_type: str
     body: bytes
+    date: str = ""
 
 
 class HTTPConnection:
@@ -70,18 +76,20 @@ class HTTPConnection:
 
     ``send`` and ``stream`` raise ``TransportError``, ``APIError`` by kind, ``ConfigError`` where credentials cannot be
     had, and behind a fence ``NotLeading``. ``timeout`` is in seconds and for one request; ``concurrency`` bounds
-    requests in flight, streams apart.
+    requests in flight, streams apart. Without ``metrics`` nothing is counted.
     """
 
-    def __init__(self, config: ClusterConfig, *, metrics: Metrics, timeout: float, concurrency: int) -> None:
+    def __init__(self, config: ClusterConfig, *, metrics: Metrics | None, timeout: float, concurrency: int) -> None:
         self.server = config.server.rstrip("/")
         self._config = config
         self._metrics = metrics
         self._timeout = timeout
         self._slots = asyncio.Semaphore(concurrency)
-        self._tls = ContextSource(config.tls) if self.server.startswith("https:") else None
+        secure = self.server.startswith("https:") or (config.proxy or "").startswith("https:")
+        self._tls = ContextSource(config.tls) if secure else None
         self._warned = LogThrottle(period=3600.0)
         self._session: aiohttp.ClientSession | None = None
+        self._counts: dict[tuple[str, str, int], tuple[Counter, ...]] = {}
         self._may_write: Callable[[], bool] = lambda: True
 
     def fenced(self, may_write: Callable[[], bool]) -> Self:
@@ -116,7 +124,8 @@ class HTTPConnection:
     async def send(self, call: Request) -> Answer:
         """The whole answer to ``call``, if it is a good one."""
         async with self._slots, self.stream(call, timeout=self._timeout) as response:
-            return Answer(response.headers.get("Content-Type", ""), await response.read())
+            headers = response.headers
+            return Answer(headers.get("Content-Type", ""), await response.read(), headers.get("Date", ""))
 
     @contextlib.asynccontextmanager
     async def stream(self, call: Request, *, timeout: float) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -179,15 +188,15 @@ class HTTPConnection:
         if call.body is not None:
             headers["Content-Type"] = call.content_type
         tls = await self._tls.get(await self._config.credentials.certificate()) if self._tls else True
-        if call.verb in _WRITES and not self._may_write():
+        if call.verb in WRITES and not self._may_write():
             raise NotLeading(f"not sent, since this process does not lead: {call.verb} {call.path}")
         try:
             response = await self._session.request(
                 _METHODS[call.verb],
-                URL(self.server + call.path + ("?" + urlencode(call.params) if call.params else ""), encoded=True),
+                URL(self.server + call.path + _query(tuple(call.params.items())), encoded=True),
                 data=call.body,
                 headers=headers,
-                timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=_CONNECT_TIMEOUT),
+                timeout=_timeout(timeout),
                 ssl=tls,
                 server_hostname=self._config.tls.server_name,
                 proxy=self._config.proxy,
@@ -204,10 +213,27 @@ class HTTPConnection:
         return response
 
     def _count(self, call: Request, status: int) -> None:
+        if self._metrics is None:
+            return
         resource = str(call.resource)
-        self._metrics.api_requests.labels(call.verb, resource, str(status)).inc()
-        if status and call.verb in _WRITES:
-            self._metrics.api_writes.labels(call.verb, resource).inc()
+        counts = self._counts.get((call.verb, resource, status))
+        if counts is None:
+            counts = (self._metrics.api_requests.labels(call.verb, resource, str(status)),)
+            if status and call.verb in WRITES:
+                counts += (self._metrics.api_writes.labels(call.verb, resource),)
+            self._counts[call.verb, resource, status] = counts
+        for count in counts:
+            count.inc()
+
+
+@lru_cache(maxsize=64)
+def _query(params: tuple[tuple[str, str], ...]) -> str:
+    return "?" + urlencode(params) if params else ""
+
+
+@lru_cache(maxsize=64)
+def _timeout(seconds: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=seconds, sock_connect=_CONNECT_TIMEOUT)
 
 
 def _describe(error: BaseException) -> str:

@@ -101,7 +101,7 @@ async def discover(client: Client) -> ServedAPIs:
 
 
 async def _root(client: Client, root: str) -> ServedAPIs:
-    content_type, body = await client.fetch(root, accept=_ACCEPT)
+    content_type, body, _ = await client.fetch(root, accept=_ACCEPT)
     if "as=APIGroupDiscoveryList" in content_type:
         return _aggregated(_convert(body, _Aggregated))
     answer = _convert(body, _Legacy)
@@ -144,7 +144,7 @@ def _versions(group: _Group) -> Iterator[str]:
 
 async def _group_version(client: Client, root: str, name: str) -> ServedAPIs:
     try:
-        _, body = await client.fetch(f"{root}/{name}")
+        body = (await client.fetch(f"{root}/{name}")).body
     except APIError:
         return ServedAPIs((), (name,))
     group, _, version = name.rpartition("/")

@@ -26,7 +26,7 @@ from meshfed.kube.desired import Desired, Observed, desire, in_place
 from meshfed.kube.errors import KubeError
 from meshfed.kube.observation import Observation, WatchedKind
 from meshfed.kube.ownership import Ownership
-from meshfed.kube.queue import QueueStatistics, WorkQueue
+from meshfed.kube.queue import MOST, QueueStatistics, WorkQueue
 from meshfed.kube.reflector import ReflectorStatistics
 from meshfed.kube.resources import ObjectKey, Resource, version_number
 from meshfed.kube.sources import ABSENT, APPLIED, NOBODY, ObjectState, Outcome, Record, Sources, SourceState
@@ -63,7 +63,7 @@ class Engine:
         ownership: Ownership,
         stays: Callable[[ObjectKey, str], str],
         told: Callable[[ObjectKey, Exception | None], None] | None = None,
-        workers: int = 8,
+        workers: int = MOST,
         rng: Callable[[], float] = random.random,
     ) -> None:
         self._client = client
@@ -75,7 +75,7 @@ class Engine:
         self._workers = workers
         self._rng = rng
         self._sources = Sources()
-        self._queue = WorkQueue[ObjectKey](flow=self._sources.flow, told=told, rng=rng)
+        self._queue = WorkQueue[ObjectKey](flow=self._sources.flow, told=told, rng=rng, limit=client.write_limit)
         self._blocked: set[ObjectKey] = set()
         self._subscribers: list[Callable[[Hashable], None]] = []
         self._progress = asyncio.Event()
@@ -378,9 +378,7 @@ class Engine:
         self._notify(record.source)
 
     def _notify(self, source: Hashable) -> None:
-        if source is NOBODY:
-            return
-        for subscriber in self._subscribers:
+        for subscriber in self._subscribers if source is not NOBODY else ():
             try:
                 subscriber(source)
             except Exception:  # noqa: BLE001 - a subscriber's bug must not stop the engine

@@ -187,7 +187,7 @@ def api_error(status: int, body: msgspec.Raw | bytes, headers: Mapping[str, str]
     try:
         answer = _decode_status(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        answer = _ErrorStatus(message=bytes(body[:200]).decode(errors="replace").strip())
+        answer = _ErrorStatus(message=bytes(body)[:200].decode(errors="replace").strip())
     code = status or answer.code or 500
     details = answer.details or _Details()
     retry_after = details.retry_after_seconds

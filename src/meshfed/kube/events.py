@@ -18,6 +18,7 @@ import msgspec
 
 from meshfed.kube.client import Client
 from meshfed.kube.errors import AlreadyExists, Forbidden, KubeError, NotFound
+from meshfed.kube.queue import EVENTS as EVENTS_RANK
 from meshfed.kube.resources import Manifest, Resource
 from meshfed.model.turns import Turns
 from meshfed.telemetry.logs import LogThrottle
@@ -127,7 +128,8 @@ class Recorder:
         while True:
             waiting = await self._next()
             try:
-                await self._write(waiting)
+                async with self._client.write_limit.slot(EVENTS_RANK):
+                    await self._write(waiting)
             except Forbidden as error:
                 self._count("refused")
                 if self._refused.ready(waiting.subject.namespace):

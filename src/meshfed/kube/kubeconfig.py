@@ -32,6 +32,7 @@ from meshfed.kube.credentials import (
 from meshfed.kube.errors import ConfigError
 from meshfed.kube.tls import TLSConfig
 
+_LOADER: Final = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 _EXEC_EXTENSION: Final = "client.authentication.k8s.io/exec"
 
 
@@ -241,7 +242,7 @@ def _files(path: str | None, environ: Mapping[str, str]) -> tuple[list[Path], st
 
 def _read(path: Path) -> _File:
     try:
-        data = yaml.safe_load(path.read_bytes())
+        data = yaml.load(path.read_bytes(), Loader=_LOADER)  # noqa: S506 - both are safe
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}", where=str(path), remedy="check permissions") from error
     except (yaml.YAMLError, RecursionError) as error:

@@ -27,6 +27,7 @@ from sys import intern
 from typing import Final, Generic, TypeVar, Unpack
 
 import msgspec
+from prometheus_client import Counter
 
 from meshfed.kube.backoff import Backoff
 from meshfed.kube.client import PAGE_SIZE, Client, Selection, WatchEvent
@@ -130,10 +131,14 @@ class Reflector(Generic[T]):
         self._check_at = 0.0
         self._objects_gauge = client.metrics.store_objects.labels(str(resource))
         self._undecodable_gauge = client.metrics.store_undecodable.labels(str(resource))
+        self._measured = (-1, -1)
+        self._event_counts: dict[str, Counter] = {}
         self._whole_lists = False
         self._failures = 0
         self._lists = self._watches = self._events = 0
         self._last_error = ""
+        self.failure: KubeError | None = None
+        """What the last list or watch failed with; ``None`` while all is well."""
 
     def statistics(self) -> ReflectorStatistics:
         """How it is doing."""
@@ -206,7 +211,7 @@ class Reflector(Generic[T]):
             level = logging.DEBUG if self._optional else logging.WARNING
             _log.log(level, "the API does not serve %s (%s); asking again later", self.resource, error.message)
         self.state = ReflectorState.ABSENT
-        self._last_error = str(error)
+        self._last_error, self.failure = str(error), error
         self.resource_version = ""
         # A server that restarts may deny a resource for a moment, so 404 empties nothing. Where the resource really
         # went, the server deleted its objects first, and the watch said so.
@@ -218,7 +223,7 @@ class Reflector(Generic[T]):
     def _failed(self, error: KubeError) -> str:
         self.state = ReflectorState.WAITING
         self._failures += 1
-        said, self._last_error = self._last_error, str(error)
+        said, self._last_error, self.failure = self._last_error, str(error), error
         if isinstance(error, Gone | MalformedAnswer) or (
             isinstance(error, APIError) and self._failures >= _FAILURES_TO_RELIST
         ):
@@ -262,7 +267,7 @@ class Reflector(Generic[T]):
         self._heard()
         self._measure()
         self.resource_version = version
-        self._last_error = ""
+        self._last_error, self.failure = "", None
 
     def _take(self, item: msgspec.Raw, objects: dict[Key, T], undecodable: dict[Key, str]) -> None:
         metadata = _metadata(item)
@@ -310,7 +315,7 @@ class Reflector(Generic[T]):
 
     def _apply(self, event: WatchEvent) -> None:
         self._events += 1
-        self._client.metrics.watch_events.labels(str(self.resource), event.type).inc()
+        self._count(event.type)
         metadata = _metadata(event.object)
         version = metadata.resource_version
         if version_number(version) < version_number(self.resource_version):
@@ -326,7 +331,7 @@ class Reflector(Generic[T]):
             case other:
                 raise MalformedAnswer(f"a watch event of the unknown type {other!r}")
         self.resource_version = version
-        self._last_error = ""
+        self._last_error, self.failure = "", None
         self._heard()
         self._measure()
 
@@ -339,9 +344,17 @@ class Reflector(Generic[T]):
         else:
             self._store.put(key, record)
 
+    def _count(self, kind: str) -> None:
+        count = self._event_counts.get(kind)
+        if count is None:
+            count = self._event_counts[kind] = self._client.metrics.watch_events.labels(str(self.resource), kind)
+        count.inc()
+
     def _measure(self) -> None:
-        self._objects_gauge.set(len(self._store))
-        self._undecodable_gauge.set(len(self._store.undecodable))
+        before, self._measured = self._measured, (len(self._store), len(self._store.undecodable))
+        if self._measured != before:
+            self._objects_gauge.set(self._measured[0])
+            self._undecodable_gauge.set(self._measured[1])
 
     def _report(self, key: Key, error: Exception) -> None:
         _log.warning(

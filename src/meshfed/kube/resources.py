@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import partial
+from functools import lru_cache, partial
 from sys import intern
 from typing import Any, Final
 from urllib.parse import quote
@@ -49,15 +49,19 @@ class Resource(msgspec.Struct, frozen=True, order=True):
             raise ValueError(f"{self} are not namespaced, so {namespace!r} cannot hold one")
         if name is not None and (not name or (self.namespaced and not namespace)):
             raise ValueError(f"one of {self} needs a name and, where namespaced, a namespace: {namespace!r}, {name!r}")
-        parts = ["apis", self.group, self.version] if self.group else ["api", self.version]
-        if namespace:
-            parts += ["namespaces", namespace]
-        parts.append(self.plural)
-        if name is not None:
-            parts.append(name)
-            if subresource:
-                parts.append(subresource)
-        return "/" + "/".join(map(_quoted, parts))
+        path = _collection(self, namespace)
+        for part in (name, subresource) if name is not None else ():
+            if part:
+                path += "/" + _quoted(part)
+        return path
+
+
+@lru_cache(maxsize=256)
+def _collection(resource: Resource, namespace: str | None) -> str:
+    parts = ["apis", resource.group, resource.version] if resource.group else ["api", resource.version]
+    if namespace:
+        parts += ["namespaces", namespace]
+    return "/" + "/".join(map(_quoted, (*parts, resource.plural)))
 
 
 class ObjectKey(msgspec.Struct, frozen=True, order=True, gc=False):

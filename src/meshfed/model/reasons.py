@@ -247,6 +247,21 @@ DENIALS: Final = frozenset({Reason.DENIED_BY_RULE, Reason.NOT_IMPORTED})
 """Why an offer is not imported that somebody did not want: any other reason may take them by surprise."""
 
 
+RESERVED: Final = frozenset(
+    {
+        Reason.GATEWAY_CROWDED,
+        Reason.ROOT_NAMESPACE_ELSEWHERE,
+        Reason.IMPORTS_NOT_REACHED,
+        Reason.HOST_SHARED,
+        Reason.PORTS_LEFT_OUT,
+        Reason.TRAFFIC_POLICY_OVERRIDDEN,
+        Reason.MTLS_DISABLED,
+        Reason.SNI_OVERRIDDEN,
+    }
+)
+"""Reasons of what is True and not all well."""
+
+
 BROKEN: Final = frozenset(
     {
         Reason.NAME_NOT_RESOLVED,
@@ -268,12 +283,14 @@ class EventReason(StrEnum):
     EXPORTED = "Exported"
     UNEXPORTED = "Unexported"
     NOT_EXPORTED = "NotExported"
+    STILL_IMPORTED = "StillImported"
     IMPORTED = "Imported"
     HOST_SHARED = "HostShared"
     PORTS_LEFT_OUT = "PortsLeftOut"
     TRAFFIC_POLICY_OVERRIDDEN = "TrafficPolicyOverridden"
     DENIED = "Denied"
     IMPORT_FAILED = "ImportFailed"
+    WITHDRAWN = "Withdrawn"
     REMOTE_FOUND = "RemoteFound"
     REMOTE_LOST = "RemoteLost"
     WITHDRAWAL_HELD = "WithdrawalHeld"
@@ -290,12 +307,14 @@ EVENTS: Final[dict[EventReason, str]] = {
     EventReason.EXPORTED: "On a Service or ServiceExport: it is offered to other meshes from now on.",
     EventReason.UNEXPORTED: "On a Service: it is not offered any more; the message says why.",
     EventReason.NOT_EXPORTED: "On a Service or ServiceExport: it is selected for export and cannot be; the message begins with the reason.",
+    EventReason.STILL_IMPORTED: "On a Service, and on the MeshFederation where the Service is gone: it is not offered any more to remotes that said that they import it; the message names them. Their callers lose it, unless something else serves its host there.",
     EventReason.IMPORTED: "On a FederatedService: its Istio objects are in place; the message lists them.",
     EventReason.HOST_SHARED: "On a FederatedService: it is imported, and somebody else's ServiceEntry has its host too.",
     EventReason.PORTS_LEFT_OUT: "On a FederatedService: it is imported without some of its ports; the message says why.",
     EventReason.TRAFFIC_POLICY_OVERRIDDEN: "On a FederatedService: it is imported, and somebody else's DestinationRule takes the place of the one with `trafficPolicy` of its RemoteMesh.",
     EventReason.DENIED: "On a FederatedService: the offer is not imported; the message begins with the reason. A warning unless a rule says so.",
     EventReason.IMPORT_FAILED: "On a FederatedService: its Istio objects are not in place; the message begins with the reason.",
+    EventReason.WITHDRAWN: "On a FederatedService, which is gone: its remote does not offer it to this mesh any more; `meshfed explain` says when.",
     EventReason.REMOTE_FOUND: "On a RemoteMesh: its discovery service is connected, for the first time or again.",
     EventReason.REMOTE_LOST: "On a RemoteMesh: its discovery service is not reached, or refuses us; imports stay.",
     EventReason.WITHDRAWAL_HELD: "On a RemoteMesh: it withdrew so much at once that it is held; the message says how to let it through.",

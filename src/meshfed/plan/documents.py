@@ -6,7 +6,7 @@ Each is known by its apiVersion and kind. Of one that comes twice, the last coun
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -23,6 +23,7 @@ from meshfed.api.v1alpha1 import (
 )
 from meshfed.istio import gateway_index, last_answers, mesh_config
 from meshfed.istio.peer_authentications import PeerAuthentication, of_peer_authentication
+from meshfed.model.installation import NAMESPACE
 from meshfed.model.meshes import MeshConfig
 from meshfed.model.workloads import Located
 from meshfed.plan.endpoint_slices import is_by_hand, of_slice
@@ -31,7 +32,6 @@ from meshfed.plan.foreign_service_entries import ForeignServiceEntry, of_service
 from meshfed.plan.offline import PlanInputs
 from meshfed.plan.workloads import of_entry, of_pod
 
-DEFAULT_NAMESPACE: Final = "istio-system"
 Document = dict[str, Any]
 """An object as plain data."""
 
@@ -39,7 +39,7 @@ Document = dict[str, Any]
 def namespace_of_mesh(documents: Sequence[tuple[str, Document]]) -> str:
     """Return the namespace of the MeshFederation, where that says which controller is meant."""
     found = {
-        _metadata(document).get("namespace") or DEFAULT_NAMESPACE
+        _metadata(document).get("namespace") or NAMESPACE
         for _, document in documents
         if document.get("kind") == "MeshFederation"
     }
@@ -48,7 +48,7 @@ def namespace_of_mesh(documents: Sequence[tuple[str, Document]]) -> str:
             f"there are MeshFederations in the namespaces {', '.join(sorted(map(str, found)))}: say with --namespace "
             "which controller is meant"
         )
-    return str(next(iter(found), DEFAULT_NAMESPACE))
+    return str(next(iter(found), NAMESPACE))
 
 
 def read_documents(
@@ -120,6 +120,15 @@ def read_documents(
     )
 
 
+class _OfOthers(msgspec.Struct):
+    """The metadata of an object that is not of our API: an API server lets no other be."""
+
+    name: str = ""
+    namespace: str | None = None
+    labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
+
+
 class _Others:
     """What of objects that are not of our API decides anything.
 
@@ -154,8 +163,8 @@ class _Others:
             case "networking.istio.io", "WorkloadEntry" if not ours:
                 self.workloads["WorkloadEntry", *place] = of_entry(document)
             case "networking.istio.io", "WorkloadEntry" if owner == self._namespace:
-                spec = document.get("spec") or {}
-                self.answered.append((str(spec.get("address", "")), metadata.get("annotations") or {}))
+                address = str(_spec(document).get("address", ""))
+                self.answered.append((address, metadata.get("annotations") or {}))
             case "networking.istio.io", "DestinationRule" if not ours:
                 self.rules[place] = of_destination_rule(document)
             case "networking.istio.io", "ServiceEntry" if not ours:
@@ -192,11 +201,22 @@ def _refuse_strangers(source: str, document: dict[str, Any]) -> None:
             f"{source}: {kind} of apiVersion {version} is unknown; {API_VERSION} has MeshFederation, RemoteMesh and "
             "FederatedService"
         )
+    try:
+        msgspec.convert(document.get("metadata") or {}, _OfOthers)
+    except msgspec.ValidationError as error:
+        problem, _, place = str(error).partition(" - at `$")
+        raise InvalidInput(f"{source}: {kind}: metadata{place.rstrip('`')}: {problem}") from None
 
 
 def _gateway_hosts(document: dict[str, Any]) -> tuple[str, ...]:
+    servers = _list(_spec(document).get("servers"))
+    return tuple(str(host) for server in servers if isinstance(server, dict) for host in _list(server.get("hosts")))
+
+
+def _spec(document: dict[str, Any]) -> dict[str, Any]:
     spec = document.get("spec")
-    servers = spec.get("servers") if isinstance(spec, dict) else None
-    return tuple(
-        str(host) for server in servers or () if isinstance(server, dict) for host in server.get("hosts") or ()
-    )
+    return spec if isinstance(spec, dict) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []

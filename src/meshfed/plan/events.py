@@ -107,6 +107,24 @@ def export_turned(before: Published | Decision | None, after: Published | Decisi
     return None
 
 
+def withdrawn(remote: str, host: str) -> EventRecord:
+    """What is worth telling of an offer that its remote took back."""
+    return EventRecord(EventReason.WITHDRAWN, f"RemoteMesh {remote} does not offer {host} to this mesh any more")
+
+
+def still_imported(host: str, remotes: Iterable[str], *, service: str = "") -> EventRecord:
+    """What is to be said of a host that is not offered any more to remotes that have it in place.
+
+    ``service`` names the Service where that is gone, so that it is said elsewhere.
+    """
+    what = f"Service {service}, which is gone, was offered as {host}" if service else f"it was offered as {host}"
+    message = (
+        f"{what}, and RemoteMesh {listed(list(remotes))} said to import that when it was withdrawn: callers there lose "
+        "it, unless something else serves the host. To give them time, export it again, and ask their owners first"
+    )
+    return EventRecord(EventReason.STILL_IMPORTED, message, warns=True)
+
+
 def _told(published: Published) -> tuple[object, ...]:
     return published.offer.host, published.audience
 

@@ -12,18 +12,22 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from meshfed.api.v1alpha1 import GROUP, OWNER_NAMESPACE_LABEL
-from meshfed.istio.metadata import Manifest
 from meshfed.model.names import MAX_LABEL
+
+if TYPE_CHECKING:
+    from meshfed.istio.metadata import Manifest
 
 REPLICA_LABEL: Final = f"{GROUP}/replica"
 """On the Lease of a replica: ``true``."""
 VERSION_ANNOTATION: Final = f"{GROUP}/version"
 """On the Lease of a replica: Meshfed's version there."""
+WITHDRAWN_ANNOTATION: Final = f"{GROUP}/withdrawn"
+"""On the Lease of a replica: JSON, what was withdrawn lately from remotes that said there that they import it."""
 SUBSCRIBERS_ANNOTATION: Final = f"{GROUP}/subscribers"
 """On the Lease of a replica: JSON, by the name of its RemoteMesh each remote that subscribes there."""
 PREFIX: Final = "meshfed-replica-"
@@ -35,11 +39,25 @@ _LONGEST: Final = 2**31
 _DIGEST: Final = 8
 
 
-class Subscription(msgspec.Struct, frozen=True, order=True):
-    """How a remote subscribes: since when (RFC 3339, by the replica's clock), and in which dialect, delta or sotw."""
+class Subscription(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a remote subscribes: since when (RFC 3339, by the replica's clock), and in which dialect, delta or sotw.
+
+    ``imports``: how many of this mesh's hosts it says that it has in place; ``None`` where it does not say.
+    """
 
     since: str
     dialect: str
+    imports: int | None = None
+
+
+class Withdrawn(msgspec.Struct, frozen=True):
+    """A Service that was withdrawn from ``remotes`` which have it in place, as ``host``, and when (RFC 3339)."""
+
+    namespace: str
+    name: str
+    host: str
+    remotes: tuple[str, ...]
+    at: str
 
 
 class Replica(msgspec.Struct, frozen=True):
@@ -47,6 +65,7 @@ class Replica(msgspec.Struct, frozen=True):
 
     ``name`` is its Lease's, ``holder`` what it is called in leader election, ``renewed`` when it last wrote (RFC 3339,
     by its own clock), ``duration`` for how many seconds that counts. ``subscribers`` by the name of their RemoteMesh.
+    ``withdrawn``: what was withdrawn lately from those that have it in place.
     """
 
     name: str
@@ -55,6 +74,7 @@ class Replica(msgspec.Struct, frozen=True):
     renewed: str = ""
     duration: float = DURATION
     subscribers: dict[str, Subscription] = {}
+    withdrawn: tuple[Withdrawn, ...] = ()
 
     @property
     def host(self) -> str:
@@ -63,6 +83,7 @@ class Replica(msgspec.Struct, frozen=True):
 
 
 _read_subscribers: Final = msgspec.json.Decoder(dict[str, Subscription]).decode
+_read_withdrawn: Final = msgspec.json.Decoder(tuple[Withdrawn, ...]).decode
 
 
 def replica_of(manifest: Mapping[str, Any]) -> Replica:
@@ -75,6 +96,10 @@ def replica_of(manifest: Mapping[str, Any]) -> Replica:
         subscribers = _read_subscribers(annotations.get(SUBSCRIBERS_ANNOTATION, "{}"))
     except (msgspec.DecodeError, RecursionError):
         subscribers = {}
+    try:
+        withdrawn = _read_withdrawn(annotations.get(WITHDRAWN_ANNOTATION, "[]"))
+    except (msgspec.DecodeError, RecursionError):
+        withdrawn = ()
     return Replica(
         name=metadata["name"],
         holder=str(spec.get("holderIdentity") or ""),
@@ -82,6 +107,7 @@ def replica_of(manifest: Mapping[str, Any]) -> Replica:
         renewed=str(spec.get("renewTime") or ""),
         duration=float(duration) if isinstance(duration, int) and 0 < duration < _LONGEST else DURATION,
         subscribers=subscribers,
+        withdrawn=withdrawn,
     )
 
 
@@ -98,11 +124,14 @@ def replica_lease(before: Manifest | None, replica: Replica, namespace: str) -> 
             "name": replica.name,
             "namespace": namespace,
             "labels": (metadata.get("labels") or {}) | {REPLICA_LABEL: "true", OWNER_NAMESPACE_LABEL: namespace},
-            "annotations": (metadata.get("annotations") or {})
+            "annotations": {
+                key: value for key, value in (metadata.get("annotations") or {}).items() if key != WITHDRAWN_ANNOTATION
+            }
             | {
                 VERSION_ANNOTATION: replica.version,
                 SUBSCRIBERS_ANNOTATION: msgspec.json.encode(replica.subscribers, order="deterministic").decode(),
-            },
+            }
+            | ({WITHDRAWN_ANNOTATION: msgspec.json.encode(replica.withdrawn).decode()} if replica.withdrawn else {}),
         },
         "spec": {
             "holderIdentity": replica.holder,

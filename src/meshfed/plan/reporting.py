@@ -236,9 +236,15 @@ class Reporting:
                 "lastSync": connection.last_sync,
                 "dialect": connection.dialect,
                 "identity": connection.identity,
+                **self._imported_there(context, name),
                 **({"probeHandledAt": handled} if handled else {}),
             },
         )
+
+    def _imported_there(self, context: Context, name: str) -> dict[str, int]:
+        """Return how many Services of this mesh a remote says that it imports; nothing where that is not known yet."""
+        found = context.get(self._subscribers, name)
+        return {"importedThere": found.imports} if found is not None else {}
 
     def _subscribed(self, context: Context, mesh: LocalMesh, peer: Peer) -> tuple[Condition, ...]:
         """Return whether a remote subscribes; nothing where that is not known yet, so that what was said stands."""

@@ -19,6 +19,7 @@ it imported.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from operator import itemgetter
 from typing import Final
 
 import msgspec
@@ -38,6 +39,11 @@ class Subscribers(msgspec.Struct, frozen=True):
 
     at: tuple[tuple[str, Subscription], ...] = ()
     known: bool = True
+
+    @property
+    def imports(self) -> int:
+        """How many of our hosts it says that it has in place."""
+        return max((one.imports or 0 for _, one in self.at), default=0)
 
     @property
     def status(self) -> ConditionStatus:
@@ -98,7 +104,7 @@ class Subscriptions:
         live = [one for one in self._leases.values() if _lives(one, now)]
         knows, perhaps = self._knows(now), {name for one in live if not one.is_news for name in one.replica.subscribers}
         for remote in remotes:
-            at = tuple(sorted(_subscribing(remote, live)))
+            at = tuple(sorted(_subscribing(remote, live), key=itemgetter(0)))
             if not at and knows and remote in perhaps:
                 continue
             holds = Subscribers(at, known=knows or bool(at))

@@ -10,6 +10,7 @@ import msgspec
 from meshfed.api.meta import RefusedCount
 from meshfed.istio.metadata import Manifest
 from meshfed.model.imports import Import
+from meshfed.model.installation import CONTROLLER_APP, NAMESPACE
 from meshfed.model.offers import Offer
 from meshfed.model.probes import Probe
 from meshfed.model.reasons import Condition, ConditionType, Decision, Reason
@@ -31,9 +32,9 @@ class Settings(msgspec.Struct, frozen=True):
     it, that is taken to be what other meshes expect by default.
     """
 
-    namespace: str = "istio-system"
+    namespace: str = NAMESPACE
     controller_selector: dict[str, str] = msgspec.field(
-        default_factory=lambda: {"app.kubernetes.io/name": "federation-controller"}
+        default_factory=lambda: {"app.kubernetes.io/name": CONTROLLER_APP}
     )
     metrics_port: int = 8080
     health_port: int = 8081

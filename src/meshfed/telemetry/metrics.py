@@ -14,8 +14,7 @@ from prometheus_client.exposition import generate_latest
 from meshfed import __version__
 
 _FAST = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-_PROPAGATION = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
-"""Subscribers are told after 50 ms, so nothing is faster."""
+_PROPAGATION = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 
 class Metrics:
@@ -131,9 +130,24 @@ class Metrics:
         self.fds_refused = Counter(
             "meshfed_fds_refused", "Callers and streams refused, by reason.", ["reason"], registry=registry
         )
+        self.fds_confirmations = Counter(
+            "meshfed_fds_confirmations",
+            "Hosts of which subscribers said whether they are in place, by what it was: in_place, gone, or dropped, of "
+            "what is not offered to who said it.",
+            ["outcome"],
+            registry=registry,
+        )
         self.export_propagation = Histogram(
             "meshfed_export_propagation_seconds",
             "Time from the event of a Service until a subscriber acknowledged what follows from it, by subscriber.",
+            ["subscriber"],
+            buckets=_PROPAGATION,
+            registry=registry,
+        )
+        self.export_in_place = Histogram(
+            "meshfed_export_in_place_seconds",
+            "Time from the event of a Service until a subscriber says that what follows from it is in place there, by "
+            "subscriber.",
             ["subscriber"],
             buckets=_PROPAGATION,
             registry=registry,
@@ -249,7 +263,8 @@ class Metrics:
         """Drop every series of a remote: its RemoteMesh is gone, and nobody reports of it any more."""
         for metric in self._of_remotes:
             metric.remove_by_labels({"remote": name})
-        self.export_propagation.remove_by_labels({"subscriber": name})
+        for metric in (self.export_propagation, self.export_in_place):
+            metric.remove_by_labels({"subscriber": name})
 
     def forget_discovery(self, name: str) -> None:
         """Drop the series that speak of the discovery of a remote, from which nothing is imported any more."""

@@ -30,7 +30,7 @@ from meshfed.api.scalars import (
 )
 from meshfed.api.v1alpha1 import API_VERSION as OBJECTS_API_VERSION
 from meshfed.api.v1alpha1 import RemoteMesh
-from meshfed.model.meshes import FDS_PORT, IngressType, LocalMesh
+from meshfed.model.meshes import FDS_PORT, GatewayAddress, IngressType, LocalMesh
 from meshfed.plan.local_services import may_select
 from meshfed.views import API_VERSION
 from meshfed.views.snapshot import Document, Snapshot
@@ -134,6 +134,16 @@ def gateway_addresses(snapshot: Snapshot, mesh: LocalMesh) -> tuple[str, ...]:
     else:
         why = f"Service {names} has no address of a load balancer and no externalIPs"
     raise CardIncomplete(f"where this mesh's gateway is reached is not known: {why}; say it by --address HOST[:PORT]")
+
+
+def gateway_ways(snapshot: Snapshot, mesh: LocalMesh | None) -> tuple[GatewayAddress, ...]:
+    """Return where this mesh's gateway is reached, with the port; nothing where that is not seen."""
+    if mesh is None:
+        return ()
+    try:
+        return tuple(GatewayAddress(one, mesh.gateway_port) for one in gateway_addresses(snapshot, mesh))
+    except CardIncomplete:
+        return ()
 
 
 def _addresses(service: Service) -> Iterator[str]:

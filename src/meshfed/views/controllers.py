@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from meshfed.api.times import parse_time
+from meshfed.model.installation import LEASE
 from meshfed.plan.replicas import REPLICA_LABEL, Replica, replica_of
 from meshfed.views.snapshot import Document, Snapshot
-
-LEADER_LEASE: Final = "meshfed-controller"
-"""The Lease that the leading replica holds."""
 
 
 class LeaderView(msgspec.Struct, frozen=True, rename="camel"):
@@ -48,11 +46,18 @@ class ControllerView(msgspec.Struct, frozen=True, rename="camel"):
             return self.leader.alive
         return any(replica.alive for replica in self.replicas) if self.replicas else None
 
+    @property
+    def renewed(self) -> str:
+        """When whoever is at work wrote last that it is; empty where nobody is seen."""
+        if self.leader is not None:
+            return self.leader.renewed
+        return max((replica.renewed for replica in self.replicas if replica.alive), default="")
+
 
 def controller(snapshot: Snapshot) -> ControllerView:
     """Return who controls the mesh, those who live first."""
     leases = list(snapshot.of_kind("Lease"))
-    lease = next((one for one in leases if one["metadata"].get("name") == LEADER_LEASE), None)
+    lease = next((one for one in leases if one["metadata"].get("name") == LEASE), None)
     holder = str(_spec(lease).get("holderIdentity") or "") if lease is not None else ""
     found = [
         _replica(replica_of(one), holder, snapshot.taken)

@@ -1,4 +1,4 @@
-"""The documents that commands print as JSON or YAML: of each kind, what its items are."""
+"""The documents that commands print as JSON or YAML, or serve to their page: of each kind, what its items are."""
 
 from __future__ import annotations
 
@@ -12,12 +12,18 @@ from meshfed.views.checks.results import CheckView
 from meshfed.views.explain.explanation import Explanation
 from meshfed.views.explain.parts import PART_KIND, PartDocument
 from meshfed.views.exports import ExportView
+from meshfed.views.federation_map import FederationView
+from meshfed.views.hosts import HostPage
 from meshfed.views.imports import ImportView
 from meshfed.views.links import DriftView
+from meshfed.views.measurements import Measurement
 from meshfed.views.meshes import MeshView
+from meshfed.views.paths import PathView
 from meshfed.views.plan_diffs import PlanDiffView
 from meshfed.views.remotes import RemoteView
 from meshfed.views.requests import RequestView
+from meshfed.views.snapshot import Unreached
+from meshfed.views.timeline import TimelinePage
 from meshfed.views.unlinking import UnlinkedHostView
 
 LISTS: Final[dict[str, type[msgspec.Struct]]] = {
@@ -25,7 +31,9 @@ LISTS: Final[dict[str, type[msgspec.Struct]]] = {
     "ExportList": ExportView,
     "DriftList": DriftView,
     "ImportList": ImportView,
+    "MeasurementList": Measurement,
     "MeshList": MeshView,
+    "PathList": PathView,
     "RemoteList": RemoteView,
     "RequestList": RequestView,
     "UnlinkedHostList": UnlinkedHostView,
@@ -33,18 +41,14 @@ LISTS: Final[dict[str, type[msgspec.Struct]]] = {
 """Documents that have ``items``, and ``unreached``: the clusters that could not be looked at."""
 SINGLE: Final[dict[str, type[msgspec.Struct]]] = {
     "Explanation": Explanation,
+    "Federation": FederationView,
+    "HostPage": HostPage,
     "MeshCard": MeshCard,
     PART_KIND: PartDocument,
     "PlanDiff": PlanDiffView,
+    "TimelinePage": TimelinePage,
 }
 """Documents that are one thing; of these too ``unreached`` may be beside."""
-
-
-class Unreached(msgspec.Struct, frozen=True):
-    """A cluster of which nothing is known, and why, in words."""
-
-    source: str
-    why: str
 
 
 def schemas() -> dict[str, Any]:

@@ -5,15 +5,19 @@ No status says it of each Service. It is decided anew from what the cluster hold
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from meshfed.api.errors import InvalidInput
+from meshfed.model.installation import MESH_CONFIG
 from meshfed.model.offers import Port
 from meshfed.model.reasons import Decision
 from meshfed.plan import Plan, Published, Settings, plan_all
 from meshfed.plan.claims import EXPECTED
 from meshfed.plan.documents import read_documents
 from meshfed.plan.values import Place
+from meshfed.views.importers import ImportersSeen, ImporterView
 from meshfed.views.snapshot import Snapshot
 
 
@@ -32,10 +36,12 @@ class ExportView(msgspec.Struct, frozen=True, rename="camel"):
     ports: tuple[Port, ...] = ()
     identities: tuple[str, ...] = ()
     to: tuple[str, ...] | None = None
+    importers: tuple[ImporterView, ...] | None = None
+    """Whether each remote that it is offered to imports it, as those say; ``None`` where nobody was asked."""
 
 
 def planned(
-    snapshot: Snapshot, *, mesh_config_map: str = "istio", account: Place | None = None
+    snapshot: Snapshot, *, mesh_config_map: str = MESH_CONFIG, account: Place | None = None
 ) -> tuple[Plan, tuple[str, ...]]:
     """Return the plan for what a cluster holds, and what of that cannot be understood, in words.
 
@@ -65,6 +71,14 @@ def exports(snapshot: Snapshot, plan: Plan) -> tuple[ExportView, ...]:
     mesh = snapshot.mesh
     found = [_view(mesh, labels.get(export[0], {}), *export) for export in plan.exports]
     return tuple(sorted(found, key=lambda one: (_rank(one), one.namespace, one.name)))
+
+
+def imported(one: ExportView, found: ImportersSeen, remotes: Sequence[str]) -> ExportView:
+    """Return an export with what is known of who imports it; ``remotes``: the names of all RemoteMeshes."""
+    if not one.exported:
+        return one
+    offered_to = [remote for remote in remotes if one.to is None or remote in one.to]
+    return msgspec.structs.replace(one, importers=found.of(one.host, offered_to))
 
 
 def _rank(one: ExportView) -> int:

@@ -61,6 +61,11 @@ class ImportView(msgspec.Struct, frozen=True, rename="camel"):
     objects: tuple[str, ...]
 
 
+def is_named(name: str, *hosts: str) -> bool:
+    """Whether ``name`` is one of the hosts, or the first labels of one."""
+    return any(host == name or host.startswith(f"{name}.") for host in hosts if host)
+
+
 def imports(snapshot: Snapshot) -> tuple[ImportView, ...]:
     """Return every offer, the worst first, then by host and remote."""
     mesh = snapshot.mesh

@@ -14,6 +14,7 @@ import msgspec
 from meshfed.api.documents import encode_document
 from meshfed.api.times import parse_time
 from meshfed.api.v1alpha1 import API_VERSION, ImportPolicy, RemoteMesh
+from meshfed.model.installation import MESH_CONFIG
 from meshfed.model.meshes import LocalMesh
 from meshfed.model.reasons import ConditionType, Reason
 from meshfed.plan import meshes
@@ -119,7 +120,7 @@ def commented(manifest: Document, card: MeshCard) -> str:
 
 
 def obstacles(
-    snapshot: Snapshot, manifest: Document, *, account: Place | None, mesh_config_map: str = "istio"
+    snapshot: Snapshot, manifest: Document, *, account: Place | None, mesh_config_map: str = MESH_CONFIG
 ) -> tuple[str, ...]:
     """Return why nothing would come of a RemoteMesh, each as ``Reason: message``; empty where nothing is in the way.
 
@@ -235,6 +236,24 @@ def drift(card: MeshCard, remote: RemoteMesh, mesh: str) -> tuple[DriftView, ...
     wanted = msgspec.convert(_manifest(card.name, remote.metadata.namespace, as_spec(card)), RemoteMesh)
     pairs = zip(_compared(wanted), _compared(remote), strict=True)
     return tuple(DriftView(mesh, card.name, field, said, here) for (field, said), (_, here) in pairs if said != here)
+
+
+def effects(manifest: Document, before: RemoteMesh | None) -> tuple[str, ...]:
+    """Return what applying a whole RemoteMesh sets that is not so ``before``, field by field, in words."""
+    wanted = msgspec.convert(manifest, RemoteMesh)
+    after = {**dict(_compared(wanted)), "import": _imports(wanted)}
+    was = {**dict(_compared(before)), "import": _imports(before)} if before is not None else {}
+    return tuple(
+        f"{field}: {value}" if before is None else f"{field}: from {was[field]} to {value}"
+        for field, value in after.items()
+        if was.get(field) != value
+    )
+
+
+def _imports(remote: RemoteMesh) -> str:
+    """Return what is imported from a remote, on one line."""
+    policy = remote.spec.import_
+    return "nothing" if policy is None else msgspec.json.encode(_plain(policy)).decode()
 
 
 def _compared(remote: RemoteMesh) -> Iterator[tuple[str, str]]:

@@ -9,7 +9,7 @@ import msgspec
 from meshfed.api.meta import StatusCondition
 from meshfed.model.reasons import ConditionType
 from meshfed.views.controllers import ControllerView, controller
-from meshfed.views.imports import ImportState, imports
+from meshfed.views.imports import ImportState, ImportView, imports
 from meshfed.views.problems import ProblemView, problems
 from meshfed.views.remotes import RemoteView, remotes
 from meshfed.views.snapshot import Snapshot, find
@@ -39,10 +39,10 @@ class MeshView(msgspec.Struct, frozen=True, rename="camel"):
     unread: dict[str, str]
 
 
-def mesh(snapshot: Snapshot) -> MeshView:
-    """Return how the mesh of a snapshot stands."""
+def mesh(snapshot: Snapshot, offers: tuple[ImportView, ...] | None = None) -> MeshView:
+    """Return how the mesh of a snapshot stands; ``offers`` are its imports, where they are known already."""
     federation = next(iter(snapshot.federations), None)
-    offers, at_work = imports(snapshot), controller(snapshot)
+    offers, at_work = imports(snapshot) if offers is None else offers, controller(snapshot)
     counts: dict[ImportState, int] = {}
     for one in offers:
         counts[one.state] = counts.get(one.state, 0) + 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
 import msgspec
@@ -10,7 +10,7 @@ import msgspec
 from meshfed.api.meta import StatusCondition
 from meshfed.api.v1alpha1 import MeshFederation, RemoteMesh
 from meshfed.model.reasons import ConditionType, Reason
-from meshfed.views.imports import GOOD, ORDER, ImportView
+from meshfed.views.imports import GOOD, ORDER, ImportState, ImportView
 from meshfed.views.snapshot import Snapshot, named
 
 _SHOWN = 3
@@ -19,7 +19,7 @@ _SHOWN = 3
 class ProblemView(msgspec.Struct, frozen=True, rename="camel"):
     """One thing that is wrong. ``objects`` names whose it is: of many offers with one reason, the first few.
 
-    ``count`` is how many there are.
+    ``count`` is how many there are. ``consequences`` names what does not hold because of it, in words.
     """
 
     kind: str
@@ -30,17 +30,26 @@ class ProblemView(msgspec.Struct, frozen=True, rename="camel"):
     reason: str
     message: str
     since: str
+    consequences: tuple[str, ...] = ()
 
 
 def problems(snapshot: Snapshot, imports: Iterable[ImportView]) -> tuple[ProblemView, ...]:
-    """Return what is wrong: of this mesh first, then of remotes, then of what they offer."""
+    """Return what is wrong: of this mesh first, then of remotes, then of what they offer.
+
+    What follows from something that is wrong is said with that, and not again.
+    """
     found: list[ProblemView] = []
+    offers = tuple(_of_imports(imports))
+    covered: set[ProblemView] = set()
     for federation in snapshot.federations:
         found += _of("MeshFederation", federation)
     for remote in snapshot.remotes:
-        found += _of("RemoteMesh", remote)
-    found += _of_imports(imports)
-    return tuple(found)
+        for problem in _of("RemoteMesh", remote):
+            same = [one for one in offers if _is_of_remote(one, problem, remote)]
+            covered.update(same)
+            more = tuple(f"{one.count} {'import' if one.count == 1 else 'imports'} {one.condition}" for one in same)
+            found.append(msgspec.structs.replace(problem, consequences=problem.consequences + more))
+    return (*found, *(one for one in offers if one not in covered))
 
 
 def _of(kind: str, one: MeshFederation | RemoteMesh) -> Iterator[ProblemView]:
@@ -49,25 +58,63 @@ def _of(kind: str, one: MeshFederation | RemoteMesh) -> Iterator[ProblemView]:
         message = "it has no status: no controller has looked at it yet; see whether one runs in this namespace"
         yield ProblemView(kind, (named(one.metadata),), 1, "", "", "", message, one.metadata.creation_timestamp)
         return
-    wrong = [condition for condition in one.status.conditions if _is_wrong(condition)]
+    wrong = [condition for condition in one.status.conditions if is_wrong(condition)]
+    follows = {condition.type: cause for condition in wrong if (cause := _cause(condition, wrong)) is not None}
     others = [condition for condition in wrong if condition.type != ConditionType.READY]
-    # What a handshake found says why nobody is connected, which a proxy's words on the connection only guess at.
-    others.sort(key=lambda condition: condition.type != ConditionType.REACHABLE)
     told = {condition.reason for condition in others}
     for condition in [*(condition for condition in wrong if condition.reason not in told), *others]:
-        yield ProblemView(
-            kind=kind,
-            objects=(named(one.metadata),),
-            count=1,
-            condition=condition.type,
-            status=condition.status,
-            reason=condition.reason,
-            message=condition.message,
-            since=condition.last_transition_time,
-        )
+        if condition.type not in follows:
+            yield ProblemView(
+                kind=kind,
+                objects=(named(one.metadata),),
+                count=1,
+                condition=condition.type,
+                status=condition.status,
+                reason=condition.reason,
+                message=condition.message,
+                since=condition.last_transition_time,
+                consequences=tuple(
+                    f"{other.type} {other.status}" for other in others if _root(other.type, follows) == condition.type
+                ),
+            )
 
 
-def _is_wrong(condition: StatusCondition) -> bool:
+def _cause(condition: StatusCondition, wrong: Sequence[StatusCondition]) -> str | None:
+    """Return the type of the condition that says why this one does not hold; ``None`` where none does.
+
+    What a handshake found says why nobody is connected, which a proxy's words on the connection only guess at.
+    """
+    types = {one.type for one in wrong if one.status == "False"}
+    match condition.type, condition.reason:
+        case ConditionType.SYNCED, Reason.NOT_SYNCED if ConditionType.CONNECTED in types:
+            return ConditionType.CONNECTED
+        case ConditionType.CONNECTED, Reason.UNREACHABLE if ConditionType.REACHABLE in types:
+            return ConditionType.REACHABLE
+        case _:
+            return None
+
+
+def _root(type_: str, follows: Mapping[str, str]) -> str:
+    """Return the type of the condition from which one follows in the end; empty where it follows from none."""
+    cause = follows.get(type_, "")
+    return _root(cause, follows) or cause if cause else ""
+
+
+def _is_of_remote(offers: ProblemView, problem: ProblemView, remote: RemoteMesh) -> bool:
+    """Whether what is wrong with offers of a remote is what is wrong with the remote, and has been said of that.
+
+    Where its discovery service is not reached, words on other hosts differ by what else was found on the way.
+    """
+    is_way = problem.condition == ConditionType.REACHABLE and offers.condition == ImportState.UNREACHABLE
+    return (
+        offers.reason == problem.reason
+        and offers.status == f"from {remote.metadata.name}"
+        and (is_way or offers.message == problem.message)
+    )
+
+
+def is_wrong(condition: StatusCondition) -> bool:
+    """Whether somebody may expect a condition to hold that does not, or of which nobody can say."""
     if condition.type == ConditionType.SUBSCRIBED:
         return False  # who imports nothing of ours is no trouble of ours
     if condition.status == "Unknown":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from meshfed.api.meta import RefusedCount, StatusCondition
@@ -10,10 +12,18 @@ from meshfed.model.reasons import ConditionType, Reason
 from meshfed.views.imports import ImportState, ImportView
 from meshfed.views.snapshot import Snapshot, find
 
+NOBODY_YET: Final = "it federates with nobody yet: there is no RemoteMesh"
+LINK: Final = (
+    "give the owner of the other mesh what `meshfed link card` prints, and make a RemoteMesh of the card that they "
+    "give you: `meshfed link CARD --apply`"
+)
+"""What to do where there is no RemoteMesh."""
+
 
 class RemoteView(msgspec.Struct, frozen=True, rename="camel"):
     """One remote mesh. ``hears`` and ``heard`` are statuses of conditions: whether it subscribes to what this mesh
-    exports, and whether this mesh is connected to its discovery service; ``-`` where nobody says.
+    exports, and whether this mesh is connected to its discovery service; ``-`` where nobody says. ``imports``: whether
+    anything is imported from it.
 
     ``ready``, ``reason``, ``message`` and ``since`` are of its condition Ready.
     """
@@ -23,6 +33,7 @@ class RemoteView(msgspec.Struct, frozen=True, rename="camel"):
     addresses: tuple[str, ...]
     network: str
     trust_domain: str
+    imports: bool
     ready: str
     reason: str
     message: str
@@ -38,6 +49,8 @@ class RemoteView(msgspec.Struct, frozen=True, rename="camel"):
     unreachable: int
     held: int
     last_sync: str
+    imported_there: int
+    """How many Services of this mesh it says that it imports."""
     conditions: tuple[StatusCondition, ...]
 
 
@@ -63,6 +76,7 @@ def _view(mesh: str, remote: RemoteMesh, unreachable: int) -> RemoteView:
         addresses=spec.addresses,
         network=spec.network,
         trust_domain=spec.trust_domain,
+        imports=spec.import_ is not None,
         ready=ready.status if ready is not None else "Unknown",
         reason=ready.reason if ready is not None else "",
         message=ready.message if ready is not None else "it has no status yet: no controller has looked at it",
@@ -78,6 +92,7 @@ def _view(mesh: str, remote: RemoteMesh, unreachable: int) -> RemoteView:
         unreachable=unreachable,
         held=status.held_services,
         last_sync=status.last_sync,
+        imported_there=status.imported_there,
         conditions=status.conditions,
     )
 

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
+
+from meshfed.views.explain.links import LinkName
+from meshfed.views.symptoms import of_answer
+
+_SHOWN: Final = 200
+"""Characters of an answer's body that a message has."""
 
 
 class RequestPlace(StrEnum):
@@ -37,39 +44,63 @@ class RequestView(msgspec.Struct, frozen=True, rename="camel"):
     message: str
 
 
+class RequestVerdict(msgspec.Struct, frozen=True):
+    """What came of a request, in the words of `RequestView`."""
+
+    code: int
+    reached: bool
+    allowed: bool
+    ended_at: RequestPlace | None
+    message: str
+
+
 _NO_NAME, _REFUSED, _TOO_LATE = 6, 7, 28
+_CUT_OFF = (52, 56)
+_OF_LINKS: Final = {
+    LinkName.RECEIVED: RequestPlace.NAME,
+    LinkName.ACCEPTED: RequestPlace.NAME,
+    LinkName.RESOLVED: RequestPlace.NAME,
+    LinkName.WRITTEN: RequestPlace.SIDECAR,
+    LinkName.POLICY: RequestPlace.WORKLOAD,
+}
+"""Where a request ends for which a link of its chain is broken; for every other it is the gateway."""
 
 
-def verdict(exit_code: int, said: bytes, complaint: bytes) -> tuple[int, bool, bool, str, str]:
-    """Return code, whether it was reached, whether it was allowed, the place and a message.
+def verdict(exit_code: int, said: bytes, complaint: bytes) -> RequestVerdict:
+    """Return what came of a request that curl made.
 
     Of what curl ended with, and wrote to its output, headers included, and to its standard error.
     """
     status, headers, body = _parsed(said)
     if exit_code:
-        return 0, False, False, *_failed(exit_code, complaint.decode(errors="replace").strip())
+        return _ended(*_failed(exit_code, complaint.decode(errors="replace").strip()))
     if not status:
-        return 0, False, False, RequestPlace.GATEWAY, "what came back is no answer of HTTP: name a port that speaks it"
-    if status == 403 and body.startswith("RBAC:"):
+        return _ended(RequestPlace.GATEWAY, "what came back is no answer of HTTP: name a port that speaks it")
+    by_sidecar = "x-envoy-upstream-service-time" not in headers
+    symptom = of_answer(status, body) if by_sidecar else None
+    if symptom is not None:
+        place = _OF_LINKS.get(symptom.link, RequestPlace.GATEWAY) if symptom.link else RequestPlace.GATEWAY
+        see = f"; see docs/troubleshooting.md#{symptom.anchor}" if symptom.anchor else ""
+        message = f"{symptom.plain} ({body.strip()[:_SHOWN]}){see}"
+        return RequestVerdict(status, place is RequestPlace.WORKLOAD, False, place, message)
+    if status >= 500 and by_sidecar:
         message = (
-            "the workload's sidecar refuses the caller: an AuthorizationPolicy there does not admit this identity; its "
-            "owner decides"
+            f"a sidecar answers in the place of the application ({body.strip()[:_SHOWN]}); see "
+            "docs/troubleshooting.md#what-comes-back"
         )
-        return status, True, False, RequestPlace.WORKLOAD, message
-    if status >= 500 and "x-envoy-upstream-service-time" not in headers:
-        return status, False, False, *_of_sidecar(body)
-    if (
-        status == 404
-        and not body
-        and headers.get("server") == "envoy"
-        and "x-envoy-upstream-service-time" not in headers
-    ):
+        return RequestVerdict(status, False, False, RequestPlace.GATEWAY, message)
+    if status == 404 and not body and headers.get("server") == "envoy" and by_sidecar:
         message = (
             "the client's sidecar has no route for the host: it is not imported here under this name or port, or not "
             "exported to the client's namespace (`import.exportTo`, a Sidecar)"
         )
-        return status, False, False, RequestPlace.NAME, message
-    return status, True, True, "", f"the application answered {status}"
+        return RequestVerdict(status, False, False, RequestPlace.NAME, message)
+    return RequestVerdict(status, True, True, None, f"the application answered {status}")
+
+
+def _ended(place: RequestPlace, message: str) -> RequestVerdict:
+    """Return that nobody answered, in HTTP."""
+    return RequestVerdict(0, False, False, place, message)
 
 
 def _parsed(said: bytes) -> tuple[int, dict[str, str], str]:
@@ -83,7 +114,7 @@ def _parsed(said: bytes) -> tuple[int, dict[str, str], str]:
     return int(words[1]), {name.strip().lower(): value.strip() for name, _, value in pairs}, body
 
 
-def _failed(code: int, complaint: str) -> tuple[str, str]:
+def _failed(code: int, complaint: str) -> tuple[RequestPlace, str]:
     if code == _NO_NAME:
         return RequestPlace.NAME, (
             f"the name has no address in the client's mesh ({complaint}): it is not imported, istiod has not given it "
@@ -100,22 +131,9 @@ def _failed(code: int, complaint: str) -> tuple[str, str]:
             f"no answer came in time ({complaint}): something on the way swallows packets, a firewall or a gateway "
             "that is gone; `trafficPolicy.connectionPool.tcp.connectTimeout` of the RemoteMesh makes that quicker"
         )
-    return RequestPlace.GATEWAY, f"curl ended with exit code {code} ({complaint})"
-
-
-def _of_sidecar(body: str) -> tuple[str, str]:
-    if "no healthy upstream" in body:
-        return RequestPlace.SIDECAR, (
-            "no endpoint is healthy: all were ejected (`outlierDetection`), or there is none; `meshfed imports` says "
-            "what carries the host"
-        )
-    shown = body.strip()[:200]
-    if "TLS" in body or "certificate" in body.lower():
+    if code in _CUT_OFF:
         return RequestPlace.GATEWAY, (
-            f"the TLS handshake with the workload failed ({shown}): another root or another identity than is "
-            "announced; `meshfed imports` shows who answered"
+            f"the connection ended without an answer ({complaint}): name a port that speaks HTTP, or see what lets "
+            "nothing through"
         )
-    return RequestPlace.GATEWAY, (
-        f"the connection to the workload failed ({shown}): the gateway is not reached, or passes the SNI on to nobody; "
-        "`Reachable` of the FederatedService says which"
-    )
+    return RequestPlace.GATEWAY, f"curl ended with exit code {code} ({complaint})"

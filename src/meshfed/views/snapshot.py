@@ -23,6 +23,13 @@ KINDS: Final[dict[str, type[MeshFederation | RemoteMesh | FederatedService]]] = 
 """The kinds of our API."""
 
 
+class Unreached(msgspec.Struct, frozen=True):
+    """A cluster of which nothing is known, and why, in words."""
+
+    source: str
+    why: str
+
+
 class Snapshot(msgspec.Struct, frozen=True):
     """The objects of one cluster that matter to the installation in ``namespace``.
 

@@ -26,8 +26,8 @@ class Symptom(msgspec.Struct, frozen=True):
     """One thing that comes back: what the caller gets, what a log has, and what it is, all as Markdown.
 
     A line is of this kind where it is of ``at``, and has one of ``flags``, ``words``, ``clusters`` and ``codes`` each;
-    what is empty is not asked for. Where all of these are empty no line tells it. ``link`` is the link of a chain that
-    is broken.
+    what is empty is not asked for. Where all of these are empty no line tells it. An answer is of this kind that has
+    one of ``codes`` and, in its body, one of ``body``. ``link`` is the link of a chain that is broken.
     """
 
     gets: str
@@ -38,6 +38,7 @@ class Symptom(msgspec.Struct, frozen=True):
     words: tuple[str, ...] = ()
     clusters: tuple[str, ...] = ()
     codes: tuple[int, ...] = ()
+    body: tuple[str, ...] = ()
     link: LinkName | None = None
 
     @property
@@ -58,7 +59,7 @@ CALLERS: Final = (
     Symptom(
         "nothing, the name does not resolve (curl: exit code 6)",
         "no line",
-        "[The name does not resolve](#the-name-does-not-resolve)",
+        "[the name does not resolve](#the-name-does-not-resolve)",
         link=LinkName.RESOLVED,
     ),
     Symptom(
@@ -79,25 +80,28 @@ CALLERS: Final = (
     Symptom(
         "503, `upstream connect error`: certificate",
         "`UF`, and `CERTIFICATE_VERIFY_FAILED`",
-        "[A certificate is not accepted](#a-certificate-is-not-accepted)",
+        "it has another root or another identity than is expected: [a certificate is not accepted](#a-certificate-is-not-accepted)",
         flags=("UF",),
         words=("CERTIFICATE_VERIFY_FAILED", "SAN_matcher"),
+        body=("CERTIFICATE_VERIFY_FAILED", "SAN_matcher"),
         link=LinkName.IDENTITY,
     ),
     Symptom(
         "503, `upstream connect error`: no connection",
         "`UF`, and `delayed_connect_error` or a timeout",
-        "[The gateway is not reached](#the-gateway-is-not-reached)",
+        "[the gateway is not reached](#the-gateway-is-not-reached)",
         flags=("UF",),
         words=("delayed_connect_error", "immediate_connect_error", "timeout"),
+        body=("delayed connect error", "immediate connect error", "connection timeout"),
         link=LinkName.REACHED,
     ),
     Symptom(
         "503, `upstream connect error`: closed",
         "`UF`, and `TLS_error` with `Connection_reset_by_peer`",
-        "[The gateway does not pass it on](#the-gateway-does-not-pass-it-on)",
+        "the gateway knows nobody for it: [it does not pass it on](#the-gateway-does-not-pass-it-on)",
         flags=("UF",),
         words=("Connection_reset_by_peer", "connection_termination", "TLS_error"),
+        body=("Connection_reset_by_peer", "connection termination", "TLS_error"),
         link=LinkName.GATEWAY,
     ),
     Symptom(
@@ -105,19 +109,21 @@ CALLERS: Final = (
         "`UH`",
         "no endpoint is left: the ServiceEntry has none, or `outlierDetection` ejects them all",
         flags=("UH",),
+        body=("no healthy upstream",),
         link=LinkName.WRITTEN,
     ),
     Symptom(
         "403, `RBAC: access denied`",
         "the same, without a flag",
-        "[It is refused](#it-is-refused)",
+        "an AuthorizationPolicy there does not admit the caller: [it is refused](#it-is-refused)",
         codes=(403,),
+        body=("RBAC: access denied",),
         link=LinkName.POLICY,
     ),
     Symptom(
         "an answer of the wrong mesh, or of both",
         "no flag",
-        "[The wrong mesh answers](#the-wrong-mesh-answers)",
+        "[the wrong mesh answers](#the-wrong-mesh-answers)",
     ),
 )
 """By what the caller gets."""
@@ -191,3 +197,10 @@ FLAGS: Final = {
     "DT": "the connection or request lasted longer than it may",
 }  # fmt: skip
 """What other response flags say, as Envoy's documentation of ``%RESPONSE_FLAGS%`` has them."""
+
+
+def of_answer(code: int, body: str) -> Symptom | None:
+    """Return what an answer that no application gave says to its caller; ``None`` where the table does not have it."""
+    return next(
+        (one for one in CALLERS if one.gets.startswith(f"{code},") and any(word in body for word in one.body)), None
+    )

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from meshfed.api.core import Pod, Service
+from meshfed.model.installation import MESH_CONFIG
 from meshfed.model.names import ServiceHost
 from meshfed.plan import Plan
 from meshfed.plan.workloads import of_pod
@@ -56,7 +57,7 @@ class Unlinking(msgspec.Struct, frozen=True):
     problems: tuple[str, ...] = ()
 
 
-def unlinking(snapshot: Snapshot, name: str, *, mesh_config_map: str = "istio") -> Unlinking:
+def unlinking(snapshot: Snapshot, name: str, *, mesh_config_map: str = MESH_CONFIG) -> Unlinking:
     """Return what goes with a RemoteMesh; the hosts that fare worst come first."""
     remote = find_remote(snapshot, name)
     others = tuple(one for one in snapshot.objects if one is not remote)

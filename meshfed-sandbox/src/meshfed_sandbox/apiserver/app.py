@@ -171,6 +171,10 @@ class Handler:
 
     async def _get(self, request: web.BaseRequest, where: Target, query: Mapping[str, str]) -> web.StreamResponse:
         form = _form(request, query)
+        if where.subresource == podstreams.PROXY:
+            pod, _, port = where.name.partition(":")
+            found = self._find(where._replace(name=pod))
+            return await podstreams.proxied(self.kubelet, found.object, port, where.rest, request)
         stored = self._find(where)
         if where.subresource == requests.SCALE:
             return _json(_encode(scales.scale(where.resource, stored)))

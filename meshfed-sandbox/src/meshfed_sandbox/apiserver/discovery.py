@@ -27,9 +27,10 @@ _SUBRESOURCE_KINDS: Final[dict[str, JSONObject]] = {
     "token": _TOKEN_REQUEST,
     "scale": _SCALE,
     "exec": {"group": "", "version": "v1", "kind": "PodExecOptions"},
+    "proxy": {"group": "", "version": "v1", "kind": "PodProxyOptions"},
 }
 """The kinds of subresources that are not their resource's own."""
-_SUBRESOURCE_VERBS: Final = {"token": ("create",), "exec": ("get",), "log": ("get",)}
+_SUBRESOURCE_VERBS: Final = {"token": ("create",), "exec": ("get",), "log": ("get",), "proxy": ("get",)}
 """What can be done with subresources that are no part of their object."""
 
 

@@ -1,4 +1,4 @@
-"""``kubectl logs`` and ``kubectl exec``: what a node says of the Pods it runs, passed on to whoever asks."""
+"""``kubectl logs`` and ``kubectl exec``: what a node says of the Pods it runs, and what they answer over HTTP."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ JSONObject = dict[str, Any]
 
 LOG: Final = "log"
 EXEC: Final = "exec"
+PROXY: Final = "proxy"
 CHANNELS: Final = "v5.channel.k8s.io"
 """The subprotocol of WebSockets in which each message begins with the number of its stream."""
 _OUT, _ERR, _STATUS = b"\x01", b"\x02", b"\x03"
@@ -36,6 +37,27 @@ class Kubelet(Protocol):
 
     async def execute(self, namespace: str, pod: str, container: str, words: Sequence[str]) -> Ran:
         """What a command says in a container; ``LookupError`` where that does not run, or has no such program."""
+
+    async def fetch(self, namespace: str, pod: str, port: int, path: str) -> tuple[int, str, bytes]:
+        """Status, Content-Type and body of what a Pod answers to GET; ``LookupError`` where nothing answers there."""
+
+
+async def proxied(
+    kubelet: Kubelet | None, pod: JSONObject, port: str, path: str, request: web.BaseRequest
+) -> web.StreamResponse:
+    """Answer with what a Pod answers on a port, 80 where none is named; ``StatusError`` where it does not."""
+    namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+    if port and not port.isdecimal():
+        raise errors.bad_request(f"invalid pod request {name}:{port}: the sandbox takes ports by number")
+    if kubelet is None:
+        raise errors.bad_request(f"pod {name} does not run: this sandbox runs none without --data-plane")
+    query = f"?{request.query_string}" if request.query_string else ""
+    try:
+        status, kind, body = await kubelet.fetch(namespace, name, int(port or 80), f"{path}{query}")
+    except LookupError as error:
+        message = f"error trying to reach service: {error.args[0]}"
+        raise StatusError(503, "ServiceUnavailable", message) from error
+    return web.Response(status=status, body=body, headers={"Content-Type": kind})
 
 
 async def answer(

@@ -21,7 +21,7 @@ TOKEN: Final = "token"  # noqa: S105  # a name, not a secret
 """The subresource of ServiceAccounts that answers with a token."""
 SCALE: Final = "scale"
 """The subresource of workloads that is their number of replicas."""
-_STREAMS: Final = frozenset({podstreams.EXEC, podstreams.LOG})
+_STREAMS: Final = frozenset({podstreams.EXEC, podstreams.LOG, podstreams.PROXY})
 _BODY_TYPES: Final = (JSON, YAML, protobuf.MEDIA)
 _decode: Final = msgspec.json.Decoder().decode
 
@@ -34,6 +34,8 @@ class Target(NamedTuple):
     name: str
     subresource: str
     user: User
+    rest: str = ""
+    """What comes after the subresource, where that is ``proxy``: a path of the Pod's own."""
 
 
 def target(registry: Registry, path: str, user: User) -> Target | None:
@@ -48,6 +50,8 @@ def target(registry: Registry, path: str, user: User) -> Target | None:
     namespace = ""
     if len(rest) > 2 and rest[0] == "namespaces" and (len(rest) > 3 or rest[2] not in {"status", "finalize"}):
         namespace, rest = rest[1], rest[2:]
+    beyond = "/".join(rest[3:]) if rest[2:3] == [podstreams.PROXY] else ""
+    rest = rest[:3] if beyond else rest
     if not 1 <= len(rest) <= 3:
         return None
     plural, name, subresource = (*rest, "", "")[:3]
@@ -56,7 +60,7 @@ def target(registry: Registry, path: str, user: User) -> Target | None:
         return None
     if subresource and subresource not in resource.subresources:
         return None
-    return Target(resource, namespace, name, subresource, user)
+    return Target(resource, namespace, name, subresource, user, f"/{beyond}")
 
 
 def verb(method: str, where: Target, *, watch: bool) -> str:

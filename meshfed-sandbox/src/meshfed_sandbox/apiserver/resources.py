@@ -92,7 +92,7 @@ class Resource:
 
 _SPECIAL: Final = {
     "/v1/ServiceAccount": ("token",),
-    "/v1/Pod": ("exec", "log"),
+    "/v1/Pod": ("exec", "log", "proxy"),
     **{f"apps/v1/{kind}": ("scale",) for kind in ("Deployment", "ReplicaSet", "StatefulSet")},
 }
 """Subresources of built-in kinds, besides their status."""

@@ -40,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-s", "--silent", action="store_true")
     parser.add_argument("-S", "--show-error", action="store_true")
     parser.add_argument("-f", "--fail", action="store_true")
+    parser.add_argument("-g", "--globoff", action="store_true")
     parser.add_argument("-i", "--include", action="store_true")
     parser.add_argument("-I", "--head", action="store_true")
     parser.add_argument("-k", "--insecure", action="store_true")

@@ -126,7 +126,10 @@ async def _without(stage: Stage, screen: Screen) -> Hints:
     from meshfed_sandbox.demo.play import Play
 
     await Play(stage, screen).perform()
-    return [("What each mesh has:", [_look(actor.kubeconfig) for actor in stage.actors.values()])]
+    return [
+        _dashboard(stage),
+        ("What each mesh has:", [_look(actor.kubeconfig) for actor in stage.actors.values()]),
+    ]
 
 
 async def _with_requests(stage: Stage, screen: Screen, stack: contextlib.AsyncExitStack) -> Hints:
@@ -144,6 +147,7 @@ async def _with_requests(stage: Stage, screen: Screen, stack: contextlib.AsyncEx
     east, west = (f"kubectl --kubeconfig {stage.actors[mesh].kubeconfig}" for mesh in ("east", "west"))
     return [
         (f"The product page, which says who answered for what:  {door.url}/productpage", []),
+        _dashboard(stage),
         (
             "West takes ratings back; with =true instead of the dash they are there again:",
             [f"{west} label service ratings export-service-"],
@@ -170,6 +174,14 @@ def _written(svg: str) -> str:
     except OSError as error:
         return f"the same as a picture is not in {_PICTURE}, which cannot be written here: {error.strerror}"
     return f"the same as a picture: {_PICTURE}"
+
+
+def _dashboard(stage: Stage) -> tuple[str, list[str]]:
+    kubeconfigs = ":".join(str(actor.kubeconfig) for actor in stage.actors.values())
+    contexts = " ".join(f"--context {mesh}" for mesh in stage.actors)
+    return "Both meshes as a web page, which follows what is done below:", [
+        f"KUBECONFIG={kubeconfigs} meshfed dashboard {contexts}"
+    ]
 
 
 def _look(kubeconfig: Path) -> str:

@@ -72,6 +72,9 @@ class Controllers:
         await self._config_maps()
         pods = self._watch.all("Pod")
         for deployment in self._watch.all("Deployment"):
+            if workloads.is_istiod(deployment):
+                await self._say(deployment, workloads.istiod_status(deployment, now()))
+                continue
             own = [pod for pod in pods if workloads.owned_by(pod, deployment)]
             await self._deployment(deployment, own)
         for job in self._watch.all("Job"):
@@ -86,7 +89,7 @@ class Controllers:
         await self._slices(wanted)
 
     async def _config_maps(self) -> None:
-        """Have the ConfigMap that istiod puts into each namespace, and beside istiod the one that it reads."""
+        """Have the ConfigMap that istiod puts into each namespace, and where istiod is, itself and what it reads."""
         for namespace in self._watch.all("Namespace"):
             name, uid = namespace["metadata"]["name"], namespace["metadata"]["uid"]
             if uid in self._with_config_maps or namespace["metadata"].get("deletionTimestamp"):
@@ -94,6 +97,7 @@ class Controllers:
             await self._config_map(name, ROOT_CERTIFICATE, {"root-cert.pem": self._roots})
             if name == self._settings.root_namespace:
                 await self._config_map(name, MESH_CONFIG, {"mesh": yaml.safe_dump(self._settings.mesh_config)})
+                await _unless_gone(self._client.create(DEPLOYMENT, workloads.istiod(name)))
             self._with_config_maps.add(uid)
 
     async def _config_map(self, namespace: str, name: str, data: dict[str, str]) -> None:
@@ -118,9 +122,11 @@ class Controllers:
         for name in changes.delete:
             await _unless_gone(self._client.delete(POD, name, namespace=namespace))
             self._expect(owner, name, exists=False)
-        status = workloads.deployment_status(deployment, pods, now())
+        await self._say(deployment, workloads.deployment_status(deployment, pods, now()))
+
+    async def _say(self, deployment: JSONObject, status: JSONObject) -> None:
         if status != deployment.get("status"):
-            name = deployment["metadata"]["name"]
+            name, namespace = deployment["metadata"]["name"], deployment["metadata"]["namespace"]
             await _unless_gone(self._client.patch_status(DEPLOYMENT, name, status, namespace=namespace))
 
     async def _job(self, job: JSONObject, pods: list[JSONObject]) -> None:

@@ -34,7 +34,11 @@ def installation(settings: MeshSettings, *, arguments: tuple[str, ...] = ()) -> 
     it: that is for MeshFederation and RemoteMesh to say.
     """
     return [
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": settings.root_namespace}},
+        {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"name": settings.root_namespace, "labels": {"topology.istio.io/network": settings.network}},
+        },
         *_gateway(settings),
         *_controller(settings, arguments),
     ]

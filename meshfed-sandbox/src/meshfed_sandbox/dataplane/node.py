@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import aiohttp
+
 from meshfed_sandbox.apps import WITH_CURL, Ran, curl, image_name
 from meshfed_sandbox.dataplane import workloads
 from meshfed_sandbox.dataplane.network import inside
@@ -17,6 +19,8 @@ from meshfed_sandbox.dataplane.watch import Watch
 JSONObject = dict[str, Any]
 
 _log = logging.getLogger(__name__)
+_PATIENCE: Final = aiohttp.ClientTimeout(total=5)
+"""For what a Pod is asked over HTTP."""
 _DRAIN_SECONDS: Final = 1.0
 """Seconds for which a deleted Pod goes on serving, until every proxy knows that it is gone."""
 
@@ -79,6 +83,22 @@ class Node:
             raise LookupError(f"pod {pod} has no address yet")
         with inside(running.place):
             return await asyncio.create_task(curl(arguments))
+
+    async def fetch(self, namespace: str, pod: str, port: int, path: str) -> tuple[int, str, bytes]:
+        """Status, Content-Type and body of what a Pod's application answers to GET.
+
+        Raises:
+            LookupError: nothing answers there.
+        """
+        place = self._running(namespace, pod).place
+        if place is None:
+            raise LookupError(f"pod {pod} has no address yet")
+        url = f"http://{place.application}:{port}{path}"
+        try:
+            async with aiohttp.ClientSession(timeout=_PATIENCE) as session, session.get(url) as answer:
+                return answer.status, answer.headers.get("Content-Type", ""), await answer.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise LookupError(f"{place.application}:{port}: {error}") from error
 
     def _running(self, namespace: str, name: str) -> Pod:
         found = next((pod for pod in self._pods.values() if (pod.namespace, pod.name) == (namespace, name)), None)

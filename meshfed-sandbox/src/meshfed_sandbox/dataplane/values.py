@@ -48,6 +48,8 @@ class MeshSettings(msgspec.Struct, frozen=True, kw_only=True):
             "trustDomainAliases": list(self.trust_domain_aliases),
             "rootNamespace": self.root_namespace,
             "outboundTrafficPolicy": {"mode": self.outbound_policy},
+            # Every sidecar here answers DNS.
+            "defaultConfig": {"proxyMetadata": {"ISTIO_META_DNS_CAPTURE": "true"}},
             "defaultServiceExportTo": list(self.default_service_export_to),
             "defaultDestinationRuleExportTo": list(self.default_destination_rule_export_to),
         }

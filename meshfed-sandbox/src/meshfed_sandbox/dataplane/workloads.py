@@ -184,6 +184,36 @@ def deployment_status(deployment: Mapping[str, Any], pods: Sequence[Mapping[str,
     }
 
 
+def istiod(namespace: str) -> JSONObject:
+    """The Deployment of the control plane. It has no Pods: what it stands for runs where the sandbox does."""
+    labels = {"app": "istiod", "istio.io/rev": "default"}
+    container = {"name": "discovery", "image": "istio/pilot"}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "istiod", "namespace": namespace, "labels": labels},
+        "spec": {
+            "selector": {"matchLabels": {"app": "istiod"}},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+        },
+    }
+
+
+def is_istiod(deployment: Mapping[str, Any]) -> bool:
+    """Whether a Deployment is that of the control plane."""
+    return bool(labels(deployment).get("app") == "istiod")
+
+
+def istiod_status(deployment: Mapping[str, Any], now: str) -> JSONObject:
+    """Its status, which is that of the sandbox: whoever reads it is told by somebody who runs."""
+    wanted = deployment["spec"].get("replicas", 1)
+    pod = {
+        "metadata": {"labels": {HASH_LABEL: template_hash(deployment)}},
+        "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+    }
+    return deployment_status(deployment, [pod] * wanted, now)
+
+
 # --- Services
 
 

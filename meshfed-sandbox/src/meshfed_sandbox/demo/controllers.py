@@ -126,6 +126,11 @@ class ControllerProcess(Controller):
         return f"http://127.0.0.1:{self.health_port if port == 'health' else self.metrics_port}"
 
     @property
+    def pid(self) -> int:
+        """The number of the process that was started last; 0 where there is none."""
+        return 0 if self._process is None else self._process.pid
+
+    @property
     def ended(self) -> bool:
         """Whether the process is gone."""
         return self._process is None or self._process.returncode is not None

@@ -18,7 +18,6 @@ import msgspec
 
 from meshfed.api.meta import ObjectMeta
 from meshfed.api.v1alpha1 import FINALIZER, GROUP, OWNER_NAMESPACE_LABEL
-from meshfed.controller.options import LEASE
 from meshfed.controller.watches import ISTIO_KINDS, ROUTE
 from meshfed.kube import (
     LEASES,
@@ -32,6 +31,7 @@ from meshfed.kube import (
     ServedAPIs,
     discover,
 )
+from meshfed.model.installation import LEASE
 from meshfed.plan.replicas import replica_selector
 
 CONFIGURED: Final = ((GROUP, "RemoteMesh"), (GROUP, "MeshFederation"))

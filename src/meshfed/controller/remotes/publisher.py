@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from meshfed.controller.options import Options
+from meshfed.controller.remotes.importing import Importing
 from meshfed.fds import Dialect, DiscoveryServer, ExportSet, Subscriber, TrustedProxies
 from meshfed.model.identity import SpiffeID
 from meshfed.plan import ExportKey, Planner, Published
@@ -33,7 +34,10 @@ class Publisher:
         self._kept_back: dict[ExportKey, Published] = {}
         """What is exported under hosts of others of which it is not known yet whether they still are."""
         self.subscribers_changed = asyncio.Event()
-        """Set whenever what ``subscribers`` returns may be another; whoever has looked clears it."""
+        """Set whenever another remote subscribes, or something was withdrawn from one that has it in place.
+
+        Whoever has looked clears it.
+        """
         self._server = DiscoveryServer(
             self._exports,
             self._authorize,
@@ -41,6 +45,8 @@ class Publisher:
             trusted_proxies=TrustedProxies(options.trusted_proxies),
             subscribers_changed=self.subscribers_changed.set,
         )
+        self.importing = Importing(self._server, self._exports, self.subscribers_changed.set)
+        """Who says that they import what of this."""
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
@@ -73,6 +79,8 @@ class Publisher:
             if self._owners.get(host, key) != key and self._owners[host] in self._stale:
                 self._kept_back[key] = published
             else:
+                if published.audience is not None:
+                    self.importing.withdraw(key, host, published.audience)
                 self._exports.set(published.offer, published.audience, since=since)
                 self._hosts[key] = host
                 self._owners[host] = key
@@ -82,6 +90,7 @@ class Publisher:
             if waiting:
                 self.publish(waiting[0], self._kept_back[waiting[0]])
             else:
+                self.importing.withdraw(key, before)
                 self._exports.remove(before, since=since)
         self._metrics.exported_services.set(len(self._hosts))
 

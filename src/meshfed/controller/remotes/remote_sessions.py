@@ -15,6 +15,7 @@ import msgspec
 from meshfed.api.v1alpha1 import FederatedService, FederatedServiceSpec, RemoteMesh
 from meshfed.controller.faults import Faults, described
 from meshfed.controller.propagation import Propagation
+from meshfed.controller.remotes.confirming import Placement
 from meshfed.controller.remotes.session import Reports, Session
 from meshfed.federation.imports import record_name
 from meshfed.kube import Engine, Store
@@ -61,8 +62,12 @@ class RemoteSessions:
         propagation: Propagation,
         stamp: Callable[[], str],
         faults: Faults,
+        standing: Placement,
     ) -> None:
         self._faults = faults
+        self._standing = standing
+        self._unsettled: set[str] = set()
+        """The remotes to which something may have to be confirmed."""
         self._planner = planner
         self._engine = engine
         self._offers = offers
@@ -124,6 +129,35 @@ class RemoteSessions:
         session = self._sessions.get(spec.remote)
         if session is not None:
             session.record_found(spec)
+
+    def is_withdrawn(self, remote: str, host: str) -> bool:
+        """Whether a remote that is heard does not offer a host."""
+        session = self._sessions.get(remote)
+        return session is not None and session.is_withdrawn(host)
+
+    def turned(self, remote: str, host: str) -> None:
+        """What becomes of an offer, or the objects that carry it, is something else."""
+        if remote in self._sessions:
+            self._sessions[remote].turned(host)
+            self._unsettled.add(remote)
+
+    def settle(self) -> None:
+        """All was worked out: tell remotes what of their offers is in place."""
+        while self._unsettled:
+            name = self._unsettled.pop()
+            session = self._sessions.get(name)
+            if session is not None:
+                try:
+                    session.settle(self._standing)
+                except Exception as error:  # noqa: BLE001 - what one remote is told must not stop the others
+                    self._faults.caught(_confirming(name), error, partial(self._heard, name))
+                else:
+                    self._faults.over(_confirming(name))
+
+    def _heard(self, name: str) -> None:
+        self._unsettled.add(name)
+        if self._standing.is_done():
+            self.settle()
 
     def unheard(self) -> list[str]:
         """The remotes that have not said yet what they offer, sorted."""
@@ -215,7 +249,7 @@ class RemoteSessions:
     def _begin(self, mesh: RemoteMesh, known: Iterable[FederatedServiceSpec], *, node: str, settling: float) -> Session:
         session = Session(
             mesh,
-            reports=Reports(desire=self._desire, connection=self._report),
+            reports=Reports(desire=self._desire, connection=self._report, heard=self._heard),
             judge=self._judge,
             metrics=self._metrics,
             stamp=self._stamp,
@@ -249,7 +283,8 @@ class RemoteSessions:
             self._judge(spec)
 
     def _end(self, name: str) -> None:
-        self._faults.over(f"listening to RemoteMesh {name}")
+        for what in (f"listening to RemoteMesh {name}", _confirming(name)):
+            self._faults.over(what)
         self._sessions.pop(name).close()
         task = self._tasks.pop(name, None)
         if task is not None:
@@ -281,6 +316,8 @@ class RemoteSessions:
         record = self._offers.get((mesh.namespace, name)) if mesh is not None else None
         stands = record.spec if record is not None else None
         self._propagation.record_wanted(name, stands, spec, received=received)
+        if spec is None:
+            self.turned(remote, host)
         if not wanted and mesh is not None and record is None:
             # Where somebody deleted it, no watch will say that it goes.
             self._planner.offer_changed(name, None)
@@ -288,3 +325,7 @@ class RemoteSessions:
 
 def _judging(spec: FederatedServiceSpec) -> str:
     return f"judging what RemoteMesh {spec.remote} offers as {spec.host}"
+
+
+def _confirming(name: str) -> str:
+    return f"telling RemoteMesh {name} what is in place"

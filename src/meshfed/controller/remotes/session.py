@@ -22,6 +22,7 @@ from meshfed.api.times import age
 from meshfed.api.v1alpha1 import FederatedServiceSpec, RemoteMesh
 from meshfed.controller.remotes import connections
 from meshfed.controller.remotes.absence import Absence
+from meshfed.controller.remotes.confirming import Confirmer, Placement
 from meshfed.controller.remotes.dialling import is_another, target
 from meshfed.controller.remotes.recording import PIECE, Desire, Recording
 from meshfed.fds import Dialect, DiscoveryClient, DiscoveryError, NotReady, Update
@@ -48,6 +49,8 @@ class Reports(msgspec.Struct, frozen=True):
     desire: Desire
     connection: Callable[[str, RemoteConnection], None]
     """Remote, and how its discovery stands now."""
+    heard: Callable[[str], None]
+    """Of a remote was taken in what it said."""
 
 
 class Session:
@@ -85,6 +88,7 @@ class Session:
         self._client: DiscoveryClient | None = None
         self._changed = asyncio.Event()
         self._recording = Recording(self._name, self._ledger, reports.desire)
+        self._confirmer = Confirmer(self._ledger, allowed=_confirms(mesh))
         self._absence = Absence()
         self._was_heard = False
         self._failed = False
@@ -113,6 +117,10 @@ class Session:
     def offers(self, host: str) -> bool:
         """Whether the remote offers ``host``, as far as that is remembered and worth recording."""
         return self._ledger.desired(host) is not None
+
+    def is_withdrawn(self, host: str) -> bool:
+        """Whether the remote is heard, and does not offer ``host``."""
+        return self.is_heard and not self._failed and not self._ledger.remembers(host)
 
     def close(self) -> None:
         """Say what waits, and then no more: what still runs until it is cancelled has no say in what comes next."""
@@ -163,6 +171,9 @@ class Session:
             return False
         changed = self._ledger.rejudge(trust_domain=mesh.spec.trust_domain, guard=_guard(mesh), limit=_limit(mesh))
         self._recording.say(self._ledger.hosts() if rejudge else changed)
+        to = self._client.confirming if self._client is not None else None
+        self._confirmer.allow(to, allowed=_confirms(mesh))
+        self._reports.heard(self._name)
         if mesh.spec.staleness != before.spec.staleness:
             self._absence.reconsider()
             self._report(connections.reconsidered(self._connection))
@@ -189,6 +200,15 @@ class Session:
         if not self._was_heard and not self.offers(spec.host):
             self._ledger.remember([spec])
             self._recording.say([spec.host])
+
+    def turned(self, host: str) -> None:
+        """What becomes of a host that the remote offers is something else: it is told once all was worked out."""
+        self._confirmer.turned(host)
+
+    def settle(self, standing: Placement) -> None:
+        """All was worked out: tell the remote which of its offers are in place."""
+        if self._client is not None and not self._recording.closed:
+            self._confirmer.settle(self._client.confirming, lambda host: standing.of(self._name, host))
 
     async def run(self) -> None:
         """Listen until cancelled; a session that ends leaves everything as it is."""
@@ -254,6 +274,8 @@ class Session:
                 _log.info("all that it offers has been received", extra={"remote": self._name})
             self._was_heard = True
             self._report_heard()
+        self._confirmer.heard(update)
+        self._reports.heard(self._name)
         self._changed.set()
 
     async def disconnected(self, error: DiscoveryError) -> None:
@@ -347,6 +369,10 @@ class Session:
 def _guard(mesh: RemoteMesh) -> Guard:
     policy = mesh.spec.withdrawal
     return Guard(max_percent=policy.max_percent, min_services=policy.min_services, hold=parse_duration(policy.hold))
+
+
+def _confirms(mesh: RemoteMesh) -> bool:
+    return mesh.spec.import_ is not None and mesh.spec.import_.confirm
 
 
 def _limit(mesh: RemoteMesh) -> int:

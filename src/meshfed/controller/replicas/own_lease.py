@@ -11,7 +11,9 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, NamedTuple
+
+import msgspec
 
 from meshfed import __version__
 from meshfed.controller.faults import Faults
@@ -31,6 +33,7 @@ from meshfed.plan.replicas import (
     DURATION,
     Replica,
     Subscription,
+    Withdrawn,
     lease_name,
     lease_name_beside,
     replica_lease,
@@ -47,6 +50,13 @@ _REMOVE_SECONDS: Final = 3.0
 _FAULT: Final = "the Lease of this replica"
 
 
+class _Said(NamedTuple):
+    """What a replica says of itself that may change."""
+
+    subscribers: dict[str, Subscription]
+    withdrawn: tuple[Withdrawn, ...]
+
+
 class OwnLease:
     """The Lease of this process in ``namespace``; in leader election it is called ``identity``."""
 
@@ -59,10 +69,14 @@ class OwnLease:
         subscribers: Callable[[], Mapping[str, str]],
         changed: asyncio.Event,
         faults: Faults,
+        imports: Callable[[], Mapping[str, int]] = dict,
+        withdrawn: Callable[[], tuple[Withdrawn, ...]] = tuple,
         stamp: Callable[[], str] = time_now,
     ) -> None:
         """``subscribers``: the dialect of each remote that subscribes here, by name. ``changed`` is set where they do.
 
+        ``imports``: how many of our hosts each says that it has in place, which is no reason to write. ``withdrawn``:
+        what was withdrawn lately from who has it in place; ``changed`` is set where there is more of that, too.
         ``stamp`` returns the time as RFC 3339.
         """
         self._client = client
@@ -77,8 +91,10 @@ class OwnLease:
         """As it was written last, as long as it is thought to be so still."""
         self._held = False
         """Whether it was this process's under this name."""
+        self._imports = imports
+        self._withdrawn = withdrawn
         self._known: dict[str, Subscription] = {}
-        self._written: dict[str, Subscription] | None = None
+        self._written: _Said | None = None
         self._failure = ""
 
     @asynccontextmanager
@@ -108,8 +124,8 @@ class OwnLease:
                     await self._changed.wait()
                     self._changed.clear()
 
-    def _current(self) -> dict[str, Subscription]:
-        """Return who subscribes now, each since it was seen first."""
+    def _current(self) -> _Said:
+        """Return who subscribes now, each since it was seen first, and what was withdrawn from them."""
         known, now = self._known, self._stamp()
         self._known = {
             remote: before
@@ -117,12 +133,20 @@ class OwnLease:
             else Subscription(now, str(dialect))
             for remote, dialect in sorted(self._subscribers().items())
         }
-        return self._known
+        return _Said(self._known, self._withdrawn())
+
+    def _with_imports(self) -> _Said:
+        """Return the same, with how many of our hosts each has in place just now."""
+        counts, said = self._imports(), self._current()
+        self._known = {
+            remote: msgspec.structs.replace(one, imports=counts.get(remote)) for remote, one in said.subscribers.items()
+        }
+        return said._replace(subscribers=self._known)
 
     # --- one renewal
 
     async def _renew(self) -> None:
-        self._written = self._current()
+        self._written = self._with_imports()
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 await self._write(self._written)
@@ -141,7 +165,7 @@ class OwnLease:
                 self._failure = ""
                 _log.info("the Lease %s is written again", self)
 
-    async def _write(self, subscribers: dict[str, Subscription]) -> None:
+    async def _write(self, said: _Said) -> None:
         before = self._lease or await self._find()
         replica = Replica(
             name=self._name,
@@ -149,7 +173,8 @@ class OwnLease:
             version=__version__,
             renewed=micro_time_now(),
             duration=DURATION,
-            subscribers=subscribers,
+            subscribers=said.subscribers,
+            withdrawn=said.withdrawn,
         )
         lease = replica_lease(before, replica, self._namespace)
         send = self._client.create if before is None else self._client.replace

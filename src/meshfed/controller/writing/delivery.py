@@ -5,14 +5,15 @@ And what comes back: the engine's verdict on the objects, which the statuses spe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from typing import Any
 
 from meshfed.api.core import Service
+from meshfed.api.v1alpha1 import API_VERSION
 from meshfed.controller.propagation import Propagation
 from meshfed.controller.remotes.publisher import Publisher
 from meshfed.controller.remotes.remote_sessions import OfferSource
-from meshfed.controller.watches import SERVICES
+from meshfed.controller.watches import SERVICES, Ours
 from meshfed.controller.writing.outcomes import verdict
 from meshfed.controller.writing.statuses import StatusWriter
 from meshfed.kube import Engine, Recorder, Store, Subject
@@ -34,7 +35,8 @@ from meshfed.plan import (
     RemoteStatusKey,
     StatusUpdate,
 )
-from meshfed.plan.events import export_turned
+from meshfed.plan.events import export_turned, still_imported
+from meshfed.plan.values import Place, Ref
 from meshfed.telemetry.metrics import Metrics
 
 
@@ -49,18 +51,20 @@ class Delivery:
         publisher: Publisher,
         statuses: StatusWriter,
         recorder: Recorder,
+        find: Callable[[Ref], Ours | None],
         services: Store[Service],
         metrics: Metrics,
         propagation: Propagation,
         leading: bool,
         prove: Callable[[OfferKey | RemoteKey, Probe | None], None],
     ) -> None:
-        """``prove`` hears what is to be proven of the way to what."""
+        """``prove`` hears what is to be proven of the way to what; ``find`` returns an object of ours."""
         self._planner = planner
         self._engine = engine
         self._publisher = publisher
         self._statuses = statuses
         self._recorder = recorder
+        self._find = find
         self._services = services
         self._metrics = metrics
         self._propagation = propagation
@@ -125,6 +129,23 @@ class Delivery:
         if event is not None and service is not None:
             uid = service.metadata.uid
             tell(self._recorder, Subject(SERVICES.api_version, SERVICES.kind, key.namespace, key.name, uid), event)
+
+    def still_imported(self, place: Place, host: str, remotes: Collection[str]) -> None:
+        """Warn that ``remotes`` have a host in place that was withdrawn from them, if it still is."""
+        now, mesh = self._exports.get(ExportKey(*place)), self._planner.mesh
+        if isinstance(now, Published) and now.offer.host == host:
+            remotes = [one for one in remotes if now.audience is not None and one not in now.audience]
+        if not remotes or mesh is None:
+            return
+        service = self._services.get(place)
+        if service is not None:
+            subject = Subject(SERVICES.api_version, SERVICES.kind, *place, service.metadata.uid)
+            tell(self._recorder, subject, still_imported(host, remotes))
+            return
+        federation = self._find(("MeshFederation", mesh.namespace, mesh.name))
+        if federation is not None:
+            subject = Subject(API_VERSION, "MeshFederation", mesh.namespace, mesh.name, federation.metadata.uid)
+            tell(self._recorder, subject, still_imported(host, remotes, service="/".join(place)))
 
     def _measure(self, remote: str, statuses: Sequence[StatusUpdate]) -> None:
         """Measure what the status of a RemoteMesh counts; of one that is gone nothing is said, nor remembered."""

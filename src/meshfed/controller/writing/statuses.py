@@ -19,6 +19,7 @@ from meshfed.api.meta import StatusCondition
 from meshfed.api.v1alpha1 import FederatedService
 from meshfed.controller.watches import Ours
 from meshfed.kube import Client, KubeError, NotFound, Resource, Subject, WorkQueue
+from meshfed.kube.queue import MOST, STATUSES
 from meshfed.model.reasons import Condition, EventRecord, Reason
 from meshfed.plan.events import turned
 from meshfed.plan.values import Ref, StatusUpdate
@@ -27,6 +28,13 @@ _log = logging.getLogger(__name__)
 
 PENDING_SECONDS: Final = 3.0
 """How long something must be pending for that to be said."""
+REST_SECONDS: Final = 1.0
+"""Between two writes of a status that counts thousands, where only numbers and words are others."""
+
+_COUNTING: Final = frozenset({"MeshFederation", "RemoteMesh"})
+
+Stand = tuple[int, frozenset[tuple[str, str, str]]]
+"""Of which generation a status is, and how each condition stands: type, status, reason."""
 
 
 def stamped(
@@ -85,7 +93,9 @@ class StatusWriter:
         self._wanted: dict[Ref, StatusUpdate] = {}
         self._passing_since: dict[Ref, float] = {}
         self._echoes: dict[Ref, tuple[str, dict[str, Any]]] = {}
-        self.queue: WorkQueue[Ref] = WorkQueue(flow=self._flow, told=told)
+        self._rests: dict[Ref, tuple[float, Stand]] = {}
+        """Until when what counts thousands is not written again, and how it stands, unless that changes."""
+        self.queue: WorkQueue[Ref] = WorkQueue(flow=self._flow, told=told, limit=client.write_limit, rank=STATUSES)
 
     def want(self, update: StatusUpdate) -> None:
         """State what the status of an object should say; replaces what was stated before."""
@@ -109,8 +119,9 @@ class StatusWriter:
         self._wanted.pop(ref, None)
         self._passing_since.pop(ref, None)
         self._echoes.pop(ref, None)
+        self._rests.pop(ref, None)
 
-    async def run(self, workers: int = 4) -> None:
+    async def run(self, workers: int = MOST) -> None:
         """Write until cancelled."""
         await self.queue.run(self._write, workers=workers)
 
@@ -120,11 +131,21 @@ class StatusWriter:
         return stored.spec.remote if isinstance(stored, FederatedService) else ""
 
     def _patience(self, ref: Ref) -> float:
-        """How long, in seconds, to wait before saying what is wanted; 0 unless that passes as a rule."""
+        """How long, in seconds, to wait before saying what is wanted; 0 unless that passes as a rule, or rests."""
         # As a rule it is over before anybody could read it, most of all when all is looked at again after a start.
-        since = self._passing_since.get(ref)
-        left = 0.0 if since is None else since + PENDING_SECONDS - asyncio.get_running_loop().time()
+        now, since = asyncio.get_running_loop().time(), self._passing_since.get(ref)
+        left = 0.0 if since is None else since + PENDING_SECONDS - now
+        rests = self._rests.get(ref)
+        if rests is not None and rests[0] > now and rests[1] == _stand(self._wanted[ref]):
+            left = max(left, rests[0] - now)
         return left if left > 0.001 else 0.0  # below that timers may fire early
+
+    def _wrote(self, ref: Ref, update: StatusUpdate, version: str, status: dict[str, Any]) -> None:
+        """Remember what was written over the object as of ``version``."""
+        if ref in self._wanted:  # the object may have gone meanwhile
+            self._echoes[ref] = (version, status)
+            if ref[0] in _COUNTING:
+                self._rests[ref] = (asyncio.get_running_loop().time() + REST_SECONDS, _stand(update))
 
     async def _write(self, ref: Ref) -> None:
         update, stored = self._wanted.get(ref), self._stored(ref)
@@ -176,12 +197,16 @@ class StatusWriter:
                 "cannot write the status of %s %s/%s, again in %.1f s: %s", kind, namespace, name, delay, error
             )
         else:
-            if ref in self._wanted:  # the object may have gone meanwhile
-                self._echoes[ref] = (version, desired)
+            self._wrote(ref, update, version, desired)
             subject = Subject(self._resources[kind].api_version, kind, namespace, name, stored.metadata.uid)
             connected_before = bool(present.get("lastConnected"))
             for event in turned(kind, before, conditions, connected_before=connected_before):
                 self._tell(subject, event, self._flow(ref))
+
+
+def _stand(update: StatusUpdate) -> Stand:
+    conditions = frozenset((str(one.type), one.status, str(one.reason)) for one in update.conditions)
+    return update.observed_generation, conditions
 
 
 def _is_passing(conditions: Iterable[Condition]) -> bool:

@@ -58,7 +58,7 @@ class Writing:
             stays=self.deletions.why_it_stays,
             told=faults.by_key("writing"),
         )
-        self._recorder = Recorder(client, component="meshfed", instance=socket.gethostname(), stamp=stamp)
+        self.recorder = Recorder(client, component="meshfed", instance=socket.gethostname(), stamp=stamp)
         self.statuses = StatusWriter(
             client,
             {**served.ours, "ServiceExport": SERVICE_EXPORTS},
@@ -66,14 +66,15 @@ class Writing:
             stamp=stamp,
             again=lambda ref, flow: planner.look_again(OfferKey(ref[2]), flow) if leading else None,
             told=faults.by_key("the status of"),
-            tell=partial(tell, self._recorder),
+            tell=partial(tell, self.recorder),
         )
         self.delivery = Delivery(
             planner,
             engine=self.engine,
             publisher=environment.publisher,
             statuses=self.statuses,
-            recorder=self._recorder,
+            recorder=self.recorder,
+            find=inputs.find,
             services=inputs.services,
             metrics=environment.metrics,
             propagation=propagation,
@@ -83,7 +84,7 @@ class Writing:
 
     def start(self, tasks: asyncio.TaskGroup) -> None:
         """Write from now on, until the tasks are cancelled."""
-        for part in (self.engine, self.statuses, self._recorder):
+        for part in (self.engine, self.statuses, self.recorder):
             tasks.create_task(part.run())
 
     def begin(self) -> None:

@@ -9,11 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from meshfed.views.checks import access, cluster, istio, mesh, remotes
-from meshfed.views.checks.facts import Facts, Need, Proof, Reviewed, Root
+from meshfed.views.checks import access, across, clocks, cluster, istio, mesh, remotes
+from meshfed.views.checks.across import beside_each_other
+from meshfed.views.checks.facts import Clock, Facts, Need, Proof, Reviewed, Root
 from meshfed.views.checks.results import EVIDENCE, OUTCOMES, Check, CheckOutcome, CheckView, Evidence, Result
 
-CHECKS: Final = (*cluster.CHECKS, *access.CHECKS, *istio.CHECKS, *mesh.CHECKS, *remotes.CHECKS)
+CHECKS: Final = (
+    *cluster.CHECKS,
+    *clocks.CHECKS,
+    *access.CHECKS,
+    *istio.CHECKS,
+    *mesh.CHECKS,
+    *remotes.CHECKS,
+    *across.CHECKS,
+)
 """Every check that is made of an installation, in order."""
 BEFORE: Final = (
     *(one for one in CHECKS if one.before and one.group != "istio"),
@@ -23,7 +32,11 @@ BEFORE: Final = (
 """Every check that is made before one."""
 OF_REMOTE: Final = (*(one for one in mesh.CHECKS if one.name == "controller"), *remotes.CHECKS)
 """What is asked where one remote is meant: whether somebody keeps its status up to date, and all of the remote."""
-OF_REPORT: Final = (*mesh.CHECKS, *remotes.CHECKS)
+OF_REPORT: Final = (
+    *mesh.CHECKS,
+    *remotes.CHECKS,
+    *(one for one in across.CHECKS if one.name in {"unique", "described", "versions"}),
+)
 """What is asked of a report, which has neither all of Pods nor Istio's configuration."""
 
 
@@ -56,6 +69,7 @@ __all__ = [
     "Check",
     "CheckOutcome",
     "CheckView",
+    "Clock",
     "Evidence",
     "Facts",
     "Need",
@@ -63,5 +77,6 @@ __all__ = [
     "Result",
     "Reviewed",
     "Root",
+    "beside_each_other",
     "run",
 ]

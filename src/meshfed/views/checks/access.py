@@ -7,10 +7,9 @@ from typing import Final
 
 import msgspec
 
+from meshfed.model.installation import MESH_CONFIG, TRUST_BUNDLE
 from meshfed.plan.statuses import counted, listed
 from meshfed.views.checks.facts import (
-    DEFAULT_MESH_CONFIG,
-    DEFAULT_TRUST_BUNDLE,
     Facts,
     Need,
     account,
@@ -98,8 +97,8 @@ def of_controller(snapshot: Snapshot, manifests: Iterable[Document]) -> tuple[Ne
     """Return what the controller of a snapshot needs, as it was started."""
     args = arguments(snapshot)
     names = {
-        DEFAULT_TRUST_BUNDLE: flag(snapshot, "--trust-bundle", DEFAULT_TRUST_BUNDLE),
-        DEFAULT_MESH_CONFIG: flag(snapshot, "--mesh-config", DEFAULT_MESH_CONFIG),
+        TRUST_BUNDLE: flag(snapshot, "--trust-bundle", TRUST_BUNDLE),
+        MESH_CONFIG: flag(snapshot, "--mesh-config", MESH_CONFIG),
     }
     return tuple(
         msgspec.structs.replace(need, name=names.get(need.name, need.name))
@@ -115,7 +114,7 @@ def _is_idle(need: Need, args: tuple[str, ...]) -> bool:
             return "--no-read-pods" in args
         case "serviceexports/status":
             return True  # it is used only where the MeshFederation asks for ServiceExports
-        case "configmaps" if need.name == DEFAULT_TRUST_BUNDLE:
+        case "configmaps" if need.name == TRUST_BUNDLE:
             return "--no-probe" in args
         case "meshfederations" | "meshfederations/status" | "remotemeshes" | "remotemeshes/status":
             return any(argument.startswith("--meshPeers") for argument in args)

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, Final
+from email.utils import parsedate_to_datetime
+from typing import Any
 
 import msgspec
 
 from meshfed.api.v1alpha1 import RemoteMesh
+from meshfed.model.installation import NAMESPACE
 from meshfed.model.probes import Finding, Probe, Way
 from meshfed.model.reasons import Condition
 from meshfed.plan import Plan, Settings
 from meshfed.plan.meshes import remote as remote_of
 from meshfed.plan.values import Place
 from meshfed.plan.ways import of_discovery
+from meshfed.views.importers import ImportersSeen
 from meshfed.views.snapshot import Document, Snapshot
-
-DEFAULT_CONTROL_PLANE: Final = "istio-system"
-DEFAULT_MESH_CONFIG: Final = "istio"
-DEFAULT_TRUST_BUNDLE: Final = "istio-ca-root-cert"
 
 
 class Need(msgspec.Struct, frozen=True, order=True):
@@ -49,6 +48,29 @@ class Root(msgspec.Struct, frozen=True):
 
     subject: str
     ends: datetime
+    sha256: str = ""
+
+
+class Clock(msgspec.Struct, frozen=True):
+    """By how many seconds the clock of an API server is ahead of the one here, and within how many that is sure.
+
+    It comes from the ``Date`` of an answer, which has whole seconds.
+    """
+
+    ahead: float
+    within: float
+
+    @classmethod
+    def read(cls, date: str, asked: datetime, answered: datetime) -> Clock | None:
+        """Compare the ``Date`` of an answer with when it was ``asked`` for and ``answered``; ``None`` if it is none."""
+        try:
+            sent = parsedate_to_datetime(date)
+        except (TypeError, ValueError):
+            return None
+        if sent.tzinfo is None:
+            return None
+        took = (answered - asked).total_seconds()
+        return cls((sent - asked).total_seconds() + 0.5 - took / 2, 0.5 + took / 2)
 
 
 class Proof(msgspec.Struct, frozen=True):
@@ -60,6 +82,8 @@ class Proof(msgspec.Struct, frozen=True):
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What was found out of one mesh.
+
+    ``snapshot`` was taken by the clock of the API server, where that is known.
 
     ``plan`` is what a controller would make of the snapshot; ``None`` where something of that could not be read.
     ``access`` answers for the controller's ServiceAccount, ``own`` for who runs the command. ``findings`` are
@@ -75,6 +99,12 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     no_roots: str = ""
     findings: Mapping[Way, Finding] | None = None
     proofs: Mapping[str, Proof] = {}
+    clock: Clock | None = None
+    """Of the API server; ``None`` where it does not say."""
+    others: tuple[Facts, ...] = ()
+    """All meshes that were looked at together, this one included, as they were found one by one; none of one alone."""
+    importers: ImportersSeen | None = None
+    """What the replicas of the controller know of who imports from this mesh; ``None`` where they were not asked."""
     before: bool = False
     """Whether there is to be an installation, and is none yet."""
     remote: str = ""
@@ -104,7 +134,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 def control_plane(snapshot: Snapshot) -> str:
     """Return the namespace of istiod, as the MeshFederation in force has it."""
-    return next((one.spec.control_plane_namespace for one in snapshot.federations), DEFAULT_CONTROL_PLANE)
+    return next((one.spec.control_plane_namespace for one in snapshot.federations), NAMESPACE)
 
 
 # --- objects as they come

@@ -15,6 +15,7 @@ from meshfed.views.checks.facts import Facts, arguments, containers, controllers
 from meshfed.views.checks.results import Check, CheckOutcome, Result, failed, ok, skipped, unknown, warning
 from meshfed.views.checks.stored import alive, condition
 from meshfed.views.controllers import controller
+from meshfed.views.remotes import LINK, NOBODY_YET
 from meshfed.views.snapshot import named
 from meshfed.views.workloads import workloads
 
@@ -107,6 +108,19 @@ def _unserved(facts: Facts) -> Iterator[Place]:
             yield where
 
 
+def _linked(facts: Facts) -> Iterator[Result]:
+    why = facts.unread("RemoteMesh")
+    names = [one.metadata.name for one in facts.snapshot.remotes]
+    if why:
+        yield unknown(why)
+    elif names:
+        yield ok(f"it federates with {listed(names)}")
+    elif any(argument.startswith("--meshPeers") for argument in arguments(facts.snapshot)):
+        yield skipped("the controller is configured by --meshPeers")
+    else:
+        yield warning(NOBODY_YET, LINK)
+
+
 def _controller(facts: Facts) -> Iterator[Result]:
     found = alive(facts)
     if found.alive is None:
@@ -119,8 +133,7 @@ def _controller(facts: Facts) -> Iterator[Result]:
 
 def _version(facts: Facts) -> Iterator[Result]:
     """Ask the replicas, each of which says its version in its Lease, and of a controller without one the image."""
-    replicas = {one.version for one in controller(facts.snapshot).replicas if one.alive}
-    found = (replicas or _tags(facts)) - {""}
+    found = versions(facts)
     why = facts.unread("Lease") or facts.unread("Pod")
     if not found:
         yield unknown(why or "no Lease and no image of a controller says its version")
@@ -135,6 +148,12 @@ def _version(facts: Facts) -> Iterator[Result]:
             f"the controller is {min(found)}, and this command {__version__}: they may decide otherwise",
             "use the command of the controller's version",
         )
+
+
+def versions(facts: Facts) -> set[str]:
+    """Return the versions of the controllers that are at work, as far as they say."""
+    replicas = {one.version for one in controller(facts.snapshot).replicas if one.alive}
+    return (replicas or _tags(facts)) - {""}
 
 
 def _tags(facts: Facts) -> set[str]:
@@ -161,6 +180,13 @@ CHECKS: Final = (
         "Whether a controller leads. Where none does, no status is believed.",
         "troubleshooting.md#the-mesh-is-not-ready",
         _controller,
+    ),
+    Check(
+        "mesh",
+        "linked",
+        "Whether there is a RemoteMesh, without which this mesh federates with nobody.",
+        "install.md#two-owners",
+        _linked,
     ),
     Check(
         "mesh",

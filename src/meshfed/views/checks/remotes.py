@@ -18,6 +18,7 @@ from meshfed.views.ages import duration
 from meshfed.views.checks.facts import Facts, arguments, way_of
 from meshfed.views.checks.results import Check, CheckOutcome, Evidence, Result, ok, skipped, unknown
 from meshfed.views.checks.stored import Alive, alive, condition, docs_of, doubted
+from meshfed.views.connections import Hearing, connection
 from meshfed.views.imports import ImportState, ImportView, imports
 from meshfed.views.snapshot import Document, Snapshot, find
 
@@ -28,6 +29,8 @@ _ELSEWHERE: Final = (
     ConditionType.REACHABLE,
 )
 """Conditions that have a check of their own, so that Ready does not have to say the same."""
+LATE_SECONDS: Final = 60.0
+"""After which a change that a remote does not have in place yet is worth a warning."""
 _SOON: Final = timedelta(minutes=10)
 """Before a workload's certificate ends, which it renews at half of its time."""
 
@@ -39,8 +42,6 @@ def _each(ask: _Ask) -> Callable[[Facts], Iterator[Result]]:
         why = facts.unread("RemoteMesh")
         if why:
             yield unknown(why)
-        elif not facts.remotes:
-            yield skipped("there are no RemoteMeshes")
         for remote in facts.remotes:
             if remote.metadata.deletion_timestamp:
                 yield skipped("it is being deleted", about=remote.metadata.name)
@@ -81,12 +82,26 @@ def _connected(facts: Facts, remote: RemoteMesh) -> Iterator[Result]:
     if _publishes_only(remote):
         yield skipped("nothing is imported from it, so it is not asked what it offers")
         return
-    yield condition(facts, "RemoteMesh", remote, ConditionType.CONNECTED)
+    found, recorded = condition(facts, "RemoteMesh", remote, ConditionType.CONNECTED), _is_recorded(facts, remote)
+    if found.outcome is CheckOutcome.FAILED and connection(remote, recorded=recorded).hearing is Hearing.KEPT:
+        found = msgspec.structs.replace(found, outcome=CheckOutcome.WARNING)
+    yield found
+
+
+def _is_recorded(facts: Facts, remote: RemoteMesh) -> bool:
+    """Whether anything is recorded that a remote offers."""
+    name = remote.metadata.name
+    return any(_remote_of(one) == name for one in facts.snapshot.of_kind("FederatedService"))
 
 
 def _synced(facts: Facts, remote: RemoteMesh) -> Iterator[Result]:
     if _publishes_only(remote):
         yield skipped("nothing is imported from it")
+        return
+    found = find(remote.status.conditions, ConditionType.CONNECTED)
+    synced = find(remote.status.conditions, ConditionType.SYNCED)
+    if found is not None and found.status == "False" and (synced is None or synced.reason != Reason.STALE):
+        yield skipped("it is not connected, which another check says")
         return
     yield condition(facts, "RemoteMesh", remote, ConditionType.SYNCED)
 
@@ -101,6 +116,47 @@ def _subscribed(facts: Facts, remote: RemoteMesh) -> Iterator[Result]:
         # Whether it wants to hear anything is not known here.
         result = unknown(f"{found.message}; ask there whether it imports from this mesh", reason=found.reason)
     yield result
+
+
+def _propagation(facts: Facts, remote: RemoteMesh) -> Iterator[Result]:
+    if facts.importers is None:
+        yield skipped("the controller was not asked who imports")
+        return
+    found, why = facts.importers.remotes.get(remote.metadata.name), facts.importers.why
+    if found is None:
+        yield unknown(f"who imports is not known: {why}") if why else skipped("it does not subscribe")
+    elif not found.says:
+        yield skipped("it does not say what it imports: see `import.confirm` there, and its version")
+    elif found.waiting is not None and found.waiting >= LATE_SECONDS:
+        yield Result(
+            CheckOutcome.WARNING,
+            f"{found.outdated} of {counted(found.imports, 'host')} that it imports are not in place there as they are "
+            f"offered now, the first for {duration(int(found.waiting))}",
+            remedy="the other mesh says why: `meshfed imports --problems` there",
+            evidence=Evidence.SAID,
+        )
+    else:
+        imports = f"{counted(found.imports, 'host')} imported there"
+        if found.echo is not None:
+            asked = _moment(facts, found.echo.ago)
+            imports += (
+                f"; asked at {asked}, it had worked out all that it was sent after {_seconds(found.echo.seconds)}"
+            )
+        if found.outdated:
+            imports += f", {found.outdated} of them as they were offered before"
+        if found.last is None:
+            yield ok(f"{imports}; nothing that it imports changed since it connected", Evidence.SAID)
+            return
+        took = f"the last change, of {found.last.host}, was in place there after {_seconds(found.last.seconds)}"
+        yield ok(f"{took}; {imports}", Evidence.SAID, since=_moment(facts, found.last.ago))
+
+
+def _moment(facts: Facts, ago: float) -> str:
+    return f"{facts.snapshot.taken - timedelta(seconds=ago):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.2g} s" if seconds < 10 else duration(int(seconds))
 
 
 # --- its gateway
@@ -185,7 +241,7 @@ _OUTCOMES: Final = {
     ImportState.UNKNOWN: CheckOutcome.UNKNOWN,
     ImportState.PENDING: CheckOutcome.UNKNOWN,
     ImportState.REFUSED: CheckOutcome.WARNING,
-    ImportState.DENIED: CheckOutcome.OK,
+    ImportState.DENIED: CheckOutcome.WARNING,
 }
 
 
@@ -206,12 +262,14 @@ def _imports(facts: Facts, remote: RemoteMesh) -> Iterator[Result]:
     for (outcome, reason, message), group in groupby(wrong, key=lambda pair: pair[0]):
         yield _together(outcome, reason, message, [one for _, one in group])
     if not wrong:
-        reached = [one for one in offers if one.state is ImportState.IMPORTED]
-        denied = len(offers) - len(reached)
-        words = f"{counted(len(reached), 'host')} in place, and every way to each answered" if reached else ""
-        refused = f"{denied} not imported, as somebody decided" if denied else ""
-        since = max(one.since for one in reached or offers)
-        yield ok("; ".join(filter(None, (words, refused))), Evidence.STATUS, since=since)
+        words = f"{counted(len(offers), 'host')} in place, and every way to each answered"
+        yield ok(words, Evidence.STATUS, since=max(one.since for one in offers))
+
+
+_DENIED: Final = (
+    "where clients here call it, have an import rule that is asked before import it; where nobody does, have the "
+    "exporter leave this mesh out (`remotes` of its export rule)"
+)
 
 
 def _of_remote(snapshot: Snapshot, name: str) -> Snapshot:
@@ -233,7 +291,9 @@ def _outcome(living: Alive, record: FederatedService, one: ImportView) -> tuple[
         if doubt:
             return CheckOutcome.UNKNOWN, "", doubt
     if outcome is not None:
-        return outcome, one.reason, ""
+        # Which rule says so is to be told of each rule.
+        rule = one.message.removeprefix(f"{one.host} ") if one.state is ImportState.DENIED else ""
+        return outcome, one.reason, rule
     if one.reachable != "True":
         return CheckOutcome.UNKNOWN, one.reason, "in place, and whether anybody answers was not seen"
     accepted = find(record.status.conditions, ConditionType.ACCEPTED)
@@ -244,11 +304,14 @@ def _outcome(living: Alive, record: FederatedService, one: ImportView) -> tuple[
 
 def _together(outcome: CheckOutcome, reason: str, message: str, offers: list[ImportView]) -> Result:
     """Return what is to be said of offers that came out alike; of many, the first stands for all."""
-    first = offers[0]
+    first, hosts = offers[0], listed([one.host for one in offers])
+    is_denied = first.state is ImportState.DENIED and bool(message)
+    alone = f"{hosts} {message}" if len(offers) == 1 else f"of {len(offers)} hosts each {message}: {hosts}"
     return Result(
         outcome,
-        f"{listed([one.host for one in offers])}: {message or first.message}",
+        alone if is_denied else f"{hosts}: {message or first.message}",
         reason,
+        remedy=_DENIED if is_denied else "",
         evidence=Evidence.STATUS if outcome is not CheckOutcome.UNKNOWN else None,
         since=max(one.since for one in offers) if outcome is not CheckOutcome.UNKNOWN else "",
         docs=docs_of(reason) if outcome is CheckOutcome.FAILED else "",
@@ -259,6 +322,8 @@ def _check(name: str, says: str, docs: str, ask: _Ask) -> Check:
     return Check("remotes", name, says, docs, _each(ask), of_remote=True)
 
 
+FROM_HERE: Final = ("gateway-from-here", "certificate")
+"""Which of them go by a handshake made from where somebody looks, and by nothing that a controller said."""
 CHECKS: Final = (
     _check(
         "ready",
@@ -308,6 +373,13 @@ CHECKS: Final = (
         "Whether it hears what this mesh exports.",
         "troubleshooting.md#a-remote-is-not-connected",
         _subscribed,
+    ),
+    _check(
+        "propagation",
+        "Whether what it imports from this mesh is in place there as it is offered now, by its own word, and how long "
+        "the last change took. It takes `get` on `pods/proxy` in the controller's namespace.",
+        "operations.md#who-imports",
+        _propagation,
     ),
     _check(
         "imports",

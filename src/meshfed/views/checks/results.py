@@ -40,6 +40,7 @@ class Evidence(StrEnum):
     DECIDED = "decided just now"
     REVIEW = "asked just now"
     HANDSHAKE = "handshake just now"
+    SAID = "said by the remote"
     HANDSHAKE_HERE = "handshake just now, from here"
 
 
@@ -48,6 +49,7 @@ EVIDENCE: Final[dict[Evidence, str]] = {
     Evidence.OBJECTS: "objects in the cluster",
     Evidence.DECIDED: "what the controller would decide of these objects, decided by the same code",
     Evidence.REVIEW: "an access review of the API server",
+    Evidence.SAID: "what the remote's controller says that it has in place; times are of this mesh's clock",
     Evidence.HANDSHAKE: "a TLS handshake that the controller made because it was asked to",
     Evidence.HANDSHAKE_HERE: "a TLS handshake made by the command, from where it runs and not from the mesh",
 }

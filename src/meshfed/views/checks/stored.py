@@ -12,7 +12,7 @@ import msgspec
 
 from meshfed.api.meta import ObjectMeta, StatusCondition
 from meshfed.api.v1alpha1 import FederatedService, MeshFederation, RemoteMesh
-from meshfed.model.reasons import BROKEN, Condition, ConditionType, Reason
+from meshfed.model.reasons import BROKEN, RESERVED, Condition, ConditionType, Reason
 from meshfed.views.ages import age
 from meshfed.views.checks.facts import Facts, controllers, is_ready, place
 from meshfed.views.checks.results import CheckOutcome, Evidence, Result, unknown
@@ -42,8 +42,6 @@ def docs_of(reason: str) -> str:
     return _DOCS.get(reason, "")
 
 
-_RESERVED: Final = frozenset({Reason.GATEWAY_CROWDED, Reason.IMPORTS_NOT_REACHED})
-"""Reasons of what is True and not all well."""
 _DECIDABLE: Final = frozenset(
     {
         ("MeshFederation", ConditionType.READY),
@@ -120,7 +118,7 @@ def doubted(living: Alive, metadata: ObjectMeta, found: StatusCondition | None) 
     """Return why what a status says cannot be believed; empty where it can."""
     if living.alive is not True:
         then = f" (its status said {found.status})" if found is not None else ""
-        return f"{living.words}, so nobody keeps it up to date{then}"
+        return f"nobody keeps it up to date, as the check `controller` says{then}"
     if found is None:
         return "it is not said, and a controller lives: it has not looked yet, or was told not to look"
     if found.observed_generation < metadata.generation:
@@ -130,7 +128,7 @@ def doubted(living: Alive, metadata: ObjectMeta, found: StatusCondition | None) 
 
 def _of(found: StatusCondition, about: str) -> Result:
     outcome = {"True": CheckOutcome.OK, "False": CheckOutcome.FAILED}.get(found.status, CheckOutcome.UNKNOWN)
-    if outcome is CheckOutcome.OK and found.reason in _RESERVED:
+    if outcome is CheckOutcome.OK and found.reason in RESERVED:
         outcome = CheckOutcome.WARNING
     return Result(
         outcome,

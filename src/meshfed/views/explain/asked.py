@@ -8,15 +8,19 @@ from typing import Final
 
 import msgspec
 
+from meshfed.api.v1alpha1 import RemoteMesh
 from meshfed.model.reasons import ConditionType
 from meshfed.plan.claims import EXPECTED
-from meshfed.views.explain.chains import Chain, chains, is_described_as
+from meshfed.views.connections import OffersKnown, offers_known
+from meshfed.views.explain.chains import Chain, chains
 from meshfed.views.explain.exporter import exporter_part
 from meshfed.views.explain.importer import importer_part
 from meshfed.views.explain.links import LinkName, Whose
-from meshfed.views.explain.parts import Part, of_remote
+from meshfed.views.explain.parts import Part, is_described_as, of_remote
 from meshfed.views.explain.seen import Seen
+from meshfed.views.imports import is_named
 from meshfed.views.snapshot import find
+from meshfed.views.withdrawn import withdrawn_hosts
 
 _CLOSE: Final = 3
 
@@ -30,7 +34,10 @@ class Neighbour(msgspec.Struct, frozen=True):
 
 
 class Missing(msgspec.Struct, frozen=True):
-    """The answer where nobody has what was asked for: the closest names, and how each remote stands."""
+    """The answer where nobody has what was asked for: the closest names, and how each remote stands.
+
+    ``remotes`` and ``remedy`` are empty where a chain says the same, of each remote that may offer it.
+    """
 
     message: str
     closest: tuple[str, ...]
@@ -69,13 +76,41 @@ def parts(
 def explained(
     name: str, sides: Sequence[Seen], given: Sequence[Part] = (), *, remote: str | None = None
 ) -> tuple[Chain, ...]:
-    """Return the chains for whatever ``name`` is.
+    """Return the chains for whatever ``name`` is; of a host that nothing has, from each remote that might offer it.
 
     What somebody decided not to offer is left out where anything else has the name and nobody asked for it.
     """
+    if not is_known(name, sides, given):
+        return chains(_unoffered(name, sides, remote))
     found = chains(parts(name, sides, given, remote=remote))
     expected = [one for one in found if not _is_unasked(one)]
     return tuple(expected) if expected and remote is None else found
+
+
+def is_known(name: str, sides: Sequence[Seen], given: Sequence[Part] = ()) -> bool:
+    """Whether anything has a name: a Service of a mesh that was read, a record there, or a part of another mesh."""
+    return next(_pairs(name, sides, given), None) is not None
+
+
+def _unoffered(name: str, sides: Sequence[Seen], remote: str | None) -> Iterator[Part]:
+    """Yield what each mesh says of a host that nothing has, towards each remote that was not read itself."""
+    meshes = {side.mesh.name for side in sides}
+    for side in sides:
+        for known in side.snapshot.remotes:
+            called = known.metadata.name
+            if _own_name(side, called, sides) in meshes or remote not in {None, called, side.mesh.name}:
+                continue
+            host = _host(_dotted(name), known.spec.cluster_domain)
+            hosts = [host] if host else [was for of, was, _ in withdrawn_hosts(side.snapshot) if of == called]
+            yield from (importer_part(side, one, called) for one in hosts if host or is_named(_dotted(name), one))
+
+
+def _host(name: str, cluster_domain: str) -> str:
+    """Return the host that a name stands for; empty where it does not say of which namespace."""
+    labels = name.split(".")
+    if len(labels) < 2:
+        return ""
+    return f"{name}.svc.{cluster_domain}" if len(labels) == 2 else name
 
 
 def _is_unasked(chain: Chain) -> bool:
@@ -119,11 +154,6 @@ def _meshes_of(part: Part, sides: Iterable[Seen]) -> tuple[str, str]:
     return (part.mesh.name, other) if part.whose is Whose.EXPORTER else (other, part.mesh.name)
 
 
-def is_named(name: str, *hosts: str) -> bool:
-    """Whether ``name`` is one of the hosts, or the first labels of one."""
-    return any(host == name or host.startswith(f"{name}.") for host in hosts if host)
-
-
 def _dotted(name: str) -> str:
     """Return a Service's ``namespace/name`` as the first labels of its host."""
     namespace, slash, service = name.partition("/")
@@ -149,18 +179,23 @@ def _called(side: Seen, mesh: str, by_mesh: dict[str, Seen]) -> str:
     return next((one.name for one in remotes if is_described_as(one, other.mesh, remotes)), mesh)
 
 
-def missing(name: str, sides: Sequence[Seen]) -> Missing:
-    """Return what to say where nothing has a name: what is close to it, what remotes offer, what an exporter does."""
+def missing(name: str, sides: Sequence[Seen], *, told: bool = False) -> Missing:
+    """Return what to say where nothing has a name: what is close to it, what remotes offer, what an exporter does.
+
+    ``told``: chains say what there is to say of remotes.
+    """
     hosts = {side.host_of(one) for side in sides for one in side.services}
     hosts |= {
         host for side in sides for one in side.snapshot.records for host in (one.spec.host, one.status.imported_as)
     }
     meshes = ", ".join(side.mesh.name for side in sides)
     return Missing(
-        message=f"no Service of {meshes} has that name, and no remote mesh offers it to {meshes}",
+        message=f"no Service of {meshes} has that name, and nothing is recorded that a remote mesh offers under it",
         closest=tuple(_closest(_dotted(name), {host for host in hosts if host})),
-        remotes=tuple(_neighbours(sides)),
-        remedy=(
+        remotes=() if told else tuple(_neighbours(sides)),
+        remedy=""
+        if told
+        else (
             "at the mesh that has the Service: `meshfed explain` with its namespace/name says there what keeps it; it "
             "has to be selected by `export` of the MeshFederation, and `remotes` of a rule must not leave this mesh out"
         ),
@@ -181,13 +216,18 @@ def _closest(name: str, hosts: Iterable[str]) -> list[str]:
 def _neighbours(sides: Iterable[Seen]) -> Iterator[Neighbour]:
     for side in sides:
         for remote in side.snapshot.remotes:
-            connected = find(remote.status.conditions, ConditionType.CONNECTED)
-            if remote.spec.import_ is None:
-                message = "nothing is imported from it: its RemoteMesh has no `import`"
-            elif connected is None:
-                message = "no controller has looked at its RemoteMesh yet"
-            elif connected.status != "True":
-                message = f"{connected.reason}: {connected.message}"
-            else:
-                message = f"connected; of what it offers ({remote.status.offered_services}) none is this"
-            yield Neighbour(side.mesh.name, remote.metadata.name, message)
+            yield Neighbour(side.mesh.name, remote.metadata.name, _neighbour(remote))
+
+
+def _neighbour(remote: RemoteMesh) -> str:
+    """Return how a remote stands towards a mesh that asks what it offers."""
+    known = offers_known(remote)
+    decisive = ConditionType.SYNCED if known is OffersKnown.NOT_YET else ConditionType.CONNECTED
+    condition = find(remote.status.conditions, decisive)
+    if remote.spec.import_ is None:
+        return "nothing is imported from it: its RemoteMesh has no `import`"
+    if known is OffersKnown.COMPLETE:
+        return f"its list is complete; of what it offers ({remote.status.offered_services}) none is this"
+    if condition is None:
+        return "no controller has looked at its RemoteMesh yet"
+    return f"what it offers is not known: {condition.reason}: {condition.message}"

@@ -9,22 +9,10 @@ import msgspec
 
 from meshfed.model.reasons import Reason
 from meshfed.views.explain.links import LINKS, ChainLink, LinkName, State, Whose, broken, ok, unknown, unseen
-from meshfed.views.explain.parts import MeshDescription, Part, Told
+from meshfed.views.explain.parts import FIELDS, OF_IMPORTER, Part, Told, differences, is_described_as
 
 _EXPORTERS: Final = tuple(name for name, (whose, _) in LINKS.items() if whose is Whose.EXPORTER)
 _IMPORTERS: Final = tuple(name for name, (whose, _) in LINKS.items() if whose is Whose.IMPORTER)
-_FIELDS: Final = {
-    "network": "network",
-    "trust_domain": "trustDomain",
-    "cluster_domain": "clusterDomain",
-    "identity": "identity",
-    "ingress_type": "ingressType",
-    "namespace": "discovery.namespace",
-}
-"""What an importer's RemoteMesh says of an exporter that the exporter itself says too, and the field there."""
-_OF_IMPORTER: Final = ("network", "trust_domain", "identity")
-"""What of that matters where an exporter describes an importer."""
-
 _MISLED: Final = frozenset({Reason.GATEWAY_NOT_REACHED, Reason.NOT_PASSED_ON})
 """What a way ends with that leads elsewhere than to the exporter's gateway."""
 
@@ -56,14 +44,6 @@ def chains(parts: Iterable[Part]) -> tuple[Chain, ...]:
         found.append(_chain(part, other))
     found += [_chain(None, part) for part in left]
     return tuple(sorted(found, key=lambda one: (one.broken is None, one.host, one.exporter, one.importer)))
-
-
-def is_described_as(described: MeshDescription, mesh: MeshDescription, others: Iterable[MeshDescription] = ()) -> bool:
-    """Whether a RemoteMesh is of a mesh: by its name, else by its network, where no other has the name."""
-    if described.name == mesh.name:
-        return True
-    named = any(other.name == mesh.name for other in others)
-    return not named and bool(described.network) and described.network == mesh.network
 
 
 def _belongs(exporting: Part, importing: Part, all_importing: Sequence[Part]) -> bool:
@@ -121,8 +101,11 @@ def described(exporting: Part, importing: Part) -> ChainLink:
     """Return whether each mesh's RemoteMesh for the other says what the other says of itself."""
     name = LinkName.DESCRIBED
     wrong = [
-        *_differences(importing, exporting.mesh, _FIELDS),
-        *_differences(exporting, importing.mesh, _OF_IMPORTER),
+        *((importing, text) for text in differences(importing.remote, importing.mesh.name, exporting.mesh, FIELDS)),
+        *(
+            (exporting, text)
+            for text in differences(exporting.remote, exporting.mesh.name, importing.mesh, OF_IMPORTER)
+        ),
     ]
     if not wrong:
         return ok(name, "the RemoteMeshes say what both meshes say of themselves")
@@ -134,22 +117,16 @@ def described(exporting: Part, importing: Part) -> ChainLink:
     return msgspec.structs.replace(link, mesh=side.mesh.name)
 
 
-def _differences(part: Part, mesh: MeshDescription, fields: Iterable[str]) -> Iterator[tuple[Part, str]]:
-    remote = part.remote
-    if not remote.network:
-        return  # there is no RemoteMesh, which another link says
-    if remote.name != mesh.name:
-        yield part, f"RemoteMesh {remote.name} of {part.mesh.name} is mesh {mesh.name}, and has to be named so"
-    for field in fields:
-        said, is_ = getattr(remote, field), getattr(mesh, field)
-        if said and is_ and said != is_:
-            yield part, f"`{_FIELDS[field]}` of RemoteMesh {remote.name} is {said}, and {mesh.name}'s is {is_}"
-
-
 def heard(offered: ChainLink, connected: ChainLink) -> ChainLink:
-    """Return whether the importer hears of the offer: where it does not subscribe, it says itself why."""
-    if offered.reason != Reason.NOT_SUBSCRIBED or connected.state is State.OK:
+    """Return whether the importer hears of the offer: where it does not subscribe, it says itself why.
+
+    One that takes itself for connected is heard by somebody else.
+    """
+    if offered.reason != Reason.NOT_SUBSCRIBED:
         return offered
+    if connected.state is State.OK:
+        message = f"{offered.message}, though {connected.mesh or 'the importer'} says that it is connected"
+        return broken(offered.name, message, offered.reason, remedy=offered.remedy, whose=Whose.EITHER)
     return unknown(offered.name, f"{offered.message}; see `{connected.name}`", offered.reason)
 
 
@@ -170,7 +147,8 @@ def received(link: ChainLink, exporting: Part, importing: Part) -> ChainLink:
     """Return whether what is recorded is what is offered, where both are seen."""
     offered, recorded = exporting.told, importing.told
     exporter, importer = exporting.mesh.name, importing.mesh.name
-    if link.state is State.BROKEN and recorded is None and offered is not None:
+    is_missing = link.state is State.BROKEN or link.reason == Reason.NOT_SYNCED
+    if is_missing and recorded is None and offered is not None:
         message = f"{exporter} offers it to {importer}, and {importer} has not recorded it"
         remedy = (
             f"see `Ready` and `Synced` of RemoteMesh {importing.remote.name} at {importer}: it may just have come, or "

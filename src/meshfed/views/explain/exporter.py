@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from meshfed.model.meshes import GatewayAddress
 from meshfed.model.names import ServiceHost
 from meshfed.model.offers import Port
-from meshfed.model.reasons import ConditionType, Reason
+from meshfed.model.reasons import RESERVED, ConditionType, Reason
 from meshfed.plan import ExportKey, Remarks
 from meshfed.plan.claims import EXPECTED
 from meshfed.plan.keys import origin
-from meshfed.views.cards import CardIncomplete, gateway_addresses
-from meshfed.views.explain.links import ChainLink, LinkName, State, Whose, after, broken, ok, unknown
+from meshfed.views.cards import gateway_ways
+from meshfed.views.explain.links import ChainLink, LinkName, State, Whose, after, broken, ok, unknown, warning
 from meshfed.views.explain.parts import MeshDescription, Part, Told, of_ips, of_remote
 from meshfed.views.explain.seen import Seen, is_ours, mapping, origin_of, place, shown
 from meshfed.views.exports import ExportView
@@ -47,13 +46,7 @@ def exporter_part(seen: Seen, host: str, remote: str) -> Part:
 
 def _ways(seen: Seen) -> tuple[str, ...]:
     """Return where the gateway is reached; nothing where that is not seen, or is a name."""
-    mesh = seen.plan.mesh
-    if mesh is None or seen.why_unread("Service"):
-        return ()
-    try:
-        return of_ips([GatewayAddress(one, mesh.gateway_port) for one in gateway_addresses(seen.snapshot, mesh)])
-    except CardIncomplete:
-        return ()
+    return () if seen.why_unread("Service") else of_ips(gateway_ways(seen.snapshot, seen.plan.mesh))
 
 
 def is_told(seen: Seen, host: str, remote: str) -> bool:
@@ -211,7 +204,8 @@ def gateway(seen: Seen, at: Place) -> ChainLink:
         return broken(name, condition.message, condition.reason)
     if condition.status == "Unknown":
         return unknown(name, condition.message, condition.reason)
-    return ok(name, f"{', '.join(map(shown, wanted))} passes it on; {condition.message}", condition.reason)
+    holds = warning if condition.reason in RESERVED else ok
+    return holds(name, f"{', '.join(map(shown, wanted))} passes it on; {condition.message}", condition.reason)
 
 
 def gateway_objects(seen: Seen, at: Place) -> tuple[Document, ...]:
@@ -260,7 +254,7 @@ def offered(seen: Seen, exported: ExportView, remote: str) -> ChainLink:
         return ok(name, f"RemoteMesh {remote} may see it; whether it subscribes, nobody says here")
     if subscribed.status == "False":
         remedy = f"see at {remote} with `meshfed remotes` whether it is connected, and imports from here"
-        return broken(name, subscribed.message, subscribed.reason, remedy=remedy, whose=Whose.EITHER)
+        return unknown(name, subscribed.message, subscribed.reason, remedy=remedy)  # it may want to hear nothing
     if subscribed.status == "Unknown":
         return ok(name, f"RemoteMesh {remote} may see it; {subscribed.message}", subscribed.reason)
     return ok(name, f"RemoteMesh {remote} is told of it; {subscribed.message}", subscribed.reason)

@@ -9,13 +9,18 @@ import msgspec
 
 from meshfed.api.meta import StatusCondition
 from meshfed.api.v1alpha1 import FederatedService, RemoteMesh
+from meshfed.federation.imports import record_name
 from meshfed.model.names import ServiceHost
-from meshfed.model.reasons import ConditionType, Reason
+from meshfed.model.reasons import RESERVED, ConditionType, Reason
 from meshfed.plan.meshes import remote as remote_of
-from meshfed.views.explain.links import ChainLink, LinkName, Whose, after, broken, ok, unknown
+from meshfed.views.ages import age
+from meshfed.views.connections import Hearing, OffersKnown, connection, offers_known
+from meshfed.views.controllers import controller
+from meshfed.views.explain.links import ChainLink, LinkName, Whose, after, broken, ok, unknown, warning
 from meshfed.views.explain.parts import MeshDescription, Part, Told, of_ips, of_remote
 from meshfed.views.explain.seen import Seen, mapping
 from meshfed.views.snapshot import Document, find
+from meshfed.views.withdrawn import withdrawn
 
 _NO_CONTROLLER: Final = "no controller has looked at it yet"
 _SEE_STATUS: Final = "see with `meshfed status` whether a controller runs there"
@@ -54,7 +59,7 @@ def importer_part(seen: Seen, host: str, remote: str) -> Part:
         remote=of_remote(known) if known is not None else MeshDescription(remote),
         host=host,
         taken=seen.snapshot.taken.isoformat(timespec="seconds").replace("+00:00", "Z"),
-        links=tuple(_links(seen, known, record, remote)),
+        links=tuple(_links(seen, known, record, remote, host)),
         told=_recorded(record) if record is not None else None,
         imported_as=imported_as(record) if record is not None else "",
         ways=of_ips(remote_of(known).addresses) if known is not None else (),
@@ -72,9 +77,11 @@ def _recorded(record: FederatedService) -> Told:
     return Told(ports=spec.ports, identities=spec.identities, sni_host=spec.sni_host)
 
 
-def _links(seen: Seen, known: RemoteMesh | None, record: FederatedService | None, remote: str) -> Iterator[ChainLink]:
+def _links(
+    seen: Seen, known: RemoteMesh | None, record: FederatedService | None, remote: str, host: str
+) -> Iterator[ChainLink]:
     yield connected(seen, known, remote, is_recorded=record is not None)
-    yield received(seen, known, record, remote)
+    yield received(seen, known, record, remote, host)
     rest = (LinkName.WRITTEN, LinkName.RESOLVED, LinkName.REACHED, LinkName.IDENTITY)
     if record is None:
         yield from after((LinkName.ACCEPTED, *rest), LinkName.RECEIVED)
@@ -105,13 +112,17 @@ def connected(seen: Seen, known: RemoteMesh | None, remote: str, *, is_recorded:
     ready = find(known.status.conditions, ConditionType.READY)
     if ready is not None and ready.status == "False" and ready.reason in {Reason.NAME_CONFLICT, Reason.MTLS_DISABLED}:
         return broken(name, ready.message, ready.reason)
-    condition = find(known.status.conditions, ConditionType.CONNECTED)
+    found = connection(known, recorded=is_recorded)
+    condition = found.condition
     if condition is None:
         return unknown(name, _NO_CONTROLLER, remedy=_SEE_STATUS)
-    if condition.status == "True":
-        return ok(name, condition.message, condition.reason)
-    if is_recorded:
-        return unknown(name, f"{condition.message}; what is recorded stays meanwhile", condition.reason)
+    match found.hearing:
+        case Hearing.HEARD:
+            return ok(name, condition.message, condition.reason)
+        case Hearing.KEPT:
+            return warning(name, condition.message, condition.reason)
+        case Hearing.UNKNOWN:
+            return unknown(name, condition.message, condition.reason)
     tried = find(known.status.conditions, ConditionType.REACHABLE)
     is_seen = condition.reason == Reason.UNREACHABLE and tried is not None and tried.status == "False"
     return _not_held(name, tried if is_seen and tried is not None else condition)  # a handshake tells more
@@ -125,8 +136,10 @@ def _not_held(name: LinkName, condition: StatusCondition) -> ChainLink:
     return broken(name, condition.message, condition.reason, remedy=_REMEDIES.get(condition.reason, ""), whose=whose)
 
 
-def received(seen: Seen, known: RemoteMesh | None, record: FederatedService | None, remote: str) -> ChainLink:
-    """Return whether what the remote offers is recorded here."""
+def received(
+    seen: Seen, known: RemoteMesh | None, record: FederatedService | None, remote: str, host: str
+) -> ChainLink:
+    """Return whether what the remote offers is recorded here; that it is not offered takes that all was heard."""
     name = LinkName.RECEIVED
     if why := seen.why_unread("FederatedService"):
         return unknown(name, why)
@@ -138,20 +151,46 @@ def received(seen: Seen, known: RemoteMesh | None, record: FederatedService | No
         note = f"; {held} services that {remote} withdrew at once are held" if held else ""
         since = f", first offered {spec.first_offered}" if spec.first_offered else ""
         return ok(name, f"FederatedService {record.metadata.name}{since}{note}")
-    synced = find(known.status.conditions, ConditionType.SYNCED) if known is not None else None
-    if synced is None or known is None or known.spec.import_ is None:
+    if known is None or known.spec.import_ is None:
         return unknown(name, f"it takes `{LinkName.CONNECTED}`")
-    if synced.status != "True":
-        return _not_held(name, synced)
-    status = known.status
-    uncounted = status.denied_services + status.refused_services
-    more = f", and {uncounted} of its {status.offered_services} offers are not imported, which need not be recorded"
-    message = f"{remote} does not offer it to this mesh: it offers {status.offered_services}, and none is this"
+    whole, synced = offers_known(known), find(known.status.conditions, ConditionType.SYNCED)
+    if whole is not OffersKnown.COMPLETE:
+        why = f": {synced.message}" if synced is not None and whole is OffersKnown.NOT_YET else ""
+        message = f"whether {remote} offers it to this mesh is not known" + (
+            why or f": it takes `{LinkName.CONNECTED}`, or a controller that says"
+        )
+        return unknown(name, message, synced.reason if synced is not None and why else "")
+    at_work = controller(seen.snapshot)
+    if at_work.alive is False:
+        return unknown(name, f"whether {remote} offers it to this mesh is not known: no controller is at work here")
+    heard = age(at_work.renewed, seen.snapshot.taken) if at_work.renewed else ""
+    said = f"its list is complete{f', as of {heard} ago' if heard else ''}"
+    message = f"not offered to this mesh by {remote} ({said}){_uncounted(known)}; {_before(seen, host, remote)}"
     remedy = (
         f"at {remote}: `meshfed explain` with this host says there by which rule it is left out; it has to be selected "
         "by `export` of the MeshFederation, and `remotes` of a rule must not leave this mesh out"
     )
-    return broken(name, message + (more if uncounted else ""), remedy=remedy, whose=Whose.EXPORTER)
+    return broken(name, message, remedy=remedy, whose=Whose.EXPORTER)
+
+
+def _uncounted(known: RemoteMesh) -> str:
+    """Return that more may be offered than can be seen, in words; empty where that is not so."""
+    status = known.status
+    refused = status.denied_services + status.refused_services
+    if not refused:
+        return ""
+    verb = "is" if refused == 1 else "are"
+    return f", but {refused} of its {status.offered_services} offers {verb} not imported, and such need not be recorded"
+
+
+def _before(seen: Seen, host: str, remote: str) -> str:
+    """Return what is known of the time before: that the remote withdrew it, or that nothing is."""
+    at = withdrawn(seen.snapshot).get(record_name(host, remote))
+    if at is not None:
+        return f"{remote} withdrew it {age(at, seen.snapshot.taken)} ago ({at})"
+    if why := seen.why_unread("Event"):
+        return f"whether it was withdrawn is not known: {why}"
+    return "no Event tells that it was withdrawn, and Events are kept for an hour"
 
 
 def accepted(record: FederatedService) -> ChainLink:
@@ -162,7 +201,10 @@ def accepted(record: FederatedService) -> ChainLink:
         return unknown(name, _NO_CONTROLLER, remedy=_SEE_STATUS)
     if condition.status == "True" and condition.reason in _NOT_FOR_ALL:
         return broken(name, condition.message, condition.reason)
-    return ok(name, condition.message, condition.reason) if condition.status == "True" else _not_held(name, condition)
+    if condition.status != "True":
+        return _not_held(name, condition)
+    holds = warning if condition.reason in RESERVED else ok
+    return holds(name, condition.message, condition.reason)
 
 
 def written(seen: Seen, record: FederatedService) -> ChainLink:

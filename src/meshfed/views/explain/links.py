@@ -14,6 +14,7 @@ class State(StrEnum):
     """How a link stands."""
 
     OK = "ok"
+    WARNING = "warning"
     BROKEN = "broken"
     UNKNOWN = "unknown"
     UNSEEN = "unseen"
@@ -21,6 +22,7 @@ class State(StrEnum):
 
 STATES: Final[dict[State, str]] = {
     State.OK: "it holds, as the message says",
+    State.WARNING: "it does not hold, and this host is served all the same; the message says what suffers",
     State.BROKEN: "it does not hold, as the message says",
     State.UNKNOWN: "nobody can say; the message says why",
     State.UNSEEN: "it is the other owner's side, of which nothing was read here",
@@ -102,6 +104,11 @@ def broken(
 ) -> ChainLink:
     """Return a link that does not hold; it is its own side's to mend unless ``whose`` says otherwise."""
     return ChainLink(name, State.BROKEN, message, reason, remedy, whose or LINKS[name][0])
+
+
+def warning(name: LinkName, message: str, reason: str = "", *, remedy: str = "") -> ChainLink:
+    """Return a link that does not hold, without which this host is served all the same."""
+    return ChainLink(name, State.WARNING, message, reason, remedy)
 
 
 def unknown(name: LinkName, message: str, reason: str = "", *, remedy: str = "") -> ChainLink:

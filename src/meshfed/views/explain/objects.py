@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -10,6 +11,7 @@ import msgspec
 from meshfed.model.names import ServiceHost
 from meshfed.plan import ExportKey, GatewayKey, ImportKey, Key, MeshKey, OfferKey, RemoteKey
 from meshfed.plan.keys import origin, read_origin
+from meshfed.views.explain.asked import Missing
 from meshfed.views.explain.chains import Chain
 from meshfed.views.explain.importer import imported_as
 from meshfed.views.explain.seen import Seen, mapping, origin_of, place, shown
@@ -27,7 +29,12 @@ KINDS: Final = {
     "AuthorizationPolicy": ("authorizationpolicies", "ap"),
 }
 """The kinds that the controller writes, and what else they are called."""
-_CALLED: Final = {name: kind for kind, names in KINDS.items() for name in (kind.lower(), *names)}
+_ASKED: Final = {**KINDS, "Service": ("services", "svc")}
+"""The kinds that somebody may ask about."""
+_CALLED: Final = {name: kind for kind, names in _ASKED.items() for name in (kind.lower(), *names)}
+
+
+_CLOSE: Final = 3
 
 
 class Named(NamedTuple):
@@ -75,8 +82,30 @@ def find_object(side: Seen, wanted: Named) -> Document | None:
     return next((one for one in found if wanted.namespace in {None, place(one)[0]}), None)
 
 
+def no_object(wanted: Named, sides: Sequence[Seen]) -> Missing:
+    """Return what to say where there is no such object: which of that kind are called alike, or which there are."""
+    there = {shown(one).partition(" ")[2]: one for side in sides for one in side.snapshot.of_kind(wanted.kind)}
+    by_name = {place(one)[1]: text for text, one in there.items()}
+    same = [text for text, one in there.items() if place(one)[1] == wanted.name]
+    close = [by_name[name] for name in difflib.get_close_matches(wanted.name, by_name, n=_CLOSE)]
+    holding = [text for name, text in sorted(by_name.items()) if wanted.name in name]
+    found = list(dict.fromkeys([*same, *close, *holding]))[:_CLOSE]
+    meshes, where = ", ".join(side.mesh.name for side in sides), f"{wanted.namespace}/" if wanted.namespace else ""
+    why = next((why for side in sides if (why := side.why_unread(wanted.kind))), "")
+    unread = f", as far as can be seen: {why}" if why else ""
+    number = f"; of that kind there {'is 1' if len(there) == 1 else f'are {len(there)}'}" if not why else ""
+    return Missing(
+        message=f"there is no {wanted.kind} {where}{wanted.name} in {meshes}{unread}{number}",
+        closest=tuple(f"{wanted.kind} {text}" for text in found),
+        remotes=(),
+        remedy="ask for the host or the Service itself, whose chain says which of its objects are in place",
+    )
+
+
 def asks_about(document: Document) -> str:
     """Return what to explain where somebody asks about an object: the host, Service or record that it follows from."""
+    if document.get("kind") == "Service":
+        return "/".join(place(document))
     match read_origin(origin_of(document)):
         case ImportKey(host=host):
             return host

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -38,6 +38,19 @@ _TOLD: Final = frozenset(
     }
 )
 """Reasons whose messages name nothing but the host, rules, meshes and identities."""
+
+
+FIELDS: Final = {
+    "network": "network",
+    "trust_domain": "trustDomain",
+    "cluster_domain": "clusterDomain",
+    "identity": "identity",
+    "ingress_type": "ingressType",
+    "namespace": "discovery.namespace",
+}
+"""What an importer's RemoteMesh says of an exporter that the exporter itself says too, and the field there."""
+OF_IMPORTER: Final = ("network", "trust_domain", "identity")
+"""What of that matters where an exporter describes an importer."""
 
 
 class MeshDescription(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
@@ -125,6 +138,26 @@ def of_remote(remote: RemoteMesh) -> MeshDescription:
         identity=spec.identity or "",
         namespace="" if spec.discovery.address else spec.discovery.namespace,  # then nobody is called by it
     )
+
+
+def is_described_as(described: MeshDescription, mesh: MeshDescription, others: Iterable[MeshDescription] = ()) -> bool:
+    """Whether a RemoteMesh is of a mesh: by its name, else by its network, where no other has the name."""
+    if described.name == mesh.name:
+        return True
+    named = any(other.name == mesh.name for other in others)
+    return not named and bool(described.network) and described.network == mesh.network
+
+
+def differences(remote: MeshDescription, here: str, mesh: MeshDescription, fields: Iterable[str]) -> Iterator[str]:
+    """Yield in what a RemoteMesh of the mesh ``here`` differs from what the mesh that it is of says of itself."""
+    if not remote.network:
+        return  # there is no RemoteMesh, which another link says
+    if remote.name != mesh.name:
+        yield f"RemoteMesh {remote.name} of {here} is mesh {mesh.name}, and has to be named so"
+    for field in fields:
+        said, is_ = getattr(remote, field), getattr(mesh, field)
+        if said and is_ and said != is_:
+            yield f"`{FIELDS[field]}` of RemoteMesh {remote.name} is {said}, and {mesh.name}'s is {is_}"
 
 
 def of_ips(addresses: Sequence[GatewayAddress]) -> tuple[str, ...]:

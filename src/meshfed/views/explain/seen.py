@@ -13,6 +13,7 @@ from meshfed.api.v1alpha1 import (
     MeshFederation,
     RemoteMesh,
 )
+from meshfed.model.installation import MESH_CONFIG
 from meshfed.model.names import ServiceHost
 from meshfed.model.reasons import Reason
 from meshfed.model.workloads import Workload
@@ -101,7 +102,7 @@ class Seen(msgspec.Struct, frozen=True):
         return tuple(found) if selector else ()
 
 
-def seen(snapshot: Snapshot, *, mesh_config_map: str = "istio") -> Seen:
+def seen(snapshot: Snapshot, *, mesh_config_map: str = MESH_CONFIG) -> Seen:
     """Return a snapshot with the plan for it."""
     plan, problems = planned(snapshot, mesh_config_map=mesh_config_map)
     decided = exports(snapshot, plan)

@@ -1,0 +1,85 @@
+// What comes from the server: documents, and word that they changed.
+
+import { Component } from './base.js';
+
+export async function get(path, { signal } = {}) {
+  const answer = await fetch(path, { signal });
+  if (!answer.ok) throw new Error((await answer.text()).trim() || `${path}: ${answer.status}`);
+  return answer.json();
+}
+
+export async function post(path, body) {
+  const headers = { 'Content-Type': 'application/json' };
+  const answer = await fetch(path, { method: 'POST', headers, body: JSON.stringify(body) });
+  if (!answer.ok) throw new Error((await answer.text()).trim() || `${path}: ${answer.status}`);
+  return answer.json();
+}
+
+const FINISHED = 2;
+
+// Calls onChange with the topics that changed, and onState with whether the server is there. Ends never: the browser
+// connects again by itself, and where it gave up for good (another server has the port), this does.
+export function follow(onChange, onState) {
+  const source = new EventSource('/api/changes');
+  source.addEventListener('hello', () => {
+    onState(true);
+    onChange(['status', 'objects', 'events']);
+  });
+  source.addEventListener('change', (event) => onChange(JSON.parse(event.data)));
+  source.addEventListener('error', () => {
+    onState(false);
+    if (source.readyState === FINISHED) setTimeout(() => follow(onChange, onState), 3000);
+  });
+}
+
+// Shows what `show` makes of the document at `path`, asked for anew when one of `topics` changed. While a newer one is on
+// its way, the last one stays.
+export class Loaded extends Component {
+  constructor(props) {
+    super(props);
+    this.state = { document: null, of: '', error: '' };
+  }
+
+  componentDidMount() {
+    this.load();
+  }
+
+  componentDidUpdate(before) {
+    const { path, topics, versions } = this.props;
+    if (before.path !== path) this.load();
+    else if (topics.some((topic) => versions[topic] !== before.versions[topic])) this.loadSoon();
+  }
+
+  componentWillUnmount() {
+    this.gone = true;
+    this.abort?.abort();
+  }
+
+  // One request at a time: what changes meanwhile is asked for once, afterwards.
+  loadSoon() {
+    if (this.busy) this.again = true;
+    else this.load();
+  }
+
+  async load() {
+    this.abort?.abort();
+    const abort = new AbortController();
+    const { path } = this.props;
+    this.abort = abort;
+    this.busy = true;
+    this.again = false;
+    try {
+      const document = await get(path, { signal: abort.signal });
+      if (!this.gone && this.abort === abort) this.setState({ document, of: path, error: '' });
+    } catch (error) {
+      if (!this.gone && this.abort === abort && error.name !== 'AbortError') this.setState({ error: error.message });
+    }
+    if (this.gone || this.abort !== abort) return;
+    this.busy = false;
+    if (this.again) this.load();
+  }
+
+  render({ path, show }, { document, of, error }) {
+    return show({ document, error, isOld: of !== path });
+  }
+}

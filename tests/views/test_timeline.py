@@ -1,0 +1,93 @@
+"""What happened: conditions and Events together, the latest first."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from meshfed.views.snapshot import Snapshot
+from meshfed.views.timeline import HappeningQuery, HappeningView, happenings, page
+from tests.builders import host, mesh_federation, remote_mesh
+from tests.cli.fakes import condition, imported, snapshot, trouble, with_status
+
+
+def event(kind: str, name: str, reason: str, at: str, *, warns: bool = False) -> dict[str, Any]:
+    """An Event as the controller writes it."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": f"{name}.{reason}", "namespace": "istio-system"},
+        "involvedObject": {"kind": kind, "namespace": "istio-system", "name": name},
+        "type": "Warning" if warns else "Normal",
+        "reason": reason,
+        "message": f"{reason} of {name}",
+        "lastTimestamp": at,
+    }
+
+
+HERE = snapshot(
+    with_status(mesh_federation("east"), condition("Ready", True, "Ready", "well", since="2026-01-01T10:00:00Z")),
+    with_status(
+        remote_mesh("west", import_={}),
+        condition("Connected", False, "Unreachable", "refused", since="2026-01-01T11:30:00Z"),
+    ),
+    *(imported("west", f"host-{one}") for one in range(4)),
+    event("RemoteMesh", "west", "RemoteLost", "2026-01-01T11:30:01Z", warns=True),
+    event("FederatedService", f"{host('host-1')}.west", "Imported", "2026-01-01T09:00:00Z"),
+    event("Service", "ratings", "Exported", "2026-01-01T08:00:00Z"),
+)
+
+
+def said(found: tuple[HappeningView, ...]) -> list[tuple[str, str, tuple[str, ...], int]]:
+    return [(one.at[11:19], one.what, one.objects, one.count) for one in found]
+
+
+def test_the_latest_first_and_alike_together() -> None:
+    first = tuple(host(f"host-{one}") for one in range(3))
+    assert said(happenings(HERE)) == [
+        ("11:55:00", "Accepted True", first, 4),
+        ("11:55:00", "Applied True", first, 4),
+        ("11:55:00", "Reachable True", first, 4),
+        ("11:30:01", "RemoteLost", ("west",), 1),
+        ("11:30:00", "Connected False", ("west",), 1),
+        ("10:00:00", "Ready True", ("east",), 1),
+        ("09:00:00", "Imported", (host("host-1"),), 1),
+        ("08:00:00", "Exported", ("istio-system/ratings",), 1),
+    ]
+
+
+def test_what_somebody_has_to_act_on() -> None:
+    bad = [(one.kind, one.reason or one.what) for one in happenings(trouble()) if one.bad]
+    assert bad.count(("FederatedService", "LocalServiceExists")) == 1
+    assert ("RemoteMesh", "Unreachable") in bad
+    assert not {"DeniedByRule", "Pending"} & {reason for _, reason in bad}
+    assert [one.what for one in happenings(HERE) if one.bad] == ["RemoteLost", "Connected False"]
+
+
+@pytest.mark.parametrize(
+    ("query", "number"),
+    [
+        (HappeningQuery(), 8),
+        (HappeningQuery(words=("HOST-1", "imported")), 1),
+        (HappeningQuery(remote="west"), 6),
+        (HappeningQuery(mesh="north"), 0),
+        (HappeningQuery(bad=True), 2),
+        (HappeningQuery(since=datetime(2026, 1, 1, 11, 30, 1, tzinfo=UTC)), 4),
+    ],
+    ids=["all", "words", "remote", "mesh", "bad", "since"],
+)
+def test_what_is_asked_for(query: HappeningQuery, number: int) -> None:
+    found = page(happenings(HERE), query, start=0, size=100)
+    assert (found.total, found.all) == (number, 8)
+
+
+def test_some_at_a_time() -> None:
+    found = page(happenings(HERE), HappeningQuery(), start=3, size=3)
+    assert (found.start, [one.what for one in found.items]) == (3, ["RemoteLost", "Connected False", "Ready True"])
+
+
+def test_what_has_no_time_is_left_out_and_what_has_no_message_is_kept() -> None:
+    here: Snapshot = snapshot(with_status(mesh_federation("east"), condition("Ready", True, "Ready", since="")))
+    assert happenings(here) == ()

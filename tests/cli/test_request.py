@@ -231,9 +231,9 @@ def test_each_direction_of_one_mesh(proving: dict[str, Any], capsys: pytest.Capt
     assert run(["test", "--remote", "west", "--timeout", "5s"]) == 0
     said = capsys.readouterr()
     assert said.out == (
-        "FROM   TO     OUTCOME   ENDED AT   MESSAGE\n"
-        f"east   west   ok        -          answered through 192.0.2.20:15443 as W; {STANDS}\n"
-        "west   east   ok        -          subscribes at replica a\n"
+        "FROM  TO    OUTCOME  ENDED AT  MESSAGE\n"
+        f"east  west  ok       -         answered through 192.0.2.20:15443 as W; {STANDS}\n"
+        "west  east  ok       -         subscribes at replica a\n"
     )
     assert said.err == "asking the controller of east to prove the ways to west\n"
     assert proving["asked"] == {"east": (["west"], {"imports": False, "seconds": 5.0})}

@@ -54,8 +54,7 @@ mutations: setup ## Try every mistake in what is written, and say in docs/mutati
 	$(BIN)/python -m tests.e2e.mutations
 
 fuzz: setup ## Try what nobody wrote on whatever reads bytes from others, a minute each (ARGS='--minutes 30 offer')
-	$(BIN)/uv pip install --quiet --require-hashes --target .tools/fuzz --requirement requirements-fuzz.lock
-	PYTHONPATH=.tools/fuzz $(BIN)/python -m tests.fuzz $(ARGS)
+	library="$$($(BIN)/python tools/fetched.py fuzz requirements-fuzz.lock)" && PYTHONPATH="$$library" $(BIN)/python -m tests.fuzz $(ARGS)
 
 generate: setup ## Write all generated files again
 	$(BIN)/python tools/generate.py

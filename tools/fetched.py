@@ -40,3 +40,17 @@ def fetched(name: str, requirements: str) -> Path:
             raise Unavailable((done.stderr.strip().splitlines() or ["pip said nothing"])[-1])
         stamp.write_text(digest)
     return place
+
+
+def main(name: str, requirements: str) -> int:
+    """Print the folder of a library, so that a command line can name it in ``PYTHONPATH``; returns the exit code."""
+    try:
+        print(fetched(name, Path(requirements).read_text(encoding="utf-8")))
+    except Unavailable as error:
+        print(f"{name}: it cannot be fetched: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

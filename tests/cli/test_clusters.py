@@ -31,9 +31,8 @@ async def east() -> AsyncIterator[Mesh]:
 
 async def test_two_meshes_side_by_side_and_one_that_is_away() -> None:
     async with federated("east", "west", services={"west": SERVICES}) as (east, west):
-        await eventually(
-            lambda: east.condition("FederatedService", "ratings.default.svc.cluster.local.west", "Applied")
-        )
+        # A RemoteMesh's status follows a moment later, so that many hosts are counted once.
+        await eventually(lambda: east.all("RemoteMesh")["west"].get("status", {}).get("offeredServices") == 1)
         away = ClusterConfig(server="http://127.0.0.1:1")
         found = [("east", east.client.config), ("west", west.client.config), ("away", away)]
         seen, unreached = await look_at(found, Where(), ALL, mesh_config_map="istio")

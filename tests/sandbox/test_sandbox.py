@@ -127,7 +127,7 @@ async def test_it_says_ready_and_stays_until_it_is_told_to_stop(tmp_path: Path) 
     assert contents(tmp_path) == []
 
 
-@pytest.mark.parametrize(("flags", "installed"), [([], 2), (["--no-install"], 0)])
+@pytest.mark.parametrize(("flags", "installed"), [([], 3), (["--no-install"], 0)])
 def test_a_data_plane_has_a_gateway_and_a_controller_unless_it_is_to_have_none(
     tmp_path: Path, flags: list[str], installed: int
 ) -> None:

@@ -13,11 +13,11 @@ from meshfed.api.crds import all_crds
 from meshfed.kube import Manifest
 from meshfed.model.importers import LastInPlace, RemoteImports
 from meshfed.model.probes import Answered, Finding, Way, ways
-from meshfed.views.checks import CheckView, Clock, Facts, Need, Reviewed, Root, run
+from meshfed.views.checks import CheckView, Facts, Need, Reviewed, Root, run
 from meshfed.views.checks.facts import account, way_of
 from meshfed.views.exports import planned
 from meshfed.views.importers import ImportersSeen
-from meshfed.views.snapshot import Snapshot
+from meshfed.views.snapshot import Clock, Server, Snapshot
 from tests.builders import (
     GATEWAY,
     SYSTEM,
@@ -143,21 +143,20 @@ def facts(
     *,
     unread: Mapping[str, str] | None = None,
     finding: Finding | None = None,
+    server: Server | None = None,
     **more: Any,
 ) -> Facts:
     """What is found out where ``changes`` are made to `healthy`; every way that is tried shows ``finding``."""
     objects = {name: one for name, one in {**healthy(), **(changes or {})}.items() if one is not None}
     kept = tuple(one for one in objects.values() if one["kind"] not in (unread or {}))
-    found = Snapshot("east", SYSTEM, NOW, kept, unread or {})
+    found = Snapshot("east", SYSTEM, NOW, kept, unread or {}, server or Server("v1.31.2", Clock(0.1, 0.6)))
     plan = planned(found, account=account(found))[0] if not unread else None
     plain: dict[str, Any] = {
         "snapshot": found,
-        "kubernetes": "v1.31.2",
         "plan": plan,
         "access": {NEED: Reviewed(True)},
         "own": {NEED: Reviewed(True)},
         "roots": (ROOT,),
-        "clock": Clock(0.1, 0.6),
         "importers": IMPORTERS,
     }
     made = Facts(**(plain | more))

@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from meshfed.views.checks import CHECKS, CheckOutcome, CheckView, Clock, Facts, Root, beside_each_other, run
+from meshfed.views.checks import CHECKS, CheckOutcome, CheckView, Facts, Root, beside_each_other, run
 from meshfed.views.checks.clocks import ALLOWED
 from meshfed.views.explain.seen import seen
+from meshfed.views.snapshot import Clock, Server
 from tests.cli.fakes import NOW, condition
 from tests.views.federated import World, saying
 
@@ -23,16 +24,20 @@ Change = Callable[[World], Any]
 ACROSS = [one for one in CHECKS if one.group == "across"]
 
 
-def two(change: Change = lambda _: None, *said: dict[str, Any], **west: Any) -> tuple[Facts, ...]:
+def two(
+    change: Change = lambda _: None, *said: dict[str, Any], its_clock: Clock | None = SURE, **west: Any
+) -> tuple[Facts, ...]:
     """What is found out of east and west; ``west`` is what is found otherwise there, ``said`` what east says of it."""
     world = World()
     change(world)
     sides = list(world.snapshots())
     if said:
         sides[0] = saying(sides[0], "RemoteMesh", "west", *said)
-    found = [
-        Facts(snapshot=one, plan=seen(one).plan, roots=(COMMON,), clock=SURE, kubernetes="v1.31.2") for one in sides
+    sides = [
+        msgspec.structs.replace(one, server=Server("v1.31.2", clock))
+        for one, clock in zip(sides, (SURE, its_clock), strict=True)
     ]
+    found = [Facts(snapshot=one, plan=seen(one).plan, roots=(COMMON,)) for one in sides]
     found[1] = msgspec.structs.replace(found[1], **west)
     return beside_each_other(tuple(found))
 
@@ -152,13 +157,13 @@ def test_where_two_fit_each_other_everything_is_ok_and_what_is_mutual_is_said_on
         ("common-root", two(roots=(), no_roots="there is no ConfigMap"), "unknown", "of west: there is no ConfigMap"),
         (
             "clocks",
-            two(clock=Clock(90.0, 0.5)),
+            two(its_clock=Clock(90.0, 0.5)),
             "warning",
             "the API server of west is 90s ahead of that of east, to within 1.0 s",
         ),
-        ("clocks", two(clock=Clock(-90.0, 0.5)), "warning", "the API server of east is 90s ahead of that of west"),
-        ("clocks", two(clock=Clock(60.5, 0.5)), "ok", "have the same time, to within 1.0 s"),
-        ("clocks", two(clock=None), "unknown", "the API server of west does not say what time it is"),
+        ("clocks", two(its_clock=Clock(-90.0, 0.5)), "warning", "the API server of east is 90s ahead of that of west"),
+        ("clocks", two(its_clock=Clock(60.5, 0.5)), "ok", "have the same time, to within 1.0 s"),
+        ("clocks", two(its_clock=None), "unknown", "the API server of west does not say what time it is"),
         ("versions", two(lambda world: world.remove("Lease", "meshfed-replica-controller-0")), "unknown", "of west"),
         (
             "unique",
@@ -178,7 +183,7 @@ def test_every_comparison_has_a_case_in_which_it_is_not_ok() -> None:
     for check in ACROSS:
         assert any(
             one.outcome is not CheckOutcome.OK
-            for found in (two(renamed), two(unlinked("west")), two(roots=(), clock=None), other_version())
+            for found in (two(renamed), two(unlinked("west")), two(roots=(), its_clock=None), other_version())
             for one in asked(check.name, found)
         ), check.name
 

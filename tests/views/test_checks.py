@@ -11,8 +11,9 @@ import pytest
 from meshfed.kube import Manifest
 from meshfed.model.importers import Echo, LastInPlace, RemoteImports
 from meshfed.model.probes import Broken, Link
-from meshfed.views.checks import BEFORE, CHECKS, OF_REMOTE, CheckOutcome, Clock, Proof, Reviewed, Root, run
+from meshfed.views.checks import BEFORE, CHECKS, OF_REMOTE, CheckOutcome, Proof, Reviewed, Root, run
 from meshfed.views.importers import ImportersSeen
+from meshfed.views.snapshot import Clock, Server
 from tests.builders import SYSTEM, crd, host, manifest, mesh_federation, namespace, pod, remote_mesh
 from tests.cli.fakes import NOW, condition, imported, lease
 from tests.views.healthy import (
@@ -48,18 +49,18 @@ CASES: list[tuple[str, Changes, dict[str, Any], CheckOutcome, str]] = [
     (
         "cluster/clock",
         {},
-        {"clock": Clock(300.0, 0.6)},
+        {"server": Server("v1.31.2", Clock(300.0, 0.6))},
         CheckOutcome.WARNING,
         "is 5m ahead of the clock here, to within",
     ),
     (
         "cluster/clock",
         {},
-        {"clock": Clock(-300.0, 0.6)},
+        {"server": Server("v1.31.2", Clock(-300.0, 0.6))},
         CheckOutcome.WARNING,
         "is 5m behind the clock here, to within",
     ),
-    ("cluster/clock", {}, {"clock": None}, CheckOutcome.UNKNOWN, "does not say what time it is"),
+    ("cluster/clock", {}, {"server": Server("v1.31.2")}, CheckOutcome.UNKNOWN, "does not say what time it is"),
     (
         "cluster/controller-clock",
         {"lease": lease("controller-1", renewed="2026-01-01T12:05:00Z")},
@@ -67,10 +68,16 @@ CASES: list[tuple[str, Changes, dict[str, Any], CheckOutcome, str]] = [
         CheckOutcome.WARNING,
         "a controller renewed its Lease 5m from now, by the API server's clock",
     ),
-    ("cluster/controller-clock", {}, {"clock": None}, CheckOutcome.UNKNOWN, "does not say what time it is"),
+    (
+        "cluster/controller-clock",
+        {},
+        {"server": Server("v1.31.2")},
+        CheckOutcome.UNKNOWN,
+        "does not say what time it is",
+    ),
     ("cluster/controller-clock", {"lease": None}, {}, CheckOutcome.SKIPPED, "no controller has a Lease"),
-    ("cluster/kubernetes", {}, {"kubernetes": "v1.26.9"}, CheckOutcome.FAILED, "Kubernetes is v1.26.9"),
-    ("cluster/kubernetes", {}, {"kubernetes": ""}, CheckOutcome.UNKNOWN, "does not say its version"),
+    ("cluster/kubernetes", {}, {"server": Server("v1.26.9")}, CheckOutcome.FAILED, "Kubernetes is v1.26.9"),
+    ("cluster/kubernetes", {}, {"server": Server()}, CheckOutcome.UNKNOWN, "does not say its version"),
     (
         "cluster/istio-kinds",
         {},

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple, TypeVar
 
+import msgspec
 from cyclopts import Parameter
 
 from meshfed.cli.exits import BadInput, OutOfReach
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from meshfed.kube import Client, ClusterConfig, Resource, ServedAPIs
-    from meshfed.views.snapshot import Document, Snapshot, Unreached
+    from meshfed.views.snapshot import Document, Server, Snapshot, Unreached
 
 T = TypeVar("T")
 
@@ -282,7 +283,7 @@ async def read(
     from meshfed.kube import discover
     from meshfed.views.snapshot import Snapshot
 
-    served = await discover(client)
+    served, server = await asyncio.gather(discover(client), _server(client))
     place = namespace or await installed_in(client, served)
     found = await asyncio.gather(*(_list(client, served, one, place) for one in wanted))
     objects = [document for documents, _ in found for document in documents]
@@ -290,7 +291,29 @@ async def read(
     places = {(control_plane, mesh_config_map) for control_plane in control_planes(objects)}
     for at, name in sorted((*(places if mesh_config_map else ()), *([(place, trust_bundle)] if trust_bundle else ()))):
         objects += await config_map(client, at, name, unread)
-    return Snapshot(source, place, datetime.now(UTC), tuple(objects), unread)
+    return Snapshot(source, place, now(server), tuple(objects), unread, server)
+
+
+def now(server: Server) -> datetime:
+    """The time by the clock of that API server, or by the one here where that is all there is."""
+    return datetime.now(UTC) + timedelta(seconds=server.clock.ahead if server.clock is not None else 0.0)
+
+
+async def _server(client: Client) -> Server:
+    """What the API server says of itself, as far as it does."""
+    from meshfed.kube import APIError
+    from meshfed.views.snapshot import Clock, Server
+
+    asked = datetime.now(UTC)
+    try:
+        answer = await client.fetch("/version")
+    except APIError:
+        return Server()
+    clock = Clock.read(answer.date, asked, datetime.now(UTC))
+    try:
+        return Server(str(msgspec.json.decode(answer.body, type=dict[str, object]).get("gitVersion", "")), clock)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return Server("", clock)
 
 
 async def installed_in(client: Client, served: ServedAPIs) -> str:

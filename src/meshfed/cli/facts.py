@@ -6,12 +6,12 @@ import asyncio
 import hashlib
 import ssl
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
-from meshfed.cli.clusters import LEASES, OURS, SURROUNDINGS, Wanted, as_object, ask, clusters, read, reported
+from meshfed.cli.clusters import LEASES, OURS, SURROUNDINGS, Wanted, as_object, ask, clusters, now, read, reported
 from meshfed.cli.proofs import SECONDS, proofs
 from meshfed.model.installation import MESH_CONFIG, TRUST_BUNDLE
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from meshfed.cli.clusters import Where
     from meshfed.kube import Client, Resource
     from meshfed.probe import Roots
-    from meshfed.views.checks import Clock, Facts, Need, Reviewed, Root
+    from meshfed.views.checks import Facts, Need, Reviewed, Root
     from meshfed.views.importers import ImportersSeen
     from meshfed.views.snapshot import Document, Snapshot, Unreached
 
@@ -96,14 +96,8 @@ async def _of_cluster(client: Client, source: str, where: Where, asked: Asked) -
         from meshfed.views.exports import planned
 
         plan, _ = planned(snapshot, mesh_config_map=mesh_config_map, account=account(snapshot))
-    kubernetes, clock = await _version(client)
-    if clock is not None:  # what is stored there is of its time
-        taken = snapshot.taken + timedelta(seconds=clock.ahead)
-        snapshot = msgspec.structs.replace(snapshot, taken=taken)
     facts = Facts(
         snapshot=snapshot,
-        kubernetes=kubernetes,
-        clock=clock,
         plan=plan,
         access=access,
         own=own,
@@ -130,23 +124,6 @@ async def _importers(client: Client, snapshot: Snapshot, asked_at: float | None)
         await asyncio.sleep(_ANSWER_SECONDS)
         found = await of_cluster(client, snapshot, ())
     return found
-
-
-async def _version(client: Client) -> tuple[str, Clock | None]:
-    """Return the version of the API server, and how its clock compares with the one here."""
-    from meshfed.kube import APIError
-    from meshfed.views.checks import Clock
-
-    asked = datetime.now(UTC)
-    try:
-        answer = await client.fetch("/version")
-    except APIError:
-        return "", None
-    clock = Clock.read(answer.date, asked, datetime.now(UTC))
-    try:
-        return str(msgspec.json.decode(answer.body, type=dict[str, Any]).get("gitVersion", "")), clock
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return "", clock
 
 
 async def _with_istio(client: Client, snapshot: Snapshot, *, before: bool) -> tuple[Snapshot, str]:
@@ -334,7 +311,5 @@ async def _with_handshakes(facts: Facts, roots: Roots | None, asked: Asked) -> F
             return await attempt(way, roots, names)
 
     found = await asyncio.gather(*map(tried, wanted))
-    # Certificates are compared with the clock of now.
-    ahead = timedelta(seconds=facts.clock.ahead if facts.clock is not None else 0.0)
-    snapshot = msgspec.structs.replace(facts.snapshot, taken=datetime.now(UTC) + ahead)
+    snapshot = msgspec.structs.replace(facts.snapshot, taken=now(facts.snapshot.server))  # certificates end meanwhile
     return msgspec.structs.replace(facts, snapshot=snapshot, findings=dict(zip(wanted, found, strict=True)))

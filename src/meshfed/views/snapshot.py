@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -30,11 +31,41 @@ class Unreached(msgspec.Struct, frozen=True):
     why: str
 
 
+class Clock(msgspec.Struct, frozen=True):
+    """By how many seconds the clock of an API server is ahead of the one here, and within how many that is sure.
+
+    It comes from the ``Date`` of an answer, which has whole seconds.
+    """
+
+    ahead: float
+    within: float
+
+    @classmethod
+    def read(cls, date: str, asked: datetime, answered: datetime) -> Clock | None:
+        """Compare the ``Date`` of an answer with when it was ``asked`` for and ``answered``; ``None`` if it is none."""
+        try:
+            sent = parsedate_to_datetime(date)
+        except (TypeError, ValueError):
+            return None
+        if sent.tzinfo is None:
+            return None
+        took = (answered - asked).total_seconds()
+        return cls((sent - asked).total_seconds() + 0.5 - took / 2, 0.5 + took / 2)
+
+
+class Server(msgspec.Struct, frozen=True):
+    """What an API server says of itself: its version, as ``v1.36.3``, and its time; empty where it does not say."""
+
+    version: str = ""
+    clock: Clock | None = None
+
+
 class Snapshot(msgspec.Struct, frozen=True):
     """The objects of one cluster that matter to the installation in ``namespace``.
 
     ``source`` is the kubeconfig's context, or the files. ``unread`` says of each kind that could not be read why, in
-    words; nothing is known of its objects, which is not that there are none.
+    words; nothing is known of its objects, which is not that there are none. ``taken`` is by the clock of the API
+    server, where that is known: times in objects are by it, and the clock here may be wrong.
     """
 
     source: str
@@ -42,6 +73,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     taken: datetime
     objects: tuple[Document, ...] = ()
     unread: Mapping[str, str] = {}
+    server: Server = Server()
 
     def of_kind(self, kind: str) -> Iterator[Document]:
         """Yield the objects of a kind, as they came."""

@@ -11,7 +11,7 @@ from typing import Final
 
 from meshfed.views.checks import access, across, clocks, cluster, istio, mesh, remotes
 from meshfed.views.checks.across import beside_each_other
-from meshfed.views.checks.facts import Clock, Facts, Need, Proof, Reviewed, Root
+from meshfed.views.checks.facts import Facts, Need, Proof, Reviewed, Root
 from meshfed.views.checks.results import EVIDENCE, OUTCOMES, Check, CheckOutcome, CheckView, Evidence, Result
 
 CHECKS: Final = (

@@ -18,7 +18,7 @@ from meshfed.plan.statuses import listed
 from meshfed.views.ages import duration
 from meshfed.views.cards import gateway_ways
 from meshfed.views.checks.clocks import ALLOWED
-from meshfed.views.checks.facts import Clock, Facts, account, labels
+from meshfed.views.checks.facts import Facts, account, labels
 from meshfed.views.checks.mesh import versions
 from meshfed.views.checks.results import Check, Result, failed, ok, skipped, unknown, warning
 from meshfed.views.explain.parts import (
@@ -32,7 +32,7 @@ from meshfed.views.explain.parts import (
     of_remote,
 )
 from meshfed.views.remotes import LINK
-from meshfed.views.snapshot import find
+from meshfed.views.snapshot import Clock, find
 
 _Compare = Callable[[Facts, Facts], Iterator[Result]]
 _CompareDescribed = Callable[[Facts, Facts, MeshDescription, MeshDescription], Iterator[Result]]
@@ -210,10 +210,11 @@ def _crd_versions(facts: Facts) -> set[str]:
 
 def _clocks(facts: Facts, other: Facts) -> Iterator[Result]:
     ours, theirs = facts.snapshot.mesh, other.snapshot.mesh
-    if facts.clock is None or other.clock is None:
-        yield unknown(f"the API server of {ours if facts.clock is None else theirs} does not say what time it is")
+    clock, others = facts.snapshot.server.clock, other.snapshot.server.clock
+    if clock is None or others is None:
+        yield unknown(f"the API server of {ours if clock is None else theirs} does not say what time it is")
         return
-    between = Clock(facts.clock.ahead - other.clock.ahead, facts.clock.within + other.clock.within)
+    between = Clock(clock.ahead - others.ahead, clock.within + others.within)
     sure = f"to within {between.within:.1f} s"
     if abs(between.ahead) - between.within <= ALLOWED.total_seconds():
         yield ok(f"the API servers of {ours} and {theirs} have the same time, {sure}")

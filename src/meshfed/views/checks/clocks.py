@@ -17,8 +17,8 @@ ALLOWED: Final = timedelta(seconds=60)
 
 
 def _here(facts: Facts) -> Iterator[Result]:
-    """Compare the API server with where the command runs: ages are counted by the one, and shown by the other."""
-    clock = facts.clock
+    """Compare the API server with where the command runs: who compares what both log is misled where they differ."""
+    clock = facts.snapshot.server.clock
     if clock is None:
         yield unknown("the API server does not say what time it is: its answer has no Date")
         return
@@ -28,7 +28,7 @@ def _here(facts: Facts) -> Iterator[Result]:
         return
     yield warning(
         f"the API server is {duration(round(abs(clock.ahead)))} {'ahead of' if clock.ahead > 0 else 'behind'} the "
-        f"clock here, {sure}, by which other commands count ages",
+        f"clock here, {sure}",
         "set the clock that is wrong",
     )
 
@@ -45,11 +45,12 @@ def _controllers(facts: Facts) -> Iterator[Result]:
         why = facts.unread("Lease")
         yield unknown(why) if why else skipped("no controller has a Lease, which would say what time it is there")
         return
-    if facts.clock is None:
+    clock = facts.snapshot.server.clock
+    if clock is None:
         yield unknown("the API server does not say what time it is: its answer has no Date")
         return
     ahead = max(times) - facts.snapshot.taken  # which is the API server's time, where that is known
-    if ahead > ALLOWED + timedelta(seconds=facts.clock.within):
+    if ahead > ALLOWED + timedelta(seconds=clock.within):
         yield warning(
             f"a controller renewed its Lease {duration(int(ahead.total_seconds()))} from now, by the API server's "
             "clock",

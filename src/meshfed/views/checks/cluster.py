@@ -30,14 +30,14 @@ _OLDEST: Final = (1, 27)
 
 def _kubernetes(facts: Facts) -> Iterator[Result]:
     try:
-        major, minor = (int(part.rstrip("+")) for part in facts.kubernetes.lstrip("v").split(".")[:2])
+        major, minor = (int(part.rstrip("+")) for part in facts.snapshot.server.version.lstrip("v").split(".")[:2])
     except ValueError:
-        yield unknown(f"the API server does not say its version: {facts.kubernetes or 'nothing'}")
+        yield unknown(f"the API server does not say its version: {facts.snapshot.server.version or 'nothing'}")
         return
     if (major, minor) < _OLDEST:
-        yield failed(f"Kubernetes is {facts.kubernetes}", "1.27 or newer is needed: upgrade the cluster")
+        yield failed(f"Kubernetes is {facts.snapshot.server.version}", "1.27 or newer is needed: upgrade the cluster")
         return
-    yield ok(f"Kubernetes {facts.kubernetes}")
+    yield ok(f"Kubernetes {facts.snapshot.server.version}")
 
 
 def _crds(facts: Facts) -> Iterator[Result]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import msgspec
@@ -51,28 +50,6 @@ class Root(msgspec.Struct, frozen=True):
     sha256: str = ""
 
 
-class Clock(msgspec.Struct, frozen=True):
-    """By how many seconds the clock of an API server is ahead of the one here, and within how many that is sure.
-
-    It comes from the ``Date`` of an answer, which has whole seconds.
-    """
-
-    ahead: float
-    within: float
-
-    @classmethod
-    def read(cls, date: str, asked: datetime, answered: datetime) -> Clock | None:
-        """Compare the ``Date`` of an answer with when it was ``asked`` for and ``answered``; ``None`` if it is none."""
-        try:
-            sent = parsedate_to_datetime(date)
-        except (TypeError, ValueError):
-            return None
-        if sent.tzinfo is None:
-            return None
-        took = (answered - asked).total_seconds()
-        return cls((sent - asked).total_seconds() + 0.5 - took / 2, 0.5 + took / 2)
-
-
 class Proof(msgspec.Struct, frozen=True):
     """What became of asking a controller for a proof: it has handled it, or ``why`` not."""
 
@@ -83,15 +60,12 @@ class Proof(msgspec.Struct, frozen=True):
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What was found out of one mesh.
 
-    ``snapshot`` was taken by the clock of the API server, where that is known.
-
     ``plan`` is what a controller would make of the snapshot; ``None`` where something of that could not be read.
     ``access`` answers for the controller's ServiceAccount, ``own`` for who runs the command. ``findings`` are
-    handshakes made from here, ``None`` where nobody asked for any. ``kubernetes`` is the server's version.
+    handshakes made from here, ``None`` where nobody asked for any.
     """
 
     snapshot: Snapshot
-    kubernetes: str = ""
     plan: Plan | None = None
     access: Mapping[Need, Reviewed] = {}
     own: Mapping[Need, Reviewed] = {}
@@ -99,8 +73,6 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     no_roots: str = ""
     findings: Mapping[Way, Finding] | None = None
     proofs: Mapping[str, Proof] = {}
-    clock: Clock | None = None
-    """Of the API server; ``None`` where it does not say."""
     others: tuple[Facts, ...] = ()
     """All meshes that were looked at together, this one included, as they were found one by one; none of one alone."""
     importers: ImportersSeen | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 from asyncio.selector_events import BaseSelectorEventLoop
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -67,6 +68,16 @@ def _test_leaves_nothing_open(_module_leaves_nothing_open: None) -> Iterator[Non
     """Have what a test did not close fail that test, and not the one in which the garbage collector comes upon it."""
     yield
     gc.collect()
+
+
+@pytest.fixture(autouse=True)
+def _loggers_stay_as_they_are() -> Iterator[None]:
+    """Have no test silence another's log: a command that shows all by itself sets levels, for the rest of its process."""
+    loggers = [logging.getLogger(name) for name in ("", "meshfed", "meshfed.fds")]
+    levels = [one.level for one in loggers]
+    yield
+    for one, level in zip(loggers, levels, strict=True):
+        one.setLevel(level)
 
 
 LONGEST = "tests/e2e/test_mutations.py"

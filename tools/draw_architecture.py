@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from meshfed_sandbox.paint import Look, attributes, style
+from meshfed.paint import Look, attributes, style
 
 WIDTH, HEIGHT = 1080, 600
 MESH_WIDTH = 440

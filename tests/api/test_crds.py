@@ -173,6 +173,7 @@ def test_defaults_stand_where_people_write_and_nowhere_else() -> None:
             "discovery.namespace": "istio-system",
             "discovery.port": 15080,
             "import.allowTCP": False,
+            "import.confirm": True,
             "import.exportTo": ["*"],
             "import.limit": 1000,
             "import.merge": False,

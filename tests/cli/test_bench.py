@@ -67,9 +67,16 @@ async def test_changes_are_measured_beside_their_floor_and_nothing_stays(tmp_pat
 
 async def test_interrupted_it_cleans_up_too(tmp_path: Path) -> None:
     async with pair(tmp_path) as (west, east, flags):
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "meshfed", "bench", *flags, "--services", "30", stderr=asyncio.subprocess.PIPE
-        )
+        command = [
+            sys.executable,
+            "-m",
+            "meshfed",
+            "bench",
+            *flags,
+            "--services=30",
+            "--changes=10000",
+        ]  # takes minutes
+        process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
         assert process.stderr is not None
         said = b""
         while b"one by one" not in said:

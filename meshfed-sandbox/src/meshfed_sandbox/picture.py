@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from meshfed_sandbox.paint import MONOSPACE, Look, attributes, shade, style
+from meshfed.paint import MONOSPACE, Look, attributes, shade, style
 
 MAX_MESHES: Final = 4
 

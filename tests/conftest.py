@@ -72,7 +72,7 @@ def _test_leaves_nothing_open(_module_leaves_nothing_open: None) -> Iterator[Non
 
 @pytest.fixture(autouse=True)
 def _loggers_stay_as_they_are() -> Iterator[None]:
-    """Have no test silence another's log: a command that shows all by itself sets levels, for the rest of its process."""
+    """Have no test silence another's log: a command that shows all by itself sets levels for its whole process."""
     loggers = [logging.getLogger(name) for name in ("", "meshfed", "meshfed.fds")]
     levels = [one.level for one in loggers]
     yield

@@ -290,7 +290,9 @@ async def test_a_broken_path_is_named_and_mended_it_is_true_again(
         ),
         pytest.param(
             standing("west", "PeerAuthentication", selector={"matchLabels": {"app": "echo"}}, mtls={"mode": "DISABLE"}),
-            Diagnosis("exported exporter MTLSDisabled", "exported exporter MTLSDisabled", "-", set(), EXPORTS),
+            Diagnosis(
+                "exported exporter MTLSDisabled", "exported exporter MTLSDisabled", "received exporter ", set(), EXPORTS
+            ),
             id="a PeerAuthentication",
         ),
     ],

@@ -39,6 +39,24 @@ ANSWER = b"HTTP/1.1 200 OK\r\nserver: envoy\r\nx-envoy-upstream-service-time: 4\
             (403, True, False, RequestPlace.WORKLOAD),
             "AuthorizationPolicy",
         ),
+        (  # as the client's sidecar passes it on, from that of the workload
+            0,
+            b"HTTP/1.1 403 F\r\nserver: envoy\r\nx-envoy-upstream-service-time: 2\r\n\r\nRBAC: access denied",
+            (403, True, False, RequestPlace.WORKLOAD),
+            "AuthorizationPolicy",
+        ),
+        (
+            0,
+            b"HTTP/1.1 503 S\r\nx-envoy-upstream-service-time: 2\r\n\r\nupstream connect error, reset: 111",
+            (503, False, False, RequestPlace.WORKLOAD),
+            "that does not listen at the port which its Service names",
+        ),
+        (
+            0,
+            b"HTTP/1.1 503 S\r\nx-envoy-upstream-service-time: 2\r\n\r\nI cannot",
+            (503, True, True, None),
+            "the application answered 503",
+        ),
         (
             0,
             b"HTTP/1.1 503 S\r\nserver: envoy\r\n\r\nno healthy upstream",

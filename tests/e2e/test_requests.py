@@ -127,7 +127,8 @@ async def test_a_request_from_a_job_and_from_a_pod_and_nothing_stays(world: Worl
 async def test_a_job_sends_as_its_account_and_a_policy_that_refuses_it_is_named(world: World) -> None:
     principal = "cluster.local/ns/bookinfo/sa/default"
     rules = [{"from": [{"source": {"notPrincipals": [principal]}}]}]
-    await world.west.apply(manifest("AuthorizationPolicy", f"echo.{NAMESPACE}", {"action": "ALLOW", "rules": rules}))
+    spec = {"action": "ALLOW", "rules": rules}
+    await world.west.apply(manifest("AuthorizationPolicy", "echo", spec, namespace=NAMESPACE))
     try:
 
         async def refused() -> bool:

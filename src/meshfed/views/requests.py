@@ -56,6 +56,8 @@ class RequestVerdict(msgspec.Struct, frozen=True):
 
 _NO_NAME, _REFUSED, _TOO_LATE = 6, 7, 28
 _CUT_OFF = (52, 56)
+_SIDECARS_WORDS: Final = ("upstream connect error", "upstream request timeout", "no healthy upstream")
+"""How an Envoy's own answers begin."""
 _OF_LINKS: Final = {
     LinkName.RECEIVED: RequestPlace.NAME,
     LinkName.ACCEPTED: RequestPlace.NAME,
@@ -76,17 +78,23 @@ def verdict(exit_code: int, said: bytes, complaint: bytes) -> RequestVerdict:
         return _ended(*_failed(exit_code, complaint.decode(errors="replace").strip()))
     if not status:
         return _ended(RequestPlace.GATEWAY, "what came back is no answer of HTTP: name a port that speaks it")
+    shown = body.strip()[:_SHOWN]
+    # The client's sidecar adds it to what comes from beyond, be that from the application or from its sidecar.
     by_sidecar = "x-envoy-upstream-service-time" not in headers
-    symptom = of_answer(status, body) if by_sidecar else None
-    if symptom is not None:
+    symptom = of_answer(status, body)
+    if symptom is not None and (by_sidecar or symptom.link is LinkName.POLICY):
         place = _OF_LINKS.get(symptom.link, RequestPlace.GATEWAY) if symptom.link else RequestPlace.GATEWAY
         see = f"; see docs/troubleshooting.md#{symptom.anchor}" if symptom.anchor else ""
-        message = f"{symptom.plain} ({body.strip()[:_SHOWN]}){see}"
-        return RequestVerdict(status, place is RequestPlace.WORKLOAD, False, place, message)
+        return RequestVerdict(status, place is RequestPlace.WORKLOAD, False, place, f"{symptom.plain} ({shown}){see}")
+    if status >= 500 and not by_sidecar and body.startswith(_SIDECARS_WORDS):
+        message = (
+            f"the workload's sidecar answers in the place of the application ({shown}): that does not listen at the "
+            "port which its Service names, or breaks off; see docs/troubleshooting.md#what-comes-back"
+        )
+        return RequestVerdict(status, False, False, RequestPlace.WORKLOAD, message)
     if status >= 500 and by_sidecar:
         message = (
-            f"a sidecar answers in the place of the application ({body.strip()[:_SHOWN]}); see "
-            "docs/troubleshooting.md#what-comes-back"
+            f"a sidecar answers in the place of the application ({shown}); see docs/troubleshooting.md#what-comes-back"
         )
         return RequestVerdict(status, False, False, RequestPlace.GATEWAY, message)
     if status == 404 and not body and headers.get("server") == "envoy" and by_sidecar:

@@ -23,7 +23,8 @@ async def test_a_root_that_is_not_trusted_is_named(tmp_path: Path) -> None:
         found = await becomes(world.east, "RemoteMesh", "west", "False RootNotTrusted")
         assert "both meshes need a common root, or each other's trust bundles" in found
         checks = {"remotes/gateway", "remotes/connected"}
-        said = Diagnosis("connected either RootNotTrusted", "offered either NotSubscribed", "-", checks, checks)
+        broken = "connected either RootNotTrusted"
+        said = Diagnosis(broken, "", broken, checks, checks)  # west knows of nobody who wants to hear it
         await named(world, said)
 
 

@@ -5,19 +5,22 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from meshfed.api.errors import InvalidInput
 from meshfed.cli import report as command
 from meshfed.cli.app import run
 from meshfed.cli.clusters import Seen
-from meshfed.kube import ClusterConfig, Manifest
+from meshfed.kube import Client, ClusterConfig, Manifest
+from meshfed.model.importers import RemoteImports
 from meshfed.views import bundles
 from meshfed.views.exports import exports, planned
+from meshfed.views.importers import ImportersSeen
 from meshfed.views.imports import imports
 from meshfed.views.pseudonyms import Pseudonyms
 from meshfed.views.snapshot import Snapshot, Unreached
@@ -25,6 +28,8 @@ from tests.builders import SYSTEM, config_map, mesh_federation, namespace, pod, 
 from tests.cli.fakes import imported, lease, snapshot, trouble
 
 SECRET = "hunter2"
+HOST = "ratings.shop.svc.cluster.local"
+IMPORTERS = ImportersSeen({"west": RemoteImports(says=True, whole=True, imports=1)}, {HOST: {"west": True}})
 
 
 def mesh() -> Snapshot:
@@ -70,6 +75,10 @@ def test_it_stands_in_for_the_cluster() -> None:
     assert imports(after) == imports(before)
     assert exports(after, planned(after)[0]) == exports(before, planned(before)[0])
     assert planned(after)[0] == planned(before)[0]
+    assert (after.importers, again(msgspec.structs.replace(before, importers=IMPORTERS))[0].importers) == (
+        None,
+        IMPORTERS,
+    )
 
 
 def test_several_meshes_in_one() -> None:
@@ -203,6 +212,12 @@ def reached(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "clusters", lambda _: (("east", ClusterConfig("http://127.0.0.1:1")),))
     monkeypatch.setattr(command, "look_at", look_at)
     monkeypatch.setattr(command, "_of_pods", of_pods)
+    monkeypatch.setattr("meshfed.cli.importers.of_cluster", who_imports)
+
+
+async def who_imports(_: Client, __: Snapshot, hosts: Sequence[str] | None) -> ImportersSeen:
+    assert hosts is None
+    return IMPORTERS
 
 
 @pytest.mark.usefixtures("reached")
@@ -223,6 +238,24 @@ def test_a_report_is_written_and_read_by_the_other_commands(tmp_path: Path, caps
     assert run(["report", "--to", file]) == 2
     assert "it is there already" in capsys.readouterr().err
     assert run(["imports", "-f", file, "--context", "east"]) == 2
+
+
+@pytest.mark.usefixtures("reached")
+@pytest.mark.parametrize("words", [[], ["--pseudonyms"]])
+def test_who_imports_is_in_it_and_under_the_same_names(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def look_at(*_: Any, **__: Any) -> Seen:
+        return (mesh(),), ()
+
+    monkeypatch.setattr(command, "look_at", look_at)
+    file = str(tmp_path / "report.tgz")
+    assert run(["report", "--to", file, *words]) == 0
+    capsys.readouterr()
+    assert run(["exports", "-f", file, "-o", "json"]) == 0
+    (found,) = msgspec.json.decode(capsys.readouterr().out)["items"]
+    assert [one["imported"] for one in found["importers"]] == ["Current"]
+    assert ((found["name"], found["importers"][0]["remote"]) == ("ratings", "west")) is not bool(words)
 
 
 @pytest.mark.usefixtures("reached")

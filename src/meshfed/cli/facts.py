@@ -75,6 +75,7 @@ def _of_report(snapshot: Snapshot, asked: Asked) -> Facts:
     return Facts(
         snapshot=msgspec.structs.replace(snapshot, unread=untold | dict(snapshot.unread)),
         no_roots="a report has none",
+        importers=snapshot.importers,
         remote=asked.remote,
     )
 

@@ -30,7 +30,7 @@ def importers(where: Where, snapshots: Sequence[Snapshot], hosts: Mapping[str, S
     from meshfed.views.snapshot import Unreached
 
     if where.file:
-        return [ImportersSeen(why="a report does not have it") for _ in snapshots]
+        return [one.importers or ImportersSeen(why="the report does not have it") for one in snapshots]
     configs, seconds = dict(clusters(where)), duration("--request-timeout", where.request_timeout)
 
     async def asked() -> list[ImportersSeen | Unreached]:
@@ -49,11 +49,22 @@ def importers(where: Where, snapshots: Sequence[Snapshot], hosts: Mapping[str, S
     return [ImportersSeen(why=one.why) if isinstance(one, Unreached) else one for one in asyncio.run(asked())]
 
 
-async def of_cluster(client: Client, snapshot: Snapshot, hosts: Sequence[str]) -> ImportersSeen:
-    """Return what the replicas of one controller know of ``hosts``; of none, what each remote says at all."""
+def metrics_port(snapshot: Snapshot) -> int | None:
+    """Return the port at which controllers serve metrics, and answer who imports; ``None`` where they serve none."""
+    from meshfed.views.checks.facts import flag
+
+    port = flag(snapshot, "--metrics-bind-address", ":8080").rpartition(":")[2]
+    return int(port) or None if port.isdecimal() else None
+
+
+async def of_cluster(client: Client, snapshot: Snapshot, hosts: Sequence[str] | None) -> ImportersSeen:
+    """Return what the replicas of one controller know of ``hosts``.
+
+    Of none, that is what each remote says at all; ``None`` is every host.
+    """
     import asyncio
 
-    from meshfed.views.checks.facts import controllers, flag, place
+    from meshfed.views.checks.facts import controllers, place
     from meshfed.views.importers import ImportersSeen, together
 
     if "Pod" in snapshot.unread:
@@ -61,8 +72,8 @@ async def of_cluster(client: Client, snapshot: Snapshot, hosts: Sequence[str]) -
     names = [place(pod)[1] for pod in controllers(snapshot) if (pod.get("status") or {}).get("phase") == "Running"]
     if not names:
         return ImportersSeen(why=f"no pod of the controller runs in namespace {snapshot.namespace}")
-    port = flag(snapshot, "--metrics-bind-address", ":8080").rpartition(":")[2]
-    if not port.isdecimal() or int(port) == 0:
+    port = metrics_port(snapshot)
+    if port is None:
         return ImportersSeen(why="the controller serves no metrics, beside which it would be asked")
     answers = await asyncio.gather(*(_of_pod(client, snapshot.namespace, f"{name}:{port}", hosts) for name in names))
     reasons = [one for one in answers if isinstance(one, str)]
@@ -71,7 +82,7 @@ async def of_cluster(client: Client, snapshot: Snapshot, hosts: Sequence[str]) -
     )
 
 
-async def _of_pod(client: Client, namespace: str, name: str, hosts: Sequence[str]) -> list[ImportersPage] | str:
+async def _of_pod(client: Client, namespace: str, name: str, hosts: Sequence[str] | None) -> list[ImportersPage] | str:
     """Return what one replica answers; or why nothing, in words."""
     import msgspec
 
@@ -80,7 +91,8 @@ async def _of_pod(client: Client, namespace: str, name: str, hosts: Sequence[str
 
     path = Resource("", "v1", "pods", "Pod").path(namespace, name, "proxy") + PATH
     pages: list[ImportersPage] = []
-    wanted: list[dict[str, str]] = [{"after": ""}] if len(hosts) > 1 else [{"host": one} for one in hosts] or [{}]
+    every = hosts is None or len(hosts) > 1
+    wanted: list[dict[str, str]] = [{"after": ""}] if every else [{"host": one} for one in hosts or ()] or [{}]
     try:
         while wanted and len(pages) < _MOST_PAGES:
             body = (await client.fetch(path, accept="*/*", params=wanted.pop())).body

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from meshfed.kube import Client, ClusterConfig
+    from meshfed.views.importers import ImportersSeen
+    from meshfed.views.pseudonyms import Pseudonyms
     from meshfed.views.snapshot import Snapshot, Unreached
 
 _MOST_BYTES: Final = 4 * 1024 * 1024
@@ -83,36 +85,40 @@ Files = dict[str, dict[str, str]]
 async def _gather(
     found: Sequence[tuple[str, ClusterConfig]], where: InClusters, tail: int, mesh_config: str
 ) -> tuple[tuple[Snapshot, ...], tuple[Unreached, ...], Files]:
+    import msgspec
+
+    from meshfed.cli.importers import of_cluster
+    from meshfed.kube import Client
+
     wanted = (*OURS, LEASES, EVENTS, CONTROLLERS, *SURROUNDINGS)
     say(f"reading {', '.join(source for source, _ in found)}")
     snapshots, unreached = await look_at(found, where, wanted, mesh_config_map=mesh_config)
     configs = dict(found)
     files: Files = {}
+    whole: list[Snapshot] = []
     for snapshot in snapshots:
         say(f"{snapshot.source}: {len(snapshot.objects)} objects; reading logs and metrics of the controller")
-        files[snapshot.source] = await _of_pods(configs[snapshot.source], snapshot, tail)
-    return snapshots, unreached, files
+        async with Client(configs[snapshot.source]) as client:
+            whole.append(msgspec.structs.replace(snapshot, importers=await of_cluster(client, snapshot, None)))
+            files[snapshot.source] = await _of_pods(client, snapshot, tail)
+    return tuple(whole), unreached, files
 
 
-async def _of_pods(config: ClusterConfig, snapshot: Snapshot, tail: int) -> dict[str, str]:
+async def _of_pods(client: Client, snapshot: Snapshot, tail: int) -> dict[str, str]:
     """Return logs and metrics of the controller's pods; what cannot be had says so in its place."""
-    from meshfed.kube import Client, Resource
+    from meshfed.cli.importers import metrics_port
+    from meshfed.kube import Resource
+    from meshfed.views.checks.facts import controllers, place
 
-    pods = Resource("", "v1", "pods", "Pod")
-    key, _, value = str(CONTROLLERS.selector).partition("=")
-    names = [
-        one["metadata"]["name"]
-        for one in snapshot.of_kind("Pod")
-        if one["metadata"].get("namespace") == snapshot.namespace
-        and (one["metadata"].get("labels") or {}).get(key) == value
-    ]
+    pods, port = Resource("", "v1", "pods", "Pod"), metrics_port(snapshot)
+    names = [place(one)[1] for one in controllers(snapshot)]
     files: dict[str, str] = {}
-    async with Client(config) as client:
-        for name in names:
-            log = pods.path(snapshot.namespace, name, "log")
-            asked = {"tailLines": str(tail), "container": "controller"}
-            files[f"logs/{name}.log"] = await _text(client, log, asked)
-            metrics = f"{pods.path(snapshot.namespace, f'{name}:8080', 'proxy')}/metrics"
+    for name in names:
+        log = pods.path(snapshot.namespace, name, "log")
+        asked = {"tailLines": str(tail), "container": "controller"}
+        files[f"logs/{name}.log"] = await _text(client, log, asked)
+        if port is not None:
+            metrics = f"{pods.path(snapshot.namespace, f'{name}:{port}', 'proxy')}/metrics"
             files[f"metrics/{name}.txt"] = await _text(client, metrics, {})
     return files
 
@@ -141,6 +147,7 @@ def _renamed(snapshots: tuple[Snapshot, ...], files: Files) -> tuple[tuple[Snaps
             namespace=other.text(one.namespace),
             objects=tuple(other.value(cleaned(document)) for document in one.objects),
             unread={kind: other.text(why) for kind, why in one.unread.items()},
+            importers=_others(one.importers, other),
         )
         for one in snapshots
     )
@@ -149,6 +156,16 @@ def _renamed(snapshots: tuple[Snapshot, ...], files: Files) -> tuple[tuple[Snaps
         for old, new in zip(snapshots, renamed, strict=True)
     }
     return renamed, texts
+
+
+def _others(importers: ImportersSeen | None, other: Pseudonyms) -> ImportersSeen | None:
+    """Return who imports with other names: names are keys here, which `Pseudonyms.value` keeps."""
+    import msgspec
+
+    from meshfed.views.importers import ImportersSeen
+
+    text = msgspec.json.encode(importers).decode()
+    return msgspec.json.decode(other.text(text), type=ImportersSeen) if importers is not None else None
 
 
 def _members(snapshots: tuple[Snapshot, ...], files: Files) -> dict[str, bytes]:

@@ -13,7 +13,7 @@ import tarfile
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -23,11 +23,15 @@ from meshfed.api.documents import decode_documents, encode_documents
 from meshfed.api.errors import InvalidInput
 from meshfed.api.times import parse_time
 from meshfed.views import API_VERSION
+from meshfed.views.importers import ImportersSeen
 from meshfed.views.snapshot import Document, Snapshot
+
+T = TypeVar("T")
 
 MOST_BYTES: Final = 256 * 1024 * 1024
 """What is read of a report at most, unpacked."""
 _HEAD: Final = "report.json"
+_IMPORTERS: Final = "importers.json"
 _OBJECTS: Final = re.compile(r"([^/]+)/objects/[A-Za-z]+\.yaml")
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
@@ -114,8 +118,9 @@ def files(snapshot: Snapshot, place: str = "") -> dict[str, bytes]:
         if one.get("kind") not in _NEVER:
             kinds[str(one.get("kind"))].append(cleaned(one))
     objects = {f"{place}/objects/{kind}.yaml": encode_documents(of_kind).encode() for kind, of_kind in kinds.items()}
+    said = {f"{place}/{_HEAD}": head} | ({f"{place}/{_IMPORTERS}": snapshot.importers} if snapshot.importers else {})
     return {
-        f"{place}/{_HEAD}": msgspec.json.format(msgspec.json.encode(head), indent=2),
+        **{name: msgspec.json.format(msgspec.json.encode(one), indent=2) for name, one in said.items()},
         **dict(sorted(objects.items())),
     }
 
@@ -180,15 +185,15 @@ def unpacked(archive: bytes, source: str) -> tuple[Snapshot, ...]:
     much is refused.
     """
     heads: dict[str, ReportHead] = {}
+    importers: dict[str, ImportersSeen] = {}
     objects: defaultdict[str, list[Document]] = defaultdict(list)
     for name, content in _members(archive, source):
         place, _, rest = name.partition("/")
         found = _OBJECTS.fullmatch(name)
         if rest == _HEAD:
-            try:
-                heads[place] = msgspec.json.decode(content, type=ReportHead)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise InvalidInput(f"{source}: {name} is not what a report has: {error}") from error
+            heads[place] = _said(content, ReportHead, f"{source}: {name}")
+        elif rest == _IMPORTERS:
+            importers[place] = _said(content, ImportersSeen, f"{source}: {name}")
         elif found is not None:
             try:
                 objects[place] += map(_object, decode_documents(content.decode(), f"{source}: {name}"))
@@ -198,7 +203,17 @@ def unpacked(archive: bytes, source: str) -> tuple[Snapshot, ...]:
                 raise InvalidInput(f"{source}: {name}: not UTF-8 text: {error}") from error
     if not heads:
         raise InvalidInput(f"{source}: it holds no {_HEAD}, so it is no report of `meshfed report`")
-    return tuple(_snapshot(head, objects[place], source) for place, head in sorted(heads.items()))
+    return tuple(
+        msgspec.structs.replace(_snapshot(head, objects[place], source), importers=importers.get(place))
+        for place, head in sorted(heads.items())
+    )
+
+
+def _said(content: bytes, type_: type[T], source: str) -> T:
+    try:
+        return msgspec.json.decode(content, type=type_)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidInput(f"{source} is not what a report has: {error}") from error
 
 
 def _object(document: Document) -> Document:

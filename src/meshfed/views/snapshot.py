@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
 from meshfed.api.meta import ObjectMeta, StatusCondition
 from meshfed.api.v1alpha1 import FederatedService, MeshFederation, RemoteMesh
+
+if TYPE_CHECKING:
+    from meshfed.views.importers import ImportersSeen
 
 T = TypeVar("T", bound=msgspec.Struct)
 Document = dict[str, Any]
@@ -74,6 +77,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     objects: tuple[Document, ...] = ()
     unread: Mapping[str, str] = {}
     server: Server = Server()
+    importers: ImportersSeen | None = None
+    """Who imports what is exported, of all hosts; ``None`` where nobody was asked."""
 
     def of_kind(self, kind: str) -> Iterator[Document]:
         """Yield the objects of a kind, as they came."""

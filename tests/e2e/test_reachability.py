@@ -141,6 +141,13 @@ async def test_what_answers_is_said_with_its_evidence(world: World) -> None:
     assert found == f"True Answered: answered through {address}:15443 as {controller}"
 
 
+async def test_the_address_that_istiod_gave_the_host_is_said(world: World) -> None:
+    await world.settled()
+    (chain,) = explained("echo.bookinfo", [await sees(world.east)])
+    (resolved,) = [link for link in chain.links if link.name is LinkName.RESOLVED]
+    assert (resolved.state, resolved.message.startswith("as 240.240.")) == (State.OK, True)
+
+
 async def test_who_subscribes_is_said_on_either_side(world: World) -> None:
     for mesh, other in ((world.east, "west"), (world.west, "east")):
         found = await becomes(mesh, "RemoteMesh", other, "True", "Subscribed")

@@ -7,6 +7,7 @@ problem is said aloud.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -26,7 +27,7 @@ from meshfed_sandbox.dataplane.proxy import Proxy, ProxyEnded, Rejected
 from meshfed_sandbox.dataplane.translate import Mesh, bootstrap, configuration, names, read_mesh, warnings_of
 from meshfed_sandbox.dataplane.trust import Trust
 from meshfed_sandbox.dataplane.values import MeshSettings, ProxyConfig, Untranslatable
-from meshfed_sandbox.dataplane.watch import EVENT, KINDS, Watch
+from meshfed_sandbox.dataplane.watch import EVENT, KINDS, SERVICE_ENTRY, Watch
 
 JSONObject = dict[str, Any]
 
@@ -133,7 +134,18 @@ class ControlPlane:
             config = self._translated(mesh, proxy)
             if config is not None:
                 work.append(self._tell(proxy, config))
-        await asyncio.gather(*work)
+        await asyncio.gather(*work, self._show_addresses(mesh))
+
+    async def _show_addresses(self, mesh: Mesh) -> None:
+        """Write which addresses hosts got into the status of their ServiceEntries, as istiod's ``IPAllocator`` does."""
+        given = {each.host: each.allocated for each in mesh.registry.services if each.allocated}
+        for entry in self._watch.all("ServiceEntry"):
+            hosts = entry["spec"].get("hosts") or ()
+            addresses = [{"host": host, "value": given[host.lower()]} for host in hosts if host.lower() in given]
+            if addresses and (entry.get("status") or {}).get("addresses") != addresses:
+                name, namespace = entry["metadata"]["name"], entry["metadata"]["namespace"]
+                with contextlib.suppress(KubeError):  # it is gone, or the next change repeats this
+                    await self._client.patch_status(SERVICE_ENTRY, name, {"addresses": addresses}, namespace=namespace)
 
     def _read(self) -> Mesh | None:
         """The mesh as its objects describe it; ``None`` where one of them is beyond this control plane."""

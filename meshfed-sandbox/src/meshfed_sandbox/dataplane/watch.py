@@ -24,6 +24,7 @@ EVENT: Final = Resource("", "v1", "events", "Event")
 DEPLOYMENT: Final = Resource("apps", "v1", "deployments", "Deployment")
 JOB: Final = Resource("batch", "v1", "jobs", "Job")
 ENDPOINT_SLICE: Final = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
+SERVICE_ENTRY: Final = Resource(*_NETWORKING, "serviceentries", "ServiceEntry")
 ROUTE: Final = Resource("route.openshift.io", "v1", "routes", "Route")
 
 _POLL: Final = 0.02
@@ -36,7 +37,7 @@ _WATCHED: Final = (
     ENDPOINT_SLICE,
     NODE,
     Resource("", "v1", "namespaces", "Namespace", namespaced=False),
-    Resource(*_NETWORKING, "serviceentries", "ServiceEntry"),
+    SERVICE_ENTRY,
     Resource(*_NETWORKING, "workloadentries", "WorkloadEntry"),
     Resource(*_NETWORKING, "destinationrules", "DestinationRule"),
     Resource(*_NETWORKING, "gateways", "Gateway"),

@@ -15,7 +15,10 @@ from typing import Any
 PATIENCE = 60.0
 """Seconds to wait for anything; far more than it takes, so that a busy machine fails no test."""
 PAUSE = 0.02
-"""Seconds between two looks, where a look itself takes less: it is done half of the time at most."""
+"""Seconds between two looks, where a look itself takes next to nothing.
+
+Else it is done half of the time at most, and has a quarter of a processor: what is waited for needs them too.
+"""
 
 
 async def eventually(holds: Callable[[], Any], what: str = "", *, within: float = PATIENCE) -> Any:
@@ -35,7 +38,7 @@ async def eventually(holds: Callable[[], Any], what: str = "", *, within: float 
                     last = await last
                 if last:
                     return last
-                await asyncio.sleep(max(PAUSE, loop.time() - began))
+                await asyncio.sleep(max(PAUSE, 3 * (loop.time() - began)))
     except TimeoutError:
         if not limit.expired():
             raise  # it is of ``holds``

@@ -246,25 +246,21 @@ async def test_behind_routers_what_serves_is_replaced_by_what_serves() -> None:
             assert {name.split()[0] for name in theirs(east)} >= {"Route", "EnvoyFilter", "DestinationRule"}
             gaps: list[str] = []
 
-            async def watch() -> None:
-                while True:
-                    snis = [
-                        one["spec"]["configPatches"][0]["match"]["listener"]["filterChain"]["sni"]
-                        for one in east.server.snapshot("envoyfilters")
-                    ]
-                    hosts = [one["spec"]["host"] for one in east.server.snapshot("routes")]
-                    rules = [one["spec"]["host"] for one in east.server.snapshot("destinationrules")]
-                    if len(set(snis)) != 2 or len(set(hosts)) != 2 or host("ratings") not in rules:
-                        gaps.append(f"{snis} {hosts} {rules}")
-                    await asyncio.sleep(0)
+            def look() -> None:
+                snis = [
+                    one["spec"]["configPatches"][0]["match"]["listener"]["filterChain"]["sni"]
+                    for one in east.server.snapshot("envoyfilters")
+                ]
+                hosts = [one["spec"]["host"] for one in east.server.snapshot("routes")]
+                rules = [one["spec"]["host"] for one in east.server.snapshot("destinationrules")]
+                if len(set(snis)) != 2 or len(set(hosts)) != 2 or host("ratings") not in rules:
+                    gaps.append(f"{snis} {hosts} {rules}")
 
-            watching = asyncio.create_task(watch())
-            await east.apply(mesh_federation("east", ingress=routed), west.remote_mesh(port=443, ingressType=ROUTER))
-            await east.start(adopt_reference=True)
-            await eventually(lambda: theirs(east) == [], within=40)
-            watching.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await watching
+            with east.server.told(look):
+                changed = west.remote_mesh(port=443, ingressType=ROUTER)
+                await east.apply(mesh_federation("east", ingress=routed), changed)
+                await east.start(adopt_reference=True)
+                await eventually(lambda: theirs(east) == [], within=40)
             assert gaps == []
             await as_planned(east, west)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from meshfed_sandbox.ports import Ports
 from tests.builders import host, mesh_federation, service
 from tests.controller.meshes import Mesh, federated, meshes, synced
@@ -97,17 +95,13 @@ async def test_an_import_swaps_its_entries_when_a_local_service_comes_and_goes_a
             if not east.imported() and ("default", "ratings") not in east.merged():
                 gaps.append("ratings had neither a ServiceEntry nor a WorkloadEntry")
 
-        async def watch() -> None:
-            while True:
-                look()
-                await asyncio.sleep(0)
-
-        watching = asyncio.create_task(watch())
-        await east.apply(service("ratings"))
-        await eventually(lambda: ("default", "ratings") in east.merged() and not east.imported())
-        await east.delete("Service", "ratings", namespace="default")
-        await eventually(lambda: ("default", "ratings") not in east.merged() and east.imported() == [host("ratings")])
-        watching.cancel()
+        with east.server.told(look):
+            await east.apply(service("ratings"))
+            await eventually(lambda: ("default", "ratings") in east.merged() and not east.imported())
+            await east.delete("Service", "ratings", namespace="default")
+            await eventually(
+                lambda: ("default", "ratings") not in east.merged() and east.imported() == [host("ratings")]
+            )
         assert gaps == []
 
 

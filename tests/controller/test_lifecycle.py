@@ -28,16 +28,13 @@ async def test_a_remote_is_gone_only_after_everything_it_caused() -> None:
         await export_all(east, west)
         early: list[str] = []
 
-        async def watch() -> None:
-            while True:
-                if not east.all("RemoteMesh") and (east.imported() or east.merged() or east.all("FederatedService")):
-                    early.append("the RemoteMesh went before what it caused")
-                await asyncio.sleep(0)
+        def look() -> None:
+            if not east.all("RemoteMesh") and (east.imported() or east.merged() or east.all("FederatedService")):
+                early.append("the RemoteMesh went before what it caused")
 
-        watching = asyncio.create_task(watch())
-        await east.delete("RemoteMesh", "west")
-        await eventually(lambda: not east.all("RemoteMesh"))
-        watching.cancel()
+        with east.server.told(look):
+            await east.delete("RemoteMesh", "west")
+            await eventually(lambda: not east.all("RemoteMesh"))
         assert early == []
         assert east.exported() == [host("details"), host("reviews")]
 

@@ -99,16 +99,13 @@ async def test_without_a_controller_the_objects_go_before_the_finalizers(tmp_pat
         await east.stop()
         early: list[str] = []
 
-        async def watch() -> None:
-            while True:
-                configured = east.server.snapshot("meshfederations", "remotemeshes")
-                if len(configured) < 2 and (rest := east.server.snapshot(*WRITTEN)):
-                    early.append(f"{len(rest)} objects outlive what they were written for")
-                await asyncio.sleep(0)
+        def look() -> None:
+            configured = east.server.snapshot("meshfederations", "remotemeshes")
+            if len(configured) < 2 and (rest := east.server.snapshot(*WRITTEN)):
+                early.append(f"{len(rest)} objects outlive what they were written for")
 
-        watching = asyncio.create_task(watch())
-        code, _, _ = await uninstall(east, tmp_path, "--yes")
-        watching.cancel()
+        with east.server.told(look):
+            code, _, _ = await uninstall(east, tmp_path, "--yes")
         assert (code, everything(east), early) == (0, [], [])
 
 
@@ -283,7 +280,7 @@ async def test_a_controller_that_no_object_governs_has_to_be_stopped_first(tmp_p
             while True:
                 if not east.all("ServiceEntry"):
                     await east.apply(entry)
-                await asyncio.sleep(0)
+                await asyncio.sleep(0.01)
 
         await east.apply(entry)
         keeping = asyncio.create_task(keep())

@@ -6,7 +6,6 @@ remotes are discovery services of the test's own.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -121,22 +120,20 @@ async def test_a_host_that_changes_its_gateway_leaves_the_old_one_first(monkeypa
             await east.apply(service(name, exported=True))
             await eventually(lambda name=name: host(name) in east.exported())  # type: ignore[misc]
 
-        async def watch() -> None:
-            while True:
-                exported = east.exported()
-                twice.extend(one for one in set(exported) if exported.count(one) > 1)
-                await asyncio.sleep(0)
+        def look() -> None:
+            exported = east.exported()
+            twice.extend(one for one in set(exported) if exported.count(one) > 1)
 
-        watching = asyncio.create_task(watch())
-        # The second Gateway, which lists c, cannot be written at first.
-        for verb in ("update", "delete"):
-            east.server.fail(verb=verb, name="federation-ingress-gateway-2", times=3)
-        await east.label("a", export_service=None)
-        await east.label("c", export_service=None)
-        await eventually(lambda: east.exported() == [host("b"), host("c")])
-        await east.label("c", export_service="true")
-        await holds(east, "Gateway", {"istio-system/federation-ingress-gateway": gateway(FDS, host("b"), host("c"))})
-        watching.cancel()
+        with east.server.told(look):
+            # The second Gateway, which lists c, cannot be written at first.
+            for verb in ("update", "delete"):
+                east.server.fail(verb=verb, name="federation-ingress-gateway-2", times=3)
+            await east.label("a", export_service=None)
+            await east.label("c", export_service=None)
+            await eventually(lambda: east.exported() == [host("b"), host("c")])
+            await east.label("c", export_service="true")
+            one = gateway(FDS, host("b"), host("c"))
+            await holds(east, "Gateway", {"istio-system/federation-ingress-gateway": one})
         assert twice == []
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
+from functools import partial
 
 import pytest
 
 from tests.builders import host, service, service_entry
 from tests.controller.meshes import Mesh, federated, synced
 from tests.controller.test_federation import BOOKINFO, export_all
-from tests.waiting import eventually, meanwhile
+from tests.waiting import eventually
 
 IMPORTS = ("ServiceEntry", "WorkloadEntry", "FederatedService")
 
@@ -23,14 +24,13 @@ async def nothing_lost(*watched: Mesh) -> AsyncIterator[None]:
     before = {mesh.name: mesh.identities(*IMPORTS) for mesh in watched}
     lost: list[str] = []
 
-    async def watch() -> None:
-        while True:
-            for mesh in watched:
-                missing = before[mesh.name] - mesh.identities(*IMPORTS)
-                lost.extend(f"{mesh.name}: {one}" for one in sorted(missing))
-            await asyncio.sleep(0)
+    def look(mesh: Mesh) -> None:
+        missing = before[mesh.name] - mesh.identities(*IMPORTS)
+        lost.extend(f"{mesh.name}: {one}" for one in sorted(missing))
 
-    async with meanwhile(watch()):
+    with ExitStack() as stack:
+        for mesh in watched:
+            stack.enter_context(mesh.server.told(partial(look, mesh)))
         yield
     assert lost == []
 

@@ -6,8 +6,8 @@ import asyncio
 import base64
 import secrets
 from collections import Counter
-from collections.abc import Iterable
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -240,6 +240,19 @@ class APIServer:
         )
         self._handler.faults = [*(old for old in self._handler.faults if old.times > 0), fault]
         return fault
+
+    @contextmanager
+    def told(self, listener: Callable[[], None]) -> Iterator[None]:
+        """Call ``listener`` in the moment in which a change is stored, of each, while the context lasts."""
+
+        def hears(_storage: tuple[str, str], _event: Event) -> None:
+            listener()
+
+        self._store.listeners.append(hears)
+        try:
+            yield
+        finally:
+            self._store.listeners.remove(hears)
 
     def snapshot(self, *plurals: str) -> list[JSONObject]:
         """Every object, or those of ``plurals`` (``serviceentries`` or ``serviceentries.networking.istio.io``)."""

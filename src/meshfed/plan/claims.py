@@ -11,7 +11,7 @@ from meshfed.derive import Known
 from meshfed.federation.exports import Exported
 from meshfed.federation.ports import without
 from meshfed.model.reasons import Decision, Reason
-from meshfed.plan.statuses import listed
+from meshfed.model.wording import listed
 from meshfed.plan.values import Place, Remarks
 
 T = TypeVar("T")

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from meshfed.api.meta import StatusCondition
 from meshfed.model.reasons import BROKEN, DENIALS, ConditionType, Decision, EventReason, EventRecord, Reason
-from meshfed.plan.statuses import listed
+from meshfed.model.wording import listed
 from meshfed.plan.values import Published
 
 _LOST = frozenset({Reason.UNREACHABLE, Reason.PERMISSION_DENIED})

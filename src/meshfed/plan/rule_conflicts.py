@@ -21,10 +21,10 @@ from meshfed.model.imports import Import
 from meshfed.model.meshes import LocalMesh
 from meshfed.model.offers import TLS_MODE, Port
 from meshfed.model.reasons import Decision, Reason
+from meshfed.model.wording import listed
 from meshfed.plan.foreign_destination_rules import ISTIO_MUTUAL, MTLS, stated
 from meshfed.plan.meshes import visible_in
 from meshfed.plan.overrides import Displaced, Override, Overrides
-from meshfed.plan.statuses import listed
 from meshfed.plan.values import Place
 
 _REGION: Final = "topology.kubernetes.io/region"

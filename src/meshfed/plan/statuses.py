@@ -11,10 +11,10 @@ import msgspec
 
 from meshfed.model.meshes import LocalMesh
 from meshfed.model.reasons import Condition, ConditionType, Decision, Reason
+from meshfed.model.wording import counted, listed
 from meshfed.plan.meshes import root_elsewhere
 from meshfed.plan.values import Applied, FailedWrites, Reached, RemoteConnection
 
-_SHOWN = 3
 _SHOWN_OBJECTS = 10
 _PENDING = Applied(state="pending", reason=Reason.PENDING, message="the objects are being written")
 
@@ -22,17 +22,6 @@ _PENDING = Applied(state="pending", reason=Reason.PENDING, message="the objects 
 def condition(kind: ConditionType, *, holds: bool, reason: Reason, message: str) -> Condition:
     """Return a condition that holds or does not."""
     return Condition(type=kind, status="True" if holds else "False", reason=reason, message=message)
-
-
-def listed(names: Sequence[str], shown: int = _SHOWN) -> str:
-    """Return the first few names, and how many more there are."""
-    more = len(names) - shown
-    return ", ".join(names[:shown]) + (f" and {more} more" if more > 0 else "")
-
-
-def counted(number: int, noun: str, plural: str = "") -> str:
-    """Return ``1 host``, ``2 hosts``."""
-    return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
 # --- FederatedService -----------------------------------------------------------------------------

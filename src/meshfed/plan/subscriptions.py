@@ -25,8 +25,8 @@ from typing import Final
 import msgspec
 
 from meshfed.model.reasons import Condition, ConditionStatus, ConditionType, Reason
+from meshfed.model.wording import listed
 from meshfed.plan.replicas import Replica, Subscription
-from meshfed.plan.statuses import listed
 
 GRACE: Final = 30.0
 """Seconds for which something has to hold until it is said; but that somebody subscribes is said at once."""

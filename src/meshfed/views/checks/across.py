@@ -13,8 +13,8 @@ import msgspec
 from meshfed.api.crds import VERSION_LABEL
 from meshfed.api.v1alpha1 import RemoteMesh
 from meshfed.model.reasons import ConditionType, Reason
+from meshfed.model.wording import listed
 from meshfed.plan.meshes import remote as remote_of
-from meshfed.plan.statuses import listed
 from meshfed.views.ages import duration
 from meshfed.views.cards import gateway_ways
 from meshfed.views.checks.clocks import ALLOWED

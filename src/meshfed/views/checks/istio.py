@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from meshfed.api.documents import decode_documents
 from meshfed.api.errors import InvalidInput
-from meshfed.plan.statuses import listed
+from meshfed.model.wording import listed
 from meshfed.views.ages import duration
 from meshfed.views.checks.facts import (
     Facts,

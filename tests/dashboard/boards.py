@@ -28,15 +28,22 @@ _OF_TOPIC = {
 class HeldMesh(WatchedMesh):
     """A mesh that holds what is given; `hold` and `silence` change that."""
 
-    def __init__(self, snapshot: Snapshot, *, unreached: str = "", known: bool = True) -> None:
+    def __init__(
+        self, snapshot: Snapshot, *, unreached: str = "", known: bool = True, time: datetime | None = None
+    ) -> None:
         super().__init__(snapshot.source, ClusterConfig(server="http://nowhere.invalid"))
         self._held = snapshot
         self._known = known
+        self._time = time
         self.unreached = unreached
 
     @property
     def is_known(self) -> bool:
         return self._known
+
+    @property
+    def time(self) -> datetime:
+        return self._time or self._held.taken
 
     async def run(self) -> None:
         await asyncio.Event().wait()

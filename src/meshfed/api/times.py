@@ -26,6 +26,11 @@ def age(moment: str, now: str) -> float:
     return max(0.0, passed.total_seconds())
 
 
+def timestamp(moment: datetime) -> str:
+    """Return a moment of UTC as API servers write it, in whole seconds."""
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
 def parse_time(text: str) -> datetime:
     """The moment that ``text`` stands for, in UTC, to the microsecond; raises ValueError where it is not a time.
 

@@ -10,10 +10,12 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import Final
 
 import msgspec
 
+from meshfed.api.times import timestamp
 from meshfed.cli.exits import BadInput
 from meshfed.cli.plan import planned_change
 from meshfed.cli.plan_inputs import read_text
@@ -76,8 +78,7 @@ class _Shown:
             # Whether somebody lives depends on the time, and nothing else of it does.
             living = controller(snapshot)
             self.alive = living.alive
-            taken = snapshot.taken.isoformat(timespec="seconds").replace("+00:00", "Z")
-            return msgspec.structs.replace(self._view, controller=living, taken=taken), self._offers
+            return msgspec.structs.replace(self._view, controller=living, taken=timestamp(snapshot.taken)), self._offers
 
     async def happened(self) -> tuple[timeline_of.HappeningView, ...]:
         """Return what happened in the mesh."""
@@ -212,7 +213,13 @@ class Board:
     async def federation(self) -> FederationView:
         """Return the meshes and the picture of them."""
         views = [(await one.statuses())[0] for one in self._known]
-        return federation(views, {one.source: one.why for one in self.unreached})
+        times = await self._times()
+        clocks = {name: timestamp(at) for name, at in times.items()}
+        return federation(views, {one.source: one.why for one in self.unreached}, clocks)
+
+    async def _times(self) -> dict[str, datetime]:
+        """What time it is in each mesh."""
+        return {(await one.statuses())[0].mesh: one.watched.time for one in self._known}
 
     @property
     def _known(self) -> Sequence[_Shown]:
@@ -241,7 +248,8 @@ class Board:
             for one in self._known
             for why in one.watched.snapshot(frozenset({Topic.EVENTS})).unread.values()
         ]
-        return timeline_of.page(found, query, start=start, size=PAGE_SIZE, notes=tuple(notes))
+        now = await self._times()
+        return timeline_of.page(found, query, now=now, start=start, size=PAGE_SIZE, notes=tuple(notes))
 
     async def explanation(self, words: tuple[str, ...]) -> Explanation:
         """Return what there is to say of a host, or of an object."""

@@ -16,14 +16,14 @@ import asyncio
 import hmac
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime
+from datetime import timedelta
 from importlib import resources
 from typing import Any, Final, TypeVar
 
 import msgspec
 from aiohttp import web
 
-from meshfed.api.times import parse_time
+from meshfed.api.durations import parse_duration
 from meshfed.cli.exits import CommandError
 from meshfed.dashboard.board import Board
 from meshfed.kube import KubeError
@@ -211,7 +211,7 @@ class DashboardServer:
             mesh=_given(request, "mesh"),
             remote=_given(request, "remote"),
             bad=_given(request, "bad") == "true",
-            since=_moment(request),
+            within=_span(request),
         )
         return await self._document("TimelinePage", await self._board.timeline(query, _start(request)))
 
@@ -306,11 +306,11 @@ def _start(request: web.Request) -> int:
     return int(given)
 
 
-def _moment(request: web.Request) -> datetime | None:
+def _span(request: web.Request) -> timedelta | None:
     given = _given(request, "since")
     if not given:
         return None
     try:
-        return parse_time(given)
-    except ValueError as error:
+        return timedelta(seconds=parse_duration(given))
+    except (ValueError, OverflowError) as error:
         raise web.HTTPBadRequest(text=f"since={given}: {error}") from error

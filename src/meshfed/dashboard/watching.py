@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import partial
 from typing import Any, Final, NamedTuple
@@ -35,11 +35,11 @@ from meshfed.kube import (
 )
 from meshfed.views.bundles import cleaned
 from meshfed.views.checks import Facts
-from meshfed.views.snapshot import Document, Snapshot
+from meshfed.views.snapshot import Clock, Document, Server, Snapshot
+from meshfed.views.timeline import WRITER
 
 EVENTS: Final = Wanted("", "Event", everywhere=True)
 """What says what happened. Only the controller's own are asked for."""
-_WRITER: Final = "reportingComponent=meshfed"
 PULSE: Final = 5.0
 """Seconds between two looks at whether a cluster still answers."""
 _PATIENCE: Final = 5.0
@@ -80,7 +80,7 @@ class _Followed(NamedTuple):
 
 
 class WatchedMesh:
-    """One cluster, under the name that a person knows it by. ``now`` tells the time, ``pulse`` is in seconds."""
+    """One cluster, under the name that a person knows it by. ``now`` tells the time here, ``pulse`` is in seconds."""
 
     def __init__(
         self,
@@ -102,6 +102,7 @@ class WatchedMesh:
         self._given = namespace
         self._pulse_seconds = pulse
         self._now = now
+        self._clock: Clock | None = None
         self._answered: datetime | None = None
         self._namespace = ""
         self._followed: tuple[_Followed, ...] = ()
@@ -128,6 +129,7 @@ class WatchedMesh:
             await asyncio.sleep(backoff.next())
 
     async def _follow(self, client: Client, backoff: Backoff) -> None:
+        await self._ask(client)
         async with asyncio.timeout(2 * _PATIENCE):
             served = await discover(client)
             place = self._given or await installed_in(client, served)
@@ -169,7 +171,7 @@ class WatchedMesh:
                 decode=partial(_decoded, resource),
                 namespace=namespace,
                 label_selector=wanted.selector,
-                field_selector=_WRITER if wanted is EVENTS else None,
+                field_selector=f"reportingComponent={WRITER}" if wanted is EVENTS else None,
             )
             yield _Followed(wanted, topic, resource, namespace, store, reflector)
 
@@ -183,14 +185,8 @@ class WatchedMesh:
         while True:
             await asyncio.sleep(self._pulse_seconds)
             try:
-                async with asyncio.timeout(_PATIENCE):
-                    await client.fetch("/version")
-            except (Unauthorized, TimeoutError) as error:
-                self._silent(_said(error, self._config))
-                continue
-            except APIError:
-                pass  # it answers, if only that we may not
-            except KubeError as error:
+                await self._ask(client)
+            except (KubeError, TimeoutError) as error:
                 self._silent(_said(error, self._config))
                 continue
             self._answers()
@@ -198,6 +194,20 @@ class WatchedMesh:
                 looked = asyncio.get_running_loop().time()
                 if await self._is_another(client, served, place):
                     return
+
+    async def _ask(self, client: Client) -> None:
+        """See that it answers, and by which clock; raises ``KubeError`` and ``TimeoutError``."""
+        asked = self._now()
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                answer = await client.fetch("/version")
+        except Unauthorized:
+            raise
+        except APIError:
+            return  # it answers, if only that we may not
+        clock = Clock.read(answer.date, asked, self._now())
+        if clock is not None and clock.is_better(self._clock):
+            self._clock = clock
 
     async def _is_another(self, client: Client, served: ServedAPIs, place: str) -> bool:
         """Whether it serves other kinds than before, or the installation is elsewhere."""
@@ -213,7 +223,7 @@ class WatchedMesh:
         return moved or [found.find(*one) for one in kinds] != [served.find(*one) for one in kinds]
 
     def _answers(self) -> None:
-        self._answered = self._now()
+        self._answered = self.time
         if self.unreached:
             self.unreached = ""
             self._tell(Topic.STATUS)
@@ -242,8 +252,13 @@ class WatchedMesh:
         unread = {
             wanted.kind: why for wanted, topic in _TOPICS if topic in topics and (why := self._why_unread(wanted))
         }
-        taken = self._now() if not self.unreached or self._answered is None else self._answered
-        return Snapshot(self.source, self._namespace, taken, (*objects, *beside), unread)
+        taken = self.time if not self.unreached or self._answered is None else self._answered
+        return Snapshot(self.source, self._namespace, taken, (*objects, *beside), unread, Server(clock=self._clock))
+
+    @property
+    def time(self) -> datetime:
+        """The time there, by the clock of its API server as far as that is known."""
+        return self._now() + timedelta(seconds=self._clock.ahead if self._clock is not None else 0.0)
 
     def _why_unread(self, wanted: Wanted) -> str:
         if wanted.kind in self._absent:

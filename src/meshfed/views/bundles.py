@@ -21,7 +21,7 @@ from meshfed import __version__
 from meshfed.api.core import EndpointSlice, Pod
 from meshfed.api.documents import decode_documents, encode_documents
 from meshfed.api.errors import InvalidInput
-from meshfed.api.times import parse_time
+from meshfed.api.times import parse_time, timestamp
 from meshfed.views import API_VERSION
 from meshfed.views.importers import ImportersSeen
 from meshfed.views.snapshot import Document, Snapshot
@@ -109,7 +109,7 @@ def files(snapshot: Snapshot, place: str = "") -> dict[str, bytes]:
         source=snapshot.source,
         mesh=snapshot.mesh,
         namespace=snapshot.namespace,
-        taken=snapshot.taken.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        taken=timestamp(snapshot.taken),
         version=__version__,
         unread=dict(snapshot.unread),
     )

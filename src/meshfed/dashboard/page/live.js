@@ -37,7 +37,7 @@ export function follow(onChange, onState) {
 export class Loaded extends Component {
   constructor(props) {
     super(props);
-    this.state = { document: null, of: '', error: '' };
+    this.state = { document: null, at: 0, of: '', error: '' };
   }
 
   componentDidMount() {
@@ -70,7 +70,7 @@ export class Loaded extends Component {
     this.again = false;
     try {
       const document = await get(path, { signal: abort.signal });
-      if (!this.gone && this.abort === abort) this.setState({ document, of: path, error: '' });
+      if (!this.gone && this.abort === abort) this.setState({ document, at: Date.now(), of: path, error: '' });
     } catch (error) {
       if (!this.gone && this.abort === abort && error.name !== 'AbortError') this.setState({ error: error.message });
     }
@@ -79,7 +79,7 @@ export class Loaded extends Component {
     if (this.again) this.load();
   }
 
-  render({ path, show }, { document, of, error }) {
-    return show({ document, error, isOld: of !== path });
+  render({ path, show }, { document, at, of, error }) {
+    return show({ document, at, error, isOld: of !== path });
   }
 }

@@ -1,6 +1,6 @@
 // The page as a whole: what is chosen, what is loaded for that, and how live it is.
 
-import { Component, age, html, link, render, route } from './base.js';
+import { Component, age, aheadOf, html, link, render, route, timeIn } from './base.js';
 import { Federation } from './federation.js';
 import { Host } from './host.js';
 import { Hosts } from './hosts.js';
@@ -8,7 +8,7 @@ import { Loaded, follow } from './live.js';
 import { Waiting } from './parts.js';
 import { Plan } from './plan.js';
 import { Remote, Remotes } from './remote.js';
-import { Timeline, timelinePath } from './timeline.js';
+import { Timeline, timelinePath, timelineTopics } from './timeline.js';
 
 const VIEWS = [['federation', 'Federation'], ['hosts', 'Hosts'], ['remote', 'Remotes'], ['timeline', 'What happened'], ['plan', 'What if']];
 const TICK = 10000;
@@ -51,14 +51,16 @@ class Page extends Component {
     }));
   }
 
-  render(_, { route: { view, query }, versions, now, there, heard }) {
+  render(_, { route: { view, query }, versions: told, now: here, there, heard }) {
+    const versions = { ...told, minute: Math.floor(here / 60e3) };
+    const now = (loaded) => ({ at: here, ahead: aheadOf(loaded.document?.clocks, loaded.at) });
     const at = view === 'host' ? 'hosts' : view;
     return html`<a class="skip" href="#main" onClick=${(event) => { event.preventDefault(); document.querySelector('h1')?.focus(); }}>Skip to what is shown</a>
       <${Loaded} path="/api/federation" topics=${['status']} versions=${versions} show=${(loaded) => html`
         <header><a class="brand" href=${link('federation')}><svg width="22" height="22" viewBox="0 0 32 32" aria-hidden="true"><path d="M9 10.5C16 5 16 5 23 10.5M9 21.5C16 27 16 27 23 21.5"/><circle cx="7" cy="16" r="5.5"/><circle cx="25" cy="16" r="5.5"/></svg>Meshfed</a>
           <nav aria-label="Views">${VIEWS.map(([one, word]) => html`<a key=${one} href=${link(one)} aria-current=${one === at ? 'page' : undefined}>${word}</a>`)}</nav>
-          <${Live} loaded=${loaded} there=${there} heard=${heard} now=${now}/></header>
-        <main id="main">${this.view(view, query, loaded, versions, now)}</main>`}/>`;
+          <${Live} loaded=${loaded} there=${there} heard=${heard} now=${now(loaded)}/></header>
+        <main id="main">${this.view(view, query, loaded, versions, now(loaded))}</main>`}/>`;
   }
 
   view(view, query, loaded, versions, now) {
@@ -76,10 +78,10 @@ class Page extends Component {
           show=${(found) => html`<${Host} loaded=${found} query=${query}/>`}/>`;
       case 'remote':
         if (!query.name) return html`<${Remotes} meshes=${meshes} now=${now}/>`;
-        return html`<${Loaded} key="remote ${query.mesh} ${query.name}" path=${timelinePath({ mesh: query.mesh, remote: query.name }, now)} topics=${['status', 'events']} versions=${versions}
+        return html`<${Loaded} key="remote ${query.mesh} ${query.name}" path=${timelinePath({ mesh: query.mesh, remote: query.name })} topics=${['status', 'events']} versions=${versions}
           show=${(found) => html`<${Remote} meshes=${meshes} query=${query} now=${now} timeline=${found}/>`}/>`;
       case 'timeline':
-        return html`<${Loaded} key="timeline" path=${timelinePath(query, now)} topics=${['status', 'events']} versions=${versions}
+        return html`<${Loaded} key="timeline" path=${timelinePath(query)} topics=${timelineTopics(query)} versions=${versions}
           show=${(found) => html`<${Timeline} loaded=${found} query=${query} meshes=${meshes} now=${now}/>`}/>`;
       case 'plan':
         return html`<${Plan} key="plan" meshes=${meshes} query=${query}/>`;
@@ -95,9 +97,9 @@ function Live({ loaded, there, heard, now }) {
   const sources = new Map((loaded.document?.nodes || []).map((one) => [one.source, one]));
   const words = silent.map(({ source }) => {
     const node = sources.get(source);
-    return node ? `${node.name} not reached, shown as ${age(node.taken, now)} ago` : `${source} not reached`;
+    return node ? `${node.name} not reached, shown as ${age(node.taken, timeIn(now, node.name))} ago` : `${source} not reached`;
   });
-  if (!there) words.unshift(`meshfed dashboard does not answer: all is as ${age(new Date(heard).toISOString(), now) || '0s'} ago`);
+  if (!there) words.unshift(`meshfed dashboard does not answer: all is as ${age(new Date(heard).toISOString(), now.at)} ago`);
   else if (loaded.error) words.unshift(loaded.error);
   return html`<p class="live ${words.length ? 'late' : ''}" role="status">${words.length ? words.join('; ') : html`<span class="dot" aria-hidden="true"></span>live`}</p>`;
 }

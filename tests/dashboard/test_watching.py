@@ -15,7 +15,8 @@ import pytest
 import yaml
 
 from meshfed.api.crds import all_crds
-from meshfed.dashboard.watching import Topic, WatchedMesh
+from meshfed.dashboard.meshes import Topic
+from meshfed.dashboard.watching import WatchedMesh
 from meshfed.kube import Client, ClusterConfig, Resource, load_kubeconfig
 from meshfed_sandbox.apiserver import APIServer
 from meshfed_sandbox.istio_crds import istio_crds

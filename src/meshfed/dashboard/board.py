@@ -19,8 +19,9 @@ from meshfed.api.times import timestamp
 from meshfed.cli.exits import BadInput
 from meshfed.cli.plan import planned_change
 from meshfed.cli.plan_inputs import read_text
+from meshfed.dashboard.meshes import ShownMesh, Topic
 from meshfed.dashboard.threads import prepare
-from meshfed.dashboard.watching import PULSE, Topic, WatchedMesh
+from meshfed.dashboard.watching import PULSE
 from meshfed.views import hosts as hosts_of
 from meshfed.views import timeline as timeline_of
 from meshfed.views.checks import CheckView, run
@@ -48,7 +49,7 @@ _STATUS: Final = frozenset({Topic.STATUS})
 class _Shown:
     """What was made of one cluster, and from which state of it."""
 
-    def __init__(self, watched: WatchedMesh, mesh_config: str, tell: Callable[[], None]) -> None:
+    def __init__(self, watched: ShownMesh, mesh_config: str, tell: Callable[[], None]) -> None:
         self.watched = watched
         self._mesh_config = mesh_config
         self._tell = tell
@@ -139,7 +140,7 @@ class _Shown:
 class Board:
     """Makes documents of what clusters hold. ``pulse``: seconds between two looks at what time alone changes."""
 
-    def __init__(self, watched: Iterable[WatchedMesh], *, mesh_config: str = "istio", pulse: float = PULSE) -> None:
+    def __init__(self, watched: Iterable[ShownMesh], *, mesh_config: str = "istio", pulse: float = PULSE) -> None:
         self._pulse = pulse
         self._mesh_config = mesh_config
         self._working_out = asyncio.Lock()
@@ -214,7 +215,7 @@ class Board:
         """Return the meshes and the picture of them."""
         views = [(await one.statuses())[0] for one in self._known]
         times = await self._times()
-        clocks = {name: timestamp(at) for name, at in times.items()}
+        clocks = {name: timestamp(at, "milliseconds") for name, at in times.items()}
         return federation(views, {one.source: one.why for one in self.unreached}, clocks)
 
     async def _times(self) -> dict[str, datetime]:

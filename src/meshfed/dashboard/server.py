@@ -15,9 +15,8 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
-from importlib import resources
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -26,6 +25,7 @@ from aiohttp import web
 from meshfed.api.durations import parse_duration
 from meshfed.cli.exits import CommandError
 from meshfed.dashboard.board import Board
+from meshfed.dashboard.files import files, index
 from meshfed.kube import KubeError
 from meshfed.views import API_VERSION
 from meshfed.views.checks import CheckView
@@ -57,13 +57,10 @@ _ALIVE: Final = 15.0
 _MOST_WORDS: Final = 20
 _LONGEST: Final = 2048
 """Characters of one parameter."""
-_TYPES: Final = {
-    ".html": "text/html",
-    ".css": "text/css",
-    ".js": "text/javascript",
-    ".mjs": "text/javascript",
-    ".svg": "image/svg+xml",
-}
+
+
+QUESTIONS: Final = ("plan", "handshake")
+"""What may be posted."""
 
 
 class PlanQuestion(msgspec.Struct, frozen=True):
@@ -86,27 +83,29 @@ class CheckListing(msgspec.Struct, frozen=True):
     items: tuple[CheckView, ...]
 
 
-def files() -> dict[str, tuple[str, bytes]]:
-    """Return the files of the page: by path the content type and the bytes."""
-    found: dict[str, tuple[str, bytes]] = {}
-    top = resources.files("meshfed.dashboard") / "page"
-    for place, prefix in ((top, ""), (top / "vendor", "vendor/")):
-        for one in place.iterdir():
-            suffix = one.name[one.name.rfind(".") :]
-            if one.is_file() and suffix in _TYPES:
-                found[prefix + one.name] = _TYPES[suffix], one.read_bytes()
-    return found
-
-
 class DashboardServer:
-    """Answers with what a board shows. ``token`` is the secret; ``port`` is where it listens, once that is known."""
+    """Answers with what a board shows. ``token`` is the secret; ``port`` is where it listens, once that is known.
 
-    def __init__(self, board: Board, *, token: str, port: int = 0, alive: float = _ALIVE) -> None:
+    ``asks`` are the questions that may be posted, and ``still`` of when all is, if it stays as it is.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        *,
+        token: str,
+        port: int = 0,
+        asks: Sequence[str] = QUESTIONS,
+        still: str = "",
+        alive: float = _ALIVE,
+    ) -> None:
         self._board = board
         self.token = token
         self.port = port
         self._alive = alive
+        self._asks = asks
         self._files = files()
+        self._index = index(asks, still)
         self._streams: set[asyncio.Task[Any] | None] = set()
         self._over = asyncio.Event()
 
@@ -120,8 +119,9 @@ class DashboardServer:
         app.router.add_get("/api/explanation", self._explanation)
         app.router.add_get("/api/timeline", self._timeline)
         app.router.add_get("/api/changes", self._changes)
-        app.router.add_post("/api/plan", self._plan)
-        app.router.add_post("/api/handshake", self._handshake)
+        for question, handler in (("plan", self._plan), ("handshake", self._handshake)):
+            if question in self._asks:
+                app.router.add_post(f"/api/{question}", handler)
         app.on_shutdown.append(self._shut)
         return app
 
@@ -173,7 +173,7 @@ class DashboardServer:
     # --- the page
 
     async def _page(self, _request: web.Request) -> web.Response:
-        return self._answer_file("index.html")
+        return web.Response(text=self._index, content_type="text/html", charset="utf-8")
 
     async def _file(self, request: web.Request) -> web.Response:
         path = request.match_info["path"]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -18,6 +17,7 @@ import msgspec
 from meshfed.cli.clusters import LEASES, OURS, SURROUNDINGS, Wanted, config_map, control_planes, forbidden, installed_in
 from meshfed.cli.exits import CommandError, OutOfReach
 from meshfed.cli.facts import tried_from_here
+from meshfed.dashboard.meshes import ALL, ShownMesh, Topic, topic_of
 from meshfed.kube import (
     APIError,
     Backoff,
@@ -50,22 +50,7 @@ _BACKOFF: Final = (1.0, 15.0)
 _BEING_READ: Final = "it is still being read"
 
 
-class Topic(StrEnum):
-    """What of a cluster may change, so that who shows something knows whether that is concerned."""
-
-    STATUS = "status"
-    """What controllers say: our kinds, Leases, and whether the cluster answers."""
-    OBJECTS = "objects"
-    """What decides besides about exports and imports."""
-    EVENTS = "events"
-
-
-_TOPICS: Final = (
-    *((one, Topic.STATUS) for one in (*OURS, LEASES)),
-    *((one, Topic.OBJECTS) for one in SURROUNDINGS),
-    (EVENTS, Topic.EVENTS),
-)
-ALL: Final = frozenset(Topic)
+_TOPICS: Final = tuple((one, topic_of(one.kind)) for one in (*OURS, LEASES, *SURROUNDINGS, EVENTS))
 
 
 class _Followed(NamedTuple):
@@ -79,7 +64,7 @@ class _Followed(NamedTuple):
     reflector: Reflector[Any]
 
 
-class WatchedMesh:
+class WatchedMesh(ShownMesh):
     """One cluster, under the name that a person knows it by. ``now`` tells the time here, ``pulse`` is in seconds."""
 
     def __init__(
@@ -91,13 +76,7 @@ class WatchedMesh:
         pulse: float = PULSE,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self.source = source
-        self.unreached = "it has not answered yet"
-        """Why it does not answer, in words; empty while it does."""
-        self.versions: dict[Topic, int] = dict.fromkeys(Topic, 0)
-        """Counts the changes."""
-        self.changed: Callable[[Topic], None] = lambda _topic: None
-        """Hears of each change, by its topic."""
+        super().__init__(source, unreached="it has not answered yet")
         self._config = config
         self._given = namespace
         self._pulse_seconds = pulse
@@ -111,7 +90,7 @@ class WatchedMesh:
 
     @property
     def is_known(self) -> bool:
-        """Whether there is something to show: whatever says how it stands was read, or may not be."""
+        """Whether there is something to show."""
         asked = [one for one in self._followed if one.topic is Topic.STATUS]
         return bool(self._followed) and all(one.store.synced or one.reflector.failure is not None for one in asked)
 
@@ -238,15 +217,10 @@ class WatchedMesh:
             return  # whoever lives renews it every other second
         self._tell(topic)
 
-    def _tell(self, *topics: Topic) -> None:
-        for topic in topics:
-            self.versions[topic] += 1
-            self.changed(topic)
-
     # --- what there is
 
     def snapshot(self, topics: frozenset[Topic] = ALL, *, beside: Iterable[Document] = ()) -> Snapshot:
-        """Return what the cluster holds of some topics, and ``beside``; of what could not be read, why."""
+        """Return what the cluster holds of some topics, and ``beside``."""
         chosen = [one for one in self._followed if one.topic in topics]
         objects = (document for one in chosen for _, document in one.store.items())
         unread = {
@@ -257,7 +231,7 @@ class WatchedMesh:
 
     @property
     def time(self) -> datetime:
-        """The time there, by the clock of its API server as far as that is known."""
+        """The time there."""
         return self._now() + timedelta(seconds=self._clock.ahead if self._clock is not None else 0.0)
 
     def _why_unread(self, wanted: Wanted) -> str:
@@ -273,17 +247,17 @@ class WatchedMesh:
 
     @property
     def is_being_read(self) -> bool:
-        """Whether something of it has not come in yet, which is on its way."""
+        """Whether something is still on its way."""
         return any(not one.store.synced and one.reflector.failure is None for one in self._followed)
 
     async def tried(self, remote: str) -> Facts:
-        """Shake hands with a remote's gateway from here. Raises ``KubeError``, and ``OutOfReach`` where it is away."""
+        """Shake hands with a remote's gateway from here, as far as that is possible."""
         if self._client is None:
             raise OutOfReach(f"{self.source}: not reached: {self.unreached}")
         return await tried_from_here(self._client, self.snapshot(), remote)
 
     async def named(self, mesh_config: str) -> tuple[list[Document], dict[str, str]]:
-        """Return what is read by its name, when that is needed: Istio's configuration. And why what is not known."""
+        """Return what is read by its name."""
         if self._client is None:
             return [], {}
         found: list[Document] = []

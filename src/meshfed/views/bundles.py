@@ -114,15 +114,19 @@ def files(snapshot: Snapshot, place: str = "") -> dict[str, bytes]:
         unread=dict(snapshot.unread),
     )
     kinds: defaultdict[str, list[Document]] = defaultdict(list)
-    for one in snapshot.objects:
-        if one.get("kind") not in _NEVER:
-            kinds[str(one.get("kind"))].append(cleaned(one))
+    for one in kept(snapshot.objects):
+        kinds[str(one.get("kind"))].append(one)
     objects = {f"{place}/objects/{kind}.yaml": encode_documents(of_kind).encode() for kind, of_kind in kinds.items()}
     said = {f"{place}/{_HEAD}": head} | ({f"{place}/{_IMPORTERS}": snapshot.importers} if snapshot.importers else {})
     return {
         **{name: msgspec.json.format(msgspec.json.encode(one), indent=2) for name, one in said.items()},
         **dict(sorted(objects.items())),
     }
+
+
+def kept(objects: Iterable[Document]) -> Iterator[Document]:
+    """Yield of objects what may be in a report."""
+    return (cleaned(one) for one in objects if one.get("kind") not in _NEVER)
 
 
 def cleaned(one: Document) -> Document:

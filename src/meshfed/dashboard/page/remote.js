@@ -1,6 +1,6 @@
 // A remote mesh, as one mesh sees it: state, numbers, refusals by reason, proofs, and what happened lately.
 
-import { Age, Component, Mark, State, figure, html, link, prose } from './base.js';
+import { Age, Component, Mark, State, figure, html, link, mayAsk, prose } from './base.js';
 import { post } from './live.js';
 import { Condition, Empty, Waiting } from './parts.js';
 import { Happenings } from './timeline.js';
@@ -43,7 +43,7 @@ export function Remote({ meshes, query, now, timeline }) {
     ${one.refusedByReason.length ? html`<section aria-labelledby="refused"><h2 id="refused">Refused, by reason</h2><${Refusals} one=${one}/></section>` : null}
     <section aria-labelledby="proofs"><h2 id="proofs">Proofs</h2>
       <${Conditions} conditions=${PROOFS.map((type) => by[type]).filter(Boolean)} now=${now} mesh=${one.mesh}/>
-      <${Handshake} key="${mesh.source} ${one.name}" source=${mesh.source} remote=${one.name}/></section>
+      ${mayAsk('handshake') ? html`<${Handshake} key="${mesh.source} ${one.name}" source=${mesh.source} remote=${one.name}/>` : null}</section>
     <section aria-labelledby="conditions"><h2 id="conditions">Other conditions</h2><${Conditions} conditions=${others} now=${now} mesh=${one.mesh}/></section>
     <section aria-labelledby="who"><h2 id="who">Who it is</h2><dl class="facts">
       <div><dt>Addresses</dt><dd>${one.addresses.join(', ') || '–'}</dd></div><div><dt>Network</dt><dd>${one.network}</dd></div>

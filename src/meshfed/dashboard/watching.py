@@ -65,7 +65,10 @@ class _Followed(NamedTuple):
 
 
 class WatchedMesh(ShownMesh):
-    """One cluster, under the name that a person knows it by. ``now`` tells the time here, ``pulse`` is in seconds."""
+    """One cluster, under the name that a person knows it by. ``now`` tells the time here, ``pulse`` is in seconds.
+
+    ``left`` are the kinds that are not read, and why.
+    """
 
     def __init__(
         self,
@@ -75,12 +78,14 @@ class WatchedMesh(ShownMesh):
         namespace: str | None = None,
         pulse: float = PULSE,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        left: Mapping[str, str] = {},
     ) -> None:
         super().__init__(source, unreached="it has not answered yet")
         self._config = config
         self._given = namespace
         self._pulse_seconds = pulse
         self._now = now
+        self._left = left
         self._clock: Clock | None = None
         self._answered: datetime | None = None
         self._namespace = ""
@@ -133,7 +138,7 @@ class WatchedMesh(ShownMesh):
     ) -> Iterable[_Followed]:
         for wanted, topic in _TOPICS:
             resource = served.find(wanted.group, wanted.kind)
-            if resource is None:
+            if resource is None or wanted.kind in self._left:
                 continue
             namespace = None if wanted.everywhere else place
             store = known.get(resource)
@@ -235,6 +240,8 @@ class WatchedMesh(ShownMesh):
         return self._now() + timedelta(seconds=self._clock.ahead if self._clock is not None else 0.0)
 
     def _why_unread(self, wanted: Wanted) -> str:
+        if wanted.kind in self._left:
+            return self._left[wanted.kind]
         if wanted.kind in self._absent:
             return self._absent[wanted.kind]
         for one in self._followed:

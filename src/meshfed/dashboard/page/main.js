@@ -100,7 +100,7 @@ function Live({ loaded, there, heard, now }) {
     const node = sources.get(source);
     return node ? `${node.name} not reached, shown as ${age(node.taken, timeIn(now, node.name))} ago` : `${source} not reached`;
   });
-  if (!there) words.unshift(`meshfed dashboard does not answer: all is as ${age(new Date(heard).toISOString(), now.at)} ago`);
+  if (!there) words.unshift(`the dashboard does not answer: all is as ${age(new Date(heard).toISOString(), now.at)} ago`);
   else if (loaded.error) words.unshift(loaded.error);
   if (still) words.unshift(`as it was at ${still.replace('T', ' ').replace('Z', ' UTC')}; this does not change`);
   return html`<p class="live ${words.length ? 'late' : ''}" role="status">${words.length ? words.join('; ') : html`<span class="dot" aria-hidden="true"></span>live`}</p>`;

@@ -92,7 +92,8 @@ async def show(page: Page, view: str, selector: str) -> None:
 
 async def barriers(page: Page) -> list[str]:
     """What keeps somebody from using the page, as axe finds it."""
-    await page.evaluate(_AXE.read_text())
+    if not await page.evaluate("'axe' in window"):
+        await page.evaluate(_AXE.read_text())
     found: dict[str, Any] = await page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
     return [
         f"{one['id']}: {node['html'][:160]}: {node['failureSummary'][:200]}"

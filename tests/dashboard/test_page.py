@@ -253,6 +253,7 @@ async def test_by_keyboard_alone(browser: Browser) -> None:
                     return
             raise AssertionError(f"no Tab leads to {words!r}")
 
+        await expect(page.locator(".picture")).to_be_visible()
         await tab_to("Skip to what is shown")
         await page.keyboard.press("Enter")
         assert (await focused()).startswith("Federation")

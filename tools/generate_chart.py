@@ -149,6 +149,8 @@ def _details() -> dict[str, JSONObject]:
         "istio.spire.templateName": _TEMPLATE | {"minLength": 1},
         "istio.spire.gatewayTemplateName": _TEMPLATE,
         "controller.replicas": {"minimum": 0},
+        "controller.dashboard.bindAddress": {"pattern": "^(.*:[0-9]{1,5})?$"},
+        "controller.dashboard.hosts": {"items": {"type": "string", "pattern": "^[a-z0-9.-]+$"}},
         "controller.logLevel": {"enum": ["debug", "info", "warning", "error"]},
         "controller.logFormat": {"enum": ["text", "json"]},
         "controller.extraArgs": {"items": {"type": "string", "pattern": "^--"}},

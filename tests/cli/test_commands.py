@@ -93,7 +93,8 @@ def test_a_discovery_service_that_is_not_there_exits_3() -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_an_address_in_use_exits_3(tmp_path: Path) -> None:
+@pytest.mark.parametrize("what", ["discovery", "dashboard"])
+def test_an_address_in_use_exits_3(what: str, tmp_path: Path) -> None:
     import socket
 
     kubeconfig = tmp_path / "config"
@@ -113,13 +114,9 @@ def test_an_address_in_use_exits_3(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        done = meshfed(
-            "controller",
-            f"--kubeconfig={kubeconfig}",
-            f"--discovery-bind-address=127.0.0.1:{port}",
-            "--metrics-bind-address=0",
-            "--health-probe-bind-address=0",
-        )
+        addresses = {"discovery": "0", "metrics": "0", "health-probe": "0", what: f"127.0.0.1:{port}"}
+        flags = [f"--{one}-bind-address={address}" for one, address in addresses.items()]
+        done = meshfed("controller", f"--kubeconfig={kubeconfig}", *flags)
     assert done.returncode == 3, done.stderr
     assert str(port) in done.stderr
     assert "Traceback" not in done.stderr

@@ -264,8 +264,23 @@ def test_a_dry_run_lists_and_writes_nothing(tmp_path: Path, capsys: pytest.Captu
     assert run(["report", "--dry-run", "--to", str(file)]) == 3
     listed = [line.split()[1] for line in capsys.readouterr().out.splitlines()]
     assert {"east/report.json", "east/objects/RemoteMesh.yaml", "east/status.txt"} <= set(listed)
-    assert "east/logs/controller-0.log" in listed
+    assert {"east/logs/controller-0.log", "dashboard.html"} <= set(listed)
     assert not file.exists()
+
+
+@pytest.mark.usefixtures("reached")
+def test_the_page_of_it_fails_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> bytes:
+        raise ValueError("odd")
+
+    monkeypatch.setattr("meshfed.dashboard.still.still", broken)
+    assert run(["report", "--to", str(tmp_path / "report.tgz")]) == 3
+    assert "dashboard.html is left out, which is a fault of Meshfed: ValueError: odd" in capsys.readouterr().err
+    with tarfile.open(tmp_path / "report.tgz") as opened:
+        assert "east/report.json" in opened.getnames()
+        assert "dashboard.html" not in opened.getnames()
 
 
 @pytest.mark.usefixtures("reached")

@@ -2,51 +2,41 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import aiohttp
 import msgspec
 from aiohttp import web
 
+from meshfed.dashboard import meshes
 from meshfed.dashboard.board import Board
+from meshfed.dashboard.meshes import Topic
 from meshfed.dashboard.server import DashboardServer
-from meshfed.dashboard.watching import ALL, Topic, WatchedMesh
-from meshfed.kube import ClusterConfig
 from meshfed.views.snapshot import Document, Snapshot
 
 TOKEN = "secret-of-this-test"
-_OF_TOPIC = {
-    **dict.fromkeys(("MeshFederation", "RemoteMesh", "FederatedService", "Lease"), Topic.STATUS),
-    "Event": Topic.EVENTS,
-}
 
 
-class HeldMesh(WatchedMesh):
+class HeldMesh(meshes.HeldMesh):
     """A mesh that holds what is given; `hold` and `silence` change that."""
 
-    def __init__(self, snapshot: Snapshot, *, unreached: str = "", known: bool = True) -> None:
-        super().__init__(snapshot.source, ClusterConfig(server="http://nowhere.invalid"))
-        self._held = snapshot
+    def __init__(
+        self, snapshot: Snapshot, *, unreached: str = "", known: bool = True, time: datetime | None = None
+    ) -> None:
+        super().__init__(snapshot, unreached=unreached)
         self._known = known
-        self.unreached = unreached
+        self._time = time
 
     @property
     def is_known(self) -> bool:
         return self._known
 
-    async def run(self) -> None:
-        await asyncio.Event().wait()
-
-    async def named(self, mesh_config: str) -> tuple[list[Document], dict[str, str]]:
-        return [], {}
-
-    def snapshot(self, topics: frozenset[Topic] = ALL, *, beside: Iterable[Document] = ()) -> Snapshot:
-        kept = (one for one in self._held.objects if _OF_TOPIC.get(one["kind"], Topic.OBJECTS) in topics)
-        return msgspec.structs.replace(self._held, objects=(*kept, *beside))
+    @property
+    def time(self) -> datetime:
+        return self._time or super().time
 
     def hold(self, snapshot: Snapshot) -> None:
         """Hold that from now on."""
@@ -106,10 +96,12 @@ class Served(NamedTuple):
 
 
 @asynccontextmanager
-async def served(meshes: Sequence[WatchedMesh], *, alive: float = 15.0, pulse: float = 5.0) -> AsyncIterator[Served]:
+async def served(
+    given: Sequence[meshes.ShownMesh], *, alive: float = 15.0, pulse: float = 5.0, **how: Any
+) -> AsyncIterator[Served]:
     """Serve a dashboard of meshes."""
-    board = Board(meshes, pulse=pulse)
-    server = DashboardServer(board, token=TOKEN, alive=alive)
+    board = Board(given, pulse=pulse)
+    server = DashboardServer(board, token=TOKEN, alive=alive, **how)
     runner = web.AppRunner(server.app(), access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from playwright.async_api import Browser, Page, async_playwright
 
@@ -36,13 +35,27 @@ async def chromium() -> AsyncIterator[Browser]:
 
 
 @asynccontextmanager
-async def opened(
-    browser: Browser, found: Served, *, scheme: str = "light", width: int = 1280, quiet: Iterable[str] = ()
-) -> AsyncIterator[Page]:
-    """Open the page of a dashboard, as its address is printed.
+async def opened(browser: Browser, found: Served, **how: Any) -> AsyncIterator[Page]:
+    """Open the page of a dashboard, as its address is printed; ``how`` as `_opened` takes it."""
+    async with _opened(browser, f"{found.url}/?token={TOKEN}", found.url, **how) as page:
+        yield page
 
-    The test fails for an error in it, for whatever it was not allowed, and for a request to anybody else. ``quiet``
-    are words of errors that are meant to be.
+
+@asynccontextmanager
+async def opened_file(browser: Browser, path: Path, **how: Any) -> AsyncIterator[Page]:
+    """Open a page that is a file; ``how`` as `_opened` takes it."""
+    async with _opened(browser, path.as_uri(), path.as_uri(), **how) as page:
+        yield page
+
+
+@asynccontextmanager
+async def _opened(
+    browser: Browser, address: str, home: str, *, scheme: str = "light", width: int = 1280, quiet: Iterable[str] = ()
+) -> AsyncIterator[Page]:
+    """Open an address.
+
+    The test fails for an error in the page, for whatever it was not allowed, and for a request to what does not begin
+    with ``home``. ``quiet`` are words of errors that are meant to be.
     """
     context = await browser.new_context(
         color_scheme=scheme,  # type: ignore[arg-type] # a word of playwright's
@@ -55,18 +68,19 @@ async def opened(
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
     page.on("console", lambda said: wrong.append(f"{said.type}: {said.text}") if said.type != "log" else None)
-    page.on("request", lambda asked: _note_stranger(asked.url, found, wrong))
+    page.on("request", lambda asked: _note_stranger(asked.url, home, wrong))
     try:
-        await page.goto(f"{found.url}/?token={TOKEN}")
+        await page.goto(address)
         await page.wait_for_selector("h1")
         yield page
-        assert [one for one in wrong if not any(word in one for word in quiet)] == []
+        loud = [one for one in wrong if not any(word in one for word in quiet)]
+        assert loud == []
     finally:
         await context.close()
 
 
-def _note_stranger(url: str, found: Served, wrong: list[str]) -> None:
-    if urlsplit(url).netloc != urlsplit(found.url).netloc:
+def _note_stranger(url: str, home: str, wrong: list[str]) -> None:
+    if not url.startswith((home, "data:")):
         wrong.append(f"request to {url}")
 
 
@@ -78,7 +92,8 @@ async def show(page: Page, view: str, selector: str) -> None:
 
 async def barriers(page: Page) -> list[str]:
     """What keeps somebody from using the page, as axe finds it."""
-    await page.evaluate(_AXE.read_text())
+    if not await page.evaluate("'axe' in window"):
+        await page.evaluate(_AXE.read_text())
     found: dict[str, Any] = await page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
     return [
         f"{one['id']}: {node['html'][:160]}: {node['failureSummary'][:200]}"

@@ -16,6 +16,8 @@ import yaml
 
 from meshfed.cli.app import run
 from meshfed.dashboard import command
+from meshfed.views.bundles import files, packed
+from tests.cli.fakes import trouble
 
 KUBECONFIG = {
     "apiVersion": "v1",
@@ -107,6 +109,16 @@ def test_a_port_that_is_taken_is_said(kubeconfig: str, capsys: Capture) -> None:
 def test_what_is_wrong_is_said(arguments: list[str], said: str, kubeconfig: str, capsys: Capture) -> None:
     assert run(["dashboard", "--kubeconfig", kubeconfig, "--no-browser", *arguments]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_report_stands_in_for_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    file = tmp_path / "report.tgz"
+    file.write_bytes(packed(files(trouble()), moment=0.0))
+    assert ended(["-f", str(file), "--no-browser"], monkeypatch) == 0
+    assert capsys.readouterr().out.startswith("http://127.0.0.1:")
+    assert run(["dashboard", "-f", str(file), "-f", str(file), "--no-browser"]) == 2
+    assert "east is given twice" in capsys.readouterr().err
+    assert run(["dashboard", "-f", str(file), "--context", "east", "--no-browser"]) == 2
 
 
 def test_nothing_of_it_is_imported_by_anything_else() -> None:

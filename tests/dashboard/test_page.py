@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import re
 import struct
 import zlib
 from collections.abc import AsyncIterator
@@ -80,7 +81,8 @@ def well(name: str, exported: int, imported_: int, *objects: Any, source: str = 
         importedServices=imported_,
     )
     taken = snapshot(federation, *objects, replica(f"{name}-0"), source=source or name)
-    return HeldMesh(shifted(taken, datetime.now(UTC) - timedelta(minutes=minutes)))
+    now = datetime.now(UTC)
+    return HeldMesh(shifted(taken, now - timedelta(minutes=minutes)), time=now)
 
 
 def heard(name: str, number: int, *conditions: Any) -> Any:
@@ -251,6 +253,7 @@ async def test_by_keyboard_alone(browser: Browser) -> None:
                     return
             raise AssertionError(f"no Tab leads to {words!r}")
 
+        await expect(page.locator(".picture")).to_be_visible()
         await tab_to("Skip to what is shown")
         await page.keyboard.press("Enter")
         assert (await focused()).startswith("Federation")
@@ -303,6 +306,24 @@ async def test_one_mesh_stops_and_blocks_nothing(browser: Browser) -> None:
         await expect(page.get_by_text("imports 2").first).not_to_be_visible()
         meshes[1].silence("")
         await expect(live).to_have_text("live")
+
+
+async def test_ages_are_by_the_clock_of_each_mesh(browser: Browser) -> None:
+    """The clocks there are far from the one here, and an hour from each other."""
+    east, west = World().snapshots()
+    west = shifted(west, east.taken + timedelta(hours=1))
+    async with served([HeldMesh(east), HeldMesh(west)]) as found, opened(browser, found) as page:
+        await show(page, "remote", "table.stack")
+        await expect(page.locator("td.age").first).to_have_text(ANY_MINUTES)
+        await show(page, "hosts", "table.hosts")
+        await expect(page.locator("td.age").first).to_have_text(ANY_MINUTES)
+        await show(page, "timeline?since=15m", ".happenings li")
+        for ago in await page.locator(".happenings .when small").all_inner_texts():
+            assert ANY_MINUTES.match(ago), ago
+
+
+ANY_MINUTES = re.compile(r"^(\d{1,2}|1[01]\d)[sm]( ago)?$")
+"""Less than two hours."""
 
 
 async def test_the_server_goes_and_comes_back(browser: Browser) -> None:

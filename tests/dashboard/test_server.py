@@ -14,9 +14,11 @@ import pytest
 import pytest_asyncio
 import yaml
 
+from meshfed.cli.exits import BadInput
+from meshfed.dashboard import meshes
 from meshfed.dashboard.board import PAGE_SIZE
+from meshfed.dashboard.meshes import Topic
 from meshfed.dashboard.server import MOST_BYTES, SECURITY
-from meshfed.dashboard.watching import Topic
 from meshfed.views.explain.seen import Seen
 from meshfed.views.snapshot import Snapshot
 from tests.builders import host, mesh_federation, remote_mesh, service
@@ -180,9 +182,32 @@ async def test_what_happened_is_chosen_by_the_address() -> None:
     here = snapshot(*trouble().objects, event("RemoteMesh", "north", "RemoteLost", "2026-01-01T11:59:00Z", warns=True))
     async with served([HeldMesh(here)]) as found:
         every = await found.document("/api/timeline")
-        bad = await found.document("/api/timeline?bad=true&remote=north&since=2026-01-01T11:58:00Z")
+        bad = await found.document("/api/timeline?bad=true&remote=north&since=2m")
         assert (every["items"][0]["what"], every["all"]) == ("RemoteLost", every["total"])
         assert [(one["what"], one["event"]) for one in bad["items"]] == [("RemoteLost", True)]
+
+
+# --- what a report held
+
+
+async def test_of_a_report_all_is_shown_and_nobody_is_tried() -> None:
+    given = [meshes.HeldMesh(one) for one in World().snapshots()]
+    async with served(given, asks=("plan",), still="2026-01-01T12:00:00Z") as found:
+        page = await (await found.get("/")).text()
+        assert '<div id="app" data-asks="plan" data-still="2026-01-01T12:00:00Z"></div>' in page
+        assert (await found.document("/api/federation"))["clocks"] == {
+            "east": "2026-01-01T12:00:00.000Z",
+            "west": "2026-01-01T12:00:00.000Z",
+        }
+        assert [one["state"] for one in (await found.document("/api/hosts"))["items"]] == ["Imported"]
+        asked = {"source": "east", "text": yaml.safe_dump(remote_mesh("west", import_={"rules": [{"action": "Deny"}]}))}
+        async with found.session.post(f"{found.url}/api/plan", json=asked) as answer:
+            assert (await answer.json())["differs"]
+        asked = {"source": "east", "remote": "west"}
+        async with found.session.post(f"{found.url}/api/handshake", json=asked) as answer:
+            assert answer.status == 404
+        with pytest.raises(BadInput, match="west: east is known from a report"):
+            await found.board.handshake("east", "west")
 
 
 # --- what may be missing

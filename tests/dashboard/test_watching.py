@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import pytest
 import yaml
 
 from meshfed.api.crds import all_crds
-from meshfed.dashboard.watching import Topic, WatchedMesh
+from meshfed.dashboard.meshes import Topic
+from meshfed.dashboard.watching import WatchedMesh
 from meshfed.kube import Client, ClusterConfig, Resource, load_kubeconfig
 from meshfed_sandbox.apiserver import APIServer
 from meshfed_sandbox.istio_crds import istio_crds
@@ -119,6 +121,23 @@ async def test_one_that_is_not_there_yet_and_one_without_an_installation() -> No
             assert here.snapshot().federations == ()
             await east.apply(mesh_federation("east"))
             await eventually(lambda: here.snapshot().mesh == "east")
+
+
+async def test_the_time_is_the_api_servers() -> None:
+    async with meshes("east") as (east,):
+        await east.apply(mesh_federation("east"))
+        slow, right = timedelta(hours=1), timedelta(minutes=1)
+        here = watched(east, now=lambda: datetime.now(UTC) - slow)
+        async with watching(here):
+            await eventually(lambda: here.is_known)
+            assert abs(datetime.now(UTC) - here.snapshot().taken) < right
+            slow = timedelta(hours=5)  # somebody set the clock here
+            await eventually(lambda: abs(datetime.now(UTC) - here.time) < right)
+            await east.server.stop()
+            await eventually(lambda: bool(here.unreached))
+            silent = here.snapshot()
+            assert silent.taken == here.snapshot().taken
+            assert abs(datetime.now(UTC) - silent.taken) < right
 
 
 async def test_several_installations_ask_for_a_namespace() -> None:

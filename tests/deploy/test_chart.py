@@ -80,6 +80,7 @@ ALL = {
         "replicas": 1,
         "readPods": False,
         "probe": {"enabled": True, "trustBundle": "spire-bundle", "ports": [443, 15443]},
+        "dashboard": {"bindAddress": "127.0.0.1:8082", "hosts": ["mesh.example.com"]},
         "adoptReference": True,
         "logLevel": "debug",
         "logFormat": "json",

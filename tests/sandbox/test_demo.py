@@ -127,6 +127,30 @@ def check_what_is_printed_to_try(lines: list[str]) -> None:
     assert "ratings.default.svc.cluster.local" in shell(look)
 
 
+def check_the_dashboard(lines: list[str]) -> None:
+    """The command that is printed for it serves both meshes, as they stand."""
+    (line,) = [line for line in lines if "meshfed dashboard" in line]
+    setting, *command = shlex.split(line)
+    name, _, value = setting.partition("=")
+    with subprocess.Popen(
+        [*command, "--no-browser"], stdout=subprocess.PIPE, text=True, env={**environment(), name: value}
+    ) as dashboard:
+        try:
+            assert dashboard.stdout is not None
+            address = dashboard.stdout.readline().strip()
+            opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+            opener.open(address).close()
+
+            def links() -> set[tuple[str, str]]:
+                with opener.open(address.partition("?")[0] + "api/federation") as answer:
+                    return {(one["importer"], one["exporter"]) for one in json.load(answer)["links"]}
+
+            eventually_sync(lambda: links() == {("east", "west"), ("west", "east")}, "each imports from the other")
+        finally:
+            dashboard.terminate()
+    assert dashboard.returncode == 0
+
+
 def shape(line: str) -> str:
     """A line without what differs from run to run: times, addresses, ports, counts of pages, names of folders."""
     line = re.sub(r"\s+\d+(\.\d)? m?s$", "", line.strip())
@@ -150,6 +174,7 @@ def test_the_demo_holds_and_can_be_explored_until_it_is_told_to_end(tmp_path: Pa
         assert [line for line in readme_excerpt() if shape(line) not in printed] == []
         # The requests and what became of them are the same each time, and so is their picture.
         assert (tmp_path / "meshfed-demo.svg").read_text() == (ROOT / "docs" / "demo.svg").read_text()
+        check_the_dashboard(lines)
         check_what_is_printed_to_try(lines)
         demo.send_signal(signal.SIGINT)
         assert demo.wait(timeout=PATIENCE) == 0

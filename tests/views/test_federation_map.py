@@ -18,7 +18,7 @@ ANSWERED = condition("Reachable", True, "Answered", "answered through 192.0.2.10
 
 
 def picture(*snapshots: Snapshot, **unreached: str) -> FederationView:
-    return federation([mesh(one) for one in snapshots], unreached)
+    return federation([mesh(one) for one in snapshots], unreached, {})
 
 
 def east(*conditions: dict[str, Any], **fields: Any) -> Snapshot:

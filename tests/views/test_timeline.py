@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from meshfed.views.snapshot import Snapshot
@@ -22,6 +23,7 @@ def event(kind: str, name: str, reason: str, at: str, *, warns: bool = False) ->
         "involvedObject": {"kind": kind, "namespace": "istio-system", "name": name},
         "type": "Warning" if warns else "Normal",
         "reason": reason,
+        "reportingComponent": "meshfed",
         "message": f"{reason} of {name}",
         "lastTimestamp": at,
     }
@@ -37,7 +39,11 @@ HERE = snapshot(
     event("RemoteMesh", "west", "RemoteLost", "2026-01-01T11:30:01Z", warns=True),
     event("FederatedService", f"{host('host-1')}.west", "Imported", "2026-01-01T09:00:00Z"),
     event("Service", "ratings", "Exported", "2026-01-01T08:00:00Z"),
+    event("Pod", "ratings-1", "Pulled", "2026-01-01T11:59:00Z") | {"reportingComponent": "kubelet"},
 )
+
+
+NOW = {"east": HERE.taken}
 
 
 def said(found: tuple[HappeningView, ...]) -> list[tuple[str, str, tuple[str, ...], int]]:
@@ -74,17 +80,26 @@ def test_what_somebody_has_to_act_on() -> None:
         (HappeningQuery(remote="west"), 6),
         (HappeningQuery(mesh="north"), 0),
         (HappeningQuery(bad=True), 2),
-        (HappeningQuery(since=datetime(2026, 1, 1, 11, 30, 1, tzinfo=UTC)), 4),
+        (HappeningQuery(within=timedelta(minutes=29, seconds=59)), 4),
     ],
     ids=["all", "words", "remote", "mesh", "bad", "since"],
 )
 def test_what_is_asked_for(query: HappeningQuery, number: int) -> None:
-    found = page(happenings(HERE), query, start=0, size=100)
+    found = page(happenings(HERE), query, now=NOW, start=0, size=100)
     assert (found.total, found.all) == (number, 8)
 
 
+def test_how_long_ago_is_by_the_clock_of_each_mesh() -> None:
+    here = happenings(HERE)
+    there = tuple(msgspec.structs.replace(one, mesh="west") for one in here)
+    now = NOW | {"west": HERE.taken + timedelta(hours=1)}
+    found = page([*here, *there], HappeningQuery(within=timedelta(minutes=31)), now=now, start=0, size=100)
+    assert {one.mesh for one in found.items} == {"east"}
+    assert found.total == 5
+
+
 def test_some_at_a_time() -> None:
-    found = page(happenings(HERE), HappeningQuery(), start=3, size=3)
+    found = page(happenings(HERE), HappeningQuery(), now=NOW, start=3, size=3)
     assert (found.start, [one.what for one in found.items]) == (3, ["RemoteLost", "Connected False", "Ready True"])
 
 

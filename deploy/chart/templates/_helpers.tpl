@@ -201,6 +201,8 @@ podAntiAffinity:
 --trust-bundle: set controller.probe.trustBundle
 --service-account: set serviceAccount.name, of which the pod's token tells
 --mesh-config: set istio.meshConfig, or istio.revision
+--dashboard-bind-address: set controller.dashboard.bindAddress
+--dashboard-hosts: set controller.dashboard.hosts
 --adopt-reference: set controller.adoptReference=true
 --log-level: set controller.logLevel
 --log-format: set controller.logFormat

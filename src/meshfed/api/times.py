@@ -26,6 +26,11 @@ def age(moment: str, now: str) -> float:
     return max(0.0, passed.total_seconds())
 
 
+def timestamp(moment: datetime, timespec: str = "seconds") -> str:
+    """Return a moment of UTC as API servers write it, in whole seconds or what else ``isoformat`` knows."""
+    return moment.isoformat(timespec=timespec).replace("+00:00", "Z")
+
+
 def parse_time(text: str) -> datetime:
     """The moment that ``text`` stands for, in UTC, to the microsecond; raises ValueError where it is not a time.
 

@@ -8,7 +8,9 @@ import ipaddress
 import logging
 import os
 import signal
-from typing import Annotated, Literal
+import string
+from collections.abc import AsyncIterator
+from typing import Annotated, Final, Literal, NamedTuple
 
 from cyclopts import Parameter
 
@@ -19,7 +21,7 @@ from meshfed.cli.exits import BadInput, Exit, OutOfReach
 from meshfed.cli.istio_logging import SCOPES, output_levels
 from meshfed.controller.controller import Controller
 from meshfed.controller.garbage import short_pauses
-from meshfed.controller.options import Fixed, Options
+from meshfed.controller.options import Address, Fixed, Options
 from meshfed.kube import (
     Client,
     ClusterConfig,
@@ -35,6 +37,7 @@ from meshfed.telemetry import logs
 from meshfed.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
+_IN_NAMES: Final = frozenset(string.ascii_lowercase + string.digits + "-.")
 
 
 def controller(
@@ -45,6 +48,8 @@ def controller(
     discovery_bind_address: str = ":15080",
     metrics_bind_address: str = ":8080",
     health_probe_bind_address: str = ":8081",
+    dashboard_bind_address: str = "0",
+    dashboard_hosts: str = "",
     trusted_proxy_cidrs: str = "127.0.0.0/8,::1/128,::6/128",
     allow_unauthenticated_peers: Annotated[bool, Parameter(show_default=False)] = False,
     leader_elect: Annotated[bool, Parameter(show_default=False)] = False,
@@ -87,6 +92,11 @@ def controller(
         Where /metrics is served; 0 serves none.
     health_probe_bind_address
         Where /healthz and /readyz are served; 0 serves none.
+    dashboard_bind_address
+        Where the dashboard of this mesh is served, to whoever reaches it: 127.0.0.1:8082 is for kubectl port-forward; 0
+        serves none.
+    dashboard_hosts
+        The names, comma-separated, by which the dashboard may be asked for beside localhost.
     trusted_proxy_cidrs
         The proxies whose x-forwarded-client-cert is believed, as comma-separated CIDRs: the pod's own sidecar.
     allow_unauthenticated_peers
@@ -158,31 +168,51 @@ def controller(
         adopt_reference=adopt_reference,
         fixed=_fixed(mesh_peers, exported_service_set, imported_service_set, place),
     )
+    page = _Page(address("--dashboard-bind-address", dashboard_bind_address), _names(dashboard_hosts))
     timing = _timing(leader_elect_lease_duration, leader_elect_renew_deadline, leader_elect_retry_period)
     try:
         config = detect(environ=os.environ, path=kubeconfig, context=context)
     except ConfigError as error:
         raise BadInput(str(error)) from error
-    return _run(config=config, options=options, election=timing if leader_elect else None)
+    return _run(config=config, options=options, election=timing if leader_elect else None, page=page)
 
 
-def _run(*, config: ClusterConfig, options: Options, election: LeaseTiming | None) -> int:
+class _Page(NamedTuple):
+    """Where the dashboard is served, and under which names beside the loopback's."""
+
+    address: Address
+    names: tuple[str, ...]
+
+    @contextlib.asynccontextmanager
+    async def served(self, config: ClusterConfig, options: Options) -> AsyncIterator[None]:
+        """Serve it while the context lasts; where it is off, nothing of it is imported."""
+        if self.address.port == 0:
+            yield
+            return
+        from meshfed.dashboard.inside import inside
+
+        async with inside(config, options, self.address, self.names):
+            yield
+
+
+def _run(*, config: ClusterConfig, options: Options, election: LeaseTiming | None, page: _Page) -> int:
     try:
         with short_pauses():
-            return asyncio.run(_until_signalled(config, options, election))
+            return asyncio.run(_until_signalled(config, options, election, page))
     except* ConfigError as errors:
         raise BadInput(_sentences(errors)) from errors
     except* OSError as errors:
         raise OutOfReach(_sentences(errors)) from errors
 
 
-async def _until_signalled(config: ClusterConfig, options: Options, election: LeaseTiming | None) -> int:
+async def _until_signalled(config: ClusterConfig, options: Options, election: LeaseTiming | None, page: _Page) -> int:
     """Run the controller until it is told to stop; a second signal does not wait for it."""
     loop = asyncio.get_running_loop()
     metrics = Metrics()
     async with (
         Client(config, metrics=metrics) as client,
         Client(config, metrics=metrics) as apart,  # so that no other request delays a renewal
+        page.served(config, options),
     ):
         elector = None
         if election is not None:
@@ -216,6 +246,14 @@ def _timing(lease: str, renew: str, retry: str) -> LeaseTiming:
         return LeaseTiming(*(duration(f"--leader-elect-{flag}", text) for flag, text in flags))
     except ValueError as error:
         raise BadInput(f"--leader-elect-*: {error}") from error
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(part.strip().lower() for part in text.split(",") if part.strip())
+    for name in names:
+        if not set(name) <= _IN_NAMES:
+            raise BadInput(f"--dashboard-hosts: {name!r} is no name of a host: write it without a scheme or a port")
+    return names
 
 
 def _cidrs(text: str) -> tuple[str, ...]:

@@ -38,8 +38,9 @@ def report(
 ) -> int:
     """Put what a mesh holds and says into one file for a colleague: objects, Events, metrics and logs.
 
-    No Secret is in it, and of Pods nothing but what decides something here. `meshfed status`, `exports`, `imports`
-    and `remotes` take it with `-f` in place of a cluster, and so does `meshfed plan -f`, which works it out again.
+    No Secret is in it, and of Pods nothing but what decides something here. `dashboard.html` in it shows
+    all that in a browser, without a network. `meshfed status`, `exports`, `imports`, `remotes` and `dashboard` take it
+    with `-f` in place of a cluster, and so does `meshfed plan -f`, which works it out again.
 
     Exit codes: 0 written, 2 bad usage, 3 a cluster cannot be reached; what could be is written all the same.
 
@@ -64,7 +65,7 @@ def report(
     snapshots, unreached, files = asyncio.run(_gather(found, where, tail, mesh_config))
     if pseudonyms:
         snapshots, files = _renamed(snapshots, files)
-    members = _members(snapshots, files)
+    members = _members(snapshots, files) | _page(snapshots, mesh_config)
     for one in unreached:
         say(f"{one.source}: not reached: {one.why}")
     if not members:
@@ -181,6 +182,20 @@ def _members(snapshots: tuple[Snapshot, ...], files: Files) -> dict[str, bytes]:
         members |= objects_of(snapshot, place)
         members |= {f"{place}/{path}": text.encode() for path, text in texts.items()}
     return members
+
+
+def _page(snapshots: Sequence[Snapshot], mesh_config: str) -> dict[str, bytes]:
+    """Return the dashboard's page as one file; none where that fails: a report is wanted where something is wrong."""
+    if not snapshots:
+        return {}
+    from meshfed.dashboard.still import still
+
+    say("working out dashboard.html")
+    try:
+        return {"dashboard.html": still(snapshots, mesh_config)}
+    except Exception as error:  # noqa: BLE001 - whatever it is, the rest is the report
+        say(f"dashboard.html is left out, which is a fault of Meshfed: {type(error).__name__}: {error}")
+        return {}
 
 
 def _name(snapshots: tuple[Snapshot, ...], now: float) -> str:

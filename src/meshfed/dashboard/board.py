@@ -10,15 +10,18 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import Final
 
 import msgspec
 
+from meshfed.api.times import timestamp
 from meshfed.cli.exits import BadInput
 from meshfed.cli.plan import planned_change
 from meshfed.cli.plan_inputs import read_text
+from meshfed.dashboard.meshes import ShownMesh, Topic
 from meshfed.dashboard.threads import prepare
-from meshfed.dashboard.watching import PULSE, Topic, WatchedMesh
+from meshfed.dashboard.watching import PULSE
 from meshfed.views import hosts as hosts_of
 from meshfed.views import timeline as timeline_of
 from meshfed.views.checks import CheckView, run
@@ -46,7 +49,7 @@ _STATUS: Final = frozenset({Topic.STATUS})
 class _Shown:
     """What was made of one cluster, and from which state of it."""
 
-    def __init__(self, watched: WatchedMesh, mesh_config: str, tell: Callable[[], None]) -> None:
+    def __init__(self, watched: ShownMesh, mesh_config: str, tell: Callable[[], None]) -> None:
         self.watched = watched
         self._mesh_config = mesh_config
         self._tell = tell
@@ -76,8 +79,7 @@ class _Shown:
             # Whether somebody lives depends on the time, and nothing else of it does.
             living = controller(snapshot)
             self.alive = living.alive
-            taken = snapshot.taken.isoformat(timespec="seconds").replace("+00:00", "Z")
-            return msgspec.structs.replace(self._view, controller=living, taken=taken), self._offers
+            return msgspec.structs.replace(self._view, controller=living, taken=timestamp(snapshot.taken)), self._offers
 
     async def happened(self) -> tuple[timeline_of.HappeningView, ...]:
         """Return what happened in the mesh."""
@@ -138,7 +140,7 @@ class _Shown:
 class Board:
     """Makes documents of what clusters hold. ``pulse``: seconds between two looks at what time alone changes."""
 
-    def __init__(self, watched: Iterable[WatchedMesh], *, mesh_config: str = "istio", pulse: float = PULSE) -> None:
+    def __init__(self, watched: Iterable[ShownMesh], *, mesh_config: str = "istio", pulse: float = PULSE) -> None:
         self._pulse = pulse
         self._mesh_config = mesh_config
         self._working_out = asyncio.Lock()
@@ -212,7 +214,13 @@ class Board:
     async def federation(self) -> FederationView:
         """Return the meshes and the picture of them."""
         views = [(await one.statuses())[0] for one in self._known]
-        return federation(views, {one.source: one.why for one in self.unreached})
+        times = await self._times()
+        clocks = {name: timestamp(at, "milliseconds") for name, at in times.items()}
+        return federation(views, {one.source: one.why for one in self.unreached}, clocks)
+
+    async def _times(self) -> dict[str, datetime]:
+        """What time it is in each mesh."""
+        return {(await one.statuses())[0].mesh: one.watched.time for one in self._known}
 
     @property
     def _known(self) -> Sequence[_Shown]:
@@ -241,7 +249,8 @@ class Board:
             for one in self._known
             for why in one.watched.snapshot(frozenset({Topic.EVENTS})).unread.values()
         ]
-        return timeline_of.page(found, query, start=start, size=PAGE_SIZE, notes=tuple(notes))
+        now = await self._times()
+        return timeline_of.page(found, query, now=now, start=start, size=PAGE_SIZE, notes=tuple(notes))
 
     async def explanation(self, words: tuple[str, ...]) -> Explanation:
         """Return what there is to say of a host, or of an object."""

@@ -16,13 +16,14 @@ from typing import Annotated
 from aiohttp import web
 from cyclopts import Parameter, validators
 
-from meshfed.cli.clusters import InClusters, clusters
+from meshfed.api.times import timestamp
+from meshfed.cli.clusters import Where, clusters, reported
 from meshfed.cli.exits import BadInput, Exit, OutOfReach
 from meshfed.cli.output import say
 from meshfed.dashboard.board import Board
-from meshfed.dashboard.server import DashboardServer
+from meshfed.dashboard.meshes import HeldMesh, ShownMesh
+from meshfed.dashboard.server import QUESTIONS, DashboardServer
 from meshfed.dashboard.watching import WatchedMesh
-from meshfed.kube import ClusterConfig
 
 _LOOPBACK = "127.0.0.1"
 
@@ -32,12 +33,13 @@ def dashboard(
     port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))] = 0,
     browser: Annotated[bool, Parameter(negative="--no-browser")] = True,
     mesh_config: str = "istio",
-    where: InClusters = InClusters(),  # noqa: B008 - immutable
+    where: Where = Where(),  # noqa: B008 - immutable
 ) -> int:
     """Show meshes as a web page, live and on this machine alone, without changing anything.
 
     It prints the page's address, with a secret in it, and opens it in the browser. The page follows what happens;
     a mesh that does not answer is shown as it was last, and blocks nothing. What your permissions do not show is named.
+    With `-f` it shows what a report holds, which does not change.
 
     Exit codes: 0 it was told to stop, 2 bad usage, 3 the port cannot be had.
 
@@ -50,20 +52,25 @@ def dashboard(
     mesh_config
         The name of the ConfigMap with Istio's configuration of the mesh, as for the controller.
     """
-    found = clusters(where)
-    if len({source for source, _ in found}) != len(found):
-        raise BadInput("--context: each has to be another")
-    return asyncio.run(_serve(found, where.namespace, mesh_config, port, browser=browser))
+    still = ""
+    meshes: list[ShownMesh]
+    if where.file:
+        meshes = [HeldMesh(one) for one in reported(where)]
+        still = timestamp(min(one.time for one in meshes))
+    else:
+        meshes = [WatchedMesh(source, config, namespace=where.namespace) for source, config in clusters(where)]
+    twice = [one.source for one in meshes if [other.source for other in meshes].count(one.source) > 1]
+    if twice:
+        raise BadInput(f"{twice[0]} is given twice: each mesh has to be another")
+    return asyncio.run(_serve(meshes, still, mesh_config, port, browser=browser))
 
 
-async def _serve(
-    found: Sequence[tuple[str, ClusterConfig]], namespace: str | None, mesh_config: str, port: int, *, browser: bool
-) -> int:
+async def _serve(meshes: Sequence[ShownMesh], still: str, mesh_config: str, port: int, *, browser: bool) -> int:
     # Of a cluster that does not answer the page says so, and a terminal would fill with it.
     logging.getLogger("meshfed").setLevel(logging.ERROR)
-    watched = [WatchedMesh(source, config, namespace=namespace) for source, config in found]
-    board = Board(watched, mesh_config=mesh_config)
-    server = DashboardServer(board, token=secrets.token_urlsafe(32))
+    board = Board(meshes, mesh_config=mesh_config)
+    asks = QUESTIONS if not still else [one for one in QUESTIONS if one != "handshake"]
+    server = DashboardServer(board, token=secrets.token_urlsafe(32), asks=asks, still=still)
     runner = web.AppRunner(server.app(), access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:

@@ -1,10 +1,10 @@
-"""The page and its documents over HTTP, for one person on this machine.
+"""The page and its documents over HTTP: for one person on this machine, or for whoever is let through to it.
 
-Whoever reaches the port would see with the rights of the kubeconfig. So three things are asked of each request:
+Whoever is answered sees with the rights of who reads the clusters. So three things are asked of each request:
 
-- that it names a loopback host, so that no name that a stranger's DNS gives this address leads here;
-- the secret that was in the address which the command printed: another user of this machine has the port, not that.
-  The browser keeps it in a cookie, so that it is in no address that is looked at, shared or remembered;
+- that it names a host by which the page is known, so that no name that a stranger's DNS gives this address leads here;
+- for one person, the secret that was in the address which the command printed: another user of this machine has the
+  port, not that. The browser keeps it in a cookie, so that it is in no address that is looked at, shared or remembered;
 - of what is posted, that this page posts it: another site would need no answer to do harm, if there were any to do.
 
 The page may load nothing and talk to nobody but this server, and no other page may have it in a frame.
@@ -15,17 +15,18 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime
-from importlib import resources
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 from aiohttp import web
 
-from meshfed.api.times import parse_time
+from meshfed.api.durations import parse_duration
 from meshfed.cli.exits import CommandError
 from meshfed.dashboard.board import Board
+from meshfed.dashboard.files import files, index
 from meshfed.kube import KubeError
 from meshfed.views import API_VERSION
 from meshfed.views.checks import CheckView
@@ -49,6 +50,7 @@ SECURITY: Final = {
     "Cache-Control": "no-store",
 }
 """On every answer."""
+_LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 MOST_BYTES: Final = 1 << 20
 """Of what is posted."""
 _MOST_STREAMS: Final = 32
@@ -57,13 +59,10 @@ _ALIVE: Final = 15.0
 _MOST_WORDS: Final = 20
 _LONGEST: Final = 2048
 """Characters of one parameter."""
-_TYPES: Final = {
-    ".html": "text/html",
-    ".css": "text/css",
-    ".js": "text/javascript",
-    ".mjs": "text/javascript",
-    ".svg": "image/svg+xml",
-}
+
+
+QUESTIONS: Final = ("plan", "handshake")
+"""What may be posted."""
 
 
 class PlanQuestion(msgspec.Struct, frozen=True):
@@ -86,27 +85,33 @@ class CheckListing(msgspec.Struct, frozen=True):
     items: tuple[CheckView, ...]
 
 
-def files() -> dict[str, tuple[str, bytes]]:
-    """Return the files of the page: by path the content type and the bytes."""
-    found: dict[str, tuple[str, bytes]] = {}
-    top = resources.files("meshfed.dashboard") / "page"
-    for place, prefix in ((top, ""), (top / "vendor", "vendor/")):
-        for one in place.iterdir():
-            suffix = one.name[one.name.rfind(".") :]
-            if one.is_file() and suffix in _TYPES:
-                found[prefix + one.name] = _TYPES[suffix], one.read_bytes()
-    return found
-
-
 class DashboardServer:
-    """Answers with what a board shows. ``token`` is the secret; ``port`` is where it listens, once that is known."""
+    """Answers with what a board shows, on the loopback at ``port``, once that is known, to who has ``token``.
 
-    def __init__(self, board: Board, *, token: str, port: int = 0, alive: float = _ALIVE) -> None:
+    Without one it answers whoever comes, at whichever port: something before it says who may. ``names`` are then those
+    that it has beside the loopback's. ``asks`` are the questions that may be posted, and ``still`` of when all is, if
+    it stays as it is.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        *,
+        token: str = "",
+        names: Collection[str] = (),
+        port: int = 0,
+        asks: Sequence[str] = QUESTIONS,
+        still: str = "",
+        alive: float = _ALIVE,
+    ) -> None:
         self._board = board
         self.token = token
         self.port = port
+        self._names = {*_LOOPBACK, *names}
         self._alive = alive
+        self._asks = asks
         self._files = files()
+        self._index = index(asks, still)
         self._streams: set[asyncio.Task[Any] | None] = set()
         self._over = asyncio.Event()
 
@@ -120,8 +125,9 @@ class DashboardServer:
         app.router.add_get("/api/explanation", self._explanation)
         app.router.add_get("/api/timeline", self._timeline)
         app.router.add_get("/api/changes", self._changes)
-        app.router.add_post("/api/plan", self._plan)
-        app.router.add_post("/api/handshake", self._handshake)
+        for question, handler in (("plan", self._plan), ("handshake", self._handshake)):
+            if question in self._asks:
+                app.router.add_post(f"/api/{question}", handler)
         app.on_shutdown.append(self._shut)
         return app
 
@@ -151,13 +157,17 @@ class DashboardServer:
     def _refusal(self, request: web.Request) -> web.Response | None:
         """Return what to say to who may not ask; ``None`` where they may."""
         host = request.headers.get("Host", "")
-        if host not in {f"127.0.0.1:{self.port}", f"localhost:{self.port}"}:
-            return _text(421, f"this page is at http://127.0.0.1:{self.port}/ and under no other name")
+        if not self._leads_here(host):
+            if self.token:
+                return _text(421, f"this page is at http://127.0.0.1:{self.port}/ and under no other name")
+            return _text(421, f"this page has another name than {host!r}: --dashboard-hosts names those that it has")
         origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site", "same-origin")
         if request.method == "POST" and (origin not in {None, f"http://{host}"} or site != "same-origin"):
             return _text(403, "another page may not post here")
         if request.method == "POST" and request.content_type != "application/json":
             return _text(415, "post application/json")
+        if not self.token:
+            return None
         given = request.query.get("token")
         if given is not None and request.path == "/" and self._is_token(given):
             answer = web.Response(status=303, headers={"Location": "/"})
@@ -167,13 +177,21 @@ class DashboardServer:
             return _text(401, "open the address that `meshfed dashboard` printed: it has the secret that is asked for")
         return None
 
+    def _leads_here(self, host: str) -> bool:
+        if self.token:
+            return host in {f"127.0.0.1:{self.port}", f"localhost:{self.port}"}
+        try:
+            return urlsplit(f"//{host}").hostname in self._names
+        except ValueError:
+            return False
+
     def _is_token(self, given: str) -> bool:
         return hmac.compare_digest(given.encode(), self.token.encode())
 
     # --- the page
 
     async def _page(self, _request: web.Request) -> web.Response:
-        return self._answer_file("index.html")
+        return web.Response(text=self._index, content_type="text/html", charset="utf-8")
 
     async def _file(self, request: web.Request) -> web.Response:
         path = request.match_info["path"]
@@ -211,7 +229,7 @@ class DashboardServer:
             mesh=_given(request, "mesh"),
             remote=_given(request, "remote"),
             bad=_given(request, "bad") == "true",
-            since=_moment(request),
+            within=_span(request),
         )
         return await self._document("TimelinePage", await self._board.timeline(query, _start(request)))
 
@@ -306,11 +324,11 @@ def _start(request: web.Request) -> int:
     return int(given)
 
 
-def _moment(request: web.Request) -> datetime | None:
+def _span(request: web.Request) -> timedelta | None:
     given = _given(request, "since")
     if not given:
         return None
     try:
-        return parse_time(given)
-    except ValueError as error:
+        return timedelta(seconds=parse_duration(given))
+    except (ValueError, OverflowError) as error:
         raise web.HTTPBadRequest(text=f"since={given}: {error}") from error

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
-from enum import StrEnum
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -18,6 +17,7 @@ import msgspec
 from meshfed.cli.clusters import LEASES, OURS, SURROUNDINGS, Wanted, config_map, control_planes, forbidden, installed_in
 from meshfed.cli.exits import CommandError, OutOfReach
 from meshfed.cli.facts import tried_from_here
+from meshfed.dashboard.meshes import ALL, ShownMesh, Topic, topic_of
 from meshfed.kube import (
     APIError,
     Backoff,
@@ -35,11 +35,11 @@ from meshfed.kube import (
 )
 from meshfed.views.bundles import cleaned
 from meshfed.views.checks import Facts
-from meshfed.views.snapshot import Document, Snapshot
+from meshfed.views.snapshot import Clock, Document, Server, Snapshot
+from meshfed.views.timeline import WRITER
 
 EVENTS: Final = Wanted("", "Event", everywhere=True)
 """What says what happened. Only the controller's own are asked for."""
-_WRITER: Final = "reportingComponent=meshfed"
 PULSE: Final = 5.0
 """Seconds between two looks at whether a cluster still answers."""
 _PATIENCE: Final = 5.0
@@ -50,22 +50,7 @@ _BACKOFF: Final = (1.0, 15.0)
 _BEING_READ: Final = "it is still being read"
 
 
-class Topic(StrEnum):
-    """What of a cluster may change, so that who shows something knows whether that is concerned."""
-
-    STATUS = "status"
-    """What controllers say: our kinds, Leases, and whether the cluster answers."""
-    OBJECTS = "objects"
-    """What decides besides about exports and imports."""
-    EVENTS = "events"
-
-
-_TOPICS: Final = (
-    *((one, Topic.STATUS) for one in (*OURS, LEASES)),
-    *((one, Topic.OBJECTS) for one in SURROUNDINGS),
-    (EVENTS, Topic.EVENTS),
-)
-ALL: Final = frozenset(Topic)
+_TOPICS: Final = tuple((one, topic_of(one.kind)) for one in (*OURS, LEASES, *SURROUNDINGS, EVENTS))
 
 
 class _Followed(NamedTuple):
@@ -79,8 +64,11 @@ class _Followed(NamedTuple):
     reflector: Reflector[Any]
 
 
-class WatchedMesh:
-    """One cluster, under the name that a person knows it by. ``now`` tells the time, ``pulse`` is in seconds."""
+class WatchedMesh(ShownMesh):
+    """One cluster, under the name that a person knows it by. ``now`` tells the time here, ``pulse`` is in seconds.
+
+    ``left`` are the kinds that are not read, and why.
+    """
 
     def __init__(
         self,
@@ -90,18 +78,15 @@ class WatchedMesh:
         namespace: str | None = None,
         pulse: float = PULSE,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        left: Mapping[str, str] = {},
     ) -> None:
-        self.source = source
-        self.unreached = "it has not answered yet"
-        """Why it does not answer, in words; empty while it does."""
-        self.versions: dict[Topic, int] = dict.fromkeys(Topic, 0)
-        """Counts the changes."""
-        self.changed: Callable[[Topic], None] = lambda _topic: None
-        """Hears of each change, by its topic."""
+        super().__init__(source, unreached="it has not answered yet")
         self._config = config
         self._given = namespace
         self._pulse_seconds = pulse
         self._now = now
+        self._left = left
+        self._clock: Clock | None = None
         self._answered: datetime | None = None
         self._namespace = ""
         self._followed: tuple[_Followed, ...] = ()
@@ -110,7 +95,7 @@ class WatchedMesh:
 
     @property
     def is_known(self) -> bool:
-        """Whether there is something to show: whatever says how it stands was read, or may not be."""
+        """Whether there is something to show."""
         asked = [one for one in self._followed if one.topic is Topic.STATUS]
         return bool(self._followed) and all(one.store.synced or one.reflector.failure is not None for one in asked)
 
@@ -128,6 +113,7 @@ class WatchedMesh:
             await asyncio.sleep(backoff.next())
 
     async def _follow(self, client: Client, backoff: Backoff) -> None:
+        await self._ask(client)
         async with asyncio.timeout(2 * _PATIENCE):
             served = await discover(client)
             place = self._given or await installed_in(client, served)
@@ -152,7 +138,7 @@ class WatchedMesh:
     ) -> Iterable[_Followed]:
         for wanted, topic in _TOPICS:
             resource = served.find(wanted.group, wanted.kind)
-            if resource is None:
+            if resource is None or wanted.kind in self._left:
                 continue
             namespace = None if wanted.everywhere else place
             store = known.get(resource)
@@ -169,7 +155,7 @@ class WatchedMesh:
                 decode=partial(_decoded, resource),
                 namespace=namespace,
                 label_selector=wanted.selector,
-                field_selector=_WRITER if wanted is EVENTS else None,
+                field_selector=f"reportingComponent={WRITER}" if wanted is EVENTS else None,
             )
             yield _Followed(wanted, topic, resource, namespace, store, reflector)
 
@@ -183,14 +169,8 @@ class WatchedMesh:
         while True:
             await asyncio.sleep(self._pulse_seconds)
             try:
-                async with asyncio.timeout(_PATIENCE):
-                    await client.fetch("/version")
-            except (Unauthorized, TimeoutError) as error:
-                self._silent(_said(error, self._config))
-                continue
-            except APIError:
-                pass  # it answers, if only that we may not
-            except KubeError as error:
+                await self._ask(client)
+            except (KubeError, TimeoutError) as error:
                 self._silent(_said(error, self._config))
                 continue
             self._answers()
@@ -198,6 +178,20 @@ class WatchedMesh:
                 looked = asyncio.get_running_loop().time()
                 if await self._is_another(client, served, place):
                     return
+
+    async def _ask(self, client: Client) -> None:
+        """See that it answers, and by which clock; raises ``KubeError`` and ``TimeoutError``."""
+        asked = self._now()
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                answer = await client.fetch("/version")
+        except Unauthorized:
+            raise
+        except APIError:
+            return  # it answers, if only that we may not
+        clock = Clock.read(answer.date, asked, self._now())
+        if clock is not None and clock.is_better(self._clock):
+            self._clock = clock
 
     async def _is_another(self, client: Client, served: ServedAPIs, place: str) -> bool:
         """Whether it serves other kinds than before, or the installation is elsewhere."""
@@ -213,7 +207,7 @@ class WatchedMesh:
         return moved or [found.find(*one) for one in kinds] != [served.find(*one) for one in kinds]
 
     def _answers(self) -> None:
-        self._answered = self._now()
+        self._answered = self.time
         if self.unreached:
             self.unreached = ""
             self._tell(Topic.STATUS)
@@ -228,24 +222,26 @@ class WatchedMesh:
             return  # whoever lives renews it every other second
         self._tell(topic)
 
-    def _tell(self, *topics: Topic) -> None:
-        for topic in topics:
-            self.versions[topic] += 1
-            self.changed(topic)
-
     # --- what there is
 
     def snapshot(self, topics: frozenset[Topic] = ALL, *, beside: Iterable[Document] = ()) -> Snapshot:
-        """Return what the cluster holds of some topics, and ``beside``; of what could not be read, why."""
+        """Return what the cluster holds of some topics, and ``beside``."""
         chosen = [one for one in self._followed if one.topic in topics]
         objects = (document for one in chosen for _, document in one.store.items())
         unread = {
             wanted.kind: why for wanted, topic in _TOPICS if topic in topics and (why := self._why_unread(wanted))
         }
-        taken = self._now() if not self.unreached or self._answered is None else self._answered
-        return Snapshot(self.source, self._namespace, taken, (*objects, *beside), unread)
+        taken = self.time if not self.unreached or self._answered is None else self._answered
+        return Snapshot(self.source, self._namespace, taken, (*objects, *beside), unread, Server(clock=self._clock))
+
+    @property
+    def time(self) -> datetime:
+        """The time there."""
+        return self._now() + timedelta(seconds=self._clock.ahead if self._clock is not None else 0.0)
 
     def _why_unread(self, wanted: Wanted) -> str:
+        if wanted.kind in self._left:
+            return self._left[wanted.kind]
         if wanted.kind in self._absent:
             return self._absent[wanted.kind]
         for one in self._followed:
@@ -258,17 +254,17 @@ class WatchedMesh:
 
     @property
     def is_being_read(self) -> bool:
-        """Whether something of it has not come in yet, which is on its way."""
+        """Whether something is still on its way."""
         return any(not one.store.synced and one.reflector.failure is None for one in self._followed)
 
     async def tried(self, remote: str) -> Facts:
-        """Shake hands with a remote's gateway from here. Raises ``KubeError``, and ``OutOfReach`` where it is away."""
+        """Shake hands with a remote's gateway from here, as far as that is possible."""
         if self._client is None:
             raise OutOfReach(f"{self.source}: not reached: {self.unreached}")
         return await tried_from_here(self._client, self.snapshot(), remote)
 
     async def named(self, mesh_config: str) -> tuple[list[Document], dict[str, str]]:
-        """Return what is read by its name, when that is needed: Istio's configuration. And why what is not known."""
+        """Return what is read by its name."""
         if self._client is None:
             return [], {}
         found: list[Document] = []

@@ -21,7 +21,7 @@ from meshfed import __version__
 from meshfed.api.core import EndpointSlice, Pod
 from meshfed.api.documents import decode_documents, encode_documents
 from meshfed.api.errors import InvalidInput
-from meshfed.api.times import parse_time
+from meshfed.api.times import parse_time, timestamp
 from meshfed.views import API_VERSION
 from meshfed.views.importers import ImportersSeen
 from meshfed.views.snapshot import Document, Snapshot
@@ -109,20 +109,24 @@ def files(snapshot: Snapshot, place: str = "") -> dict[str, bytes]:
         source=snapshot.source,
         mesh=snapshot.mesh,
         namespace=snapshot.namespace,
-        taken=snapshot.taken.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        taken=timestamp(snapshot.taken),
         version=__version__,
         unread=dict(snapshot.unread),
     )
     kinds: defaultdict[str, list[Document]] = defaultdict(list)
-    for one in snapshot.objects:
-        if one.get("kind") not in _NEVER:
-            kinds[str(one.get("kind"))].append(cleaned(one))
+    for one in kept(snapshot.objects):
+        kinds[str(one.get("kind"))].append(one)
     objects = {f"{place}/objects/{kind}.yaml": encode_documents(of_kind).encode() for kind, of_kind in kinds.items()}
     said = {f"{place}/{_HEAD}": head} | ({f"{place}/{_IMPORTERS}": snapshot.importers} if snapshot.importers else {})
     return {
         **{name: msgspec.json.format(msgspec.json.encode(one), indent=2) for name, one in said.items()},
         **dict(sorted(objects.items())),
     }
+
+
+def kept(objects: Iterable[Document]) -> Iterator[Document]:
+    """Yield of objects what may be in a report."""
+    return (cleaned(one) for one in objects if one.get("kind") not in _NEVER)
 
 
 def cleaned(one: Document) -> Document:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -87,16 +87,20 @@ class FederationView(msgspec.Struct, frozen=True, rename="camel"):
     """All meshes that were read, as `meshfed status` shows them, and the picture of how they hang together.
 
     ``nodes`` are those that were read, in that order, and then those that these describe, by name. ``links`` are the
-    worst first.
+    worst first. ``clocks`` says of each mesh that was read what time it is there, RFC 3339, by its API server.
     """
 
     meshes: tuple[MeshView, ...]
     nodes: tuple[MeshNode, ...]
     links: tuple[LinkView, ...]
+    clocks: Mapping[str, str] = {}
 
 
-def federation(meshes: Sequence[MeshView], unreached: dict[str, str]) -> FederationView:
-    """Return the picture of ``meshes``; ``unreached`` says of a source why it does not answer any more."""
+def federation(meshes: Sequence[MeshView], unreached: Mapping[str, str], clocks: Mapping[str, str]) -> FederationView:
+    """Return the picture of ``meshes``; ``unreached`` says of a source why it does not answer any more.
+
+    ``clocks`` are by mesh.
+    """
     described: dict[str, list[RemoteView]] = {}
     for mesh in meshes:
         for remote in mesh.remotes:
@@ -107,10 +111,10 @@ def federation(meshes: Sequence[MeshView], unreached: dict[str, str]) -> Federat
         *(_described(name, said) for name, said in sorted(described.items()) if name not in read),
     ]
     links = sorted(_links(read, unreached), key=lambda one: (_ORDER[one.evidence], one.importer, one.exporter))
-    return FederationView(tuple(meshes), tuple(nodes), tuple(links))
+    return FederationView(tuple(meshes), tuple(nodes), tuple(links), clocks)
 
 
-def _node(mesh: MeshView, described: Sequence[RemoteView], unreached: dict[str, str]) -> MeshNode:
+def _node(mesh: MeshView, described: Sequence[RemoteView], unreached: Mapping[str, str]) -> MeshNode:
     gateway = find(mesh.conditions, ConditionType.GATEWAY_READY)
     return MeshNode(
         name=mesh.mesh,
@@ -153,7 +157,7 @@ def _addresses(said: Sequence[RemoteView]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(address for one in said for address in one.addresses))
 
 
-def _links(read: dict[str, MeshView], unreached: dict[str, str]) -> Iterator[LinkView]:
+def _links(read: dict[str, MeshView], unreached: Mapping[str, str]) -> Iterator[LinkView]:
     told: set[tuple[str, str]] = set()
     for mesh in read.values():
         for remote in mesh.remotes:

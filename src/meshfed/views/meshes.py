@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from meshfed.api.meta import StatusCondition
+from meshfed.api.times import timestamp
 from meshfed.model.reasons import ConditionType
 from meshfed.views.controllers import ControllerView, controller
 from meshfed.views.imports import ImportState, ImportView, imports
@@ -52,7 +53,7 @@ def mesh(snapshot: Snapshot, offers: tuple[ImportView, ...] | None = None) -> Me
         mesh=snapshot.mesh,
         source=snapshot.source,
         namespace=snapshot.namespace,
-        taken=snapshot.taken.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        taken=timestamp(snapshot.taken),
         found=federation is not None,
         ready=ready.status if ready is not None else "Unknown",
         message=ready.message if ready is not None else _no_status(snapshot, there=federation is not None),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from meshfed.api.times import timestamp
 from meshfed.api.v1alpha1 import GROUP
 from meshfed.views.snapshot import Document, Snapshot
 
@@ -26,7 +27,7 @@ def laid_over(
     held = {_name(one, snapshot.namespace): (snapshot.source, one) for one in snapshot.objects}
     given = {_name(one, snapshot.namespace): (source, one) for source, one in objects}
     gone = {name for name in held.keys() - given.keys() if prune and name[0] == GROUP and name[1] in _PRUNED}
-    made = snapshot.taken.isoformat(timespec="seconds").replace("+00:00", "Z")
+    made = timestamp(snapshot.taken)
     applied = {
         name: (source, _applied(one, held[name][1] if name in held else None, name[2], made))
         for name, (source, one) in given.items()

@@ -43,6 +43,12 @@ class Clock(msgspec.Struct, frozen=True):
     ahead: float
     within: float
 
+    def is_better(self, other: Clock | None) -> bool:
+        """Whether this is to be believed, and no longer what was read before: it is surer, or both cannot be."""
+        if other is None or self.within < other.within:
+            return True
+        return abs(self.ahead - other.ahead) > self.within + other.within
+
     @classmethod
     def read(cls, date: str, asked: datetime, answered: datetime) -> Clock | None:
         """Compare the ``Date`` of an answer with when it was ``asked`` for and ``answered``; ``None`` if it is none."""

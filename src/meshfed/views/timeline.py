@@ -6,8 +6,8 @@ that ever happened. What turned in the same second for the same reason is one en
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
@@ -22,6 +22,8 @@ _RECORD: Final = "FederatedService"
 _FINE: Final = DENIALS | {Reason.PENDING, Reason.NOT_PROBED}
 """Why something of an offer does not hold, or is not known, where nobody has to act."""
 _SHOWN: Final = 3
+WRITER: Final = "meshfed"
+"""Whose Events these are, as ``reportingComponent`` says."""
 
 
 class HappeningView(msgspec.Struct, frozen=True, rename="camel"):
@@ -45,13 +47,13 @@ class HappeningView(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class HappeningQuery(msgspec.Struct, frozen=True):
-    """Which happenings are asked for; ``since`` is the earliest moment, ``None`` for all."""
+    """Which happenings are asked for; ``within`` is how long ago they may be, ``None`` for all."""
 
     words: tuple[str, ...] = ()
     mesh: str = ""
     remote: str = ""
     bad: bool = False
-    since: datetime | None = None
+    within: timedelta | None = None
 
 
 class TimelinePage(msgspec.Struct, frozen=True, rename="camel"):
@@ -131,6 +133,8 @@ def _events(snapshot: Snapshot) -> Iterator[HappeningView]:
     records = {one.metadata.name: (one.spec.host, one.spec.remote) for one in snapshot.records}
     remotes = {one.metadata.name for one in snapshot.remotes}
     for event in snapshot.of_kind("Event"):
+        if event.get("reportingComponent") != WRITER:
+            continue
         about = event.get("involvedObject")
         about = about if isinstance(about, dict) else {}
         kind, name = str(about.get("kind") or ""), str(about.get("name") or "")
@@ -159,21 +163,27 @@ def _moment(event: Document) -> str:
 
 
 def page(
-    found: Sequence[HappeningView], query: HappeningQuery, *, start: int, size: int, notes: tuple[str, ...] = ()
+    found: Sequence[HappeningView],
+    query: HappeningQuery,
+    *,
+    now: Mapping[str, datetime],
+    start: int,
+    size: int,
+    notes: tuple[str, ...] = (),
 ) -> TimelinePage:
-    """Return the happenings that are asked for, ``size`` of them from ``start`` on."""
+    """Return the happenings that are asked for, ``size`` of them from ``start`` on; ``now`` is by mesh."""
     words = tuple(word.lower() for word in query.words)
-    asked = [one for one in found if _is_asked(one, query) and _has(one, words)]
+    asked = [one for one in found if _is_asked(one, query, now) and _has(one, words)]
     start = max(0, min(start, (len(asked) - 1) // size * size)) if asked else 0
     return TimelinePage(tuple(asked[start : start + size]), start, len(asked), len(found), notes)
 
 
-def _is_asked(one: HappeningView, query: HappeningQuery) -> bool:
+def _is_asked(one: HappeningView, query: HappeningQuery, now: Mapping[str, datetime]) -> bool:
     return (
         query.mesh in ("", one.mesh)
         and query.remote in ("", one.remote)
         and (one.bad or not query.bad)
-        and (query.since is None or _is_since(one.at, query.since))
+        and (query.within is None or (one.mesh in now and _is_since(one.at, now[one.mesh] - query.within)))
     )
 
 

@@ -39,9 +39,28 @@ export function go(view, query, { replace = false } = {}) {
   }
 }
 
+// --- what this page is
+
+// The questions that it may post, and of when it is if that stays as it is.
+const { asks, still: moment } = { asks: '', still: '', ...document.getElementById('app')?.dataset };
+export const still = moment;
+export const mayAsk = (question) => asks.split(' ').includes(question);
+
+// --- time: each mesh has its own, by the clock of its API server. The clock here may be wrong
+
+// The time here in milliseconds; it does not pass where nothing changes.
+export const here = () => (still ? 0 : Date.now());
+
+// The time in a mesh, in milliseconds. `now` is the time here, `at`, and by how much each mesh's clock is ahead of that.
+export const timeIn = ({ at, ahead }, mesh) => at + (ahead[mesh] ?? Object.values(ahead)[0] ?? 0);
+
+// By how much, in whole seconds and not less: else all ages would be drawn anew for a moment. `clocks` says what time it is in each mesh.
+export const aheadOf = (clocks, at) =>
+  Object.fromEntries(Object.entries(clocks || {}).map(([mesh, time]) => [mesh, Math.ceil((Date.parse(time) - at) / 1000) * 1000]));
+
 // --- ages, in kubectl's words
 
-export function age(since, now = Date.now()) {
+export function age(since, now) {
   const at = Date.parse(since);
   if (Number.isNaN(at)) return '';
   const seconds = Math.max(0, Math.floor((now - at) / 1000));
@@ -52,8 +71,8 @@ export function age(since, now = Date.now()) {
   return days < 730 ? `${days}d` : `${Math.floor(days / 365)}y`;
 }
 
-export function Age({ since, now, prefix = '' }) {
-  const text = age(since, now);
+export function Age({ since, now, mesh, prefix = '' }) {
+  const text = age(since, timeIn(now, mesh));
   return text ? html`<time datetime=${since} title=${since}>${prefix}${text}</time>` : null;
 }
 

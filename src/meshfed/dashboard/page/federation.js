@@ -51,7 +51,7 @@ function Meshes({ nodes, now }) {
       <td data-label="Gateway" title=${one.gatewayMessage}><${State} of=${one.gateway} word=${{ True: 'ready', False: 'not ready', Unknown: 'not known' }[one.gateway] || '–'}/>${one.addresses.length ? html`<small class="quiet">${one.addresses.slice(0, 2).join(', ')}${one.addresses.length > 2 ? ` +${one.addresses.length - 2}` : ''}</small>` : null}</td>
       <td data-label="Exports" class="number">${figure(one.exported)}</td>
       <td data-label="Imports" class="number">${figure(one.imported)}</td>
-      <td data-label="Read from">${one.source || '–'}${one.source && !one.reached ? html`<small class="quiet"><${Age} since=${one.taken} now=${now}/> old</small>` : null}</td>
+      <td data-label="Read from">${one.source || '–'}${one.source && !one.reached ? html`<small class="quiet"><${Age} since=${one.taken} now=${now} mesh=${one.name}/> old</small>` : null}</td>
       <td data-label="Message" class="message">${prose(one.message)}</td>
     </tr>`)}</tbody></table></div></section>`;
 }
@@ -66,7 +66,7 @@ function Links({ links, now }) {
       <td data-label="Evidence"><${State} of=${one.evidence}/></td>
       ${['imported', 'offered', 'denied', 'refused', 'unreachable'].map((count) => html`<td key=${count} data-label=${count} class="number ${(count === 'refused' || count === 'unreachable') && one[count] ? 'bad' : ''}">${figure(one[count])}</td>`)}
       <td data-label="Because" class="message">${one.reason ? html`<b>${one.reason}</b> ` : null}${prose(one.message)}</td>
-      <td data-label="Since" class="age"><${Age} since=${one.since} now=${now}/></td>
+      <td data-label="Since" class="age"><${Age} since=${one.since} now=${now} mesh=${one.by}/></td>
     </tr>`)}</tbody></table></div>
     <dl class="legend" aria-label="What the evidence means">${used.map(([evidence, meaning]) => html`<div key=${evidence}><dt><${State} of=${evidence}/></dt><dd>${meaning}</dd></div>`)}</dl>
   </section>`;

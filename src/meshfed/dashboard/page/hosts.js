@@ -72,7 +72,7 @@ class Row extends Kept {
       <td data-label="Served by">${one.exporter}${one.service ? html`<small class="quiet">${one.service}</small>` : null}</td>
       <td data-label="Used by"><${Uses} one=${one}/></td>
       <td data-label="Reason" class="message" title=${one.message}>${one.reason}</td>
-      <td data-label="Since" class="age"><${Age} since=${one.since} now=${now}/></td>
+      <td data-label="Since" class="age"><${Age} since=${one.since} now=${now} mesh=${(one.usedBy[0] || { mesh: one.exporter }).mesh}/></td>
     </tr>`;
   }
 }

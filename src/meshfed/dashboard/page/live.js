@@ -1,18 +1,21 @@
 // What comes from the server: documents, and word that they changed.
 
-import { Component } from './base.js';
+import { Component, here } from './base.js';
+import { answer, held } from './still.js';
 
 export async function get(path, { signal } = {}) {
-  const answer = await fetch(path, { signal });
-  if (!answer.ok) throw new Error((await answer.text()).trim() || `${path}: ${answer.status}`);
-  return answer.json();
+  if (held) return answer(held, path);
+  return read(path, await fetch(path, { signal }));
 }
 
 export async function post(path, body) {
   const headers = { 'Content-Type': 'application/json' };
-  const answer = await fetch(path, { method: 'POST', headers, body: JSON.stringify(body) });
-  if (!answer.ok) throw new Error((await answer.text()).trim() || `${path}: ${answer.status}`);
-  return answer.json();
+  return read(path, await fetch(path, { method: 'POST', headers, body: JSON.stringify(body) }));
+}
+
+async function read(path, response) {
+  if (!response.ok) throw new Error((await response.text()).trim() || `${path}: ${response.status}`);
+  return response.json();
 }
 
 const FINISHED = 2;
@@ -20,6 +23,7 @@ const FINISHED = 2;
 // Calls onChange with the topics that changed, and onState with whether the server is there. Ends never: the browser
 // connects again by itself, and where it gave up for good (another server has the port), this does.
 export function follow(onChange, onState) {
+  if (held) return;
   const source = new EventSource('/api/changes');
   source.addEventListener('hello', () => {
     onState(true);
@@ -37,7 +41,7 @@ export function follow(onChange, onState) {
 export class Loaded extends Component {
   constructor(props) {
     super(props);
-    this.state = { document: null, of: '', error: '' };
+    this.state = { document: null, at: 0, of: '', error: '' };
   }
 
   componentDidMount() {
@@ -70,7 +74,7 @@ export class Loaded extends Component {
     this.again = false;
     try {
       const document = await get(path, { signal: abort.signal });
-      if (!this.gone && this.abort === abort) this.setState({ document, of: path, error: '' });
+      if (!this.gone && this.abort === abort) this.setState({ document, at: here(), of: path, error: '' });
     } catch (error) {
       if (!this.gone && this.abort === abort && error.name !== 'AbortError') this.setState({ error: error.message });
     }
@@ -79,7 +83,7 @@ export class Loaded extends Component {
     if (this.again) this.load();
   }
 
-  render({ path, show }, { document, of, error }) {
-    return show({ document, error, isOld: of !== path });
+  render({ path, show }, { document, at, of, error }) {
+    return show({ document, at, error, isOld: of !== path });
   }
 }

@@ -1,35 +1,35 @@
 // The page as a whole: what is chosen, what is loaded for that, and how live it is.
 
-import { Component, age, html, link, render, route } from './base.js';
+import { Component, age, aheadOf, here, html, link, mayAsk, render, route, still, timeIn } from './base.js';
 import { Federation } from './federation.js';
 import { Host } from './host.js';
 import { Hosts } from './hosts.js';
 import { Loaded, follow } from './live.js';
-import { Waiting } from './parts.js';
+import { Empty, Waiting } from './parts.js';
 import { Plan } from './plan.js';
 import { Remote, Remotes } from './remote.js';
-import { Timeline, timelinePath } from './timeline.js';
+import { Timeline, timelinePath, timelineTopics } from './timeline.js';
 
-const VIEWS = [['federation', 'Federation'], ['hosts', 'Hosts'], ['remote', 'Remotes'], ['timeline', 'What happened'], ['plan', 'What if']];
+const VIEWS = [['federation', 'Federation'], ['hosts', 'Hosts'], ['remote', 'Remotes'], ['timeline', 'What happened'], ['plan', 'What if']].filter(([view]) => view !== 'plan' || mayAsk('plan'));
 const TICK = 10000;
 
 class Page extends Component {
   constructor() {
     super();
-    this.state = { route: route(), versions: { status: 0, objects: 0, events: 0 }, now: Date.now(), there: true, heard: Date.now() };
+    this.state = { route: route(), versions: { status: 0, objects: 0, events: 0 }, now: here(), there: true, heard: here() };
   }
 
   componentDidMount() {
     addEventListener('hashchange', () => this.turn());
-    follow((topics) => this.changed(topics), (there) => this.setState({ there, heard: there ? Date.now() : this.state.there ? Date.now() : this.state.heard }));
-    setInterval(() => this.setState({ now: Date.now() }), TICK);
+    follow((topics) => this.changed(topics), (there) => this.setState({ there, heard: there || this.state.there ? here() : this.state.heard }));
+    setInterval(() => this.setState({ now: here() }), TICK);
     this.name();
   }
 
   turn() {
     const before = this.state.route;
     const after = route();
-    this.setState({ route: after, now: Date.now() }, () => {
+    this.setState({ route: after, now: here() }, () => {
       this.name();
       if (before.view !== after.view || before.query.name !== after.query.name) {
         scrollTo(0, 0);
@@ -47,18 +47,20 @@ class Page extends Component {
   changed(topics) {
     this.setState(({ versions }) => ({
       versions: { ...versions, ...Object.fromEntries(topics.map((topic) => [topic, versions[topic] + 1])) },
-      heard: Date.now(),
+      heard: here(),
     }));
   }
 
-  render(_, { route: { view, query }, versions, now, there, heard }) {
+  render(_, { route: { view, query }, versions: told, now: time, there, heard }) {
+    const versions = { ...told, minute: Math.floor(time / 60e3) };
+    const now = (loaded) => ({ at: time, ahead: aheadOf(loaded.document?.clocks, loaded.at) });
     const at = view === 'host' ? 'hosts' : view;
     return html`<a class="skip" href="#main" onClick=${(event) => { event.preventDefault(); document.querySelector('h1')?.focus(); }}>Skip to what is shown</a>
       <${Loaded} path="/api/federation" topics=${['status']} versions=${versions} show=${(loaded) => html`
         <header><a class="brand" href=${link('federation')}><svg width="22" height="22" viewBox="0 0 32 32" aria-hidden="true"><path d="M9 10.5C16 5 16 5 23 10.5M9 21.5C16 27 16 27 23 21.5"/><circle cx="7" cy="16" r="5.5"/><circle cx="25" cy="16" r="5.5"/></svg>Meshfed</a>
           <nav aria-label="Views">${VIEWS.map(([one, word]) => html`<a key=${one} href=${link(one)} aria-current=${one === at ? 'page' : undefined}>${word}</a>`)}</nav>
-          <${Live} loaded=${loaded} there=${there} heard=${heard} now=${now}/></header>
-        <main id="main">${this.view(view, query, loaded, versions, now)}</main>`}/>`;
+          <${Live} loaded=${loaded} there=${there} heard=${heard} now=${now(loaded)}/></header>
+        <main id="main">${this.view(view, query, loaded, versions, now(loaded))}</main>`}/>`;
   }
 
   view(view, query, loaded, versions, now) {
@@ -76,12 +78,13 @@ class Page extends Component {
           show=${(found) => html`<${Host} loaded=${found} query=${query}/>`}/>`;
       case 'remote':
         if (!query.name) return html`<${Remotes} meshes=${meshes} now=${now}/>`;
-        return html`<${Loaded} key="remote ${query.mesh} ${query.name}" path=${timelinePath({ mesh: query.mesh, remote: query.name }, now)} topics=${['status', 'events']} versions=${versions}
+        return html`<${Loaded} key="remote ${query.mesh} ${query.name}" path=${timelinePath({ mesh: query.mesh, remote: query.name })} topics=${['status', 'events']} versions=${versions}
           show=${(found) => html`<${Remote} meshes=${meshes} query=${query} now=${now} timeline=${found}/>`}/>`;
       case 'timeline':
-        return html`<${Loaded} key="timeline" path=${timelinePath(query, now)} topics=${['status', 'events']} versions=${versions}
+        return html`<${Loaded} key="timeline" path=${timelinePath(query)} topics=${timelineTopics(query)} versions=${versions}
           show=${(found) => html`<${Timeline} loaded=${found} query=${query} meshes=${meshes} now=${now}/>`}/>`;
       case 'plan':
+        if (!mayAsk('plan')) return html`<h1 tabindex="-1">What would happen</h1><${Empty}>This page cannot work it out. <code>meshfed plan --diff</code> can.<//>`;
         return html`<${Plan} key="plan" meshes=${meshes} query=${query}/>`;
       default:
         return html`<${Federation} federation=${federation} unreached=${federation.unreached || []} now=${now}/>`;
@@ -95,10 +98,11 @@ function Live({ loaded, there, heard, now }) {
   const sources = new Map((loaded.document?.nodes || []).map((one) => [one.source, one]));
   const words = silent.map(({ source }) => {
     const node = sources.get(source);
-    return node ? `${node.name} not reached, shown as ${age(node.taken, now)} ago` : `${source} not reached`;
+    return node ? `${node.name} not reached, shown as ${age(node.taken, timeIn(now, node.name))} ago` : `${source} not reached`;
   });
-  if (!there) words.unshift(`meshfed dashboard does not answer: all is as ${age(new Date(heard).toISOString(), now) || '0s'} ago`);
+  if (!there) words.unshift(`the dashboard does not answer: all is as ${age(new Date(heard).toISOString(), now.at)} ago`);
   else if (loaded.error) words.unshift(loaded.error);
+  if (still) words.unshift(`as it was at ${still.replace('T', ' ').replace('Z', ' UTC')}; this does not change`);
   return html`<p class="live ${words.length ? 'late' : ''}" role="status">${words.length ? words.join('; ') : html`<span class="dot" aria-hidden="true"></span>live`}</p>`;
 }
 

@@ -75,13 +75,13 @@ export function Choice({ label, value, options, onChoose }) {
 }
 
 // A condition, or what is like one.
-export function Condition({ one, now }) {
+export function Condition({ one, now, mesh }) {
   return html`<tr>
     <th scope="row"><span class="cell"><${Mark} of=${one.status}/>${one.type}</span></th>
     <td data-label="Status">${one.status}</td>
     <td data-label="Reason">${one.reason}</td>
     <td data-label="Message" class="message">${prose(one.message)}</td>
-    <td data-label="Since" class="age"><${Age} since=${one.lastTransitionTime} now=${now}/></td>
+    <td data-label="Since" class="age"><${Age} since=${one.lastTransitionTime} now=${now} mesh=${mesh}/></td>
   </tr>`;
 }
 
@@ -99,7 +99,7 @@ export function Problem({ mesh, one, now }) {
     <${Mark} of=${one.status === 'Unknown' || one.condition === 'Unknown' ? 'Unknown' : isHost ? one.condition : 'False'} size=${16}/>
     <div>
       <p class="what"><b>${one.objects.map((object, at) => html`${at ? ', ' : ''}<a href=${target(object)}>${isHost ? object : name(object)}</a>`)}${more}</b>
-        <span class="quiet"> ${mesh} · ${one.kind} · ${[one.condition, one.status, one.reason].filter(Boolean).join(' ')}${one.since ? ' · ' : ''}<${Age} since=${one.since} now=${now}/></span></p>
+        <span class="quiet"> ${mesh} · ${one.kind} · ${[one.condition, one.status, one.reason].filter(Boolean).join(' ')}${one.since ? ' · ' : ''}<${Age} since=${one.since} now=${now} mesh=${mesh}/></span></p>
       <p>${prose(one.message)}</p>
     </div>
   </li>`;

@@ -1,6 +1,6 @@
 // A remote mesh, as one mesh sees it: state, numbers, refusals by reason, proofs, and what happened lately.
 
-import { Age, Component, Mark, State, figure, html, link, prose } from './base.js';
+import { Age, Component, Mark, State, figure, html, link, mayAsk, prose } from './base.js';
 import { post } from './live.js';
 import { Condition, Empty, Waiting } from './parts.js';
 import { Happenings } from './timeline.js';
@@ -22,7 +22,7 @@ export function Remotes({ meshes, now }) {
       <td data-label="Imported" class="number">${figure(one.imported)}</td>
       <td data-label="Offered" class="number">${figure(one.offered)}</td>
       <td data-label="Reason" class="message">${one.ready === 'True' ? '' : one.reason}</td>
-      <td data-label="Since" class="age"><${Age} since=${one.since} now=${now}/></td></tr>`)}</tbody></table></div>`
+      <td data-label="Since" class="age"><${Age} since=${one.since} now=${now} mesh=${one.mesh}/></td></tr>`)}</tbody></table></div>`
     : html`<${Empty}>There are no RemoteMeshes. <code>meshfed link</code> makes one from another mesh's card.<//>`}`;
 }
 
@@ -36,18 +36,18 @@ export function Remote({ meshes, query, now, timeline }) {
     <p class="crumb"><a href=${link('remote')}>Remotes</a></p>
     <h1 tabindex="-1">${one.name} <span class="quiet">as ${one.mesh} sees it</span></h1>
     <div class="banner ${{ True: 'good', False: 'bad' }[one.ready] || 'warn'}"><${Mark} of=${one.ready} size=${16}/><div>
-      <p><b>${{ True: 'Ready', False: 'Not ready' }[one.ready] || 'Not known to be ready'}</b>${one.ready !== 'True' && one.reason ? ` · ${one.reason}` : ''} · <${Age} since=${one.since} now=${now} prefix="for "/></p>
+      <p><b>${{ True: 'Ready', False: 'Not ready' }[one.ready] || 'Not known to be ready'}</b>${one.ready !== 'True' && one.reason ? ` · ${one.reason}` : ''} · <${Age} since=${one.since} now=${now} mesh=${one.mesh} prefix="for "/></p>
       <p>${prose(one.message)}</p></div></div>
     <dl class="figures">${FIGURES.filter(([key]) => one[key] || key === 'offered' || key === 'imported').map(([key, word]) => html`<div key=${key} class=${(key === 'refused' || key === 'unreachable' || key === 'held') && one[key] ? 'wrong' : ''}><dt>${word}</dt><dd>${figure(one[key])}</dd></div>`)}</dl>
     <p><a href=${link('hosts', { mesh: one.mesh, q: one.name })}>What it offers, and what became of it</a></p>
     ${one.refusedByReason.length ? html`<section aria-labelledby="refused"><h2 id="refused">Refused, by reason</h2><${Refusals} one=${one}/></section>` : null}
     <section aria-labelledby="proofs"><h2 id="proofs">Proofs</h2>
-      <${Conditions} conditions=${PROOFS.map((type) => by[type]).filter(Boolean)} now=${now}/>
-      <${Handshake} key="${mesh.source} ${one.name}" source=${mesh.source} remote=${one.name}/></section>
-    <section aria-labelledby="conditions"><h2 id="conditions">Other conditions</h2><${Conditions} conditions=${others} now=${now}/></section>
+      <${Conditions} conditions=${PROOFS.map((type) => by[type]).filter(Boolean)} now=${now} mesh=${one.mesh}/>
+      ${mayAsk('handshake') ? html`<${Handshake} key="${mesh.source} ${one.name}" source=${mesh.source} remote=${one.name}/>` : null}</section>
+    <section aria-labelledby="conditions"><h2 id="conditions">Other conditions</h2><${Conditions} conditions=${others} now=${now} mesh=${one.mesh}/></section>
     <section aria-labelledby="who"><h2 id="who">Who it is</h2><dl class="facts">
       <div><dt>Addresses</dt><dd>${one.addresses.join(', ') || '–'}</dd></div><div><dt>Network</dt><dd>${one.network}</dd></div>
-      <div><dt>Trust domain</dt><dd>${one.trustDomain}</dd></div><div><dt>Last whole offer</dt><dd>${one.lastSync ? html`<${Age} since=${one.lastSync} now=${now}/> ago` : '–'}</dd></div></dl></section>
+      <div><dt>Trust domain</dt><dd>${one.trustDomain}</dd></div><div><dt>Last whole offer</dt><dd>${one.lastSync ? html`<${Age} since=${one.lastSync} now=${now} mesh=${one.mesh}/> ago` : '–'}</dd></div></dl></section>
     <section aria-labelledby="lately"><h2 id="lately">What happened <a class="more" href=${link('timeline', { mesh: one.mesh, remote: one.name })}>all</a></h2>
       ${timeline.document ? html`<${Happenings} items=${timeline.document.items} most=${12} heading="h3" now=${now}/>` : html`<${Waiting} error=${timeline.error} what="what happened"/>`}</section>`;
 }
@@ -89,8 +89,8 @@ function Refusals({ one }) {
     <b>${figure(count)}</b></li>`)}</ul>`;
 }
 
-function Conditions({ conditions, now }) {
+function Conditions({ conditions, now, mesh }) {
   if (!conditions.length) return html`<${Empty}>No controller has said anything yet.<//>`;
   return html`<div class="scroll"><table class="stack"><thead><tr><th scope="col">Condition</th><th scope="col">Status</th><th scope="col">Reason</th><th scope="col">Message</th><th scope="col">Since</th></tr></thead>
-    <tbody>${conditions.map((one) => html`<${Condition} key=${one.type} one=${one} now=${now}/>`)}</tbody></table></div>`;
+    <tbody>${conditions.map((one) => html`<${Condition} key=${one.type} one=${one} now=${now} mesh=${mesh}/>`)}</tbody></table></div>`;
 }

@@ -1,19 +1,18 @@
 // What happened, the latest first; what is chosen stands in the address.
 
-import { Kept, Mark, age, breakable, figure, go, html, link, prose } from './base.js';
+import { Kept, Mark, age, breakable, figure, go, html, link, prose, timeIn } from './base.js';
 import { Choice, Empty, Notes, Pager, Search, Waiting } from './parts.js';
 
-const SPANS = [['', 'any time'], ['15m', 'last 15 minutes'], ['1h', 'last hour'], ['24h', 'last day'], ['7d', 'last week']];
-const UNITS = { m: 60e3, h: 3600e3, d: 86400e3 };
+const SPANS = [['', 'any time'], ['15m', 'last 15 minutes'], ['1h', 'last hour'], ['24h', 'last day'], ['168h', 'last week']];
 
-// The path of the document. A span ends now, in whole minutes: else each look would ask for another document.
-export function timelinePath(query, now) {
+// The path of the document, and what changes it: a span ends now.
+export function timelinePath(query) {
   const asked = new URLSearchParams();
-  for (const name of ['q', 'mesh', 'remote', 'bad', 'start']) if (query[name]) asked.set(name, query[name]);
-  const span = /^(\d{1,4})([mhd])$/.exec(query.since || '');
-  if (span) asked.set('since', new Date(Math.floor((now - span[1] * UNITS[span[2]]) / 60e3) * 60e3).toISOString());
+  for (const name of ['q', 'mesh', 'remote', 'bad', 'since', 'start']) if (query[name]) asked.set(name, query[name]);
   return `/api/timeline?${asked}`;
 }
+
+export const timelineTopics = ({ since }) => ['status', 'events', ...(since ? ['minute'] : [])];
 
 export function Timeline({ loaded, query, meshes, now }) {
   const { document: page, error } = loaded;
@@ -60,7 +59,7 @@ function Happening({ one, now }) {
   const more = one.count > one.objects.length ? ` and ${figure(one.count - one.objects.length)} more` : '';
   const state = one.bad ? 'False' : one.what.endsWith(' False') || one.what.endsWith(' Unknown') ? '-' : one.event ? 'heard' : 'True';
   return html`<li class=${one.bad ? 'wrong' : ''}>
-    <span class="when"><time datetime=${one.at} title=${one.at}>${CLOCK.format(new Date(one.at))}</time><small class="quiet">${age(one.at, now)} ago</small></span>
+    <span class="when"><time datetime=${one.at} title=${one.at}>${CLOCK.format(new Date(one.at))}</time><small class="quiet">${age(one.at, timeIn(now, one.mesh))} ago</small></span>
     <${Mark} of=${state} size=${16}/>
     <div><p><b>${one.what}</b>${one.reason && !one.what.startsWith(`${one.reason} `) ? ` ${one.reason}` : ''}
       <span class="quiet"> ${one.mesh}${one.remote && one.kind !== 'RemoteMesh' ? ` ← ${one.remote}` : ''} · ${one.event ? 'Event' : 'condition'} of ${one.kind} </span>

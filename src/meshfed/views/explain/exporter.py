@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from meshfed.api.times import timestamp
 from meshfed.model.names import ServiceHost
 from meshfed.model.offers import Port
 from meshfed.model.reasons import RESERVED, ConditionType, Reason
@@ -36,7 +37,7 @@ def exporter_part(seen: Seen, host: str, remote: str) -> Part:
         mesh=seen.mesh,
         remote=of_remote(known) if known is not None else MeshDescription(remote),
         host=host,
-        taken=seen.snapshot.taken.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        taken=timestamp(seen.snapshot.taken),
         links=tuple(_links(seen, at, host, remote)),
         told=_told(seen, exported) if told and exported is not None else None,
         service="/".join(at) if at is not None else "",

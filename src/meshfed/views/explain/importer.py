@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from meshfed.api.meta import StatusCondition
+from meshfed.api.times import timestamp
 from meshfed.api.v1alpha1 import FederatedService, RemoteMesh
 from meshfed.federation.imports import record_name
 from meshfed.model.names import ServiceHost
@@ -58,7 +59,7 @@ def importer_part(seen: Seen, host: str, remote: str) -> Part:
         mesh=seen.mesh,
         remote=of_remote(known) if known is not None else MeshDescription(remote),
         host=host,
-        taken=seen.snapshot.taken.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        taken=timestamp(seen.snapshot.taken),
         links=tuple(_links(seen, known, record, remote, host)),
         told=_recorded(record) if record is not None else None,
         imported_as=imported_as(record) if record is not None else "",

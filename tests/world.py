@@ -48,6 +48,12 @@ def rule_of_others(host: str, *, created: str = "", **spec: Any) -> ForeignDesti
     return of_destination_rule({"metadata": {"creationTimestamp": created}, "spec": {"host": host, **spec}})
 
 
+def rooted(root: str, world: World) -> World:
+    """A world in which Istio's configuration says which namespace is the root."""
+    world.planner.mesh_config_changed(MeshConfig(source="ConfigMap istio-system/istio", root_namespace=root))
+    return world
+
+
 class World:
     """Change it, ``settle``, and look at what there is."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -30,7 +31,7 @@ from tests.builders import (
     service,
 )
 from tests.sandbox.dataplane.cluster_objects import SETTINGS
-from tests.world import World
+from tests.world import World, rooted
 
 PORTS = [port(80, "http", 8080), port(81, "grpc", "grpc"), port(82, "plain")]
 """A number, a name, and the same number: 8080, 7070 and 82 of the pods."""
@@ -382,6 +383,7 @@ def test_every_port_at_which_a_remotes_ingress_is_dialled_counts() -> None:
 
 # --- as the proxies of the sandbox are told
 
+ROOTS = st.sampled_from([SYSTEM, "other"])
 LABELS: list[dict[str, str]] = [{"app": "ratings"}, {"app": "ratings", "version": "v2"}, {"app": "other"}]
 MODES = st.sampled_from(["", "DISABLE", "PERMISSIVE", "STRICT", "UNSET"])
 peer_authentications = st.lists(
@@ -408,13 +410,13 @@ def _selecting(selector: dict[str, str], made: Manifest) -> Manifest:
 
 
 @settings(max_examples=200, deadline=None)
-@given(peer_authentications, st.lists(st.sampled_from(LABELS[:2]), min_size=1, max_size=2, unique_by=str))
+@given(peer_authentications, st.lists(st.sampled_from(LABELS[:2]), min_size=1, max_size=2, unique_by=str), ROOTS)
 def test_the_ports_that_the_gateway_reaches_are_those_of_the_sandboxs_gateway(
-    found: list[Manifest], behind: list[dict[str, str]]
+    found: list[Manifest], behind: list[dict[str, str]], root: str
 ) -> None:
-    world = World(mesh_federation(), service("ratings", exported=True, ports=PORTS), *found)
+    world = rooted(root, World(mesh_federation(), service("ratings", exported=True, ports=PORTS), *found))
     world.put(*(pod(f"p{at}", "ratings", ports=PODS, labels=labels) for at, labels in enumerate(behind)))
-    mesh = read_mesh(SETTINGS, {"PeerAuthentication": found})
+    mesh = read_mesh(msgspec.structs.replace(SETTINGS, root_namespace=root), {"PeerAuthentication": found})
     numbers = {80: 8080, 81: 7070, 82: 82}
     assert offered(world) == [
         number
@@ -424,12 +426,14 @@ def test_the_ports_that_the_gateway_reaches_are_those_of_the_sandboxs_gateway(
 
 
 @settings(max_examples=200, deadline=None)
-@given(peer_authentications, st.booleans())
-def test_what_is_imported_is_what_clients_of_the_sandbox_speak_mtls_with(found: list[Manifest], local: bool) -> None:
-    world = importing(*found, local=local)
-    mesh = read_mesh(SETTINGS, {"PeerAuthentication": found})
-    where, labels = ("default", {"app": "ratings"}) if local else (SYSTEM, {})
-    modes = {namespace_mode(mesh, where), port_mode(mesh, where, labels, 15443)}
+@given(peer_authentications, st.booleans(), ROOTS)
+def test_what_is_imported_is_what_clients_of_the_sandbox_speak_mtls_with(
+    found: list[Manifest], local: bool, root: str
+) -> None:
+    world = rooted(root, importing(*found, local=local))
+    mesh = read_mesh(msgspec.structs.replace(SETTINGS, root_namespace=root), {"PeerAuthentication": found})
+    where = "default" if local else SYSTEM
+    modes = {namespace_mode(mesh, where), port_mode(mesh, where, {"app": "ratings"}, 15443)}
     assert bool(world.carriers) is ("DISABLE" not in modes)
 
 

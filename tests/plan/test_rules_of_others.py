@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,7 +20,7 @@ from meshfed_sandbox.dataplane.translate.destination_rules import policy as poli
 from meshfed_sandbox.dataplane.translate.registry import Service
 from tests.builders import GATEWAY, SYSTEM, federated_service, manifest, mesh_federation, port, remote_mesh, service
 from tests.sandbox.dataplane.cluster_objects import SETTINGS
-from tests.world import World, rule_of_others
+from tests.world import World, rooted, rule_of_others
 
 RATINGS = "ratings.default.svc.cluster.local"
 RECORD = f"{RATINGS}.west"
@@ -521,14 +522,16 @@ rules_of_others = st.lists(
     unique_by=lambda one: (one["metadata"]["namespace"], one["metadata"]["name"]),
 )
 CLIENTS = ("other", "default", "shop", "web", SYSTEM)
+ROOTS = st.sampled_from([SYSTEM, "web"])
 
 
-def told(found: list[dict[str, Any]], namespace: str, clients: str) -> str:
+def told(found: list[dict[str, Any]], namespace: str, clients: str, root: str) -> str:
     """The mode in which the sandbox's proxies of a namespace call endpoints of ratings; empty: their own choice."""
+    settings = msgspec.structs.replace(SETTINGS, root_namespace=root)
     of_host = Service(
         host=RATINGS, namespace=namespace, kubernetes=True, resolution="endpoints", addresses=(), ports=(), endpoints={}
     )
-    return policy_of(read_mesh(SETTINGS, {"DestinationRule": found}), of_host, 9080, clients).endpoint_mode
+    return policy_of(read_mesh(settings, {"DestinationRule": found}), of_host, 9080, clients).endpoint_mode
 
 
 def among(world: World, found: list[dict[str, Any]]) -> World:
@@ -539,12 +542,12 @@ def among(world: World, found: list[dict[str, Any]]) -> World:
 
 
 @settings(max_examples=300, deadline=None)
-@given(rules_of_others, st.booleans())
+@given(rules_of_others, st.booleans(), ROOTS)
 def test_what_is_said_of_clients_is_what_those_of_the_sandbox_are_told(
-    found: list[dict[str, Any]], beside: bool
+    found: list[dict[str, Any]], beside: bool, root: str
 ) -> None:
-    world = among(imported(beside=beside, trafficPolicy=None), found)
-    barred = [one for one in CLIENTS if told(found, "default" if beside else SYSTEM, one) == "DISABLE"]
+    world = rooted(root, among(imported(beside=beside, trafficPolicy=None), found))
+    barred = [one for one in CLIENTS if told(found, "default" if beside else SYSTEM, one, root) == "DISABLE"]
     reason, message = said(world)
     if "other" in barred:
         assert (reason, world.carriers) == ("MTLSDisabled", [])
@@ -557,10 +560,12 @@ def test_what_is_said_of_clients_is_what_those_of_the_sandbox_are_told(
 
 
 @settings(max_examples=300, deadline=None)
-@given(rules_of_others)
-def test_what_is_offered_is_what_the_gateway_of_the_sandbox_reaches(found: list[dict[str, Any]]) -> None:
-    world = among(World(mesh_federation(), service("ratings", exported=True, ports=[port(9080)])), found)
-    assert exported(world) == ([] if told(found, "default", SYSTEM) == "DISABLE" else [9080])
+@given(rules_of_others, ROOTS)
+def test_what_is_offered_is_what_the_gateway_of_the_sandbox_reaches(found: list[dict[str, Any]], root: str) -> None:
+    world = World(mesh_federation(), service("ratings", exported=True, ports=[port(9080)]))
+    assert exported(rooted(root, among(world, found))) == (
+        [] if told(found, "default", SYSTEM, root) == "DISABLE" else [9080]
+    )
 
 
 # --- what a change costs, and what nobody knows --------------------------------------------------------
@@ -637,18 +642,24 @@ POOL = {"connectionPool": {"tcp": {"maxConnections": 10, "connectTimeout": "3s"}
 WHOLE_MESH: dict[str, Any] = {"tls": {"mode": "ISTIO_MUTUAL"}} | ROUND_ROBIN | POOL
 
 
-@pytest.mark.parametrize("beside", [False, True])
-def test_what_a_rule_for_the_whole_mesh_says_is_taken_over(beside: bool) -> None:
-    world = put(imported(beside=beside), "istio-system", "*.local", trafficPolicy=WHOLE_MESH)
+@pytest.mark.parametrize(("beside", "root"), [(False, SYSTEM), (True, SYSTEM), (False, "istio-config")])
+def test_what_a_rule_for_the_whole_mesh_says_is_taken_over(beside: bool, root: str) -> None:
+    world = put(rooted(root, imported(beside=beside)), root, "*.local", trafficPolicy=WHOLE_MESH)
     assert policy(world) == WHOLE_MESH | OUTLIERS
     assert said(world) == (
         "Accepted",
-        "what DestinationRule istio-system/theirs has as `trafficPolicy` is taken over for this host",
+        f"what DestinationRule {root}/theirs has as `trafficPolicy` is taken over for this host",
     )
-    put(world, "istio-system", "*.local", trafficPolicy={"outlierDetection": {"interval": "1s"}})
+    put(world, root, "*.local", trafficPolicy={"outlierDetection": {"interval": "1s"}})
     assert policy(world) == OUTLIERS, "what the RemoteMesh says comes first"
-    world.planner.inputs.rules.put(("istio-system", "theirs"), None)
+    world.planner.inputs.rules.put((root, "theirs"), None)
     assert (policy(world), said(world)) == (OUTLIERS, ("Accepted", ""))
+
+
+def test_ours_is_nobodys_beside_a_local_service_where_the_root_namespace_is_another() -> None:
+    """Only that of the root namespace counts for whoever has none of its own."""
+    world = put(rooted("istio-config", imported(beside=True)), "istio-config", "*.local", trafficPolicy=ROUND_ROBIN)
+    assert said(world) == ("TrafficPolicyOverridden", f"DestinationRule istio-config/theirs {LOST}")
 
 
 def test_a_connect_timeout_is_asked_for_beside_what_is_taken_over() -> None:

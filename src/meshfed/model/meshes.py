@@ -88,6 +88,11 @@ class LocalMesh(msgspec.Struct, frozen=True):
         return tuple(dict.fromkeys((self.trust_domain, *self.config.trust_domain_aliases)))
 
     @property
+    def root_namespace(self) -> str:
+        """The namespace whose objects hold for the whole mesh: the control plane's, where nobody knows of another."""
+        return self.config.root_namespace or self.control_plane_namespace
+
+    @property
     def fds_service(self) -> str:
         """The name of the Service in front of this mesh's controller."""
         return FDS_SERVICE_PREFIX + self.name

@@ -159,10 +159,10 @@ class Exports:
             return {}
         return self._overrides.off_for(
             context,
+            mesh,
             exported.service.fqdn,
             service_namespace=exported.service.namespace,
             clients=_namespaces(context.get(self._gateways, THIS), mesh),
-            control_plane=mesh.control_plane_namespace,
             ports=[port.number for port in exported.offer.ports],
         )
 

@@ -49,14 +49,13 @@ def local_mesh(federation: MeshFederation, settings: Settings, config: MeshConfi
 
 def root_elsewhere(mesh: LocalMesh) -> str:
     """Return what does not count since Istio's root namespace is not the control plane's, in words; else nothing."""
-    root, here = mesh.config.root_namespace, mesh.control_plane_namespace
-    if root in {"", here}:
+    root, here = mesh.root_namespace, mesh.control_plane_namespace
+    if root == here:
         return ""
     return (
         f"; `rootNamespace` in {mesh.config.source} is {root}, and `spec.controlPlaneNamespace` is {here}: of what "
         f"Meshfed writes there, DestinationRules for hosts that a local Service has count for clients in {here} alone, "
-        f"and EnvoyFilters for a gateway in {here} alone, and what PeerAuthentications in {root} say of the whole mesh "
-        f"is not known; set `rootNamespace` to {here}"
+        f"and EnvoyFilters for a gateway in {here} alone; set `rootNamespace` to {here}"
     )
 
 

@@ -6,7 +6,7 @@ gateway of the remote. What counts for whom is `meshfed.istio.peer_authenticatio
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from meshfed.derive import Context, Derived, Graph, Index, SubsetIndex
@@ -63,7 +63,7 @@ class MutualTLS:
         if found is None or found.off:
             return found
         mesh = context.get(self._meshes, THIS)
-        return None if mesh is not None and namespace == mesh.control_plane_namespace else _ON
+        return None if mesh is not None and namespace == mesh.root_namespace else _ON
 
     def _read(self, context: Context, places: Iterable[Place]) -> dict[Place, PeerAuthentication]:
         found = {place: context.get(self._known, place) for place in places}
@@ -73,19 +73,19 @@ class MutualTLS:
 
     def off_everywhere(self, context: Context, mesh: LocalMesh) -> str:
         """Return who turns mTLS off for the whole mesh, in words; empty where nobody does."""
-        ruling = context.get(self._namespaces, mesh.control_plane_namespace) or _ON
+        ruling = context.get(self._namespaces, mesh.root_namespace) or _ON
         return ruling.off
 
-    def off_for(self, context: Context, mesh: LocalMesh, local: LocalService, ports: Iterable[int]) -> str:
-        """Return who turns mTLS off for WorkloadEntries of ours that join a Service, in words; empty where nobody does.
+    def off_for(
+        self, context: Context, mesh: LocalMesh, namespace: str, labels: Mapping[str, str], ports: Iterable[int]
+    ) -> str:
+        """Return who turns mTLS off for endpoints of ours in a namespace, in words; empty where nobody does.
 
-        ``ports`` are those at which they are dialled, of the remote's ingress. A PeerAuthentication that selects all
-        that the Service selects takes them for its pods.
+        ``ports`` are those at which they are dialled, of the remote's ingress. A PeerAuthentication that selects their
+        labels takes them for pods.
         """
-        namespace = local.host.namespace
         whole = self._namespace(context, mesh, namespace)
-        labels = labelled(namespace, (local.selector | WORKLOAD).items())
-        modes = self._workload(context, mesh, namespace, labels)
+        modes = self._workload(context, mesh, namespace, labelled(namespace, (WORKLOAD | labels).items()))
         return whole.off or min((off for port in ports if (off := modes.of_port(port).off)), default="")
 
     def off_at(self, context: Context, mesh: LocalMesh, place: Place) -> dict[int, str]:
@@ -153,14 +153,14 @@ class MutualTLS:
 
     def _workload(self, context: Context, mesh: LocalMesh, namespace: str, labels: frozenset[Any]) -> WorkloadModes:
         inherited = self._namespace(context, mesh, namespace)
-        if namespace == mesh.control_plane_namespace:
+        if namespace == mesh.root_namespace:
             return workload_modes({}, inherited)
         selecting = self._read(context, context.members(self._selecting, labels))
         return workload_modes(selecting, inherited)
 
     def _namespace(self, context: Context, mesh: LocalMesh, namespace: str) -> Ruling:
         own = context.get(self._namespaces, namespace)
-        return own or context.get(self._namespaces, mesh.control_plane_namespace) or _ON
+        return own or context.get(self._namespaces, mesh.root_namespace) or _ON
 
 
 def _selected_by(place: Place, one: PeerAuthentication) -> frozenset[Any] | None:

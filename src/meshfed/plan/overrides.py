@@ -1,7 +1,8 @@
 """Which DestinationRule counts for a host, where others than ours are for it too.
 
 A proxy takes one for a host, as istiod chooses it (``PushContext.destinationRule``): one of its own namespace, else one
-of the Service's that is exported to it, else one of the control plane's, where ours are. In each the most specific host
+of the Service's that is exported to it, else one of the root namespace's, which mostly is the control plane's, where
+ours are. In each the most specific host
 comes first, whoever may see that. Those for one host in one namespace are merged if they are exported alike, or the
 younger to more namespaces: subsets add up, and of ``trafficPolicy`` the oldest that there is counts whole
 (``PushContext.mergeDestinationRule``). Those that are not stand side by side, and of these the last that a client sees
@@ -98,35 +99,36 @@ class Overrides:
                 yield place, rule
 
     def of(
-        self, context: Context, host: str, *, service_namespace: str, control_plane: str, beside_ours: bool
+        self, context: Context, mesh: LocalMesh, host: str, *, service_namespace: str, beside_ours: bool
     ) -> tuple[Override, ...]:
         """Return what counts for ``host`` instead of ours, or without one of ours, sorted."""
-        found = self._for(context, host)
+        found, root = self._for(context, host), mesh.root_namespace
         if beside_ours:
-            mesh = context.get(self._inputs.meshes, THIS)
-            export_to = () if mesh is None or mesh.config.shows_rules else ("*",)
+            export_to = () if mesh.config.shows_rules else ("*",)
             ours = (_OURS, ForeignDestinationRule(host=host, export_to=export_to, has_policy=True))
-            found.setdefault(control_plane, []).append(ours)
-        everybodys = _counting(found, "", service_namespace, control_plane)
+            found.setdefault(mesh.control_plane_namespace, []).append(ours)
+        everybodys = _counting(found, "", service_namespace, root)
         overriding = [*_overrides(everybodys, "")]
-        for clients in _named(found, service_namespace, control_plane):
-            counting = _counting(found, clients, service_namespace, control_plane)
+        for clients in _named(found, service_namespace, root):
+            counting = _counting(found, clients, service_namespace, root)
             if counting != everybodys:
                 overriding += _overrides(counting, clients)
         return tuple(sorted(overriding, key=lambda one: (one.clients, one.rule)))
 
-    def displaced(self, context: Context, host: str, control_plane: str) -> Displaced | None:
+    def displaced(self, context: Context, mesh: LocalMesh, host: str) -> Displaced | None:
         """Return what ours takes the place of for ``host``."""
-        return _displaced(self._for(context, host).get(control_plane, []), host)
+        found = self._for(context, host)
+        beside = _exportable(found.get(mesh.control_plane_namespace, []))
+        return _displaced(beside or _exportable(found.get(mesh.root_namespace, [])), host)
 
     def off_for(
         self,
         context: Context,
+        mesh: LocalMesh,
         host: str,
         *,
         service_namespace: str,
         clients: Iterable[str],
-        control_plane: str,
         ports: Iterable[int],
     ) -> dict[int, str]:
         """Return the ports of a host at which rules turn mTLS off for proxies of all these namespaces, and one of them.
@@ -135,7 +137,7 @@ class Overrides:
         """
         found = self._for(context, host)
         first, *others = (
-            {port: _off(_counting(found, one, service_namespace, control_plane), port) for port in ports}
+            {port: _off(_counting(found, one, service_namespace, mesh.root_namespace), port) for port in ports}
             for one in sorted(clients)
         )
         return {port: off for port, off in first.items() if off and all(other[port] for other in others)}
@@ -156,20 +158,18 @@ class Overrides:
         return found
 
 
-def _counting(
-    found: Mapping[str, list[Found]], clients: str, service_namespace: str, control_plane: str
-) -> list[Found]:
+def _counting(found: Mapping[str, list[Found]], clients: str, service_namespace: str, root: str) -> list[Found]:
     """Return the rules that count for clients of a namespace: those that select some, and that for all others.
 
     Without ``clients``: for those of namespaces that no rule names, and that have none.
     """
     at_home = [one for one in found.get(clients, []) if _is_seen_at_home(*one)]
-    if clients == control_plane:
+    if clients == root:
         at_home = [one for one in at_home if not _is_exportable(*one)]
     if at_home:
         rules = _merged(_most_specific(at_home))
         return [one for one in rules if one[1].selects] + [one for one in rules if not one[1].selects][-1:]
-    for namespace in (service_namespace, control_plane):
+    for namespace in (service_namespace, root):
         rules = _merged(_most_specific(_exportable(found.get(namespace, []))))
         seen = [one for one in rules if _is_exported_to(one[1], clients)]
         if seen:
@@ -177,9 +177,9 @@ def _counting(
     return []
 
 
-def _named(found: Mapping[str, list[Found]], service_namespace: str, control_plane: str) -> set[str]:
+def _named(found: Mapping[str, list[Found]], service_namespace: str, root: str) -> set[str]:
     """Return the namespaces for whose clients another rule may count than for everybody's."""
-    exported = [rule for namespace in (service_namespace, control_plane) for _, rule in found.get(namespace, [])]
+    exported = [rule for namespace in (service_namespace, root) for _, rule in found.get(namespace, [])]
     return {*found, *(name for rule in exported for name in rule.export_to)} - {"", ".", "*", "~"}
 
 
@@ -200,9 +200,8 @@ def _off(counting: list[Found], port: int) -> str:
     return ""
 
 
-def _displaced(there: list[Found], host: str) -> Displaced | None:
-    """Return what would count in the control plane's namespace were ours not there."""
-    rules = _exportable(there)
+def _displaced(rules: list[Found], host: str) -> Displaced | None:
+    """Return what would count of ``rules``, which are exportable and of one namespace, were ours not there."""
     if any(rule.host == host for _, rule in rules):
         return None
     first = _most_specific(rules)

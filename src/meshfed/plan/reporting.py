@@ -274,15 +274,17 @@ class Reporting:
         remote = peer.remote
         if not istio.discovery_entry(mesh, remote) or istio.discovery_rule(mesh, remote):
             return ""
-        off = self._mutual_tls.off_everywhere(context, mesh)
+        ports = {address.port for address in remote.addresses}
+        off = self._mutual_tls.off_for(context, mesh, mesh.control_plane_namespace, {}, ports)
         if off:
-            return f"{off} holds for the whole mesh"
+            whole = off == self._mutual_tls.off_everywhere(context, mesh)
+            return f"{off} holds for {'the whole mesh' if whole else 'its discovery service'}"
         rule = self._overrides.off_for(
             context,
+            mesh,
             remote.fds_host,
             service_namespace=mesh.control_plane_namespace,
             clients=[mesh.namespace],
-            control_plane=mesh.control_plane_namespace,
             ports=[remote.discovery_port],
         )
         return f"{rule[remote.discovery_port]} counts for its discovery service" if rule else ""
@@ -351,14 +353,14 @@ class Reporting:
         if mesh is None:
             return None
         off = self._mutual_tls.off_everywhere(context, mesh)
-        if off and mesh.namespace == mesh.control_plane_namespace:
+        if off and mesh.namespace == mesh.root_namespace:
             return statuses.no_way_to_discovery(f"{off} holds for the whole mesh")
         rule = self._overrides.off_for(
             context,
+            mesh,
             mesh.fds_host,
             service_namespace=mesh.namespace,
             clients=self._exports.gateway_in(context, mesh),
-            control_plane=mesh.control_plane_namespace,
             ports=[FDS_PORT],
         )
         return statuses.no_way_to_discovery(f"{rule[FDS_PORT]} counts for it") if rule else None

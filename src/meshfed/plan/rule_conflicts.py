@@ -58,9 +58,9 @@ def counting(context: Context, overrides: Overrides, mesh: LocalMesh, alone: Imp
     has_ours = istio.states_sni(alone) or bool(candidate.traffic_policy)
     found = overrides.of(
         context,
+        mesh,
         alone.host,
         service_namespace=local.host.namespace if local is not None else control_plane,
-        control_plane=control_plane,
         beside_ours=has_ours,
     )
     seen = local.visible_in if local is not None else visible_in(alone.export_to, control_plane)
@@ -68,7 +68,7 @@ def counting(context: Context, overrides: Overrides, mesh: LocalMesh, alone: Imp
         alone,
         tuple(one for one in found if not one.clients),
         tuple(one for one in found if one.clients and (seen is None or one.clients in seen)),
-        overrides.displaced(context, alone.host, control_plane) if has_ours else None,
+        overrides.displaced(context, mesh, alone.host) if has_ours else None,
     )
 
 

@@ -124,16 +124,16 @@ class Surroundings:
         Where a DestinationRule of ours states the SNI, that states mTLS too, and nobody asks further.
         """
         local, remote = alone.local, alone.backends[0].remote
-        everywhere = self._mutual_tls.off_everywhere(context, mesh)
-        off = (
-            everywhere
-            if local is None
-            else self._mutual_tls.off_for(context, mesh, local, {address.port for address in remote.addresses})
-        )
+        namespace = local.host.namespace if local is not None else mesh.control_plane_namespace
+        labels = local.selector if local is not None else alone.backends[0].labels
+        ports = {address.port for address in remote.addresses}
+        off = self._mutual_tls.off_for(context, mesh, namespace, labels, ports)
         if not off:
             return None
-        holds, narrower = "holds for the whole mesh", ""
-        if local is not None and off != everywhere:
+        holds, narrower = f"holds for what is imported, in namespace {namespace}", ""
+        if off == self._mutual_tls.off_everywhere(context, mesh):
+            holds = "holds for the whole mesh"
+        elif local is not None:
             service = f"{local.host.namespace}/{local.host.name}"
             holds = f"holds for all that Service {service} selects, so for endpoints of the remote too"
             narrower = ", or import under another host with a rule's `as`"

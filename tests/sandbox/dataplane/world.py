@@ -132,7 +132,7 @@ class MeshWorld:
                     await self._apply(one)
 
     async def _apply(self, manifest: JSONObject) -> None:
-        resource = self._resource(manifest["kind"], manifest["apiVersion"].rpartition("/")[0])
+        resource = self.resource(manifest["kind"], manifest["apiVersion"].rpartition("/")[0])
         metadata = manifest["metadata"]
         namespace = (metadata.get("namespace") or "default") if resource.namespaced else None
         manifest = {**manifest, "apiVersion": resource.api_version}
@@ -142,7 +142,7 @@ class MeshWorld:
 
     async def get(self, kind: str, name: str, namespace: str | None = NAMESPACE) -> JSONObject | None:
         """An object, or ``None``; ``kind`` is enough where one group has it."""
-        resource = self._resource(kind)
+        resource = self.resource(kind)
         try:
             return await self.client.get(resource, name, namespace=namespace if resource.namespaced else None)
         except NotFound:
@@ -150,29 +150,29 @@ class MeshWorld:
 
     async def list(self, kind: str, namespace: str | None = None) -> list[JSONObject]:
         """All objects of a kind, of one namespace or of all."""
-        return list(await self.client.list(self._resource(kind), namespace=namespace))
+        return list(await self.client.list(self.resource(kind), namespace=namespace))
 
     async def patch(self, kind: str, name: str, patch: JSONObject, namespace: str | None = NAMESPACE) -> None:
         """Merge ``patch`` into an object."""
-        resource = self._resource(kind)
+        resource = self.resource(kind)
         await self.client.patch(resource, name, patch, namespace=namespace if resource.namespaced else None)
 
     async def respecify(self, manifest: JSONObject) -> None:
         """Put the spec of ``manifest`` in place of that of the object of its kind and name, and nothing else."""
         metadata = manifest["metadata"]
         patch = [{"op": "replace", "path": "/spec", "value": manifest["spec"]}]
-        resource = self._resource(manifest["kind"])
+        resource = self.resource(manifest["kind"])
         await self.client.patch(
             resource, metadata["name"], patch, namespace=metadata["namespace"], patch_type=PatchType.JSON
         )
 
     async def delete(self, kind: str, name: str, namespace: str | None = NAMESPACE) -> None:
         """Delete an object, if it is there."""
-        resource = self._resource(kind)
+        resource = self.resource(kind)
         with contextlib.suppress(NotFound):
             await self.client.delete(resource, name, namespace=namespace if resource.namespaced else None)
 
-    def _resource(self, kind: str, group: str | None = None) -> Any:
+    def resource(self, kind: str, group: str | None = None) -> Any:
         found = [one for one in self._kinds.resources if one.kind == kind and group in {None, one.group}]
         assert found, f"the API serves no {kind}"
         return found[0]

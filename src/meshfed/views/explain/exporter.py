@@ -272,7 +272,7 @@ def policy(seen: Seen, at: Place) -> ChainLink:
     if why := seen.why_unread("AuthorizationPolicy"):
         return unknown(name, f"{why}; one that selects the workload may say 403")
     mesh = seen.plan.mesh
-    root = mesh.config.root_namespace or mesh.control_plane_namespace if mesh is not None else seen.snapshot.namespace
+    root = mesh.root_namespace if mesh is not None else seen.snapshot.namespace
     found = [one for one in seen.snapshot.of_kind("AuthorizationPolicy") if not is_ours(one)]
     labels = [dict(one.labels) for one in seen.workloads(at[0], _selector(seen, at))] or [_selector(seen, at)]
     selecting = [_policy(one) for one in found if place(one)[0] in {root, at[0]} and _selects(one, labels)]

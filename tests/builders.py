@@ -50,6 +50,7 @@ RESOURCES = {
         Resource("networking.istio.io", "v1", "workloadentries", "WorkloadEntry"),
         Resource("networking.istio.io", "v1", "destinationrules", "DestinationRule"),
         Resource("networking.istio.io", "v1alpha3", "envoyfilters", "EnvoyFilter"),
+        Resource("networking.istio.io", "v1", "sidecars", "Sidecar"),
         Resource("route.openshift.io", "v1", "routes", "Route"),
         Resource("security.istio.io", "v1", "peerauthentications", "PeerAuthentication"),
         Resource("security.istio.io", "v1", "authorizationpolicies", "AuthorizationPolicy"),

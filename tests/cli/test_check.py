@@ -81,6 +81,8 @@ istio
   unknown  istiod: there is no Deployment with the label app=istiod in namespace
            istio-system: either istiod runs outside of this cluster, or it is in
            another namespace (`controlPlaneNamespace` of the MeshFederation)
+  unknown  mesh-config: there is no Deployment of istiod here, and so whether
+           istiod reads more than ConfigMap istio-system/istio is unknown
   warning  dns-capture: ConfigMap istio-system/istio does not have
            ISTIO_META_DNS_CAPTURE, so in pods that do not set it themselves an
            imported host without a local Service does not resolve (read just
@@ -128,11 +130,13 @@ remotes
            5m old)
            See: docs/troubleshooting.md#the-gateway-does-not-pass-it-on
 
-24 ok, 1 warning, 1 failed, 1 unknown, 2 skipped
+24 ok, 1 warning, 1 failed, 2 unknown, 2 skipped
 """.replace("VERSION", __version__)
 SHORT = """\
 unknown istio/istiod: there is no Deployment with the label app=istiod in namespace istio-system: either istiod runs \
 outside of this cluster, or it is in another namespace (`controlPlaneNamespace` of the MeshFederation)
+unknown istio/mesh-config: there is no Deployment of istiod here, and so whether istiod reads more than ConfigMap \
+istio-system/istio is unknown
 warning istio/dns-capture: ConfigMap istio-system/istio does not have ISTIO_META_DNS_CAPTURE, so in pods that do not \
 set it themselves an imported host without a local Service does not resolve; set `ISTIO_META_DNS_CAPTURE: "true"` in \
 `defaultConfig.proxyMetadata`, and restart the pods (see docs/troubleshooting.md#the-name-does-not-resolve)

@@ -24,7 +24,7 @@ from meshfed.views.checks import BEFORE, CHECKS, CheckOutcome, Facts, Need, Proo
 from meshfed.views.checks.access import needs
 from meshfed_sandbox.apiserver import APIServer
 from meshfed_sandbox.istio_crds import istio_crds
-from tests.builders import RESOURCES, SYSTEM, config_map, namespace, remote_mesh, service_exports_crd
+from tests.builders import RESOURCES, SYSTEM, config_map, crd, namespace, remote_mesh, service_exports_crd
 from tests.deploy.permissions import granted, idle, refused
 from tests.views.healthy import configured, controller, east, front, gateway, istiod
 
@@ -80,8 +80,9 @@ async def cluster(path: Path, *, ours: bool = True) -> AsyncIterator[tuple[APISe
     from meshfed.kube import detect
 
     async with APIServer(authorization="RBAC") as server:
-        for crd in [*istio_crds(), service_exports_crd(), *(all_crds() if ours else ())]:
-            server.install_crd(crd)
+        sidecars = crd("Sidecar", "sidecars", "networking.istio.io")
+        for one in [*istio_crds(), service_exports_crd(), sidecars, *(all_crds() if ours else ())]:
+            server.install_crd(one)
         where = kubeconfig(server, path / "admin.json")
         async with Client(detect(environ={}, path=where.kubeconfig)) as client:
             reader = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "reader", "namespace": SYSTEM}}

@@ -18,16 +18,23 @@ from tests.e2e.probes import PORTS, fronting, run
 from tests.sandbox.dataplane.world import NAMESPACE, JSONObject, MeshWorld, World
 from tests.waiting import eventually
 
+MESHES: Final = ("east", "west", "north")
 SPARED: Final = "east"
 """The mesh whose controller nobody ends, so that what it keeps has time to grow."""
 SYSTEM: Final = "istio-system"
 IMPORT: Final = {"merge": True, "allowTCP": True}
 SETTLING: Final = 40.0
 """Seconds for which a condition may speak of what was changed."""
-PODS: Final = "echo-pods"
+_PODS: Final = ("echo-pods", "shared-pods")
+"""Deployments. What joins with other meshes has pods that no other Service selects, or it would not join."""
 _EXTRAS: Final = 3
 """The Services of each mesh that come and go."""
 _SPARE_PORT: Final = {"name": "http-spare", "port": 8090, "targetPort": 8080}
+
+
+def tcp_port(mesh: str) -> int:
+    """The TCP port of what a mesh alone has: without an address, TCP is told apart by its port."""
+    return 9001 + MESHES.index(mesh)
 
 
 class Extra(msgspec.Struct):
@@ -62,19 +69,20 @@ class Changes:
         self.rng = random.Random(seed)
         self.extras = [Extra(mesh, f"extra-{mesh}-{number}") for mesh in world.meshes for number in range(_EXTRAS)]
         self.away = dict.fromkeys(world.meshes, -SETTLING)
-        """When the controller of a mesh was last ended, on the loop's clock."""
+        """When others had to connect anew with a mesh's controller, since it was ended or its gateway moved."""
         self._gateways = dict.fromkeys(world.meshes, installation.GATEWAY)
         self._moves = 0
         self._spare = dict.fromkeys(world.meshes, False)
-        self._replicas = dict.fromkeys(world.meshes, 2)
+        self._replicas: dict[tuple[str, str], int] = {}
 
     async def bring(self) -> None:
         """Run what is called, and who calls, and federate each with each."""
         for mesh in self._world.meshes.values():
             await run(mesh, "caller", image="sleep", account="caller")
-            await run(mesh, PODS, image="echo", account="echo", ports=PORTS)
-            await self._scale(mesh, 2)
-            await mesh.apply(fronting("shared", {"name": "http", "port": 8080, "targetPort": 8080}), self._only(mesh))
+            for pods in _PODS:
+                await run(mesh, pods, image="echo", account="echo", ports=PORTS)
+                await self._scale(mesh, pods, 2)
+            await mesh.apply(fronting("shared", {"name": "http", "port": 8080}, pods="shared-pods"), self._only(mesh))
             await mesh.apply(*(one.manifest for one in self._of(mesh)))
             await mesh.export("shared", f"only-{mesh.name}")
         await self._world.federate(**{"import": IMPORT})
@@ -91,8 +99,11 @@ class Changes:
 
     def _only(self, mesh: MeshWorld) -> JSONObject:
         """The Service that this mesh alone has, as it is to be; its labels are not looked at."""
-        spare = [_SPARE_PORT] if self._spare[mesh.name] else []
-        return fronting(f"only-{mesh.name}", *({"name": one, "port": port} for one, port in PORTS.items()), *spare)
+        ports = [
+            {"name": "http", "port": 8080},
+            {"name": "tcp", "port": tcp_port(mesh.name), "targetPort": PORTS["tcp"]},
+        ]
+        return fronting(f"only-{mesh.name}", *ports, *([_SPARE_PORT] if self._spare[mesh.name] else []))
 
     # --- the changes
 
@@ -103,6 +114,9 @@ class Changes:
                 await mesh.plane.settled()
         except TimeoutError:
             raise AssertionError(f"not settled: {'; '.join(mesh.plane.unsettled())}") from None
+
+    def _disturb(self, mesh: MeshWorld) -> None:
+        self.away[mesh.name] = asyncio.get_running_loop().time()
 
     def _changing(self, one: Extra) -> None:
         one.changed = asyncio.get_running_loop().time()
@@ -143,37 +157,41 @@ class Changes:
 
     async def scale(self, mesh: MeshWorld) -> None:
         """Have another number of pods."""
+        pods = self.rng.choice(_PODS)
+        counts = [count for count in (1, 2, 3) if count != self._replicas[mesh.name, pods]]
         await self._settled(mesh)
-        await self._scale(mesh, self.rng.choice([count for count in (1, 2, 3) if count != self._replicas[mesh.name]]))
+        await self._scale(mesh, pods, self.rng.choice(counts))
 
-    async def _scale(self, mesh: MeshWorld, replicas: int) -> None:
-        self._replicas[mesh.name] = replicas
-        await mesh.patch("Deployment", PODS, {"spec": {"replicas": replicas}})
+    async def _scale(self, mesh: MeshWorld, pods: str, replicas: int) -> None:
+        self._replicas[mesh.name, pods] = replicas
+        await mesh.patch("Deployment", pods, {"spec": {"replicas": replicas}})
 
     async def roll(self, mesh: MeshWorld) -> None:
         """Replace all pods by the Deployment's own strategy."""
         await self._settled(mesh)
-        await self._annotate(mesh, PODS, NAMESPACE)
+        await self._annotate(mesh, self.rng.choice(_PODS), NAMESPACE)
 
     async def replace_pod(self, mesh: MeshWorld) -> None:
         """Delete a pod that is not the only one."""
         await self._settled(mesh)
-        pods = [one["metadata"]["name"] for one in await mesh.list("Pod", NAMESPACE) if PODS in one["metadata"]["name"]]
+        of = self.rng.choice(_PODS)
+        names = sorted(one["metadata"]["name"] for one in await mesh.list("Pod", NAMESPACE))
+        pods = [name for name in names if name.startswith(of)]
         if len(pods) > 1:
-            await mesh.delete("Pod", self.rng.choice(sorted(pods)))
+            await mesh.delete("Pod", self.rng.choice(pods))
 
     async def kill_controller(self, mesh: MeshWorld) -> None:
         """End a controller as a fault would."""
         if mesh.name != SPARED:
             await self._settled(mesh)
-            self.away[mesh.name] = asyncio.get_running_loop().time()
+            self._disturb(mesh)
             mesh.plane.pod(SYSTEM, installation.CONTROLLER).crash()
 
     async def roll_controller(self, mesh: MeshWorld) -> None:
         """Replace the pod of a controller."""
         if mesh.name != SPARED:
             await self._settled(mesh)
-            self.away[mesh.name] = asyncio.get_running_loop().time()
+            self._disturb(mesh)
             await self._annotate(mesh, installation.CONTROLLER, SYSTEM)
 
     async def _annotate(self, mesh: MeshWorld, deployment: str, namespace: str) -> None:
@@ -197,6 +215,7 @@ class Changes:
         place = mesh.plane.pod(SYSTEM, new).place
         assert place is not None, f"{new} has no address"
         others = [one for one in self._world.meshes.values() if one is not mesh]
+        self._disturb(mesh)
         for other in others:
             await other.remote(mesh, addresses=[place.address], **{"import": IMPORT})
         for other in others:

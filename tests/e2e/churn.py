@@ -29,12 +29,11 @@ from meshfed_sandbox.dataplane import installation
 from meshfed_sandbox.dataplane.network import PodLoop
 from tests.bench.processes import open_files, resident_bytes
 from tests.builders import host
-from tests.e2e.changes import CHANGES, SETTLING, SYSTEM, Changes
+from tests.e2e.changes import CHANGES, MESHES, SETTLING, SYSTEM, Changes, tcp_port
 from tests.e2e.probes import answered_by
 from tests.sandbox.dataplane.world import NAMESPACE, JSONObject, MeshWorld, World
 from tests.waiting import meanwhile
 
-MESHES: Final = ("east", "west", "north")
 _SPEAKING: Final = ("MeshFederation", "RemoteMesh", "FederatedService")
 """The kinds with conditions."""
 _CALL_PAUSE: Final = 0.5
@@ -171,12 +170,12 @@ class Churn:
         others = [other for other in MESHES if other != mesh.name]
         imported = [(one.name, one.mesh) for one in offered] + [(f"only-{other}", other) for other in others]
         joining = [("shared", other) for other in others]
-        records = {f"{host(name, NAMESPACE)}.{other}" for name, other in imported + joining}
+        records = {f"{host(f'{name}.{NAMESPACE}')}.{other}" for name, other in imported + joining}
         found += _differing(
             mesh, "FederatedService", records, {key.name for key in self._stores[mesh.name, "FederatedService"]}
         )
         entries = {one["metadata"]["name"] for one in await mesh.list("ServiceEntry")}
-        imports = {f"import.{host(name, NAMESPACE)}" for name, _ in imported}
+        imports = {f"import.{host(f'{name}.{NAMESPACE}')}" for name, _ in imported}
         found += _differing(mesh, "ServiceEntry", imports, {name for name in entries if name.startswith("import.")})
         joined = len(await mesh.list("WorkloadEntry"))
         if joined != len(joining):
@@ -207,7 +206,7 @@ def _called_from(mesh: str) -> Iterator[tuple[str, set[str]]]:
     for other in MESHES:
         if other != mesh:
             yield f"http://only-{other}.{NAMESPACE}:8080/", {other}
-            yield f"tcp://only-{other}.{NAMESPACE}:9000/hello", {other}
+            yield f"tcp://only-{other}.{NAMESPACE}:{tcp_port(other)}/hello", {other}
 
 
 def _conditions(document: JSONObject | None) -> dict[str, JSONObject]:

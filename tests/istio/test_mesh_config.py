@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from meshfed.api.errors import InvalidDocument
-from meshfed.istio import mesh_config
+from meshfed.istio import merged, mesh_config
 from meshfed.model.meshes import MeshConfig
 
 SOURCE = "ConfigMap istio-system/istio"
@@ -66,3 +66,32 @@ def test_what_matters_is_read(text: str, config: MeshConfig) -> None:
 def test_what_istiod_does_not_take_is_an_error_that_says_where(text: str) -> None:
     with pytest.raises(InvalidDocument, match=f"^{SOURCE}:"):
         mesh_config(text, SOURCE)
+
+
+def test_of_two_one_has_the_last_word() -> None:
+    under = {
+        "trustDomain": "a",
+        "rootNamespace": "b",
+        "trustDomainAliases": ["c"],
+        "outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"},
+        "defaultConfig": {"concurrency": 1, "proxyMetadata": {"X": "1", "Y": "1"}},
+    }
+    over = {
+        "trustDomain": "d",
+        "rootNamespace": None,
+        "trustDomainAliases": ["e"],
+        "outboundTrafficPolicy": {},
+        "defaultConfig": {"drainDuration": "1s", "proxyMetadata": {"Y": "2"}},
+    }
+    assert merged(under, over) == {
+        "trustDomain": "d",
+        "rootNamespace": "b",
+        "trustDomainAliases": ["c", "e"],
+        "outboundTrafficPolicy": {},
+        "defaultConfig": {"concurrency": 1, "drainDuration": "1s", "proxyMetadata": {"X": "1", "Y": "2"}},
+    }
+    assert merged({}, {"trustDomain": "d"}) == {"trustDomain": "d"}
+    assert merged({"defaultConfig": 1, "trustDomainAliases": "a"}, {"defaultConfig": []}) == {
+        "defaultConfig": [],
+        "trustDomainAliases": "a",
+    }

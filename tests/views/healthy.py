@@ -68,10 +68,12 @@ def front(**spec: Any) -> Manifest:
     return service(f"federation-ingress-gateway.{SYSTEM}", **(plain | spec))
 
 
-def istiod(*, ready: int = 1) -> Manifest:
-    """istiod's Deployment."""
+def istiod(*, ready: int = 1, shared: str = "") -> Manifest:
+    """istiod's Deployment; ``shared`` is the ConfigMap that it merges under its own, if any."""
     labels = {"app": "istiod", "istio.io/rev": "default"}
-    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "discovery", "image": "istio/pilot"}]}}
+    env = [{"name": "SHARED_MESH_CONFIG", "value": shared}]
+    container = {"name": "discovery", "image": "istio/pilot", "env": env if shared else []}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
     made = manifest("Deployment", "istiod", {"selector": {"matchLabels": labels}, "template": template}, labels=labels)
     return made | {"status": {"readyReplicas": ready}}
 

@@ -14,7 +14,7 @@ from meshfed.model.probes import Broken, Link
 from meshfed.views.checks import BEFORE, CHECKS, OF_REMOTE, CheckOutcome, Proof, Reviewed, Root, run
 from meshfed.views.importers import ImportersSeen
 from meshfed.views.snapshot import Clock, Server
-from tests.builders import SYSTEM, crd, host, manifest, mesh_federation, namespace, pod, remote_mesh
+from tests.builders import SYSTEM, config_map, crd, host, manifest, mesh_federation, namespace, pod, remote_mesh
 from tests.cli.fakes import NOW, condition, imported, lease
 from tests.views.healthy import (
     NEED,
@@ -42,6 +42,18 @@ OF_ONE = [one for one in CHECKS if one.group != "across"]
 def importing(*, says: bool = True, **said: Any) -> ImportersSeen:
     """What is known where west says that."""
     return ImportersSeen({"west": RemoteImports(says=says, whole=says, **said)})
+
+
+def sidecar(mode: str, name: str = "theirs", **selecting: str) -> Manifest:
+    """A Sidecar in the controller's namespace that says what becomes of unknown destinations."""
+    spec: dict[str, Any] = {"outboundTrafficPolicy": {"mode": mode}}
+    spec |= {"workloadSelector": {"labels": selecting}} if selecting else {}
+    return manifest("Sidecar", name, spec)
+
+
+def shared(mesh: str) -> Manifest:
+    """The ConfigMap that an istiod merges under its own."""
+    return config_map("ours", namespace=SYSTEM, mesh=mesh)
 
 
 CASES: list[tuple[str, Changes, dict[str, Any], CheckOutcome, str]] = [
@@ -133,6 +145,84 @@ CASES: list[tuple[str, Changes, dict[str, Any], CheckOutcome, str]] = [
         "at port 443 of Pod controller-1",
     ),
     ("istio/outbound-policy", {"config": configured("REGISTRY_ONLY")}, {}, CheckOutcome.OK, "REGISTRY_ONLY"),
+    ("istio/outbound-policy", {"config": configured("''")}, {}, CheckOutcome.OK, "has REGISTRY_ONLY"),
+    (
+        "istio/outbound-policy",
+        {"west": west(port=443), "sidecar": sidecar("REGISTRY_ONLY")},
+        {},
+        CheckOutcome.WARNING,
+        "Sidecar istio-system/theirs has REGISTRY_ONLY, and the controller's sidecar lets no handshake through",
+    ),
+    (
+        "istio/outbound-policy",
+        {"config": configured("REGISTRY_ONLY"), "west": west(port=443), "sidecar": sidecar("ALLOW_ANY")},
+        {},
+        CheckOutcome.OK,
+        "Sidecar istio-system/theirs has ALLOW_ANY: unknown destinations are let through",
+    ),
+    (
+        "istio/outbound-policy",
+        {"west": west(port=443), "sidecar": sidecar("REGISTRY_ONLY", app="other")},
+        {},
+        CheckOutcome.OK,
+        "ConfigMap istio-system/istio has ALLOW_ANY",
+    ),
+    (
+        "istio/outbound-policy",
+        {
+            "west": west(port=443),
+            "all": sidecar("ALLOW_ANY", "all"),
+            "ours": sidecar("REGISTRY_ONLY", "ours", **{"app.kubernetes.io/name": "federation-controller"}),
+        },
+        {},
+        CheckOutcome.WARNING,
+        "Sidecar istio-system/ours has REGISTRY_ONLY",
+    ),
+    (
+        "istio/outbound-policy",
+        {},
+        {"unread": {"Sidecar": NO.format("sidecars")}},
+        CheckOutcome.UNKNOWN,
+        "has ALLOW_ANY, and whether handshakes pass the controller's sidecar is unknown: you may not list sidecars",
+    ),
+    ("istio/mesh-config", {}, {}, CheckOutcome.OK, "istiod has it from ConfigMap istio-system/istio alone"),
+    ("istio/mesh-config", {"istiod": None}, {}, CheckOutcome.UNKNOWN, "there is no Deployment of istiod here"),
+    (
+        "istio/mesh-config",
+        {"istiod": istiod(shared="ours"), "shared": shared("defaultConfig: {holdApplicationUntilProxyStarts: true}")},
+        {},
+        CheckOutcome.OK,
+        "under ConfigMap istio-system/istio (SHARED_MESH_CONFIG); that says nothing else",
+    ),
+    (
+        "istio/mesh-config",
+        {
+            "istiod": istiod(shared="ours"),
+            "shared": shared("{trustDomain: a, trustDomainAliases: [b], rootNamespace: c}"),
+        },
+        {},
+        CheckOutcome.WARNING,
+        "does not read that, knows nothing of its `trustDomainAliases`, `rootNamespace`",
+    ),
+    (
+        "istio/mesh-config",
+        {"istiod": istiod(shared="ours")},
+        {"unread": {"ConfigMap": "you may not get configmaps ours in namespace istio-system"}},
+        CheckOutcome.UNKNOWN,
+        "you may not get configmaps ours in namespace istio-system, and so whether istiod reads more",
+    ),
+    (
+        "istio/outbound-policy",
+        {
+            "istiod": istiod(shared="ours"),
+            "shared": shared("outboundTrafficPolicy: {mode: REGISTRY_ONLY}"),
+            "config": config_map("istio", namespace=SYSTEM, mesh="trustDomain: cluster.local"),
+            "west": west(port=443),
+        },
+        {},
+        CheckOutcome.WARNING,
+        "ConfigMap istio-system/istio, with ConfigMap istio-system/ours under it, has REGISTRY_ONLY",
+    ),
     (
         "istio/network",
         {"system": namespace(SYSTEM)},

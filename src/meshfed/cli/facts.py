@@ -25,7 +25,12 @@ if TYPE_CHECKING:
     from meshfed.views.importers import ImportersSeen
     from meshfed.views.snapshot import Document, Snapshot, Unreached
 
-ALL: Final = (*OURS, LEASES, *SURROUNDINGS)
+ALL: Final = (
+    *OURS,
+    LEASES,
+    *SURROUNDINGS,
+    Wanted("networking.istio.io", "Sidecar", everywhere=True, optional=True),
+)
 BEFORE: Final = (Wanted("", "Namespace", everywhere=True),)
 _LIVING: Final = ("Lease", "Pod")
 """Kinds that say whether a controller lives."""
@@ -131,6 +136,7 @@ async def _with_istio(client: Client, snapshot: Snapshot, *, before: bool) -> tu
     """Add what is read by name, and return with it the name of the ConfigMap with Istio's configuration."""
     from meshfed.kube import Resource, discover
     from meshfed.views.checks.cluster import CRD_NAMES, ISTIO
+    from meshfed.views.checks.configuration import shared_config
     from meshfed.views.checks.facts import control_plane, flag
     from meshfed.views.checks.istio import revisions
 
@@ -143,11 +149,12 @@ async def _with_istio(client: Client, snapshot: Snapshot, *, before: bool) -> tu
         f"{MESH_CONFIG}-{one}" for one in revisions(deployments) if one != "default" and not stated
     }
     config_maps = Resource("", "v1", "configmaps", "ConfigMap")
-    objects += [*deployments, *await _named(client, config_maps, sorted(names), place, unread)]
+    read = await _named(client, config_maps, sorted(names | {shared_config(deployments)} - {""}), place, unread)
+    objects += [*deployments, *read]
     if before:
         served = await discover(client)
         unread |= {kind: f"the cluster does not serve {kind}" for group, kind in ISTIO if not served.find(group, kind)}
-    found = next((one["metadata"]["name"] for one in objects if one["kind"] == "ConfigMap"), MESH_CONFIG)
+    found = next((name for one in read if (name := one["metadata"]["name"]) in names), MESH_CONFIG)
     return msgspec.structs.replace(snapshot, objects=(*snapshot.objects, *objects), unread=unread), found
 
 

@@ -9,7 +9,7 @@ stored equals what was rendered.
 from meshfed.istio.destination_rules import discovery_rule, import_rule, stated_sni, states_sni, tls_left_behind
 from meshfed.istio.envoy_filters import passthrough_filter, port_filter
 from meshfed.istio.gateway import gateway
-from meshfed.istio.mesh_config import mesh_config
+from meshfed.istio.mesh_config import differing, merged, mesh_config, of_mesh_config
 from meshfed.istio.metadata import Manifest, owner_labels
 from meshfed.istio.names import gateway_index, gateway_name
 from meshfed.istio.routes import route
@@ -21,6 +21,7 @@ from meshfed.istio.workload_entries import last_answers, workload_entries
 __all__ = [
     "Manifest",
     "authorization_policy",
+    "differing",
     "discovery_entry",
     "discovery_rule",
     "gateway",
@@ -31,7 +32,9 @@ __all__ = [
     "import_rule",
     "istio_sni",
     "last_answers",
+    "merged",
     "mesh_config",
+    "of_mesh_config",
     "owner_labels",
     "passthrough_filter",
     "peer_authentication",

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from meshfed.api.documents import decode_documents
-from meshfed.api.errors import InvalidInput
+from meshfed.model.installation import NAMESPACE
 from meshfed.model.wording import listed
 from meshfed.views.ages import duration
+from meshfed.views.checks.configuration import configured, mesh_config
 from meshfed.views.checks.facts import (
     Facts,
     annotated,
     containers,
     controllers,
-    flag,
     is_ready,
     labels,
     place,
@@ -30,6 +29,7 @@ pod.
 """
 _REVISION: Final = "istio.io/rev"
 _DNS_CAPTURE: Final = "ISTIO_META_DNS_CAPTURE"
+_REGISTRY_ONLY: Final = "REGISTRY_ONLY"
 _EXCLUDED: Final = "traffic.sidecar.istio.io/excludeOutboundPorts"
 _SOON: Final = timedelta(days=30)
 """Before a root ends, which takes weeks to replace everywhere."""
@@ -66,26 +66,6 @@ def _istiod(facts: Facts) -> Iterator[Result]:
 # --- its configuration
 
 
-def _configured(facts: Facts) -> tuple[Mapping[str, Any], str, str]:
-    """Return Istio's configuration of the mesh, of which object it is, and why it is not known."""
-    why = facts.unread("ConfigMap")
-    found = [
-        one
-        for one in facts.snapshot.of_kind("ConfigMap")
-        if place(one)[0] == facts.control_plane and "mesh" in (one.get("data") or {})
-    ]
-    stated = flag(facts.snapshot, "--mesh-config", "")
-    chosen = next((one for one in found if place(one)[1] == stated), None) or next(iter(found), None)
-    if chosen is None:
-        return {}, "", why or f"there is no ConfigMap with Istio's configuration in namespace {facts.control_plane}"
-    source = f"ConfigMap {'/'.join(place(chosen))}"
-    try:
-        documents = decode_documents(str(chosen["data"]["mesh"]), source)
-    except InvalidInput as error:
-        return {}, source, str(error)
-    return (documents[0] if documents else {}), source, ""
-
-
 def _inside(value: Any, *keys: str) -> Any:
     for key in keys:
         value = value.get(key) if isinstance(value, dict) else None
@@ -93,11 +73,11 @@ def _inside(value: Any, *keys: str) -> Any:
 
 
 def _dns_capture(facts: Facts) -> Iterator[Result]:
-    config, source, why = _configured(facts)
-    if why:
-        yield unknown(why)
+    found = configured(facts)
+    if found.why:
+        yield unknown(found.why)
         return
-    stated = _inside(config, "defaultConfig", "proxyMetadata", _DNS_CAPTURE)
+    source, stated = found.sources, _inside(found.whole, "defaultConfig", "proxyMetadata", _DNS_CAPTURE)
     if str(stated).lower() in {"true", "1", "t"}:
         yield ok(f"{source} has {_DNS_CAPTURE}; pods may still say otherwise")
         return
@@ -109,36 +89,87 @@ def _dns_capture(facts: Facts) -> Iterator[Result]:
 
 
 def _outbound_policy(facts: Facts) -> Iterator[Result]:
-    config, source, why = _configured(facts)
-    if why:
-        yield unknown(why)
+    found, pods = configured(facts), controllers(facts.snapshot)
+    if found.why:
+        yield unknown(found.why)
         return
-    mode = _inside(config, "outboundTrafficPolicy", "mode") or "ALLOW_ANY"
-    if mode != "REGISTRY_ONLY":
-        yield ok(f"{source} has {mode}: unknown destinations are let through")
-        return
+    of_mesh = _Policy(_mode(found.whole) or "ALLOW_ANY", found.sources)
     if facts.before:
-        yield ok(
-            f"{source} has REGISTRY_ONLY; the chart has the controller's sidecar leave controller.probe.ports alone"
-        )
+        leaves = "the chart has the controller's sidecar leave controller.probe.ports alone"
+        yield ok(f"{of_mesh.source} has {_REGISTRY_ONLY}; {leaves}" if of_mesh.is_strict else _lets_through(of_mesh))
         return
-    why = facts.unread("Pod") or ("" if controllers(facts.snapshot) else "there is no Pod of a controller")
+    why = facts.unread("Sidecar") or (of_mesh.is_strict and facts.unread("Pod"))
+    why = why or (of_mesh.is_strict and not pods and "there is no Pod of a controller")
     if why:
-        yield unknown(
-            f"{source} has REGISTRY_ONLY, and whether handshakes pass the controller's sidecar is unknown: {why}"
-        )
+        words = f"{of_mesh.source} has {of_mesh.mode}, and whether handshakes pass the controller's sidecar is unknown"
+        yield unknown(f"{words}: {why}")
+        return
+    root = str(found.whole.get("rootNamespace") or NAMESPACE)
+    policies = {place(pod): _policy_of(facts, pod, root) or of_mesh for pod in pods}
+    strict = next((one for one in policies.values() if one.is_strict), None)
+    if strict is None:
+        yield ok(_lets_through(next(iter(policies.values()), of_mesh)))
         return
     needed = {address.port for remote in facts.remotes if (probe := way_of(remote)) for address in probe.addresses}
-    closed = [f"{port} of Pod {place(pod)[1]}" for pod in controllers(facts.snapshot) for port in _closed(pod, needed)]
+    affected = [pod for pod in pods if policies[place(pod)].is_strict]
+    closed = {f"{port} of Pod {place(pod)[1]}" for pod in affected for port in _closed(pod, needed)}
     if closed:
         yield warning(
-            f"{source} has REGISTRY_ONLY, and the controller's sidecar lets no handshake through at port "
-            f"{listed(sorted(set(closed)))}, so `Reachable` may stay unknown",
+            f"{strict.source} has {_REGISTRY_ONLY}, and the controller's sidecar lets no handshake through at port "
+            f"{listed(sorted(closed))}, so `Reachable` may stay unknown",
             f"name the port in annotation {_EXCLUDED} (the chart's controller.probe.ports)",
             docs="operations.md#what-is-proven",
         )
         return
-    yield ok(f"{source} has REGISTRY_ONLY, and the controller's handshakes pass its sidecar")
+    yield ok(f"{strict.source} has {_REGISTRY_ONLY}, and the controller's handshakes pass its sidecar")
+
+
+class _Policy(NamedTuple):
+    """What becomes of connections to whom the mesh does not know, and which object says so."""
+
+    mode: str
+    source: str
+
+    @property
+    def is_strict(self) -> bool:
+        """Whether they are closed."""
+        return self.mode == _REGISTRY_ONLY
+
+
+def _lets_through(policy: _Policy) -> str:
+    return f"{policy.source} has {policy.mode}: unknown destinations are let through"
+
+
+def _mode(spec: Mapping[str, Any]) -> str:
+    """Return the mode of an ``outboundTrafficPolicy``; empty where there is none.
+
+    One that states no mode has the first value of the enum.
+    """
+    policy = spec.get("outboundTrafficPolicy")
+    return str(policy.get("mode") or _REGISTRY_ONLY) if isinstance(policy, dict) else ""
+
+
+def _policy_of(facts: Facts, pod: Document, root: str) -> _Policy | None:
+    """Return what the Sidecar that counts for a Pod says; ``None`` where it leaves that to the mesh, or there is none.
+
+    As ``doGetSidecarScope``: of those in the Pod's namespace the oldest that selects it, else the oldest that selects
+    nobody, else one such of the root namespace.
+    """
+    ranked: list[tuple[int, str, str, Document]] = []
+    for sidecar in facts.snapshot.of_kind("Sidecar"):
+        at, spec = place(sidecar), sidecar.get("spec") or {}
+        selector = _inside(spec, "workloadSelector", "labels")
+        here = at[0] == place(pod)[0]
+        if (here and selector and selector.items() <= labels(pod).items()) or (
+            not selector and (here or at[0] == root)
+        ):
+            rank = 0 if selector else 1 if here else 2
+            ranked.append((rank, str(sidecar["metadata"].get("creationTimestamp") or ""), at[1], sidecar))
+    if not ranked:
+        return None
+    counting = min(ranked, key=lambda one: one[:3])[3]
+    mode = _mode(counting.get("spec") or {})
+    return _Policy(mode, f"Sidecar {'/'.join(place(counting))}") if mode else None
 
 
 def _closed(pod: Document, ports: set[int]) -> list[int]:
@@ -258,6 +289,13 @@ CHECKS: Final = (
     ),
     Check(
         "istio",
+        "mesh-config",
+        "Whether the ConfigMap that the controller reads says all that Istio is configured to.",
+        "operations.md#what-istio-is-configured-to",
+        mesh_config,
+    ),
+    Check(
+        "istio",
         "dns-capture",
         "Whether imported hosts without a local Service resolve, as the mesh's configuration has it.",
         "troubleshooting.md#the-name-does-not-resolve",
@@ -267,7 +305,7 @@ CHECKS: Final = (
     Check(
         "istio",
         "outbound-policy",
-        "Whether the mesh lets the controller's own handshakes through.",
+        "Whether the mesh, or a Sidecar that counts for the controller, lets the controller's own handshakes through.",
         "guides/meshes.md#istio",
         _outbound_policy,
         before=True,

@@ -19,8 +19,8 @@ from tests.sandbox.dataplane.world import NAMESPACE, JSONObject, MeshWorld, Worl
 from tests.waiting import eventually
 
 MESHES: Final = ("east", "west", "north")
-SPARED: Final = "east"
-"""The mesh whose controller nobody ends, so that what it keeps has time to grow."""
+_ENDED: Final = ("west", "north")
+"""The meshes whose controllers are ended; that of the other has time to grow by what it keeps."""
 SYSTEM: Final = "istio-system"
 IMPORT: Final = {"merge": True, "allowTCP": True}
 SETTLING: Final = 40.0
@@ -92,7 +92,7 @@ class Changes:
     def next(self) -> tuple[str, MeshWorld]:
         """The name of the next change, and where it is to be made, as chance has it."""
         (name,) = self.rng.choices(list(CHANGES), [one.weight for one in CHANGES.values()])
-        return name, self._world.meshes[self.rng.choice(list(self._world.meshes))]
+        return name, self._world.meshes[self.rng.choice(CHANGES[name].meshes)]
 
     def _of(self, mesh: MeshWorld) -> list[Extra]:
         return [one for one in self.extras if one.mesh == mesh.name]
@@ -182,17 +182,15 @@ class Changes:
 
     async def kill_controller(self, mesh: MeshWorld) -> None:
         """End a controller as a fault would."""
-        if mesh.name != SPARED:
-            await self._settled(mesh)
-            self._disturb(mesh)
-            mesh.plane.pod(SYSTEM, installation.CONTROLLER).crash()
+        await self._settled(mesh)
+        self._disturb(mesh)
+        mesh.plane.pod(SYSTEM, installation.CONTROLLER).crash()
 
     async def roll_controller(self, mesh: MeshWorld) -> None:
         """Replace the pod of a controller."""
-        if mesh.name != SPARED:
-            await self._settled(mesh)
-            self._disturb(mesh)
-            await self._annotate(mesh, installation.CONTROLLER, SYSTEM)
+        await self._settled(mesh)
+        self._disturb(mesh)
+        await self._annotate(mesh, installation.CONTROLLER, SYSTEM)
 
     async def _annotate(self, mesh: MeshWorld, deployment: str, namespace: str) -> None:
         annotations = {"metadata": {"annotations": {"churn": str(self.rng.randrange(1 << 30))}}}
@@ -234,10 +232,11 @@ async def _leads_elsewhere(mesh: MeshWorld, address: str) -> bool:
 
 
 class Change(NamedTuple):
-    """A change, and how often it is made beside the others."""
+    """A change, how often it is made beside the others, and in which meshes."""
 
     make: Callable[[Changes, MeshWorld], Awaitable[None]]
     weight: int
+    meshes: tuple[str, ...] = MESHES
 
 
 CHANGES: Final[Mapping[str, Change]] = {
@@ -249,7 +248,7 @@ CHANGES: Final[Mapping[str, Change]] = {
     "scale": Change(Changes.scale, 3),
     "roll pods": Change(Changes.roll, 2),
     "replace a pod": Change(Changes.replace_pod, 4),
-    "kill the controller": Change(Changes.kill_controller, 2),
-    "roll the controller": Change(Changes.roll_controller, 1),
+    "kill the controller": Change(Changes.kill_controller, 2, _ENDED),
+    "roll the controller": Change(Changes.roll_controller, 1, _ENDED),
     "move the gateway": Change(Changes.move_gateway, 2),
 }

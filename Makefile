@@ -5,7 +5,7 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo sandbox bench simulate test lint format unit mutations fuzz generate lock docs dist image clean
+.PHONY: help setup demo sandbox bench simulate test lint format unit mutations churn fuzz generate lock docs dist image clean
 
 help: ## List the targets
 	@echo 'Meshfed: what one can do here. PYTHON= names the Python to use, ARGS= adds arguments.'
@@ -52,6 +52,9 @@ unit: setup ## Run the tests alone, stopping at the first failure (ARGS='tests/m
 
 mutations: setup ## Try every mistake in what is written, and say in docs/mutations.md who notices (needs haproxy)
 	$(BIN)/python -m tests.e2e.mutations
+
+churn: setup ## Change three meshes for an hour while clients call across them (ARGS=--help for what it takes)
+	$(BIN)/python -m tests.e2e.churn $(ARGS)
 
 fuzz: setup ## Try what nobody wrote on whatever reads bytes from others, a minute each (ARGS='--minutes 30 offer')
 	library="$$($(BIN)/python tools/fetched.py fuzz requirements-fuzz.lock)" && PYTHONPATH="$$library" $(BIN)/python -m tests.fuzz $(ARGS)

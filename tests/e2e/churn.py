@@ -25,6 +25,7 @@ import cyclopts
 from cyclopts import Parameter
 
 from meshfed.kube import Reflector, Store
+from meshfed.model.reasons import Reason
 from meshfed_sandbox.dataplane import installation
 from meshfed_sandbox.dataplane.network import PodLoop
 from tests.bench.processes import open_files, resident_bytes
@@ -113,7 +114,7 @@ class Churn:
 
     async def _call(self, mesh: MeshWorld, url: str, who: set[str]) -> None:
         while True:
-            answer = await mesh.request(url, from_="caller")
+            answer = await mesh.request(url, from_="caller", seconds=self._patience)
             self.calls += 1
             if answer.error or answered_by(answer) not in who:
                 became = f"{answer.status} {answer.error or answer.body}"
@@ -127,7 +128,8 @@ class Churn:
             before = _conditions(old)
             for type_, one in _conditions(new).items():
                 turned = one["status"] == "False" and before.get(type_, {}).get("status") == "True"
-                if turned and not self._may_speak(mesh, kind, key.name):
+                # What is pending is under way; how long that may take is seen in times of quiet.
+                if turned and one["reason"] != Reason.PENDING and not self._may_speak(mesh, kind, key.name):
                     said = f"{one['reason']}: {one.get('message', '')}"
                     self.note(f"{mesh}: {kind} {key.name} is no longer {type_}: {said}")
 

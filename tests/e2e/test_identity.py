@@ -13,6 +13,7 @@ from meshfed_sandbox.dataplane.network import inside
 from tests.builders import endpoint_slice, workload_entry
 from tests.e2e.mutated import metrics, plaintext, stranger
 from tests.e2e.probes import fronting, only, run
+from tests.e2e.test_reachability import becomes
 from tests.sandbox.dataplane.world import Answer, MeshWorld, World
 from tests.waiting import eventually
 
@@ -78,6 +79,9 @@ async def test_who_answers_under_another_account_is_refused_until_it_is_announce
     await world.east.until(HTTP, from_="caller", status=503)
     await eventually(lambda: _refused_certificates(world, "echo"), what="it is the identity that is refused")
     assert (await world.east.request(TCP, from_="caller")).error
+    said = await becomes(world.east, "FederatedService", "echo.bookinfo.svc.cluster.local.west", "False")
+    assert said.startswith("False UnexpectedIdentity: ")
+    assert "spiffe://cluster.local/ns/bookinfo/sa/usurper answers" in said
 
     await _scale_controller(world.west, 1)
     await world.connected()

@@ -203,6 +203,45 @@ def standing(mesh: str, kind: str, **spec: Any) -> Breaks:
     return breaks
 
 
+async def not_listed(world: World) -> Callable[[], Awaitable[None]]:
+    """Somebody paused west's Gateway, and took the host out."""
+    (gateway,) = await world.west.list("Gateway", "istio-system")
+    paused = "federation.openshift-service-mesh.io/paused"
+
+    async def have(value: str | None, without: str) -> None:
+        servers = [
+            one | {"hosts": [host for host in one["hosts"] if not host.startswith(without)]}
+            for one in gateway["spec"]["servers"]
+        ]
+        patch = {"metadata": {"annotations": {paused: value}}, "spec": {"servers": servers}}
+        await world.west.patch("Gateway", gateway["metadata"]["name"], patch, "istio-system")
+
+    await have("true", "echo.")
+    return lambda: have(None, "nothing.")
+
+
+def viewing(network: str) -> Callable[[World], Awaitable[None]]:
+    """West's gateway is told of the endpoints of one network alone."""
+
+    async def set_(world: World) -> None:
+        await scale(world.west, GATEWAY, 0, "istio-system")
+        await world.settled()
+        found = await world.west.get("Deployment", GATEWAY, "istio-system")
+        assert found is not None
+        (container,) = found["spec"]["template"]["spec"]["containers"]
+        environment = [{"name": "ISTIO_META_REQUESTED_NETWORK_VIEW", "value": network}]
+        spec = {"template": {"spec": {"containers": [container | {"env": environment}]}}, "replicas": 1}
+        await world.west.patch("Deployment", GATEWAY, {"spec": spec}, "istio-system")
+        await world.settled()
+
+    return set_
+
+
+async def network_view(world: World) -> Callable[[], Awaitable[None]]:
+    await viewing("east-network")(world)
+    return lambda: viewing("west-network")(world)
+
+
 async def own_network(world: World) -> Callable[[], Awaitable[None]]:
     return await remote(network=world.east.plane.settings.network)(world)
 
@@ -212,6 +251,7 @@ async def fails(world: World) -> bool:
 
 
 NO_PODS = "served exporter NoMeshEndpoints"
+PAUSED = "gateway exporter Paused"
 NO_GATEWAY = "gateway exporter GatewayPodsMissing"
 AWAY = {"remotes/imports", "remotes/gateway", "remotes/connected"}
 EXPORTS = {"mesh/exports"}
@@ -240,6 +280,16 @@ EXPORTS = {"mesh/exports"}
             remote(addresses=["127.255.255.1"]),
             Diagnosis("reached importer GatewayNotReached", None, "reached either GatewayNotReached", AWAY, set()),
             id="a wrong address",
+        ),
+        pytest.param(
+            not_listed,
+            Diagnosis(PAUSED, PAUSED, "reached exporter NotPassedOn", {"remotes/imports"}, set()),
+            id="not listed in the gateway",
+        ),
+        pytest.param(
+            network_view,
+            Diagnosis("NETVIEW", None, "reached either NotPassedOn", AWAY, {"istio/gateway-view"}),
+            id="the gateway sees another network",
         ),
         # The controller's own sidecar leaves the usual port alone; it takes the connection to another, and closes it.
         pytest.param(
@@ -329,8 +379,14 @@ async def test_an_address_has_a_port_of_its_own(world: World) -> None:
     await becomes(world.east, "FederatedService", RECORD, "True Answered")
 
 
-async def test_the_discovery_service_is_not_whom_the_remote_should_be(world: World) -> None:
-    other = "spiffe://cluster.local/ns/istio-system/sa/somebody-else"
+@pytest.mark.parametrize(
+    "other",
+    [
+        "spiffe://cluster.local/ns/istio-system/sa/somebody-else",
+        pytest.param("spiffe://west.local/ns/istio-system/sa/federation-controller-west", id="another trust domain"),
+    ],
+)
+async def test_the_discovery_service_is_not_whom_the_remote_should_be(world: World, other: str) -> None:
     await world.east.remote(world.west, **IMPORT, identity=other)
     found = await becomes(world.east, "RemoteMesh", "west", "False UnexpectedIdentity")
     assert "sa/federation-controller-west answers for outbound_.15080_._." in found

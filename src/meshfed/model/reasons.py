@@ -168,7 +168,7 @@ REASONS: Final[dict[Reason, str]] = {
     Reason.PAUSED: 'An annotation on an object, `federation.openshift-service-mesh.io/paused: "true"`, says to leave it as it is.',
     Reason.DUPLICATE: "An older MeshFederation in this namespace is in force; this one does nothing.",
     Reason.TRUST_DOMAIN_MISMATCH: "`spec.trustDomain` is not the trust domain in the mesh's own configuration, so identities that follow from it are nobody's.",
-    Reason.ROOT_NAMESPACE_ELSEWHERE: "`rootNamespace` in the mesh's own configuration is not `spec.controlPlaneNamespace`, which is taken for it; what does not count for that is said.",
+    Reason.ROOT_NAMESPACE_ELSEWHERE: "`rootNamespace` in the mesh's own configuration is not `spec.controlPlaneNamespace`, into which Meshfed writes; what of that does not count for all is said.",
     Reason.EXPORTING: "Services are exported; the message counts them.",
     Reason.NOTHING_EXPORTED: "No Service matches the export rules, or there are none.",
     Reason.EXPORTED: "The Service is offered to other meshes.",

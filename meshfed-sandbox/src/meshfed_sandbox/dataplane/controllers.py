@@ -71,6 +71,15 @@ class Controllers:
     async def _reconcile(self) -> None:
         await self._config_maps()
         pods = self._watch.all("Pod")
+        wanted: dict[tuple[str, str], JSONObject] = {}
+        for service in self._watch.all("Service"):
+            if service["spec"].get("selector") and service["spec"].get("type") != "ExternalName":
+                for made in workloads.endpoint_slices(service, pods):
+                    wanted[made["metadata"]["namespace"], made["metadata"]["name"]] = made
+                if service["spec"].get("type") == "LoadBalancer":
+                    await self._load_balancer(service, workloads.ingress_addresses(service, pods))
+        if await self._slices(wanted):
+            return  # whoever takes a Pod's place is an endpoint before that goes: the watch will show it
         for deployment in self._watch.all("Deployment"):
             if workloads.is_istiod(deployment):
                 await self._say(deployment, workloads.istiod_status(deployment, now()))
@@ -79,14 +88,6 @@ class Controllers:
             await self._deployment(deployment, own)
         for job in self._watch.all("Job"):
             await self._job(job, [pod for pod in pods if workloads.owned_by(pod, job)])
-        wanted: dict[tuple[str, str], JSONObject] = {}
-        for service in self._watch.all("Service"):
-            if service["spec"].get("selector") and service["spec"].get("type") != "ExternalName":
-                for made in workloads.endpoint_slices(service, pods):
-                    wanted[made["metadata"]["namespace"], made["metadata"]["name"]] = made
-                if service["spec"].get("type") == "LoadBalancer":
-                    await self._load_balancer(service, workloads.ingress_addresses(service, pods))
-        await self._slices(wanted)
 
     async def _config_maps(self) -> None:
         """Have the ConfigMap that istiod puts into each namespace, and where istiod is, itself and what it reads."""
@@ -168,27 +169,35 @@ class Controllers:
                 self._client.patch_status(SERVICE, metadata["name"], patch, namespace=metadata["namespace"])
             )
 
-    async def _slices(self, wanted: Mapping[tuple[str, str], JSONObject]) -> None:
+    async def _slices(self, wanted: Mapping[tuple[str, str], JSONObject]) -> bool:
+        """Write the slices that there are to be; whether any was written."""
         existing = {
             (one["metadata"]["namespace"], one["metadata"]["name"]): one
             for one in self._watch.all("EndpointSlice")
-            if workloads.labels(one).get("endpointslice.kubernetes.io/managed-by") == workloads.MANAGER
+            if workloads.labels(one).get(workloads.MANAGED_BY) == workloads.MANAGER
         }
+        written = False
         for key, made in wanted.items():
             old = existing.get(key)
             if old is None:
-                await _unless_gone(self._client.create(ENDPOINT_SLICE, made))
+                written |= await _unless_gone(self._client.create(ENDPOINT_SLICE, made))
             elif any(old.get(part) != made[part] for part in ("endpoints", "ports")):
                 version = {"resourceVersion": old["metadata"]["resourceVersion"]}
                 made["metadata"] |= version
-                await _unless_gone(self._client.replace(ENDPOINT_SLICE, made))
+                written |= await _unless_gone(self._client.replace(ENDPOINT_SLICE, made))
         for namespace, name in existing.keys() - wanted.keys():
-            await _unless_gone(self._client.delete(ENDPOINT_SLICE, name, namespace=namespace))
+            written |= await _unless_gone(self._client.delete(ENDPOINT_SLICE, name, namespace=namespace))
+        return written
 
 
-async def _unless_gone(write: Awaitable[Any]) -> None:
-    """Write; where the object changed, came or went meanwhile, the watch says so and it is looked at again."""
+async def _unless_gone(write: Awaitable[Any]) -> bool:
+    """Write, and return whether that was done.
+
+    Where the object changed, came or went meanwhile, the watch says so and it is looked at again.
+    """
     try:
         await write
     except (AlreadyExists, Conflict, NotFound) as error:
         _log.debug("the sandbox's view was old: %s", error)
+        return False
+    return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,8 +22,11 @@ JSONObject = dict[str, Any]
 _log = logging.getLogger(__name__)
 _PATIENCE: Final = aiohttp.ClientTimeout(total=5)
 """For what a Pod is asked over HTTP."""
-_DRAIN_SECONDS: Final = 1.0
-"""Seconds for which a deleted Pod goes on serving, until every proxy knows that it is gone."""
+_TOLD_SECONDS: Final = 10.0
+"""Seconds within which all proxies know that a Pod is out of the endpoints, also on a machine that is busy."""
+_PAUSE: Final = 0.05
+_DRAIN_SECONDS: Final = 0.5
+"""Seconds for which it then goes on serving, for what is on its way."""
 
 
 class Node:
@@ -121,8 +125,7 @@ class Node:
     def _look(self) -> None:
         existing = {pod["metadata"]["uid"]: pod for pod in self._watch.all("Pod")}
         for uid in self._pods.keys() - existing.keys():
-            del self._pods[uid]
-            ending = asyncio.create_task(self._end(self._tasks.pop(uid)))
+            ending = asyncio.create_task(self._end(self._pods.pop(uid), self._tasks.pop(uid)))
             self._ending.add(ending)
             ending.add_done_callback(self._ending.discard)
         for uid, manifest in existing.items():
@@ -138,8 +141,25 @@ class Node:
             _log.exception("Pod %s/%s ended by a fault of the sandbox", pod.namespace, pod.name)
             raise
 
-    async def _end(self, task: asyncio.Task[None]) -> None:
+    def _is_endpoint(self, pod: Pod) -> bool:
+        """Whether a Service is said to have it still."""
+        address = pod.place.address if pod.place is not None else ""
+        return any(
+            address in endpoint["addresses"]
+            for one in self._watch.all("EndpointSlice")
+            if workloads.labels(one).get(workloads.MANAGED_BY) == workloads.MANAGER
+            for endpoint in one.get("endpoints") or ()
+        )
+
+    async def _end(self, pod: Pod, task: asyncio.Task[None]) -> None:
+        """End a Pod that is out of the endpoints, once nobody sends it anything any more."""
         try:
+            await pod.drain()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_TOLD_SECONDS):
+                    while self._is_endpoint(pod):  # noqa: ASYNC110 - the watch tells of kinds, and not of what was heard
+                        await asyncio.sleep(_PAUSE)
+                    await self._around.control_plane.settled()
             await asyncio.sleep(_DRAIN_SECONDS)
         finally:
             await _cancelled(task)

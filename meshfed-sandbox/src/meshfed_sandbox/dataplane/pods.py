@@ -43,8 +43,6 @@ _FAILURES: Final = 3
 """Probes in a row that must fail until a container that was ready is not."""
 _RESTART_DELAYS: Final = (0.2, 5.0)
 """Seconds until the first restart of a container, and at most; the delay doubles with each."""
-_DRAIN_SECONDS: Final = 1.0
-"""Seconds for which a deleted Pod goes on serving, until every proxy knows that it is gone."""
 
 
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,6 +123,11 @@ class Pod:
             self._containers[name].kill()
         else:
             raise LookupError(f"Pod {self.namespace}/{self.name} runs no container {name!r}")
+
+    async def drain(self) -> None:
+        """Have its proxy ask whoever is connected to connect elsewhere."""
+        if self.proxy is not None:
+            await self.proxy.drain()
 
     @property
     def ready(self) -> bool:

@@ -13,6 +13,7 @@ JSONObject = dict[str, Any]
 
 HASH_LABEL: Final = "pod-template-hash"
 SERVICE_LABEL: Final = "kubernetes.io/service-name"
+MANAGED_BY: Final = "endpointslice.kubernetes.io/managed-by"
 MANAGER: Final = "endpointslice-controller.k8s.io"
 NODE: Final = "sandbox"
 """The name of the one node there is."""
@@ -286,7 +287,7 @@ def _slice(
             "labels": {
                 **labels(service),
                 SERVICE_LABEL: metadata["name"],
-                "endpointslice.kubernetes.io/managed-by": MANAGER,
+                MANAGED_BY: MANAGER,
             },
             "ownerReferences": [
                 {

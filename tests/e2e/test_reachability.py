@@ -224,8 +224,10 @@ def viewing(network: str) -> Callable[[World], Awaitable[None]]:
     """West's gateway is told of the endpoints of one network alone."""
 
     async def set_(world: World) -> None:
+        leaving = world.west.plane.pod("istio-system", GATEWAY).proxy
         await scale(world.west, GATEWAY, 0, "istio-system")
-        await world.settled()
+        # Only then another has its address.
+        await eventually(lambda: leaving is not None and leaving.pid is None, what="the gateway has ended")
         found = await world.west.get("Deployment", GATEWAY, "istio-system")
         assert found is not None
         (container,) = found["spec"]["template"]["spec"]["containers"]
@@ -288,7 +290,7 @@ EXPORTS = {"mesh/exports"}
         ),
         pytest.param(
             network_view,
-            Diagnosis("NETVIEW", None, "reached either NotPassedOn", AWAY, {"istio/gateway-view"}),
+            Diagnosis("reached either NotPassedOn", None, "reached either NotPassedOn", AWAY, {"istio/gateway-view"}),
             id="the gateway sees another network",
         ),
         # The controller's own sidecar leaves the usual port alone; it takes the connection to another, and closes it.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Final, NamedTuple
 
 import msgspec
@@ -218,7 +219,7 @@ class Changes:
             await other.remote(mesh, addresses=[place.address], **{"import": IMPORT})
         for other in others:
             unused = f"nothing in {other.name} leads to {before.address}"
-            await eventually(lambda at=other: _leads_elsewhere(at, before.address), unused, within=self._patience)
+            await eventually(partial(_leads_elsewhere, other, before.address), unused, within=self._patience)
             await self._settled(other)
         await mesh.delete("Deployment", old, SYSTEM)
         self._gateways[mesh.name] = new

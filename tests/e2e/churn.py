@@ -15,7 +15,7 @@ import re
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -41,6 +41,8 @@ _CALL_PAUSE: Final = 0.5
 _CHANGE_PAUSES: Final = (0.2, 5.0)
 _ROUND: Final = 45.0
 """Seconds of change between two times of quiet."""
+_TICK, _OF_LATE, _LATE = 0.2, 15.0, 1.0
+"""Seconds: how often it is seen whether this process has its turn, for how long that is remembered, what is late."""
 _GROWN_BYTES, _GROWN_FILES = 16 << 20, 20
 _WARNED: Final = re.compile(r"^\S+ (WARNING|ERROR|CRITICAL) +(.*)")
 _VARIES: Final = re.compile(r"\d+(\.\d+)*|\b[0-9a-f]{8,}\b|'[^']*'")
@@ -68,6 +70,8 @@ class Churn:
         """How often each change was made."""
         self._sizes: dict[str, list[Size]] = {}
         """By mesh and process, from quiet to quiet."""
+        self._late = deque[tuple[float, float]](maxlen=int(_OF_LATE / _TICK))
+        """When this process was to have its turn, and by how many seconds it was late."""
         self._stores: dict[tuple[str, str], Store[JSONObject]] = {}
         """By mesh and kind."""
 
@@ -76,13 +80,22 @@ class Churn:
         print(f"{time.monotonic() - self._began:7.1f} {what}", flush=True)
 
     def note(self, what: str) -> None:
-        """Something did not hold."""
+        """Something did not hold; where this process was late of late, on a machine that is too busy, that is said."""
+        late = max((late for when, late in self._late if when > time.monotonic() - _OF_LATE), default=0.0)
+        what += f" (this process was late by {late:.1f} s)" if late > _LATE else ""
         self.found.append(f"{time.monotonic() - self._began:7.1f} {what}")
         self.say(f"WRONG {what}")
+
+    async def _see_lateness(self) -> None:
+        while True:
+            due = time.monotonic() + _TICK
+            await asyncio.sleep(_TICK)
+            self._late.append((due, time.monotonic() - due))
 
     async def run(self, seconds: float) -> None:
         """Change and be quiet in turns, for so long."""
         async with AsyncExitStack() as stack:
+            await stack.enter_async_context(meanwhile(self._see_lateness()))
             for mesh in self._world.meshes.values():
                 for kind in _SPEAKING:
                     store = self._stores[mesh.name, kind] = Store[JSONObject]()

@@ -85,7 +85,7 @@ class MutualTLS:
         labels takes them for pods.
         """
         whole = self._namespace(context, mesh, namespace)
-        modes = self._workload(context, mesh, namespace, labelled(namespace, (WORKLOAD | labels).items()))
+        modes = self._workload(context, mesh, namespace, labelled(namespace, {**labels, **WORKLOAD}.items()))
         return whole.off or min((off for port in ports if (off := modes.of_port(port).off)), default="")
 
     def off_at(self, context: Context, mesh: LocalMesh, place: Place) -> dict[int, str]:

@@ -71,6 +71,8 @@ class Changes:
         self.extras = [Extra(mesh, f"extra-{mesh}-{number}") for mesh in world.meshes for number in range(_EXTRAS)]
         self.away = dict.fromkeys(world.meshes, -SETTLING)
         """When others had to connect anew with a mesh's controller, since it was ended or its gateway moved."""
+        self.ports_changed = dict.fromkeys(world.meshes, -SETTLING)
+        """When the Service that a mesh alone has last got a port, or lost one."""
         self._gateways = dict.fromkeys(world.meshes, installation.GATEWAY)
         self._moves = 0
         self._spare = dict.fromkeys(world.meshes, False)
@@ -149,6 +151,7 @@ class Changes:
     async def toggle_port(self, mesh: MeshWorld) -> None:
         """Add a port to a Service that is called at another, or take it away."""
         self._spare[mesh.name] = not self._spare[mesh.name]
+        self.ports_changed[mesh.name] = asyncio.get_running_loop().time()
         await mesh.respecify(self._only(mesh))
 
     async def relabel(self, mesh: MeshWorld) -> None:

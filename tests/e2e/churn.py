@@ -24,7 +24,7 @@ from typing import Any, Final, NamedTuple
 import cyclopts
 from cyclopts import Parameter
 
-from meshfed.kube import Reflector, Store
+from meshfed.kube import KubeError, Reflector, Store
 from meshfed.model.reasons import Reason
 from meshfed_sandbox.dataplane import installation
 from meshfed_sandbox.dataplane.network import PodLoop
@@ -121,7 +121,7 @@ class Churn:
             self.made[name] += 1
             try:
                 await CHANGES[name].make(self._changes, mesh)
-            except AssertionError as error:
+            except (AssertionError, KubeError) as error:
                 self.note(f"{mesh.name}: {name}: {error}")
             await asyncio.sleep(self._changes.rng.uniform(*_CHANGE_PAUSES))
 
@@ -153,8 +153,9 @@ class Churn:
         now = asyncio.get_running_loop().time()
         if kind == "RemoteMesh":
             return now < max(self._changes.away[mesh], self._changes.away[name]) + SETTLING
-        changing = [one for one in self._changes.extras if now < one.changed + SETTLING]
-        return any(name.startswith(f"{one.name}.") for one in changing)
+        changed = {one.name: one.changed for one in self._changes.extras}
+        changed |= {f"only-{other}": when for other, when in self._changes.ports_changed.items()}
+        return any(name.startswith(f"{one}.") for one, when in changed.items() if now < when + SETTLING)
 
     # --- quiet
 
@@ -162,7 +163,10 @@ class Churn:
         """Wait until all is as it should be, and see how large the controllers are."""
         began, wrong = time.monotonic(), ["nothing was looked at"]
         while wrong and time.monotonic() < began + self._patience:
-            wrong = [line for mesh in self._world.meshes.values() for line in await self._wrong(mesh)]
+            try:
+                wrong = [line for mesh in self._world.meshes.values() for line in await self._wrong(mesh)]
+            except KubeError as error:
+                wrong = [str(error)]
             await asyncio.sleep(0.5 if wrong else 0)
         for line in wrong:
             self.note(f"{self._patience:.0f} s after the last change: {line}")

@@ -381,14 +381,19 @@ async def test_an_address_has_a_port_of_its_own(world: World) -> None:
     await becomes(world.east, "FederatedService", RECORD, "True Answered")
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
-        "spiffe://cluster.local/ns/istio-system/sa/somebody-else",
-        pytest.param("spiffe://west.local/ns/istio-system/sa/federation-controller-west", id="another trust domain"),
-    ],
-)
-async def test_the_discovery_service_is_not_whom_the_remote_should_be(world: World, other: str) -> None:
+async def test_the_remote_is_of_another_trust_domain_than_is_stated(world: World) -> None:
+    other = "spiffe://west.local/ns/istio-system/sa/federation-controller-west"
+    await world.east.remote(world.west, **IMPORT, trustDomain="west.local", identity=other)
+    found = await becomes(world.east, "RemoteMesh", "west", "False UnexpectedIdentity")
+    assert "spiffe://cluster.local/ns/istio-system/sa/federation-controller-west answers" in found
+    assert f"not {other}" in found
+    await world.east.remote(world.west, **IMPORT)
+    await becomes(world.east, "RemoteMesh", "west", "True Answered")
+    await becomes(world.east, "FederatedService", RECORD, "True Answered")
+
+
+async def test_the_discovery_service_is_not_whom_the_remote_should_be(world: World) -> None:
+    other = "spiffe://cluster.local/ns/istio-system/sa/somebody-else"
     await world.east.remote(world.west, **IMPORT, identity=other)
     found = await becomes(world.east, "RemoteMesh", "west", "False UnexpectedIdentity")
     assert "sa/federation-controller-west answers for outbound_.15080_._." in found

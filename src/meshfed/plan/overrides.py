@@ -2,11 +2,11 @@
 
 A proxy takes one for a host, as istiod chooses it (``PushContext.destinationRule``): one of its own namespace, else one
 of the Service's that is exported to it, else one of the root namespace's, which mostly is the control plane's, where
-ours are. In each the most specific host comes first, whoever may see that. Those for one host in one namespace are merged if they are exported alike, or the
-younger to more namespaces: subsets add up, and of ``trafficPolicy`` the oldest that there is counts whole
-(``PushContext.mergeDestinationRule``). Those that are not stand side by side, and of these the last that a client sees
-counts. One with a ``workloadSelector`` is for its own namespace, and there no other namespace's counts for whom it does
-not select (``SidecarScope.DestinationRule``).
+ours are. In each the most specific host comes first, whoever may see that. Those for one host in one namespace are
+merged if they are exported alike, or the younger to more namespaces: subsets add up, and of ``trafficPolicy`` the
+oldest that there is counts whole (``PushContext.mergeDestinationRule``). Those that are not stand side by side, and of
+these the last that a client sees counts. One with a ``workloadSelector`` is for its own namespace, and there no other
+namespace's counts for whom it does not select (``SidecarScope.DestinationRule``).
 
 One that says nothing is for everybody, unless ``.`` is in ``meshConfig.defaultDestinationRuleExportTo``.
 """

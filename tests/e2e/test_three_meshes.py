@@ -11,9 +11,12 @@ import msgspec
 import pytest
 import pytest_asyncio
 
+from meshfed.views.checks import CheckOutcome
+from meshfed.views.explain.asked import explained
 from tests.builders import manifest
 from tests.e2e.load import load
 from tests.e2e.probes import BOTH_SIDES, PROTOCOLS, Probe, answered_by, bring, echo, hold
+from tests.e2e.test_reachability import not_ok, sees
 from tests.sandbox.dataplane.world import MeshWorld, World
 from tests.waiting import eventually
 
@@ -106,6 +109,14 @@ async def test_one_mesh_withdraws_and_no_request_fails(world: World) -> None:
     assert (imported.failed, joined.failed) == ([], [])
 
 
+async def conflict_is_named(world: World) -> bool:
+    """Whether both commands say of the offers that disagree what it is, and whose."""
+    found = explained("echo.bookinfo", [await sees(mesh) for mesh in world.meshes.values()])
+    broken = {f"{one.name} {one.whose} {one.reason}" for chain in found if (one := chain.broken) is not None}
+    failing = await not_ok(world.east, CheckOutcome.FAILED, CheckOutcome.WARNING)
+    return broken == {"accepted either PortConflict"} and "remotes/imports" in failing
+
+
 async def test_ports_that_disagree_disturb_nobody(world: World) -> None:
     """Who offered first has its ports; with a priority, the other has; and whoever calls is answered throughout."""
     await world.north.unexport("echo")
@@ -120,6 +131,7 @@ async def test_ports_that_disagree_disturb_nobody(world: World) -> None:
             return reason.startswith("False PortConflict")
 
         await eventually(lambda: says("north"), what="north's ports are not those that count")
+        await eventually(lambda: conflict_is_named(world), what="explain and check name it")
         await eventually(lambda: all_from(world, "west"))
         await remotes(world, north={"priority": 10})
         await eventually(lambda: says("west"), what="with its priority they are")
@@ -128,7 +140,16 @@ async def test_ports_that_disagree_disturb_nobody(world: World) -> None:
         await remotes(world)
         await world.north.apply(echo())
         await hold(world, SHARED)
+        await eventually(lambda: nothing_is_named(world), what="neither command finds anything wrong")
     assert requests.failed == []
+
+
+async def nothing_is_named(world: World) -> bool:
+    """Whether neither command finds anything wrong with the host."""
+    found = explained("echo.bookinfo", [await sees(mesh) for mesh in world.meshes.values()])
+    return not any(chain.broken for chain in found) and "remotes/imports" not in await not_ok(
+        world.east, CheckOutcome.FAILED, CheckOutcome.WARNING
+    )
 
 
 async def test_a_gateway_that_is_gone_is_passed_over(world: World) -> None:

@@ -303,6 +303,34 @@ def test_an_empty_list_is_no_error(
     assert (out, len(err.splitlines())) == ("", 1)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["imports", "--problems"], "no offer matches these flags; without them, everything is listed\n"),
+        (["imports", "--remote", "north"], "no offer matches these flags; without them, everything is listed\n"),
+        (["imports", "-l", "app=no"], "no offer matches these flags; without them, everything is listed\n"),
+        (["remotes", "--problems"], "no RemoteMesh matches these flags; without them, everything is listed\n"),
+        (["exports", "--to", "north"], "no Service matches these flags; without them, everything is listed\n"),
+    ],
+)
+def test_that_nothing_is_as_was_asked_for_does_not_say_that_there_is_nothing(
+    arguments: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ready = with_status(remote_mesh("west", import_={}), condition("Ready", True, "Ready"))
+    holding(monkeypatch, snapshot(mesh_federation("east"), ready, imported("west", "ratings")))
+    assert run(arguments) == 0
+    assert capsys.readouterr() == ("", said)
+
+
+@pytest.mark.parametrize("command", ["imports", "remotes", "exports"])
+def test_of_what_cannot_be_seen_nobody_says_that_it_is_not_there(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    holding(monkeypatch, snapshot(unread={"RemoteMesh": "you may not list remotemeshes"}))
+    assert run([command]) == 0
+    assert capsys.readouterr() == ("", "east: you may not list remotemeshes\n")
+
+
 def test_remotes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     holding(monkeypatch, trouble())
     assert run(["remotes"]) == 0

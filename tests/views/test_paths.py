@@ -169,5 +169,11 @@ def test_an_import(conditions: list[dict[str, Any]], handled: bool, expected: tu
     assert (found.outcome, found.ended_at, found.message, found.evidence) == expected
 
 
+def test_an_import_of_a_controller_that_is_gone_was_not_tried() -> None:
+    gone = {"west": Proof(handled=False, why="nobody leads")}
+    (found,) = of_host(facts("east", remote("west"), record(REACHABLE), proofs=gone, alive=False), HOST)
+    assert (found.outcome, found.message) == ("unknown", "it was not tried just now: nobody leads")
+
+
 def test_another_host_is_not_told_of() -> None:
     assert list(of_host(facts("east", remote("west"), record(REACHABLE)), "other.example")) == []

@@ -225,7 +225,7 @@ async def look_at(
     from meshfed.cli.arguments import duration
     from meshfed.views.snapshot import Unreached
 
-    seconds = duration("--request-timeout", where.request_timeout)
+    seconds = duration("--request-timeout", where.request_timeout, some=True)
     answers = await asyncio.gather(
         *(
             ask(

@@ -328,7 +328,9 @@ class _Session:
         beside: dict[str, Any] = {}
         if self._unreached:
             beside["unreached"] = self._unreached
-        return Listing(kind, columns, rows, name, beside, "" if self._told else nothing)  # it may be in what is not seen
+        return Listing(
+            kind, columns, rows, name, beside, "" if self._told else nothing
+        )  # it may be in what is not seen
 
     def run(
         self, listing: Callable[[], Listing[Any]], how: How, name: str, *, gone: Callable[[], str] | None = None

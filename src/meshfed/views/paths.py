@@ -13,6 +13,7 @@ from meshfed.views.checks.facts import Facts
 from meshfed.views.checks.remotes import untried
 from meshfed.views.checks.results import CheckOutcome, Evidence, Result
 from meshfed.views.checks.stored import alive, condition, doubted
+from meshfed.views.controllers import controller
 from meshfed.views.imports import called
 from meshfed.views.requests import RequestPlace
 from meshfed.views.snapshot import find
@@ -106,6 +107,14 @@ def _towards(facts: Facts, remote: RemoteMesh) -> PathView:
 
 def _back(facts: Facts, remote: RemoteMesh) -> PathView:
     found = condition(facts, "RemoteMesh", remote, ConditionType.SUBSCRIBED)
+    living = [one for one in controller(facts.snapshot).replicas if one.alive]
+    if (
+        found.outcome is CheckOutcome.OK
+        and living
+        and not any(remote.metadata.name in one.subscribers for one in living)
+    ):
+        # A condition stays for a while, so that a restart turns none; the Lease of each replica has who is there now.
+        found = Result(CheckOutcome.UNKNOWN, f"{found.message}; that stream has ended since", found.reason)
     if found.outcome is not CheckOutcome.OK:
         # Whether it wants to hear anything, and where its call ends, is known there alone.
         ask = f"where its calls end is seen there: run this with the --context of {remote.metadata.name} too"

@@ -34,10 +34,11 @@ where it does not go to a terminal. `KUBECONFIG` may list several files, as for 
 |---|---|"""
 
 EXITS = {
-    Exit.OK: "it worked, or it was told to stop",
+    Exit.OK: "it worked, or what runs until it is told to stop was told so",
     Exit.NOT_HELD: "something that should hold does not",
     Exit.BAD_INPUT: "bad input or usage",
     Exit.OUT_OF_REACH: "something it needs cannot be reached",
+    Exit.INTERRUPTED: "it was interrupted, as Ctrl-C does, and has cleaned up what it made",
 }
 
 

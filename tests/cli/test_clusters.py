@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from aiohttp import web
+from aiohttp.test_utils import RawTestServer
 
 from meshfed.cli.clusters import LEASES, OURS, SURROUNDINGS, Where, look_at, read
 from meshfed.cli.exits import BadInput
@@ -85,8 +87,10 @@ async def test_what_may_not_be_read_is_named_and_the_rest_is_read(east: Mesh, mo
 
 async def test_a_cluster_that_never_answers_is_given_up() -> None:
     async def silent(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(3600)
-        writer.close()
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            writer.close()
 
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
@@ -95,3 +99,14 @@ async def test_a_cluster_that_never_answers_is_given_up() -> None:
     finally:
         server.close()
     assert unreached == (Unreached("east", f"{url} did not answer in 1 s"),)
+
+
+async def test_credentials_that_are_not_accepted_are_for_a_person_to_renew() -> None:
+    async def refused(_: web.BaseRequest) -> web.StreamResponse:
+        return web.json_response({"kind": "Status", "message": "Unauthorized", "reason": "Unauthorized"}, status=401)
+
+    async with RawTestServer(refused) as server:
+        url = str(server.make_url("/")).rstrip("/")
+        _, unreached = await look_at([("east", ClusterConfig(server=url))], Where(), OURS)
+    remedy = "the credentials of this context are not accepted: log in again, or renew its token"
+    assert unreached == (Unreached("east", f"{url}: Unauthorized (401 Unauthorized): {remedy}"),)

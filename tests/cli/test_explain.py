@@ -350,6 +350,15 @@ def test_what_cannot_be_seen_is_said_and_a_cluster_that_does_not_answer_is_the_e
     assert capsys.readouterr().err == "east: no controller is seen at work in east: its statuses may be old\n"
 
 
+@pytest.mark.parametrize("words", [["ratings"], ["ServiceEntry", "istio-system/import.ratings"]])
+def test_of_clusters_that_do_not_answer_nobody_says_what_they_lack(
+    words: list[str], monkeypatch: Patch, capsys: Capture
+) -> None:
+    holding(monkeypatch, Unreached("west", "connection refused"))
+    assert run(["explain", *words]) == 3
+    assert capsys.readouterr() == ("", "west: not reached: connection refused\n")
+
+
 async def test_what_it_takes_is_to_list_and_nothing_else_but_one_config_map(tmp_path: Path) -> None:
     """As the page on operations has it."""
     kubeconfig = tmp_path / "kubeconfig"

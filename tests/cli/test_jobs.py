@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -189,6 +190,16 @@ async def test_what_came_of_it_is_read_though_the_sidecar_goes_on(
     message = "the application answered 200"
     assert found == [RequestView("east", "shop/meshfed-test-pod", "u", 200, True, True, "", message)]
     assert "running Job shop/meshfed-test-" in capsys.readouterr().err
+
+
+async def test_who_is_refused_is_told_as_whom_it_was_sent(cluster: Cluster) -> None:
+    refused = {"mesh": "", "client": "c", "url": "u", "code": 403, "reached": True, "allowed": False}
+    said = json.dumps({"items": [refused | {"endedAt": "workload", "message": "it is refused"}]})
+    async with meanwhile(cluster.pod(ended(1), says=said)):
+        (found,) = await run_job(cluster.client, EAST, ASKED)
+    assert found.message == (
+        "it is refused; it was sent as ServiceAccount shop/default, which --service-account chooses"
+    )
 
 
 async def test_a_pod_without_a_sidecar_is_no_success(cluster: Cluster) -> None:

@@ -138,6 +138,14 @@ def test_where_no_controller_shows_itself_nobody_says_that_all_is_well(
     assert "  Controller istio-system: Unknown\n    no Lease of one is in this namespace" in said
 
 
+def test_an_object_that_nobody_looked_at_has_no_condition_to_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    holding(monkeypatch, snapshot(mesh_federation("east", created=BEFORE), lease("a")))
+    run(["status"])
+    assert "  MeshFederation istio-system/east, for 5m\n    it has no status: " in capsys.readouterr().out
+
+
 def test_what_a_handshake_found_comes_before_what_follows_from_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -172,6 +180,11 @@ def test_a_mesh_that_is_not_there_says_what_to_do(
     out = " ".join(capsys.readouterr().out.split())
     assert "there is no MeshFederation in namespace istio-system; name another with --namespace, or create one" in out
     assert "Not seen: you may not list remotemeshes" in out
+    holding(monkeypatch, snapshot(unread={"MeshFederation": "you may not list meshfederations"}))
+    assert run(["status"]) == 1
+    out = " ".join(capsys.readouterr().out.split())
+    assert "whether there is a MeshFederation is not known: you may not list meshfederations" in out
+    assert "there is no MeshFederation" not in out
 
 
 IMPORTS = """\
@@ -301,6 +314,34 @@ def test_an_empty_list_is_no_error(
     assert run([command]) == 0
     out, err = capsys.readouterr()
     assert (out, len(err.splitlines())) == ("", 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["imports", "--problems"], "no offer matches these flags; without them, everything is listed\n"),
+        (["imports", "--remote", "north"], "no offer matches these flags; without them, everything is listed\n"),
+        (["imports", "-l", "app=no"], "no offer matches these flags; without them, everything is listed\n"),
+        (["remotes", "--problems"], "no RemoteMesh matches these flags; without them, everything is listed\n"),
+        (["exports", "--to", "north"], "no Service matches these flags; without them, everything is listed\n"),
+    ],
+)
+def test_that_nothing_is_as_was_asked_for_does_not_say_that_there_is_nothing(
+    arguments: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ready = with_status(remote_mesh("west", import_={}), condition("Ready", True, "Ready"))
+    holding(monkeypatch, snapshot(mesh_federation("east"), ready, imported("west", "ratings")))
+    assert run(arguments) == 0
+    assert capsys.readouterr() == ("", said)
+
+
+@pytest.mark.parametrize("command", ["imports", "remotes", "exports"])
+def test_of_what_cannot_be_seen_nobody_says_that_it_is_not_there(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    holding(monkeypatch, snapshot(unread={"RemoteMesh": "you may not list remotemeshes"}))
+    assert run([command]) == 0
+    assert capsys.readouterr() == ("", "east: you may not list remotemeshes\n")
 
 
 def test_remotes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -165,6 +165,15 @@ def test_what_is_no_report_is_refused(content: bytes, problem: str) -> None:
         bundles.unpacked(content, "report.tgz")
 
 
+def test_what_was_damaged_on_its_way_is_refused_and_not_read_by_half() -> None:
+    whole = archive([("e/report.json", HEAD), ("f/report.json", HEAD)])
+    plain = bytearray(gzip.decompress(whole))
+    plain[plain.index(b"f/report.json")] ^= 0xFF
+    damaged = gzip.compress(plain)[:-8] + whole[-8:]  # checksum and size come last
+    with pytest.raises(InvalidInput, match=r"^report.tgz: it is not a .tgz archive, or it is damaged: CRC"):
+        bundles.unpacked(damaged, "report.tgz")
+
+
 def test_what_unpacks_to_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bundles, "MOST_BYTES", 1000)
     with pytest.raises(InvalidInput, match="more than 1000 bytes"):
@@ -238,6 +247,13 @@ def test_a_report_is_written_and_read_by_the_other_commands(tmp_path: Path, caps
     assert run(["report", "--to", file]) == 2
     assert "it is there already" in capsys.readouterr().err
     assert run(["imports", "-f", file, "--context", "east"]) == 2
+
+
+@pytest.mark.usefixtures("reached")
+def test_it_can_go_to_standard_output(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    assert run(["report", "--to", "-"]) == 3
+    (one,) = bundles.unpacked(capfdbinary.readouterr().out, "-")
+    assert one.mesh == "east"
 
 
 @pytest.mark.usefixtures("reached")

@@ -178,9 +178,10 @@ def test_what_is_asked_for(
         ([f"{HOST}:99999", "--here"], "'99999' is no port"),
         ([f"{HOST}:80/\n", "--here"], "the path has what no URL may have"),
         ([HOST, "--from", "a/b", "--times", "0"], "--times 0: send at least one"),
+        ([HOST, "--from", "a/b", "--max-time", "0s"], "--max-time 0s: nothing is done in no time"),
         (
             ["nobody.example", "--from", "a/b"],
-            "nobody.example: nobody offers it: say which port, as nobody.example:PORT",
+            "nobody.example: no offer of it is seen here: say which port, as nobody.example:PORT",
         ),
         ([f"{HOST}:http", "--from", "a/b"], f"{HOST}:http: 'http' is no port; write HOST:PORT/PATH"),
         ([HOST, "--from", "a/b", "--context", "x", "--context", "y"], "give at most one --context"),
@@ -189,6 +190,48 @@ def test_what_is_asked_for(
 def test_bad_usage(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["test", *arguments]) == 2
     assert said in capsys.readouterr().err
+
+
+NO_ROUTE = b"HTTP/1.1 404 N\r\nserver: envoy\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("accepted", "said"),
+    [
+        (
+            condition("Accepted", False, "DeniedByRule", "it is denied by import rule 1 of RemoteMesh west"),
+            "(`import.exportTo`, a Sidecar); west's offer is Denied, DeniedByRule: it is denied by import rule 1",
+        ),
+        (
+            condition("Accepted", True, "MTLSDisabled", "not for clients in shop"),
+            "(`import.exportTo`, a Sidecar); west's offer is Imported, MTLSDisabled: not for clients in shop",
+        ),
+        (condition("Accepted", True, "Accepted"), "(`import.exportTo`, a Sidecar)\n"),
+    ],
+)
+def test_what_reached_nobody_is_told_with_what_this_mesh_says_of_the_offer(
+    accepted: dict[str, Any],
+    said: str,
+    sent: list[tuple[str, ...]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    offer = imported("west", "ratings", accepted)
+    if accepted["status"] == "False":
+        del offer["status"]["importedAs"]
+
+    async def look_at(*_: Any) -> Seen:
+        return (snapshot(mesh_federation("east"), offer),), ()
+
+    async def execute_(_: Client, namespace: str, pod: str, container: str, words: Sequence[str]) -> Ran:
+        sent.append((namespace, pod, container, *words))
+        return Ran(0, NO_ROUTE, b"")
+
+    monkeypatch.setattr(command, "look_at", look_at)
+    monkeypatch.setattr("meshfed.kube.execute", execute_)
+    assert run(["test", "ratings", "--from", "shop/client", "-c", "curl"]) == 1
+    assert sent[0][-1] == f"http://{HOST}:9080/"
+    assert said in capsys.readouterr().out
 
 
 def test_a_cluster_that_is_away(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -310,7 +353,7 @@ def test_paths_as_a_document(format_: str, capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["nobody"], 1, "nobody: nothing of that name is imported"),
+        (["nobody"], 1, "nobody: nothing of that name is offered to this mesh"),
         (["--remote", "south"], 1, "south: there is no RemoteMesh of that name here"),
         (["--context", "lone"], 1, "there are no RemoteMeshes"),
         (["--context", "away"], 3, "away: not reached: connection refused"),
@@ -321,6 +364,27 @@ def test_what_there_is_nothing_to_try_of(
 ) -> None:
     assert run(["test", *words]) == code
     assert said in capsys.readouterr().err
+
+
+def test_an_offer_that_is_not_imported_is_told_why(proving: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    offer = imported("west", "ratings", condition("Accepted", False, "DeniedByRule", "denied by import rule 1"))
+    del offer["status"]["importedAs"]
+    proving["east"] = snapshot(mesh_federation("east"), lease("a"), remote_mesh("west", import_={}), offer)
+    assert run(["test", "ratings"]) == 1
+    out, err = capsys.readouterr()
+    assert out.splitlines()[1] == "east   west   failed    name       denied by import rule 1"
+    assert "TLS handshake" not in err
+
+
+@pytest.mark.parametrize("words", [[], ["ratings"]])
+def test_what_may_not_be_seen_is_not_taken_for_absent(
+    words: list[str], proving: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    proving["east"] = snapshot(mesh_federation("east"), unread={"RemoteMesh": "you may not list remotemeshes"})
+    assert run(["test", *words]) == 1
+    assert capsys.readouterr().err == (
+        "east: you may not list remotemeshes\nmeshfed: nothing is tried: what there is cannot be seen\n"
+    )
 
 
 # --- commands in containers

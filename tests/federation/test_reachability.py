@@ -82,6 +82,26 @@ def test_somebody_else_answers() -> None:
     assert "somebody without a SPIFFE ID answers" in nobody.message
 
 
+def test_of_a_discovery_service_it_is_the_remote_mesh_that_says_who_and_where() -> None:
+    probe = Probe("west", GATEWAYS[:1], ("outbound_.15080_._.fds-west",), (WHO,), is_discovery=True)
+    other = reachable(probe, dict.fromkeys(ways(probe), Answered("spiffe://cluster.local/ns/a/sa/b", 1e10)))
+    assert other.message.endswith(
+        "callers here refuse it: correct `identity` of RemoteMesh west, or find out who took its place"
+    )
+    closed = reachable(probe, dict.fromkeys(ways(probe), Broken(Link.SNI)))
+    assert (
+        "it was outbound_.15080_._.fds-west: no controller with a sidecar is ready there, or that mesh is not called "
+        "west or has its controller in another namespace than `discovery.namespace` of RemoteMesh west says, or "
+    ) in closed.message
+
+
+def test_a_gateway_that_is_not_reached_answers_for_no_other_port() -> None:
+    first = reachable(PROBE, but(Broken(Link.ADDRESS), 0))
+    assert first.message.endswith("look for a firewall between; [2001:db8::20]:15443 answers")
+    both = reachable(PROBE, but(Broken(Link.ADDRESS), 0, 2, 3))
+    assert both.message.endswith("look for a firewall between; 2 other ways fail too")
+
+
 def test_where_nobody_is_announced_whoever_has_an_identity_will_do() -> None:
     probe = Probe(PROBE.remote, PROBE.addresses, PROBE.names)
     assert reachable(probe, ALL).status == "True"

@@ -68,8 +68,10 @@ def test_behind_a_router_by_the_name_that_the_router_knows() -> None:
 def test_the_discovery_service() -> None:
     name = f"outbound_.15080_._.federation-discovery-service-west.{SYSTEM}.svc.cluster.local"
     addresses = (GatewayAddress("192.0.2.20", 15443), GatewayAddress("192.0.2.21", 15443))
-    assert of_discovery(remote(identity=CONTROLLER)) == Probe("west", addresses, (name,), (CONTROLLER,))
-    assert of_discovery(remote()) == Probe("west", addresses, (name,)), "nobody is stated"
+    assert of_discovery(remote(identity=CONTROLLER)) == Probe(
+        "west", addresses, (name,), (CONTROLLER,), is_discovery=True
+    )
+    assert of_discovery(remote()) == Probe("west", addresses, (name,), is_discovery=True), "nobody is stated"
 
 
 @pytest.mark.parametrize("spec", [{"addresses": []}, {"discovery": {"address": "west.example.com:15080"}}])

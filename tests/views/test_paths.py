@@ -11,7 +11,7 @@ from meshfed.kube import Manifest
 from meshfed.views.checks import Facts, Proof
 from meshfed.views.paths import PathView, directions, of_host
 from tests.builders import federated_service, mesh_federation, remote_mesh
-from tests.cli.fakes import condition, lease, snapshot, with_status
+from tests.cli.fakes import condition, lease, replica, snapshot, with_status
 
 HANDLED = Proof(handled=True)
 HOST = "ratings.default.svc.cluster.local"
@@ -115,6 +115,14 @@ def test_who_is_not_heard_may_not_want_to_be() -> None:
     assert found.message == "no stream; where its calls end is seen there: run this with the --context of west too"
 
 
+@pytest.mark.parametrize(("there", "outcome"), [("west", "ok"), ("north", "unknown")])
+def test_whose_stream_has_ended_is_not_ok_for_as_long_as_its_condition_stays(there: str, outcome: str) -> None:
+    east = facts("east", remote("west"), replica("a", **{there: "2026-01-01T11:00:00Z"}), proofs={"west": HANDLED})
+    _, found = directions([east])
+    assert found.outcome == outcome
+    assert (outcome == "ok") is not ("subscribes at replica a; that stream has ended since" in found.message)
+
+
 def test_a_remote_that_is_only_published_to_is_not_called() -> None:
     publishing = remote("west")
     publishing["spec"].pop("import", None)
@@ -167,6 +175,12 @@ def test_an_import(conditions: list[dict[str, Any]], handled: bool, expected: tu
     (found,) = of_host(facts("east", remote("west"), record(*conditions), proofs={"west": proof}), HOST)
     assert (found.client, found.server, found.host) == ("east", "west", HOST)
     assert (found.outcome, found.ended_at, found.message, found.evidence) == expected
+
+
+def test_an_import_of_a_controller_that_is_gone_was_not_tried() -> None:
+    gone = {"west": Proof(handled=False, why="nobody leads")}
+    (found,) = of_host(facts("east", remote("west"), record(REACHABLE), proofs=gone, alive=False), HOST)
+    assert (found.outcome, found.message) == ("unknown", "it was not tried just now: nobody leads")
 
 
 def test_another_host_is_not_told_of() -> None:

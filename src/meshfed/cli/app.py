@@ -120,7 +120,7 @@ def build(known: Mapping[str, str] | None = None, *, whole: bool = False, plain:
         version_flags=["--version"],
         help_format="plaintext" if plain else "markdown",
         default_parameter=cyclopts.Parameter(negative=""),
-        suppress_keyboard_interrupt=False,  # it ends with 130, which is said in one place: `run`
+        suppress_keyboard_interrupt=False,  # how that ends is said in one place: `run`
     )
     for name, target in (commands() if known is None else known).items():
         summary = SUMMARIES.get(name) or SUMMARIES_ELSEWHERE.get(name)
@@ -160,7 +160,7 @@ def run(arguments: list[str]) -> int:
         _drop_output()
         return Exit.OK
     except KeyboardInterrupt:
-        return 130
+        return Exit.INTERRUPTED
     except OSError as error:
         if error.errno not in _CANNOT_WRITE or error.filename is not None:
             raise

@@ -42,12 +42,15 @@ def selector(text: str | None) -> LabelSelector:
         raise BadInput(f"--selector: {error}") from error
 
 
-def duration(flag: str, text: str) -> float:
-    """The seconds that ``flag`` gives, such as 90s or 10m; raises ``BadInput``."""
+def duration(flag: str, text: str, *, some: bool = False) -> float:
+    """The seconds that ``flag`` gives, such as 90s or 10m; with ``some`` more than none. Raises ``BadInput``."""
     try:
-        return parse_duration(text)
+        seconds = parse_duration(text)
     except ValueError as error:
         raise BadInput(f"{flag}: {error}") from error
+    if some and not seconds:
+        raise BadInput(f"{flag} {text}: nothing is done in no time; give it some, such as 10s")
+    return seconds
 
 
 def pod_namespace() -> str:

@@ -225,7 +225,7 @@ async def look_at(
     from meshfed.cli.arguments import duration
     from meshfed.views.snapshot import Unreached
 
-    seconds = duration("--request-timeout", where.request_timeout)
+    seconds = duration("--request-timeout", where.request_timeout, some=True)
     answers = await asyncio.gather(
         *(
             ask(
@@ -256,7 +256,7 @@ async def ask(
     """Return what ``read_from`` makes of a cluster, or why that did not answer within ``seconds``."""
     import asyncio
 
-    from meshfed.kube import Client, KubeError
+    from meshfed.kube import Client, KubeError, Unauthorized
     from meshfed.views.snapshot import Unreached
 
     try:
@@ -264,6 +264,9 @@ async def ask(
             return await read_from(client)
     except TimeoutError:
         return Unreached(source, f"{config.server} did not answer in {seconds:g} s")
+    except Unauthorized as error:
+        remedy = "the credentials of this context are not accepted: log in again, or renew its token"
+        return Unreached(source, f"{config.server}: {error}: {remedy}")
     except KubeError as error:
         return Unreached(source, str(error))
 

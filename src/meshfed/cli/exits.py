@@ -19,6 +19,8 @@ class Exit(IntEnum):
     NOT_HELD = 1
     BAD_INPUT = 2
     OUT_OF_REACH = 3
+    INTERRUPTED = 130
+    """As a shell has it for SIGINT."""
 
 
 class CommandError(Exception):

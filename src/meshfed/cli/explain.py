@@ -223,7 +223,8 @@ def _print(found: Explanation, unreached: Sequence[Unreached], how: ExplainHow) 
     from meshfed.cli.chain_text import text
 
     if how.output == "text":
-        print("\n".join(text(found)))
+        for line in text(found):
+            print(line)
         return
     fields = msgspec.to_builtins(found) | ({"unreached": unreached} if unreached else {})
     print(document("Explanation", fields, how.output))

@@ -57,7 +57,7 @@ async def find_out(where: Where, asked: Asked) -> tuple[tuple[Facts, ...], tuple
 
     if where.file:
         return beside_each_other(tuple(_of_report(snapshot, asked) for snapshot in reported(where))), ()
-    seconds = duration("--request-timeout", where.request_timeout) + (SECONDS if asked.probe else 0.0)
+    seconds = duration("--request-timeout", where.request_timeout, some=True) + (SECONDS if asked.probe else 0.0)
     answers = await asyncio.gather(
         *(
             ask(source, config, seconds, lambda client, source=source: _of_cluster(client, source, where, asked))  # type: ignore[misc] # bound now

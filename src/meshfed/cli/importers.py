@@ -31,7 +31,7 @@ def importers(where: Where, snapshots: Sequence[Snapshot], hosts: Mapping[str, S
 
     if where.file:
         return [one.importers or ImportersSeen(why="the report does not have it") for one in snapshots]
-    configs, seconds = dict(clusters(where)), duration("--request-timeout", where.request_timeout)
+    configs, seconds = dict(clusters(where)), duration("--request-timeout", where.request_timeout, some=True)
 
     async def asked() -> list[ImportersSeen | Unreached]:
         return await asyncio.gather(

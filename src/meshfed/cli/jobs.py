@@ -15,7 +15,7 @@ from meshfed.cli.clusters import as_object
 from meshfed.cli.exits import NotHeld
 from meshfed.cli.output import say
 from meshfed.kube import APIError, Client, Forbidden, KubeError, NotFound, Resource
-from meshfed.views.requests import RequestView
+from meshfed.views.requests import RequestPlace, RequestView
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -262,7 +262,8 @@ async def _answers(
     spec = pod.get("spec") or {}
     containers = (*(spec.get("initContainers") or ()), *(spec.get("containers") or ()))
     meshed = any(one.get("name") == _SIDECAR for one in containers)
-    return [_told(one, snapshot.mesh, f"{namespace}/{name}", meshed=meshed) for one in views]
+    told = [_told(one, snapshot.mesh, f"{namespace}/{name}", meshed=meshed) for one in views]
+    return [_with_account(one, asked) for one in told]
 
 
 def _read(log: bytes) -> Sequence[RequestView]:
@@ -283,6 +284,14 @@ def _told(view: RequestView, mesh: str, client: str, *, meshed: bool) -> Request
         return view
     plain = "the pod got no sidecar, so this request left in plaintext and shows nothing of the mesh"
     return msgspec.structs.replace(view, allowed=False, message=f"{plain}; {view.message}")
+
+
+def _with_account(view: RequestView, asked: JobRequest) -> RequestView:
+    """Return a request; of one that a policy refused, with who it was sent as."""
+    if view.allowed or view.ended_at != RequestPlace.WORKLOAD or not view.reached:
+        return view
+    account = f"it was sent as ServiceAccount {asked.namespace}/{asked.account}, which --service-account chooses"
+    return msgspec.structs.replace(view, message=f"{view.message}; {account}")
 
 
 @contextlib.contextmanager

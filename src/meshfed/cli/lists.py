@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import Parameter
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from meshfed.views.imports import ImportView
     from meshfed.views.remotes import RemoteView
     from meshfed.views.snapshot import Snapshot, Unreached
+
+_NO_MATCH: Final = "no {} matches these flags; without them, everything is listed"
 
 
 def imports(
@@ -81,7 +83,7 @@ def imports(
             columns,
             rows,
             lambda one: f"federatedservice.federation.openshift-service-mesh.io/{one.name}",
-            nothing="nothing is offered to this mesh",
+            nothing=_NO_MATCH.format("offer") if remote or selector or problems else "nothing is offered to this mesh",
         )
 
     return session.run(listing, how, name, gone=lambda: _withdrawn(where, name))
@@ -144,7 +146,7 @@ def remotes(
             [*remote_columns(), TableColumn[Any]("AGE", session.age, spare=1), *_WIDE_REMOTE],
             rows,
             lambda one: f"remotemesh.federation.openshift-service-mesh.io/{one.name}",
-            nothing="there are no RemoteMeshes",
+            nothing=_NO_MATCH.format("RemoteMesh") if problems else "there are no RemoteMeshes",
         )
 
     return session.run(listing, how, name)
@@ -249,7 +251,11 @@ def exports(
             TableColumn[Any]("MESSAGE", lambda one: one.message, wide=True),
         ]
         listed = session.listing(
-            "ExportList", columns, found, lambda one: f"{one.namespace}/{one.name}", nothing="nothing is exported"
+            "ExportList",
+            columns,
+            found,
+            lambda one: f"{one.namespace}/{one.name}",
+            nothing=_NO_MATCH.format("Service") if to or selector else "nothing is exported",
         )
         if not name:
             return listed
@@ -322,7 +328,9 @@ class _Session:
         beside: dict[str, Any] = {}
         if self._unreached:
             beside["unreached"] = self._unreached
-        return Listing(kind, columns, rows, name, beside, "" if self._unreached else nothing)
+        return Listing(
+            kind, columns, rows, name, beside, "" if self._told else nothing
+        )  # it may be in what is not seen
 
     def run(
         self, listing: Callable[[], Listing[Any]], how: How, name: str, *, gone: Callable[[], str] | None = None

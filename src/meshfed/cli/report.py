@@ -29,7 +29,7 @@ _MOST_BYTES: Final = 4 * 1024 * 1024
 
 def report(
     *,
-    to: Annotated[str | None, Parameter(name=["--to"])] = None,
+    to: Annotated[str | None, Parameter(name=["--to"], allow_leading_hyphen=True)] = None,
     tail: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 10000,
     pseudonyms: Annotated[bool, Parameter(show_default=False)] = False,
     dry_run: Annotated[bool, Parameter(show_default=False)] = False,

@@ -93,7 +93,7 @@ def request(
         raise BadInput(f"--times {sending.times}: send at least one")
     place, slash, pod = from_.partition("/")
     _check(host, from_, remote, sending)
-    seconds, patience = duration("--max-time", sending.max_time), duration("--timeout", timeout)
+    seconds, patience = duration("--max-time", sending.max_time, some=True), duration("--timeout", timeout)
     if sending.here:
         return _requests(asyncio.run(_from_here(host, seconds, sending)), output)
     if not from_:
@@ -106,11 +106,12 @@ def request(
     if unreached:
         raise OutOfReach(_why(unreached))
     (snapshot,) = snapshots
+    _say_unseen(snapshots)
     url = url_of(host, snapshot.records)
     if slash:
         words = ["curl", "-sS", "-i", "-m", f"{seconds:g}", "-g", url]
         views = asyncio.run(_send(found[0][1], snapshot, (place, pod, sending.container), words, sending.times))
-        return _requests(views, output)
+        return _requests(_with_trouble(views, snapshot, host), output)
     try:
         asked = JobRequest(
             namespace=place,
@@ -123,7 +124,7 @@ def request(
         views = asyncio.run(_from_job(found[0][1], snapshot, asked))
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None  # told to stop, in whichever way
-    return _requests(views, output)
+    return _requests(_with_trouble(views, snapshot, host), output)
 
 
 def _check(host: str, from_: str, remote: str, sending: SendHow) -> None:
@@ -155,7 +156,7 @@ def _check(host: str, from_: str, remote: str, sending: SendHow) -> None:
 
 
 def _proven(host: str, remote: str, seconds: float, output: Format, where: InClusters) -> int:
-    from meshfed.views.checks import Facts
+    from meshfed.views.checks import Evidence, Facts
     from meshfed.views.paths import directions, of_host
 
     found = clusters(where)
@@ -164,8 +165,9 @@ def _proven(host: str, remote: str, seconds: float, output: Format, where: InClu
         raise OutOfReach(_why(unreached))
     hosts = {one.source: imported_host(host, one.records) if host else "" for one in before}
     asked = {one.source: _remotes_of(one, hosts[one.source], remote) for one in before}
+    unseen = _say_unseen(before)
     if not any(asked.values()) and not unreached:
-        raise NotHeld(_nothing(host, remote))
+        raise NotHeld("nothing is tried: what there is cannot be seen" if unseen else _nothing(host, remote))
     for one in before:
         if asked[one.source]:
             say(f"asking the controller of {one.mesh} to prove the ways to {', '.join(sorted(asked[one.source]))}")
@@ -188,7 +190,7 @@ def _proven(host: str, remote: str, seconds: float, output: Format, where: InClu
     show(Listing("PathList", columns, paths, _path_name, beside), How(output))
     for away in unreached:
         say(f"{away.source}: not reached: {away.why}")
-    if host:
+    if any(one.host and one.evidence == Evidence.HANDSHAKE for one in paths):
         say(
             "that is a TLS handshake by the controller, and no request: what policies say to one, "
             f"`meshfed test {host} --from NAMESPACE` shows"
@@ -204,7 +206,7 @@ def _path_name(path: PathView) -> str:
 
 def _nothing(host: str, remote: str) -> str:
     if host:
-        return f"{host}: nothing of that name is imported; `meshfed imports` lists what is"
+        return f"{host}: nothing of that name is offered to this mesh; `meshfed imports` lists what is"
     if remote:
         return f"{remote}: there is no RemoteMesh of that name here; `meshfed remotes` lists those there are"
     return "there are no RemoteMeshes, so there is no other mesh to reach; `meshfed link` makes one"
@@ -212,9 +214,19 @@ def _nothing(host: str, remote: str) -> str:
 
 def _remotes_of(snapshot: Snapshot, host: str, remote: str) -> set[str]:
     """Return the remotes that a mesh's controller is asked about."""
+    from meshfed.views.imports import called
+
     if host:
-        return {one.spec.remote for one in snapshot.records if one.status.imported_as == host}
+        return {one.spec.remote for one in snapshot.records if called(one) == host}
     return {one.metadata.name for one in snapshot.remotes if remote in {"", one.metadata.name, snapshot.mesh}}
+
+
+def _say_unseen(snapshots: Sequence[Snapshot]) -> bool:
+    """Say what may not be seen, or cannot be understood; return whether there is anything."""
+    whys = [f"{one.source}: {why}" for one in snapshots for why in (*one.unread.values(), *one.not_understood())]
+    for why in whys:
+        say(why)
+    return bool(whys)
 
 
 async def _ask(
@@ -229,7 +241,7 @@ async def _ask(
     from meshfed.cli.arguments import duration
     from meshfed.views.snapshot import Unreached
 
-    longest = seconds + duration("--request-timeout", where.request_timeout)
+    longest = seconds + duration("--request-timeout", where.request_timeout, some=True)
     answers = await asyncio.gather(
         *(
             ask(
@@ -263,6 +275,19 @@ def _requests(views: Sequence[RequestView], output: Format) -> int:
     ]
     show(Listing("RequestList", columns, views, lambda one: one.url), How(output))
     return Exit.OK if all(one.reached and one.allowed for one in views) else Exit.NOT_HELD
+
+
+def _with_trouble(views: Sequence[RequestView], snapshot: Snapshot, host: str) -> Sequence[RequestView]:
+    """Return requests; of what reached nobody, with what this mesh itself says is wrong with the host."""
+    import msgspec
+
+    from meshfed.views.imports import trouble
+
+    wrong = trouble(snapshot, imported_host(host, snapshot.records))
+    return [
+        one if one.reached or not wrong else msgspec.structs.replace(one, message=f"{one.message}; {wrong}")
+        for one in views
+    ]
 
 
 def _why(unreached: tuple[Unreached, ...]) -> str:

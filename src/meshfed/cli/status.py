@@ -162,7 +162,7 @@ def _problem(problem: ProblemView, now: datetime) -> Iterator[str]:
     )
     what = " ".join(part for part in (problem.condition, problem.status, problem.reason) if part)
     since = f", for {age(problem.since, now)}" if problem.since else ""
-    yield from folded(f"{problem.kind} {names}: {what}{since}", "  ", "      ")
+    yield from folded(f"{problem.kind} {names}{f': {what}' if what else ''}{since}", "  ", "      ")
     yield from folded(problem.message, "    ", "    ")
     if problem.consequences:
         yield from folded(f"With it: {', '.join(problem.consequences)}", "    ", "    ")

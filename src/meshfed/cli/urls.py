@@ -52,18 +52,17 @@ def _is_address(name: str) -> bool:
 
 
 def imported_host(text: str, records: Iterable[FederatedService]) -> str:
-    """Return the host that ``text`` names, be it by its first labels; itself where nothing of that name is imported.
+    """Return the host that ``text`` names, be it by its first labels; itself where nothing of that name is offered.
 
-    Raises ``BadInput`` where several are meant.
+    What is imported comes before what is only offered. Raises ``BadInput`` where several are meant.
     """
-    from meshfed.views.imports import is_named
+    from meshfed.views.imports import called, is_named
 
     records = tuple(records)
     name = asked_for(text).name
-    exact = {
-        one.status.imported_as or one.spec.host for one in records if name in {one.spec.host, one.status.imported_as}
-    }
-    found = exact or {one.status.imported_as for one in records if is_named(name, one.status.imported_as)}
+    exact = {called(one) for one in records if name in {one.spec.host, one.status.imported_as}}
+    imported = {one.status.imported_as for one in records if is_named(name, one.status.imported_as)}
+    found = exact or imported or {one.spec.host for one in records if is_named(name, one.spec.host)}
     if len(found) > 1:
         raise BadInput(f"{text}: it may be {' or '.join(sorted(found))}: write the whole host")
     return next(iter(found), name)
@@ -82,9 +81,8 @@ def url_of(text: str, records: Iterable[FederatedService] = ()) -> str:
     if not port:
         usable = sorted(number for number, protocol in ports.items() if protocol in {"HTTP", "HTTP2", "GRPC"})
         if not usable:
-            what = (
-                f"it has the ports {', '.join(f'{n}/{p}' for n, p in ports.items())}" if ports else "nobody offers it"
-            )
+            those = ", ".join(f"{number}/{protocol}" for number, protocol in ports.items())
+            what = f"it has the ports {those}" if ports else "no offer of it is seen here"
             raise BadInput(f"{text}: {what}: say which port, as {asked.name}:PORT")
         port = str(usable[0])
     scheme = asked.scheme or ("https" if ports.get(int(port)) in {"HTTPS", "TLS"} else "http")

@@ -6,7 +6,7 @@ callers are spread over all of them. A path that is broken removes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from meshfed.model.probes import LINKS, Answered, Broken, Finding, Link, Probe, Way, ways
@@ -46,7 +46,7 @@ def reachable(probe: Probe, findings: Mapping[Way, Finding]) -> Condition | None
         way, finding = min(failed, key=lambda one: _is_unseen(one[1]))  # the first that is seen to be broken
         status: ConditionStatus = "Unknown" if _is_unseen(finding) else "False"
         reason, message = _trouble(probe, way, finding)
-        return _condition(status, reason, message + _beside(way, {way for way, _ in failed}, [way for way, _ in found]))
+        return _condition(status, reason, message + _beside(way, finding, [one for one, _ in failed], found))
     if not found or len(found) < len(all_ways):
         return None
     gateways = _listed(dict.fromkeys(str(way.gateway) for way, _ in found))
@@ -80,9 +80,14 @@ def _trouble(probe: Probe, way: Way, finding: Finding) -> tuple[Reason, str]:
         return _REASONS[finding.link], f"{way.gateway}: {LINKS[finding.link]}{detail}; {_remedy(probe, way, finding)}"
     who = finding.identity or "somebody without a SPIFFE ID"
     expected = f", not {_listed(dict.fromkeys(probe.identities))}" if probe.identities else ""
+    remedy = (
+        f"correct `identity` of RemoteMesh {probe.remote}"
+        if probe.is_discovery
+        else f"have RemoteMesh {probe.remote} announce or state who serves it"
+    )
     return Reason.UNEXPECTED_IDENTITY, (
-        f"{way.gateway}: {who} answers for {way.name}{expected}; callers here refuse it: have RemoteMesh "
-        f"{probe.remote} announce or state who serves it, or find out who took its place"
+        f"{way.gateway}: {who} answers for {way.name}{expected}; callers here refuse it: {remedy}, or find out who "
+        "took its place"
     )
 
 
@@ -97,10 +102,15 @@ def _remedy(probe: Probe, way: Way, broken: Broken) -> str:
                 "firewall between"
             )
         case Link.SNI:
+            why = (
+                f"no controller with a sidecar is ready there, or that mesh is not called {probe.remote} or has its "
+                f"controller in another namespace than `discovery.namespace` of {remote} says"
+                if probe.is_discovery
+                else "the remote does not export that, or its gateway knows no ready pod with a sidecar behind it"
+            )
             return (
-                f"it was {way.name}: the remote does not export that, or its gateway knows no ready pod with a sidecar "
-                f"behind it, or `addresses` and `port` of {remote} do not lead to its gateway, or a proxy on the way, "
-                "such as this controller's own sidecar, lets nothing through"
+                f"it was {way.name}: {why}, or `addresses` and `port` of {remote} do not lead to its gateway, or a "
+                "proxy on the way, such as this controller's own sidecar, lets nothing through"
             )
         case Link.WORKLOAD:
             return f"the pods behind {way.name} do not answer the remote's gateway"
@@ -118,9 +128,15 @@ def _remedy(probe: Probe, way: Way, broken: Broken) -> str:
             return "the remote's workload has to renew its certificate; compare the clocks of both meshes too"
 
 
-def _beside(way: Way, failed: set[Way], found: list[Way]) -> str:
-    """Return in words what of the other ways is known."""
-    answering = [other for other in found if other not in failed]
+def _beside(way: Way, finding: Finding, failed: Sequence[Way], found: Sequence[tuple[Way, Finding]]) -> str:
+    """Return in words what of the other ways is known.
+
+    Where a gateway is not reached, what other ports of it answered was before that.
+    """
+    is_gateway = isinstance(finding, Broken) and finding.link in {Link.NAME, Link.ADDRESS}
+    answering = [
+        other for other, _ in found if other not in failed and not (is_gateway and other.gateway == way.gateway)
+    ]
     gateways = dict.fromkeys(str(other.gateway) for other in answering if other.gateway != way.gateway)
     more = len(failed) - 1
     return (f"; {more} other {'way' if more == 1 else 'ways'} fail{'s' if more == 1 else ''} too" if more else "") + (

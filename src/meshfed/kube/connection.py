@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import copy
 import logging
+import os
 import platform
 import socket
 import sys
@@ -239,6 +240,12 @@ def _timeout(seconds: float) -> aiohttp.ClientTimeout:
 def _describe(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "timed out"
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f"its certificate is not accepted: {error.certificate_error}"
+    if isinstance(error, aiohttp.ClientConnectorError):  # whose own words name an object in memory
+        cause = error.os_error
+        refused = isinstance(cause, ConnectionError) and cause.errno
+        return f"cannot connect: {os.strerror(refused) if refused else cause.strerror or cause}"
     return str(error) or type(error).__name__
 
 

@@ -67,6 +67,8 @@ class Probe(msgspec.Struct, frozen=True):
     """The SPIFFE IDs of which one is to answer; empty: whoever has a certificate of a root that is trusted."""
     unnamed: tuple[int, ...] = ()
     """Ports for which the remote's ingress has no SNI, so that nobody reaches them."""
+    is_discovery: bool = False
+    """Whether it is of the remote's discovery service."""
 
 
 class Way(msgspec.Struct, frozen=True, order=True):

@@ -33,12 +33,17 @@ def of_discovery(remote: Remote) -> Probe | None:
     # As for our sidecar: where nobody is stated, whoever has a certificate may be it.
     identities = (str(remote.identity),) if remote.identity_configured else ()
     port = remote.discovery_port
-    return _probe(remote, {port: istio.gateway_sni(remote, remote.fds_host, port)}, identities)
+    names = {port: istio.gateway_sni(remote, remote.fds_host, port)}
+    return _probe(remote, names, identities, is_discovery=True)
 
 
-def _probe(remote: Remote, names: Mapping[int, str | None], identities: tuple[str, ...]) -> Probe | None:
+def _probe(
+    remote: Remote, names: Mapping[int, str | None], identities: tuple[str, ...], *, is_discovery: bool = False
+) -> Probe | None:
     if not remote.addresses:
         return None
     known = tuple(name for name in names.values() if name is not None)
     unnamed = tuple(port for port, name in names.items() if name is None)
-    return Probe(remote.name, remote.addresses, known, identities, unnamed) if known or unnamed else None
+    if not known and not unnamed:
+        return None
+    return Probe(remote.name, remote.addresses, known, identities, unnamed, is_discovery)

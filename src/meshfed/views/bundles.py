@@ -30,6 +30,7 @@ T = TypeVar("T")
 
 MOST_BYTES: Final = 256 * 1024 * 1024
 """What is read of a report at most, unpacked."""
+_CHUNK: Final = 1024 * 1024
 _HEAD: Final = "report.json"
 _IMPORTERS: Final = "importers.json"
 _OBJECTS: Final = re.compile(r"([^/]+)/objects/[A-Za-z]+\.yaml")
@@ -235,11 +236,15 @@ def _snapshot(head: ReportHead, objects: Iterable[Document], source: str) -> Sna
 
 
 def _members(archive: bytes, source: str) -> Iterator[tuple[str, bytes]]:
+    unpacked = _Bounded(archive, source)
     try:
-        with tarfile.open(fileobj=_Bounded(archive, source), mode="r|") as opened:
+        with tarfile.open(fileobj=unpacked, mode="r|") as opened:
             for member in opened:
                 content = opened.extractfile(member) if member.isreg() and not member.issparse() else None
                 if content is not None:
                     yield member.name.removeprefix("./"), content.read()
+        # A damaged header looks like the end: the checksum, which comes last, tells them apart.
+        while unpacked.read(_CHUNK):
+            pass
     except (tarfile.TarError, OSError, EOFError, ValueError, zlib.error) as error:
-        raise InvalidInput(f"{source}: it is not a .tgz archive: {error}") from error
+        raise InvalidInput(f"{source}: it is not a .tgz archive, or it is damaged: {error}") from error

@@ -10,7 +10,7 @@ import msgspec
 from meshfed.api.meta import StatusCondition
 from meshfed.api.v1alpha1 import FederatedService
 from meshfed.model.offers import Port
-from meshfed.model.reasons import DENIALS, ConditionType, Reason
+from meshfed.model.reasons import DENIALS, RESERVED, ConditionType, Reason
 from meshfed.views.snapshot import Snapshot, find
 
 
@@ -71,6 +71,20 @@ def imports(snapshot: Snapshot) -> tuple[ImportView, ...]:
     mesh = snapshot.mesh
     found = [_view(mesh, record) for record in snapshot.records]
     return tuple(sorted(found, key=lambda one: (ORDER[one.state], one.host, one.remote)))
+
+
+def called(record: FederatedService) -> str:
+    """Return the host by which clients here call what is offered, or would, were it imported."""
+    return record.status.imported_as or record.spec.host
+
+
+def trouble(snapshot: Snapshot, host: str) -> str:
+    """Return in words what of the offers of ``host`` is not imported, not reached, or not for all; empty where none."""
+    return "; ".join(
+        f"{one.remote}'s offer is {one.state}, {one.reason}: {one.message}"
+        for one in imports(snapshot)
+        if host == (one.imported_as or one.host) and (one.state is not ImportState.IMPORTED or one.reason in RESERVED)
+    )
 
 
 def _view(mesh: str, record: FederatedService) -> ImportView:

@@ -87,4 +87,6 @@ def _of_controller(snapshot: Snapshot, seen: ControllerView) -> Iterator[Problem
 def _no_status(snapshot: Snapshot, *, there: bool) -> str:
     if there:
         return "it has no status: no controller has looked at it yet; see whether one runs in this namespace"
+    if why := snapshot.unread.get("MeshFederation"):
+        return f"whether there is a MeshFederation is not known: {why}"
     return f"there is no MeshFederation in namespace {snapshot.namespace}; name another with --namespace, or create one"

@@ -13,6 +13,8 @@ from meshfed.views.checks.facts import Facts
 from meshfed.views.checks.remotes import untried
 from meshfed.views.checks.results import CheckOutcome, Evidence, Result
 from meshfed.views.checks.stored import alive, condition, doubted
+from meshfed.views.controllers import controller
+from meshfed.views.imports import called
 from meshfed.views.requests import RequestPlace
 from meshfed.views.snapshot import find
 
@@ -67,10 +69,10 @@ def directions(meshes: Sequence[Facts], remote: str = "") -> Iterator[PathView]:
 
 
 def of_host(facts: Facts, host: str) -> Iterator[PathView]:
-    """Yield, of each remote that offers ``host``, whether it is answered there."""
+    """Yield, of each remote that offers ``host``, whether it is imported, and answered there."""
     for record in facts.snapshot.records:
-        if record.status.imported_as == host:
-            yield _import(facts, record)
+        if called(record) == host:
+            yield _import(facts, record, host)
 
 
 def _towards(facts: Facts, remote: RemoteMesh) -> PathView:
@@ -105,6 +107,14 @@ def _towards(facts: Facts, remote: RemoteMesh) -> PathView:
 
 def _back(facts: Facts, remote: RemoteMesh) -> PathView:
     found = condition(facts, "RemoteMesh", remote, ConditionType.SUBSCRIBED)
+    living = [one for one in controller(facts.snapshot).replicas if one.alive]
+    if (
+        found.outcome is CheckOutcome.OK
+        and living
+        and not any(remote.metadata.name in one.subscribers for one in living)
+    ):
+        # A condition stays for a while, so that a restart turns none; the Lease of each replica has who is there now.
+        found = Result(CheckOutcome.UNKNOWN, f"{found.message}; that stream has ended since", found.reason)
     if found.outcome is not CheckOutcome.OK:
         # Whether it wants to hear anything, and where its call ends, is known there alone.
         ask = f"where its calls end is seen there: run this with the --context of {remote.metadata.name} too"
@@ -112,8 +122,8 @@ def _back(facts: Facts, remote: RemoteMesh) -> PathView:
     return _path(remote.metadata.name, facts.snapshot.mesh, found)
 
 
-def _import(facts: Facts, record: FederatedService) -> PathView:
-    client, server, host = facts.snapshot.mesh, record.spec.remote, record.status.imported_as
+def _import(facts: Facts, record: FederatedService, host: str) -> PathView:
+    client, server = facts.snapshot.mesh, record.spec.remote
     conditions = record.status.conditions
     for type_ in (ConditionType.ACCEPTED, ConditionType.APPLIED):
         one = find(conditions, type_)
@@ -122,11 +132,12 @@ def _import(facts: Facts, record: FederatedService) -> PathView:
             return _path(client, server, result, RequestPlace.NAME, host)
     found = find(conditions, ConditionType.REACHABLE)
     doubt = doubted(alive(facts), record.metadata, found)
+    proof = facts.proofs.get(server)
     if doubt or found is None:
-        return _path(client, server, Result(CheckOutcome.UNKNOWN, doubt), host=host)
+        untold = f"it was not tried just now: {proof.why}" if proof is not None and not proof.handled else doubt
+        return _path(client, server, Result(CheckOutcome.UNKNOWN, untold), host=host)
     outcome = {"True": CheckOutcome.OK, "False": CheckOutcome.FAILED}.get(found.status, CheckOutcome.UNKNOWN)
     result = _fresh(facts, server, Result(outcome, found.message, found.reason, evidence=Evidence.STATUS))
-    proof = facts.proofs.get(server)
     if outcome is CheckOutcome.OK and (proof is None or not proof.handled):
         why = proof.why if proof is not None else "nobody asked for it"
         result = Result(CheckOutcome.UNKNOWN, f"it was not tried just now: {why}; before that, {found.message}")

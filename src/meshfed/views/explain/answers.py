@@ -42,12 +42,13 @@ def answer(
         found = [(side, one) for side in sides if (one := find_object(side, wanted)) is not None]
         objects = [tree_of(side, one) for side, one in found if one.get("kind") != "Service"]
         asked = [origin for _, one in found if (origin := asks_about(one))]
-        lacking = no_object(wanted, sides) if not found else None
+        lacking = no_object(wanted, sides) if sides and not found else None
     chains: dict[tuple[str, str, str], Chain] = {}
     for about in dict.fromkeys(asked):
         for chain in explained(about, sides, given, remote=remote):
             chains[chain.exporter, chain.importer, chain.host] = chain
-    if lacking is None and not objects and not (chains and is_known(asked[0], sides, given)):
+    # Where nothing was read, nobody knows what there is.
+    if lacking is None and (sides or given) and not objects and not (chains and is_known(asked[0], sides, given)):
         lacking = missing(name, sides, told=bool(chains))
     if tree:
         objects += [one for chain in chains.values() for one in trees(sides, chain)]

@@ -23,6 +23,7 @@ MAY_BE_EMPTY = {
     ),
     *("controller.resources", "controller.priorityClassName", "serviceAccount.annotations"),
     *("gateway.network", "gateway.service.annotations", "gateway.resources"),
+    *("controller.dashboard.bindAddress", "controller.dashboard.hosts"),
     *("podMonitor.labels", "podMonitor.interval", "networkPolicy.metricsFrom"),
     *("prometheusRule.labels", "prometheusRule.runbooks", "dashboard.labels", "dashboard.annotations"),
 }

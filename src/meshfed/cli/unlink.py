@@ -92,7 +92,7 @@ _SAID: Final = {
 
 
 def _tell(name: str, found: Unlinking, output: Literal["table", "json", "yaml"]) -> None:
-    from meshfed.model.wording import counted
+    from meshfed.model.names import counted
     from meshfed.views.unlinking import HostAfter
 
     columns = [

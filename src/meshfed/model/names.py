@@ -1,4 +1,4 @@
-"""Names: DNS labels, Kubernetes names and label pairs, service hosts, globs.
+"""Names: DNS labels, Kubernetes names and label pairs, service hosts, globs; and how several stand in a sentence.
 
 Everything a remote announces passes through here before anything else believes it, so the rules are
 Kubernetes' own (apimachinery's ``validation`` package), no laxer and no stricter.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -113,3 +114,14 @@ def glob_matches(pattern: str, text: str) -> bool:
             return False
         at = found + len(part)
     return True
+
+
+def listed(names: Sequence[str], shown: int = 3) -> str:
+    """Return the first few names, and how many more there are."""
+    more = len(names) - shown
+    return ", ".join(names[:shown]) + (f" and {more} more" if more > 0 else "")
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Return ``1 host``, ``2 hosts``."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"

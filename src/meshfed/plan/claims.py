@@ -10,8 +10,8 @@ import msgspec
 from meshfed.derive import Known
 from meshfed.federation.exports import Exported
 from meshfed.federation.ports import without
+from meshfed.model.names import listed
 from meshfed.model.reasons import Decision, Reason
-from meshfed.model.wording import listed
 from meshfed.plan.values import Place, Remarks
 
 T = TypeVar("T")

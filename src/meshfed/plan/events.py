@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from meshfed.api.meta import StatusCondition
+from meshfed.model.names import listed
 from meshfed.model.reasons import BROKEN, DENIALS, ConditionType, Decision, EventReason, EventRecord, Reason
-from meshfed.model.wording import listed
 from meshfed.plan.values import Published
 
 _LOST = frozenset({Reason.UNREACHABLE, Reason.PERMISSION_DENIED})

@@ -19,9 +19,9 @@ from meshfed.federation.merging import Candidate
 from meshfed.federation.ports import LeftOut
 from meshfed.model.imports import Import
 from meshfed.model.meshes import LocalMesh
+from meshfed.model.names import listed
 from meshfed.model.offers import TLS_MODE, Port
 from meshfed.model.reasons import Decision, Reason
-from meshfed.model.wording import listed
 from meshfed.plan.foreign_destination_rules import ISTIO_MUTUAL, MTLS, stated
 from meshfed.plan.meshes import visible_in
 from meshfed.plan.overrides import Displaced, Override, Overrides

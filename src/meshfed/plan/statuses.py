@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from meshfed.model.meshes import LocalMesh
+from meshfed.model.names import counted, listed
 from meshfed.model.reasons import Condition, ConditionType, Decision, Reason
-from meshfed.model.wording import counted, listed
 from meshfed.plan.meshes import root_elsewhere
 from meshfed.plan.values import Applied, FailedWrites, Reached, RemoteConnection
 

@@ -24,8 +24,8 @@ from typing import Final
 
 import msgspec
 
+from meshfed.model.names import listed
 from meshfed.model.reasons import Condition, ConditionStatus, ConditionType, Reason
-from meshfed.model.wording import listed
 from meshfed.plan.replicas import Replica, Subscription
 
 GRACE: Final = 30.0

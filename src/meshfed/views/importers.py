@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from meshfed.model.importers import ImportersPage, RemoteImports
-from meshfed.model.wording import listed
+from meshfed.model.names import listed
 
 
 class Imported(StrEnum):

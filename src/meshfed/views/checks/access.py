@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from meshfed.model.installation import MESH_CONFIG, TRUST_BUNDLE
-from meshfed.model.wording import counted, listed
+from meshfed.model.names import counted, listed
 from meshfed.views.checks.facts import (
     Facts,
     Need,

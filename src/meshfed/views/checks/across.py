@@ -12,8 +12,8 @@ import msgspec
 
 from meshfed.api.crds import VERSION_LABEL
 from meshfed.api.v1alpha1 import RemoteMesh
+from meshfed.model.names import listed
 from meshfed.model.reasons import ConditionType, Reason
-from meshfed.model.wording import listed
 from meshfed.plan.meshes import remote as remote_of
 from meshfed.views.ages import duration
 from meshfed.views.cards import gateway_ways

@@ -8,7 +8,7 @@ from typing import Final
 from meshfed import __version__
 from meshfed.api.crds import APPLY_COMMAND, KINDS, VERSION_LABEL, differences
 from meshfed.api.v1alpha1 import GROUP
-from meshfed.model.wording import listed
+from meshfed.model.names import listed
 from meshfed.views.checks.facts import Facts, labels, place
 from meshfed.views.checks.results import Check, Result, failed, ok, unknown
 from meshfed.views.snapshot import Document

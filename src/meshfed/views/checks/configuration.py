@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from meshfed import istio
 from meshfed.api.documents import decode_documents
 from meshfed.api.errors import InvalidInput
-from meshfed.model.wording import listed
+from meshfed.model.names import listed
 from meshfed.views.checks.facts import Facts, containers, flag, place
 from meshfed.views.checks.results import Result, ok, unknown, warning
 from meshfed.views.snapshot import Document

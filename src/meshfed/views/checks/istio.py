@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
 from meshfed.model.installation import NAMESPACE
-from meshfed.model.wording import listed
+from meshfed.model.names import listed
 from meshfed.views.ages import duration
 from meshfed.views.checks.configuration import configured, mesh_config
 from meshfed.views.checks.facts import (

@@ -7,8 +7,8 @@ from typing import Final
 
 from meshfed import __version__
 from meshfed.api.v1alpha1 import MeshFederation
+from meshfed.model.names import listed
 from meshfed.model.reasons import ConditionType, Reason
-from meshfed.model.wording import listed
 from meshfed.plan import Remarks
 from meshfed.plan.values import Place
 from meshfed.views.checks.facts import Facts, arguments, containers, controllers, place

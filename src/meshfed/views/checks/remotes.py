@@ -11,9 +11,9 @@ import msgspec
 
 from meshfed.api.v1alpha1 import FederatedService, RemoteMesh
 from meshfed.federation.reachability import reachable, unproven
+from meshfed.model.names import counted, listed
 from meshfed.model.probes import Answered, ways
 from meshfed.model.reasons import ConditionType, Reason
-from meshfed.model.wording import counted, listed
 from meshfed.views.ages import duration
 from meshfed.views.checks.facts import Facts, arguments, way_of
 from meshfed.views.checks.results import Check, CheckOutcome, Evidence, Result, ok, skipped, unknown

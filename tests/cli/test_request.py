@@ -231,7 +231,9 @@ def test_what_reached_nobody_is_told_with_what_this_mesh_says_of_the_offer(
     monkeypatch.setattr("meshfed.kube.execute", execute_)
     assert run(["test", "ratings", "--from", "shop/client", "-c", "curl"]) == 1
     assert sent[0][-1] == f"http://{HOST}:9080/"
-    assert said in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert said in " ".join(out.split()) + "\n"
+    assert max(map(len, out.splitlines())) <= 80
 
 
 def test_a_cluster_that_is_away(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -292,9 +294,19 @@ def test_each_direction_of_one_mesh(proving: dict[str, Any], capsys: pytest.Capt
     assert run(["test", "--remote", "west", "--timeout", "5s"]) == 0
     said = capsys.readouterr()
     assert said.out == (
-        "FROM  TO    OUTCOME  ENDED AT  MESSAGE\n"
-        f"east  west  ok       -         answered through 192.0.2.20:15443 as W; {STANDS}\n"
-        "west  east  ok       -         subscribes at replica a\n"
+        "FROM   TO     OUTCOME   ENDED AT\n"
+        "east   west   ok        -\n"
+        "west   east   ok        -\n"
+        "\n"
+        "east to west: answered through 192.0.2.20:15443 as W; and discovery, a request\n"
+        "  by the same way from the controller's sidecar, is connected since 12:00\n"
+        "west to east: subscribes at replica a\n"
+    )
+    assert run(["test", "--remote", "west", "--timeout", "5s", "-o", "wide"]) == 0
+    assert capsys.readouterr().out == (
+        "FROM   TO     OUTCOME   ENDED AT   MESSAGE\n"
+        f"east   west   ok        -          answered through 192.0.2.20:15443 as W; {STANDS}\n"
+        "west   east   ok        -          subscribes at replica a\n"
     )
     assert said.err == "asking the controller of east to prove the ways to west\n"
     assert proving["asked"] == {"east": (["west"], {"imports": False, "seconds": 5.0})}
@@ -302,7 +314,7 @@ def test_each_direction_of_one_mesh(proving: dict[str, Any], capsys: pytest.Capt
 
 def test_each_direction_of_two_meshes(proving: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["test", "--context", "east", "--context", "west"]) == 1
-    assert [" ".join(line.split()[:4]) for line in capsys.readouterr().out.splitlines()[1:]] == [
+    assert [" ".join(line.split()[:4]) for line in capsys.readouterr().out.splitlines()[1:5]] == [
         "east north failed gateway",
         "north east ok -",
         "east west ok -",
@@ -319,7 +331,11 @@ def test_an_import_is_proven_and_that_it_is_no_request_is_said(
 ) -> None:
     assert run(["test", "ratings"]) == 0
     said = capsys.readouterr()
-    assert said.out.splitlines()[1] == "east   west   ok        -          answered through 192.0.2.20:15443 as W"
+    assert said.out.splitlines()[1:] == [
+        "east   west   ok        -",
+        "",
+        "east to west: answered through 192.0.2.20:15443 as W",
+    ]
     assert said.err.splitlines()[1] == (
         "that is a TLS handshake by the controller, and no request: what policies say to one, `meshfed test ratings "
         "--from NAMESPACE` shows"
@@ -372,7 +388,7 @@ def test_an_offer_that_is_not_imported_is_told_why(proving: dict[str, Any], caps
     proving["east"] = snapshot(mesh_federation("east"), lease("a"), remote_mesh("west", import_={}), offer)
     assert run(["test", "ratings"]) == 1
     out, err = capsys.readouterr()
-    assert out.splitlines()[1] == "east   west   failed    name       denied by import rule 1"
+    assert out.splitlines()[1:] == ["east   west   failed    name", "", "east to west: denied by import rule 1"]
     assert "TLS handshake" not in err
 
 

@@ -137,3 +137,17 @@ def test_a_face_has_no_other_names() -> None:
         importlib.import_module("meshfed.kube").Clinet  # noqa: B018 - to ask is the test
     with pytest.raises(ImportError, match="cannot import name 'Clinet'"):
         exec("from meshfed.kube import Clinet")
+
+
+def test_who_interrupts_while_modules_are_imported_sees_no_trace() -> None:
+    program = (
+        "import sys\n"
+        "class Interrupted:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'cyclopts': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupted())\n"
+        "from meshfed.cli import main\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program, "status"], capture_output=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")

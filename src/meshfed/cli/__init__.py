@@ -1,5 +1,14 @@
 """The commands. Each imports what it needs when it runs, so that ``meshfed version`` stays quick."""
 
-from meshfed.cli.app import main
+import sys
 
 __all__ = ["main"]
+
+
+def main() -> None:
+    """Run ``meshfed`` with the process's arguments; who interrupts that at once gets no trace either."""
+    try:
+        from meshfed.cli.app import main as run
+    except KeyboardInterrupt:
+        sys.exit(130)
+    run()

@@ -11,12 +11,12 @@ from cyclopts import Parameter
 
 from meshfed.cli.clusters import CONTROLLERS, LEASES, OURS, InClusters, Wanted, as_object, ask, clusters, look_at
 from meshfed.cli.exits import BadInput, Exit, NotHeld, OutOfReach
-from meshfed.cli.output import Format, How, Listing, TableColumn, say, show
+from meshfed.cli.output import Format, How, Listing, TableColumn, folded, say, show
 from meshfed.cli.proofs import proofs
 from meshfed.cli.urls import asked_for, imported_host, url_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from meshfed.cli.jobs import JobRequest
     from meshfed.kube import ClusterConfig, Ran
@@ -184,10 +184,11 @@ def _proven(host: str, remote: str, seconds: float, output: Format, where: InClu
         TableColumn[Any]("TO", lambda one: one.server),
         TableColumn[Any]("OUTCOME", lambda one: str(one.outcome)),
         TableColumn[Any]("ENDED AT", lambda one: one.ended_at or "-"),
-        TableColumn[Any]("MESSAGE", lambda one: one.message),
+        TableColumn[Any]("MESSAGE", lambda one: one.message, wide=True),
     ]
     beside = {"unreached": unreached} if unreached else {}
-    show(Listing("PathList", columns, paths, _path_name, beside), How(output))
+    told = [(f"{one.client} to {one.server}", one.message) for one in paths]
+    show(Listing("PathList", columns, paths, _path_name, beside, below=_below(told, output)), How(output))
     for away in unreached:
         say(f"{away.source}: not reached: {away.why}")
     if any(one.host and one.evidence == Evidence.HANDSHAKE for one in paths):
@@ -198,6 +199,13 @@ def _proven(host: str, remote: str, seconds: float, output: Format, where: InClu
     if unreached:
         return Exit.OUT_OF_REACH
     return Exit.OK if all(one.outcome in {"ok", "skipped"} for one in paths) else Exit.NOT_HELD
+
+
+def _below(told: Iterable[tuple[str, str]], output: Format) -> list[str]:
+    """Return messages below a table, in lines that fit, each once; a wide one has them in a column."""
+    if output != "table":
+        return []
+    return [line for name, message in dict.fromkeys(told) for line in folded(f"{name}: {message}", rest="  ")]
 
 
 def _path_name(path: PathView) -> str:
@@ -271,9 +279,10 @@ def _requests(views: Sequence[RequestView], output: Format) -> int:
         TableColumn[Any]("CODE", lambda one: str(one.code or "-")),
         TableColumn[Any]("REACHED", lambda one: str(one.reached)),
         TableColumn[Any]("ENDED AT", lambda one: one.ended_at or "-"),
-        TableColumn[Any]("MESSAGE", lambda one: one.message),
+        TableColumn[Any]("MESSAGE", lambda one: one.message, wide=True),
     ]
-    show(Listing("RequestList", columns, views, lambda one: one.url), How(output))
+    told = [(one.client, one.message) for one in views]
+    show(Listing("RequestList", columns, views, lambda one: one.url, below=_below(told, output)), How(output))
     return Exit.OK if all(one.reached and one.allowed for one in views) else Exit.NOT_HELD
 
 

@@ -150,7 +150,7 @@ def received(
             return broken(name, spec.problem, Reason.INVALID_PORTS, whose=Whose.EXPORTER)
         held = known.status.held_services if known is not None else 0
         note = f"; {held} services that {remote} withdrew at once are held" if held else ""
-        since = f", first offered {spec.first_offered}" if spec.first_offered else ""
+        since = f", first offered {age(spec.first_offered, seen.snapshot.taken)} ago" if spec.first_offered else ""
         return ok(name, f"FederatedService {record.metadata.name}{since}{note}")
     if known is None or known.spec.import_ is None:
         return unknown(name, f"it takes `{LinkName.CONNECTED}`")

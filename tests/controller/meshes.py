@@ -245,8 +245,8 @@ async def with_gateway(mesh: Mesh) -> None:
 
 
 def istio_config(namespace: str) -> Manifest:
-    """The ConfigMap with Istio's configuration of a mesh, beside its control plane: nothing but defaults."""
-    return config_map("istio", namespace=namespace, mesh="")
+    """The ConfigMap with Istio's configuration of a mesh, beside its control plane, as its chart makes it."""
+    return config_map("istio", namespace=namespace, mesh=f"rootNamespace: {namespace}\n")
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ from meshfed_sandbox.dataplane.network import inside
 from tests.builders import endpoint_slice, workload_entry
 from tests.e2e.mutated import metrics, plaintext, stranger
 from tests.e2e.probes import fronting, only, run
-from tests.e2e.test_reachability import becomes
+from tests.e2e.test_reachability import becomes, check_finds
 from tests.sandbox.dataplane.world import Answer, MeshWorld, World
 from tests.waiting import eventually
 
@@ -82,6 +82,7 @@ async def test_who_answers_under_another_account_is_refused_until_it_is_announce
     said = await becomes(world.east, "FederatedService", "echo.bookinfo.svc.cluster.local.west", "False")
     assert said.startswith("False UnexpectedIdentity: ")
     assert "spiffe://cluster.local/ns/bookinfo/sa/usurper answers" in said
+    await check_finds(world.east, "remotes/imports")
 
     await _scale_controller(world.west, 1)
     await world.connected()

@@ -83,6 +83,15 @@ async def not_ok(mesh: MeshWorld, *outcomes: CheckOutcome) -> set[str]:
     return {f"{one.group}/{one.check}" for one in checked(found) if one.outcome in outcomes}
 
 
+async def check_finds(mesh: MeshWorld, name: str) -> None:
+    """Wait until a check, ``group/name``, says in a mesh that something does not hold: requests fail there."""
+
+    async def finds() -> bool:
+        return name in await not_ok(mesh, CheckOutcome.FAILED, CheckOutcome.WARNING)
+
+    await eventually(finds, what=f"{mesh.name}: check {name} is not ok while requests fail")
+
+
 async def sees(mesh: MeshWorld) -> Seen:
     """Return a mesh as ``meshfed explain`` sees it."""
     wanted = (*OURS, LEASES, *SURROUNDINGS)

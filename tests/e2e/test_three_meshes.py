@@ -16,7 +16,7 @@ from meshfed.views.explain.asked import explained
 from tests.builders import manifest
 from tests.e2e.load import load
 from tests.e2e.probes import BOTH_SIDES, PROTOCOLS, Probe, answered_by, bring, echo, hold
-from tests.e2e.test_reachability import not_ok, sees
+from tests.e2e.test_reachability import check_finds, not_ok, sees
 from tests.sandbox.dataplane.world import MeshWorld, World
 from tests.waiting import eventually
 
@@ -194,6 +194,7 @@ async def test_the_nearest_first_and_nobody_left_out(world: World) -> None:
     await world.east.until(URL, from_="caller", status=503)
     counts = await world.east.sample(URL, 20, from_="caller")
     assert "north" not in counts
+    await check_finds(world.east, "remotes/gateway")
     await world.west.patch(*GATEWAY, {"spec": {"replicas": 1}}, "istio-system")
     await eventually(lambda: all_from(world, "west"))
     await world.west.unexport("echo")

@@ -11,6 +11,7 @@ import yaml
 
 from meshfed_sandbox.dataplane.plane import Options, default_settings
 from tests.e2e.probes import fronting, only, run
+from tests.e2e.test_reachability import check_finds
 from tests.sandbox.dataplane.world import MeshWorld, World
 from tests.waiting import eventually
 
@@ -118,6 +119,7 @@ async def test_without_the_alias_sidecars_refuse_the_other_trust_domain(world: W
         return (await world.east.condition("RemoteMesh", "west", "Connected")).startswith("False Unreachable")
 
     await eventually(said, what="east says that west is not reached")
+    await check_finds(world.east, "remotes/connected")
     plane.settings = before
     await _touch(world.west)
     await world.east.until(ECHO, from_="caller", mesh="west")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from meshfed.views.checks import CheckOutcome, remotes, run
@@ -54,3 +55,11 @@ def test_checks_of_many_offers_decode_each_as_often_as_of_few(number: int, monke
     monkeypatch.setattr(Snapshot, "of_kind", counted)
     assert {one.outcome for one in run(found, remotes.CHECKS)} <= {CheckOutcome.OK, CheckOutcome.SKIPPED}
     assert looks < 80
+
+
+def test_objects_are_decoded_once_for_each_snapshot() -> None:
+    here = snapshot(mesh_federation("east"), remote_mesh("west"), imported("west", "ratings"))
+    assert here.records is here.records
+    assert here.remotes is here.remotes
+    assert here.federations is here.federations
+    assert msgspec.structs.replace(here, objects=()).records == ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
@@ -69,12 +70,13 @@ class Server(msgspec.Struct, frozen=True):
     clock: Clock | None = None
 
 
-class Snapshot(msgspec.Struct, frozen=True):
+class Snapshot(msgspec.Struct, frozen=True, dict=True):
     """The objects of one cluster that matter to the installation in ``namespace``.
 
     ``source`` is the kubeconfig's context, or the files. ``unread`` says of each kind that could not be read why, in
     words; nothing is known of its objects, which is not that there are none. ``taken`` is by the clock of the API
-    server, where that is known: times in objects are by it, and the clock here may be wrong.
+    server, where that is known: times in objects are by it, and the clock here may be wrong. What is made of objects is
+    made once, so they do not change.
     """
 
     source: str
@@ -90,24 +92,24 @@ class Snapshot(msgspec.Struct, frozen=True):
         """Yield the objects of a kind, as they came."""
         return (document for document in self.objects if document.get("kind") == kind)
 
-    @property
+    @cached_property
     def federations(self) -> tuple[MeshFederation, ...]:
         """The MeshFederations, the oldest first: that is the one in force."""
         found = self._decoded("MeshFederation", MeshFederation)
         return tuple(sorted(found, key=lambda one: (one.metadata.creation_timestamp, one.metadata.name)))
 
-    @property
+    @cached_property
     def remotes(self) -> tuple[RemoteMesh, ...]:
         """The RemoteMeshes, by name."""
         return tuple(sorted(self._decoded("RemoteMesh", RemoteMesh), key=lambda one: one.metadata.name))
 
-    @property
+    @cached_property
     def records(self) -> tuple[FederatedService, ...]:
         """The FederatedServices, by host and remote."""
         found = self._decoded("FederatedService", FederatedService)
         return tuple(sorted(found, key=lambda one: (one.spec.host, one.spec.remote)))
 
-    @property
+    @cached_property
     def mesh(self) -> str:
         """The name of this mesh; where nobody says it, of where the objects are from."""
         return next((one.metadata.name for one in self.federations), self.source)

@@ -104,6 +104,7 @@ class Churn:
                     await stack.enter_async_context(meanwhile(reflector.run()))
                     await store.wait_synced()
             await self._quiet()
+            await self._world.settled()  # objects are in place before proxies know of them
             for mesh in self._world.meshes.values():
                 for url, who in _called_from(mesh.name):
                     await stack.enter_async_context(meanwhile(self._call(mesh, url, who)))

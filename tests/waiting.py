@@ -17,7 +17,7 @@ PATIENCE = 60.0
 PAUSE = 0.02
 """Seconds between two looks, where a look itself takes next to nothing.
 
-Else it is done half of the time at most, and has a quarter of a processor: what is waited for needs them too.
+Else it is done a quarter of the time at most: what is waited for needs the processor too.
 """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import pytest
@@ -412,6 +413,26 @@ async def test_the_discovery_service_is_not_whom_the_remote_should_be(world: Wor
     assert (await world.east.request(URL, from_="caller")).mesh == "west"
     await world.east.remote(world.west, **IMPORT)
     await becomes(world.east, "RemoteMesh", "west", "True Answered")
+    await eventually(lambda: silent(world), what="neither command finds anything wrong in either mesh")
+
+
+async def test_a_certificate_that_has_expired_is_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """West's control plane issues certificates of the day before."""
+    plane = world.west.plane.control_plane
+    with monkeypatch.context() as yesterday:
+        yesterday.setattr(plane._trust, "_clock", lambda: datetime.now(UTC) - timedelta(days=2))
+        plane.rotate()
+        await becomes(world.east, "FederatedService", RECORD, "False CertificateNotValid")
+        await check_finds(world.east, "remotes/imports")
+        found = {
+            chain.broken.reason
+            for chain in explained(RECORD.removesuffix(".west"), [await sees(world.east)])
+            if chain.broken
+        }
+        assert found == {"CertificateNotValid"}
+    plane.rotate()
+    await becomes(world.east, "FederatedService", RECORD, "True Answered")
+    await world.east.until(URL, from_="caller", mesh="west")
     await eventually(lambda: silent(world), what="neither command finds anything wrong in either mesh")
 
 

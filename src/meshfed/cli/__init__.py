@@ -2,6 +2,8 @@
 
 import sys
 
+from meshfed.cli.exits import Exit
+
 __all__ = ["main"]
 
 
@@ -10,5 +12,5 @@ def main() -> None:
     try:
         from meshfed.cli.app import main as run
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(Exit.INTERRUPTED)
     run()

@@ -5,7 +5,8 @@ done nothing else. What is run is the same: its arguments, environment, folder, 
 be done before it runs; it is a child of this process, with an exit code, and has nothing else open. What the
 interpreter takes from the environment for itself, such as ``PYTHONPATH`` and the locale, is as here.
 
-Where the start itself is what a test is about, it starts a process outside of ``forked()``.
+Where the start itself is what a test is about, it starts a process outside of ``forked()``. Where a test cannot wait
+for as long as something is meant to take, it gives a constant of ours another value.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,6 +41,7 @@ _IMPORTED: Final = (
     "meshfed_sandbox.dataplane.processes",
     "rich.markdown",  # what --help is printed with
 )
+_OURS: Final = {"meshfed", "meshfed_sandbox"}
 _LONGEST: Final = 200_000
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _LIBC: Final = ctypes.CDLL(None)
@@ -55,24 +57,26 @@ class _Start(msgspec.Struct, frozen=True):
     directory: str
     new_session: bool
     before: Callable[[], object] | None
+    constants: dict[str, object]
 
 
 _really_fork_exec: Final[Any] = subprocess._fork_exec  # type: ignore[attr-defined] # the one place that all pass by
-_within: Final[list[None]] = []
+_within: Final[list[dict[str, object]]] = []
 
 
 @contextlib.contextmanager
-def forked() -> Iterator[None]:
+def forked(constants: Mapping[str, object] | None = None) -> Iterator[None]:
     """Fork every ``python -m meshfed ...`` that is started within, by ``subprocess`` or ``asyncio``.
 
-    Several may overlap, as those of tasks do.
+    ``constants``, by module and name, have these values there. Several may overlap, as those of tasks do.
     """
-    _within.append(None)
+    within = dict(constants or {})
+    _within.append(within)
     subprocess._fork_exec = _fork_exec  # type: ignore[attr-defined] # as above
     try:
         yield
     finally:
-        _within.pop()
+        _within[:] = [one for one in _within if one is not within]
         if not _within:
             subprocess._fork_exec = _really_fork_exec  # type: ignore[attr-defined] # as above
 
@@ -82,7 +86,7 @@ def _fork_exec(*asked: Any) -> int:
     arguments, _, close, _, directory, environment, read, _, _, write, _, complain, *_ = asked
     new_session, *owner, before = asked[15:22]
     words = [os.fsdecode(word) for word in arguments]
-    ours = words[:2] == [sys.executable, "-m"] and words[2].partition(".")[0] == "meshfed"
+    ours = words[:2] == [sys.executable, "-m"] and words[2].partition(".")[0] in _OURS
     if not ours or not close or owner != [-1, None, None, None, -1]:
         return int(_really_fork_exec(*asked))
     start = _Start(
@@ -92,6 +96,7 @@ def _fork_exec(*asked: Any) -> int:
         directory=str(Path(os.fsdecode(directory or ".")).absolute()),
         new_session=bool(new_session),
         before=before,
+        constants={name: value for constants in _within for name, value in constants.items()},
     )
     return _origin().start(start, [own if given == -1 else given for own, given in enumerate((read, write, complain))])
 
@@ -181,6 +186,11 @@ def _become(start: _Start, descriptors: Sequence[int]) -> None:
         if start.before is not None:
             start.before()
         answer.write(str(os.getpid()).encode())
+    for name, value in start.constants.items():
+        module, _, constant = name.rpartition(".")
+        where = importlib.import_module(module)
+        assert hasattr(where, constant), f"there is no {name}"
+        setattr(where, constant, value)
     os.environ.clear()
     os.environ.update(start.environment)
     sys.argv[1:] = start.arguments

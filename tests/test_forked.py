@@ -13,11 +13,15 @@ from pathlib import Path
 
 import pytest
 
+from meshfed import __version__
 from meshfed_sandbox.dataplane import processes
+from meshfed_sandbox.dataplane.inside import command
+from meshfed_sandbox.dataplane.network import Place
 from tests.forked import forked
 from tests.waiting import eventually, eventually_sync
 
 MESHFED = [sys.executable, "-m", "meshfed"]
+PLACE = Place(namespace="a", address="127.0.0.1", application="127.0.0.1", sidecar=False, resolver=("127.0.0.1", 53))
 WAYS: tuple[Callable[[], AbstractContextManager[None]], ...] = (contextlib.nullcontext, forked)
 OFFERS = "- {host: a.shop.svc.cluster.local, ports: [{number: 80, name: http}]}\n"
 
@@ -71,6 +75,19 @@ def test_it_has_the_same_around_it(tmp_path: Path) -> None:
     assert seen[0][2:4] == (True, os.getpid())
 
 
+@pytest.mark.parametrize("program", [MESHFED, command(PLACE)], ids=["meshfed", "meshfed of a Pod"])
+def test_a_constant_has_another_value_there_alone(program: list[str]) -> None:
+    """And so it is forked: a process that begins anew would not know of it."""
+
+    def version(constants: dict[str, object]) -> str:
+        with forked(constants):
+            return subprocess.run([*program, "version"], capture_output=True, text=True, check=True).stdout
+
+    before = version({})
+    assert version({"meshfed.cli.version.__version__": "0.0.9"}) == before.replace(__version__, "0.0.9") != before
+    assert version({}) == before
+
+
 async def test_it_is_a_child_and_can_be_killed(tmp_path: Path) -> None:
     (tmp_path / "offers.yaml").write_text(OFFERS)
     log = tmp_path / "log"
@@ -89,7 +106,10 @@ def test_it_dies_with_its_parent(tmp_path: Path) -> None:
     program = f"""
 import asyncio, os, sys
 from pathlib import Path
+from meshfed import __version__
 from meshfed_sandbox.dataplane import processes
+from meshfed_sandbox.dataplane.inside import command
+from meshfed_sandbox.dataplane.network import Place
 from tests.forked import forked
 
 async def main():

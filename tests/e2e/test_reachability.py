@@ -29,6 +29,8 @@ RECORD = "echo.bookinfo.svc.cluster.local.west"
 IDENTITY = "spiffe://cluster.local/ns/bookinfo/sa/echo"
 CONTROLLER = "federation-controller"
 IMPORT = {"import": {"merge": True}}
+UNDAMPED = {"meshfed.controller.remotes.damping.FLAPPING": (600.0, 0.0, 0.0)}
+"""What was mended is said at once, however often it broke: else, the sixth time, it has to answer for a minute."""
 Breaks = Callable[[World], Awaitable[Callable[[], Awaitable[None]]]]
 """Breaks the path, and returns what mends it."""
 
@@ -36,7 +38,7 @@ Breaks = Callable[[World], Awaitable[Callable[[], Awaitable[None]]]]
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def meshes(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     """East calls; west has what is called, and exports it."""
-    async with World.up("east", "west", directory=tmp_path_factory.mktemp("world")) as world:
+    async with World.up("east", "west", directory=tmp_path_factory.mktemp("world"), constants=UNDAMPED) as world:
         await run(world.east, "caller", image="sleep", account="caller")
         await world.west.run("echo", image="echo", port=8080, account="echo")
         await world.federate(**IMPORT)

@@ -394,10 +394,14 @@ class World:
         options: Options | None = None,
         strict: bool = True,
         crds: Iterable[JSONObject] = (),
+        constants: Mapping[str, object] | None = None,
     ) -> AsyncIterator[World]:
-        """Bring up meshes of these names; ``strict``: workloads take nothing but mTLS. ``crds``: beside the usual."""
+        """Bring up meshes of these names; ``strict``: workloads take nothing but mTLS. ``crds``: beside the usual.
+
+        ``constants``: the values that constants of a controller have, by module and name.
+        """
         async with AsyncExitStack() as stack:
-            stack.enter_context(forked())
+            stack.enter_context(forked(constants))
             sandbox = Sandbox(names, directory=directory, crds=[*all_crds(), *crds], data_plane=options or Options())
             await stack.enter_async_context(sandbox)
             meshes: dict[str, MeshWorld] = {}

@@ -31,14 +31,25 @@ SERVING = {"prometheus_client", "aiohttp.web", "http.server"}
 SHOWING = {"rich", "markdown_it", "docstring_parser", "importlib.metadata"}
 
 
-def imported(arguments: list[str], tmp_path: Path) -> set[str]:
-    """The modules that there are when a command has ended."""
-    program = (
-        "import json, sys\n"
-        "from meshfed.cli.app import run\n"
-        "run(sys.argv[2:])\n"
-        "with open(sys.argv[1], 'w') as file: json.dump(sorted(sys.modules), file)"
-    )
+AT_THE_END = """
+import json, sys
+from meshfed.cli.app import run
+run(sys.argv[2:])
+with open(sys.argv[1], "w") as file: json.dump(sorted(sys.modules), file)
+"""
+AT_THE_FIRST_CONNECTION = """
+import json, os, sys
+def heard(event, _):
+    if event == "socket.connect" and not os.path.exists(sys.argv[1]):
+        with open(sys.argv[1], "w") as file: json.dump(sorted(sys.modules), file)
+sys.addaudithook(heard)
+from meshfed.cli.app import run
+run(sys.argv[2:])
+"""
+
+
+def imported(arguments: list[str], tmp_path: Path, program: str = AT_THE_END) -> set[str]:
+    """The modules that there are when a command has ended, or begins to ask a cluster."""
     (tmp_path / "kubeconfig").write_text(json.dumps(KUBECONFIG))
     found = tmp_path / "modules.json"
     subprocess.run([sys.executable, "-c", program, str(found), *arguments], capture_output=True, check=True, timeout=60)
@@ -70,6 +81,14 @@ def test_a_command_that_decides_anew_imports_what_decides_and_nothing_that_serve
     assert "meshfed.kube.client" in modules
     assert not modules & (DISCOVERY | WRITING | SERVING | SHOWING)
     assert len(modules) < 560
+
+
+@pytest.mark.parametrize("words", ["exports", "check", "check --pre", "check west --probe", "test"])
+def test_a_cluster_is_asked_before_what_decides_is_imported(words: str, tmp_path: Path) -> None:
+    arguments = [*words.split(), "--kubeconfig", str(tmp_path / "kubeconfig")]
+    modules = imported(arguments, tmp_path, AT_THE_FIRST_CONNECTION)
+    assert "meshfed.kube.client" in modules
+    assert not modules & (DISCOVERY | DECISIONS | WRITING | SERVING | SHOWING)
 
 
 def test_the_controller_imports_none_of_the_other_commands(tmp_path: Path) -> None:

@@ -121,9 +121,10 @@ def check(
 
 
 def _look(where: Where, asked: Asked) -> _Found:
+    facts, unreached = asyncio.run(find_out(where, asked))
+
     from meshfed.views.checks import BEFORE, CHECKS, OF_REMOTE, OF_REPORT, run
 
-    facts, unreached = asyncio.run(find_out(where, asked))
     of_all = BEFORE if asked.before else OF_REPORT if where.file else CHECKS
     checks = OF_REMOTE if asked.remote else of_all
     # A remote is of the meshes that have it.

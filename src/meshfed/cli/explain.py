@@ -127,10 +127,11 @@ class _Question:
         self._look()
 
     def _look(self, *more: Wanted) -> None:
-        from meshfed.views.explain.seen import seen
-
         wanted = (*OURS, LEASES, *SURROUNDINGS, *more)
         snapshots, self.unreached = look(self._where, wanted, mesh_config_map=self._mesh_config)
+
+        from meshfed.views.explain.seen import seen  # it takes a moment: after what may not answer
+
         self.sides = tuple(seen(one, mesh_config_map=self._mesh_config) for one in snapshots)
 
     @property

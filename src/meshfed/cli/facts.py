@@ -52,11 +52,10 @@ class Asked(NamedTuple):
 async def find_out(where: Where, asked: Asked) -> tuple[tuple[Facts, ...], tuple[Unreached, ...]]:
     """Find out all there is of every cluster, at the same time; raises ``BadInput``."""
     from meshfed.cli.arguments import duration
-    from meshfed.views.checks import beside_each_other
     from meshfed.views.snapshot import Unreached
 
     if where.file:
-        return beside_each_other(tuple(_of_report(snapshot, asked) for snapshot in reported(where))), ()
+        return _together(tuple(_of_report(snapshot, asked) for snapshot in reported(where))), ()
     seconds = duration("--request-timeout", where.request_timeout, some=True) + (SECONDS if asked.probe else 0.0)
     answers = await asyncio.gather(
         *(
@@ -65,10 +64,15 @@ async def find_out(where: Where, asked: Asked) -> tuple[tuple[Facts, ...], tuple
         )
     )
     found = tuple([await _with_handshakes(*one, asked) for one in answers if not isinstance(one, Unreached)])
-    return (
-        beside_each_other(found),
-        tuple(one for one in answers if isinstance(one, Unreached)),
-    )
+    return _together(found), tuple(one for one in answers if isinstance(one, Unreached))
+
+
+def _together(found: tuple[Facts, ...]) -> tuple[Facts, ...]:
+    if not found:
+        return ()
+    from meshfed.views.checks import beside_each_other
+
+    return beside_each_other(found)
 
 
 def _of_report(snapshot: Snapshot, asked: Asked) -> Facts:
@@ -86,13 +90,15 @@ def _of_report(snapshot: Snapshot, asked: Asked) -> Facts:
 
 
 async def _of_cluster(client: Client, source: str, where: Where, asked: Asked) -> tuple[Facts, Roots | None]:
-    from meshfed.views.checks import Facts
-    from meshfed.views.checks.facts import account, control_plane
-
     began = time.monotonic()
     remotes = {asked.remote} - {""}
     asked_for = await proofs(client, source, where.namespace, remotes, seconds=SECONDS) if asked.probe else {}
     snapshot = await read(client, source, where.namespace, BEFORE if asked.before else ALL)
+
+    # What decides takes a moment to load, which a cluster that does not answer need not wait for.
+    from meshfed.views.checks import Facts
+    from meshfed.views.checks.facts import account, control_plane
+
     snapshot, mesh_config_map = await _with_istio(client, snapshot, before=asked.before)
     roots, no_roots = await _roots(client, snapshot, before=asked.before)
     access, own = await _reviews(client, snapshot, control_plane(snapshot), before=asked.before)

@@ -209,14 +209,14 @@ def exports(
         The name of the ConfigMap with Istio's configuration of the mesh, as for the controller.
     """
     from meshfed.cli.arguments import selector as read_selector
-    from meshfed.views.exports import exports as exports_of
-    from meshfed.views.exports import is_nobodys, planned
     from meshfed.views.importers import count, in_words
     from meshfed.views.imports import is_named
 
     chosen = read_selector(selector)
 
     def wanted(one: ExportView) -> bool:
+        from meshfed.views.exports import is_nobodys
+
         if not chosen.matches(one.labels):
             return False
         if name:
@@ -231,7 +231,12 @@ def exports(
 
     def listing() -> Listing[ExportView]:
         rows: list[list[ExportView]] = []
-        for snapshot in session.look():
+        snapshots = session.look()
+
+        from meshfed.views.exports import exports as exports_of
+        from meshfed.views.exports import planned  # it takes a moment: after what may not answer
+
+        for snapshot in snapshots:
             plan, problems = planned(snapshot, mesh_config_map=mesh_config)
             for problem in problems:
                 say(problem)

@@ -36,12 +36,15 @@ async def proofs(
     import asyncio
 
     from meshfed.kube import micro_time_now
+
+    snapshot = await read(client, source, namespace, _WANTED)
+
     from meshfed.views.checks import Facts, Proof
     from meshfed.views.checks.facts import arguments
     from meshfed.views.checks.remotes import untried
     from meshfed.views.checks.stored import alive
 
-    facts = Facts(snapshot=await read(client, source, namespace, _WANTED))
+    facts = Facts(snapshot=snapshot)
     chosen = [one for one in facts.remotes if not remotes or one.metadata.name in remotes]
     wanted = [one for one in chosen if imports or not untried(facts, one)]
     living = alive(facts)

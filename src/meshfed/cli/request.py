@@ -156,13 +156,14 @@ def _check(host: str, from_: str, remote: str, sending: SendHow) -> None:
 
 
 def _proven(host: str, remote: str, seconds: float, output: Format, where: InClusters) -> int:
-    from meshfed.views.checks import Evidence, Facts
-    from meshfed.views.paths import directions, of_host
-
     found = clusters(where)
     before, unreached = asyncio.run(look_at(found, where, _SEEN))
     if not before:
         raise OutOfReach(_why(unreached))
+
+    from meshfed.views.checks import Evidence, Facts
+    from meshfed.views.paths import directions, of_host
+
     hosts = {one.source: imported_host(host, one.records) if host else "" for one in before}
     asked = {one.source: _remotes_of(one, hosts[one.source], remote) for one in before}
     unseen = _say_unseen(before)

@@ -137,7 +137,7 @@ async def test_every_view_of_the_file(browser: Browser, tmp_path: Path) -> None:
 @looked_at
 async def test_hosts_are_searched_in_the_file(browser: Browser, tmp_path: Path) -> None:
     path = tmp_path / "dashboard.html"
-    path.write_bytes(still([many()], "istio"))
+    path.write_bytes(whole(documents([many()], "istio", most_chains=50), "2026-01-01T12:00:00Z"))
     async with opened_file(browser, path) as page:
         await show(page, "hosts", "table.hosts")
         await expect(page.locator("h1")).to_have_text(f"Hosts {MANY}")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 import msgspec
 import pytest
 
 from meshfed.views.checks import CheckOutcome, remotes, run
+from meshfed.views.explain.answers import answer
+from meshfed.views.explain.seen import seen
 from meshfed.views.exports import exports, planned
 from meshfed.views.imports import imports
 from meshfed.views.meshes import mesh
@@ -55,6 +59,37 @@ def test_checks_of_many_offers_decode_each_as_often_as_of_few(number: int, monke
     monkeypatch.setattr(Snapshot, "of_kind", counted)
     assert {one.outcome for one in run(found, remotes.CHECKS)} <= {CheckOutcome.OK, CheckOutcome.SKIPPED}
     assert looks < 80
+
+
+def test_a_chain_among_many_takes_as_many_calls_as_among_few() -> None:
+    """But for what is made once: the first chain makes it."""
+
+    def calls(number: int) -> int:
+        here = seen(
+            snapshot(
+                mesh_federation("east"),
+                remote_mesh("west"),
+                namespace("default"),
+                *(imported("west", f"offered-{one}") for one in range(number)),
+                *(service(f"own-{one}", exported=True) for one in range(number)),
+            )
+        )
+        count = 0
+
+        def counted(*_: object) -> None:
+            nonlocal count
+            count += 1
+
+        for name in ("offered-1", "own-1"):
+            assert answer((name,), [here]).chains
+        sys.setprofile(counted)
+        for name in ("offered-2", "own-2"):
+            answer((name,), [here])
+        sys.setprofile(None)
+        return count
+
+    few, many = calls(5), calls(100)
+    assert many < 1.1 * few
 
 
 def test_objects_are_decoded_once_for_each_snapshot() -> None:

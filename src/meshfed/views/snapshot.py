@@ -90,7 +90,14 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
 
     def of_kind(self, kind: str) -> Iterator[Document]:
         """Yield the objects of a kind, as they came."""
-        return (document for document in self.objects if document.get("kind") == kind)
+        return iter(self._by_kind.get(kind, ()))
+
+    @cached_property
+    def _by_kind(self) -> Mapping[str, list[Document]]:
+        found: dict[str, list[Document]] = {}
+        for document in self.objects:
+            found.setdefault(str(document.get("kind")), []).append(document)
+        return found
 
     @cached_property
     def federations(self) -> tuple[MeshFederation, ...]:
@@ -116,10 +123,15 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
 
     def not_understood(self) -> tuple[str, ...]:
         """Return the objects of ours that this version cannot decode, in words."""
-        return tuple(problem for kind in KINDS for _, problem in self._tried(kind, KINDS[kind]) if problem)
+        return tuple(problem for kind in KINDS for _, problem in self._ours[kind] if problem)
 
     def _decoded(self, kind: str, type_: type[T]) -> Iterator[T]:
-        return (decoded for decoded, _ in self._tried(kind, type_) if decoded is not None)
+        return (decoded for decoded, _ in self._ours[kind] if isinstance(decoded, type_))
+
+    @cached_property
+    def _ours(self) -> Mapping[str, tuple[tuple[object | None, str], ...]]:
+        """By kind, each object decoded, or why it cannot be."""
+        return {kind: tuple(self._tried(kind, KINDS[kind])) for kind in KINDS}
 
     def _tried(self, kind: str, type_: type[T]) -> Iterator[tuple[T | None, str]]:
         for document in self.of_kind(kind):

@@ -128,15 +128,11 @@ def _pairs(name: str, sides: Sequence[Seen], given: Sequence[Part]) -> Iterator[
     by_mesh = {side.mesh.name: side for side in sides}
     for side in sides:
         mesh = side.mesh.name
-        for one in side.services:
-            host = side.host_of(one)
-            if name in {one.name, f"{one.namespace}/{one.name}"} or is_named(name, host):
-                remotes = [_own_name(side, known.metadata.name, sides) for known in side.snapshot.remotes]
-                yield from ((mesh, importer, host) for importer in remotes or [""])
-        for record in side.snapshot.records:
-            spec = record.spec
-            if record.metadata.name == name or is_named(_dotted(name), spec.host, record.status.imported_as):
-                yield _own_name(side, spec.remote, sides), mesh, spec.host
+        for one in side.services_named(name):
+            remotes = [_own_name(side, known.metadata.name, sides) for known in side.snapshot.remotes]
+            yield from ((mesh, importer, side.host_of(one)) for importer in remotes or [""])
+        for record in side.records_named(_dotted(name)):
+            yield _own_name(side, record.spec.remote, sides), mesh, record.spec.host
     for part in given:
         if part.mesh.name not in by_mesh and is_meant(name, part):
             exporter, importer = _meshes_of(part, sides)

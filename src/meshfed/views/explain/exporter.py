@@ -11,11 +11,9 @@ from meshfed.model.offers import Port
 from meshfed.model.reasons import RESERVED, ConditionType, Reason
 from meshfed.plan import ExportKey, Remarks
 from meshfed.plan.claims import EXPECTED
-from meshfed.plan.keys import origin
-from meshfed.views.cards import gateway_ways
 from meshfed.views.explain.links import ChainLink, LinkName, State, Whose, after, broken, ok, unknown, warning
 from meshfed.views.explain.parts import MeshDescription, Part, Told, of_ips, of_remote
-from meshfed.views.explain.seen import Seen, is_ours, mapping, origin_of, place, shown
+from meshfed.views.explain.seen import Seen, is_ours, mapping, place, shown
 from meshfed.views.exports import ExportView
 from meshfed.views.snapshot import Document, find
 
@@ -41,13 +39,8 @@ def exporter_part(seen: Seen, host: str, remote: str) -> Part:
         links=tuple(_links(seen, at, host, remote)),
         told=_told(seen, exported) if told and exported is not None else None,
         service="/".join(at) if at is not None else "",
-        ways=_ways(seen),
+        ways=of_ips(seen.ways),
     )
-
-
-def _ways(seen: Seen) -> tuple[str, ...]:
-    """Return where the gateway is reached; nothing where that is not seen, or is a name."""
-    return () if seen.why_unread("Service") else of_ips(gateway_ways(seen.snapshot, seen.plan.mesh))
 
 
 def is_told(seen: Seen, host: str, remote: str) -> bool:
@@ -212,12 +205,7 @@ def gateway(seen: Seen, at: Place) -> ChainLink:
 def gateway_objects(seen: Seen, at: Place) -> tuple[Document, ...]:
     """Return the objects, as they should be, by which the gateway passes a Service on."""
     own = ServiceHost(at[1], at[0], seen.cluster_domain).fqdn
-    key = origin(ExportKey(*at))
-    return tuple(
-        one
-        for one in seen.plan.objects
-        if origin_of(one) == key or (one.get("kind") == "Gateway" and own in _hosts(one))
-    )
+    return (*seen.wanted(ExportKey(*at)), *(one for one in seen.gateways if own in _hosts(one)))
 
 
 def _stands(seen: Seen, wanted: Document, own: str) -> bool:

@@ -231,12 +231,6 @@ def _is_gone(seen: Seen, named: str) -> bool:
     return not seen.why_unread(kind) and seen.object(kind, namespace, name) is None
 
 
-def entry(seen: Seen, host: str) -> Document | None:
-    """Return the ServiceEntry of an imported host, where there is one."""
-    found = seen.snapshot.of_kind("ServiceEntry")
-    return next((one for one in found if host in (mapping(one.get("spec")).get("hosts") or ())), None)
-
-
 def resolved(seen: Seen, record: FederatedService) -> ChainLink:
     """Return whether clients get an address for the host: of its Service, or one that istiod allocates.
 
@@ -249,7 +243,7 @@ def resolved(seen: Seen, record: FederatedService) -> ChainLink:
         return ok(name, f"as Service {own.namespace}/{own.name} of this mesh, which has the host too")
     if why := seen.why_unread("ServiceEntry"):
         return unknown(name, why)
-    found = entry(seen, host)
+    found = seen.entry(host)
     if found is None:
         return broken(name, f"neither a Service nor a ServiceEntry has {host}", remedy=_SEE_STATUS)
     spec = mapping(found.get("spec"))
@@ -299,7 +293,7 @@ def identity(seen: Seen, record: FederatedService) -> ChainLink:
     ready = find(federation.status.conditions, ConditionType.READY)
     if ready is not None and ready.reason == Reason.TRUST_DOMAIN_MISMATCH:
         return broken(name, ready.message, ready.reason)
-    found = entry(seen, record.status.imported_as)
+    found = seen.entry(record.status.imported_as)
     stated = mapping((found or {}).get("spec")).get("subjectAltNames") if found is not None else record.spec.identities
     who = ", ".join(map(str, stated or ())) or "whoever has a certificate of a trusted root"
     return ok(name, f"{who} may answer; callers are {federation.spec.trust_domain}/ns/<namespace>/sa/<account> to it")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -14,19 +17,27 @@ from meshfed.api.v1alpha1 import (
     RemoteMesh,
 )
 from meshfed.model.installation import MESH_CONFIG
+from meshfed.model.meshes import GatewayAddress
 from meshfed.model.names import ServiceHost
 from meshfed.model.reasons import Reason
 from meshfed.model.workloads import Workload
-from meshfed.plan import Plan
+from meshfed.plan import Key, Plan
+from meshfed.plan.keys import origin
+from meshfed.views.cards import gateway_ways
 from meshfed.views.checks.facts import account
 from meshfed.views.explain.parts import MeshDescription, of_federation
 from meshfed.views.exports import ExportView, exports, planned
 from meshfed.views.snapshot import Document, Snapshot
 from meshfed.views.workloads import workloads
 
+T = TypeVar("T")
 
-class Seen(msgspec.Struct, frozen=True):
-    """A snapshot, the plan for it, and each Service with what became of its export."""
+
+class Seen(msgspec.Struct, frozen=True, dict=True):
+    """A snapshot, the plan for it, and each Service with what became of its export.
+
+    Who asks about a thousand hosts finds each by its name: what finds them is made once.
+    """
 
     snapshot: Snapshot
     plan: Plan
@@ -62,12 +73,37 @@ class Seen(msgspec.Struct, frozen=True):
 
     def record(self, remote: str, host: str) -> FederatedService | None:
         """Return the record of what a remote offers under a host."""
-        found = (one for one in self.snapshot.records if (one.spec.remote, one.spec.host) == (remote, host))
-        return next(found, None)
+        return self._records.get((remote, host))
+
+    @cached_property
+    def _records(self) -> Mapping[tuple[str, str], FederatedService]:
+        return {(one.spec.remote, one.spec.host): one for one in reversed(self.snapshot.records)}
+
+    def records_named(self, name: str) -> Sequence[FederatedService]:
+        """Return the records of this name, and those of what is, or begins with, these labels of a host."""
+        return self._records_named.get(name, ())
+
+    @cached_property
+    def _records_named(self) -> Mapping[str, Sequence[FederatedService]]:
+        return _by_name(
+            (one, (one.metadata.name,), (one.spec.host, one.status.imported_as)) for one in self.snapshot.records
+        )
+
+    def services_named(self, name: str) -> Sequence[ExportView]:
+        """Return the Services of this name, as ``namespace/name`` too, and those of which the host begins with it."""
+        return self._services_named.get(name, ())
+
+    @cached_property
+    def _services_named(self) -> Mapping[str, Sequence[ExportView]]:
+        return _by_name((one, (one.name, f"{one.namespace}/{one.name}"), (self.host_of(one),)) for one in self.services)
 
     def export(self, place: tuple[str, str]) -> ExportView | None:
         """Return what became of the export of a Service; ``None`` where there is none of that name."""
-        return next((one for one in self.services if (one.namespace, one.name) == place), None)
+        return self._exports.get(place)
+
+    @cached_property
+    def _exports(self) -> Mapping[tuple[str, str], ExportView]:
+        return {(one.namespace, one.name): one for one in reversed(self.services)}
 
     def service(self, place: tuple[str, str]) -> Document | None:
         """Return a Service."""
@@ -75,7 +111,7 @@ class Seen(msgspec.Struct, frozen=True):
 
     def place_of(self, host: str) -> tuple[str, str] | None:
         """Return namespace and name of the Service that is, or would be, exported as a host."""
-        offered = next(((one.namespace, one.name) for one in self.services if one.host == host), None)
+        offered = next(((one.namespace, one.name) for one in self.services_named(host) if one.host == host), None)
         own = ServiceHost.parse(host, self.cluster_domain)
         return offered or ((own.namespace, own.name) if own is not None else None)
 
@@ -85,7 +121,23 @@ class Seen(msgspec.Struct, frozen=True):
 
     def object(self, kind: str, namespace: str, name: str) -> Document | None:
         """Return an object; ``None`` where it is not there, or its kind was not read."""
-        return next((one for one in self.snapshot.of_kind(kind) if place(one) == (namespace, name)), None)
+        return self._objects.get((kind, namespace, name))
+
+    @cached_property
+    def _objects(self) -> Mapping[tuple[str, str, str], Document]:
+        return {(str(one.get("kind")), *place(one)): one for one in reversed(self.snapshot.objects)}
+
+    def entry(self, host: str) -> Document | None:
+        """Return the first ServiceEntry that has a host, where there is one."""
+        return self._entries.get(host)
+
+    @cached_property
+    def _entries(self) -> Mapping[str, Document]:
+        found: dict[str, Document] = {}
+        for one in self.snapshot.of_kind("ServiceEntry"):
+            for host in mapping(one.get("spec")).get("hosts") or ():
+                found.setdefault(str(host), one)
+        return found
 
     def why_unread(self, *kinds: str) -> str:
         """Return why the first of some kinds could not be read; empty where all were."""
@@ -98,8 +150,36 @@ class Seen(msgspec.Struct, frozen=True):
     def workloads(self, namespace: str, selector: dict[str, str]) -> tuple[Workload, ...]:
         """Return whoever a Service selects."""
         wanted = selector.items()
-        found = (one for _, one in workloads(self.snapshot, namespace) if wanted <= dict(one.labels).items())
+        found = (one for one in self._workloads.get(namespace, ()) if wanted <= dict(one.labels).items())
         return tuple(found) if selector else ()
+
+    @cached_property
+    def _workloads(self) -> Mapping[str, Sequence[Workload]]:
+        found: defaultdict[str, list[Workload]] = defaultdict(list)
+        for namespace, one in workloads(self.snapshot):
+            found[namespace].append(one)
+        return found
+
+    def wanted(self, key: Key) -> Sequence[Document]:
+        """Return the objects that should exist and follow from one key."""
+        return self._wanted.get(origin(key), ())
+
+    @cached_property
+    def _wanted(self) -> Mapping[str, Sequence[Document]]:
+        found: defaultdict[str, list[Document]] = defaultdict(list)
+        for one in self.plan.objects:
+            found[origin_of(one)].append(one)
+        return found
+
+    @cached_property
+    def gateways(self) -> Sequence[Document]:
+        """The Gateways that should exist."""
+        return [one for one in self.plan.objects if one.get("kind") == "Gateway"]
+
+    @cached_property
+    def ways(self) -> tuple[GatewayAddress, ...]:
+        """Where this mesh's gateway is reached from outside; none where that is not seen."""
+        return () if self.why_unread("Service") else gateway_ways(self.snapshot, self.plan.mesh)
 
 
 def seen(snapshot: Snapshot, *, mesh_config_map: str = MESH_CONFIG) -> Seen:
@@ -122,6 +202,17 @@ def seen(snapshot: Snapshot, *, mesh_config_map: str = MESH_CONFIG) -> Seen:
         for namespace, name in others
     )
     return Seen(snapshot, plan, (*decided, *undecided), problems, (account(snapshot) or ("", ""))[1])
+
+
+def _by_name(named: Iterable[tuple[T, Iterable[str], Iterable[str]]]) -> Mapping[str, Sequence[T]]:
+    """Return each by its names, and by the hosts it has and their first labels."""
+    found: defaultdict[str, list[T]] = defaultdict(list)
+    for one, names, hosts in named:
+        labels = [host.split(".") for host in hosts]
+        starts = (".".join(each[:count]) for each in labels for count in range(1, len(each) + 1))
+        for name in dict.fromkeys((*names, *starts)):
+            found[name].append(one)
+    return found
 
 
 def place(document: Document) -> tuple[str, str]:

@@ -83,7 +83,9 @@ def test_a_command_that_decides_anew_imports_what_decides_and_nothing_that_serve
     assert len(modules) < 560
 
 
-@pytest.mark.parametrize("words", ["exports", "check", "check --pre", "check west --probe", "test"])
+@pytest.mark.parametrize(
+    "words", ["exports", "check", "check --pre", "check west --probe", "explain ratings", "link card", "test"]
+)
 def test_a_cluster_is_asked_before_what_decides_is_imported(words: str, tmp_path: Path) -> None:
     arguments = [*words.split(), "--kubeconfig", str(tmp_path / "kubeconfig")]
     modules = imported(arguments, tmp_path, AT_THE_FIRST_CONNECTION)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from meshfed.views.explain.asked import explained
-from meshfed.views.explain.objects import Named, TreeView, asks_about, find_object, named, tree, trees
+from meshfed.views.explain.named import Named, named
+from meshfed.views.explain.objects import TreeView, asks_about, find_object, tree, trees
 from meshfed.views.explain.seen import seen
 from tests.builders import service, service_entry
 from tests.views.federated import ENTRY, RATINGS, RECORD, World

@@ -11,7 +11,8 @@ from meshfed.federation.imports import record_name
 from meshfed.views.explain.asked import explained
 from meshfed.views.explain.chains import Chain
 from meshfed.views.explain.links import LinkName, State
-from meshfed.views.explain.objects import Named, no_object
+from meshfed.views.explain.named import Named
+from meshfed.views.explain.objects import no_object
 from meshfed.views.explain.seen import seen
 from meshfed.views.snapshot import Snapshot
 from meshfed.views.withdrawn import withdrawn, withdrawn_hosts

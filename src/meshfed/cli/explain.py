@@ -114,7 +114,7 @@ class _Question:
     """One call: what was read, and of what it is asked."""
 
     def __init__(self, words: tuple[str, ...], where: Where, mesh_config: str, merge: Sequence[str]) -> None:
-        from meshfed.views.explain.objects import named
+        from meshfed.views.explain.named import named
 
         self._words = words
         self._object = named(words)

@@ -66,13 +66,14 @@ def card(
     output
         A document in YAML or JSON.
     """
+    wanted = (_FEDERATIONS, *(() if address else _WAYS_IN), *(() if run.service_account else (CONTROLLERS,)))
+    snapshot = look_at_one(one, wanted, mesh_config_map=run.mesh_config, trust_bundle=run.trust_bundle)
+
     from meshfed.api.errors import InvalidInput
     from meshfed.model.reasons import Reason
     from meshfed.views.cards import KIND, CardIncomplete, gateway_addresses, mesh_card
     from meshfed.views.exports import planned
 
-    wanted = (_FEDERATIONS, *(() if address else _WAYS_IN), *(() if run.service_account else (CONTROLLERS,)))
-    snapshot = look_at_one(one, wanted, mesh_config_map=run.mesh_config, trust_bundle=run.trust_bundle)
     account = _account(snapshot, run)
     if account is None:
         raise NotHeld(

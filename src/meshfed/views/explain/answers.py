@@ -9,7 +9,8 @@ from meshfed.views.controllers import controller
 from meshfed.views.explain.asked import Missing, explained, is_known, missing
 from meshfed.views.explain.chains import Chain
 from meshfed.views.explain.explanation import Explanation
-from meshfed.views.explain.objects import TreeView, asks_about, find_object, named, no_object, trees
+from meshfed.views.explain.named import named
+from meshfed.views.explain.objects import TreeView, asks_about, find_object, no_object, trees
 from meshfed.views.explain.objects import tree as tree_of
 from meshfed.views.explain.parts import Part
 from meshfed.views.explain.seen import Seen

@@ -26,6 +26,7 @@ from tests.builders import (
 )
 from tests.cli.fakes import condition
 from tests.views.federated import ENTRY, RATINGS, RECORD, World, saying, without
+from tests.views.healthy import gateway
 
 Sides = tuple[Snapshot, Snapshot]
 
@@ -209,6 +210,15 @@ BREAKS = {
         "gateway exporter GatewayPodsMissing",
         "holds",
         after=said("west", "MeshFederation", "west", condition("GatewayReady", False, "GatewayPodsMissing", "no pod")),
+    ),
+    "the gateway is told of another network alone": Case(
+        "gateway exporter -",
+        "gateway exporter -",
+        "holds",
+        lambda world: world.west.append(gateway(view="east-network")),
+    ),
+    "the gateway is told of other networks too": Case(
+        "holds", "holds", "holds", lambda world: world.west.append(gateway(view="east-network, west-network"))
     ),
     "the Gateway is not written": Case(
         "gateway exporter Pending",

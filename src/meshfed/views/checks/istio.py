@@ -15,12 +15,12 @@ from meshfed.views.checks.facts import (
     annotated,
     containers,
     controllers,
-    is_ready,
     labels,
     place,
     way_of,
 )
 from meshfed.views.checks.results import Check, Result, failed, ok, skipped, unknown, warning
+from meshfed.views.gateways import VIEW, gateway_pods, network_view
 from meshfed.views.snapshot import Document
 
 NETWORK: Final = "topology.istio.io/network"
@@ -219,8 +219,7 @@ def _gateway_view(facts: Facts) -> Iterator[Result]:
     if federation is None or why:
         yield unknown(why or "there is no MeshFederation that would say which pods these are")
         return
-    selector, network = federation.spec.ingress.gateway.selector, federation.spec.network
-    pods = [pod for pod in facts.snapshot.of_kind("Pod") if selector.items() <= labels(pod).items() and is_ready(pod)]
+    network, pods = federation.spec.network, gateway_pods(facts.snapshot, federation)
     if not pods:
         yield skipped("there is no gateway pod that is ready, of which the check `gateway` speaks")
         return
@@ -234,22 +233,14 @@ def _gateway_view(facts: Facts) -> Iterator[Result]:
 
 def _wrong_network(pod: Document, network: str) -> Result | None:
     """Return what is wrong with the network of a gateway's pod."""
-    name, own, view = "/".join(place(pod)), labels(pod).get(NETWORK), _view(pod)
+    name, own, view = "/".join(place(pod)), labels(pod).get(NETWORK), network_view(pod)
     if own and own != network:
         return failed(f"Pod {name} has {NETWORK}={own}, and the mesh's network is {network}", "make them alike")
-    if view is None or view != [network]:
-        has = f"has {_VIEW}={','.join(view)}" if view is not None else f"does not have {_VIEW}"
+    if view is None or view != (network,):
+        has = f"has {VIEW}={','.join(view)}" if view is not None else f"does not have {VIEW}"
         words = f"Pod {name} {has}, so it may send what comes in from one mesh on to another"
-        return warning(words, f"set {_VIEW}={network} in its environment")
+        return warning(words, f"set {VIEW}={network} in its environment")
     return None
-
-
-_VIEW: Final = "ISTIO_META_REQUESTED_NETWORK_VIEW"
-
-
-def _view(pod: Document) -> list[str] | None:
-    found = [one for container in containers(pod) for one in container.get("env") or () if one.get("name") == _VIEW]
-    return [part.strip() for part in str(found[0].get("value", "")).split(",")] if found else None
 
 
 # --- roots

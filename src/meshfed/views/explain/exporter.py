@@ -15,6 +15,7 @@ from meshfed.views.explain.links import ChainLink, LinkName, State, Whose, after
 from meshfed.views.explain.parts import MeshDescription, Part, Told, of_ips, of_remote
 from meshfed.views.explain.seen import Seen, is_ours, mapping, place, shown
 from meshfed.views.exports import ExportView
+from meshfed.views.gateways import VIEW, gateway_pods, network_view
 from meshfed.views.snapshot import Document, find
 
 Place = tuple[str, str]
@@ -196,10 +197,29 @@ def gateway(seen: Seen, at: Place) -> ChainLink:
         return unknown(name, "no controller has said how the gateway stands")
     if condition.status == "False":
         return broken(name, condition.message, condition.reason)
+    if elsewhere := _told_of_others(seen):
+        return elsewhere
     if condition.status == "Unknown":
         return unknown(name, condition.message, condition.reason)
     holds = warning if condition.reason in RESERVED else ok
     return holds(name, f"{', '.join(map(shown, wanted))} passes it on; {condition.message}", condition.reason)
+
+
+def _told_of_others(seen: Seen) -> ChainLink | None:
+    """Return that a pod of the gateway is told of other networks alone, so that it knows of no endpoint here."""
+    if seen.federation is None:
+        return None
+    network = seen.federation.spec.network
+    for pod in gateway_pods(seen.snapshot, seen.federation):
+        view = network_view(pod)
+        if view is not None and network not in view:
+            return broken(
+                LinkName.GATEWAY,
+                f"Pod {'/'.join(place(pod))} has {VIEW}={','.join(view)}: it knows of nobody in network {network}, and "
+                "closes what comes in",
+                remedy=f"set {VIEW}={network} in its environment",
+            )
+    return None
 
 
 def gateway_objects(seen: Seen, at: Place) -> tuple[Document, ...]:

@@ -12,6 +12,7 @@ import msgspec
 from meshfed.cli.importers import of_cluster
 from meshfed.kube import Client, ClusterConfig
 from meshfed.model.importers import ImportersPage, RemoteImports
+from meshfed.model.last_hour import ChangesSeen, HourOfChanges, LastChange, MinuteOfChanges
 from meshfed.views.importers import ImportersSeen
 from meshfed_sandbox.apiserver import APIServer
 from tests.builders import RESOURCES, SYSTEM, namespace, pod
@@ -80,6 +81,22 @@ async def test_what_all_replicas_know_is_put_together() -> None:
         found = await of_cluster(client, snapshot(*pods), ["a"])
     assert found == ImportersSeen({"west": WEST, "up": RemoteImports()}, {"a": {"west": False}})
     assert sorted(replicas.asked) == [(name, 8080, "/importers?host=a") for name in ("c-0", "c-1")]
+
+
+async def test_how_long_changes_took_is_added_up_and_an_older_replica_says_nothing_of_it() -> None:
+    pods = replica("c-0"), replica("c-1"), replica("c-2")
+    one = ChangesSeen(90.0, {"west": HourOfChanges((MinuteOfChanges(1, 1, 0.2, 0.2),), LastChange(0.2, 70.0))})
+    other = ChangesSeen(4000.0, {"west": HourOfChanges((MinuteOfChanges(1, 3, 0.6, 0.9),), LastChange(0.9, 65.0))})
+    async with cluster(*pods) as (client, replicas):
+        replicas.answers["c-0"] = msgspec.json.encode(ImportersPage({}, exports_took=one))
+        replicas.answers["c-1"] = msgspec.json.encode(ImportersPage({}, exports_took=other, imports_took=other))
+        replicas.answers["c-2"] = b'{"remotes":{},"hosts":{},"next":""}'
+        found = await of_cluster(client, snapshot(*pods), ())
+        replicas.answers = dict.fromkeys(("c-0", "c-1", "c-2"), replicas.answers["c-2"])
+        older = await of_cluster(client, snapshot(*pods), ())
+    both = HourOfChanges((MinuteOfChanges(1, 4, 0.5, 0.9),), LastChange(0.9, 65.0))
+    assert found == ImportersSeen(imports_took=other, exports_took=ChangesSeen(90.0, {"west": both}))
+    assert older == ImportersSeen()
 
 
 async def test_of_many_hosts_all_pages_are_read() -> None:

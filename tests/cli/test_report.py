@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
+import re
 import tarfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,7 +19,8 @@ from meshfed.cli import report as command
 from meshfed.cli.app import run
 from meshfed.cli.clusters import Seen
 from meshfed.kube import Client, ClusterConfig, Manifest
-from meshfed.model.importers import RemoteImports
+from meshfed.model.importers import LastInPlace, RemoteImports
+from meshfed.model.last_hour import ChangesSeen, HourOfChanges, LastChange, MinuteOfChanges
 from meshfed.views import bundles
 from meshfed.views.exports import exports, planned
 from meshfed.views.importers import ImportersSeen
@@ -29,7 +32,10 @@ from tests.cli.fakes import imported, lease, snapshot, trouble
 
 SECRET = "hunter2"
 HOST = "ratings.shop.svc.cluster.local"
-IMPORTERS = ImportersSeen({"west": RemoteImports(says=True, whole=True, imports=1)}, {HOST: {"west": True}})
+TOOK = ChangesSeen(90.0, {"west": HourOfChanges((MinuteOfChanges(1, 1, 0.2, 0.2),), LastChange(0.2, 70.0))})
+IMPORTERS = ImportersSeen(
+    {"west": RemoteImports(says=True, whole=True, imports=1)}, {HOST: {"west": True}}, "", TOOK, TOOK
+)
 
 
 def mesh() -> Snapshot:
@@ -299,6 +305,26 @@ def test_the_page_of_it_fails_nothing(
         assert "dashboard.html" not in opened.getnames()
 
 
+@pytest.mark.parametrize("name", ["remotes", "minutes", "seconds", "west"])
+def test_a_name_that_is_a_word_of_ours_gets_another_and_the_word_does_not(name: str) -> None:
+    other = Pseudonyms([snapshot(mesh_federation("east"), remote_mesh(name))], b"key")
+    took = ChangesSeen(90.0, {name: TOOK.remotes["west"]})
+    last = LastInPlace(f"ratings.{name}", 0.2, 70.0)
+    before = ImportersSeen(
+        {name: RemoteImports(says=True, last=last)}, {f"ratings.{name}": {name: True}}, "", took, took
+    )
+    new = other.text(name)
+    assert new != name
+    after = command._others(before, other)
+    assert after == ImportersSeen(
+        {new: RemoteImports(says=True, last=LastInPlace(f"ratings.{new}", 0.2, 70.0))},
+        {f"ratings.{new}": {new: True}},
+        "",
+        ChangesSeen(90.0, {new: TOOK.remotes["west"]}),
+        ChangesSeen(90.0, {new: TOOK.remotes["west"]}),
+    )
+
+
 @pytest.mark.usefixtures("reached")
 def test_logs_get_other_names_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "report.tgz"
@@ -306,5 +332,10 @@ def test_logs_get_other_names_too(tmp_path: Path, capsys: pytest.CaptureFixture[
     capsys.readouterr()
     with tarfile.open(file) as opened:
         texts = {one.name: opened.extractfile(one).read().decode() for one in opened}  # type: ignore[union-attr] # files
-    assert not any("west" in text or "west" in name for name, text in texts.items())
+    west = re.compile(r"(?<![a-z])west")  # and not the end of another word
+    assert not any(west.search(text) or west.search(name) for name, text in texts.items())
+    (said,) = (text for name, text in texts.items() if name.endswith("/importers.json"))
+    found = json.loads(said)
+    (remote,) = found["remotes"]
+    assert [*found["importsTook"]["remotes"]] == [*found["exportsTook"]["remotes"]] == [remote]
     assert any(text.endswith(" said hello\n") for text in texts.values())

@@ -16,6 +16,7 @@ from meshfed.controller.remotes.publisher import Publisher
 from meshfed.controller.replicas import own_lease
 from meshfed.controller.serving import metrics_app, served
 from meshfed.model.importers import ImportersPage
+from meshfed.model.last_hour import ChangesSeen
 from meshfed.plan import subscriptions
 from meshfed_sandbox.ports import Ports
 from tests.builders import host, service
@@ -105,11 +106,14 @@ async def test_the_answer_comes_in_pages_over_http_beside_the_metrics(
     async with federated("east", "west", services=services) as (_, west):
         await eventually(lambda: importing(west).counts() == {"east": 5})
         address = Address("127.0.0.1", ports.take())
+        await west.label("s1", version="2")
+        await eventually(lambda: importing(west).page().exports_took.remotes.keys() == {"east"})
         async with served(metrics_app(west.metrics, importing(west)), address):
             found, after = list[str](), ""
             while True:
                 page = await asked(address.port, after=after)
                 assert all(by == {"east": True} for by in page.hosts.values())
+                assert (page.exports_took.measured is None) == bool(after), "it is said once"
                 found += page.hosts
                 if not (after := page.next):
                     break
@@ -117,7 +121,13 @@ async def test_the_answer_comes_in_pages_over_http_beside_the_metrics(
             assert (await asked(address.port)).hosts == {}
             assert (await asked(address.port, host=host("s1"))).hosts == {host("s1"): {"east": True}}
             assert (await asked(address.port, host="nobody's")).hosts == {"nobody's": {}}
-            assert (await asked(address.port)).remotes["east"].imports == 5
+            whole = await asked(address.port)
+            assert whole.remotes["east"].imports == 5
+            (minute,) = whole.exports_took.remotes["east"].minutes
+            assert (minute.changes, 0 < minute.mean == minute.slowest < 60) == (1, True)
+            assert whole.imports_took == ChangesSeen(whole.imports_took.measured), "it imports nothing"
+            assert whole.imports_took.measured is not None
+            assert (await asked(address.port, host=host("s1"))).exports_took == ChangesSeen()
 
 
 async def test_who_withdraws_what_somebody_imports_is_warned_once() -> None:

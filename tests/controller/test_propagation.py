@@ -13,6 +13,7 @@ import pytest
 from meshfed.api.v1alpha1 import FederatedService
 from meshfed.controller.propagation import Propagation
 from meshfed.kube import KubeError, ServerFailure
+from meshfed.model.last_hour import HourOfChanges, LastChange, MinuteOfChanges
 from meshfed.model.offers import Offer, Port
 from meshfed.plan import ExportKey, ImportKey
 from meshfed.plan.imports import Imports
@@ -76,10 +77,14 @@ async def test_a_change_is_measured_from_when_it_was_received_until_its_objects_
     change.work_out()
     change.propagation.done()
     await asyncio.sleep(3)
+    change.metrics.imports_took.begin(0.0)
     change.write()
     assert measured(change.metrics) == (1, 5)
     change.write()
     assert measured(change.metrics) == (1, 5)
+    await asyncio.sleep(65)
+    hour = change.metrics.imports_took.seen(asyncio.get_running_loop().time()).remotes["west"]
+    assert hour == HourOfChanges((MinuteOfChanges(1, 1, 5, 5),), LastChange(5, 65))
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,8 @@ async def test_how_long_a_change_takes_until_it_is_in_place_is_measured_once_by_
         assert last is not None
         assert last.host == host("a")
         assert last.seconds == pytest.approx(3.05, abs=0.06)
+        w.metrics.exports_took.begin(0.0)
+        assert w.metrics.exports_took.seen(now()).remotes["west"].last.seconds == pytest.approx(last.seconds, abs=1e-3)
         exports.set(offer("b"), None)
         await asyncio.sleep(10)
         assert measured(w)[0] == 1, "nobody knows when that began"

@@ -26,11 +26,11 @@ def importers(where: Where, snapshots: Sequence[Snapshot], hosts: Mapping[str, S
 
     from meshfed.cli.arguments import duration
     from meshfed.cli.clusters import ask, clusters
-    from meshfed.views.importers import ImportersSeen
+    from meshfed.views.importers import NOT_REPORTED, ImportersSeen
     from meshfed.views.snapshot import Unreached
 
     if where.file:
-        return [one.importers or ImportersSeen(why="the report does not have it") for one in snapshots]
+        return [one.importers or NOT_REPORTED for one in snapshots]
     configs, seconds = dict(clusters(where)), duration("--request-timeout", where.request_timeout, some=True)
 
     async def asked() -> list[ImportersSeen | Unreached]:

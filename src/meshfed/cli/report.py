@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from meshfed.kube import Client, ClusterConfig
+    from meshfed.model.last_hour import ChangesSeen
     from meshfed.views.importers import ImportersSeen
     from meshfed.views.pseudonyms import Pseudonyms
     from meshfed.views.snapshot import Snapshot, Unreached
@@ -161,12 +162,30 @@ def _renamed(snapshots: tuple[Snapshot, ...], files: Files) -> tuple[tuple[Snaps
 
 def _others(importers: ImportersSeen | None, other: Pseudonyms) -> ImportersSeen | None:
     """Return who imports with other names: names are keys here, which `Pseudonyms.value` keeps."""
-    import msgspec
+    from msgspec.structs import replace
 
-    from meshfed.views.importers import ImportersSeen
+    if importers is None:
+        return None
+    return replace(
+        importers,
+        remotes={
+            other.text(name): replace(one, last=replace(one.last, host=other.text(one.last.host)) if one.last else None)
+            for name, one in importers.remotes.items()
+        },
+        hosts={
+            other.text(host): {other.text(name): current for name, current in by.items()}
+            for host, by in importers.hosts.items()
+        },
+        why=other.text(importers.why),
+        imports_took=_changes(importers.imports_took, other),
+        exports_took=_changes(importers.exports_took, other),
+    )
 
-    text = msgspec.json.encode(importers).decode()
-    return msgspec.json.decode(other.text(text), type=ImportersSeen) if importers is not None else None
+
+def _changes(seen: ChangesSeen, other: Pseudonyms) -> ChangesSeen:
+    from msgspec.structs import replace
+
+    return replace(seen, remotes={other.text(name): hour for name, hour in seen.remotes.items()})
 
 
 def _members(snapshots: tuple[Snapshot, ...], files: Files) -> dict[str, bytes]:

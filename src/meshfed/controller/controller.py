@@ -98,6 +98,7 @@ class Controller:
                 options.discovery,
             )
         publisher = Publisher(options, self._metrics)
+        self._metrics.exports_took.begin(asyncio.get_running_loop().time())
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(served(metrics_app(self._metrics, publisher.importing), options.metrics))
             await stack.enter_async_context(served(health_app(self.readiness), options.health))

@@ -103,7 +103,8 @@ class Propagation:
         """The objects of an import are what they should be, or gone."""
         change = self._writing.pop(key.host, None)
         if change is not None:
-            self._metrics.import_propagation.labels(remote=change.remote).observe(_now() - change.received)
+            now = _now()
+            self._metrics.import_took(change.remote, now - change.received, now)
 
     def forget(self, remote: str) -> None:
         """Nothing is measured of a remote any more."""

@@ -211,6 +211,7 @@ class Term:
         self._recall_what_was_seen()
         await self._lost_records.begin(lambda: outlived(self._client, self._served, owner, not_ready=not_ready))
         await self._work.all()
+        self._environment.metrics.imports_took.begin(asyncio.get_running_loop().time())
         for part in (self._listener, self._resolver, self._finalizers, self._replicas):
             tasks.create_task(part.run())
         if self._environment.options.probe:

@@ -301,7 +301,7 @@ class Importers:
             return
         now = asyncio.get_running_loop().time()
         importer.last = Propagated(entry.host, now - entry.since, now)
-        self._metrics.export_in_place.labels(subscriber=importer.remote).observe(now - entry.since)
+        self._metrics.export_took(importer.remote, now - entry.since, now)
 
     def _count(self, outcome: str, number: int = 1) -> None:
         if number:

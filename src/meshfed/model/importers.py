@@ -6,6 +6,8 @@ from typing import Final
 
 import msgspec
 
+from meshfed.model.last_hour import ChangesSeen
+
 PATH: Final = "/importers"
 """Where a replica answers, beside its metrics."""
 PAGE: Final = 500
@@ -44,12 +46,16 @@ class RemoteImports(msgspec.Struct, frozen=True, rename="camel", omit_defaults=T
     echo: Echo | None = None
 
 
-class ImportersPage(msgspec.Struct, frozen=True, rename="camel"):
+class ImportersPage(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """What one replica knows. ``hosts`` has, by host, the remotes that have it in place, and whether as it is now.
 
-    ``next`` is the host to ask on from; empty where there are no more.
+    ``next`` is the host to ask on from; empty where there are no more. ``imports_took`` and ``exports_took``: how long
+    changes took until they were in place, here and there, as far as this replica measures it; not in answers of one
+    host, or of hosts after another.
     """
 
     remotes: dict[str, RemoteImports]
     hosts: dict[str, dict[str, bool]] = {}
     next: str = ""
+    imports_took: ChangesSeen = ChangesSeen()
+    exports_took: ChangesSeen = ChangesSeen()

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import generate_latest
 
 from meshfed import __version__
+from meshfed.model.last_hour import LastHours
 
 _FAST = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _PROPAGATION = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
@@ -159,6 +160,8 @@ class Metrics:
             buckets=_PROPAGATION,
             registry=registry,
         )
+        self.imports_took, self.exports_took = LastHours(), LastHours()
+        """What the last two metrics measure, minute by minute, for who asks without a Prometheus."""
         self.fds_connected = Gauge(
             "meshfed_fds_connected",
             "1 while the remote's discovery stream is up and synced, by remote.",
@@ -259,18 +262,31 @@ class Metrics:
             self.certificate_expiry,
         )
 
+    def import_took(self, remote: str, seconds: float, now: float) -> None:
+        """Measure a change of a remote that took so long until it is in place here; ``now`` by the loop's clock."""
+        self.import_propagation.labels(remote=remote).observe(seconds)
+        self.imports_took.add(remote, seconds, now)
+
+    def export_took(self, remote: str, seconds: float, now: float) -> None:
+        """Measure a change of ours that took so long until a remote says that it is in place there."""
+        self.export_in_place.labels(subscriber=remote).observe(seconds)
+        self.exports_took.add(remote, seconds, now)
+
     def forget_remote(self, name: str) -> None:
         """Drop every series of a remote: its RemoteMesh is gone, and nobody reports of it any more."""
         for metric in self._of_remotes:
             metric.remove_by_labels({"remote": name})
         for metric in (self.export_propagation, self.export_in_place):
             metric.remove_by_labels({"subscriber": name})
+        self.imports_took.forget(name)
+        self.exports_took.forget(name)
 
     def forget_discovery(self, name: str) -> None:
         """Drop the series that speak of the discovery of a remote, from which nothing is imported any more."""
         for metric in self._of_remotes:
             if metric not in self._of_statuses:
                 metric.remove_by_labels({"remote": name})
+        self.imports_took.forget(name)
 
     def forget_probes(self, name: str) -> None:
         """Drop the series that speak of ways into a remote, of which none is proven any more."""
@@ -281,6 +297,7 @@ class Metrics:
         """Drop every series of every remote: whoever comes next begins to follow them anew."""
         for metric in self._of_remotes:
             metric.clear()
+        self.imports_took.end()
 
     def exposition(self) -> bytes:
         """Everything, in the Prometheus text format."""

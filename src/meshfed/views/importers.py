@@ -9,6 +9,8 @@ from typing import Final
 import msgspec
 
 from meshfed.model.importers import ImportersPage, RemoteImports
+from meshfed.model.last_hour import ChangesSeen
+from meshfed.model.last_hour import together as took_together
 from meshfed.model.names import listed
 
 
@@ -40,12 +42,17 @@ class ImporterView(msgspec.Struct, frozen=True, rename="camel"):
     imported: Imported
 
 
-class ImportersSeen(msgspec.Struct, frozen=True):
-    """What the replicas of one controller answered; ``why`` says what could not be asked, empty where all was."""
+class ImportersSeen(msgspec.Struct, frozen=True, rename="camel"):
+    """What the replicas of one controller answered; ``why`` says what could not be asked, empty where all was.
+
+    ``imports_took`` and ``exports_took``: how long changes took until they were in place, here and there.
+    """
 
     remotes: dict[str, RemoteImports] = {}
     hosts: dict[str, dict[str, bool]] = {}
     why: str = ""
+    imports_took: ChangesSeen = ChangesSeen()
+    exports_took: ChangesSeen = ChangesSeen()
 
     def of(self, host: str, offered_to: Iterable[str]) -> tuple[ImporterView, ...]:
         """Return whether each of the remotes to which ``host`` is offered imports it."""
@@ -63,11 +70,17 @@ class ImportersSeen(msgspec.Struct, frozen=True):
         return Imported.NO if found.whole else Imported.UNKNOWN
 
 
+NOT_REPORTED: Final = ImportersSeen(why="the report does not have it")
+
+
 def together(pages: Iterable[ImportersPage], why: str = "") -> ImportersSeen:
     """Return what several answers say together; a remote that is at several replicas is as the one that knows more."""
     remotes: dict[str, RemoteImports] = {}
     hosts: dict[str, dict[str, bool]] = {}
+    imports_took, exports_took = list[ChangesSeen](), list[ChangesSeen]()
     for page in pages:
+        imports_took.append(page.imports_took)
+        exports_took.append(page.exports_took)
         for remote, said in page.remotes.items():
             before = remotes.get(remote)
             if before is None or _rank(said) > _rank(before):
@@ -76,7 +89,7 @@ def together(pages: Iterable[ImportersPage], why: str = "") -> ImportersSeen:
             known = hosts.setdefault(host, {})
             for remote, current in importing.items():
                 known[remote] = known.get(remote, False) or current
-    return ImportersSeen(remotes, hosts, why)
+    return ImportersSeen(remotes, hosts, why, took_together(imports_took), took_together(exports_took))
 
 
 def _rank(said: RemoteImports) -> tuple[bool, bool, int]:

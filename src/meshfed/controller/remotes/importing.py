@@ -8,12 +8,15 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
+import msgspec
+
 from meshfed.fds import DiscoveryServer, ExportSet, Importer
 from meshfed.kube import micro_time_now
 from meshfed.model.importers import PAGE, Echo, ImportersPage, LastInPlace, RemoteImports
 from meshfed.plan import ExportKey
 from meshfed.plan.replicas import Withdrawn
 from meshfed.telemetry.logs import LogThrottle
+from meshfed.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
 
@@ -29,9 +32,12 @@ class Importing:
     ``changed`` is called where ``withdrawn`` returns more than before.
     """
 
-    def __init__(self, server: DiscoveryServer, exports: ExportSet, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, server: DiscoveryServer, exports: ExportSet, metrics: Metrics, changed: Callable[[], None]
+    ) -> None:
         self._server = server
         self._exports = exports
+        self._metrics = metrics
         self._changed = changed
         self._withdrawn: dict[Withdrawn, float] = {}
         """By withdrawal, when it came."""
@@ -46,11 +52,17 @@ class Importing:
         said = self._server.importers.all()
         subscribing = {remote for subscriber, _ in self._server.subscriptions() for remote in subscriber.remotes}
         remotes = {name: self._of(said.get(name)) for name in sorted({*subscribing, *said})}
-        if not whole:
-            return ImportersPage(remotes, self._hosts([host], said) if host else {})
-        rest = (one for one in self._exports.hosts() if one > after)
-        hosts = heapq.nsmallest(PAGE + 1, rest)
-        return ImportersPage(remotes, self._hosts(hosts[:PAGE], said), hosts[PAGE - 1] if len(hosts) > PAGE else "")
+        hosts = [host] if host and not whole else []
+        if whole:
+            hosts = heapq.nsmallest(PAGE + 1, (one for one in self._exports.hosts() if one > after))
+        page = ImportersPage(remotes, self._hosts(hosts[:PAGE], said), hosts[PAGE - 1] if len(hosts) > PAGE else "")
+        if after or host:
+            return page  # who asks for more has had it, or asks for one host alone
+        return msgspec.structs.replace(
+            page,
+            imports_took=self._metrics.imports_took.seen(_now()),
+            exports_took=self._metrics.exports_took.seen(_now()),
+        )
 
     def _hosts(self, hosts: Iterable[str], said: Mapping[str, Importer]) -> dict[str, dict[str, bool]]:
         found = {}
@@ -66,7 +78,7 @@ class Importing:
     def _of(self, importer: Importer | None) -> RemoteImports:
         if importer is None:
             return RemoteImports()
-        now, imports, outdated, since = asyncio.get_running_loop().time(), 0, 0, list[float]()
+        now, imports, outdated, since = _now(), 0, 0, list[float]()
         for host, version in importer.imported():
             imports += 1
             entry = self._exports.get(host)

@@ -45,7 +45,7 @@ class Publisher:
             trusted_proxies=TrustedProxies(options.trusted_proxies),
             subscribers_changed=self.subscribers_changed.set,
         )
-        self.importing = Importing(self._server, self._exports, self.subscribers_changed.set)
+        self.importing = Importing(self._server, self._exports, metrics, self.subscribers_changed.set)
         """Who says that they import what of this."""
 
     @asynccontextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from meshfed.dashboard import meshes
 from meshfed.dashboard.board import Board
 from meshfed.dashboard.meshes import Topic
 from meshfed.dashboard.server import DashboardServer
+from meshfed.views.importers import ImportersSeen
 from meshfed.views.snapshot import Document, Snapshot
 
 TOKEN = "secret-of-this-test"
@@ -24,9 +26,19 @@ class HeldMesh(meshes.HeldMesh):
     """A mesh that holds what is given; `hold` and `silence` change that."""
 
     def __init__(
-        self, snapshot: Snapshot, *, unreached: str = "", known: bool = True, time: datetime | None = None
+        self,
+        snapshot: Snapshot,
+        *,
+        unreached: str = "",
+        known: bool = True,
+        time: datetime | None = None,
+        importing: ImportersSeen | None = None,
     ) -> None:
         super().__init__(snapshot, unreached=unreached)
+        self.importing = importing
+        """What its controller answers of remotes, instead of what the snapshot has."""
+        self.asked = 0
+        """How often that was asked for."""
         self._known = known
         self._time = time
 
@@ -37,6 +49,11 @@ class HeldMesh(meshes.HeldMesh):
     @property
     def time(self) -> datetime:
         return self._time or super().time
+
+    async def importers(self) -> ImportersSeen:
+        self.asked += 1
+        await asyncio.sleep(0)
+        return self.importing or await super().importers()
 
     def hold(self, snapshot: Snapshot) -> None:
         """Hold that from now on."""

@@ -65,6 +65,8 @@ async def test_the_controller_gets_no_permission_for_it(tmp_path: Path, ports: P
         assert notes == ["this cluster: the controller, out of which this page is, may not read Events"]
         async with session.get("/api/timeline") as answer:
             assert (await answer.json())["notes"] == notes
+        async with session.get("/api/propagation", params={"source": "this cluster", "remote": "west"}) as answer:
+            assert "may not ask its replicas" in (await answer.json())["why"]
         uses = [use for use in server.audit if use.user.endswith(f":{ACCOUNT}")]
         assert {use.asked.resource for use in uses if not use.allowed} <= {"routes"}
         assert {use.asked.verb for use in uses} == {"get", "list", "watch"}

@@ -19,8 +19,10 @@ from meshfed.dashboard import meshes
 from meshfed.dashboard.board import PAGE_SIZE
 from meshfed.dashboard.meshes import Topic
 from meshfed.dashboard.server import MOST_BYTES, SECURITY
+from meshfed.model.last_hour import ChangesSeen, HourOfChanges, LastChange, MinuteOfChanges
 from meshfed.views.explain.seen import Seen
-from meshfed.views.snapshot import Snapshot
+from meshfed.views.importers import ImportersSeen
+from meshfed.views.snapshot import Document, Snapshot
 from tests.builders import host, mesh_federation, remote_mesh, service
 from tests.cli.fakes import condition, imported, lease, replica, snapshot, trouble, with_status
 from tests.dashboard.boards import TOKEN, HeldMesh, Served, served
@@ -141,6 +143,60 @@ async def test_documents_meet_their_schema(two: Served, validate: Callable[[Any]
     for one in found:
         validate(one)
     assert [one["kind"] for one in found] == ["Federation", "HostPage", "TimelinePage", "Explanation"]
+
+
+# --- how long changes took
+
+
+async def test_how_long_changes_took_is_asked_of_the_controller_once_for_several_pages(
+    validate: Callable[[Any], None],
+) -> None:
+    north = HourOfChanges((MinuteOfChanges(0, 2, 0.1, 0.15), MinuteOfChanges(7, 1, 3.0, 3.0)), LastChange(0.05, 4.0))
+    old = HourOfChanges((), LastChange(0.3, 9000.0))
+    here = HeldMesh(
+        trouble(),
+        importing=ImportersSeen({}, {}, "", ChangesSeen(90.0, {"north": north}), ChangesSeen(9e4, {"north": old})),
+    )
+    async with served([here]) as found:
+        pages = await asyncio.gather(
+            *(found.document(f"/api/propagation?source=east&remote={name}") for name in ("north", "north", "west"))
+        )
+        assert here.asked == 1
+        for one in pages:
+            validate(one)
+        first, again, other = pages
+        assert first == again
+        assert (first["kind"], first["source"], first["remote"], first["why"]) == ("Propagation", "east", "north", "")
+        assert first["imports"] == {
+            "measured": 90.0,
+            "changes": 3,
+            "slowest": 3.0,
+            "last": {"seconds": 0.05, "ago": 4.0},
+            "minutes": [
+                {"ago": 0, "changes": 2, "mean": 0.1, "slowest": 0.15},
+                {"ago": 7, "changes": 1, "mean": 3.0, "slowest": 3.0},
+            ],
+        }
+        nothing: Document = {"measured": 3600.0, "changes": 0, "slowest": None, "minutes": []}
+        assert first["exports"] == nothing | {"last": {"seconds": 0.3, "ago": 9000.0}}
+        assert (other["imports"]["changes"], other["exports"]) == (0, nothing | {"last": None})
+        found.board._meshes[0]._importers_until = 0.0
+        await found.document("/api/propagation?source=east&remote=north")
+        assert here.asked == 2, "what is known is kept for a moment, and not longer"
+        answer = await found.get("/api/propagation?source=east&remote=nobody")
+        assert (answer.status, await answer.text()) == (
+            422,
+            "east nobody: there is no such RemoteMesh among the meshes that were read\n",
+        )
+
+
+async def test_where_nobody_says_how_long_changes_took_it_is_said_why(validate: Callable[[Any], None]) -> None:
+    async with served([meshes.HeldMesh(trouble())]) as found:
+        one = await found.document("/api/propagation?source=east&remote=north")
+    validate(one)
+    assert one["why"] == "the report does not have it"
+    assert one["imports"] == one["exports"]
+    assert one["imports"]["measured"] is None
 
 
 async def test_a_host_has_both_ends(two: Served) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import msgspec
 import pytest
 import pytest_asyncio
 
@@ -19,6 +20,8 @@ from playwright.async_api import Browser, Page, expect
 
 from meshfed.dashboard.files import files, whole
 from meshfed.dashboard.still import documents, still
+from meshfed.model.last_hour import ChangesSeen, HourOfChanges, LastChange, MinuteOfChanges
+from meshfed.views.importers import ImportersSeen
 from meshfed.views.snapshot import Snapshot
 from tests.builders import host, mesh_federation, remote_mesh
 from tests.cli.fakes import condition, imported, lease, snapshot, trouble, with_status
@@ -179,13 +182,15 @@ async def test_it_answers_as_the_server_does(browser: Browser) -> None:
         *(f"/api/hosts?{urlencode(one)}" for one in HOSTS),
         *(f"/api/timeline?{urlencode(one)}" for one in HAPPENED),
     ]
-    there = many()
+    west = HourOfChanges((MinuteOfChanges(3, 1, 0.2, 0.2),), LastChange(0.2, 190.0))
+    took = ChangesSeen(600.0, {"west": west})
+    there = msgspec.structs.replace(many(), importers=ImportersSeen(imports_took=took))
     more = snapshot(*trouble().objects, source="south")
     later = Snapshot("south", more.namespace, more.taken + timedelta(minutes=30), more.objects)
     for given in ([there], [later]):
         async with served([HeldMesh(one) for one in given]) as found, opened(browser, found) as page:
             mine = documents(given, "istio", most_chains=0)
-            for question in questions:
+            for question in (*questions, f"/api/propagation?source={given[0].source}&remote=west"):
                 answer = await found.document(question)
                 expected = {key: value for key, value in answer.items() if key not in {"apiVersion", "kind"}}
                 assert await answered(page, mine, question) == expected, question

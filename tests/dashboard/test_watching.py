@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
+import msgspec
 import pytest
 import yaml
 
@@ -18,6 +19,8 @@ from meshfed.api.crds import all_crds
 from meshfed.dashboard.meshes import Topic
 from meshfed.dashboard.watching import WatchedMesh
 from meshfed.kube import Client, ClusterConfig, Resource, load_kubeconfig
+from meshfed.model.importers import ImportersPage
+from meshfed.model.last_hour import ChangesSeen
 from meshfed_sandbox.apiserver import APIServer
 from meshfed_sandbox.istio_crds import istio_crds
 from tests.builders import (
@@ -32,6 +35,8 @@ from tests.builders import (
     service_exports_crd,
 )
 from tests.cli.fakes import replica
+from tests.cli.test_importers import Replicas
+from tests.cli.test_importers import replica as replica_pod
 from tests.controller.meshes import Mesh, federated, meshes
 from tests.dashboard.boards import served
 from tests.deploy.permissions import granted, idle
@@ -182,7 +187,10 @@ async def test_a_lease_that_is_renewed_is_no_news() -> None:
 async def test_what_a_pod_keeps_to_itself_is_not_kept() -> None:
     async with meshes("east") as (east,):
         secret = pod("ratings-1", "ratings")
-        secret["spec"]["containers"][0]["env"] = [{"name": "PASSWORD", "value": "hunter2"}]
+        secret["spec"]["containers"][0] |= {
+            "env": [{"name": "PASSWORD", "value": "hunter2"}],
+            "args": ["controller", "--password=hunter2"],
+        }
         await east.apply(mesh_federation("east"), secret)
         here = watched(east)
         async with watching(here):
@@ -280,8 +288,23 @@ async def as_somebody(
         yield server, known(config)
 
 
+async def run_by_hand(server: APIServer, folder: Path) -> Replicas:
+    """Let there be a pod of the controller that has measured for a minute and a half, and answers at another port."""
+    replicas = Replicas()
+    replicas.answers["c-0"] = msgspec.json.encode(ImportersPage({}, exports_took=ChangesSeen(90.0)))
+    server.run_by(replicas)
+    (folder / "admin").write_text(yaml.safe_dump(server.kubeconfig()))
+    async with Client(load_kubeconfig(str(folder / "admin"), None, {})) as client:
+        args = ["controller", "--metrics-bind-address=:9090"]
+        made = replica_pod("c-0", containers=[{"name": "controller", "image": "c", "args": args}])
+        await client.create(RESOURCES["Pod"], made, namespace=SYSTEM)
+        await client.patch_status(RESOURCES["Pod"], "c-0", made["status"], namespace=SYSTEM)
+    return replicas
+
+
 async def test_what_is_documented_is_needed_and_enough(tmp_path: Path) -> None:
     async with as_somebody(tmp_path, documented()) as (server, config):
+        replicas = await run_by_hand(server, tmp_path)
         async with served([WatchedMesh("east", config, namespace=SYSTEM, pulse=PULSE)], pulse=PULSE) as found:
             shown = found.board._meshes[0].watched
             await eventually(lambda: shown.is_known and not shown.is_being_read)
@@ -291,6 +314,9 @@ async def test_what_is_documented_is_needed_and_enough(tmp_path: Path) -> None:
             async with found.session.post(f"{found.url}/api/handshake", json=asked) as one:
                 assert [check["check"] for check in (await one.json())["items"]] == ["gateway-from-here", "certificate"]
             assert shown.snapshot().unread == {}
+            took = await found.document("/api/propagation?source=east&remote=west")
+            assert (took["why"], took["exports"]["measured"]) == ("", 90.0)
+            assert replicas.asked == [("c-0", 9090, "/importers")]
         uses = [use for use in server.audit if use.user.endswith(f":{ACCOUNT}")]
         assert [use.asked for use in uses if not use.allowed] == []
         assert idle(granted(server, SYSTEM, ACCOUNT), uses) == []
@@ -309,6 +335,23 @@ async def test_whoever_may_read_the_federation_alone_sees_that(tmp_path: Path) -
             assert (await found.document("/api/timeline"))["notes"] == [
                 "east: you may not list events in all namespaces"
             ]
+            took = await found.document("/api/propagation?source=east&remote=west")
+            assert took["why"] == "you may not list pods in all namespaces"
+
+
+async def test_whoever_may_not_ask_the_controller_is_told_so_and_sees_the_rest(tmp_path: Path) -> None:
+    def without(everywhere: bool) -> list[dict[str, Any]]:
+        return [one for one in documented()(everywhere) if one["resources"] != ["pods/proxy"]]
+
+    async with as_somebody(tmp_path, without) as (server, config):
+        await run_by_hand(server, tmp_path)
+        here = WatchedMesh("east", config, namespace=SYSTEM, pulse=PULSE)
+        async with served([here], pulse=PULSE) as found:
+            await eventually(lambda: here.is_known and not here.is_being_read)
+            took = await found.document("/api/propagation?source=east&remote=west")
+            assert took["why"] == f"you may not get pods/proxy in namespace {SYSTEM}"
+            assert (await found.document("/api/federation"))["nodes"][0]["name"] == "east"
+        assert (await here.importers()).why.startswith("east is not reached: ")
 
 
 async def test_what_is_allowed_later_comes_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

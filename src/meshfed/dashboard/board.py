@@ -31,9 +31,11 @@ from meshfed.views.explain.answers import answer
 from meshfed.views.explain.explanation import Explanation
 from meshfed.views.explain.seen import Seen, seen
 from meshfed.views.federation_map import FederationView, federation
+from meshfed.views.importers import ImportersSeen
 from meshfed.views.imports import ImportView, imports
 from meshfed.views.meshes import MeshView, mesh
 from meshfed.views.plan_diffs import PlanDiffView
+from meshfed.views.propagation import PropagationView, propagation
 from meshfed.views.snapshot import Unreached
 
 PAGE_SIZE: Final = 100
@@ -42,6 +44,8 @@ _TOGETHER: Final = 0.1
 """Seconds in which changes are told of together."""
 _PATIENCE: Final = 1.0
 """Seconds for which a request waits for a plan that is being worked out."""
+_KEPT: Final = 5.0
+"""Seconds for which several pages are told what the replicas of a controller answered once."""
 _log = logging.getLogger(__name__)
 _STATUS: Final = frozenset({Topic.STATUS})
 
@@ -61,6 +65,9 @@ class _Shown:
         self._happened: tuple[timeline_of.HappeningView, ...] = ()
         self._seen: Seen | None = None
         self._seen_of: tuple[int, int] = (-1, -1)
+        self._asking = asyncio.Lock()
+        self._importers = ImportersSeen()
+        self._importers_until = float("-inf")
         self._working: asyncio.Task[None] | None = None
         self._rests_until = 0.0
         self.fault = ""
@@ -91,6 +98,15 @@ class _Shown:
                 self._happened = await asyncio.to_thread(timeline_of.happenings, snapshot)
                 self._happened_of = current
             return self._happened
+
+    async def importers(self) -> ImportersSeen:
+        """Return what the replicas of the controller know of remotes, or knew a moment ago."""
+        async with self._asking:
+            clock = asyncio.get_running_loop().time
+            if clock() >= self._importers_until:
+                self._importers = await self.watched.importers()
+                self._importers_until = clock() + _KEPT
+            return self._importers
 
     async def planned(self) -> Seen | None:
         """Return the mesh with the plan for it; an older one, or none, while that is being worked out."""
@@ -281,11 +297,23 @@ class Board:
 
         Raises ``CommandError`` and ``KubeError``.
         """
+        facts = await (await self._that_has(source, remote)).watched.tried(remote)
+        return tuple(run(facts, tuple(one for one in CHECKS if one.name in FROM_HERE)))
+
+    async def propagation(self, source: str, remote: str) -> PropagationView:
+        """Return how long changes took over the last hour, from a remote and to it.
+
+        Raises ``CommandError``.
+        """
+        shown = await self._that_has(source, remote)
+        return propagation(await shown.importers(), source, remote)
+
+    async def _that_has(self, source: str, remote: str) -> _Shown:
+        """Return the mesh of a cluster that has a RemoteMesh of that name; raises ``CommandError`` if none does."""
         shown = next((one for one in self._known if one.watched.source == source), None)
         if shown is None or not any(one.name == remote for one in (await shown.statuses())[0].remotes):
             raise BadInput(f"{source} {remote}: there is no such RemoteMesh among the meshes that were read")
-        facts = await shown.watched.tried(remote)
-        return tuple(run(facts, tuple(one for one in CHECKS if one.name in FROM_HERE)))
+        return shown
 
     async def _sides(self) -> list[Seen]:
         found = await asyncio.gather(*(one.planned() for one in self._known))

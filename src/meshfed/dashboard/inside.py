@@ -14,11 +14,15 @@ from meshfed.controller.options import Address, Options
 from meshfed.controller.serving import served
 from meshfed.dashboard.board import Board
 from meshfed.dashboard.server import DashboardServer
-from meshfed.dashboard.watching import EVENTS, WatchedMesh
+from meshfed.dashboard.watching import EVENTS, REPLICAS, WatchedMesh
 from meshfed.kube import ClusterConfig
 
 _HERE: Final = "this cluster"
 _NO_EVENTS: Final = "the controller, out of which this page is, may not read Events"
+_NO_REPLICAS: Final = (
+    "the controller, out of which this page is, may not ask its replicas: "
+    "`meshfed dashboard` does, with your own rights"
+)
 _NO_PODS: Final = "the controller, out of which this page is, reads no Pods"
 
 
@@ -31,7 +35,7 @@ async def inside(
     Raises:
         OSError: the address cannot be bound.
     """
-    left = {EVENTS.kind: _NO_EVENTS}
+    left = {EVENTS.kind: _NO_EVENTS, REPLICAS: _NO_REPLICAS}
     if not options.read_pods:
         left |= dict.fromkeys(("Pod", "EndpointSlice"), _NO_PODS)
     board = Board([WatchedMesh(_HERE, config, namespace=options.namespace, left=left)], mesh_config=options.mesh_config)

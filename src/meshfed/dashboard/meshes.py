@@ -14,6 +14,7 @@ import msgspec
 from meshfed.cli.clusters import EVENTS, LEASES, OURS
 from meshfed.cli.exits import BadInput
 from meshfed.views.checks import Facts
+from meshfed.views.importers import NOT_REPORTED, ImportersSeen
 from meshfed.views.snapshot import Document, Snapshot
 
 
@@ -81,6 +82,10 @@ class ShownMesh(ABC):
         """Shake hands with a remote's gateway from here. Raises ``KubeError`` and ``CommandError``."""
 
     @abstractmethod
+    async def importers(self) -> ImportersSeen:
+        """Return what each replica of the controller knows of remotes; of none that could not be asked, why."""
+
+    @abstractmethod
     async def named(self, mesh_config: str) -> tuple[list[Document], dict[str, str]]:
         """Return what is read by its name, when that is needed: Istio's configuration. And why what is not known."""
 
@@ -120,6 +125,10 @@ class HeldMesh(ShownMesh):
     async def tried(self, remote: str) -> Facts:
         """Shake hands with a remote's gateway from here, as far as that is possible."""
         raise BadInput(f"{remote}: {self.source} is known from a report, which nobody can be tried from")
+
+    async def importers(self) -> ImportersSeen:
+        """Return what each replica of the controller knew of remotes."""
+        return self._held.importers or NOT_REPORTED
 
     async def named(self, mesh_config: str) -> tuple[list[Document], dict[str, str]]:
         """Return what is read by its name."""

@@ -124,6 +124,7 @@ class DashboardServer:
         app.router.add_get("/api/hosts", self._hosts)
         app.router.add_get("/api/explanation", self._explanation)
         app.router.add_get("/api/timeline", self._timeline)
+        app.router.add_get("/api/propagation", self._propagation)
         app.router.add_get("/api/changes", self._changes)
         for question, handler in (("plan", self._plan), ("handshake", self._handshake)):
             if question in self._asks:
@@ -232,6 +233,13 @@ class DashboardServer:
             within=_span(request),
         )
         return await self._document("TimelinePage", await self._board.timeline(query, _start(request)))
+
+    async def _propagation(self, request: web.Request) -> web.Response:
+        try:
+            found = await self._board.propagation(_given(request, "source"), _given(request, "remote"))
+        except CommandError as error:
+            raise web.HTTPUnprocessableEntity(text=str(error)) from error
+        return await self._document("Propagation", found)
 
     async def _plan(self, request: web.Request) -> web.Response:
         """Say what a change would do. It is posted for its size; nothing is written."""

@@ -18,8 +18,10 @@ from meshfed.views.bundles import kept
 from meshfed.views.explain.answers import answer
 from meshfed.views.explain.seen import Seen, seen
 from meshfed.views.federation_map import federation
+from meshfed.views.importers import NOT_REPORTED
 from meshfed.views.imports import imports
 from meshfed.views.meshes import mesh
+from meshfed.views.propagation import propagation
 from meshfed.views.snapshot import Snapshot
 
 MOST_HOSTS: Final = 5000
@@ -43,7 +45,10 @@ def documents(
     most_happenings: int = MOST_HAPPENINGS,
     most_chains: int = MOST_CHAINS,
 ) -> dict[str, Any]:
-    """Return what the page shows: the federation, the hosts, what happened, and the chains of hosts by their name."""
+    """Return what the page shows: the federation, the hosts, what happened, the chains of hosts by their name.
+
+    And how long changes took, by cluster and remote.
+    """
     held = [msgspec.structs.replace(one, objects=tuple(kept(one.objects))) for one in snapshots]
     offers = [imports(one) for one in held]
     meshes = [mesh(one, found) for one, found in zip(held, offers, strict=True)]
@@ -69,6 +74,13 @@ def documents(
             size=most_happenings,
             notes=tuple(_cut(len(happened), most_happenings, "happenings", "the latest")),
         ),
+        "propagation": {
+            one.source: {
+                remote.metadata.name: propagation(one.importers or NOT_REPORTED, one.source, remote.metadata.name)
+                for remote in one.remotes
+            }
+            for one in held
+        },
         "explanations": {name: answer(tuple(name.split()), sides) for name in dict.fromkeys(names)},
     }
     plain: dict[str, Any] = msgspec.to_builtins(found, str_keys=True)

@@ -17,6 +17,7 @@ import msgspec
 from meshfed.cli.clusters import LEASES, OURS, SURROUNDINGS, Wanted, config_map, control_planes, forbidden, installed_in
 from meshfed.cli.exits import CommandError, OutOfReach
 from meshfed.cli.facts import tried_from_here
+from meshfed.cli.importers import of_cluster
 from meshfed.dashboard.meshes import ALL, ShownMesh, Topic, topic_of
 from meshfed.kube import (
     APIError,
@@ -35,11 +36,14 @@ from meshfed.kube import (
 )
 from meshfed.views.bundles import cleaned
 from meshfed.views.checks import Facts
+from meshfed.views.importers import ImportersSeen
 from meshfed.views.snapshot import Clock, Document, Server, Snapshot
 from meshfed.views.timeline import WRITER
 
 EVENTS: Final = Wanted("", "Event", everywhere=True)
 """What says what happened. Only the controller's own are asked for."""
+REPLICAS: Final = "pods/proxy"
+"""By way of what replicas of the controller are asked; among what is ``left`` where that may not be."""
 PULSE: Final = 5.0
 """Seconds between two looks at whether a cluster still answers."""
 _PATIENCE: Final = 5.0
@@ -67,7 +71,7 @@ class _Followed(NamedTuple):
 class WatchedMesh(ShownMesh):
     """One cluster, under the name that a person knows it by. ``now`` tells the time here, ``pulse`` is in seconds.
 
-    ``left`` are the kinds that are not read, and why.
+    ``left`` are the kinds that are not read, and why; of ``REPLICAS``, why the controller is not asked.
     """
 
     def __init__(
@@ -262,6 +266,14 @@ class WatchedMesh(ShownMesh):
         if self._client is None:
             raise OutOfReach(f"{self.source}: not reached: {self.unreached}")
         return await tried_from_here(self._client, self.snapshot(), remote)
+
+    async def importers(self) -> ImportersSeen:
+        """Return what each replica of the controller knows of remotes; of none that could not be asked, why."""
+        if REPLICAS in self._left:
+            return ImportersSeen(why=self._left[REPLICAS])
+        if self._client is None:
+            return ImportersSeen(why=f"{self.source} is not reached: {self.unreached}")
+        return await of_cluster(self._client, self.snapshot(frozenset({Topic.OBJECTS})), ())
 
     async def named(self, mesh_config: str) -> tuple[list[Document], dict[str, str]]:
         """Return what is read by its name."""

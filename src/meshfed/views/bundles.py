@@ -22,6 +22,7 @@ from meshfed.api.core import EndpointSlice, Pod
 from meshfed.api.documents import decode_documents, encode_documents
 from meshfed.api.errors import InvalidInput
 from meshfed.api.times import parse_time, timestamp
+from meshfed.model.installation import CONTROLLER_APP
 from meshfed.views import API_VERSION
 from meshfed.views.importers import ImportersSeen
 from meshfed.views.snapshot import Document, Snapshot
@@ -142,7 +143,7 @@ def cleaned(one: Document) -> Document:
     kept = one | {"metadata": metadata}
     match one.get("kind"):
         case "Pod":
-            return _projected(kept, Pod)
+            return _with_arguments(_projected(kept, Pod), one)
         case "EndpointSlice":
             return _projected(kept, EndpointSlice)
         case "Deployment":
@@ -170,6 +171,18 @@ def _projected(one: Document, type_: type[Pod] | type[EndpointSlice]) -> Documen
     except msgspec.ValidationError:
         return envelope
     return parts | envelope
+
+
+def _with_arguments(kept: Document, pod: Document) -> Document:
+    """Return what is kept of a Pod with the flags of the controller, if it is one: they say where it is asked."""
+    if (kept["metadata"].get("labels") or {}).get("app.kubernetes.io/name") != CONTROLLER_APP or "spec" not in kept:
+        return kept
+    whole = (pod.get("spec") or {}).get("containers") or ()
+    for container, one in zip(kept["spec"].get("containers", ()), whole, strict=False):
+        args = one.get("args")
+        if isinstance(args, list) and "controller" in args:
+            container["args"] = args
+    return kept
 
 
 def packed(members: Mapping[str, bytes], *, moment: float) -> bytes:

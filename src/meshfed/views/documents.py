@@ -20,6 +20,7 @@ from meshfed.views.measurements import Measurement
 from meshfed.views.meshes import MeshView
 from meshfed.views.paths import PathView
 from meshfed.views.plan_diffs import PlanDiffView
+from meshfed.views.propagation import PropagationView
 from meshfed.views.remotes import RemoteView
 from meshfed.views.requests import RequestView
 from meshfed.views.snapshot import Unreached
@@ -46,6 +47,7 @@ SINGLE: Final[dict[str, type[msgspec.Struct]]] = {
     "MeshCard": MeshCard,
     PART_KIND: PartDocument,
     "PlanDiff": PlanDiffView,
+    "Propagation": PropagationView,
     "TimelinePage": TimelinePage,
 }
 """Documents that are one thing; of these too ``unreached`` may be beside."""

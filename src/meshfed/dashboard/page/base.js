@@ -63,7 +63,12 @@ export const aheadOf = (clocks, at) =>
 export function age(since, now) {
   const at = Date.parse(since);
   if (Number.isNaN(at)) return '';
-  const seconds = Math.max(0, Math.floor((now - at) / 1000));
+  return span(Math.max(0, (now - at) / 1000));
+}
+
+// How long that is, of seconds.
+export function span(time) {
+  const seconds = Math.floor(time);
   const [minutes, hours, days] = [60, 3600, 86400].map((unit) => Math.floor(seconds / unit));
   if (seconds < 120) return `${seconds}s`;
   if (minutes < 120) return `${minutes}m`;

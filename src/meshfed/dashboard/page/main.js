@@ -22,7 +22,10 @@ class Page extends Component {
   componentDidMount() {
     addEventListener('hashchange', () => this.turn());
     follow((topics) => this.changed(topics), (there) => this.setState({ there, heard: there || this.state.there ? here() : this.state.heard }));
-    setInterval(() => this.setState({ now: here() }), TICK);
+    // A page that nobody sees asks for nothing as time goes by, and at once when it is seen again.
+    const tick = () => document.hidden || this.setState({ now: here() });
+    setInterval(tick, TICK);
+    document.addEventListener('visibilitychange', tick);
     this.name();
   }
 
@@ -52,7 +55,7 @@ class Page extends Component {
   }
 
   render(_, { route: { view, query }, versions: told, now: time, there, heard }) {
-    const versions = { ...told, minute: Math.floor(time / 60e3) };
+    const versions = { ...told, minute: Math.floor(time / 60e3), moment: time };
     const now = (loaded) => ({ at: time, ahead: aheadOf(loaded.document?.clocks, loaded.at) });
     const at = view === 'host' ? 'hosts' : view;
     return html`<a class="skip" href="#main" onClick=${(event) => { event.preventDefault(); document.querySelector('h1')?.focus(); }}>Skip to what is shown</a>
@@ -79,7 +82,7 @@ class Page extends Component {
       case 'remote':
         if (!query.name) return html`<${Remotes} meshes=${meshes} now=${now}/>`;
         return html`<${Loaded} key="remote ${query.mesh} ${query.name}" path=${timelinePath({ mesh: query.mesh, remote: query.name })} topics=${['status', 'events']} versions=${versions}
-          show=${(found) => html`<${Remote} meshes=${meshes} query=${query} now=${now} timeline=${found}/>`}/>`;
+          show=${(found) => html`<${Remote} meshes=${meshes} query=${query} now=${now} timeline=${found} versions=${versions}/>`}/>`;
       case 'timeline':
         return html`<${Loaded} key="timeline" path=${timelinePath(query)} topics=${timelineTopics(query)} versions=${versions}
           show=${(found) => html`<${Timeline} loaded=${found} query=${query} meshes=${meshes} now=${now}/>`}/>`;

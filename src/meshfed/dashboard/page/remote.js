@@ -1,8 +1,10 @@
-// A remote mesh, as one mesh sees it: state, numbers, refusals by reason, proofs, and what happened lately.
+// A remote mesh, as one mesh sees it: state, numbers, refusals by reason, proofs, how long changes took, and what happened
+// lately.
 
 import { Age, Component, Mark, State, figure, html, link, mayAsk, prose } from './base.js';
 import { post } from './live.js';
 import { Condition, Empty, Waiting } from './parts.js';
+import { Propagation } from './propagation.js';
 import { Happenings } from './timeline.js';
 
 const FIGURES = [
@@ -26,7 +28,7 @@ export function Remotes({ meshes, now }) {
     : html`<${Empty}>There are no RemoteMeshes. <code>meshfed link</code> makes one from another mesh's card.<//>`}`;
 }
 
-export function Remote({ meshes, query, now, timeline }) {
+export function Remote({ meshes, query, now, timeline, versions }) {
   const mesh = meshes.find((one) => one.mesh === query.mesh);
   const one = mesh?.remotes.find((remote) => remote.name === query.name);
   if (!one) return html`<h1 tabindex="-1">${query.name}</h1><${Empty}>${query.mesh || 'No mesh that was read'} has no RemoteMesh ${query.name}. <a href=${link('remote')}>All remotes</a><//>`;
@@ -44,6 +46,7 @@ export function Remote({ meshes, query, now, timeline }) {
     <section aria-labelledby="proofs"><h2 id="proofs">Proofs</h2>
       <${Conditions} conditions=${PROOFS.map((type) => by[type]).filter(Boolean)} now=${now} mesh=${one.mesh}/>
       ${mayAsk('handshake') ? html`<${Handshake} key="${mesh.source} ${one.name}" source=${mesh.source} remote=${one.name}/>` : null}</section>
+    <${Propagation} key="${mesh.source} ${one.name}" source=${mesh.source} mesh=${one.mesh} remote=${one.name} versions=${versions}/>
     <section aria-labelledby="conditions"><h2 id="conditions">Other conditions</h2><${Conditions} conditions=${others} now=${now} mesh=${one.mesh}/></section>
     <section aria-labelledby="who"><h2 id="who">Who it is</h2><dl class="facts">
       <div><dt>Addresses</dt><dd>${one.addresses.join(', ') || '–'}</dd></div><div><dt>Network</dt><dd>${one.network}</dd></div>

@@ -16,6 +16,8 @@ export function answer(documents, path) {
       return hosts(documents.hosts, asked);
     case '/api/timeline':
       return timeline(documents.timeline, documents.federation.clocks, asked);
+    case '/api/propagation':
+      return documents.propagation[asked.source][asked.remote];
     default:
       return documents.explanations[asked.name] || unknown(asked.name);
   }

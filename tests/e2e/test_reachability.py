@@ -30,7 +30,7 @@ IDENTITY = "spiffe://cluster.local/ns/bookinfo/sa/echo"
 CONTROLLER = "federation-controller"
 IMPORT = {"import": {"merge": True}}
 UNDAMPED = {"meshfed.controller.remotes.damping.FLAPPING": (600.0, 0.0, 0.0)}
-"""What was mended is said at once, however often it broke: else, the sixth time, it has to answer for a minute."""
+"""What was mended is said at once, however often it broke: else, in time, it has to answer for half a minute first."""
 Breaks = Callable[[World], Awaitable[Callable[[], Awaitable[None]]]]
 """Breaks the path, and returns what mends it."""
 

@@ -16,9 +16,9 @@ LASTING: Final = 30.0
 """Seconds for which something has to be False until that counts for more than itself."""
 REWORDED: Final = 60.0
 """Seconds between two messages of one status."""
-FLAPPING: Final = (600.0, 5.0, 60.0)
+FLAPPING: Final = (600.0, 5.0, 30.0)
 """For how many seconds it is remembered that something was False; and for how many it then has to be True until that
-is said: the second time, and at most. It doubles between."""
+is said: the second time, and at most. It doubles between. Who mended it and looks has to see it soon."""
 
 
 class Said(msgspec.Struct):

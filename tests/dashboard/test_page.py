@@ -26,6 +26,7 @@ pytest.importorskip("playwright")
 
 from playwright.async_api import Browser, Page, expect
 
+from meshfed.dashboard import server
 from meshfed.dashboard.watching import WatchedMesh
 from tests.builders import mesh_federation, namespace, pod, remote_mesh, service
 from tests.cli.fakes import condition, imported, lease, replica, snapshot, trouble, with_status
@@ -336,6 +337,17 @@ async def test_the_server_goes_and_comes_back(browser: Browser) -> None:
         found.server._over.clear()
         await page.context.set_offline(False)
         await expect(page.locator(".live")).to_have_text("live", timeout=20_000)
+
+
+async def test_a_page_too_many_says_so_and_is_live_once_there_is_room(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as full:
+        full.setattr(server, "_MOST_STREAMS", 0)
+        async with served(in_trouble()[:1]) as found, opened(browser, found, quiet=["503", "Failed to load"]) as page:
+            await expect(page.locator(".live")).to_contain_text("pages are open already: close some")
+            full.undo()
+            await expect(page.locator(".live")).to_have_text("live", timeout=20_000)
 
 
 # --- thousands

@@ -19,6 +19,7 @@ from playwright.async_api import Browser, FloatRect, Locator, Page, expect
 from meshfed.controller.remotes.publisher import Publisher
 from meshfed.dashboard.still import still
 from meshfed.dashboard.watching import WatchedMesh
+from meshfed.model.importers import RemoteImports
 from meshfed.model.last_hour import ChangesSeen, HourOfChanges, LastChange, LastHour
 from meshfed.views.importers import ImportersSeen
 from meshfed_sandbox.ports import Ports
@@ -100,10 +101,10 @@ async def test_an_hour_is_drawn_said_and_listed(scheme: str, width: int, browser
         await show(page, VIEW, f"{SERIES} .series")
         there = page.locator("figure.imports")
         await expect(there.locator("figcaption")).to_contain_text(
-            "Last change 4.1 s, 4m ago · 40 changes in the last hour · slowest 14 s, 12m ago"
+            "Last change 4.1 s, 4m ago · 40 changes measured in the last hour · slowest 14 s, 12m ago"
         )
         here = page.locator("figure.exports")
-        await expect(here.locator("figcaption")).to_contain_text("It has been measured for 25m")
+        await expect(here.locator("figcaption")).to_contain_text("All is measured since 25m ago")
         assert await there.locator("rect.mean").count() == 20, "a minute without a change is a gap"
         assert await here.locator("rect.mean").count() == 3
         assert (await there.locator("rect.before").count(), await here.locator("rect.before").count()) == (0, 1)
@@ -135,6 +136,7 @@ async def test_an_hour_is_drawn_said_and_listed(scheme: str, width: int, browser
         await page.locator(SERIES).screenshot(path=kept / f"propagation-{scheme}-{width}.png")
 
 
+NONE = "\N{EN DASH}"
 NOTHING = HourOfChanges((), LastChange(0.25, 9000.0))
 
 
@@ -144,13 +146,16 @@ NOTHING = HourOfChanges((), LastChange(0.25, 9000.0))
         (
             ImportersSeen(imports_took=ChangesSeen(9000.0), exports_took=ChangesSeen(9000.0, {"north": NOTHING})),
             [
-                "No change in the last hour.",
-                "No change in the last hour. The last one, 2h ago, took 250 ms.",
+                "No change was measured in the last hour.",
+                "No change was measured in the last hour. The last one, 2h ago, took 250 ms.",
             ],
         ),
         (
             ImportersSeen(exports_took=ChangesSeen(90.0)),
-            ["Not measured: of the replicas that answered none leads", "No change in the last hour that is known."],
+            [
+                "Not measured: of the replicas that answered none leads",
+                "No change was measured in the last hour. All is measured since 90s ago",
+            ],
         ),
         (
             ImportersSeen(why="you may not get pods/proxy in namespace istio-system"),
@@ -158,9 +163,25 @@ NOTHING = HourOfChanges((), LastChange(0.25, 9000.0))
         ),
         (
             ImportersSeen(why="pod c-1:8080 does not answer", exports_took=ChangesSeen(9000.0)),
-            ["Not all is known: pod c-1:8080 does not answer", "Not measured", "No change in the last hour."],
+            [
+                "Not all is known: pod c-1:8080 does not answer",
+                "Not measured",
+                "No change was measured in the last hour.",
+            ],
         ),
         (ImportersSeen(), ["they are of a version that does not measure it"]),
+        (
+            ImportersSeen({"north": RemoteImports()}, exports_took=ChangesSeen(9000.0)),
+            ["What is in place is not known: north does not say it.", "No change was measured in the last hour."],
+        ),
+        (
+            ImportersSeen(
+                {"north": RemoteImports(says=True, imports=5, outdated=3, waiting=54.0)},
+                exports_took=ChangesSeen(9000.0),
+            ),
+            ["3 hosts not in place there yet as offered now, the first for 54 s"],
+        ),
+        (ImportersSeen(exports_took=ChangesSeen(9000.0)), ["north does not subscribe now."]),
     ],
 )
 async def test_what_there_is_not_is_said(importing: ImportersSeen, said: Sequence[str], browser: Browser) -> None:
@@ -173,11 +194,27 @@ async def test_what_there_is_not_is_said(importing: ImportersSeen, said: Sequenc
         await expect(page.locator("#lately")).to_be_visible()
 
 
+async def test_the_list_of_remotes_says_which_is_slow(browser: Browser) -> None:
+    stuck = {"north": RemoteImports(says=True, imports=5, outdated=3, waiting=54.0)}
+    for importing, said in (
+        (an_hour(), ["14 s", "96 ms"]),
+        (msgspec.structs.replace(an_hour(), remotes=stuck), ["14 s", "waits 54 s"]),
+        (ImportersSeen(why="nobody answers"), [NONE, NONE]),
+    ):
+        async with served([held(importing)]) as found, opened(browser, found, width=320) as page:
+            await show(page, "remote", "table.stack")
+            row = page.locator("table.stack tbody tr", has_text="north")
+            await expect(row.locator("td[data-label='Slowest from']")).to_have_text(said[0])
+            await expect(row.locator("td[data-label='Slowest to']")).to_have_text(said[1])
+            assert await page.evaluate("document.documentElement.scrollWidth") <= 320
+            assert await barriers(page) == []
+
+
 async def test_it_is_asked_again_while_it_is_looked_at_and_not_else(browser: Browser) -> None:
     mesh = held(an_hour())
     async with served([mesh]) as found, opened(browser, found) as page:
         asked: list[str] = []
-        page.on("request", lambda one: asked.append(one.url) if "/api/propagation" in one.url else None)
+        page.on("request", lambda one: asked.append(one.url) if "/api/propagation?" in one.url else None)
         await page.clock.install()
         await page.reload()  # so that the page's own timers are of this clock
         await show(page, VIEW, f"{SERIES} .series")
@@ -193,7 +230,7 @@ async def test_it_is_asked_again_while_it_is_looked_at_and_not_else(browser: Bro
         found.board._meshes[0]._importers_until = 0.0
         mesh.importing = ImportersSeen(imports_took=ChangesSeen(9000.0), exports_took=ChangesSeen(9000.0))
         assert await passed(11) == 1
-        await expect(page.locator(SERIES)).to_contain_text("No change in the last hour")
+        await expect(page.locator(SERIES)).to_contain_text("No change was measured in the last hour")
         hide = "hidden => { Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });"
         hide += " document.dispatchEvent(new Event('visibilitychange', { bubbles: true })) }"
         await page.evaluate(hide, True)
@@ -208,7 +245,10 @@ async def test_it_is_asked_again_while_it_is_looked_at_and_not_else(browser: Bro
 
 async def test_the_file_of_a_report_shows_what_the_report_has(browser: Browser, tmp_path: Path) -> None:
     with_it = msgspec.structs.replace(trouble(), importers=an_hour())
-    for snapshot, said in ((with_it, "40 changes in the last hour"), (trouble(), "the report does not have it")):
+    for snapshot, said in (
+        (with_it, "40 changes measured in the last hour"),
+        (trouble(), "the report does not have it"),
+    ):
         path = tmp_path / "dashboard.html"
         path.write_bytes(still([snapshot], "istio"))
         async with opened_file(browser, path, width=320) as page:
@@ -268,14 +308,12 @@ async def test_a_change_is_in_the_series_of_both_meshes(
             said: dict[str, str] = {}
             for here, there, direction in (("east", "west", "imports"), ("west", "east", "exports")):
                 await show(page, f"remote?mesh={here}&name={there}", f"figure.{direction} .series")
-                await expect(page.locator(f"figure.{direction}")).to_contain_text("1 change in the last hour")
+                await expect(page.locator(f"figure.{direction}")).to_contain_text("1 change measured in the last hour")
                 ((_, changes, mean, slowest),) = await figures(page, direction)
                 assert (changes, mean) == ("1", slowest)
                 said[direction] = slowest
                 other = "exports" if direction == "imports" else "imports"
-                await expect(page.locator(f"figure.{other}")).to_contain_text(
-                    "No change in the last hour that is known"
-                )
+                await expect(page.locator(f"figure.{other}")).to_contain_text("No change was measured in the last hour")
                 assert await barriers(page) == []
             seconds = west.metrics.registry.get_sample_value(name, labels)
             assert seconds is not None
@@ -289,7 +327,7 @@ async def test_seconds_are_said_as_exactly_as_anybody_wants_to_know_and_stand_be
     browser: Browser,
 ) -> None:
     values = [0.00042, 0.004, 0.0094, 0.0096, 0.042, 0.1234, 0.9994, 0.9996, 1.04, 9.94, 9.96, 61.2, 1234.0]
-    words = "0.4 ms,4 ms,9 ms,10 ms,42 ms,123 ms,999 ms,1 s,1 s,9.9 s,10 s,61 s,1,234 s"
+    words = "less than 1 ms,4 ms,9 ms,10 ms,42 ms,123 ms,999 ms,1 s,1 s,9.9 s,10 s,61 s,20m"
     async with served([held(None)]) as found, opened(browser, found) as page:
         program = (
             "async (all) => { const { took } = await import('/page/propagation.js'); return all.map(took).join() }"

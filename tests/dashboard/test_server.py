@@ -57,10 +57,22 @@ async def many() -> AsyncIterator[Served]:
 # --- who may ask
 
 
+async def answer_to_cookie(one: Served, cookie: bytes) -> bytes:
+    """The first line of what is answered to a cookie that no library would send."""
+    port = one.server.port
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET / HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nCookie: meshfed-%d=%b\r\n\r\n" % (port, port, cookie))
+    line = await reader.readline()
+    writer.close()
+    await writer.wait_closed()
+    return line
+
+
 async def test_the_secret_goes_into_a_cookie_and_out_of_the_address(two: Served) -> None:
     two.session.cookie_jar.clear()
     assert (await two.get("/")).status == 401
     assert (await two.get("/?token=guessed")).status == 401
+    assert await answer_to_cookie(two, b"\xe9") == b"HTTP/1.1 401 Unauthorized\r\n"
     assert (await two.get("/api/federation")).status == 401
     assert (await two.get(f"/api/federation?token={TOKEN}")).status == 401, "it is taken at the door alone"
     answer = await two.get(f"/?token={TOKEN}", allow_redirects=False)
@@ -167,7 +179,8 @@ async def test_how_long_changes_took_is_asked_of_the_controller_once_for_several
         first, again, other = pages
         assert first == again
         assert (first["kind"], first["source"], first["remote"], first["why"]) == ("Propagation", "east", "north", "")
-        assert first["imports"] == {
+        unseen: Document = {"underway": None, "waiting": None}
+        assert first["imports"] == unseen | {
             "measured": 90.0,
             "changes": 3,
             "slowest": 3.0,
@@ -177,9 +190,16 @@ async def test_how_long_changes_took_is_asked_of_the_controller_once_for_several
                 {"ago": 7, "changes": 1, "mean": 3.0, "slowest": 3.0},
             ],
         }
-        nothing: Document = {"measured": 3600.0, "changes": 0, "slowest": None, "minutes": []}
+        nothing: Document = {"measured": 3600.0, "changes": 0, "slowest": None, "minutes": []} | unseen
         assert first["exports"] == nothing | {"last": {"seconds": 0.3, "ago": 9000.0}}
         assert (other["imports"]["changes"], other["exports"]) == (0, nothing | {"last": None})
+        every = await found.document("/api/propagations")
+        validate(every)
+        assert [(one["remote"], one["imports"]["slowest"], one["imports"]["minutes"]) for one in every["items"]] == [
+            ("north", 3.0, []),
+            ("west", None, []),
+        ]
+        assert here.asked == 1
         found.board._meshes[0]._importers_until = 0.0
         await found.document("/api/propagation?source=east&remote=north")
         assert here.asked == 2, "what is known is kept for a moment, and not longer"
@@ -188,6 +208,8 @@ async def test_how_long_changes_took_is_asked_of_the_controller_once_for_several
             422,
             "east nobody: there is no such RemoteMesh among the meshes that were read\n",
         )
+        for query in ("", "?source=east", "?remote=north"):
+            assert (await found.get(f"/api/propagation{query}")).status == 400
 
 
 async def test_where_nobody_says_how_long_changes_took_it_is_said_why(validate: Callable[[Any], None]) -> None:
@@ -224,6 +246,7 @@ async def test_a_page_of_many(many: Served) -> None:
         ("/api/hosts?state=Well", "state=Well: it has to be one of Failed, Unreachable"),
         (f"/api/hosts?q={'x' * 3000}", "q: it has more than 2048 characters"),
         ("/api/timeline?since=yesterday", "since=yesterday: "),
+        ("/api/timeline?since=99999999999h", "since=99999999999h: it is longer than anything was recorded"),
         ("/api/explanation", "name: say which host"),
         ("/api/explanation?name=a+b+c", "name: say which host"),
     ],

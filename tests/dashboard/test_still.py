@@ -40,6 +40,7 @@ VIEWS = {
     "hosts": "table.hosts",
     "host?name=ratings.bookinfo.svc.cluster.local": ".chain",
     "host?name=nothing": ".banner.bad",
+    "host?name=constructor": ".banner.bad",
     "remote": "table.stack",
     "remote?mesh=east&name=north": ".figures",
     "timeline": ".happenings",

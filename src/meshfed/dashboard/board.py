@@ -35,7 +35,7 @@ from meshfed.views.importers import ImportersSeen
 from meshfed.views.imports import ImportView, imports
 from meshfed.views.meshes import MeshView, mesh
 from meshfed.views.plan_diffs import PlanDiffView
-from meshfed.views.propagation import PropagationView, propagation
+from meshfed.views.propagation import PropagationListing, PropagationView, listing, propagation
 from meshfed.views.snapshot import Unreached
 
 PAGE_SIZE: Final = 100
@@ -307,6 +307,16 @@ class Board:
         """
         shown = await self._that_has(source, remote)
         return propagation(await shown.importers(), source, remote)
+
+    async def propagations(self) -> PropagationListing:
+        """Return the same of all remotes, without the minutes."""
+        found = await asyncio.gather(*(self._propagations(one) for one in self._known))
+        return listing(view for of_mesh in found for view in of_mesh)
+
+    async def _propagations(self, shown: _Shown) -> list[PropagationView]:
+        view, _ = await shown.statuses()
+        seen = await shown.importers() if view.remotes else ImportersSeen()
+        return [propagation(seen, shown.watched.source, one.name) for one in view.remotes]
 
     async def _that_has(self, source: str, remote: str) -> _Shown:
         """Return the mesh of a cluster that has a RemoteMesh of that name; raises ``CommandError`` if none does."""

@@ -125,6 +125,7 @@ class DashboardServer:
         app.router.add_get("/api/explanation", self._explanation)
         app.router.add_get("/api/timeline", self._timeline)
         app.router.add_get("/api/propagation", self._propagation)
+        app.router.add_get("/api/propagations", self._propagations)
         app.router.add_get("/api/changes", self._changes)
         for question, handler in (("plan", self._plan), ("handshake", self._handshake)):
             if question in self._asks:
@@ -187,7 +188,7 @@ class DashboardServer:
             return False
 
     def _is_token(self, given: str) -> bool:
-        return hmac.compare_digest(given.encode(), self.token.encode())
+        return hmac.compare_digest(given.encode(errors="surrogateescape"), self.token.encode())
 
     # --- the page
 
@@ -234,9 +235,15 @@ class DashboardServer:
         )
         return await self._document("TimelinePage", await self._board.timeline(query, _start(request)))
 
+    async def _propagations(self, _request: web.Request) -> web.Response:
+        return await self._document("PropagationList", await self._board.propagations())
+
     async def _propagation(self, request: web.Request) -> web.Response:
+        source, remote = _given(request, "source"), _given(request, "remote")
+        if not source or not remote:
+            raise web.HTTPBadRequest(text="say the cluster by source= and the RemoteMesh by remote=")
         try:
-            found = await self._board.propagation(_given(request, "source"), _given(request, "remote"))
+            found = await self._board.propagation(source, remote)
         except CommandError as error:
             raise web.HTTPUnprocessableEntity(text=str(error)) from error
         return await self._document("Propagation", found)
@@ -338,5 +345,7 @@ def _span(request: web.Request) -> timedelta | None:
         return None
     try:
         return timedelta(seconds=parse_duration(given))
-    except (ValueError, OverflowError) as error:
+    except ValueError as error:
         raise web.HTTPBadRequest(text=f"since={given}: {error}") from error
+    except OverflowError as error:
+        raise web.HTTPBadRequest(text=f"since={given}: it is longer than anything was recorded") from error

@@ -35,6 +35,7 @@ LISTS: Final[dict[str, type[msgspec.Struct]]] = {
     "MeasurementList": Measurement,
     "MeshList": MeshView,
     "PathList": PathView,
+    "PropagationList": PropagationView,
     "RemoteList": RemoteView,
     "RequestList": RequestView,
     "UnlinkedHostList": UnlinkedHostView,
@@ -58,7 +59,9 @@ def schemas() -> dict[str, Any]:
     structs = (*LISTS.values(), *SINGLE.values(), Unreached)
     _, parts = msgspec.json.schema_components(structs, ref_template="#/$defs/{name}")
     kinds = {kind: _list(kind, item) for kind, item in LISTS.items()}
-    kinds |= {kind: _single(kind, parts.pop(one.__name__)) for kind, one in SINGLE.items()}
+    kinds |= {kind: _single(kind, parts[one.__name__]) for kind, one in SINGLE.items()}
+    for alone in set(SINGLE.values()) - set(LISTS.values()):
+        del parts[alone.__name__]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "oneOf": [{"$ref": f"#/$defs/{kind}"} for kind in sorted(kinds)],

@@ -20,8 +20,22 @@ async function read(path, response) {
 
 const FINISHED = 2;
 
-// Calls onChange with the topics that changed, and onState with whether the server is there. Ends never: the browser
-// connects again by itself, and where it gave up for good (another server has the port), this does.
+// Why nothing is told of changes, in the server's words; an EventSource does not show them.
+async function refusal() {
+  const abort = new AbortController();
+  try {
+    const response = await fetch('/api/changes', { signal: abort.signal });
+    return response.ok ? '' : (await response.text()).trim();
+  } catch {
+    return '';
+  } finally {
+    abort.abort();
+  }
+}
+
+// Calls onChange with the topics that changed, and onState with whether the server is there, and what it said if it
+// refused. Ends never: the browser connects again by itself, and where it gave up for good (another server has the port,
+// or there are too many pages), this does.
 export function follow(onChange, onState) {
   if (held) return;
   const source = new EventSource('/api/changes');
@@ -32,7 +46,9 @@ export function follow(onChange, onState) {
   source.addEventListener('change', (event) => onChange(JSON.parse(event.data)));
   source.addEventListener('error', () => {
     onState(false);
-    if (source.readyState === FINISHED) setTimeout(() => follow(onChange, onState), 3000);
+    if (source.readyState !== FINISHED) return;
+    refusal().then((words) => words && onState(false, words));
+    setTimeout(() => follow(onChange, onState), 3000);
   });
 }
 

@@ -16,12 +16,12 @@ const TICK = 10000;
 class Page extends Component {
   constructor() {
     super();
-    this.state = { route: route(), versions: { status: 0, objects: 0, events: 0 }, now: here(), there: true, heard: here() };
+    this.state = { route: route(), versions: { status: 0, objects: 0, events: 0 }, now: here(), there: true, why: '', heard: here() };
   }
 
   componentDidMount() {
     addEventListener('hashchange', () => this.turn());
-    follow((topics) => this.changed(topics), (there) => this.setState({ there, heard: there || this.state.there ? here() : this.state.heard }));
+    follow((topics) => this.changed(topics), (there, why = '') => this.setState({ there, why, heard: there || this.state.there ? here() : this.state.heard }));
     // A page that nobody sees asks for nothing as time goes by, and at once when it is seen again.
     const tick = () => document.hidden || this.setState({ now: here() });
     setInterval(tick, TICK);
@@ -54,7 +54,7 @@ class Page extends Component {
     }));
   }
 
-  render(_, { route: { view, query }, versions: told, now: time, there, heard }) {
+  render(_, { route: { view, query }, versions: told, now: time, there, why, heard }) {
     const versions = { ...told, minute: Math.floor(time / 60e3), moment: time };
     const now = (loaded) => ({ at: time, ahead: aheadOf(loaded.document?.clocks, loaded.at) });
     const at = view === 'host' ? 'hosts' : view;
@@ -62,7 +62,7 @@ class Page extends Component {
       <${Loaded} path="/api/federation" topics=${['status']} versions=${versions} show=${(loaded) => html`
         <header><a class="brand" href=${link('federation')}><svg width="22" height="22" viewBox="0 0 32 32" aria-hidden="true"><path d="M9 10.5C16 5 16 5 23 10.5M9 21.5C16 27 16 27 23 21.5"/><circle cx="7" cy="16" r="5.5"/><circle cx="25" cy="16" r="5.5"/></svg>Meshfed</a>
           <nav aria-label="Views">${VIEWS.map(([one, word]) => html`<a key=${one} href=${link(one)} aria-current=${one === at ? 'page' : undefined}>${word}</a>`)}</nav>
-          <${Live} loaded=${loaded} there=${there} heard=${heard} now=${now(loaded)}/></header>
+          <${Live} loaded=${loaded} there=${there} why=${why} heard=${heard} now=${now(loaded)}/></header>
         <main id="main">${this.view(view, query, loaded, versions, now(loaded))}</main>`}/>`;
   }
 
@@ -80,7 +80,10 @@ class Page extends Component {
         return html`<${Loaded} key="host ${query.name}" path="/api/explanation?${new URLSearchParams({ name: query.name || '' })}" topics=${['status', 'objects']} versions=${versions}
           show=${(found) => html`<${Host} loaded=${found} query=${query}/>`}/>`;
       case 'remote':
-        if (!query.name) return html`<${Remotes} meshes=${meshes} now=${now}/>`;
+        if (!query.name) {
+          return html`<${Loaded} key="remotes" path="/api/propagations" topics=${['moment']} versions=${versions}
+            show=${(found) => html`<${Remotes} meshes=${meshes} now=${now} propagations=${found}/>`}/>`;
+        }
         return html`<${Loaded} key="remote ${query.mesh} ${query.name}" path=${timelinePath({ mesh: query.mesh, remote: query.name })} topics=${['status', 'events']} versions=${versions}
           show=${(found) => html`<${Remote} meshes=${meshes} query=${query} now=${now} timeline=${found} versions=${versions}/>`}/>`;
       case 'timeline':
@@ -96,14 +99,14 @@ class Page extends Component {
 }
 
 // How old what is shown may be; a word only where it is not of now.
-function Live({ loaded, there, heard, now }) {
+function Live({ loaded, there, why, heard, now }) {
   const silent = loaded.document?.unreached || [];
   const sources = new Map((loaded.document?.nodes || []).map((one) => [one.source, one]));
   const words = silent.map(({ source }) => {
     const node = sources.get(source);
     return node ? `${node.name} not reached, shown as ${age(node.taken, timeIn(now, node.name))} ago` : `${source} not reached`;
   });
-  if (!there) words.unshift(`the dashboard does not answer: all is as ${age(new Date(heard).toISOString(), now.at)} ago`);
+  if (!there) words.unshift(`${why || 'the dashboard does not answer'}: all is as ${age(new Date(heard).toISOString(), now.at)} ago`);
   else if (loaded.error) words.unshift(loaded.error);
   if (still) words.unshift(`as it was at ${still.replace('T', ' ').replace('Z', ' UTC')}; this does not change`);
   return html`<p class="live ${words.length ? 'late' : ''}" role="status">${words.length ? words.join('; ') : html`<span class="dot" aria-hidden="true"></span>live`}</p>`;

@@ -6,6 +6,7 @@ import { Empty, Waiting } from './parts.js';
 
 const MINUTES = 60;
 const HOUR = 3600;
+const LONG = 120; // seconds from which on minutes say it better
 const HEIGHT = 112;
 const PAD = 8; // above and below, for the words at the edges
 const LEAST = -3; // a power of ten: what takes less than a millisecond is drawn as if it took that
@@ -13,9 +14,11 @@ const SPAN = 3; // powers of ten that are drawn at least, so that what hardly di
 
 // Seconds in words, as exactly as anybody wants to know.
 export function took(seconds) {
+  if (seconds < 0.0005) return 'less than 1 ms';
   if (seconds < 0.0095) return `${Number((seconds * 1000).toPrecision(1))} ms`;
   if (seconds < 0.9995) return `${Math.round(seconds * 1000)} ms`;
-  return `${figure(seconds < 9.95 ? Number(seconds.toFixed(1)) : Math.round(seconds))} s`;
+  if (seconds >= LONG) return span(seconds);
+  return `${seconds < 9.95 ? Number(seconds.toFixed(1)) : Math.round(seconds)} s`;
 }
 
 const power = (value) => Math.max(LEAST, Math.log10(value));
@@ -39,29 +42,47 @@ export function Propagation({ source, mesh, remote, versions }) {
       show=${({ document, error }) => (document ? html`<${Both} of=${document} mesh=${mesh}/>` : html`<${Waiting} error=${error} what="how long changes took"/>`)}/></section>`;
 }
 
-function Both({ of: { imports, exports, remote, why }, mesh }) {
+// The slowest change of the last hour; or what is not in place yet, where that waits for longer.
+export function Slowest({ of: one }) {
+  if (!one || one.measured === null) return '–';
+  if (one.waiting !== null && one.waiting > (one.slowest ?? 0)) return html`<span class="underway">waits ${took(one.waiting)}</span>`;
+  return one.slowest === null ? '–' : took(one.slowest);
+}
+
+function Both({ of: { imports, exports, remote, confirms, why }, mesh }) {
   const isUnknown = imports.measured === null && exports.measured === null;
   const said = why ? html`<p class="banner grey">${isUnknown ? 'Not known' : 'Not all is known'}: ${prose(why)}</p>` : null;
   if (why && isUnknown) return said;
   const values = [imports, exports].flatMap(({ minutes }) => minutes.flatMap((one) => [one.mean, one.slowest]));
   const axis = values.length ? scale(values) : null;
   return html`${said}<div class="directions">
-      <${Direction} of=${imports} id="imports" title="From ${remote} to ${mesh}" until="changes there, until what follows from them is in place here" axis=${axis}/>
-      <${Direction} of=${exports} id="exports" title="From ${mesh} to ${remote}" until="changes here, until ${remote} says that they are in place there" axis=${axis}/></div>
-    ${axis ? html`<p class="quiet">A bar is the mean of a minute, the mark above it the slowest change in it. From line to line it is ten times as long. A minute without a change has no bar${[imports, exports].some((one) => one.measured < HOUR && one.minutes.length) ? '; what is hatched was not measured' : ''}.</p>` : null}`;
+      <${Direction} of=${imports} id="imports" title="From ${remote} to ${mesh}" until="from when ${mesh} hears of a change until it is in place in ${mesh}" axis=${axis}/>
+      <${Direction} of=${exports} id="exports" title="From ${mesh} to ${remote}" until="from the change of a Service in ${mesh} until ${remote} says that it is in place there" axis=${axis} note=${NOTES[confirms] ? NOTES[confirms](remote) : ''}/></div>
+    ${axis ? html`<p class="quiet">A bar is the mean of a minute, the mark above it the slowest change in it. From line to line it is ten times as long. A minute without a bar had no change that was measured: one that came while the two were not connected is not${[imports, exports].some((one) => one.measured < HOUR && one.minutes.length) ? '. What is hatched was measured in part at most' : ''}.</p>` : null}`;
 }
 
-function Direction({ of: one, id, title, until, axis }) {
-  return html`<figure class=${id}><figcaption><h3>${title}</h3><p class="quiet">${until}</p><${Words} of=${one}/></figcaption>
+// Why nothing is known of what a remote has in place, by whether it says so.
+const NOTES = {
+  false: (remote) => `What is in place is not known: ${remote} does not say it. Its RemoteMesh for this mesh has \`import.confirm: false\`, or its controller is of a version, or of a kind, that does not.`,
+  null: (remote) => `${remote} does not subscribe now.`,
+};
+
+function Direction({ of: one, id, title, until, axis, note }) {
+  return html`<figure class=${id}><figcaption><h3>${title}</h3><p class="quiet">${until}</p><${Underway} of=${one}/>${note && one.measured !== null ? html`<p>${prose(note)}</p>` : null}<${Words} of=${one}/></figcaption>
     ${one.minutes.length ? html`<${Chart} of=${one} id=${id} title=${title} axis=${axis}/><${Figures} of=${one} title=${title}/>` : null}</figure>`;
+}
+
+function Underway({ of: { underway, waiting } }) {
+  if (!underway) return null;
+  return html`<p class="underway"><b>${plural(underway, 'host')}</b> not in place there yet as offered now${waiting === null ? '' : html`, the first for <b>${took(waiting)}</b>`}</p>`;
 }
 
 function Words({ of: { measured, changes, slowest, last, minutes } }) {
   if (measured === null) return html`<${Empty}>Not measured: of the replicas that answered none leads, or they are of a version that does not measure it.<//>`;
-  const since = measured < HOUR ? `It has been measured for ${span(measured)}: since then the controller runs, or leads.` : '';
-  if (!changes) return html`<${Empty}>No change in the last hour${since && ' that is known'}.${last ? ` The last one, ${span(last.ago)} ago, took ${took(last.seconds)}.` : ''} ${since}<//>`;
+  const since = measured < HOUR ? `All is measured since ${span(measured)} ago: a replica began then, or began to lead.` : '';
+  if (!changes) return html`<${Empty}>No change was measured in the last hour.${last ? ` The last one, ${span(last.ago)} ago, took ${took(last.seconds)}.` : ''} ${since}<//>`;
   const { ago } = minutes.find((one) => one.slowest === slowest);
-  return html`<p>Last change <b>${took(last.seconds)}</b>, ${span(last.ago)} ago · ${plural(changes, 'change')} in the last hour · slowest <b>${took(slowest)}</b>, ${when(ago)}</p>
+  return html`<p>Last change <b>${took(last.seconds)}</b>, ${span(last.ago)} ago · ${plural(changes, 'change')} measured in the last hour · slowest <b>${took(slowest)}</b>, ${when(ago)}</p>
     ${since ? html`<p class="quiet">${since}</p>` : null}`;
 }
 
@@ -69,9 +90,9 @@ const when = (ago) => (ago ? `${ago}m ago` : 'this minute');
 const across = (ago) => `${(((MINUTES - 1 - ago) * 100) / MINUTES + 0.2).toFixed(2)}%`;
 
 function Chart({ of: { minutes, measured, changes, slowest }, id, title, axis: { ticks, y } }) {
-  const before = 100 * (1 - measured / HOUR);
+  const before = Math.max(0, 100 * (1 - (Math.floor(measured / 60) + 2) / MINUTES)); // minutes that were over by then
   return html`<div class="series">
-    <svg class="axis" width="52" height=${HEIGHT} aria-hidden="true">${ticks.map((one) => html`<text key=${one} x="46" y=${y(one) + 4} text-anchor="end">${took(one)}</text>`)}</svg>
+    <svg class="axis" width="60" height=${HEIGHT} aria-hidden="true">${ticks.map((one) => html`<text key=${one} x="54" y=${y(one) + 4} text-anchor="end">${took(one)}</text>`)}</svg>
     <svg class="hour" width="100%" height=${HEIGHT} role="img" aria-label="${title}: ${plural(changes, 'change')} in ${plural(minutes.length, 'minute')} of the last hour, the slowest took ${took(slowest)}, ${when(minutes.find((one) => one.slowest === slowest).ago)}">
       <defs><pattern id="hatch-${id}" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><path d="M0 0V6"/></pattern></defs>
       ${before > 0 ? html`<rect class="before" width="${before.toFixed(2)}%" y=${PAD} height=${HEIGHT - 2 * PAD} fill="url(#hatch-${id})"/>` : null}

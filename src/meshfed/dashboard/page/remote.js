@@ -4,7 +4,7 @@
 import { Age, Component, Mark, State, figure, html, link, mayAsk, prose } from './base.js';
 import { post } from './live.js';
 import { Condition, Empty, Waiting } from './parts.js';
-import { Propagation } from './propagation.js';
+import { Propagation, Slowest } from './propagation.js';
 import { Happenings } from './timeline.js';
 
 const FIGURES = [
@@ -13,18 +13,22 @@ const FIGURES = [
 ];
 const PROOFS = ['Reachable', 'Connected', 'Subscribed', 'IdentityUnique'];
 
-export function Remotes({ meshes, now }) {
-  const remotes = meshes.flatMap((mesh) => mesh.remotes);
+export function Remotes({ meshes, now, propagations }) {
+  const took = new Map((propagations.document?.items || []).map((one) => [`${one.source} ${one.remote}`, one]));
+  const remotes = meshes.flatMap((mesh) => mesh.remotes.map((one) => ({ ...one, took: took.get(`${mesh.source} ${one.name}`) })));
   return html`<h1 tabindex="-1">Remotes <span class="count">${remotes.length}</span></h1>
     ${remotes.length ? html`<div class="scroll"><table class="stack"><thead><tr>
-      <th scope="col">Remote</th><th scope="col">Ready</th><th scope="col">Heard</th><th scope="col">Hears</th><th scope="col">Reachable</th><th scope="col" class="number">Imported</th><th scope="col" class="number">Offered</th><th scope="col">Reason</th><th scope="col">Since</th>
+      <th scope="col">Remote</th><th scope="col">Ready</th><th scope="col">Heard</th><th scope="col">Hears</th><th scope="col">Reachable</th><th scope="col" class="number">Imported</th><th scope="col" class="number">Offered</th><th scope="col" class="number">Slowest from</th><th scope="col" class="number">Slowest to</th><th scope="col">Reason</th><th scope="col">Since</th>
     </tr></thead><tbody>${remotes.map((one) => html`<tr key="${one.mesh} ${one.name}">
       <th scope="row"><a href=${link('remote', { mesh: one.mesh, name: one.name })}>${one.name}</a><small class="quiet">seen by ${one.mesh}</small></th>
       ${[['Ready', one.ready], ['Heard', one.heard], ['Hears', one.hears], ['Reachable', one.reachable]].map(([label, status]) => html`<td key=${label} data-label=${label}><${State} of=${status} word=${status === '-' ? '–' : status}/></td>`)}
       <td data-label="Imported" class="number">${figure(one.imported)}</td>
       <td data-label="Offered" class="number">${figure(one.offered)}</td>
+      <td data-label="Slowest from" class="number"><${Slowest} of=${one.took?.imports}/></td>
+      <td data-label="Slowest to" class="number"><${Slowest} of=${one.took?.exports}/></td>
       <td data-label="Reason" class="message">${one.ready === 'True' ? '' : one.reason}</td>
-      <td data-label="Since" class="age"><${Age} since=${one.since} now=${now} mesh=${one.mesh}/></td></tr>`)}</tbody></table></div>`
+      <td data-label="Since" class="age"><${Age} since=${one.since} now=${now} mesh=${one.mesh}/></td></tr>`)}</tbody></table></div>
+      <p class="quiet">Slowest: how long the slowest change of the last hour took, from the remote and to it. The remote's page draws all.</p>`
     : html`<${Empty}>There are no RemoteMeshes. <code>meshfed link</code> makes one from another mesh's card.<//>`}`;
 }
 

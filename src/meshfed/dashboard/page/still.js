@@ -18,8 +18,10 @@ export function answer(documents, path) {
       return timeline(documents.timeline, documents.federation.clocks, asked);
     case '/api/propagation':
       return documents.propagation[asked.source][asked.remote];
+    case '/api/propagations':
+      return { items: Object.values(documents.propagation).flatMap((remotes) => Object.values(remotes)) };
     default:
-      return documents.explanations[asked.name] || unknown(asked.name);
+      return Object.hasOwn(documents.explanations, asked.name) ? documents.explanations[asked.name] : unknown(asked.name);
   }
 }
 

@@ -194,6 +194,13 @@ async def test_what_there_is_not_is_said(importing: ImportersSeen, said: Sequenc
         await expect(page.locator("#lately")).to_be_visible()
 
 
+async def test_whether_a_remote_subscribes_is_not_said_where_a_replica_did_not_answer(browser: Browser) -> None:
+    unsure = ImportersSeen(why="pod c-1:8080 does not answer", exports_took=ChangesSeen(9000.0))
+    async with served([held(unsure)]) as found, opened(browser, found) as page:
+        await show(page, VIEW, f"{SERIES} .banner")
+        await expect(page.locator(SERIES)).not_to_contain_text("does not subscribe")
+
+
 async def test_the_list_of_remotes_says_which_is_slow(browser: Browser) -> None:
     stuck = {"north": RemoteImports(says=True, imports=5, outdated=3, waiting=54.0)}
     for importing, said in (

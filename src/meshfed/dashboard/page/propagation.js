@@ -57,15 +57,15 @@ function Both({ of: { imports, exports, remote, confirms, why }, mesh }) {
   const axis = values.length ? scale(values) : null;
   return html`${said}<div class="directions">
       <${Direction} of=${imports} id="imports" title="From ${remote} to ${mesh}" until="from when ${mesh} hears of a change until it is in place in ${mesh}" axis=${axis}/>
-      <${Direction} of=${exports} id="exports" title="From ${mesh} to ${remote}" until="from the change of a Service in ${mesh} until ${remote} says that it is in place there" axis=${axis} note=${NOTES[confirms] ? NOTES[confirms](remote) : ''}/></div>
+      <${Direction} of=${exports} id="exports" title="From ${mesh} to ${remote}" until="from the change of a Service in ${mesh} until ${remote} says that it is in place there" axis=${axis} note=${noted(confirms, remote, why)}/></div>
     ${axis ? html`<p class="quiet">A bar is the mean of a minute, the mark above it the slowest change in it. From line to line it is ten times as long. A minute without a bar had no change that was measured: one that came while the two were not connected is not${[imports, exports].some((one) => one.measured < HOUR && one.minutes.length) ? '. What is hatched was measured in part at most' : ''}.</p>` : null}`;
 }
 
-// Why nothing is known of what a remote has in place, by whether it says so.
-const NOTES = {
-  false: (remote) => `What is in place is not known: ${remote} does not say it. Its RemoteMesh for this mesh has \`import.confirm: false\`, or its controller is of a version, or of a kind, that does not.`,
-  null: (remote) => `${remote} does not subscribe now.`,
-};
+// Why nothing is known of what a remote has in place; that it does not subscribe is known where every replica answered.
+function noted(confirms, remote, why) {
+  if (confirms === false) return `What is in place is not known: ${remote} does not say it. Its RemoteMesh for this mesh has \`import.confirm: false\`, or its controller is of a version, or of a kind, that does not.`;
+  return confirms === null && !why ? `${remote} does not subscribe now.` : '';
+}
 
 function Direction({ of: one, id, title, until, axis, note }) {
   return html`<figure class=${id}><figcaption><h3>${title}</h3><p class="quiet">${until}</p><${Underway} of=${one}/>${note && one.measured !== null ? html`<p>${prose(note)}</p>` : null}<${Words} of=${one}/></figcaption>

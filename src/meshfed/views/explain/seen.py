@@ -208,7 +208,7 @@ def _by_name(named: Iterable[tuple[T, Iterable[str], Iterable[str]]]) -> Mapping
     """Return each by its names, and by the hosts it has and their first labels."""
     found: defaultdict[str, list[T]] = defaultdict(list)
     for one, names, hosts in named:
-        labels = [host.split(".") for host in hosts]
+        labels = [host.split(".") for host in hosts if host]
         starts = (".".join(each[:count]) for each in labels for count in range(1, len(each) + 1))
         for name in dict.fromkeys((*names, *starts)):
             found[name].append(one)

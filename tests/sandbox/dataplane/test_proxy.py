@@ -12,6 +12,7 @@ import aiohttp
 import msgspec
 import pytest
 
+from meshfed_sandbox.dataplane import processes
 from meshfed_sandbox.dataplane.addresses import Addresses
 from meshfed_sandbox.dataplane.discovery import DiscoveryServer, Feed, Key
 from meshfed_sandbox.dataplane.proxy import Proxy, ProxyEnded, Rejected
@@ -175,6 +176,27 @@ async def test_a_refused_update_is_said_and_changes_nothing(proxy: Proxy, field:
 async def test_a_proxy_that_cannot_start_says_why(proxy: Proxy) -> None:
     with pytest.raises(ProxyEnded, match=r"no\s+such\s+field:\s+'nonsense'"):
         await proxy.start(bootstrap(proxy) | {"nonsense": 1}, config())
+
+
+async def test_one_that_is_being_stopped_has_refused_nothing(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gives up what it asks for as it ends, which its statistics call a failure."""
+    told = config(listener(proxy.identity.address, "first"))
+    await proxy.start(bootstrap(proxy), told)
+    stopping, failed, end = asyncio.Event(), asyncio.Event(), processes.end
+
+    async def slowly(process: asyncio.subprocess.Process) -> None:
+        stopping.set()
+        await failed.wait()
+        await end(process)
+
+    monkeypatch.setattr(processes, "end", slowly)
+    stopped = asyncio.create_task(proxy.stop())
+    await stopping.wait()
+    unreadable = config(listener(proxy.identity.address, "second") | {"nonsense": 1})
+    with pytest.raises(ProxyEnded):
+        await proxy.update(unreadable)
+    failed.set()
+    await stopped
 
 
 async def test_it_starts_again_after_a_kill_with_what_it_was_told_last(proxy: Proxy) -> None:

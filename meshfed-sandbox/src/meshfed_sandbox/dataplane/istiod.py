@@ -184,7 +184,7 @@ class ControlPlane:
 
     @asynccontextmanager
     async def serving(self, proxy: Proxy) -> AsyncIterator[None]:
-        """Start a proxy, and keep it current while the context lasts.
+        """Start a proxy, keep it current while the context lasts, and stop it.
 
         Raises:
             Rejected, ProxyEnded: as ``Proxy.start``, also where there is nothing to start it with.
@@ -203,6 +203,8 @@ class ControlPlane:
                 if proxy.identity.dns_port:
                     resolver = Resolver(partial(self._hosts, proxy), cluster_domain=self.settings.cluster_domain)
                     await stack.enter_async_context(resolver.serving(proxy.identity.address, proxy.identity.dns_port))
+                # Before its feed goes: what it asks then would be answered with an error, as if it had refused something.
+                stack.push_async_callback(proxy.stop)
                 await proxy.start(self._discovery.bootstrap(made), config)
                 self._proxies[name] = proxy
                 self._notice("Pod")  # what changed while it started

@@ -193,16 +193,13 @@ class Pod:
         proxy = self.proxy = self.proxy or Proxy(
             self._identity(), self._directory, self._around.control_plane.admin_socket(), self._around.resolver
         )
-        try:
-            async with self._around.control_plane.serving(proxy):
-                self._running(status)
-                status.ready = True
-                self._stale.set()
-                code = await proxy.ended()
-                self._around.control_plane.complain(self.namespace, self.name, f"its proxy ended with exit code {code}")
-                return f"exit code {code}"
-        finally:
-            await proxy.stop()
+        async with self._around.control_plane.serving(proxy):
+            self._running(status)
+            status.ready = True
+            self._stale.set()
+            code = await proxy.ended()
+            self._around.control_plane.complain(self.namespace, self.name, f"its proxy ended with exit code {code}")
+            return f"exit code {code}"
 
     def _runner(self, spec: JSONObject) -> Callable[[ContainerStatus], Awaitable[str]]:
         async def run(status: ContainerStatus) -> str:

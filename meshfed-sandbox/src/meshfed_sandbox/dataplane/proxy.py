@@ -89,6 +89,7 @@ class Proxy:
         self._told: ProxyConfig | None = None
         self._seen: set[str] = set()
         self._refused = 0
+        self._ending = False
         self._updating = asyncio.Lock()
 
     @property
@@ -114,6 +115,7 @@ class Proxy:
         path = self.directory / "bootstrap.json"
         path.write_bytes(msgspec.json.encode(bootstrap))
         self._refused = 0
+        self._ending = False
         self._told = config
         self._tell(endpoints=config.endpoints, routes=config.routes)
         self._tell(listeners=config.listeners, clusters=config.clusters)
@@ -141,7 +143,8 @@ class Proxy:
             await self._admin("POST", "/drain_listeners", query)
 
     async def stop(self) -> None:
-        """End the process."""
+        """End the process. An update that waits meanwhile has no proxy any more: ``ProxyEnded``."""
+        self._ending = True
         if self._process is not None:
             await processes.end(self._process)
 
@@ -157,7 +160,7 @@ class Proxy:
 
         Raises:
             Rejected: it refuses that, or takes too long over it. What it had before stays.
-            ProxyEnded: it is not running any more.
+            ProxyEnded: it is not running any more, or being stopped.
         """
         async with self._updating:
             old = self._told
@@ -237,8 +240,7 @@ class Proxy:
 
     async def _waiting_for(self) -> str:
         """What is not yet as it was told; empty: nothing."""
-        if self.pid is None:
-            raise ProxyEnded(f"the Envoy of {self._name} ended:\n{processes.tail(self.log)}")
+        self._still_runs()
         try:
             stats = await self.stats(r"version_text$|update_rejected$|update_failure$|warming|^server.state$")
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
@@ -246,6 +248,7 @@ class Proxy:
         self._seen = {value for name, value in stats.items() if name.endswith("version_text")}
         if sum(int(value) for name, value in stats.items() if name.endswith(_REFUSALS)) > self._refused:
             await asyncio.sleep(_LOG_SECONDS)
+            self._still_runs()  # one that ends gives up what it asks for, and counts that as a failure
             raise Rejected(f"the Envoy of {self._name} refuses an update:\n{self._last_words()}")
         if int(stats.get("server.state", 3)) != 0:
             return "its start"
@@ -259,6 +262,10 @@ class Proxy:
             return ", ".join(lacking)
         warming = [name for name, value in stats.items() if "warming" in name and int(value)]
         return ", ".join(warming)
+
+    def _still_runs(self) -> None:
+        if self._ending or self.pid is None:
+            raise ProxyEnded(f"the Envoy of {self._name} ended:\n{processes.tail(self.log)}")
 
     async def _refusals(self) -> int:
         """How often it has refused something so far."""

@@ -27,6 +27,7 @@ KUBECONFIG = {
 DISCOVERY = {"grpclib", "h2", "google.protobuf", "meshfed.fds.messages", "meshfed.fds.server"}
 DECISIONS = {"meshfed.plan.planner", "meshfed.derive", "meshfed.federation.imports", "meshfed.istio"}
 WRITING = {"meshfed.kube.engine", "meshfed.kube.reflector", "meshfed.kube.lease"}
+OBJECTS = {"meshfed.api.v1alpha1", "meshfed.views.snapshot", "meshfed.views.imports", "meshfed.views.meshes"}
 SERVING = {"prometheus_client", "aiohttp.web", "http.server"}
 SHOWING = {"rich", "markdown_it", "docstring_parser", "importlib.metadata"}
 
@@ -84,13 +85,19 @@ def test_a_command_that_decides_anew_imports_what_decides_and_nothing_that_serve
 
 
 @pytest.mark.parametrize(
-    "words", ["exports", "check", "check --pre", "check west --probe", "explain ratings", "link card", "test"]
+    "words",
+    [
+        *("status", "imports", "remotes", "exports", "check", "check --pre", "check west --probe"),
+        *("explain ratings", "link card", "test"),
+    ],
 )
-def test_a_cluster_is_asked_before_what_decides_is_imported(words: str, tmp_path: Path) -> None:
+def test_a_cluster_is_asked_before_what_shows_or_decides_is_imported(words: str, tmp_path: Path) -> None:
     arguments = [*words.split(), "--kubeconfig", str(tmp_path / "kubeconfig")]
     modules = imported(arguments, tmp_path, AT_THE_FIRST_CONNECTION)
     assert "meshfed.kube.client" in modules
-    assert not modules & (DISCOVERY | DECISIONS | WRITING | SERVING | SHOWING)
+    assert not modules & (DISCOVERY | DECISIONS | WRITING | SERVING | SHOWING | OBJECTS)
+    assert len(ours(modules)) < 45
+    assert len(modules) < 410
 
 
 def test_the_controller_imports_none_of_the_other_commands(tmp_path: Path) -> None:

@@ -5,20 +5,24 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from meshfed.api.durations import parse_duration
 from meshfed.cli.exits import BadInput
-from meshfed.controller.options import Address
 from meshfed.model.installation import NAMESPACE
 from meshfed.model.names import is_dns_name
 from meshfed.model.selectors import LabelSelector, parse_selector
+
+if TYPE_CHECKING:
+    from meshfed.controller.options import Address
 
 _NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 def address(flag: str, text: str) -> Address:
     """The address to listen on that ``flag`` gives; raises ``BadInput``."""
+    from meshfed.controller.options import Address
+
     try:
         return Address.parse(text)
     except ValueError as error:

@@ -223,7 +223,6 @@ async def look_at(
     import asyncio
 
     from meshfed.cli.arguments import duration
-    from meshfed.views.snapshot import Unreached
 
     seconds = duration("--request-timeout", where.request_timeout, some=True)
     answers = await asyncio.gather(
@@ -244,6 +243,8 @@ async def look_at(
             for source, config in found
         )
     )
+    from meshfed.views.snapshot import Unreached  # once the clusters were asked, as all that shows what they hold
+
     return (
         tuple(one for one in answers if not isinstance(one, Unreached)),
         tuple(one for one in answers if isinstance(one, Unreached)),
@@ -257,18 +258,20 @@ async def ask(
     import asyncio
 
     from meshfed.kube import Client, KubeError, Unauthorized
-    from meshfed.views.snapshot import Unreached
 
     try:
         async with Client(config) as client, asyncio.timeout(seconds):
             return await read_from(client)
     except TimeoutError:
-        return Unreached(source, f"{config.server} did not answer in {seconds:g} s")
+        why = f"{config.server} did not answer in {seconds:g} s"
     except Unauthorized as error:
         remedy = "the credentials of this context are not accepted: log in again, or renew its token"
-        return Unreached(source, f"{config.server}: {error}: {remedy}")
+        why = f"{config.server}: {error}: {remedy}"
     except KubeError as error:
-        return Unreached(source, str(error))
+        why = str(error)
+    from meshfed.views.snapshot import Unreached
+
+    return Unreached(source, why)
 
 
 async def read(
@@ -284,7 +287,6 @@ async def read(
     import asyncio
 
     from meshfed.kube import discover
-    from meshfed.views.snapshot import Snapshot
 
     served, server = await asyncio.gather(discover(client), _server(client))
     place = namespace or await installed_in(client, served)
@@ -294,6 +296,8 @@ async def read(
     places = {(control_plane, mesh_config_map) for control_plane in control_planes(objects)}
     for at, name in sorted((*(places if mesh_config_map else ()), *([(place, trust_bundle)] if trust_bundle else ()))):
         objects += await config_map(client, at, name, unread)
+    from meshfed.views.snapshot import Snapshot
+
     return Snapshot(source, place, now(server), tuple(objects), unread, server)
 
 
@@ -305,14 +309,18 @@ def now(server: Server) -> datetime:
 async def _server(client: Client) -> Server:
     """What the API server says of itself, as far as it does."""
     from meshfed.kube import APIError
-    from meshfed.views.snapshot import Clock, Server
 
     asked = datetime.now(UTC)
     try:
         answer = await client.fetch("/version")
     except APIError:
+        answer = None
+    answered = datetime.now(UTC)
+    from meshfed.views.snapshot import Clock, Server
+
+    if answer is None:
         return Server()
-    clock = Clock.read(answer.date, asked, datetime.now(UTC))
+    clock = Clock.read(answer.date, asked, answered)
     try:
         return Server(str(msgspec.json.decode(answer.body, type=dict[str, object]).get("gitVersion", "")), clock)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

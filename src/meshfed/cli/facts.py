@@ -52,7 +52,6 @@ class Asked(NamedTuple):
 async def find_out(where: Where, asked: Asked) -> tuple[tuple[Facts, ...], tuple[Unreached, ...]]:
     """Find out all there is of every cluster, at the same time; raises ``BadInput``."""
     from meshfed.cli.arguments import duration
-    from meshfed.views.snapshot import Unreached
 
     if where.file:
         return _together(tuple(_of_report(snapshot, asked) for snapshot in reported(where))), ()
@@ -63,6 +62,8 @@ async def find_out(where: Where, asked: Asked) -> tuple[tuple[Facts, ...], tuple
             for source, config in clusters(where)
         )
     )
+    from meshfed.views.snapshot import Unreached  # once the clusters were asked
+
     found = tuple([await _with_handshakes(*one, asked) for one in answers if not isinstance(one, Unreached)])
     return _together(found), tuple(one for one in answers if isinstance(one, Unreached))
 

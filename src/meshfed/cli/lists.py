@@ -51,23 +51,24 @@ def imports(
         Only what somebody may have to act on.
     """
     from meshfed.cli.arguments import selector as read_selector
-    from meshfed.views.imports import GOOD, is_named
-    from meshfed.views.imports import imports as imports_of
 
     chosen = read_selector(selector)
-
-    def wanted(one: ImportView) -> bool:
-        return (
-            (not name or is_named(name, one.host, one.imported_as) or one.name == name)
-            and (remote is None or one.remote == remote)
-            and chosen.matches(one.labels)
-            and not (problems and one.state in GOOD)
-        )
-
     session = _Session(where, OURS)
 
     def listing() -> Listing[ImportView]:
-        rows = [one for snapshot in session.look() for one in imports_of(snapshot) if wanted(one)]
+        snapshots = session.look()
+        from meshfed.views.imports import GOOD, is_named  # once a cluster was asked
+        from meshfed.views.imports import imports as imports_of
+
+        def wanted(one: ImportView) -> bool:
+            return (
+                (not name or is_named(name, one.host, one.imported_as) or one.name == name)
+                and (remote is None or one.remote == remote)
+                and chosen.matches(one.labels)
+                and not (problems and one.state in GOOD)
+            )
+
+        rows = [one for snapshot in snapshots for one in imports_of(snapshot) if wanted(one)]
         columns = [
             TableColumn[Any]("HOST", lambda one: one.host if how.output == "wide" else _short(one.host)),
             TableColumn[Any]("REMOTE", lambda one: one.remote),
@@ -129,15 +130,16 @@ def remotes(
     problems
         Only those that are not ready.
     """
-    from meshfed.views.imports import imports as imports_of
-    from meshfed.views.remotes import remotes as remotes_of
-
     session = _Session(where, OURS)
 
     def listing() -> Listing[RemoteView]:
+        snapshots = session.look()
+        from meshfed.views.imports import imports as imports_of  # once a cluster was asked
+        from meshfed.views.remotes import remotes as remotes_of
+
         rows = [
             one
-            for snapshot in session.look()
+            for snapshot in snapshots
             for one in remotes_of(snapshot, imports_of(snapshot))
             if (not name or one.name == name) and not (problems and one.ready == "True")
         ]
@@ -209,13 +211,12 @@ def exports(
         The name of the ConfigMap with Istio's configuration of the mesh, as for the controller.
     """
     from meshfed.cli.arguments import selector as read_selector
-    from meshfed.views.importers import count, in_words
-    from meshfed.views.imports import is_named
 
     chosen = read_selector(selector)
 
     def wanted(one: ExportView) -> bool:
         from meshfed.views.exports import is_nobodys
+        from meshfed.views.imports import is_named
 
         if not chosen.matches(one.labels):
             return False
@@ -232,9 +233,9 @@ def exports(
     def listing() -> Listing[ExportView]:
         rows: list[list[ExportView]] = []
         snapshots = session.look()
-
-        from meshfed.views.exports import exports as exports_of
-        from meshfed.views.exports import planned  # it takes a moment: after what may not answer
+        from meshfed.views.exports import exports as exports_of  # it takes a moment: once a cluster was asked
+        from meshfed.views.exports import planned
+        from meshfed.views.importers import count, in_words
 
         for snapshot in snapshots:
             plan, problems = planned(snapshot, mesh_config_map=mesh_config)

@@ -39,12 +39,12 @@ def status(*, where: Where = Where(), how: PageHow = PageHow()) -> int:  # noqa:
 
     Exit codes: 0 nothing is wrong, 1 something is, 2 bad usage, 3 a cluster cannot be reached.
     """
-    from meshfed.views.meshes import is_well, mesh
-
     shown: Any = None
     paint = Paint()
     while True:
         snapshots, unreached = look(where, (*OURS, LEASES))
+        from meshfed.views.meshes import is_well, mesh  # once a cluster was asked
+
         views = [mesh(snapshot) for snapshot in snapshots]
         if how.output == "text":
             text = "\n\n".join(

@@ -203,7 +203,7 @@ class ControlPlane:
                 if proxy.identity.dns_port:
                     resolver = Resolver(partial(self._hosts, proxy), cluster_domain=self.settings.cluster_domain)
                     await stack.enter_async_context(resolver.serving(proxy.identity.address, proxy.identity.dns_port))
-                # Before its feed goes: what it asks then would be answered with an error, as if it had refused something.
+                # It ends before its feed does: what it asks after that is answered as if it had refused something.
                 stack.push_async_callback(proxy.stop)
                 await proxy.start(self._discovery.bootstrap(made), config)
                 self._proxies[name] = proxy

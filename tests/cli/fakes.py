@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from meshfed.cli import clusters
+from meshfed.cli.kinds import Wanted
 from meshfed.kube import Manifest
 from meshfed.plan.replicas import Replica, Subscription, replica_lease
 from meshfed.views.importers import ImportersSeen
@@ -31,7 +32,7 @@ def holding(
 ) -> None:
     """Let commands find that, wherever they look; ``importing`` is what controllers answer who imports what."""
 
-    def look(_where: clusters.Where, _wanted: Sequence[clusters.Wanted], **_: Any) -> clusters.Seen:
+    def look(_where: clusters.Where, _wanted: Sequence[Wanted], **_: Any) -> clusters.Seen:
         return (
             tuple(one for one in found if isinstance(one, Snapshot)),
             tuple(one for one in found if isinstance(one, Unreached)),

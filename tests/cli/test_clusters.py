@@ -10,8 +10,9 @@ import pytest_asyncio
 from aiohttp import web
 from aiohttp.test_utils import RawTestServer
 
-from meshfed.cli.clusters import LEASES, OURS, SURROUNDINGS, Where, look_at, read
+from meshfed.cli.clusters import Where, look_at, read
 from meshfed.cli.exits import BadInput
+from meshfed.cli.kinds import LEASES, OURS, SURROUNDINGS
 from meshfed.kube import ClusterConfig, Forbidden
 from meshfed.views.exports import exports, planned
 from meshfed.views.imports import ImportState, imports

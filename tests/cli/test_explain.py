@@ -14,7 +14,8 @@ import yaml
 
 from meshfed.api.crds import all_crds
 from meshfed.cli.app import run
-from meshfed.cli.clusters import LEASES, OURS, SURROUNDINGS, read
+from meshfed.cli.clusters import read
+from meshfed.cli.kinds import LEASES, OURS, SURROUNDINGS
 from meshfed.kube import Client, load_kubeconfig
 from meshfed.views.snapshot import Unreached
 from meshfed_sandbox.apiserver import APIServer

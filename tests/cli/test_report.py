@@ -51,10 +51,15 @@ def mesh() -> Snapshot:
         },
         "spec": {"template": {"spec": {"containers": [{"image": "meshfed:1", "env": [{"value": SECRET}]}]}}},
     }
+    west = remote_mesh("west", addresses=["192.0.2.77", "gateway.acme.example"], import_={"merge": True})
+    west["metadata"]["managedFields"] = [
+        {"manager": manager, "time": "2026-01-01T10:00:00Z", "fieldsV1": {"f:spec": {"f:import": {"f:merge": {}}}}}
+        for manager in ("kubectl-edit", "jane-deployer")
+    ]
     secret: Manifest = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": {"a": SECRET}}
     return snapshot(
         mesh_federation("east"),
-        remote_mesh("west", addresses=["192.0.2.77", "gateway.acme.example"], import_={"merge": True}),
+        west,
         namespace("default"),
         namespace("shop"),
         service("ratings.shop", exported=True),
@@ -109,8 +114,9 @@ def test_pseudonyms_are_the_same_throughout_and_the_plan_is_alike() -> None:
         tuple(other.value(bundles.cleaned(one)) for one in before.objects),
     )
     text = b"".join(bundles.files(after).values()).decode()
-    for word in ("ratings", "shop", "bookinfo", "west", "acme", "192.0.2.77", "10.9.8.7", "cart"):
+    for word in ("ratings", "shop", "bookinfo", "west", "acme", "192.0.2.77", "10.9.8.7", "cart", "jane"):
         assert word not in text, word
+    assert "kubectl-edit" in text
     one, two = planned(before)[0], planned(after)[0]
     assert [found["kind"] for found in one.objects] == [found["kind"] for found in two.objects]
     assert len(one.exports) == len(two.exports) == 1

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from meshfed.cli.clusters import LEASES, OURS, SURROUNDINGS, read
+from meshfed.cli.clusters import read
+from meshfed.cli.kinds import LEASES, OURS, SURROUNDINGS
 from meshfed.views.checks import OF_REMOTE, CheckOutcome, Facts, run
 from meshfed.views.explain.asked import explained
 from meshfed.views.explain.chains import Chain

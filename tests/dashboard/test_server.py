@@ -263,7 +263,7 @@ async def test_what_happened_is_chosen_by_the_address() -> None:
         every = await found.document("/api/timeline")
         bad = await found.document("/api/timeline?bad=true&remote=north&since=2m")
         assert (every["items"][0]["what"], every["all"]) == ("RemoteLost", every["total"])
-        assert [(one["what"], one["event"]) for one in bad["items"]] == [("RemoteLost", True)]
+        assert [(one["what"], one["trace"]) for one in bad["items"]] == [("RemoteLost", "event")]
 
 
 # --- what a report held

@@ -92,6 +92,25 @@ async def test_a_label_is_in_the_page_within_a_second() -> None:
             assert "Exported" in {one["what"] for one in happened["items"]}
 
 
+async def test_who_changed_what_is_asked_for_is_in_the_page() -> None:
+    async with meshes("east") as (east,), served([watched(east)], pulse=PULSE) as found:
+        await east.apply(mesh_federation("east"), remote_mesh("west"))
+
+        async def edits() -> list[tuple[str, str]]:
+            every = (await found.document("/api/timeline"))["items"]
+            return [(one["kind"], one["message"]) for one in every if one["trace"] == "edit"]
+
+        async def stand(expected: list[tuple[str, str]]) -> bool:
+            return await edits() == expected
+
+        await eventually(lambda: stand([]))
+        async with Client(east.client.config, field_manager="kubectl-edit") as kubectl:
+            await kubectl.patch(
+                RESOURCES["RemoteMesh"], "west", {"spec": {"import": {"merge": True}}}, namespace=SYSTEM
+            )
+        await eventually(lambda: stand([("RemoteMesh", "by kubectl-edit, which sets spec.import")]))
+
+
 async def test_one_that_stops_is_shown_as_it_was_and_comes_back() -> None:
     async with meshes("east", "west") as (east, west):
         for one in (east, west):

@@ -18,6 +18,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -28,6 +29,7 @@ from meshfed.kube import KubeError, Reflector, Store
 from meshfed.model.reasons import Reason
 from meshfed_sandbox.dataplane import installation
 from meshfed_sandbox.dataplane.network import PodLoop
+from meshfed_sandbox.dataplane.plane import Options
 from tests.bench.processes import open_files, resident_bytes
 from tests.builders import host
 from tests.e2e.changes import CHANGES, MESHES, SETTLING, SYSTEM, Changes, tcp_port
@@ -252,7 +254,9 @@ def warned(directory: Path) -> Counter[str]:
 
 async def churn(directory: Path, minutes: float, seed: int, patience: float) -> list[str]:
     """Run it, print what happens, and return what did not hold."""
-    async with World.up(*MESHES, directory=directory) as world:
+    # A connection through gateways does not end with an endpoint, but with its Pod: that has the time it has in Istio.
+    options = Options(drain=timedelta(seconds=5))
+    async with World.up(*MESHES, directory=directory, options=options) as world:
         changes = Changes(world, seed, patience)
         made = Churn(world, changes, patience)
         await changes.bring()

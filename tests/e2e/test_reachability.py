@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import pytest
 import pytest_asyncio
 
-from meshfed.cli.clusters import LEASES, OURS, SURROUNDINGS, Where, read
+from meshfed.cli.clusters import Where, read
 from meshfed.cli.facts import Asked, find_out
+from meshfed.cli.kinds import LEASES, OURS, SURROUNDINGS
 from meshfed.views.checks import CheckOutcome
 from meshfed.views.checks import run as checked
 from meshfed.views.explain.asked import explained

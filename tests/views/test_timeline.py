@@ -8,9 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from meshfed.kube import Manifest
+from meshfed.views.bundles import cleaned
 from meshfed.views.snapshot import Snapshot
-from meshfed.views.timeline import HappeningQuery, HappeningView, happenings, page
-from tests.builders import host, mesh_federation, remote_mesh
+from meshfed.views.timeline import HappeningQuery, HappeningView, Trace, happenings, page
+from tests.builders import host, mesh_federation, remote_mesh, service
 from tests.cli.fakes import condition, imported, snapshot, trouble, with_status
 
 
@@ -106,3 +108,77 @@ def test_some_at_a_time() -> None:
 def test_what_has_no_time_is_left_out_and_what_has_no_message_is_kept() -> None:
     here: Snapshot = snapshot(with_status(mesh_federation("east"), condition("Ready", True, "Ready", since="")))
     assert happenings(here) == ()
+
+
+# --- who changed what is asked for
+
+
+def edited(one: Manifest, *entries: object, made: str = "2026-01-01T08:00:00Z") -> Manifest:
+    """``one`` as the API server gives it, with managed fields."""
+    return one | {"metadata": one["metadata"] | {"creationTimestamp": made, "managedFields": [*entries]}}
+
+
+def entry(manager: str, at: str, *spec: str, **more: Any) -> dict[str, Any]:
+    fields = {"f:metadata": {"f:annotations": {}}, "f:spec": {f"f:{one}": {"f:deep": {}} for one in spec}}
+    return {"manager": manager, "operation": "Update", "time": at, "fieldsType": "FieldsV1", "fieldsV1": fields} | more
+
+
+EDITS = snapshot(
+    edited(
+        mesh_federation("east"),
+        entry("kubectl-client-side-apply", "2026-01-01T08:00:00Z", "network", "export"),
+        entry("meshfed", "2026-01-01T09:00:00Z"),
+        entry("argocd", "2026-01-01T09:30:00Z", "network", subresource="status"),
+    ),
+    edited(
+        remote_mesh("west"),
+        entry("kubectl-edit", "2026-01-01T10:00:00Z", "addresses"),
+        entry("flux", "2026-01-01T10:30:00Z", fieldsV1={"f:metadata": {"f:labels": {"f:team": {}}}}),
+    ),
+    edited(service("ratings"), entry("kubectl-edit", "2026-01-01T11:00:00Z", "ports")),
+)
+
+
+def test_who_changed_what_people_write_and_when() -> None:
+    assert [(one.trace, one.at[11:19], one.what, one.objects, one.message) for one in happenings(EDITS)] == [
+        (Trace.EDIT, "10:30:00", "Changed", ("west",), "by flux, which sets metadata.labels"),
+        (Trace.EDIT, "10:00:00", "Changed", ("west",), "by kubectl-edit, which sets spec.addresses"),
+        (
+            Trace.EDIT,
+            "08:00:00",
+            "Created",
+            ("east",),
+            "by kubectl-client-side-apply, which sets spec.network, spec.export",
+        ),
+    ]
+    assert [one.remote for one in happenings(EDITS)] == ["west", "west", ""]
+    assert not any(one.bad for one in happenings(EDITS))
+
+
+def test_it_is_the_same_of_what_a_report_and_the_dashboard_keep() -> None:
+    kept = msgspec.structs.replace(EDITS, objects=tuple(map(cleaned, EDITS.objects)))
+    assert happenings(kept) == happenings(EDITS)
+    text = msgspec.json.encode(kept.objects)
+    assert b"f:deep" not in text
+    assert text.count(b"managedFields") == 2
+
+
+def test_what_follows_from_a_change_in_the_same_second_comes_after_it() -> None:
+    at = "2026-01-01T10:00:00Z"
+    one = with_status(mesh_federation("east"), condition("Ready", True, "Ready", "well", since=at))
+    here = snapshot(edited(one, entry("kubectl-edit", at, "network")), event("MeshFederation", "east", "Told", at))
+    assert [one.what for one in happenings(here)] == ["Told", "Ready True", "Changed"]
+
+
+@pytest.mark.parametrize("fields", [None, {}, [None, 7, {"manager": 3}, {"time": "x", "fieldsV1": {"f:spec": 1}}]])
+def test_managed_fields_that_make_no_sense_break_nothing(fields: Any) -> None:
+    one = remote_mesh("west")
+    given = snapshot(one | {"metadata": one["metadata"] | {"managedFields": fields}})
+    assert all(found.trace is Trace.EDIT for found in happenings(given))
+    happenings(msgspec.structs.replace(given, objects=tuple(map(cleaned, given.objects))))
+
+
+def test_an_object_in_another_namespace_is_not_this_mesh_s() -> None:
+    one = edited(remote_mesh("west"), entry("kubectl-edit", "2026-01-01T10:00:00Z", "addresses"))
+    one["metadata"]["namespace"] = "elsewhere"
+    assert happenings(snapshot(one)) == ()

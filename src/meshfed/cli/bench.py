@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import Parameter
 
-from meshfed.cli.clusters import OURS, InClusters, clusters, look_at
+from meshfed.cli.clusters import InClusters, clusters, look_at
 from meshfed.cli.exits import BadInput, CommandError, Exit, NotHeld, OutOfReach
+from meshfed.cli.kinds import OURS
 from meshfed.cli.output import Format, How, Listing, TableColumn, say, show
 
 if TYPE_CHECKING:

@@ -5,66 +5,22 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import msgspec
 from cyclopts import Parameter
 
 from meshfed.cli.exits import BadInput, OutOfReach
-from meshfed.model.installation import API_GROUP, CONTROLLER_APP, NAMESPACE
+from meshfed.model.installation import API_GROUP, NAMESPACE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from meshfed.cli.kinds import Wanted
     from meshfed.kube import Client, ClusterConfig, Resource, ServedAPIs
     from meshfed.views.snapshot import Document, Server, Snapshot, Unreached
 
 T = TypeVar("T")
-
-_NETWORKING: Final = "networking.istio.io"
-
-
-class Wanted(NamedTuple):
-    """A kind whose objects are looked at: of the installation's namespace, or of the whole cluster.
-
-    ``optional``: a cluster may well not serve it.
-    """
-
-    group: str
-    kind: str
-    everywhere: bool = False
-    selector: str | None = None
-    optional: bool = False
-
-
-OURS: Final = (
-    Wanted(API_GROUP, "MeshFederation"),
-    Wanted(API_GROUP, "RemoteMesh"),
-    Wanted(API_GROUP, "FederatedService"),
-)
-"""What says how an installation stands."""
-CONTROLLERS: Final = Wanted("apps", "Deployment", selector=f"app.kubernetes.io/name={CONTROLLER_APP}")
-"""What says as which account the controller runs."""
-EVENTS: Final = Wanted("", "Event")
-"""What says what became of that which is gone."""
-LEASES: Final = Wanted("coordination.k8s.io", "Lease")
-"""What says who controls it."""
-SURROUNDINGS: Final = (
-    Wanted("", "Namespace", everywhere=True),
-    Wanted("", "Service", everywhere=True),
-    Wanted("", "Pod", everywhere=True),
-    Wanted("discovery.k8s.io", "EndpointSlice", everywhere=True),
-    Wanted("multicluster.x-k8s.io", "ServiceExport", everywhere=True, optional=True),
-    Wanted(_NETWORKING, "Gateway", everywhere=True),
-    Wanted(_NETWORKING, "ServiceEntry", everywhere=True),
-    Wanted(_NETWORKING, "WorkloadEntry", everywhere=True),
-    Wanted(_NETWORKING, "DestinationRule", everywhere=True),
-    Wanted(_NETWORKING, "EnvoyFilter", everywhere=True),
-    Wanted("security.istio.io", "PeerAuthentication", everywhere=True),
-    Wanted("security.istio.io", "AuthorizationPolicy", everywhere=True),
-    Wanted("route.openshift.io", "Route", everywhere=True, optional=True),
-)
-"""What else decides what is exported and imported, or carries it."""
 
 
 @Parameter(name="*")

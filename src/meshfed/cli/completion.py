@@ -220,8 +220,9 @@ def _cached(source: str, before: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _looked_up(source: str, given: dict[str, str]) -> list[tuple[str, str]]:
-    from meshfed.cli.clusters import OURS, Wanted, Where, look
+    from meshfed.cli.clusters import Where, look
     from meshfed.cli.exits import CommandError
+    from meshfed.cli.kinds import OURS, Wanted
     from meshfed.views.imports import imports
 
     where = Where(

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from meshfed.cli.clusters import EVENTS, LEASES, OURS, SURROUNDINGS, Wanted, Where, look
+from meshfed.cli.clusters import Where, look
 from meshfed.cli.exits import BadInput, Exit
+from meshfed.cli.kinds import EVENTS, LEASES, OURS, SURROUNDINGS, Wanted
 from meshfed.cli.output import document, say
 from meshfed.model.installation import MESH_CONFIG
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
-from meshfed.cli.clusters import LEASES, OURS, SURROUNDINGS, Wanted, as_object, ask, clusters, now, read, reported
+from meshfed.cli.clusters import as_object, ask, clusters, now, read, reported
+from meshfed.cli.kinds import LEASES, OURS, SURROUNDINGS, Wanted
 from meshfed.cli.proofs import SECONDS, proofs
 from meshfed.model.installation import MESH_CONFIG, TRUST_BUNDLE
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import cyclopts
 from cyclopts import Parameter
 
-from meshfed.cli.clusters import CONTROLLERS, OURS, One, Wanted, look_at_one, settled
+from meshfed.cli.clusters import One, look_at_one, settled
 from meshfed.cli.exits import BadInput, Exit, NotHeld
+from meshfed.cli.kinds import CONTROLLERS, OURS, Wanted
 from meshfed.cli.output import How, Listing, TableColumn, as_json, document, say, show
 from meshfed.model.installation import MESH_CONFIG, TRUST_BUNDLE
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import Parameter
 
-from meshfed.cli.clusters import EVENTS, OURS, SURROUNDINGS, Where, look
+from meshfed.cli.clusters import Where, look
 from meshfed.cli.exits import Exit, NotHeld
+from meshfed.cli.kinds import EVENTS, OURS, SURROUNDINGS
 from meshfed.cli.output import How, Listing, TableColumn, follow, say, several
 from meshfed.model.installation import MESH_CONFIG
 

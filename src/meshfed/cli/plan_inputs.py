@@ -9,8 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from meshfed.cli.clusters import OURS, SURROUNDINGS, InClusters, look
+from meshfed.cli.clusters import InClusters, look
 from meshfed.cli.exits import BadInput, OutOfReach
+from meshfed.cli.kinds import OURS, SURROUNDINGS
 
 if TYPE_CHECKING:
     from meshfed.model.offers import Offer

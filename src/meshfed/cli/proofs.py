@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from meshfed.cli.clusters import LEASES, OURS, Wanted, read
+from meshfed.cli.clusters import read
+from meshfed.cli.kinds import LEASES, OURS, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

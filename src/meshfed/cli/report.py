@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter, validators
 
-from meshfed.cli.clusters import CONTROLLERS, EVENTS, LEASES, OURS, SURROUNDINGS, InClusters, clusters, look_at
+from meshfed.cli.clusters import InClusters, clusters, look_at
 from meshfed.cli.exits import BadInput, Exit
+from meshfed.cli.kinds import CONTROLLERS, EVENTS, LEASES, OURS, SURROUNDINGS
 from meshfed.cli.output import Paint, say
 from meshfed.model.installation import MESH_CONFIG
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import Parameter
 
-from meshfed.cli.clusters import CONTROLLERS, LEASES, OURS, InClusters, Wanted, as_object, ask, clusters, look_at
+from meshfed.cli.clusters import InClusters, as_object, ask, clusters, look_at
 from meshfed.cli.exits import BadInput, Exit, NotHeld, OutOfReach
+from meshfed.cli.kinds import CONTROLLERS, LEASES, OURS, Wanted
 from meshfed.cli.output import Format, How, Listing, TableColumn, folded, say, show
 from meshfed.cli.proofs import proofs
 from meshfed.cli.urls import asked_for, imported_host, url_of

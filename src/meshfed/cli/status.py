@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from meshfed.cli.clusters import LEASES, OURS, Where, look
+from meshfed.cli.clusters import Where, look
 from meshfed.cli.exits import Exit
+from meshfed.cli.kinds import LEASES, OURS
 from meshfed.cli.output import LOOK_SECONDS, Paint, document, folded, holds, table
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from cyclopts import Parameter
 
-from meshfed.cli.clusters import OURS, SURROUNDINGS, One, clusters, look_at_one, settled
+from meshfed.cli.clusters import One, clusters, look_at_one, settled
 from meshfed.cli.exits import BadInput, Exit, NotHeld, OutOfReach
+from meshfed.cli.kinds import OURS, SURROUNDINGS
 from meshfed.cli.output import How, Listing, TableColumn, say, show
 from meshfed.model.installation import API_GROUP, MESH_CONFIG
 

@@ -11,8 +11,8 @@ from typing import Final
 
 import msgspec
 
-from meshfed.cli.clusters import EVENTS, LEASES, OURS
 from meshfed.cli.exits import BadInput
+from meshfed.cli.kinds import EVENTS, LEASES, OURS
 from meshfed.views.checks import Facts
 from meshfed.views.importers import NOT_REPORTED, ImportersSeen
 from meshfed.views.snapshot import Document, Snapshot

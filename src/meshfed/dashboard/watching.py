@@ -14,10 +14,11 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from meshfed.cli.clusters import LEASES, OURS, SURROUNDINGS, Wanted, config_map, control_planes, forbidden, installed_in
+from meshfed.cli.clusters import config_map, control_planes, forbidden, installed_in
 from meshfed.cli.exits import CommandError, OutOfReach
 from meshfed.cli.facts import tried_from_here
 from meshfed.cli.importers import of_cluster
+from meshfed.cli.kinds import LEASES, OURS, SURROUNDINGS, Wanted
 from meshfed.dashboard.meshes import ALL, ShownMesh, Topic, topic_of
 from meshfed.kube import (
     APIError,
@@ -34,11 +35,11 @@ from meshfed.kube import (
     Unauthorized,
     discover,
 )
+from meshfed.model.installation import WRITER
 from meshfed.views.bundles import cleaned
 from meshfed.views.checks import Facts
 from meshfed.views.importers import ImportersSeen
 from meshfed.views.snapshot import Clock, Document, Server, Snapshot
-from meshfed.views.timeline import WRITER
 
 EVENTS: Final = Wanted("", "Event", everywhere=True)
 """What says what happened. Only the controller's own are asked for."""

@@ -17,6 +17,7 @@ from meshfed.kube.errors import KubeError, MalformedAnswer, Silent, api_error
 from meshfed.kube.lines import LineSplitter
 from meshfed.kube.queue import WriteLimit
 from meshfed.kube.resources import Manifest, Resource
+from meshfed.model.installation import WRITER
 
 if TYPE_CHECKING:
     from meshfed.telemetry.metrics import Metrics
@@ -85,7 +86,7 @@ class Client:
         metrics: Metrics | None = None,
         timeout: float = 30.0,
         concurrency: int = 32,
-        field_manager: str = "meshfed",
+        field_manager: str = WRITER,
     ) -> None:
         self.config = config
         self._metrics = metrics

@@ -24,6 +24,7 @@ from meshfed.api.errors import InvalidInput
 from meshfed.api.times import parse_time, timestamp
 from meshfed.model.installation import CONTROLLER_APP
 from meshfed.views import API_VERSION
+from meshfed.views.edits import EDITED, shortened
 from meshfed.views.importers import ImportersSeen
 from meshfed.views.snapshot import Document, Snapshot
 
@@ -134,7 +135,9 @@ def kept(objects: Iterable[Document]) -> Iterator[Document]:
 def cleaned(one: Document) -> Document:
     """Return an object without what nothing here looks at."""
     metadata = dict(one.get("metadata") or {})
-    metadata.pop("managedFields", None)
+    changed = metadata.pop("managedFields", None)
+    if one.get("kind") in EDITED and (own := shortened(changed)):
+        metadata["managedFields"] = own
     annotations = {
         key: value for key, value in (metadata.pop("annotations", None) or {}).items() if key != _LAST_APPLIED
     }

@@ -9,8 +9,12 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
+from meshfed.model.installation import WRITER
+from meshfed.views.edits import edits
 from meshfed.views.snapshot import Document, Snapshot
 
+_TOOLS: Final = ("kubectl", WRITER)
+"""How the names of managers begin that everybody has."""
 _WORD: Final = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9]*[A-Za-z0-9])?")
 _ADDRESS: Final = re.compile(
     r"(?<![0-9A-Za-z-])\d{1,3}(?:\.\d{1,3}){3}(?![0-9A-Za-z])"
@@ -96,6 +100,7 @@ def _chosen(one: Document) -> Iterator[str]:
         case "MeshFederation" | "RemoteMesh":
             yield from (str(spec.get(field) or "") for field in ("network", "trustDomain", "clusterDomain", "identity"))
             yield from map(str, spec.get("addresses") or ())
+            yield from (edit.manager for edit in edits(one) if not edit.manager.startswith(_TOOLS))
         case "FederatedService":
             yield str(spec.get("host") or "")
             yield from map(str, spec.get("identities") or ())

@@ -1,20 +1,24 @@
-"""What happened: the last turn of each condition, and the Events that the controller wrote; the latest first.
+"""What happened: the last turn of each condition, the controller's Events, and who changed what is asked for.
 
-A condition says when its status last turned, and not what it was before: so this is what can be known, and not all
-that ever happened. What turned in the same second for the same reason is one entry.
+The latest comes first. A condition says when its status last turned, and not what it was before; managed fields say
+when each manager last changed an object, and not what. So this is what can be known, and not all that ever happened.
+What turned in the same second for the same reason is one entry.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Final
 
 import msgspec
 
 from meshfed.api.meta import StatusCondition
 from meshfed.api.times import parse_time
+from meshfed.model.installation import WRITER
 from meshfed.model.reasons import DENIALS, Reason
+from meshfed.views.edits import EDITED, edits
 from meshfed.views.problems import is_wrong
 from meshfed.views.snapshot import Document, Snapshot
 
@@ -22,15 +26,26 @@ _RECORD: Final = "FederatedService"
 _FINE: Final = DENIALS | {Reason.PENDING, Reason.NOT_PROBED}
 """Why something of an offer does not hold, or is not known, where nobody has to act."""
 _SHOWN: Final = 3
-WRITER: Final = "meshfed"
-"""Whose Events these are, as ``reportingComponent`` says."""
+
+
+class Trace(StrEnum):
+    """What a happening left, by which it is known."""
+
+    CONDITION = "condition"
+    EVENT = "event"
+    EDIT = "edit"
+    """The managed fields of an object that people write."""
+
+
+_ORDER: Final = (Trace.EDIT, Trace.CONDITION, Trace.EVENT)
 
 
 class HappeningView(msgspec.Struct, frozen=True, rename="camel"):
     """Something that turned or happened. ``at`` is RFC 3339, ``kind`` and ``objects`` are whose it is.
 
     Of many, ``objects`` has the first few, and ``count`` says how many there are. ``what`` is the condition with its
-    status, or the Event's reason. ``remote`` is empty where it concerns none. ``bad``: somebody may have to act.
+    status, the Event's reason, or ``Created`` or ``Changed``. ``remote`` is empty where it concerns none. ``bad``:
+    somebody may have to act.
     """
 
     at: str
@@ -43,7 +58,7 @@ class HappeningView(msgspec.Struct, frozen=True, rename="camel"):
     reason: str
     message: str
     bad: bool
-    event: bool
+    trace: Trace
 
 
 class HappeningQuery(msgspec.Struct, frozen=True):
@@ -69,15 +84,16 @@ class TimelinePage(msgspec.Struct, frozen=True, rename="camel"):
 def happenings(snapshot: Snapshot) -> tuple[HappeningView, ...]:
     """Return all that can be known to have happened in a mesh."""
     alike: dict[tuple[object, ...], list[HappeningView]] = {}
-    for one in (*_conditions(snapshot), *_events(snapshot)):
+    for one in (*_conditions(snapshot), *_events(snapshot), *_edits(snapshot)):
         # Many offers turn at once, each with a message of its own; of anything else there are few.
         said = "" if one.kind == _RECORD else (*one.objects, one.message)
         alike.setdefault((one.at[:19], one.kind, one.remote, one.what, one.reason, said), []).append(one)
     return tuple(sorted(map(_together, alike.values()), key=_latest, reverse=True))
 
 
-def _latest(one: HappeningView) -> tuple[str, bool, str, tuple[str, ...]]:
-    return one.at, one.event, one.kind, one.objects
+def _latest(one: HappeningView) -> tuple[str, int, str, tuple[str, ...]]:
+    # What is asked for comes before what follows from it, and an Event is written once a condition has turned.
+    return one.at, _ORDER.index(one.trace), one.kind, one.objects
 
 
 def _together(members: Sequence[HappeningView]) -> HappeningView:
@@ -123,7 +139,7 @@ def _turned(
             reason=one.reason,
             message=one.message,
             bad=is_wrong(one) and not harmless,
-            event=False,
+            trace=Trace.CONDITION,
         )
 
 
@@ -152,8 +168,33 @@ def _events(snapshot: Snapshot) -> Iterator[HappeningView]:
             reason="",
             message=str(event.get("message") or ""),
             bad=event.get("type") == "Warning",
-            event=True,
+            trace=Trace.EVENT,
         )
+
+
+def _edits(snapshot: Snapshot) -> Iterator[HappeningView]:
+    """Yield who changed a MeshFederation or a RemoteMesh, once for each manager: when it last did."""
+    for kind in EDITED:
+        for document in snapshot.of_kind(kind):
+            metadata = document.get("metadata") or {}
+            if metadata.get("namespace", snapshot.namespace) != snapshot.namespace:
+                continue
+            name = str(metadata.get("name"))
+            for one in edits(document):
+                sets = f", which sets {', '.join(one.fields)}" if one.fields else ""
+                yield HappeningView(
+                    at=one.at,
+                    mesh=snapshot.mesh,
+                    kind=kind,
+                    objects=(name,),
+                    count=1,
+                    remote=name if kind == "RemoteMesh" else "",
+                    what="Created" if one.made else "Changed",
+                    reason="",
+                    message=f"by {one.manager or 'somebody unnamed'}{sets}",
+                    bad=False,
+                    trace=Trace.EDIT,
+                )
 
 
 def _moment(event: Document) -> str:

@@ -25,8 +25,6 @@ _PATIENCE: Final = aiohttp.ClientTimeout(total=5)
 _TOLD_SECONDS: Final = 10.0
 """Seconds within which all proxies know that a Pod is out of the endpoints, also on a machine that is busy."""
 _PAUSE: Final = 0.05
-_DRAIN_SECONDS: Final = 0.5
-"""Seconds for which it then goes on serving, for what is on its way."""
 
 
 class Node:
@@ -160,7 +158,7 @@ class Node:
                     while self._is_endpoint(pod):  # noqa: ASYNC110 - the watch tells of kinds, and not of what was heard
                         await asyncio.sleep(_PAUSE)
                     await self._around.control_plane.settled()
-            await asyncio.sleep(_DRAIN_SECONDS)
+            await asyncio.sleep(self._around.drain_seconds)
         finally:
             await _cancelled(task)
 

@@ -47,13 +47,15 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     ``meshes`` are the settings of those that are to differ from ``default_settings``. ``lifetime`` is how long
     workloads' certificates are valid; they are renewed at half of it. ``routers`` are the meshes that have an OpenShift
-    router, which takes an HAProxy on this machine.
+    router, which takes an HAProxy on this machine. ``drain`` is how long a Pod that ends goes on serving once no proxy
+    sends it anything new: Istio's ``terminationDrainDuration``, which is 5 s there.
     """
 
     trust: Mode = "shared"
     lifetime: timedelta = timedelta(hours=1)
     meshes: Mapping[str, MeshSettings] = {}
     routers: frozenset[str] = frozenset()
+    drain: timedelta = timedelta(seconds=0.5)
 
 
 def _socket_root() -> str:
@@ -168,6 +170,7 @@ class DataPlane:
             mesh: options.meshes.get(mesh) or default_settings(mesh, options.trust) for mesh in kubeconfigs
         }
         self._routers = options.routers
+        self._drain_seconds = options.drain.total_seconds()
         self._kubeconfigs = kubeconfigs
         self._directory = directory
         self.heard: Callable[[Problem], None] = lambda found: _log.warning("%s", found)
@@ -233,6 +236,7 @@ class DataPlane:
             api_server=(server.hostname or "", server.port or 80),
             kubeconfig=kubeconfig,
             directory=(self._directory / mesh).absolute(),
+            drain_seconds=self._drain_seconds,
         )
         node = Node(watch, around)
         router = None

@@ -57,6 +57,8 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     api_server: tuple[str, int]
     kubeconfig: Path
     directory: Path
+    drain_seconds: float
+    """For how long a Pod that ends goes on serving, for what is on its way, once all proxies know of it."""
 
 
 class Pod:

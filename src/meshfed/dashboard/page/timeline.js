@@ -30,7 +30,7 @@ export function Timeline({ loaded, query, meshes, now }) {
     ${page ? html`<${Happenings} items=${page.items} now=${now}/>` : html`<${Waiting} error=${error} what="what happened"/>`}
     ${page ? html`<${Pager} page=${page} to=${(start) => link('timeline', { ...query, start: start || '' })}/>` : null}
     <${Notes} notes=${page?.notes}/>
-    <p class="quiet">Conditions say when they last turned, and Events are kept for an hour: what was before is not known here.</p>`;
+    <p class="quiet">Conditions say when they last turned, managed fields when each writer last changed a MeshFederation or a RemoteMesh, and Events are kept for an hour: what was before is not known here.</p>`;
 }
 
 const DAY = new Intl.DateTimeFormat(undefined, { weekday: 'long', day: 'numeric', month: 'long', year: 'numeric' });
@@ -54,15 +54,18 @@ function happenings(items, now, heading) {
     <ol class="happenings">${those.map((one, at) => html`<${Happening} key="${one.at} ${one.mesh} ${one.what} ${one.objects[0]} ${at}" one=${one} now=${now}/>`)}</ol></section>`)}`;
 }
 
+// How it is known that something happened, and what marks it where it is neither good nor bad.
+const TRACES = { condition: ['condition of', 'True'], event: ['Event of', 'heard'], edit: ['change of', 'configured'] };
+
 function Happening({ one, now }) {
   const target = (name) => (one.kind === 'RemoteMesh' ? link('remote', { mesh: one.mesh, name }) : one.kind === 'MeshFederation' ? link('hosts', { mesh: one.mesh }) : link('host', { name }));
   const more = one.count > one.objects.length ? ` and ${figure(one.count - one.objects.length)} more` : '';
-  const state = one.bad ? 'False' : one.what.endsWith(' False') || one.what.endsWith(' Unknown') ? '-' : one.event ? 'heard' : 'True';
+  const state = one.bad ? 'False' : one.what.endsWith(' False') || one.what.endsWith(' Unknown') ? '-' : TRACES[one.trace][1];
   return html`<li class=${one.bad ? 'wrong' : ''}>
     <span class="when"><time datetime=${one.at} title=${one.at}>${CLOCK.format(new Date(one.at))}</time><small class="quiet">${age(one.at, timeIn(now, one.mesh))} ago</small></span>
     <${Mark} of=${state} size=${16}/>
     <div><p><b>${one.what}</b>${one.reason && !one.what.startsWith(`${one.reason} `) ? ` ${one.reason}` : ''}
-      <span class="quiet"> ${one.mesh}${one.remote && one.kind !== 'RemoteMesh' ? ` ← ${one.remote}` : ''} · ${one.event ? 'Event' : 'condition'} of ${one.kind} </span>
+      <span class="quiet"> ${one.mesh}${one.remote && one.kind !== 'RemoteMesh' ? ` ← ${one.remote}` : ''} · ${TRACES[one.trace][0]} ${one.kind} </span>
       ${one.objects.map((name, at) => html`${at ? ', ' : ''}<a href=${target(name)}>${breakable(name)}</a>`)}${more}</p>
       ${one.message ? html`<p class="quiet">${prose(one.message)}</p>` : null}</div></li>`;
 }

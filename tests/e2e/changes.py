@@ -91,6 +91,8 @@ class Changes:
         await self._world.federate(**{"import": IMPORT})
         await self._world.settled()
         await self._world.connected()
+        for mesh in self._world.meshes.values():  # whom each admits has changed, which ends the streams there were
+            self._disturb(mesh)
 
     def next(self) -> tuple[str, MeshWorld]:
         """The name of the next change, and where it is to be made, as chance has it."""

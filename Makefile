@@ -5,7 +5,7 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo sandbox bench simulate test lint format unit mutations churn fuzz generate lock docs dist image clean
+.PHONY: help setup demo sandbox bench simulate test lint format unit mutations churn soak fuzz generate lock docs dist image clean
 
 help: ## List the targets
 	@echo 'Meshfed: what one can do here. PYTHON= names the Python to use, ARGS= adds arguments.'
@@ -55,6 +55,9 @@ mutations: setup ## Try every mistake in what is written, and say in docs/mutati
 
 churn: setup ## Change three meshes for an hour while clients call across them (ARGS=--help for what it takes)
 	$(BIN)/python -m tests.e2e.churn $(ARGS)
+
+soak: setup ## Let meshes live for eight hours of virtual time, in minutes (ARGS=--help for what it takes)
+	$(BIN)/python -m tests.controller.soak $(ARGS)
 
 fuzz: setup ## Try what nobody wrote on whatever reads bytes from others, a minute each (ARGS='--minutes 30 offer')
 	library="$$($(BIN)/python tools/fetched.py fuzz requirements-fuzz.lock)" && PYTHONPATH="$$library" $(BIN)/python -m tests.fuzz $(ARGS)

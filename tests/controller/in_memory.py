@@ -118,6 +118,8 @@ class Remote:
         self.told_all = False
         self.requests = 0
         """By how many requests."""
+        self.signs = 0
+        """How often whoever listens to it was told that it is there."""
 
     def offer(self, *offers: Offer) -> None:
         self.offers |= {one.host: one for one in offers}
@@ -157,6 +159,9 @@ class Listening:
 
     def forget(self) -> None:
         pass
+
+    def try_now(self) -> None:
+        self._remote.signs += 1
 
     async def run(self) -> Never:
         remote, told = self._remote, dict[str, Offer]()

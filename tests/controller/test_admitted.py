@@ -136,6 +136,9 @@ class _Silent:
     def forget(self) -> None:
         pass
 
+    def try_now(self) -> None:
+        pass
+
 
 class World:
     """What decides and remembers, in one process and without a network: watches in, and remotes."""

@@ -93,6 +93,33 @@ def statuses_written(world: World) -> int:
     return sum(call == ("patch", "west") for call in world.cluster.calls)
 
 
+def test_that_a_remote_comes_to_subscribe_is_a_sign_that_it_is_there() -> None:
+    async def story(world: World) -> None:
+        found = Replica(world, "pod-2_uuid")
+        found.subscribe(west="delta")
+        await asyncio.sleep(4)
+        await world.stop()
+        await world.start()
+        own, west = Replica(world), world.remotes["west"]
+        await asyncio.sleep(4)
+        before = west.signs
+        await asyncio.sleep(ALL)
+        assert west.signs == before, "a Lease that is found, or renewed, tells nothing new"
+        own.subscribe(west="delta", north="delta")
+        await asyncio.sleep(2)
+        assert west.signs == before + 1
+        own.imports = {"west": 7}
+        await asyncio.sleep(ALL)
+        own.subscribe()
+        await asyncio.sleep(2)
+        assert west.signs == before + 1
+        own.subscribe(west="delta")
+        await asyncio.sleep(2)
+        assert west.signs == before + 2
+
+    told(story)
+
+
 def test_it_is_said_who_subscribes_and_where_and_that_nobody_does() -> None:
     async def story(world: World) -> None:
         own, beside = Replica(world), Replica(world, "pod-2_uuid")

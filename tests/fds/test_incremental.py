@@ -228,6 +228,30 @@ async def test_attempts_back_off_at_random_up_to_a_minute_and_start_over_after_a
         assert w.sink.synced
 
 
+async def test_a_sign_of_the_remote_is_not_left_to_the_delay() -> None:
+    async with world(ready(offer("a"))) as w:
+        w.dial.down = True
+        await asyncio.sleep(3600)
+        failed = len(w.dial.attempts)
+        await asyncio.sleep(2)
+        assert len(w.dial.attempts) == failed, "the delay is a long one"
+        w.dial.down = False
+        w.client.try_now()
+        await asyncio.sleep(1.001)
+        assert w.sink.synced
+
+
+async def test_signs_without_end_cost_no_more_than_an_attempt_a_second() -> None:
+    async with world(ready(offer("a"))) as w:
+        w.dial.down = True
+        await asyncio.sleep(3600)
+        before = len(w.dial.attempts)
+        for _ in range(6000):
+            w.client.try_now()
+            await asyncio.sleep(0.01)
+        assert 30 < len(w.dial.attempts) - before <= 62
+
+
 async def test_that_a_stream_ends_which_held_is_no_warning_until_it_cannot_be_made_anew(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

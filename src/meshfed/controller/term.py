@@ -132,6 +132,7 @@ class Term:
             planner=planner,
             faults=faults,
             withdrawn=writing.delivery.still_imported,
+            came=self._listener.came,
         )
         leftovers = Leftovers(writing.engine, inputs.offers, planner, self._work)
         self._finalizers = Finalizers(

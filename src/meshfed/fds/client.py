@@ -122,6 +122,8 @@ class DiscoveryClient:
         self._synced_at: float | None = None
         self._asked_to_confirm = False
         self._hung_up_on_delta = False
+        self._sign = asyncio.Event()
+        """That the remote is there, since the last attempt began."""
 
     def statistics(self) -> dict[str, int]:
         """Say how much is known of the remote, and how much waits for the sink."""
@@ -130,6 +132,10 @@ class DiscoveryClient:
     def forget(self) -> None:
         """Rely no more on what was known of the remote: the next stream begins with its whole list."""
         self._delta.forget()
+
+    def try_now(self) -> None:
+        """There is a sign of the remote, such as that it came to subscribe here: it is not left to the delay."""
+        self._sign.set()
 
     async def run(self) -> Never:
         """Follow the remote until cancelled. Raises only what the sink raises."""
@@ -140,6 +146,7 @@ class DiscoveryClient:
         failures = 0
         while True:
             self._synced_at = None
+            self._sign.clear()
             try:
                 await self._attempt()
             except DiscoveryError as error:
@@ -148,7 +155,14 @@ class DiscoveryClient:
                 failures = 0
             ceiling = min(self._patience.most, self._patience.first * 2.0 ** min(failures, 16))
             failures += 1
-            await asyncio.sleep(self._rng.uniform(0, ceiling))
+            await self._rest(self._rng.uniform(0, ceiling))
+
+    async def _rest(self, delay: float) -> None:
+        """Wait for the next attempt: for ``first`` in any case, so that signs without end cost no more than that."""
+        await asyncio.sleep(min(delay, self._patience.first))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, delay - self._patience.first)):
+                await self._sign.wait()
 
     def _held_steady(self) -> bool:
         now = asyncio.get_running_loop().time()

@@ -130,6 +130,12 @@ class RemoteSessions:
         if session is not None:
             session.record_found(spec)
 
+    def came(self, remote: str) -> None:
+        """The controller of a remote came to subscribe to what this mesh exports, at any of the replicas."""
+        session = self._sessions.get(remote)
+        if session is not None:
+            session.came()
+
     def is_withdrawn(self, remote: str, host: str) -> bool:
         """Whether a remote that is heard does not offer a host."""
         session = self._sessions.get(remote)

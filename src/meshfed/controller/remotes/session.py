@@ -122,6 +122,11 @@ class Session:
         """Whether the remote is heard, and does not offer ``host``."""
         return self.is_heard and not self._failed and not self._ledger.remembers(host)
 
+    def came(self) -> None:
+        """The remote subscribes here: so it is there, and need not be waited for."""
+        if self._client is not None:
+            self._client.try_now()
+
     def close(self) -> None:
         """Say what waits, and then no more: what still runs until it is cancelled has no say in what comes next."""
         self._recording.close()

@@ -38,7 +38,8 @@ class _Losing(msgspec.Struct):
 class ReplicaLeases:
     """Tells ``planner`` who subscribes, and deletes the Leases of who died long ago. ``identity`` is this replica's.
 
-    ``withdrawn`` hears of what was withdrawn from remotes that have it in place, once all replicas can have said so.
+    ``withdrawn`` hears of what was withdrawn from remotes that have it in place, once all replicas can have said so;
+    ``came`` of a remote that comes to subscribe.
     """
 
     def __init__(
@@ -50,12 +51,14 @@ class ReplicaLeases:
         planner: Planner,
         faults: Faults,
         withdrawn: Callable[[Place, str, Collection[str]], None],
+        came: Callable[[str], None],
     ) -> None:
         self._client = client
         self._namespace = namespace
         self._planner = planner
         self._faults = faults
         self._on_withdrawn = withdrawn
+        self._on_came = came
         self._losing: dict[tuple[Place, str], _Losing] = {}
         """By Service and host, who has it in place of which it was withdrawn, until that is said."""
         self._subscriptions = Subscriptions(identity)
@@ -92,6 +95,11 @@ class ReplicaLeases:
         # What the first list shows may be of somebody who is dead; what comes later was written by somebody.
         is_news = old is not None or self._store.synced
         self._subscriptions.seen(key.name, new, _now(), is_news=is_news)
+        if new is not None and is_news:
+            before = old.subscribers if old is not None else {}
+            for remote, now in new.subscribers.items():
+                if remote not in before or before[remote].since != now.since:
+                    self._on_came(remote)
         known = set(old.withdrawn) if old is not None else set()
         for one in new.withdrawn if new is not None and is_news else ():
             if one not in known:

@@ -54,8 +54,9 @@ def mesh() -> Snapshot:
     west = remote_mesh("west", addresses=["192.0.2.77", "gateway.acme.example"], import_={"merge": True})
     west["metadata"]["managedFields"] = [
         {"manager": manager, "time": "2026-01-01T10:00:00Z", "fieldsV1": {"f:spec": {"f:import": {"f:merge": {}}}}}
-        for manager in ("kubectl-edit", "jane-deployer")
+        for manager in ("kubectl-edit", "jane-deployer", "kubectl-jane", "Jörg", "jane.d@bank.example")
     ]
+    west["metadata"]["managedFields"].append({"manager": "jane-adopted", "fieldsV1": {"f:spec": {"f:port": {}}}})
     secret: Manifest = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": {"a": SECRET}}
     return snapshot(
         mesh_federation("east"),
@@ -114,7 +115,19 @@ def test_pseudonyms_are_the_same_throughout_and_the_plan_is_alike() -> None:
         tuple(other.value(bundles.cleaned(one)) for one in before.objects),
     )
     text = b"".join(bundles.files(after).values()).decode()
-    for word in ("ratings", "shop", "bookinfo", "west", "acme", "192.0.2.77", "10.9.8.7", "cart", "jane"):
+    for word in (
+        "ratings",
+        "shop",
+        "bookinfo",
+        "west",
+        "acme",
+        "192.0.2.77",
+        "10.9.8.7",
+        "cart",
+        "jane",
+        "Jörg",
+        "bank",
+    ):
         assert word not in text, word
     assert "kubectl-edit" in text
     one, two = planned(before)[0], planned(after)[0]

@@ -185,6 +185,7 @@ async def test_why_is_this_host_refused(browser: Browser) -> None:
 
 async def test_which_remote_is_in_trouble(browser: Browser) -> None:
     async with served(in_trouble()) as found, opened(browser, found) as page:
+        await expect(page.locator(".arrow.proven .tag.wrong + g + text")).to_contain_text("wrong")
         arrow = page.locator(".arrow.broken")
         await expect(arrow).to_have_attribute("aria-label", "east imports from north: broken · 1 of 1")
         await arrow.locator(".tag").click()
@@ -302,7 +303,7 @@ async def test_one_mesh_stops_and_blocks_nothing(browser: Browser) -> None:
         live = page.locator(".live")
         await expect(live).to_have_text("live")
         meshes[1].silence("https://192.0.2.1:6443: connection refused")
-        await expect(live).to_contain_text("west not reached, shown as")
+        await expect(live).to_contain_text("west not reached, shown as it was")
         await expect(page.locator(".mesh.grey")).to_have_count(1)
         await expect(page.locator(".arrow.unknown").first).to_be_attached()
         meshes[0].hold(shifted(snapshot(mesh_federation("east"), lease("c-0"))))

@@ -141,18 +141,64 @@ EDITS = snapshot(
 
 def test_who_changed_what_people_write_and_when() -> None:
     assert [(one.trace, one.at[11:19], one.what, one.objects, one.message) for one in happenings(EDITS)] == [
-        (Trace.EDIT, "10:30:00", "Changed", ("west",), "by flux, which sets metadata.labels"),
-        (Trace.EDIT, "10:00:00", "Changed", ("west",), "by kubectl-edit, which sets spec.addresses"),
+        (Trace.EDIT, "10:30:00", "Changed", ("west",), "by flux; its fields: metadata.labels"),
+        (Trace.EDIT, "10:00:00", "Changed", ("west",), "by kubectl-edit; its fields: spec.addresses"),
         (
             Trace.EDIT,
             "08:00:00",
             "Created",
             ("east",),
-            "by kubectl-client-side-apply, which sets spec.network, spec.export",
+            "by kubectl-client-side-apply; its fields: spec.network, spec.export",
         ),
     ]
     assert [one.remote for one in happenings(EDITS)] == ["west", "west", ""]
     assert not any(one.bad for one in happenings(EDITS))
+
+
+def test_who_says_nothing_of_anybody_is_left_out() -> None:
+    at = "2026-01-01T10:00:00Z"
+    one = edited(
+        remote_mesh("west"),
+        entry("before-first-apply", at, "network"),
+        entry("ancient-changes", at, "network"),
+        entry("argocd", "", "network"),  # an apply that changed nothing
+        entry("meshfed", at),  # the controller's finalizer
+        entry("meshfed", at, "addresses"),  # somebody by the controller's name
+        entry("a" * 10_000, at, "port"),
+    )
+    assert [one.message for one in happenings(snapshot(one))] == [
+        "by meshfed; its fields: spec.addresses",
+        f"by {'a' * 79}…; its fields: spec.port",
+    ]
+
+
+def test_whoever_wrote_first_made_it() -> None:
+    """A webhook may have come between the two times."""
+    made = "2026-01-01T10:00:01Z"
+    one = edited(remote_mesh("west"), entry("flux", made, "port"), entry("helm", "2026-01-01T10:00:00Z"), made=made)
+    assert [(one.what, one.message[:7]) for one in happenings(snapshot(one))] == [
+        ("Changed", "by flux"),
+        ("Created", "by helm"),
+    ]
+
+
+def test_times_are_put_in_order_however_they_are_written() -> None:
+    one = edited(
+        remote_mesh("west"),
+        entry("first", "2026-01-01T11:30:00+02:00", "port"),
+        entry("second", "2026-01-01T10:00:00.5Z", "network"),
+        entry("never", "yesterday", "addresses"),
+    )
+    turned = condition("Ready", True, "Ready", since="noon")
+    assert [(one.at, one.message[:9]) for one in happenings(snapshot(with_status(one, turned)))] == [
+        ("2026-01-01T10:00:00Z", "by second"),
+        ("2026-01-01T09:30:00Z", "by first;"),
+    ]
+
+
+def test_an_event_of_what_is_gone_names_host_and_remote() -> None:
+    (one,) = happenings(snapshot(event("FederatedService", f"{host('gone')}.north", "Removed", "2026-01-01T09:00:00Z")))
+    assert (one.objects, one.remote) == ((host("gone"),), "north")
 
 
 def test_it_is_the_same_of_what_a_report_and_the_dashboard_keep() -> None:

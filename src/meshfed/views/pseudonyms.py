@@ -10,11 +10,18 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from meshfed.model.installation import WRITER
-from meshfed.views.edits import edits
 from meshfed.views.snapshot import Document, Snapshot
 
-_TOOLS: Final = ("kubectl", WRITER)
-"""How the names of managers begin that everybody has."""
+_TOOLS: Final = frozenset(
+    {
+        *(
+            f"kubectl-{verb}"
+            for verb in ("client-side-apply", "create", "edit", "patch", "replace", "label", "annotate")
+        ),
+        *("kubectl", "helm", WRITER, f"{WRITER}-link", f"{WRITER}-unlink"),
+    }
+)
+"""Managers of fields that everybody has. Any other may be somebody's own, by whatever rules it is named."""
 _WORD: Final = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9]*[A-Za-z0-9])?")
 _ADDRESS: Final = re.compile(
     r"(?<![0-9A-Za-z-])\d{1,3}(?:\.\d{1,3}){3}(?![0-9A-Za-z])"
@@ -54,8 +61,11 @@ class Pseudonyms:
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, dict):
-            return {key: self.value(one) for key, one in value.items()}
+            return {key: self._manager(one) if key == "manager" else self.value(one) for key, one in value.items()}
         return [self.value(one) for one in value] if isinstance(value, list | tuple) else value
+
+    def _manager(self, value: Any) -> Any:
+        return value if value in _TOOLS else self._other("m", str(value))
 
     def _word(self, found: re.Match[str]) -> str:
         word = found[0]
@@ -100,7 +110,6 @@ def _chosen(one: Document) -> Iterator[str]:
         case "MeshFederation" | "RemoteMesh":
             yield from (str(spec.get(field) or "") for field in ("network", "trustDomain", "clusterDomain", "identity"))
             yield from map(str, spec.get("addresses") or ())
-            yield from (edit.manager for edit in edits(one) if not edit.manager.startswith(_TOOLS))
         case "FederatedService":
             yield str(spec.get("host") or "")
             yield from map(str, spec.get("identities") or ())

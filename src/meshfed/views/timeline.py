@@ -1,8 +1,8 @@
 """What happened: the last turn of each condition, the controller's Events, and who changed what is asked for.
 
-The latest comes first. A condition says when its status last turned, and not what it was before; managed fields say
-when each manager last changed an object, and not what. So this is what can be known, and not all that ever happened.
-What turned in the same second for the same reason is one entry.
+The latest comes first. A condition says when its status last turned, and not what it was before; its message is of
+now. Managed fields say when each manager last changed an object, and not what. So this is what can be known, and not
+all that ever happened. What turned in the same second for the same reason is one entry.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from meshfed.api.meta import StatusCondition
 from meshfed.api.times import parse_time
 from meshfed.model.installation import WRITER
 from meshfed.model.reasons import DENIALS, Reason
-from meshfed.views.edits import EDITED, edits
+from meshfed.views.edits import EDITED, edits, moment
 from meshfed.views.problems import is_wrong
 from meshfed.views.snapshot import Document, Snapshot
 
@@ -85,9 +85,11 @@ def happenings(snapshot: Snapshot) -> tuple[HappeningView, ...]:
     """Return all that can be known to have happened in a mesh."""
     alike: dict[tuple[object, ...], list[HappeningView]] = {}
     for one in (*_conditions(snapshot), *_events(snapshot), *_edits(snapshot)):
+        if not one.at:
+            continue  # a report may say anything
         # Many offers turn at once, each with a message of its own; of anything else there are few.
         said = "" if one.kind == _RECORD else (*one.objects, one.message)
-        alike.setdefault((one.at[:19], one.kind, one.remote, one.what, one.reason, said), []).append(one)
+        alike.setdefault((one.at, one.kind, one.remote, one.what, one.reason, said), []).append(one)
     return tuple(sorted(map(_together, alike.values()), key=_latest, reverse=True))
 
 
@@ -125,11 +127,9 @@ def _turned(
     mesh: str, kind: str, name: str, remote: str, conditions: Iterable[StatusCondition]
 ) -> Iterator[HappeningView]:
     for one in conditions:
-        if not one.last_transition_time:
-            continue
         harmless = kind == _RECORD and one.reason in _FINE
         yield HappeningView(
-            at=one.last_transition_time,
+            at=moment(one.last_transition_time),
             mesh=mesh,
             kind=kind,
             objects=(name,),
@@ -154,11 +154,15 @@ def _events(snapshot: Snapshot) -> Iterator[HappeningView]:
         about = event.get("involvedObject")
         about = about if isinstance(about, dict) else {}
         kind, name = str(about.get("kind") or ""), str(about.get("name") or "")
-        host, remote = records.get(name, (name, "")) if kind == _RECORD else (name, name if name in remotes else "")
+        if kind == _RECORD:
+            # Of one that is gone, its name says which it was.
+            host, remote = records.get(name) or _parted(name)
+        else:
+            host, remote = name, name if name in remotes else ""
         if kind not in {_RECORD, "RemoteMesh", "MeshFederation"}:
             host, remote = f"{about.get('namespace')}/{name}", ""
         yield HappeningView(
-            at=_moment(event),
+            at=moment(_last(event)),
             mesh=mesh,
             kind=kind,
             objects=(host,),
@@ -172,6 +176,11 @@ def _events(snapshot: Snapshot) -> Iterator[HappeningView]:
         )
 
 
+def _parted(name: str) -> tuple[str, str]:
+    host, _, remote = name.rpartition(".")
+    return (host, remote) if host else (name, "")
+
+
 def _edits(snapshot: Snapshot) -> Iterator[HappeningView]:
     """Yield who changed a MeshFederation or a RemoteMesh, once for each manager: when it last did."""
     for kind in EDITED:
@@ -181,7 +190,7 @@ def _edits(snapshot: Snapshot) -> Iterator[HappeningView]:
                 continue
             name = str(metadata.get("name"))
             for one in edits(document):
-                sets = f", which sets {', '.join(one.fields)}" if one.fields else ""
+                own = f"; its fields: {', '.join(one.fields)}" if one.fields else ""
                 yield HappeningView(
                     at=one.at,
                     mesh=snapshot.mesh,
@@ -191,13 +200,13 @@ def _edits(snapshot: Snapshot) -> Iterator[HappeningView]:
                     remote=name if kind == "RemoteMesh" else "",
                     what="Created" if one.made else "Changed",
                     reason="",
-                    message=f"by {one.manager or 'somebody unnamed'}{sets}",
+                    message=f"by {one.manager}{own}",
                     bad=False,
                     trace=Trace.EDIT,
                 )
 
 
-def _moment(event: Document) -> str:
+def _last(event: Document) -> str:
     metadata = event.get("metadata")
     made = metadata.get("creationTimestamp") if isinstance(metadata, dict) else ""
     return str(event.get("lastTimestamp") or event.get("eventTime") or made or "")

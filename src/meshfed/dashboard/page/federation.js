@@ -64,7 +64,7 @@ function Links({ links, now }) {
     </tr></thead><tbody>${links.map((one) => html`<tr key="${one.importer} ${one.exporter}">
       <th scope="row"><a href=${pageOf(one)}>${one.importer} ← ${one.exporter}</a></th>
       <td data-label="Evidence"><${State} of=${one.evidence}/></td>
-      ${['imported', 'offered', 'denied', 'refused', 'unreachable'].map((count) => html`<td key=${count} data-label=${count} class="number ${(count === 'refused' || count === 'unreachable') && one[count] ? 'bad' : ''}">${figure(one[count])}</td>`)}
+      ${['imported', 'offered', 'denied', 'refused', 'unreachable'].map((count) => html`<td key=${count} data-label=${count[0].toUpperCase() + count.slice(1)} class="number ${(count === 'refused' || count === 'unreachable') && one[count] ? 'bad' : ''}">${figure(one[count])}</td>`)}
       <td data-label="Because" class="message">${one.reason ? html`<b>${one.reason}</b> ` : null}${prose(one.message)}</td>
       <td data-label="Since" class="age"><${Age} since=${one.since} now=${now} mesh=${one.by}/></td>
     </tr>`)}</tbody></table></div>

@@ -50,10 +50,12 @@ function Verdict({ chain }) {
     const doubtful = links.filter((one) => one.state === 'warning');
     return html`<p class="banner ${doubtful.length ? 'warn' : 'good'}"><${Mark} of=${doubtful.length ? 'warning' : 'True'} size=${16}/><span>Nothing is broken, as far as can be seen.${doubtful.length ? ` To look at: ${doubtful.map((one) => one.name).join(', ')}.` : ''}${open.length ? ` Not known: ${open.join(', ')}.` : ''}</span></p>`;
   }
+  const others = links.filter((one) => one.state === 'broken' && one.name !== broken.name);
   const whose = { exporter: chain.exporter, importer: chain.importer }[broken.whose];
   return html`<div class="banner bad"><${Mark} of="False" size=${16}/><div>
     <p><b>Broken at <code>${broken.name}</code></b>${broken.reason ? html` <span>${broken.reason}</span>` : null}, to be mended ${whose ? `on the side of ${whose} (${broken.whose})` : 'on either side'}</p>
     <p>${prose(broken.message)}</p>
+    ${others.length ? html`<p>Broken as well: ${others.map((one, at) => html`${at ? ', ' : ''}<code>${one.name}</code>${one.reason ? ` ${one.reason}` : ''}`)}</p>` : null}
     ${broken.remedy ? html`<p><b>To do</b> ${prose(broken.remedy)}</p>` : null}</div></div>`;
 }
 

@@ -45,6 +45,8 @@ class Page extends Component {
     const { view, query } = this.state.route;
     const word = VIEWS.find(([one]) => one === view)?.[1] || 'Meshfed';
     document.title = `${query.name || word} · Meshfed`;
+    // Where the screen is narrow, the views do not all fit.
+    document.querySelector('nav [aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'center' });
   }
 
   changed(topics) {
@@ -104,7 +106,7 @@ function Live({ loaded, there, why, heard, now }) {
   const sources = new Map((loaded.document?.nodes || []).map((one) => [one.source, one]));
   const words = silent.map(({ source }) => {
     const node = sources.get(source);
-    return node ? `${node.name} not reached, shown as ${age(node.taken, timeIn(now, node.name))} ago` : `${source} not reached`;
+    return node ? `${node.name} not reached, shown as it was ${age(node.taken, timeIn(now, node.name))} ago` : `${source} not reached`;
   });
   if (!there) words.unshift(`${why || 'the dashboard does not answer'}: all is as ${age(new Date(heard).toISOString(), now.at)} ago`);
   else if (loaded.error) words.unshift(loaded.error);

@@ -94,7 +94,7 @@ export function Problem({ mesh, one, now }) {
       ? link('host', { name: object })
       : one.kind === 'RemoteMesh'
         ? link('remote', { mesh, name: name(object) })
-        : link('timeline', { mesh });
+        : link('timeline', { mesh, bad: 'true' });
   return html`<li class="problem">
     <${Mark} of=${one.status === 'Unknown' || one.condition === 'Unknown' ? 'Unknown' : isHost ? one.condition : 'False'} size=${16}/>
     <div>

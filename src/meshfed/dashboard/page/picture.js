@@ -20,9 +20,12 @@ export function stands(one) {
 export const pageOf = (one) =>
   link('remote', one.by === one.exporter ? { mesh: one.exporter, name: one.importer } : { mesh: one.importer, name: one.exporter });
 
+const isRead = (count) => count !== null && count !== undefined;
+const wrongIn = (one) => (isRead(one.imported) ? one.refused + one.unreachable : 0);
+
 function numbers(one) {
-  if (one.imported === null || one.imported === undefined) return '';
-  const wrong = one.refused + one.unreachable;
+  if (!isRead(one.imported)) return '';
+  const wrong = wrongIn(one);
   return ` · ${figure(one.imported)} of ${figure(one.offered)}${wrong ? `, ${figure(wrong)} wrong` : ''}`;
 }
 
@@ -34,7 +37,7 @@ function Arrow({ one, drawing }) {
     <title>${one.importer} imports from ${one.exporter}: ${one.message}</title>
     <path class="wide" d=${path}/><path class="line" d=${path} marker-end="url(#head-${one.evidence})"/>
     <g transform="translate(${Math.max(least, x - width / 2)} ${y - 12})">
-      <rect class="tag" width=${width} height="24" rx="12"/>
+      <rect class="tag ${wrongIn(one) ? 'wrong' : ''}" width=${width} height="24" rx="12"/>
       <g transform="translate(8 5)"><${Mark} of=${one.evidence}/></g>
       <text x="27" y="16">${text}</text>
     </g>
@@ -43,8 +46,7 @@ function Arrow({ one, drawing }) {
 
 function Box({ one, place: { x, y } }) {
   const [state, word] = stands(one);
-  const isRead = one.exported !== null && one.exported !== undefined;
-  const counts = isRead ? `exports ${figure(one.exported)}, imports ${figure(one.imported)}` : 'known from a RemoteMesh';
+  const counts = isRead(one.exported) ? `exports ${figure(one.exported)}, imports ${figure(one.imported)}` : 'known from a RemoteMesh';
   const gateway = GATEWAY[one.gateway] ? `gateway ${GATEWAY[one.gateway]}` : 'gateway';
   const name = one.name.length > LONGEST ? `${one.name.slice(0, LONGEST - 1)}…` : one.name;
   const wide = word.length * 6.6 + 34;

@@ -30,7 +30,7 @@ export function Timeline({ loaded, query, meshes, now }) {
     ${page ? html`<${Happenings} items=${page.items} now=${now}/>` : html`<${Waiting} error=${error} what="what happened"/>`}
     ${page ? html`<${Pager} page=${page} to=${(start) => link('timeline', { ...query, start: start || '' })}/>` : null}
     <${Notes} notes=${page?.notes}/>
-    <p class="quiet">Conditions say when they last turned, managed fields when each writer last changed a MeshFederation or a RemoteMesh, and Events are kept for an hour: what was before is not known here.</p>`;
+    <p class="quiet">A condition says when it last turned, and its words are of now. Of a MeshFederation and a RemoteMesh it is known when each writer last changed it, and which fields are its own; not which of them it changed then, nor who took a field or the object away. Events are kept for an hour.</p>`;
 }
 
 const DAY = new Intl.DateTimeFormat(undefined, { weekday: 'long', day: 'numeric', month: 'long', year: 'numeric' });
@@ -67,5 +67,5 @@ function Happening({ one, now }) {
     <div><p><b>${one.what}</b>${one.reason && !one.what.startsWith(`${one.reason} `) ? ` ${one.reason}` : ''}
       <span class="quiet"> ${one.mesh}${one.remote && one.kind !== 'RemoteMesh' ? ` ← ${one.remote}` : ''} · ${TRACES[one.trace][0]} ${one.kind} </span>
       ${one.objects.map((name, at) => html`${at ? ', ' : ''}<a href=${target(name)}>${breakable(name)}</a>`)}${more}</p>
-      ${one.message ? html`<p class="quiet">${prose(one.message)}</p>` : null}</div></li>`;
+      ${one.message ? html`<p class="quiet">${one.trace === 'condition' ? 'now: ' : ''}${prose(one.message)}</p>` : null}</div></li>`;
 }

@@ -87,7 +87,7 @@ def test_a_name_without_a_namespace_is_a_host_only_where_an_event_tells_of_it() 
         ),
         (
             [condition("Connected", False, "Unreachable", "refused"), condition("Synced", False, "NotSynced", "away")],
-            "whether west offers it to this mesh is not known: it takes `connected`, or a controller that says",
+            "whether west offers it to this mesh is not known: it depends on `connected`, or a controller that says",
         ),
     ],
     ids=["not in sync", "throttled", "away"],

@@ -153,12 +153,12 @@ def received(
         since = f", first offered {age(spec.first_offered, seen.snapshot.taken)} ago" if spec.first_offered else ""
         return ok(name, f"FederatedService {record.metadata.name}{since}{note}")
     if known is None or known.spec.import_ is None:
-        return unknown(name, f"it takes `{LinkName.CONNECTED}`")
+        return unknown(name, f"it depends on `{LinkName.CONNECTED}`")
     whole, synced = offers_known(known), find(known.status.conditions, ConditionType.SYNCED)
     if whole is not OffersKnown.COMPLETE:
         why = f": {synced.message}" if synced is not None and whole is OffersKnown.NOT_YET else ""
         message = f"whether {remote} offers it to this mesh is not known" + (
-            why or f": it takes `{LinkName.CONNECTED}`, or a controller that says"
+            why or f": it depends on `{LinkName.CONNECTED}`, or a controller that says"
         )
         return unknown(name, message, synced.reason if synced is not None and why else "")
     at_work = controller(seen.snapshot)

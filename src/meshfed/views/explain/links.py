@@ -123,7 +123,7 @@ def unseen(name: LinkName, message: str) -> ChainLink:
 
 def after(names: tuple[LinkName, ...], link: LinkName) -> tuple[ChainLink, ...]:
     """Return links of which nothing can be said where an earlier one does not hold."""
-    return tuple(unknown(name, f"it takes `{link}`") for name in names)
+    return tuple(unknown(name, f"it depends on `{link}`") for name in names)
 
 
 def sentence(reason: str) -> str:

@@ -61,12 +61,25 @@ class RealServer:
             source="the test's own server",
         )
 
+    @property
+    def data(self) -> Path:
+        """What its etcd keeps."""
+        return self._directory / "etcd"
+
+    @property
+    def etcd_url(self) -> str:
+        return f"http://127.0.0.1:{self._etcd_port}"
+
     def start(self) -> None:
-        etcd = f"http://127.0.0.1:{self._etcd_port}"
+        self.start_etcd()
+        self.start_server()
+
+    def start_etcd(self) -> None:
+        etcd = self.etcd_url
         peer = f"http://127.0.0.1:{self._peer_port}"
         self._etcd = self._spawn(
             "etcd",
-            f"--data-dir={self._directory / 'etcd'}",
+            f"--data-dir={self.data}",
             f"--listen-client-urls={etcd}",
             f"--advertise-client-urls={etcd}",
             f"--listen-peer-urls={peer}",
@@ -75,13 +88,12 @@ class RealServer:
             "--unsafe-no-fsync",
             "--log-level=error",
         )
-        self.start_server()
 
     def start_server(self) -> None:
         key = self._directory / "sa.key"
         self._server = self._spawn(
             "kube-apiserver",
-            f"--etcd-servers=http://127.0.0.1:{self._etcd_port}",
+            f"--etcd-servers={self.etcd_url}",
             f"--cert-dir={self._directory / 'certs'}",
             f"--secure-port={self.port}",
             "--bind-address=127.0.0.1",
@@ -102,6 +114,9 @@ class RealServer:
 
     def stop(self) -> None:
         self.stop_server()
+        self.stop_etcd()
+
+    def stop_etcd(self) -> None:
         if self._etcd is not None:
             self._etcd.kill()
             self._etcd.wait()

@@ -66,7 +66,7 @@ def edits(document: Document) -> Iterator[Edit]:
 def _telling(entries: Any) -> Iterator[_Entry]:
     for one in _decoded(entries):
         at = moment(one.time)
-        own = {
+        own: dict[str, dict[str, Any]] = {
             part: {name: {} for name in names if name.startswith("f:")}
             for part, names in one.fields.items()
             if part in _PARTS and isinstance(names, dict)

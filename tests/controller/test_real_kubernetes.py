@@ -61,8 +61,8 @@ class Importing:
         await eventually(self.holds, within=WITHIN)
 
     @asynccontextmanager
-    async def kept(self, hosts: set[str], *, same: bool = True) -> AsyncIterator[None]:
-        """Fails where one of these imports is seen to be gone, or at the end (where ``same``) to be made anew."""
+    async def kept(self, hosts: set[str]) -> AsyncIterator[None]:
+        """Fails where one of these imports is seen to be gone, or at the end to have been made anew."""
         before, lost = await self.imported(), set[str]()
 
         async def look() -> None:
@@ -75,7 +75,7 @@ class Importing:
             yield
         after = await self.imported()
         assert lost == set()
-        assert not same or {one: after.get(one) for one in hosts} == {one: before[one] for one in hosts}
+        assert {one: after.get(one) for one in hosts} == {one: before[one] for one in hosts}
 
     async def do(self, *steps: Any) -> None:
         """Do things that block, one after the other."""
